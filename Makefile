@@ -1,0 +1,41 @@
+# Each target does its own set-up in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format bench golden clean
+.DEFAULT_GOAL := test
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run  ## a simulated fleet with the exporter on it, at a lively pace
+	$(BIN)/codearts-build-exporter demo
+
+test: $(VENV)/.dev  ## everything that can be shown here
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## format, lint, types, floors
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+golden: $(VENV)/.dev  ## rewrite the golden expositions; review them as a diff
+	GOLDEN=rewrite $(BIN)/pytest tests/test_golden.py
+
+clean:
+	rm -rf $(VENV)

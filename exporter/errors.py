@@ -1,0 +1,115 @@
+"""Everything this program raises on purpose.
+
+::
+
+    ExporterError
+    ├── ConfigError           the configuration, or a file it names, is wrong
+    ├── StoreError            ledgers could not be read or written
+    ├── PayloadError          an answer, or one record in it, has no readable shape
+    └── ApiError              what a request to the API can come to, other than a value
+        ├── CredentialsError  refused: 401, a wrong password, a locked key
+        ├── ThrottledError    "too many requests"
+        ├── NotVisibleError   no such job or build, or not for these credentials
+        ├── RejectedError     the request itself is wrong; asking again changes nothing
+        ├── BackendError      the service is in trouble; worth asking again
+        ├── UnreachableError  time-out, refused or broken connection; worth asking again
+        └── InvalidAnswerError  an HTML page, truncated JSON, a shape nobody documented
+
+They are caught in two places: per job in the poller (count, keep the last state, go on) and in
+the command line (one line for a person, an exit code).
+"""
+
+
+class ExporterError(Exception):
+    """Root of the tree; ``str()`` of any of them is one line for a person."""
+
+
+class ConfigError(ExporterError):
+    """The configuration is wrong; the text names file, line, key and what would be right."""
+
+
+class StoreError(ExporterError):
+    """Ledgers could not be read or written; what was committed before stands."""
+
+
+class PayloadError(ExporterError):
+    """An answer, or one record in it, cannot be read.
+
+    Attributes:
+        reason: a short snake_case word for the label of ``payload_errors_total``.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ApiError(ExporterError):
+    """A request came to something other than a value.
+
+    Attributes:
+        code: the HTTP status, or ``timeout``, ``connection``, ``invalid``: the label of
+            ``api_requests_total``.
+        error_code: the service's own code, as ``CB.00031059``; empty where it gave none.
+        retry_after: seconds the service asked to wait; None where it did not say.
+    """
+
+    retryable = False
+
+    def __init__(
+        self, message: str, *, code: str = "", error_code: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.error_code = error_code
+        self.retry_after = retry_after
+
+
+class CredentialsError(ApiError):
+    """The credentials were refused; asking again at once could lock the key."""
+
+
+class ThrottledError(ApiError):
+    """Too many requests.
+
+    Attributes:
+        limit_per_minute: the limit named in the gateway's message; None where it named none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        error_code: str = "",
+        retry_after: float | None = None,
+        limit_per_minute: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, error_code=error_code, retry_after=retry_after)
+        self.limit_per_minute = limit_per_minute
+
+
+class NotVisibleError(ApiError):
+    """No such job or build, its history is deleted, or these credentials may not see it."""
+
+
+class RejectedError(ApiError):
+    """The service finds the request itself wrong."""
+
+
+class BackendError(ApiError):
+    """The service is in trouble."""
+
+    retryable = True
+
+
+class UnreachableError(ApiError):
+    """No answer came: a time-out, or a refused or broken connection."""
+
+    retryable = True
+
+
+class InvalidAnswerError(ApiError):
+    """The answer is not what any document describes."""
+
+    retryable = True

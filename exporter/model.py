@@ -1,0 +1,113 @@
+"""What the rest of the program speaks of: jobs, builds, the recycle bin.
+
+Times are integer milliseconds since the epoch, UTC; lengths are integer milliseconds. Seconds appear
+only at exposition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Result(StrEnum):
+    """How a build ended; the values of the label ``result``."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ABORTED = "aborted"
+    TIMEOUT = "timeout"
+    SCHEDULE_FAILURE = "schedule_failure"
+    UNKNOWN = "unknown"
+
+
+class State(StrEnum):
+    """Where an unfinished build is; the values of the label ``state``."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+
+
+class Trigger(StrEnum):
+    """What started a build."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    CODE_CHANGE = "code_change"
+    PIPELINE = "pipeline"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A build definition that is watched.
+
+    Attributes:
+        id: 32 characters, ``[0-9a-z]``.
+        name: label ``job_name``.
+        project: label ``project``, a name.
+        project_id: the CodeArts project's id; empty while unknown.
+    """
+
+    id: str
+    name: str
+    project: str
+    project_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One execution of a job, as period-history tells it.
+
+    Exactly one of three things is known: ``result`` (it ended so), ``state`` (it has not ended), or
+    neither (the record does not say; only its detail can).
+    """
+
+    number: int
+    result: Result | None = None
+    state: State | None = None
+    start_ms: int | None = None
+    finish_ms: int | None = None
+    branch: str = ""
+    trigger: Trigger = Trigger.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDetail:
+    """One execution of a job, as record-info tells it.
+
+    ``result`` and ``state`` read as in `Build`. ``duration_ms`` is start to finish, without the queue.
+    """
+
+    number: int
+    result: Result | None = None
+    state: State | None = None
+    queued_ms: int | None = None
+    start_ms: int | None = None
+    finish_ms: int | None = None
+    duration_ms: int | None = None
+    branch: str = ""
+    trigger: Trigger = Trigger.UNKNOWN
+    record_id: str = ""
+    project_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecycledJob:
+    """A deleted job that is kept for a while."""
+
+    id: str
+    name: str
+    project_id: str
+    deleted_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecycleBin:
+    """The whole recycle bin; ``jobs`` by job id, ``retention_ms`` None where the answer did not say."""
+
+    retention_ms: int | None
+    jobs: Mapping[str, RecycledJob]
+
+
+DAY_MS: Final = 86_400_000
