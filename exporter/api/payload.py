@@ -1,0 +1,274 @@
+"""JSON of the API → model; pure, and tolerant by record: one bad record never costs its page.
+
+A page comes out as a `Page`: the records that could be read, and a word for each thing that could not.
+Only an answer that is no page at all raises, and then always `PayloadError`.
+
+What the readers accept beyond the documents, all of it seen live or in the provider's own examples:
+integers as strings and back, null nearly anywhere, ``history_records`` as one object, three spellings of
+a time, naive times (which are UTC+8), states in any letter case or as the colours of the job lists.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final, Generic, TypeVar
+
+from exporter.errors import PayloadError
+from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, State, Trigger
+
+Record = TypeVar("Record")
+
+SERVICE_ZONE: Final = timezone(timedelta(hours=8))
+"""The zone of times that name none, and of the calendar days that period-history takes."""
+
+_EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
+_LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
+_MAX_NUMBER: Final = 2**31 - 1
+_SECONDS_UP_TO: Final = 100_000_000_000
+"""A bare number below this is seconds since the epoch (until the year 5138), from it on milliseconds."""
+
+_RESULTS: Final[Mapping[str, Result]] = {
+    "success": Result.SUCCESS,
+    "blue": Result.SUCCESS,
+    "failure": Result.FAILURE,
+    "failed": Result.FAILURE,
+    "red": Result.FAILURE,
+    "aborted": Result.ABORTED,
+    "timeout": Result.TIMEOUT,
+    "schedulefailure": Result.SCHEDULE_FAILURE,
+}
+_STATES: Final[Mapping[str, State]] = {
+    "inqueue": State.QUEUED,
+    "starting": State.QUEUED,
+    "running": State.RUNNING,
+    "building": State.RUNNING,
+}
+_TRIGGERS: Final[Mapping[str, Trigger]] = {
+    "manual": Trigger.MANUAL,
+    "手工触发": Trigger.MANUAL,
+    "timedexecution": Trigger.SCHEDULE,
+    "定时触发": Trigger.SCHEDULE,
+    "codehubtrigger": Trigger.CODE_CHANGE,
+    "代码更新触发": Trigger.CODE_CHANGE,
+    "pipelinetrigger": Trigger.PIPELINE,
+    "流水线触发": Trigger.PIPELINE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Record]):
+    """What could be read of one page.
+
+    Attributes:
+        records: in the order of the answer.
+        seen: how many records the answer held, readable or not; a short page ends the paging.
+        total: what the service says there is in all; wrong at times, None where it is no number.
+        faults: a snake_case word for each thing that could not be read.
+    """
+
+    records: tuple[Record, ...]
+    seen: int
+    total: int | None
+    faults: tuple[str, ...]
+
+
+def history_page(answer: object, job_id: str) -> Page[Build]:
+    """Read an answer of period-history.
+
+    Raises:
+        PayloadError: the answer is no page of builds.
+    """
+    body = _mapping(answer, "not_an_object")
+    return _page(body.get("history_records"), body.get("total"), lambda record: _build(record, job_id))
+
+
+def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail, tuple[str, ...]]:
+    """Read an answer of record-info for one build; what could not be read comes as words beside it.
+
+    Raises:
+        PayloadError: the answer holds no build, or another one than was asked for.
+    """
+    record = _mapping(_mapping(answer, "not_an_object").get("result"), "no_result")
+    told = integer(record.get("build_no"))
+    if told is not None and told != number:
+        raise PayloadError("foreign_record", f"asked for build {number} of {job_id}, got {told}")
+    faults: list[str] = []
+    finish_ms = _time(record.get("finish_time"), faults)
+    result, state = _outcome(record.get("status"), faults)
+    if result is Result.UNKNOWN and finish_ms is None:
+        result = None
+    return BuildDetail(
+        number=number,
+        result=result,
+        state=state,
+        queued_ms=_time(record.get("queued_time"), faults),
+        start_ms=_time(record.get("start_time"), faults),
+        finish_ms=finish_ms,
+        duration_ms=_length(record.get("duration"), faults),
+        branch=_text(record.get("branch")),
+        trigger=_trigger(record.get("trigger_type"), faults),
+        record_id=_text(record.get("id")),
+        project_id=_text(record.get("devcloud_project_id")),
+    ), tuple(faults)
+
+
+def recycle_page(answer: object) -> tuple[Page[RecycledJob], int | None]:
+    """Read an answer of recycling-jobs: a page of deleted jobs, and how long they are kept in milliseconds.
+
+    Raises:
+        PayloadError: the answer is no page of the recycle bin.
+    """
+    result = _mapping(_mapping(answer, "not_an_object").get("result"), "no_result")
+    days = integer(result.get("keep_time"))
+    kept_ms = days * DAY_MS if days is not None and 0 < days <= 3650 else None
+    return _page(result.get("job_list"), result.get("total"), _recycled_job), kept_ms
+
+
+def integer(value: object) -> int | None:
+    """An integer given as a number or as digits; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value):
+        return int(value)
+    return None
+
+
+def timestamp_ms(value: object) -> int | None:
+    """A time in milliseconds since the epoch; None where there is none or none that can be right.
+
+    Takes ``2022-10-11T08:28:42.000+00:00``, ``…+0800``, naive ``2024-09-20 14:38:49`` (UTC+8), and stamps in
+    seconds or milliseconds as numbers or digits. Times outside 2000 to 2100 are taken for clock trouble.
+    """
+    number = integer(value)
+    if number is not None:
+        moment = number * 1000 if number < _SECONDS_UP_TO else number
+    elif isinstance(value, str):
+        try:
+            read = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+        zoned = read if read.tzinfo else read.replace(tzinfo=SERVICE_ZONE)
+        moment = round(zoned.timestamp() * 1000)
+    else:
+        return None
+    return moment if _EARLIEST_MS <= moment < _LATEST_MS else None
+
+
+def _page(
+    listed: object, total: object, read: Callable[[object], tuple[Record, tuple[str, ...]]]
+) -> Page[Record]:
+    if listed is None:
+        listed = []
+    elif isinstance(listed, dict):
+        listed = [listed]
+    if not isinstance(listed, list):
+        raise PayloadError("not_a_list", f"a list of records was expected, not {type(listed).__name__}")
+    records: list[Record] = []
+    faults: list[str] = []
+    for item in listed:
+        try:
+            record, oddities = read(item)
+        except PayloadError as error:
+            faults.append(error.reason)
+        else:
+            records.append(record)
+            faults.extend(oddities)
+    return Page(tuple(records), len(listed), integer(total), tuple(faults))
+
+
+def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
+    record = _mapping(value, "record_not_an_object")
+    number = integer(record.get("build_number"))
+    if number is None or not 1 <= number <= _MAX_NUMBER:
+        raise PayloadError("bad_build_number", "a record without a readable build_number")
+    owner = _text(record.get("job_id"))
+    if owner and owner != job_id:
+        raise PayloadError("foreign_record", f"build {number} belongs to another job, {owner}")
+    faults: list[str] = []
+    start_ms = _time(record.get("start_time"), faults)
+    finish_ms = _time(record.get("end_time"), faults)
+    result, state = _outcome(record.get("result"), faults)
+    if result is Result.UNKNOWN and finish_ms is None:
+        result = None
+    elif result is None and state is None and finish_ms is None:
+        state = State.QUEUED if start_ms is None else State.RUNNING
+    return Build(
+        number=number,
+        result=result,
+        state=state,
+        start_ms=start_ms,
+        finish_ms=finish_ms,
+        branch=_text(record.get("branch")),
+        trigger=_trigger(record.get("trigger_type"), faults),
+    ), tuple(faults)
+
+
+def _recycled_job(value: object) -> tuple[RecycledJob, tuple[str, ...]]:
+    record = _mapping(value, "record_not_an_object")
+    job_id = _text(record.get("job_id"))
+    if not job_id:
+        raise PayloadError("bad_job_id", "a deleted job without job_id")
+    faults: list[str] = []
+    deleted_ms = timestamp_ms(record.get("delete_time_stamp"))
+    if deleted_ms is None:
+        deleted_ms = _time(record.get("delete_time"), faults)
+    return RecycledJob(
+        id=job_id,
+        name=_text(record.get("job_name")),
+        project_id=_text(record.get("project_id")),
+        deleted_ms=deleted_ms,
+    ), tuple(faults)
+
+
+def _mapping(value: object, reason: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise PayloadError(reason, f"a JSON object was expected, not {type(value).__name__}")
+    return value
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _word(value: object) -> str:
+    return re.sub(r"[\W_]+", "", value.lower()) if isinstance(value, str) else ""
+
+
+def _outcome(value: object, faults: list[str]) -> tuple[Result | None, State | None]:
+    word = _word(value)
+    if word in _STATES:
+        return None, _STATES[word]
+    if word in _RESULTS:
+        return _RESULTS[word], None
+    if word in ("", "none", "null", "unknown"):
+        return None, None
+    faults.append("unknown_result")
+    return Result.UNKNOWN, None
+
+
+def _trigger(value: object, faults: list[str]) -> Trigger:
+    word = _word(value)
+    if word and word not in _TRIGGERS:
+        faults.append("unknown_trigger")
+    return _TRIGGERS.get(word, Trigger.UNKNOWN)
+
+
+def _time(value: object, faults: list[str]) -> int | None:
+    if value in (None, "", 0, "0"):
+        return None
+    moment = timestamp_ms(value)
+    if moment is None:
+        faults.append("bad_time")
+    return moment
+
+
+def _length(value: object, faults: list[str]) -> int | None:
+    length = integer(value)
+    if length is None and value not in (None, ""):
+        faults.append("bad_duration")
+    return length

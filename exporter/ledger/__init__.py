@@ -1,0 +1,51 @@
+"""The reducer: what was seen of a job's builds → the job's ledger, in which every build counts once.
+
+1. A build is ``(job_id, number)``. It is counted when it is finished and its detail is known, or when the
+   detail has been given up on; then never again.
+2. The same observations, twice, in any order, in any split, give the same ledger. Sums are integer
+   milliseconds; seconds appear at exposition.
+3. The first poll of a job without a ledger is its baseline: finished builds set the gauges and are settled
+   without being counted. Unfinished ones are counted when they finish.
+4. Numbers are contiguous in principle, so a ledger needs no list of all builds: gapless runs of settled
+   ones, the open ones, the gaps. It stays small however long it lives.
+5. A number missing between two known ones is waited for, then counted as lost. A lost one that turns up is
+   counted, and counted as recovered.
+6. A ledger is committed to the store before its values are published: `store` and `poller` see to that.
+7. Detail that cannot be had never blocks: the build is counted from its history record, without queue time.
+8. Clock trouble never makes a negative or absurd observation: those are not observed, but reported as faults.
+
+What depends on the order of builds, streaks of failures and recoveries, is summed up in `runs.Run`, which
+joins in any order. Everything else is sums, maxima and unions.
+"""
+
+from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.reducer import (
+    DetailAnswer,
+    Failed,
+    Folded,
+    Refused,
+    baseline,
+    give_up,
+    see_details,
+    see_history,
+)
+from exporter.ledger.runs import Run
+from exporter.ledger.state import Gap, JobLedger, LastBuild, OpenBuild
+
+__all__ = [
+    "Buckets",
+    "DetailAnswer",
+    "Failed",
+    "Folded",
+    "Gap",
+    "Histogram",
+    "JobLedger",
+    "LastBuild",
+    "OpenBuild",
+    "Refused",
+    "Run",
+    "baseline",
+    "give_up",
+    "see_details",
+    "see_history",
+]

@@ -1,0 +1,238 @@
+"""A ledger while it is being folded: mutable, alive for one call of the reducer, then frozen again."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from exporter.ledger.runs import Run
+from exporter.ledger.state import Gap, JobLedger, LastBuild, OpenBuild
+from exporter.model import DAY_MS, Build, BuildDetail, Result, State, Trigger
+
+Word = TypeVar("Word", Result, Trigger)
+
+LONGEST_MS: Final = 31 * DAY_MS
+"""A duration or queue time above this is clock trouble; the service stops builds after hours."""
+
+LARGEST_STEP: Final = 100_000
+"""A build number so far above all known ones is garbage, not a build."""
+
+LOST_KEPT: Final = 100
+"""So many ranges of lost numbers are remembered, for builds that turn up after all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a build ended, with nothing absurd left in it."""
+
+    result: Result
+    finish_ms: int | None
+    duration_ms: int | None
+    queue_ms: int | None
+
+
+class Draft:
+    """The fields of a `JobLedger` as lists and dicts, and the steps that the reducer is made of."""
+
+    def __init__(self, ledger: JobLedger) -> None:
+        self.runs = list(ledger.runs)
+        self.open = dict(ledger.open)
+        self.gaps = list(ledger.gaps)
+        self.lost = list(ledger.lost)
+        self.counts = dict(ledger.counts)
+        self.durations = dict(ledger.durations)
+        self.queue = ledger.queue
+        self.recovery = ledger.recovery
+        self.polled_ms = ledger.polled_ms
+        self.since_ms = ledger.since_ms
+        self.last = ledger.last
+        self.last_success_ms = ledger.last_success_ms
+        self.lost_builds = ledger.lost_builds
+        self.recovered_builds = ledger.recovered_builds
+        self.faults: list[str] = []
+
+    def frozen(self) -> JobLedger:
+        """The ledger that came of it."""
+        return JobLedger(
+            since_ms=self.since_ms,
+            polled_ms=self.polled_ms,
+            queue=self.queue,
+            recovery=self.recovery,
+            runs=tuple(self.runs),
+            open=self.open,
+            gaps=tuple(self.gaps),
+            lost=tuple(self.lost[-LOST_KEPT:]),
+            counts=self.counts,
+            durations=self.durations,
+            last=self.last,
+            last_success_ms=self.last_success_ms,
+            lost_builds=self.lost_builds,
+            recovered_builds=self.recovered_builds,
+        )
+
+    def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:
+        """One record for each build, ascending by number, without numbers that cannot be right."""
+        known: dict[int, Build] = {}
+        for build in builds:
+            known[build.number] = join(known[build.number], build) if build.number in known else build
+        ascending = dict(sorted(known.items()))
+        for number in tuple(ascending):
+            if highest is not None and number > highest + LARGEST_STEP:
+                self.faults.append("implausible_build_number")
+                del ascending[number]
+            else:
+                highest = max(highest or 0, number)
+        return ascending
+
+    def find(self, number: int, at_ms: int) -> OpenBuild | None:
+        """The build as it is waited for, open, missing, lost or new; None where it is settled."""
+        if number in self.open:
+            return self.open[number]
+        fresh = OpenBuild(Build(number), at_ms)
+        if self._is_settled(number):
+            return replace(fresh, recovered=True) if self._lost_range(number) else None
+        gap = self.gap_of(number)
+        return replace(fresh, counts=gap.counts) if gap else fresh
+
+    def gap_of(self, number: int) -> Gap | None:
+        """The gap that a number lies in."""
+        return next((gap for gap in self.gaps if gap.first <= number <= gap.last), None)
+
+    def settle(self, one: OpenBuild, detail: BuildDetail | None) -> None:
+        """The build is finished and all that can be known of it is known: fold it in, once."""
+        number = one.build.number
+        outcome = self._outcome(one.build, detail)
+        counts = one.counts
+        if counts is None:
+            counts = outcome.finish_ms is not None and outcome.finish_ms >= self.since_ms
+        self.open.pop(number, None)
+        if self._is_settled(number):
+            self._forget_lost(number)
+        else:
+            known_ms = outcome.finish_ms if counts or outcome.result is not Result.SUCCESS else None
+            self._insert(Run.single(number, outcome.result, known_ms))
+        if counts:
+            self._count(outcome, recovered=one.recovered)
+        if outcome.result is Result.SUCCESS and outcome.finish_ms is not None:
+            self.last_success_ms = max(self.last_success_ms or 0, outcome.finish_ms)
+        if self.last is None or number > self.last.number:
+            self.last = LastBuild(
+                number, outcome.result, outcome.finish_ms, outcome.duration_ms, outcome.queue_ms
+            )
+
+    def lose(self, first: int, last: int, *, counts: bool | None) -> None:
+        """Give up on missing numbers; those that were perhaps there before counting began go silently."""
+        if self._is_settled(first):
+            return
+        self._insert(Run.neutral(first, last))
+        if counts:
+            self.lost.append((first, last))
+            self.lost_builds += last - first + 1
+
+    def find_gaps(self, at_ms: int, *, counts: bool | None) -> None:
+        """Note the numbers that nothing is known of; a gap that was there before keeps its age."""
+        taken = sorted([(run.first, run.last) for run in self.runs] + [(n, n) for n in self.open])
+        gaps: list[Gap] = []
+        reach = -1
+        for first, last in taken:
+            if first > reach + 1:
+                before = self.gap_of(reach + 1)
+                fresh = Gap(reach + 1, first - 1, at_ms, counts)
+                gaps.append(replace(before, first=reach + 1, last=first - 1) if before else fresh)
+            reach = max(reach, last)
+        self.gaps = gaps
+
+    def close_gaps(self, through: int) -> None:
+        """Take what is missing up to a number as settled before counting began."""
+        self.find_gaps(self.since_ms, counts=None)
+        for gap in self.gaps:
+            if gap.first <= through:
+                self._insert(Run.neutral(gap.first, min(gap.last, through)))
+
+    def _outcome(self, build: Build, detail: BuildDetail | None) -> Outcome:
+        result = (detail.result if detail else None) or build.result or Result.UNKNOWN
+        start_ms, finish_ms = build.start_ms, build.finish_ms
+        duration_ms = queue_ms = None
+        if detail:
+            start_ms = start_ms if detail.start_ms is None else detail.start_ms
+            finish_ms = finish_ms if detail.finish_ms is None else detail.finish_ms
+            duration_ms = detail.duration_ms
+            if detail.start_ms is not None and detail.queued_ms is not None:
+                queue_ms = detail.start_ms - detail.queued_ms
+        if start_ms is None and duration_ms == 0:
+            duration_ms = None
+        if duration_ms is None and start_ms is not None and finish_ms is not None:
+            duration_ms = finish_ms - start_ms
+        return Outcome(
+            result, finish_ms, self._sane(duration_ms, "duration"), self._sane(queue_ms, "queue_duration")
+        )
+
+    def _sane(self, length_ms: int | None, name: str) -> int | None:
+        if length_ms is None or 0 <= length_ms <= LONGEST_MS:
+            return length_ms
+        self.faults.append(f"negative_{name}" if length_ms < 0 else f"absurd_{name}")
+        return None
+
+    def _count(self, outcome: Outcome, *, recovered: bool) -> None:
+        self.counts[outcome.result] = self.counts.get(outcome.result, 0) + 1
+        self.recovered_builds += recovered
+        if outcome.duration_ms is not None:
+            so_far = self.durations.get(outcome.result) or self.durations[Result.SUCCESS].emptied()
+            self.durations[outcome.result] = so_far.observed(outcome.duration_ms)
+        if outcome.queue_ms is not None:
+            self.queue = self.queue.observed(outcome.queue_ms)
+
+    def _insert(self, run: Run) -> None:
+        at = bisect_right(self.runs, run.first, key=lambda other: other.first)
+        self.runs.insert(at, run)
+        for left in (at, at - 1):
+            if 0 <= left < len(self.runs) - 1 and self.runs[left].last + 1 == self.runs[left + 1].first:
+                both, recovery_ms = self.runs[left].joined(self.runs[left + 1])
+                self.runs[left : left + 2] = [both]
+                self._observe_recovery(recovery_ms)
+
+    def _observe_recovery(self, recovery_ms: int | None) -> None:
+        if recovery_ms is None:
+            return
+        if recovery_ms < 0:
+            self.faults.append("negative_recovery_duration")
+        else:
+            self.recovery = self.recovery.observed(recovery_ms)
+
+    def _is_settled(self, number: int) -> bool:
+        at = bisect_right(self.runs, number, key=lambda run: run.first)
+        return at > 0 and number <= self.runs[at - 1].last
+
+    def _lost_range(self, number: int) -> tuple[int, int] | None:
+        return next((kept for kept in self.lost if kept[0] <= number <= kept[1]), None)
+
+    def _forget_lost(self, number: int) -> None:
+        found = self._lost_range(number)
+        if found:
+            first, last = found
+            at = self.lost.index(found)
+            parts = ((first, number - 1), (number + 1, last))
+            self.lost[at : at + 1] = [part for part in parts if part[0] <= part[1]]
+
+
+def join(one: Build, other: Build) -> Build:
+    """Two records of the same build as one, in either order: an end beats a state, running beats queued."""
+    result = _preferred(one.result, other.result, Result.UNKNOWN)
+    states = {one.state, other.state}
+    state = State.RUNNING if State.RUNNING in states else State.QUEUED if State.QUEUED in states else None
+    starts = [moment for moment in (one.start_ms, other.start_ms) if moment is not None]
+    finishes = [moment for moment in (one.finish_ms, other.finish_ms) if moment is not None]
+    return Build(
+        number=one.number,
+        result=result,
+        state=None if result else state,
+        start_ms=min(starts, default=None),
+        finish_ms=max(finishes, default=None),
+        branch=max(one.branch, other.branch),
+        trigger=_preferred(one.trigger, other.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
+    )
+
+
+def _preferred(one: Word | None, other: Word | None, least: Word) -> Word | None:
+    known = {word for word in (one, other) if word is not None}
+    return min(known - {least}, default=least if known else None)

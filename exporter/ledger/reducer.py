@@ -1,0 +1,182 @@
+"""How a ledger changes: each function takes a ledger and what was seen, and gives the next ledger."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from exporter.ledger.draft import Draft, join
+from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.runs import Run
+from exporter.ledger.state import Gap, JobLedger, OpenBuild
+from exporter.model import Build, BuildDetail, Result
+
+DETAIL_TRIES: Final = 5
+"""After so many failed requests for its detail, a build is counted from its history record."""
+
+LOST_TRIES: Final = 2
+"""A number is lost when record-info denied it so often, and patience is over."""
+
+BASELINE_GAPS: Final = 10
+"""Numbers missing so close below the newest build may belong to builds that still run unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Record-info will never tell of this build: it is deleted, unknown or forbidden."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Record-info did not tell of this build this time."""
+
+    number: int
+
+
+DetailAnswer = BuildDetail | Refused | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The next ledger, and a snake_case word for each thing that was seen but could not be right."""
+
+    ledger: JobLedger
+    faults: tuple[str, ...] = ()
+
+
+def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded:
+    """The ledger of a job that is watched from now on (rule 3).
+
+    Args:
+        builds: what period-history shows of the time before, in any order.
+        at_ms: now, by our clock.
+        buckets: bounds of the histograms.
+    """
+    durations = {result: Histogram.empty(buckets.duration) for result in (Result.SUCCESS, Result.FAILURE)}
+    draft = Draft(
+        JobLedger(
+            since_ms=at_ms,
+            polled_ms=at_ms,
+            queue=Histogram.empty(buckets.queue),
+            recovery=Histogram.empty(buckets.recovery),
+            runs=(Run.baseline(0),),
+            durations=durations,
+        )
+    )
+    known = draft.plausible(builds, highest=None)
+    if known:
+        draft.runs = [Run.baseline(min(known) - 1)]
+        newest = max((number for number, build in known.items() if build.result), default=None)
+        for number, build in known.items():
+            if build.result and number != newest:
+                draft.settle(OpenBuild(build, at_ms, counts=False), None)
+            else:
+                counts = False if build.result else True if build.state else None
+                draft.open[number] = OpenBuild(build, at_ms, counts=counts)
+        draft.close_gaps(through=max(known) - BASELINE_GAPS)
+        draft.find_gaps(at_ms, counts=None)
+    return _folded(draft)
+
+
+def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False) -> Folded:
+    """Fold what one poll of period-history showed.
+
+    Where no build was known so far, those that finished before counting began are told by their times.
+
+    Args:
+        ledger: what was known before.
+        builds: all that the poll showed, from `JobLedger.unsettled_since_ms` on, in any order.
+        at_ms: when it was asked, by our clock.
+        after_gap: the poll before was so long ago that what has finished since counts as recovered.
+    """
+    draft = Draft(ledger)
+    counts = True if ledger.highest else None
+    known = draft.plausible(builds, highest=ledger.highest or None)
+    if known and not ledger.highest:
+        draft.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
+    for number, build in known.items():
+        one = draft.find(number, at_ms)
+        if one is None:
+            continue
+        if number not in draft.open:
+            fresh = one.counts and counts
+            recovered = one.recovered or (after_gap and not build.state)
+            one = replace(one, counts=True if build.state else fresh, recovered=recovered)
+        draft.open[number] = replace(one, build=join(one.build, build), unseen_since_ms=None)
+    for number, one in draft.open.items():
+        if one.is_active and number not in known and one.unseen_since_ms is None:
+            draft.open[number] = replace(one, unseen_since_ms=at_ms)
+    draft.polled_ms = max(draft.polled_ms, at_ms)
+    draft.find_gaps(at_ms, counts=counts)
+    return _folded(draft)
+
+
+def see_details(ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int) -> Folded:
+    """Fold what record-info answered for single builds, whether they were asked for or not."""
+    draft = Draft(ledger)
+    denied: set[Gap] = set()
+    for answer in answers:
+        one = draft.find(answer.number, at_ms)
+        if one is None:
+            continue
+        if isinstance(answer, BuildDetail):
+            _see_detail(draft, one, answer)
+        elif answer.number in draft.open:
+            _see_no_detail(draft, one, refused=isinstance(answer, Refused))
+        elif isinstance(answer, Refused) and (gap := draft.gap_of(answer.number)):
+            denied.add(gap)
+    draft.gaps = [replace(gap, tries=gap.tries + 1) if gap in denied else gap for gap in draft.gaps]
+    draft.find_gaps(at_ms, counts=True)
+    return _folded(draft)
+
+
+def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int) -> Folded:
+    """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``."""
+    draft = Draft(ledger)
+    for gap in ledger.gaps:
+        if gap.tries >= LOST_TRIES and at_ms - gap.since_ms >= patience_ms:
+            draft.lose(gap.first, gap.last, counts=gap.counts)
+    for number, one in ledger.open.items():
+        if one.is_active:
+            since_ms = one.unseen_since_ms
+            if since_ms is not None and one.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
+                del draft.open[number]
+                draft.lose(number, number, counts=one.counts)
+        elif one.build.result is None and at_ms - one.first_seen_ms >= patience_ms:
+            draft.settle(one, None)
+    draft.find_gaps(at_ms, counts=True)
+    return _folded(draft)
+
+
+def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail) -> None:
+    ended = one.build.result is not None
+    if detail.result is not None or (ended and detail.state is None):
+        draft.settle(one, detail)
+    elif detail.state is not None and not ended:
+        told = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
+        build = join(replace(one.build, state=None, finish_ms=None), told)
+        draft.open[detail.number] = replace(one, build=build, counts=True, tries=0, unseen_since_ms=None)
+    else:
+        _try_again(draft, one)
+
+
+def _see_no_detail(draft: Draft, one: OpenBuild, *, refused: bool) -> None:
+    if one.is_active:
+        draft.open[one.build.number] = replace(one, tries=one.tries + refused)
+    elif refused and one.has_ended:
+        draft.settle(one, None)
+    else:
+        _try_again(draft, one)
+
+
+def _try_again(draft: Draft, one: OpenBuild) -> None:
+    tried = replace(one, tries=one.tries + 1)
+    if tried.tries >= DETAIL_TRIES and tried.has_ended:
+        draft.settle(tried, None)
+    else:
+        draft.open[one.build.number] = tried
+
+
+def _folded(draft: Draft) -> Folded:
+    return Folded(draft.frozen(), tuple(draft.faults))

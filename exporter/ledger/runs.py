@@ -1,0 +1,76 @@
+"""Gapless runs of settled builds, summed up as far as their order matters.
+
+A `Run` is an element of a monoid: joining neighbours is associative, so builds may be settled in any order
+and the streaks and recoveries still come out as if they had come one by one. A recovery is reported by the
+join that makes it certain: the success is known, and so is the first failure of the streak it ends.
+"""
+
+from dataclasses import dataclass, replace
+
+from exporter.model import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Settled builds ``first`` to ``last``, without a gap.
+
+    Attributes:
+        succeeded: a success is among them (or everything before the ledger, which no streak crosses).
+        lead_failure_ms: when the first failure before the first success finished.
+        lead_success_ms: when the first success finished; None where it makes no recovery.
+        tail_failures: failures after the last success; of the whole run where there is none.
+        tail_failure_ms: when the first of them finished.
+    """
+
+    first: int
+    last: int
+    succeeded: bool = False
+    lead_failure_ms: int | None = None
+    lead_success_ms: int | None = None
+    tail_failures: int = 0
+    tail_failure_ms: int | None = None
+
+    @classmethod
+    def baseline(cls, last: int) -> "Run":
+        """All numbers up to ``last``, as they were before the job was watched."""
+        return cls(0, last, succeeded=True)
+
+    @classmethod
+    def neutral(cls, first: int, last: int) -> "Run":
+        """Numbers that neither add to a streak nor end one: lost, or never to be known."""
+        return cls(first, last)
+
+    @classmethod
+    def single(cls, number: int, result: Result, finish_ms: int | None) -> "Run":
+        """One settled build; ``aborted`` neither adds to a streak nor ends it."""
+        if result is Result.SUCCESS:
+            return cls(number, number, succeeded=True, lead_success_ms=finish_ms)
+        if result is Result.ABORTED:
+            return cls.neutral(number, number)
+        return cls(number, number, lead_failure_ms=finish_ms, tail_failures=1, tail_failure_ms=finish_ms)
+
+    def joined(self, after: "Run") -> tuple["Run", int | None]:
+        """This run and the one right after it as one, and the recovery (ms) that the join makes certain."""
+        if not after.succeeded:
+            failure_ms = _first(self.tail_failure_ms, after.tail_failure_ms)
+            both = replace(
+                self,
+                last=after.last,
+                lead_failure_ms=self.lead_failure_ms if self.succeeded else failure_ms,
+                tail_failures=self.tail_failures + after.tail_failures,
+                tail_failure_ms=failure_ms,
+            )
+            return both, None
+        failure_ms = _first(self.tail_failure_ms, after.lead_failure_ms)
+        if not self.succeeded:
+            return replace(after, first=self.first, lead_failure_ms=failure_ms), None
+        both = replace(
+            self, last=after.last, tail_failures=after.tail_failures, tail_failure_ms=after.tail_failure_ms
+        )
+        if failure_ms is None or after.lead_success_ms is None:
+            return both, None
+        return both, after.lead_success_ms - failure_ms
+
+
+def _first(earlier: int | None, later: int | None) -> int | None:
+    return later if earlier is None else earlier

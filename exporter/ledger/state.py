@@ -1,0 +1,167 @@
+"""The ledger of one job: frozen values, and what can be read off them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from exporter.ledger.histogram import Histogram
+from exporter.ledger.runs import Run
+from exporter.model import Build, Result, State
+
+PROBES: Final = 5
+"""So many missing numbers are asked for at one poll."""
+
+BACKOFF_STEPS: Final = 64
+"""A build that record-info does not know is asked for again after 1, 3, 7, 15 … 64ths of the patience."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBuild:
+    """A build that is not settled: unfinished, or finished and waiting for its detail.
+
+    Attributes:
+        build: all that history and detail said of it so far.
+        first_seen_ms: our clock; stands in for a start the service does not tell.
+        counts: False for a build that had finished before the job was watched; None where that is not
+            known yet: it counts if it turns out to have finished after counting began.
+        recovered: it was found after a gap.
+        tries: requests for its detail that brought nothing.
+        unseen_since_ms: since when history shows it no more; None while it does.
+    """
+
+    build: Build
+    first_seen_ms: int
+    counts: bool | None = True
+    recovered: bool = False
+    tries: int = 0
+    unseen_since_ms: int | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """It is queued or running, as far as anyone told."""
+        return self.build.result is None and self.build.state is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """History tells that it is over, by a result or at least by an end."""
+        return self.build.result is not None or (
+            self.build.state is None and self.build.finish_ms is not None
+        )
+
+    @property
+    def began_ms(self) -> int:
+        """Its start, or else the first sight of it."""
+        return self.first_seen_ms if self.build.start_ms is None else self.build.start_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Missing numbers ``first`` to ``last``, waited for since ``since_ms``; the rest as in `OpenBuild`."""
+
+    first: int
+    last: int
+    since_ms: int
+    counts: bool | None = True
+    tries: int = 0
+
+    def probes(self) -> tuple[int, ...]:
+        """The numbers to ask record-info for next; others at each try."""
+        size = self.last - self.first + 1
+        start = self.tries * PROBES % size
+        return tuple(range(self.first + start, min(self.last, self.first + start + PROBES - 1) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LastBuild:
+    """The settled build with the highest number."""
+
+    number: int
+    result: Result
+    finish_ms: int | None
+    duration_ms: int | None
+    queue_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobLedger:
+    """Everything known of one job's builds, folded.
+
+    Attributes:
+        since_ms: when counting began, our clock.
+        polled_ms: the last successful poll, our clock.
+        runs: gapless ranges of settled numbers, ascending; the first begins at 0.
+        open: builds not settled, by number.
+        gaps: numbers waited for, ascending.
+        lost: ranges of numbers given up on, the latest few.
+        counts: finished builds by result.
+        durations: by result; results that never occurred are absent.
+        last_success_ms: when the latest success finished.
+        lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
+        recovered_builds: builds counted after a gap, or after they had been given up on.
+    """
+
+    since_ms: int
+    polled_ms: int
+    queue: Histogram
+    recovery: Histogram
+    runs: tuple[Run, ...]
+    open: Mapping[int, OpenBuild] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+    lost: tuple[tuple[int, int], ...] = ()
+    counts: Mapping[Result, int] = field(default_factory=dict)
+    durations: Mapping[Result, Histogram] = field(default_factory=dict)
+    last: LastBuild | None = None
+    last_success_ms: int | None = None
+    lost_builds: int = 0
+    recovered_builds: int = 0
+
+    @property
+    def highest(self) -> int:
+        """The highest build number known, 0 where there is none."""
+        return max((self.runs[-1].last, *self.open))
+
+    @property
+    def consecutive_failures(self) -> int:
+        """Finished builds since the last success that were not one; blind to unfinished ones."""
+        failures = 0
+        for run in reversed(self.runs):
+            failures += run.tail_failures
+            if run.succeeded:
+                break
+        return failures
+
+    def active(self, state: State) -> int:
+        """How many builds are in that state."""
+        return sum(1 for one in self.open.values() if one.is_active and one.build.state is state)
+
+    @property
+    def oldest_active_ms(self) -> int | None:
+        """Start, or first sight, of the oldest unfinished build; None where all are finished."""
+        return min((one.began_ms for one in self.open.values() if one.is_active), default=None)
+
+    @property
+    def unsettled_since_ms(self) -> int:
+        """What began before this is settled; history from here on tells the rest."""
+        waiting = (min(one.began_ms, one.first_seen_ms) for one in self.open.values())
+        return min((self.polled_ms, *waiting, *(gap.since_ms for gap in self.gaps)))
+
+    def wanted_details(self, patience_ms: int) -> tuple[int, ...]:
+        """The builds to ask record-info for now, those most surely finished first."""
+        ended: list[int] = []
+        vanished: list[int] = []
+        for number, one in sorted(self.open.items()):
+            if not one.is_active:
+                ended.append(number)
+            elif one.unseen_since_ms is not None and self._due(one.unseen_since_ms, one.tries, patience_ms):
+                vanished.append(number)
+        missing = [
+            number
+            for gap in self.gaps
+            if gap.since_ms < self.polled_ms and self._due(gap.since_ms, gap.tries, patience_ms)
+            for number in gap.probes()
+        ]
+        return (*ended, *vanished, *missing[:PROBES])
+
+    def _due(self, since_ms: int, tries: int, patience_ms: int) -> bool:
+        waited_ms = self.polled_ms - since_ms
+        return waited_ms * BACKOFF_STEPS >= patience_ms * ((1 << min(tries, 16)) - 1)

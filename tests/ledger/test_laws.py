@@ -1,0 +1,198 @@
+"""The laws of the reducer: order, split, repetition and overlap change nothing; counters never fall."""
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.ledger import (
+    Buckets,
+    DetailAnswer,
+    JobLedger,
+    Refused,
+    baseline,
+    give_up,
+    see_details,
+    see_history,
+)
+from exporter.model import Build, BuildDetail, Result, State, Trigger
+
+BUCKETS = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
+START_MS = 1_700_000_000_000
+PATIENCE_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A build as it really was; its detail may be one that the API will not tell."""
+
+    number: int
+    result: Result
+    queued_ms: int
+    start_ms: int
+    finish_ms: int
+    detailed: bool
+
+    @property
+    def running(self) -> Build:
+        return Build(self.number, state=State.RUNNING, start_ms=self.start_ms)
+
+    @property
+    def finished(self) -> Build:
+        return Build(
+            self.number, result=self.result, start_ms=self.start_ms, finish_ms=self.finish_ms, branch="main"
+        )
+
+    @property
+    def answer(self) -> DetailAnswer:
+        if not self.detailed:
+            return Refused(self.number)
+        return BuildDetail(
+            self.number,
+            result=self.result,
+            queued_ms=self.queued_ms,
+            start_ms=self.start_ms,
+            finish_ms=self.finish_ms,
+            duration_ms=self.finish_ms - self.start_ms,
+            trigger=Trigger.MANUAL,
+        )
+
+
+@st.composite
+def truths(draw: st.DrawFn) -> list[Truth]:
+    builds = []
+    for number in range(1, draw(st.integers(1, 12)) + 1):
+        queued_ms = START_MS + number * 60_000 + draw(st.integers(0, 200_000))
+        start_ms = queued_ms + draw(st.integers(0, 90_000))
+        builds.append(
+            Truth(
+                number=number,
+                result=draw(st.sampled_from(Result)),
+                queued_ms=queued_ms,
+                start_ms=start_ms,
+                finish_ms=start_ms + draw(st.integers(0, 5_000_000)),
+                detailed=draw(st.booleans()),
+            )
+        )
+    return builds
+
+
+def empty() -> JobLedger:
+    """Of a job that had build 0 before, so that every later one counts."""
+    return baseline([], at_ms=START_MS, buckets=BUCKETS).ledger
+
+
+def expected(builds: list[Truth]) -> JobLedger:
+    """One build at a time, in the order of their numbers."""
+    ledger = empty()
+    for build in builds:
+        ledger = see_history(ledger, [build.finished], at_ms=START_MS).ledger
+        ledger = see_details(ledger, [build.answer], at_ms=START_MS).ledger
+    return ledger
+
+
+@given(st.data(), truths())
+@settings(max_examples=300, deadline=None)
+def test_any_order_split_and_repetition_give_the_same_ledger(data: st.DataObject, builds: list[Truth]) -> None:
+    ledger = empty()
+    ledger = see_history(ledger, [build.running for build in builds], at_ms=START_MS).ledger
+    seen: list[Truth] = []
+    order = data.draw(st.permutations(builds + data.draw(st.lists(st.sampled_from(builds), max_size=8))))
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        page, order = order[:size], order[size:]
+        stale = data.draw(st.lists(st.sampled_from(builds), max_size=3))
+        records = data.draw(st.permutations([b.finished for b in page] + [b.running for b in stale]))
+        ledger = see_history(ledger, records, at_ms=START_MS).ledger
+        seen += page
+        told = data.draw(st.lists(st.sampled_from(seen), max_size=6))
+        ledger = see_details(ledger, [build.answer for build in told], at_ms=START_MS).ledger
+    ledger = see_details(ledger, [build.answer for build in reversed(builds)], at_ms=START_MS).ledger
+    assert ledger == expected(builds)
+
+
+@given(truths(), st.randoms())
+@settings(max_examples=200, deadline=None)
+def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> None:
+    ledger = expected(builds)
+    detailed = [build for build in builds if build.detailed]
+    assert ledger.counts == {r: n for r in Result if (n := sum(b.result is r for b in builds))}
+    assert sum(h.sum_ms for h in ledger.durations.values()) == sum(b.finish_ms - b.start_ms for b in builds)
+    assert ledger.queue.sum_ms == sum(b.start_ms - b.queued_ms for b in detailed)
+    assert ledger.queue.count == len(detailed)
+    assert (ledger.consecutive_failures, ledger.recovery.sum_ms) == streaks(builds)
+    assert ledger.open == {}
+    assert len(ledger.runs) == 1
+
+
+def streaks(builds: list[Truth]) -> tuple[int, int]:
+    failures, broken_since, recovery_ms = 0, None, 0
+    for build in builds:
+        if build.result is Result.SUCCESS:
+            if broken_since is not None:
+                recovery_ms += max(0, build.finish_ms - broken_since)
+            failures, broken_since = 0, None
+        elif build.result is not Result.ABORTED:
+            failures += 1
+            broken_since = build.finish_ms if broken_since is None else broken_since
+    return failures, recovery_ms
+
+
+def counters(ledger: JobLedger) -> dict[object, int]:
+    values: dict[object, int] = {("builds", result): ledger.counts.get(result, 0) for result in Result}
+    for name, one in (("queue", ledger.queue), ("recovery", ledger.recovery), *ledger.durations.items()):
+        values |= {(name, at): count for at, count in enumerate(one.counts)} | {(name, "sum"): one.sum_ms}
+    return values | {"lost": ledger.lost_builds, "recovered": ledger.recovered_builds}
+
+
+anything = st.one_of(
+    st.builds(
+        Build,
+        number=st.integers(1, 30),
+        result=st.none() | st.sampled_from(Result),
+        state=st.none() | st.sampled_from(State),
+        start_ms=st.none() | st.integers(START_MS, START_MS + 10**10),
+        finish_ms=st.none() | st.integers(START_MS, START_MS + 10**10),
+    ),
+    st.builds(
+        BuildDetail,
+        number=st.integers(1, 30),
+        result=st.none() | st.sampled_from(Result),
+        state=st.none() | st.sampled_from(State),
+        queued_ms=st.none() | st.integers(START_MS, START_MS + 10**10),
+        start_ms=st.none() | st.integers(START_MS, START_MS + 10**10),
+        finish_ms=st.none() | st.integers(START_MS, START_MS + 10**10),
+        duration_ms=st.none() | st.integers(-(10**10), 10**12),
+    ),
+    st.builds(Refused, number=st.integers(1, 30)),
+    st.integers(0, 2 * PATIENCE_MS),
+)
+
+
+@given(st.lists(st.lists(anything, max_size=6), max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_counters_never_fall_whatever_comes(polls: list[list[object]]) -> None:
+    ledger, now_ms = empty(), START_MS
+    for poll in polls:
+        now_ms += sum(item for item in poll if isinstance(item, int))
+        before = counters(ledger)
+        ledger = see_history(ledger, [b for b in poll if isinstance(b, Build)], at_ms=now_ms).ledger
+        answers = [a for a in poll if isinstance(a, BuildDetail | Refused)]
+        ledger = see_details(ledger, answers, at_ms=now_ms).ledger
+        ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS).ledger
+        after = counters(ledger)
+        assert all(after[key] >= value for key, value in before.items())
+        assert_well_formed(ledger)
+
+
+def assert_well_formed(ledger: JobLedger) -> None:
+    """Every number up to the highest is settled, open or waited for: exactly one of them, unless it was lost."""
+    reach = -1
+    for run in ledger.runs:
+        assert run.first > reach + 1 or (reach == -1 and run.first == 0)
+        reach = run.last
+    for number in range(ledger.highest + 1):
+        settled = any(run.first <= number <= run.last for run in ledger.runs)
+        missing = any(gap.first <= number <= gap.last for gap in ledger.gaps)
+        lost = any(first <= number <= last for first, last in ledger.lost)
+        assert [settled, missing, number in ledger.open and not lost].count(True) == 1
