@@ -1,0 +1,68 @@
+"""When a listing is complete; pure. Pages shift, overlap and lie about their total.
+
+Paging ends at an empty page, at one that brings nothing new, and at a short one, unless the total says
+that there is more: a service may cut pages shorter than it was asked to. ``offset`` counts pages, by the
+documents; where the second page repeats most of the first, the service counts records instead, and so do
+we from there on.
+"""
+
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from exporter.api.payload import Page
+from exporter.errors import InvalidAnswerError
+
+Record = TypeVar("Record")
+
+MAX_PAGES: Final = 1000
+MAX_BLIND_PAGES: Final = 3
+"""So many pages of nothing but unreadable records are passed over."""
+
+
+class Pages(Generic[Record]):
+    """The pages of one listing, as they come.
+
+    Attributes:
+        records: all that came, repetitions included.
+        more: whether another page should be asked for.
+        index: the number of the next page, from 0.
+    """
+
+    def __init__(self, size: int, key: Callable[[Record], object]) -> None:
+        self._size = size
+        self._key = key
+        self._known: set[object] = set()
+        self._unreadable = 0
+        self._blind_pages = 0
+        self._counts_records = False
+        self.records: list[Record] = []
+        self.more = True
+        self.index = 0
+
+    @property
+    def offset(self) -> int:
+        """What to send as ``offset`` for the next page."""
+        return len(self._known) + self._unreadable if self._counts_records else self.index
+
+    def add(self, page: Page[Record]) -> None:
+        """Take in a page and decide whether there are more.
+
+        Raises:
+            InvalidAnswerError: the service brings new records without end.
+        """
+        keys = {self._key(record) for record in page.records}
+        repeated = len(keys & self._known)
+        if self.index == 1 and page.seen >= self._size and repeated * 2 > self._size:
+            self._counts_records = True
+        self.records += page.records
+        self._known |= keys
+        self._unreadable += page.seen - len(page.records)
+        self.index += 1
+        blind = page.seen > 0 and not page.records
+        self._blind_pages += blind
+        new = len(keys) > repeated or (blind and self._blind_pages <= MAX_BLIND_PAGES)
+        whole = page.seen >= self._size
+        promised = page.total is not None and page.total > len(self._known) + self._unreadable
+        self.more = new and (whole or promised)
+        if self.more and self.index >= MAX_PAGES:
+            raise InvalidAnswerError(f"a listing of more than {MAX_PAGES} pages", code="invalid")

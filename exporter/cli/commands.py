@@ -1,0 +1,150 @@
+"""Commands and flags. Exit codes: 0 fine, 1 ran and failed, 2 wrong usage or configuration."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from exporter import __version__
+from exporter.cli import logs
+from exporter.cli.check import check_online, summary
+from exporter.cli.demo import demo as run_demo
+from exporter.cli.serve import serve as run_server
+from exporter.cli.wiring import read
+from exporter.errors import ConfigError, ExporterError
+from exporter.simulator import run as run_simulator
+
+Command = Callable[..., None]
+
+
+class _ServeByDefault(click.Group):
+    """A group whose command may be left out: then it is ``serve``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = args[:1] and (args[0] in self.commands or args[0] in ("--help", "--version"))
+        return super().parse_args(ctx, args if named else ["serve", *args])
+
+
+def _config_flag(command: Command) -> Command:
+    return click.option(
+        "--config.file", "config_file", default="config.yaml", show_default=True, help="The configuration."
+    )(command)
+
+
+def _log_flags(command: Command) -> Command:
+    level = click.option(
+        "--log.level",
+        "log_level",
+        type=click.Choice(logs.LEVELS),
+        default="info",
+        show_default=True,
+        help="Only lines of this level and above.",
+    )
+    form = click.option(
+        "--log.format",
+        "log_format",
+        type=click.Choice(logs.FORMATS),
+        default="logfmt",
+        show_default=True,
+        help="How a line looks.",
+    )
+    return level(form(command))
+
+
+def _web_flags(command: Command) -> Command:
+    address = click.option(
+        "--web.listen-address",
+        "addresses",
+        multiple=True,
+        default=[":10088"],
+        show_default=True,
+        help="host:port to listen on; may be repeated. Port 0 takes a free one, which is logged.",
+    )
+    path = click.option(
+        "--web.telemetry-path",
+        "telemetry_path",
+        default="/metrics",
+        show_default=True,
+        callback=_absolute_path,
+        help="Where the metrics are.",
+    )
+    return address(path(command))
+
+
+def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not value.startswith("/") or value == "/" or value.startswith("/-/"):
+        raise click.BadParameter('must begin with "/", as in /metrics, and be neither "/" nor below "/-/"')
+    return value
+
+
+@click.group(cls=_ServeByDefault, context_settings={"max_content_width": 110})
+@click.version_option(__version__, prog_name="codearts-build-exporter")
+def cli() -> None:
+    """Prometheus exporter for Huawei Cloud CodeArts Build. Without a command, it serves."""
+
+
+@cli.command()
+@_config_flag
+@_web_flags
+@_log_flags
+def serve(
+    config_file: str, addresses: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str
+) -> None:
+    """Poll the API and serve the metrics (the default command)."""
+    logs.configure(log_level, log_format)
+    run_server(read(config_file), addresses, telemetry_path)
+
+
+@cli.command("check-config")
+@_config_flag
+@click.option("--online", is_flag=True, help="Log in and ask for each job once.")
+def check_config(config_file: str, online: bool) -> None:
+    """Tell whether the configuration is right, and with --online, what the credentials can see."""
+    logs.configure("error")
+    config = read(config_file)
+    click.echo(f"{config_file} is right: {summary(config)}")
+    if online and not check_online(config):
+        raise ExporterError("not everything is visible")
+
+
+@cli.command()
+@_web_flags
+@_log_flags
+@click.option("--seed", default=0, show_default=True, help="Another seed is another fleet.")
+def demo(addresses: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str, seed: int) -> None:
+    """Serve the metrics of a simulated fleet, without any account."""
+    logs.configure(log_level, log_format)
+    run_demo(addresses, telemetry_path, seed)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", default=0, show_default=True, help="0 takes a free one, which is printed.")
+@click.option("--jobs", type=int, help="How many jobs; without it, the fleet of the demo.")
+@click.option("--seed", default=0, show_default=True, help="Another seed is another fleet.")
+@click.option("--speed", default=1.0, show_default=True, help="How much faster than the clock it lives.")
+def simulate(**settings: Any) -> None:
+    """Simulate the CodeArts Build API alone, for trying things out."""
+    try:
+        run_simulator(**settings)
+    except OSError as error:
+        raise ExporterError(
+            f"cannot listen on {settings['host']}:{settings['port']}: {error.strerror}"
+        ) from None
+
+
+def main() -> None:
+    """Run a command; a person gets one line about what went wrong, a script an exit code."""
+    try:
+        cli.main(prog_name="codearts-build-exporter", standalone_mode=True)
+    except ConfigError as error:
+        _fail(error, 2)
+    except ExporterError as error:
+        _fail(error, 1)
+
+
+def _fail(error: ExporterError, code: int) -> None:
+    for line in str(error).splitlines():
+        click.echo(f"codearts-build-exporter: {line}", err=True)
+    sys.exit(code)

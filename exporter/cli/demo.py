@@ -1,0 +1,50 @@
+"""``demo``: a simulated fleet and the exporter on it, in one process."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from exporter.cli.serve import run
+from exporter.cli.wiring import Exporter
+from exporter.config import parse
+from exporter.simulator import RealClock, Simulator, demo_fleet
+from exporter.web import address_of, bind
+
+_INTERVAL = "5s"
+
+
+def demo(addresses: Sequence[str], telemetry_path: str, seed: int) -> None:
+    """Serve a fleet that builds all the time, until SIGTERM or SIGINT.
+
+    Raises:
+        ExporterError: an address is taken.
+    """
+    sockets = bind(addresses)
+    with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
+        exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
+        url = f"http://localhost:{address_of(sockets[0]).rpartition(':')[2]}"
+        click.echo(
+            f"A simulated CodeArts Build runs at {simulator.url}; {len(exporter.jobs)} jobs are watched."
+        )
+        click.echo(f"Metrics:  {url}{telemetry_path}")
+        click.echo(f"Try:      curl -s {url}{telemetry_path} | grep builds_total")
+        click.echo(f"Truth:    {simulator.url}/_sim/truth")
+        click.echo("Ctrl-C ends it.")
+        run(exporter, sockets, telemetry_path)
+
+
+def _config(simulator: Simulator) -> str:
+    live = (job for job in simulator.fleet.jobs() if job.deleted_ms is None)
+    jobs = "".join(
+        f"  - {{id: {job.id}, name: {job.name}, project: {simulator.fleet.projects[job.project_id]}}}\n"
+        for job in live
+    )
+    return (
+        f"endpoint: {simulator.url}\n"
+        f"auth: {{token: {simulator.credentials.tokens[0]}}}\n"
+        f"jobs:\n{jobs}"
+        f"poll: {{interval: {_INTERVAL}, max_interval: 10s, max_requests_per_minute: 3000}}\n"
+        f"recycle_bin: {{interval: 10s}}\n"
+        'state: {path: ":memory:"}\n'
+    )

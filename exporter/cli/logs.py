@@ -1,0 +1,47 @@
+"""Log lines: logfmt for people, JSON for machines, on standard error."""
+
+import logging
+import sys
+
+import structlog
+
+LEVELS = ("debug", "info", "warn", "error")
+FORMATS = ("logfmt", "json")
+
+
+def configure(level: str = "info", form: str = "logfmt") -> None:
+    """Set up logging for the process.
+
+    Args:
+        level: one of `LEVELS`; what is below is dropped.
+        form: one of `FORMATS`.
+    """
+    threshold = {
+        "debug": logging.DEBUG,
+        "info": logging.INFO,
+        "warn": logging.WARNING,
+        "error": logging.ERROR,
+    }
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "event"], bool_as_flag=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(
+        level=threshold[level],
+        stream=sys.stderr,
+        format="ts=%(asctime)s level=%(levelname)s event=%(message)r",
+        force=True,
+    )
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

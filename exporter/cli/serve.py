@@ -1,0 +1,51 @@
+"""``serve``: poll in the background, answer in front, end cleanly."""
+
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from exporter.cli.wiring import Exporter
+from exporter.config import Config
+from exporter.poller import PollingThreads
+from exporter.web import WebServer, address_of, application, bind
+
+_STOP_WITHIN_S: Final = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(config: Config, addresses: Sequence[str], telemetry_path: str) -> None:
+    """Run until SIGTERM or SIGINT; then stop polling, finish the commit in hand, and return.
+
+    Raises:
+        ExporterError: it cannot be started.
+    """
+    sockets = bind(addresses)
+    try:
+        run(Exporter(config), sockets, telemetry_path)
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -> None:
+    """Serve on sockets that already listen."""
+    server = WebServer(application(exporter.registry, exporter.poller, telemetry_path))
+
+    def stop(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    polling = PollingThreads(exporter.poller, exporter.config.poll.concurrency)
+    polling.start()
+    for listening in sockets:
+        _log.info("listening", address=address_of(listening), path=telemetry_path, jobs=len(exporter.jobs))
+    server.run(sockets=sockets)
+    if not polling.stop(_STOP_WITHIN_S):
+        _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)
+    exporter.store.close()
+    _log.info("stopped")

@@ -1,0 +1,75 @@
+"""Threads around a `Poller`: one that decides and commits, and some that ask the API."""
+
+import queue
+import threading
+from typing import Final
+
+from exporter.poller.poller import Outcome, Poller, Work
+
+_LONGEST_NAP_S: Final = 1.0
+"""The deciding thread looks around at least so often, which keeps the lag metric fresh."""
+
+
+class PollingThreads:
+    """Runs a poller in the background.
+
+    All threads are daemons: a request that hangs does not keep the process from ending. What it would have
+    brought was not committed, so it is asked for again after the next start.
+
+    Args:
+        poller: is driven.
+        concurrency: requests under way at once.
+    """
+
+    def __init__(self, poller: Poller, concurrency: int) -> None:
+        self._poller = poller
+        self._concurrency = concurrency
+        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._coordinator = threading.Thread(target=self._coordinate, name="poller", daemon=True)
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._coordinator.start()
+        for index in range(self._concurrency):
+            threading.Thread(target=self._serve, name=f"poller-{index}", daemon=True).start()
+
+    def stop(self, timeout: float) -> bool:
+        """Begin nothing new, finish the commit in hand; True if that was done within ``timeout`` seconds."""
+        self._stopping.set()
+        self._outcomes.put(None)
+        self._coordinator.join(timeout)
+        return not self._coordinator.is_alive()
+
+    def _coordinate(self) -> None:
+        idle = self._concurrency
+        while not self._stopping.is_set():
+            for work in self._poller.take(idle):
+                idle -= 1
+                self._work.put(work)
+            nap = min(self._poller.wait(), _LONGEST_NAP_S) if idle else _LONGEST_NAP_S
+            outcomes = self._drain(nap)
+            idle += len(outcomes)
+            if outcomes:
+                self._poller.settle(outcomes)
+
+    def _drain(self, nap: float) -> list[Outcome]:
+        """Everything that has ended, waiting a while for the first: a round is committed as one."""
+        ended: list[Outcome] = []
+        try:
+            outcome = self._outcomes.get(timeout=nap)
+            while True:
+                if outcome is not None:
+                    ended.append(outcome)
+                outcome = self._outcomes.get_nowait()
+        except queue.Empty:
+            return ended
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                work = self._work.get(timeout=_LONGEST_NAP_S)
+            except queue.Empty:
+                continue
+            self._outcomes.put(self._poller.run(work))

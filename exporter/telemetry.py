@@ -1,0 +1,94 @@
+"""The exporter's own metrics: instruments of prometheus-client, named by the catalogue."""
+
+import platform
+from collections.abc import Iterator
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from exporter import __version__, catalogue
+from exporter.exposition import families, series
+
+OPERATIONS = ("period-history", "record-info", "recycling-jobs")
+
+
+class Telemetry:
+    """Counts what the exporter does; one for each process, on a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry, revision: str = "unknown") -> None:
+        disable_created_metrics()
+        self.registry = registry
+        self.up = _gauge(catalogue.UP, registry)
+        self.requests = _counter(catalogue.API_REQUESTS, registry)
+        self.request_duration = Histogram(
+            catalogue.API_REQUEST_DURATION.name,
+            catalogue.API_REQUEST_DURATION.help,
+            catalogue.API_REQUEST_DURATION.labels,
+            registry=registry,
+        )
+        self.throttled = _counter(catalogue.API_THROTTLED, registry)
+        self.budget = _gauge(catalogue.API_BUDGET, registry)
+        self.payload_errors = _counter(catalogue.PAYLOAD_ERRORS, registry)
+        self.poll_lag = _gauge(catalogue.POLL_LAG, registry)
+        self.store_errors = _counter(catalogue.STORE_ERRORS, registry)
+        self.reload_successful = _gauge(catalogue.CONFIG_RELOAD_SUCCESSFUL, registry)
+        self.reload_timestamp = _gauge(catalogue.CONFIG_RELOAD_TIMESTAMP, registry)
+        build_info = _gauge(catalogue.BUILD_INFO, registry)
+        build_info.labels(__version__, revision, platform.python_version()).set(1)
+        for operation in OPERATIONS:
+            self.throttled.labels(operation)
+        for operation in ("load", "commit"):
+            self.store_errors.labels(operation)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def payload_fault(self, operation: str, reason: str) -> None:
+        """Something in an answer could not be read or could not be right."""
+        self.payload_errors.labels(operation, reason).inc()
+
+
+class Published(Protocol):
+    """Whatever holds the snapshot that is to be shown."""
+
+    @property
+    def snapshot(self) -> catalogue.Snapshot:
+        """The latest one; swapped by one reference."""
+
+
+class SnapshotCollector(Collector):
+    """Shows a snapshot at each scrape; never waits for the API."""
+
+    def __init__(self, published: Published) -> None:
+        self._published = published
+
+    def describe(self) -> list[Metric]:
+        """Nothing, so that registering does not collect."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of the snapshot, and how many series they are."""
+        shown = list(families(self._published.snapshot))
+        yield from shown
+        own = Gauge(catalogue.SERIES.name, catalogue.SERIES.help, registry=None)
+        own.set(series(shown))
+        yield from own.collect()
+
+
+def _gauge(declared: catalogue.Declared, registry: CollectorRegistry) -> Gauge:
+    return Gauge(declared.name, declared.help, declared.labels, registry=registry)
+
+
+def _counter(declared: catalogue.Declared, registry: CollectorRegistry) -> Counter:
+    return Counter(declared.name, declared.help, declared.labels, registry=registry)

@@ -1,0 +1,40 @@
+"""Which jobs are watched, and under which label values; pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from exporter.config import Config
+from exporter.model import Job
+
+UNKNOWN_PROJECT = "unknown"
+"""Label ``project`` of a job whose project nobody named."""
+
+
+def watched_jobs(config: Config) -> tuple[Job, ...]:
+    """The jobs of a configuration, each with label values that no other job has.
+
+    A job without a name is called by its id. Where two jobs would share project and name, both carry the
+    beginning of their id behind the name, so that no series ever stands twice.
+    """
+    project_ids = {project.name: project.id for project in config.projects if project.name}
+    return distinct(
+        Job(
+            id=job.id,
+            name=job.name or job.id,
+            project=job.project or UNKNOWN_PROJECT,
+            project_id=project_ids.get(job.project or "", ""),
+        )
+        for job in config.jobs
+    )
+
+
+def distinct(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The same jobs, those renamed that share project and name with another."""
+    given = tuple(jobs)
+    taken = Counter((job.project, job.name) for job in given)
+    return tuple(
+        job
+        if taken[job.project, job.name] == 1
+        else Job(job.id, f"{job.name} ({job.id[:8]})", job.project, job.project_id)
+        for job in given
+    )

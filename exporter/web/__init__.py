@@ -1,0 +1,6 @@
+"""What is served over HTTP: metrics, health, readiness, a landing page."""
+
+from exporter.web.app import Shown, application
+from exporter.web.server import WebServer, address_of, bind
+
+__all__ = ["Shown", "WebServer", "address_of", "application", "bind"]

@@ -1,0 +1,82 @@
+"""The ASGI application: paths of the contract, nothing that waits for the API."""
+
+from html import escape
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from exporter import __version__
+
+_LANDING = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>CodeArts Build exporter</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>
+</head>
+<body><main>
+<h1>CodeArts Build exporter</h1>
+<p>Version {version}, watching {jobs} jobs.</p>
+<ul><li><a href="{metrics}">Metrics</a></li><li><a href="/-/healthy">Health</a></li>
+<li><a href="/-/ready">Readiness</a></li></ul>
+</main></body></html>
+"""
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Shown(Protocol):
+    """What the pages tell of the poller."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Every job has been polled, or restored from the store."""
+
+    @property
+    def watched(self) -> int:
+        """How many jobs are watched."""
+
+
+def application(registry: CollectorRegistry, shown: Shown, telemetry_path: str = "/metrics") -> Starlette:
+    """The exporter's HTTP interface.
+
+    Args:
+        registry: holds all that ``/metrics`` shows.
+        shown: is asked for readiness and the landing page.
+        telemetry_path: where the metrics are.
+    """
+
+    def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
+
+    async def landing(_request: Request) -> Response:
+        page = _LANDING.format(version=__version__, jobs=shown.watched, metrics=escape(telemetry_path))
+        return HTMLResponse(page, headers=_SECURITY_HEADERS)
+
+    async def healthy(_request: Request) -> Response:
+        return PlainTextResponse("healthy\n")
+
+    async def ready(_request: Request) -> Response:
+        if shown.is_ready:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not every job has been polled yet\n", status_code=503)
+
+    return Starlette(
+        routes=[
+            Route(telemetry_path, metrics, methods=["GET"]),
+            Route("/-/healthy", healthy, methods=["GET"]),
+            Route("/-/ready", ready, methods=["GET"]),
+            Route("/", landing, methods=["GET"]),
+        ],
+        middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],
+    )

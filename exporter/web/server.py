@@ -1,0 +1,77 @@
+"""Sockets and the server on them."""
+
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from exporter.errors import ConfigError, ExporterError
+
+_GRACE_S = 1
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn, with signals left to the command line, which has more to stop than this."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signal handlers alone."""
+        yield
+
+
+def bind(addresses: Sequence[str]) -> list[socket.socket]:
+    """Listening sockets for ``host:port`` addresses; ``:port`` is every interface, port 0 any free port.
+
+    Raises:
+        ConfigError: an address cannot be read.
+        ExporterError: an address cannot be listened on.
+    """
+    sockets: list[socket.socket] = []
+    for address in addresses:
+        host, port = _host_and_port(address)
+        try:
+            sockets.append(_listen(host, port))
+        except OSError as error:
+            for other in sockets:
+                other.close()
+            raise ExporterError(f"cannot listen on {address}: {error.strerror or error}") from None
+    return sockets
+
+
+def address_of(listening: socket.socket) -> str:
+    """``host:port`` as it came out, with the port the system chose for port 0."""
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^:\[\]]*)):(\d{1,5})", address)
+    if not found or int(found[3]) > 65535:
+        raise ConfigError(f'--web.listen-address: "{address}" is not host:port, as in :10088 or [::1]:10088')
+    return found[1] or found[2] or "", int(found[3])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
