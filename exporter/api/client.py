@@ -182,7 +182,7 @@ class ApiClient:
             try:
                 return self._ask_once(operation, prepared, read)
             except CredentialsError:
-                if renewed or not self._credentials.refused(prepared):
+                if not self._credentials.refused(prepared) or renewed:
                     raise
                 renewed = True
             except ThrottledError as error:

@@ -1,0 +1,44 @@
+"""CodeArts Build in a process, over a real socket, for tests and for trying things out.
+
+It shares no code with the exporter, so that both cannot share one misreading. Behaviour rests on, in this
+order: the provider's documents (period-history, record-info, recycling-jobs); its machine-readable
+definitions and SDK (lists, stages, signatures); what code run against the live service has reported (a
+second shape of job lists, failures inside HTTP 200, lists that are empty for a moment); and guesses, which
+each module names as such and most of which a fault can turn round.
+"""
+
+from exporter.simulator.access import AccessKey, Credentials
+from exporter.simulator.builds import Build, Job, Plan
+from exporter.simulator.clock import Clock, ManualClock, RealClock
+from exporter.simulator.demo import demo_fleet
+from exporter.simulator.faults import KINDS, Fault, Faults, fault
+from exporter.simulator.fleet import Fleet
+from exporter.simulator.journal import Exchange
+from exporter.simulator.serve import run
+from exporter.simulator.server import Simulator
+from exporter.simulator.truth import BuildTruth, JobTruth, Recovery, Totals, totals
+
+__all__ = [
+    "KINDS",
+    "AccessKey",
+    "Build",
+    "BuildTruth",
+    "Clock",
+    "Credentials",
+    "Exchange",
+    "Fault",
+    "Faults",
+    "Fleet",
+    "Job",
+    "JobTruth",
+    "ManualClock",
+    "Plan",
+    "RealClock",
+    "Recovery",
+    "Simulator",
+    "Totals",
+    "demo_fleet",
+    "fault",
+    "run",
+    "totals",
+]

@@ -1,0 +1,208 @@
+"""Jobs and their builds as they really are, before any of it is told over the API.
+
+Times are integer milliseconds since the epoch, UTC. A build is drawn whole when it is created: its
+start, finish and result are fixed then, and the clock decides what of it has happened.
+"""
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final, Literal, get_args
+
+Result = Literal["success", "failure", "aborted", "timeout", "schedule_failure", "unknown"]
+Trigger = Literal["manual", "schedule", "code_change", "pipeline", "unknown"]
+
+RESULTS: Final[tuple[Result, ...]] = get_args(Result)
+TRIGGERS: Final[tuple[Trigger, ...]] = get_args(Trigger)
+LOCAL: Final = timezone(timedelta(hours=8))
+
+
+def day_of(at_ms: int) -> str:
+    """The calendar day in UTC+8, ``20221011``."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(LOCAL).strftime("%Y%m%d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a job behaves.
+
+    Attributes:
+        gap_s: mean time between two builds; None for a job that only runs when told to.
+        duration_s: the median build.
+        spread: sigma of the log-normal duration.
+        queue_s: mean wait before the start.
+        failure_ratio: how often a build fails after one that did not.
+        streak: how often it fails after one that did.
+        aborted_ratio: how often somebody stops a build; so for the two that follow.
+        concurrency: builds that run at once; more than one lets them finish out of order.
+        first_number: the oldest build that is still kept; what came before is deleted history.
+    """
+
+    gap_s: float | None = 3600.0
+    duration_s: float = 180.0
+    spread: float = 0.4
+    queue_s: float = 4.0
+    failure_ratio: float = 0.12
+    streak: float = 0.4
+    aborted_ratio: float = 0.03
+    timeout_ratio: float = 0.01
+    schedule_failure_ratio: float = 0.01
+    concurrency: int = 1
+    first_number: int = 1
+    branches: tuple[str, ...] = ("main",)
+    triggers: tuple[int, int, int, int] = (2, 2, 5, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One execution of a job; without a start if it was never dispatched, without a finish if stuck."""
+
+    job_id: str
+    number: int
+    created_ms: int
+    queued_ms: int
+    start_ms: int | None
+    finish_ms: int | None
+    result: Result
+    trigger: Trigger
+    branch: str
+    daily_number: str
+
+    def filed_ms(self, now_ms: int) -> int:
+        """The time by which history files the build: its start, else its creation."""
+        return self.start_ms if self.start_ms is not None and self.start_ms <= now_ms else self.created_ms
+
+    def started(self, now_ms: int) -> bool:
+        """Whether it has been dispatched."""
+        return self.start_ms is not None and self.start_ms <= now_ms
+
+    def finished(self, now_ms: int) -> bool:
+        """Whether it has ended."""
+        return self.finish_ms is not None and self.finish_ms <= now_ms
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Start to finish, without the queue."""
+        if self.start_ms is None or self.finish_ms is None:
+            return None
+        return self.finish_ms - self.start_ms
+
+    @property
+    def queue_ms(self) -> int | None:
+        """Queued to start."""
+        return None if self.start_ms is None else self.start_ms - self.queued_ms
+
+
+@dataclass(slots=True)
+class Job:
+    """A build definition and what it has run."""
+
+    id: str
+    ordinal: int
+    name: str
+    project_id: str
+    plan: Plan
+    created_ms: int
+    seed: str
+    deleted_ms: int | None = None
+    stop_ms: int | None = None
+    builds: list[Build] = field(default_factory=list)
+    _next_ms: int | None = None
+    _random: random.Random | None = None
+    _slots: list[int] = field(default_factory=list)
+    _failing: bool = False
+
+    def advance(self, now_ms: int) -> None:
+        """Draws every build that has been created by now."""
+        if self.plan.gap_s is None:
+            return
+        dice = self._dice()
+        if self._next_ms is None:
+            self._next_ms = self.created_ms + self._gap(dice)
+        end_ms = now_ms if self.stop_ms is None else min(now_ms, self.stop_ms)
+        while self._next_ms <= end_ms:
+            self._arrive(self._next_ms, dice)
+            self._next_ms += self._gap(dice)
+
+    def resume(self, now_ms: int) -> None:
+        """Lets builds arrive again, from now on."""
+        self.stop_ms = None
+        if self.plan.gap_s is not None:
+            self._next_ms = now_ms + self._gap(self._dice())
+
+    def append(
+        self,
+        created_ms: int,
+        start_ms: int | None,
+        finish_ms: int | None,
+        result: Result,
+        trigger: Trigger,
+        branch: str,
+    ) -> Build:
+        """Gives the next number to a build."""
+        number = self.builds[-1].number + 1 if self.builds else self.plan.first_number
+        day = day_of(created_ms)
+        count = 1
+        if self.builds and self.builds[-1].daily_number.startswith(day + "."):
+            count = int(self.builds[-1].daily_number.partition(".")[2]) + 1
+        build = Build(
+            self.id,
+            number,
+            created_ms,
+            created_ms,
+            start_ms,
+            finish_ms,
+            result,
+            trigger,
+            branch,
+            f"{day}.{count}",
+        )
+        self.builds.append(build)
+        return build
+
+    def _dice(self) -> random.Random:
+        if self._random is None:
+            self._random = random.Random(f"{self.seed}/{self.id}")
+            self._slots = [0] * self.plan.concurrency
+        return self._random
+
+    def _gap(self, dice: random.Random) -> int:
+        return max(1, round(dice.expovariate(1.0) * 1000 * (self.plan.gap_s or 0)))
+
+    def _arrive(self, at_ms: int, dice: random.Random) -> None:
+        result = self._draw_result(dice)
+        duration_ms = max(1, round(1000 * self.plan.duration_s * dice.lognormvariate(0, self.plan.spread)))
+        queue_ms = round(1000 * self.plan.queue_s * dice.expovariate(1.0))
+        trigger = dice.choices(TRIGGERS[:4], self.plan.triggers)[0]
+        branch = dice.choice(self.plan.branches)
+        if result == "schedule_failure":
+            self.append(at_ms, None, at_ms + queue_ms + 1, result, trigger, branch)
+            return
+        if result == "aborted":
+            duration_ms = max(1, duration_ms // 3)
+        elif result == "timeout":
+            duration_ms *= 4
+        start_ms = max(at_ms + queue_ms, heapq.heappop(self._slots))
+        heapq.heappush(self._slots, start_ms + duration_ms)
+        self.append(at_ms, start_ms, start_ms + duration_ms, result, trigger, branch)
+
+    def _draw_result(self, dice: random.Random) -> Result:
+        plan = self.plan
+        failure = plan.streak if self._failing else plan.failure_ratio
+        draw = dice.random()
+        if draw < failure:
+            self._failing = True
+            return "failure"
+        draw = dice.random()
+        others: tuple[tuple[Result, float], ...] = (
+            ("aborted", plan.aborted_ratio),
+            ("timeout", plan.timeout_ratio),
+            ("schedule_failure", plan.schedule_failure_ratio),
+        )
+        for result, ratio in others:
+            if draw < ratio:
+                return result
+            draw -= ratio
+        self._failing = False
+        return "success"

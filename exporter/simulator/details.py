@@ -1,0 +1,183 @@
+"""record-info, full-stages and the newer list of records: what one build says of itself.
+
+record-info rests on its document; stages on the provider's machine-readable definition, and the record list
+on that and live reports. Words for unfinished builds are a guess.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from exporter.simulator.builds import LOCAL, Build, Job
+from exporter.simulator.faults import Faults
+from exporter.simulator.fleet import Fleet
+from exporter.simulator.history import ids_of_commit
+from exporter.simulator.identity import hex_id, uuid_id
+from exporter.simulator.telling import RESULT_WORDS, phase, stamp, tell, trigger_word
+
+USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
+DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"
+STAGES: Final = (
+    ("initial", "initial", 5),
+    ("stage1", "Cache Check", 3),
+    ("stage2", "Code CheckOut", 12),
+    ("stage3", "Maven", 75),
+    ("final", "final", 5),
+)
+
+
+def detail_answer(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[str, object]:
+    """The body of a record-info answer."""
+    now_ms = fleet.clock.now_ms()
+    told = tell(fleet, faults, "record-info", build, now_ms)
+    whole = 1000 if faults.fire("whole-seconds", "record-info", job.id) else 1
+    number = faults.fire("queue-as-number", "record-info", job.id)
+
+    def moment(at_ms: int | None) -> str | None:
+        return stamp(None if at_ms is None else at_ms // whole * whole)
+
+    queue_ms = None if told.start_ms is None else told.start_ms - told.queued_ms
+    result: dict[str, object] = {
+        "id": fleet.record_id(build),
+        "build_project_id": uuid_id(fleet.seed, "build-project", job.id),
+        "build_record_id": uuid_id(fleet.seed, "build-record", job.id, build.number),
+        "parent_record_id": None,
+        "devcloud_project_id": job.project_id,
+        "codeci_job_id": job.id,
+        "user_id": USER_ID,
+        "build_no": build.number,
+        "daily_build_num": build.daily_number,
+        "execution_id": _execution_id(fleet, build),
+        "repo_name": job.name.partition("-")[0],
+        "repo_id": str(2111616838 + job.ordinal),
+        "branch": build.branch,
+        "tag": None,
+        "commit": ids_of_commit(fleet, build),
+        "commit_message": f"Change {build.number}",
+        "commit_create_time": moment(build.created_ms),
+        "trigger_type": trigger_word(faults, "record-info", build),
+        "build_type": "branch",
+        "status": told.result or phase(build, now_ms),
+        "domain_id": DOMAIN_ID,
+        "create_time": moment(build.created_ms),
+        "schedule_time": moment(told.start_ms),
+        "queued_time": queue_ms if number else moment(told.queued_ms),
+        "start_time": moment(told.start_ms),
+        "runnable_time": moment(build.created_ms - 758_000),
+        "finish_time": moment(told.finish_ms),
+        "duration": told.duration_ms,
+        "record_status": None,
+        "use_private_slave": 0,
+        "region": "cn-north-4",
+        "err_msg": None,
+        "build_config_type": "YAML",
+    }
+    return {"status": "success", "result": result}
+
+
+def stages_answer(fleet: Fleet, build: Build) -> dict[str, object]:
+    """The body of a full-stages answer; the stages' durations add up to the build's."""
+    now_ms = fleet.clock.now_ms()
+    stages: dict[str, object] = {}
+    begin_ms = build.start_ms
+    if begin_ms is not None:
+        known_end_ms = build.finish_ms if build.finish_ms is not None else begin_ms + 600_000
+        total_ms, spent = known_end_ms - begin_ms, 0
+        for sequence, (name, display_name, share) in enumerate(STAGES):
+            start_ms = begin_ms + total_ms * spent // 100
+            spent += share
+            end_ms = begin_ms + total_ms * spent // 100
+            if start_ms <= now_ms:
+                stages[name] = _stage(fleet, build, (sequence, name, display_name), start_ms, end_ms)
+    return {"result": {"build_stages": stages, "check_stages": None}, "error": None, "status": "success"}
+
+
+def records_answer(
+    fleet: Fleet, job: Job, first_ms: int, last_ms: int, page_index: int, page_size: int
+) -> dict[str, object]:
+    """The body of the newer record list; its counts are strings."""
+    now_ms = fleet.clock.now_ms()
+    builds = [b for b in fleet.builds(job.id)[::-1] if first_ms <= b.filed_ms(now_ms) <= last_ms]
+    page = builds[page_index * page_size : (page_index + 1) * page_size]
+    result = {
+        "health_score": str(health_score(fleet, job)),
+        "job_build_states": [_state(fleet, build) for build in page],
+        "page_index": str(page_index),
+        "total_page": str(-(-len(builds) // page_size)),
+        "total_record": str(len(builds)),
+    }
+    return {"result": result, "error": None, "status": "success"}
+
+
+def health_score(fleet: Fleet, job: Job) -> int:
+    """Successes among the last five finished builds, in per cent."""
+    now_ms = fleet.clock.now_ms()
+    last = [build for build in fleet.builds(job.id)[-12:] if build.finished(now_ms)][-5:]
+    return 100 * sum(build.result == "success" for build in last) // len(last) if last else 0
+
+
+def read_local(text: str) -> int | None:
+    """``2024-09-20 14:38:49``, which is UTC+8, as ms since the epoch; None if it is not one."""
+    try:
+        return round(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=LOCAL).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+def _execution_id(fleet: Fleet, build: Build) -> str:
+    return "j_" + hex_id(fleet.seed, "execution", build.job_id, build.number)[:8]
+
+
+def _stage(
+    fleet: Fleet, build: Build, what: tuple[int, str, str], start_ms: int, end_ms: int
+) -> dict[str, object]:
+    sequence, name, display_name = what
+    ended = build.finish_ms is not None and end_ms <= fleet.clock.now_ms()
+    last = sequence == len(STAGES) - 1
+    result = build.result if last or sequence == len(STAGES) - 2 else "success"
+    duration_ms = end_ms - start_ms if ended else None
+    return {
+        "id": uuid_id(fleet.seed, "stage", build.job_id, build.number, name),
+        "build_record_id": uuid_id(fleet.seed, "build-record", build.job_id, build.number),
+        "execution_id": _execution_id(fleet, build),
+        "execution_stage_name": name,
+        "display_name": display_name,
+        "sequence": sequence,
+        "status": RESULT_WORDS[result] if ended else "Running",
+        "status_code": 0,
+        "node_id": None,
+        "log_status": None,
+        "create_time": stamp(start_ms),
+        "schedule_time": stamp(start_ms),
+        "queued_time": stamp(start_ms),
+        "start_time": stamp(start_ms),
+        "finish_time": stamp(end_ms) if ended else None,
+        "duration": duration_ms,
+        "build_duration": duration_ms,
+        "pending_duration": 0,
+    }
+
+
+def _state(fleet: Fleet, build: Build) -> dict[str, object]:
+    now_ms = fleet.clock.now_ms()
+    finished = build.finished(now_ms)
+    commit = ids_of_commit(fleet, build)
+    return {
+        "number": build.number,
+        "daily_build_number": build.daily_number,
+        "state": RESULT_WORDS[build.result] if finished else None,
+        "job_running_status": "Finished" if finished else phase(build, now_ms),
+        "start_time": build.start_ms if build.started(now_ms) else None,
+        "build_time": build.duration_ms if finished else None,
+        "cost_time": build.duration_ms if finished else None,
+        "build_type": "branch",
+        "code_branch": build.branch,
+        "commit_id": commit,
+        "commit_info": {"commit_id": commit, "created_at": stamp(build.created_ms)},
+        "commit_detail_url": f"https://repo.example/{commit}/commitdetail",
+        "executor": "exporter",
+        "nickname": "exporter",
+        "scm_type": "codehub",
+        "scm_web_url": "https://repo.example/home",
+        "trigger_type": "Manual",
+        "user_id": USER_ID,
+    }

@@ -1,0 +1,227 @@
+"""The fleet: projects, jobs and the builds they run as the clock moves.
+
+Deterministic: the same seed, clock and script give the same builds. A job's builds are drawn when it is
+first looked at, so ten thousand jobs cost next to nothing until then.
+"""
+
+import random
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+
+from exporter.simulator.builds import Build, Job, Plan, Result, Trigger
+from exporter.simulator.clock import Clock
+from exporter.simulator.identity import hex_id, job_name, project_name, read_record_id, record_id
+
+DAY_MS = 86_400_000
+
+
+class Fleet:
+    """Projects, jobs and builds.
+
+    Args:
+        clock: what time it is for the fleet.
+        seed: from which all ids, paces and builds follow.
+        jobs: how many jobs to draw at the start; more can be added.
+        projects: over how many projects they are spread.
+        history_days: how long the drawn jobs have been running.
+    """
+
+    def __init__(
+        self, clock: Clock, *, seed: int = 0, jobs: int = 0, projects: int = 4, history_days: float = 7.0
+    ) -> None:
+        self.clock = clock
+        self.seed = seed
+        self.keep_days = 29
+        self.history_days = history_days
+        self._lock = threading.RLock()
+        self._stopped = False
+        self._jobs: dict[str, Job] = {}
+        self._by_ordinal: list[Job] = []
+        self._projects: dict[str, str] = {}
+        dice = random.Random(f"{seed}/plans")
+        for ordinal in range(jobs):
+            self.add_job(job_name(ordinal), project_name(ordinal % projects), plan=_draw_plan(dice))
+
+    @property
+    def projects(self) -> dict[str, str]:
+        """Project names by id."""
+        with self._lock:
+            return dict(self._projects)
+
+    def job(self, job_id: str) -> Job | None:
+        """The job with this id, deleted or not."""
+        return self._jobs.get(job_id)
+
+    def jobs(self) -> list[Job]:
+        """Every job, deleted ones too, in the order they were added."""
+        with self._lock:
+            return list(self._by_ordinal)
+
+    def builds(self, job_id: str) -> list[Build]:
+        """What a job has created by now, by number."""
+        now_ms = self.clock.now_ms()
+        with self._lock:
+            job = self._jobs[job_id]
+            job.advance(now_ms)
+            return [build for build in job.builds if build.created_ms <= now_ms]
+
+    def last_build(self, job_id: str) -> Build | None:
+        """The build with the highest number."""
+        builds = self.builds(job_id)
+        return builds[-1] if builds else None
+
+    def find_build(self, job_id: str, number: int) -> Build | None:
+        """The build with this number."""
+        return next((build for build in self.builds(job_id) if build.number == number), None)
+
+    def record_id(self, build: Build) -> str:
+        """The 36-character id of a build."""
+        return record_id(self.seed, self._jobs[build.job_id].ordinal, build.number)
+
+    def find_record(self, text: str) -> Build | None:
+        """The build with this 36-character id."""
+        found = read_record_id(self.seed, text)
+        if found is None or found[0] >= len(self._by_ordinal):
+            return None
+        return self.find_build(self._by_ordinal[found[0]].id, found[1])
+
+    def project_id(self, name: str) -> str:
+        """The id of a project, which is made if there is none of that name."""
+        with self._lock:
+            identifier = hex_id(self.seed, "project", name)
+            self._projects.setdefault(identifier, name)
+            return identifier
+
+    def add_job(
+        self, name: str, project: str = "shop", *, plan: Plan | None = None, job_id: str | None = None
+    ) -> Job:
+        """Adds a job.
+
+        Args:
+            name: its name.
+            project: the name of its project.
+            plan: how it has behaved for ``history_days``; without one it is new and runs only what
+                `add_build` tells it to.
+            job_id: 32 characters ``[0-9a-z]``; drawn when not given.
+        """
+        with self._lock:
+            ordinal = len(self._by_ordinal)
+            identifier = job_id or hex_id(self.seed, "job", ordinal)
+            now_ms = self.clock.now_ms()
+            since_ms = now_ms if plan is None else now_ms - round(self.history_days * DAY_MS)
+            job = Job(
+                id=identifier,
+                ordinal=ordinal,
+                name=name,
+                project_id=self.project_id(project),
+                plan=plan or Plan(gap_s=None),
+                created_ms=since_ms,
+                seed=str(self.seed),
+            )
+            self._jobs[identifier] = job
+            self._by_ordinal.append(job)
+            return job
+
+    def add_build(
+        self,
+        job_id: str,
+        *,
+        result: Result = "success",
+        queue_s: float = 1.0,
+        duration_s: float | None = 10.0,
+        at_ms: int | None = None,
+        branch: str = "main",
+        trigger: Trigger = "manual",
+    ) -> Build:
+        """Creates one build, with the next number.
+
+        Args:
+            job_id: whose build it is.
+            result: how it will end.
+            queue_s: from its creation to its start; for ``schedule_failure``, to its end.
+            duration_s: from its start to its finish; None for a build that never ends by itself.
+            at_ms: when it is created; now by default.
+            branch: its branch.
+            trigger: what started it.
+
+        Raises:
+            KeyError: there is no such job.
+        """
+        with self._lock:
+            job = self._jobs[job_id]
+            job.advance(self.clock.now_ms())
+            created_ms = self.clock.now_ms() if at_ms is None else at_ms
+            start_ms = created_ms + round(queue_s * 1000)
+            if result == "schedule_failure":
+                return job.append(created_ms, None, start_ms, result, trigger, branch)
+            finish_ms = None if duration_s is None else start_ms + round(duration_s * 1000)
+            return job.append(created_ms, start_ms, finish_ms, result, trigger, branch)
+
+    def finish_build(self, job_id: str, number: int, result: Result = "success") -> Build:
+        """Ends a build now, whatever it was going to do.
+
+        Raises:
+            KeyError: there is no such job or build.
+        """
+        with self._lock:
+            job = self._jobs[job_id]
+            now_ms = self.clock.now_ms()
+            for index, build in enumerate(job.builds):
+                if build.number == number:
+                    start_ms = build.start_ms if build.started(now_ms) else None
+                    job.builds[index] = replace(build, start_ms=start_ms, finish_ms=now_ms, result=result)
+                    return job.builds[index]
+            raise KeyError(number)
+
+    def stop_arrivals(self, job_ids: Iterable[str] | None = None) -> None:
+        """Lets no new build be created; those under way go on to finish."""
+        with self._lock:
+            now_ms = self.clock.now_ms()
+            self._stopped = self._stopped or job_ids is None
+            for job in self._by_ordinal if job_ids is None else [self._jobs[each] for each in job_ids]:
+                if job.stop_ms is None:
+                    job.stop_ms = now_ms
+
+    def resume_arrivals(self) -> None:
+        """Lets builds be created again, from now on."""
+        with self._lock:
+            now_ms = self.clock.now_ms()
+            self._stopped = False
+            for job in self._by_ordinal:
+                if job.stop_ms is not None and job.deleted_ms is None:
+                    job.advance(now_ms)
+                    job.resume(now_ms)
+
+    def delete_job(self, job_id: str, at_ms: int | None = None) -> None:
+        """Moves a job to the recycle bin; now by default."""
+        with self._lock:
+            self.stop_arrivals([job_id])
+            self._jobs[job_id].deleted_ms = self.clock.now_ms() if at_ms is None else at_ms
+
+    def restore_job(self, job_id: str) -> None:
+        """Takes a job out of the recycle bin."""
+        with self._lock:
+            job = self._jobs[job_id]
+            job.advance(self.clock.now_ms())
+            job.deleted_ms = None
+            if not self._stopped:
+                job.resume(self.clock.now_ms())
+
+    def rename_job(self, job_id: str, name: str) -> None:
+        """Gives a job another name; its id stays."""
+        with self._lock:
+            self._jobs[job_id].name = name
+
+
+def _draw_plan(dice: random.Random) -> Plan:
+    return Plan(
+        gap_s=dice.choice((1800.0, 3600.0, 7200.0, 21600.0, 43200.0)),
+        duration_s=dice.choice((20.0, 60.0, 180.0, 600.0, 1500.0)),
+        queue_s=dice.choice((1.0, 3.0, 20.0)),
+        failure_ratio=dice.choice((0.02, 0.1, 0.3)),
+        streak=dice.choice((0.2, 0.5, 0.8)),
+        concurrency=dice.choice((1, 1, 1, 3)),
+        first_number=dice.choice((1, 1, 500, 3001)),
+        branches=dice.choice((("main",), ("main", "develop"), ("master", "release/1.4", "feature/login"))),
+    )

@@ -1,0 +1,154 @@
+"""Lists: the recycle bin, the jobs of a user or of a project, the projects.
+
+The recycle bin rests on its document; the others on the provider's machine-readable definitions, with the
+second shape of a project's job list as reported by code run live.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from exporter.simulator.builds import Job
+from exporter.simulator.details import USER_ID, health_score
+from exporter.simulator.faults import Faults
+from exporter.simulator.fleet import DAY_MS, Fleet
+from exporter.simulator.history import ids_of_commit
+from exporter.simulator.identity import uuid_id
+from exporter.simulator.telling import colour, local_stamp, phase, trigger_word
+
+_T = TypeVar("_T")
+
+CREATOR: Final = {"creator_name": "exporter", "creator_id": USER_ID}
+
+
+def recycling_answer(
+    fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str
+) -> dict[str, object]:
+    """The body of a recycling-jobs answer; the job deleted last comes first."""
+    operation = "recycling-jobs"
+    as_of_ms = _as_of(fleet, faults, operation)
+    oldest_ms = as_of_ms - fleet.keep_days * DAY_MS
+    binned = [
+        (job.deleted_ms, job)
+        for job in fleet.jobs()
+        if job.deleted_ms is not None and oldest_ms < job.deleted_ms <= as_of_ms and search in job.name
+    ]
+    binned.sort(key=lambda pair: (-pair[0], pair[1].ordinal))
+    jobs = _emptied(faults, operation, [job for _, job in binned])
+    index = page_no if faults.fire("zero-based-pages", operation) else page_no - 1
+    page = jobs[index * page_size : (index + 1) * page_size]
+    items = [_binned_job(job) for job in page]
+    result = {"keep_time": fleet.keep_days, "total": len(jobs), "job_list": items}
+    return {"result": result, "error": None, "status": "success"}
+
+
+def jobs_answer(
+    fleet: Fleet, faults: Faults, project_id: str | None, query: dict[str, str], page: tuple[int, int]
+) -> dict[str, object]:
+    """The body of a job list: of one project, or of all that the user sees; ``page`` is index and size."""
+    operation = "job-list" if project_id is None else "project-job-list"
+    as_of_ms = _as_of(fleet, faults, operation)
+    jobs = [
+        job
+        for job in fleet.jobs()
+        if job.created_ms <= as_of_ms
+        and (job.deleted_ms is None or job.deleted_ms > as_of_ms)
+        and (project_id is None or job.project_id == project_id)
+        and query.get("search", "") in job.name
+    ]
+    listed = _emptied(faults, operation, _sorted(jobs, query))
+    index, size = page
+    items = [_job(fleet, faults, operation, job) for job in listed[index * size : (index + 1) * size]]
+    if project_id is not None and not faults.fire("list-shape", operation):
+        return {"jobs": items, "total": len(listed)}
+    return {"status": "success", "result": {"total": len(listed), "job_list": items}}
+
+
+def projects_answer(
+    fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str
+) -> dict[str, object]:
+    """The body of the project list."""
+    matching = [(each, name) for each, name in fleet.projects.items() if search in name]
+    projects = _emptied(faults, "projects", matching)
+    items = [
+        {
+            "identifier": identifier,
+            "name": name,
+            "author_id": "4105.0",
+            "author_domain_id": USER_ID,
+            "status": 1,
+        }
+        for identifier, name in projects[(page_no - 1) * page_size : page_no * page_size]
+    ]
+    result = {"project_info_list": items, "total": len(projects)}
+    return {"result": result, "error": None, "status": "success"}
+
+
+def _as_of(fleet: Fleet, faults: Faults, operation: str) -> int:
+    stale = faults.fire("stale-list", operation)
+    return fleet.clock.now_ms() - round(stale.number("seconds") * 1000 if stale else 0)
+
+
+def _emptied(faults: Faults, operation: str, items: Sequence[_T]) -> Sequence[_T]:
+    return () if faults.fire("empty-list", operation) else items
+
+
+def _sorted(jobs: list[Job], query: dict[str, str]) -> list[Job]:
+    downwards = query.get("sort_order", "ASC").upper() == "DESC"
+    if query.get("sort_field") == "job_name":
+        return sorted(jobs, key=lambda job: job.name, reverse=downwards)
+    return jobs[::-1] if downwards else jobs
+
+
+def _binned_job(job: Job) -> dict[str, object]:
+    deleted_ms = job.deleted_ms or 0
+    return {
+        "job_id": job.id,
+        "job_name": job.name,
+        "project_id": job.project_id,
+        **CREATOR,
+        "create_time": local_stamp(job.created_ms, "naive"),
+        "delete_time": local_stamp(deleted_ms, "naive"),
+        "create_time_stamp": str(job.created_ms // 1000),
+        "delete_time_stamp": str(deleted_ms // 1000),
+    }
+
+
+def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> dict[str, object]:
+    now_ms = fleet.clock.now_ms()
+    last = fleet.last_build(job.id)
+    finished = last is None or last.finished(now_ms)
+    item: dict[str, object] = {
+        "id": job.id,
+        "job_name": job.name,
+        "job_creator": USER_ID,
+        "user_name": "exporter",
+        "last_build_time": None if last is None else last.filed_ms(now_ms),
+        "last_build_status": colour(last, now_ms),
+        "last_job_running_status": "Finished" if last is None or finished else phase(last, now_ms),
+        "last_build_user": "exporter",
+        "last_build_user_id": USER_ID,
+        "health_score": health_score(fleet, job),
+        "source_code": "codehub",
+        "scm_type": "codehub",
+        "build_project_id": uuid_id(fleet.seed, "build-project", job.id),
+        "build_time": last.duration_ms if last and finished else 0,
+        "trigger_type": trigger_word(faults, operation, last) if last else None,
+        "is_finished": finished,
+        "disabled": False,
+        "favorite": False,
+        "is_copy": True,
+        "is_delete": True,
+        "is_execute": True,
+        "is_forbidden": False,
+        "is_modify": True,
+        "is_view": True,
+    }
+    if operation == "job-list":
+        item |= {
+            "project_id": job.project_id,
+            "project_name": fleet.projects[job.project_id],
+            "build_number": str(last.number) if last else None,
+            "commit_id": ids_of_commit(fleet, last) if last else None,
+            "task_id": f"#{last.daily_number}" if last else None,
+        }
+    return item

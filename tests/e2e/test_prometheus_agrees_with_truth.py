@@ -1,0 +1,181 @@
+"""Some minutes of real time: 50 jobs build, the API misbehaves, and Prometheus must hold the exact truth."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from exporter.simulator import Fleet, JobTruth, Plan, RealClock, Simulator, fault
+from tests.support.programs import Prometheus, eventually, exporter, program, prometheus
+
+pytestmark = pytest.mark.timeout(600)
+
+JOBS = 50
+BUSY_S = 120
+
+
+def busy_fleet() -> Fleet:
+    fleet = Fleet(RealClock(), seed=7, history_days=0.01)
+    for ordinal in range(JOBS):
+        plan = Plan(
+            gap_s=9 + ordinal % 5,
+            duration_s=1 + ordinal % 7,
+            queue_s=0.8,
+            failure_ratio=0.25,
+            concurrency=1 + 2 * (ordinal % 3 == 0),
+            first_number=1 + 400 * (ordinal % 2),
+        )
+        fleet.add_job(f"job-{ordinal}", f"project-{ordinal % 4}", plan=plan)
+    for ordinal in range(3):
+        deleted = fleet.add_job(f"deleted-{ordinal}", "project-0", plan=Plan(gap_s=None))
+        fleet.delete_job(deleted.id)
+    fleet.stop_arrivals()
+    return fleet
+
+
+FAULTS = (
+    fault("error", probability=0.02),
+    fault("error", probability=0.01, status=200, code="CB.00060101", shape="status"),
+    fault("html", probability=0.01),
+    fault("body", probability=0.01, text="<html>login</html>"),
+    fault("truncated", probability=0.02),
+    fault("reset", probability=0.01),
+    fault("delay", probability=0.02, seconds=0.5),
+    fault("throttle", probability=0.002, retry_after=1),
+    fault("json-string", probability=0.05),
+    fault("order", operation="period-history"),
+    fault("shifting-pages", probability=0.2),
+    fault("wrong-total", probability=0.3),
+    fault("garbage-records", probability=0.1),
+    fault("localised-triggers"),
+    fault("numbers-as-strings", probability=0.3),
+    fault("late-records", probability=0.1, seconds=5),
+    fault("lost-records", probability=0.03, detail="unknown"),
+    fault("lost-records", probability=0.02, detail="known"),
+    fault("unknown-result", probability=0.05),
+    fault("backwards-clock", probability=0.05),
+)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator(busy_fleet()).start() as running:
+        eventually(lambda: not active_builds(running), 60)
+        yield running
+
+
+def active_builds(simulator: Simulator) -> int:
+    return sum(sum(job.totals.active.values()) for job in simulator.truth().values())
+
+
+def configuration(simulator: Simulator, folder: Path) -> Path:
+    known = simulator.credentials
+    jobs = "".join(
+        f"  - {{id: {job.id}, name: {job.name}, project: {simulator.fleet.projects[job.project_id]}}}\n"
+        for job in simulator.fleet.jobs()
+        if job.deleted_ms is None
+    )
+    path = folder / "config.yaml"
+    path.write_text(
+        f"endpoint: {simulator.url}\niam_endpoint: {simulator.url}\n"
+        f"auth: {{password: {{domain: {known.domain}, username: {known.username}, "
+        f"password: {known.password}, project: {known.project}}}}}\n"
+        f"jobs:\n{jobs}"
+        "poll: {interval: 1s, max_interval: 2s, max_requests_per_minute: 20000, timeout: 5s}\n"
+        "recycle_bin: {interval: 2s}\n"
+        'state: {path: ":memory:"}\n'
+    )
+    return path
+
+
+def test_counts_sums_and_gauges_are_the_truth(simulator: Simulator, tmp_path: Path) -> None:
+    program("prometheus")
+    config = configuration(simulator, tmp_path)
+    with exporter(config, tmp_path / "exporter.log") as url:
+        eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 60)
+        baseline = {job_id: job.totals.last_finished for job_id, job in simulator.truth().items()}
+        with prometheus(url.removeprefix("http://"), tmp_path) as asked:
+            simulator.fleet.resume_arrivals()
+            simulator.faults.replace(FAULTS)
+            for _ in range(3):
+                time.sleep(BUSY_S / 3)
+                simulator.expire_tokens()
+            simulator.fleet.stop_arrivals()
+            end_with_visible_builds(simulator)
+            since = {job_id: last.number if last else 0 for job_id, last in baseline.items()}
+            await_quiet(simulator, asked, since)
+            agree(asked, [job for job in simulator.truth(since).values() if job.deleted_ms is None])
+    assert "unexpected_error" not in (tmp_path / "exporter.log").read_text()
+
+
+def end_with_visible_builds(simulator: Simulator) -> None:
+    """A lost build shows only by a later one that is not."""
+    for job in simulator.fleet.jobs():
+        if job.deleted_ms is None:
+            lost = True
+            while lost:
+                last = simulator.fleet.add_build(job.id, duration_s=1)
+                lost = bool(simulator.faults.strikes("lost-records", None, job.id, last.number))
+
+
+def await_quiet(simulator: Simulator, asked: Prometheus, since: dict[str, int]) -> None:
+    """Until every build has ended, and Prometheus has as many as there were."""
+
+    def quiet() -> bool:
+        totals = [job.totals for job in simulator.truth(since).values()]
+        counted = sum(asked.query("codearts_build_builds_total").values())
+        lost = sum(asked.query("codearts_build_lost_builds_total").values())
+        all_counted = counted >= sum(sum(one.finished.values()) for one in totals)
+        return not active_builds(simulator) and all_counted and lost >= sum(one.lost for one in totals)
+
+    eventually(quiet, 90, every=1)
+    time.sleep(5)
+
+
+def agree(asked: Prometheus, jobs: list[JobTruth]) -> None:
+    expected: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+
+    def expect(name: str, job: JobTruth, value: float | None, **labels: str) -> None:
+        if value is not None:
+            key = tuple(sorted({"project": job.project, "job_name": job.job_name, **labels}.items()))
+            expected.setdefault(f"codearts_build_{name}", {})[key] = value
+
+    for job in jobs:
+        totals, last = job.totals, job.totals.last_finished
+        for result, count in totals.finished.items():
+            expect("builds_total", job, count, result=result)
+            if result in ("success", "failure") or totals.duration_ms[result]:
+                expect("duration_seconds_sum", job, totals.duration_ms[result] / 1000, result=result)
+        expect("queue_duration_seconds_sum", job, totals.queue_ms / 1000)
+        expect("queue_duration_seconds_count", job, totals.queue_count)
+        expect("recovery_duration_seconds_sum", job, sum(r.duration_ms for r in totals.recoveries) / 1000)
+        expect("recovery_duration_seconds_count", job, len(totals.recoveries))
+        expect("consecutive_failures", job, totals.consecutive_failures)
+        expect("lost_builds_total", job, totals.lost)
+        for state in ("queued", "running"):
+            expect("active_builds", job, totals.active[state], state=state)
+        assert last is not None
+        expect("last_build_number", job, last.number)
+        if last.duration_observable:
+            expect("last_build_duration_seconds", job, seconds(last.duration_ms))
+            expect("last_build_finish_timestamp_seconds", job, seconds(last.finish_ms))
+        if last.queue_observable:
+            expect("last_build_queue_duration_seconds", job, seconds(last.queue_ms))
+        assert last.result
+        expect("last_build_result == 1", job, 1, result=last.result)
+
+    actual = {name: asked.query(name) for name in expected}
+    for name, truth in expected.items():
+        found = actual[name]
+        wrong = {key: (found.get(key), value) for key, value in truth.items() if found.get(key) != value}
+        assert wrong == {}, f"{name}: (exporter, truth)"
+    counted = sum(job.totals.duration_count for job in jobs)
+    assert sum(asked.query("codearts_build_duration_seconds_count").values()) == counted
+    assert sum(sum(job.totals.finished.values()) for job in jobs) > JOBS * BUSY_S / 15
+    assert asked.query("codearts_build_recycle_bin_jobs") == {(): 3.0}
+
+
+def seconds(value_ms: int | None) -> float | None:
+    return None if value_ms is None else value_ms / 1000

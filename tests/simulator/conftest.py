@@ -1,0 +1,91 @@
+"""A simulator on a socket, and the plainest of callers."""
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from exporter.simulator import Fleet, ManualClock, Simulator
+
+START_MS = round(datetime(2026, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
+JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
+WEEK = "start_time=2026-03-04&end_time=2026-03-11"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Sends requests with a good token, one connection each."""
+
+    url: str
+    token: str = "example-token"
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5,
+    ) -> Reply:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=timeout)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"X-Auth-Token": self.token, **(headers or {})})
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, names, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, timeout: float = 5) -> Reply:
+        return self.send("GET", path, None, headers, timeout)
+
+    def history(self, query: str = f"offset=0&limit=100&{WEEK}", job: str = JOB) -> Any:
+        return self.get(f"/v3/jobs/{job}/period-history?{query}").json()
+
+    def numbers(self, query: str = f"offset=0&limit=100&{WEEK}") -> list[int]:
+        return [record["build_number"] for record in self.history(query)["history_records"]]
+
+    def detail(self, number: int, job: str = JOB) -> Any:
+        return self.get(f"/v4/jobs/{job}/{number}/record-info").json()["result"]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START_MS)
+
+
+@pytest.fixture
+def fleet(clock: ManualClock) -> Fleet:
+    """One job that runs only what it is told to."""
+    fleet = Fleet(clock, seed=1)
+    fleet.add_job("checkout-release", "shop", job_id=JOB)
+    return fleet
+
+
+@pytest.fixture
+def simulator(fleet: Fleet, clock: ManualClock) -> Iterator[Simulator]:
+    with Simulator(fleet, caller_clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(simulator: Simulator) -> Caller:
+    return Caller(simulator.url)

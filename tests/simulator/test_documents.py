@@ -1,0 +1,90 @@
+"""Answers against the provider's documents and machine-readable definitions.
+
+The documents win: history is an array, as their table says, though their example holds a single object;
+a field their examples have and the definitions lack (``error``) is told.
+"""
+
+import json
+from typing import Any
+
+from exporter.simulator import Fleet, ManualClock, Simulator, fault
+
+from .conftest import JOB, START_MS, Caller
+from .openapi import FOLDER, complaints
+
+EXAMPLE_DETAIL = json.loads((FOLDER / "ShowRecordDetail.json").read_text())
+EXAMPLE_HISTORY = json.loads((FOLDER / "ShowListPeriodHistory.json").read_text())
+RECYCLED_FIELDS = (
+    "job_id job_name project_id creator_name creator_id create_time delete_time create_time_stamp"
+    " delete_time_stamp"
+)
+
+
+def _example(document: Any) -> Any:
+    [path] = document["paths"].values()
+    return path["get"]["responses"]["200"]["examples"]["application/json"]
+
+
+def test_period_history_has_the_fields_of_its_document(fleet: Fleet, caller: Caller) -> None:
+    fleet.add_build(JOB, at_ms=START_MS - 60_000)
+    body, example = caller.history(), _example(EXAMPLE_HISTORY)
+    assert body.keys() == example.keys()
+    assert body["history_records"][0].keys() == example["history_records"].keys()
+    assert complaints("ShowListPeriodHistory", body) == []
+
+
+def test_period_history_can_be_told_as_its_example_is(
+    fleet: Fleet, caller: Caller, simulator: Simulator
+) -> None:
+    fleet.add_build(JOB, at_ms=START_MS - 60_000)
+    simulator.faults.add(fault("single-object"), fault("localised-triggers", language="en"))
+    body, example = caller.history(), _example(EXAMPLE_HISTORY)
+    assert {name: type(value) for name, value in body["history_records"].items()} == {
+        name: type(value) for name, value in example["history_records"].items()
+    }
+    assert body["history_records"]["trigger_type"] == "Manual"
+
+
+def test_record_info_has_the_fields_of_its_document(fleet: Fleet, caller: Caller) -> None:
+    fleet.add_build(JOB, at_ms=START_MS - 60_000)
+    body = caller.get(f"/v4/jobs/{JOB}/1/record-info").json()
+    example = _example(EXAMPLE_DETAIL)
+    assert body.keys() == example.keys()
+    assert body["result"].keys() == example["result"].keys()
+    assert complaints("ShowRecordDetail", body) == []
+    assert complaints("ShowJobBuildRecordDetail", body) == []
+
+
+def test_recycling_jobs_has_the_fields_of_its_document(fleet: Fleet, caller: Caller) -> None:
+    fleet.delete_job(JOB)
+    body = caller.get("/v1/job/recycling-jobs").json()
+    assert list(body) == ["result", "error", "status"]
+    assert list(body["result"]) == ["keep_time", "total", "job_list"]
+    assert list(body["result"]["job_list"][0]) == RECYCLED_FIELDS.split()
+    assert complaints("ListRecyclingJob", body) == []
+
+
+def test_the_neighbouring_answers_fit_their_definitions(
+    fleet: Fleet, caller: Caller, clock: ManualClock
+) -> None:
+    fleet.add_build(JOB, at_ms=START_MS - 60_000)
+    record_id = caller.detail(1)["id"]
+    paged = "page_index=0&page_size=10"
+    span = "start_time=2026-03-10%2000:00:00&end_time=2026-03-10%2023:59:59"
+    for name, path in {
+        "ListJob": f"/v1/job/list?{paged}",
+        "ListProjectJobs": f"/v1/job/{fleet.project_id('shop')}/list?{paged}",
+        "ListRelatedProjectInfo": "/v1/domain/project/related-page",
+        "ShowBuildRecordFullStages": f"/v1/record/{record_id}/full-stages",
+        "ListBuildInfoRecordByJobId": f"/v1/record/{JOB}/list?{span}&{paged}",
+    }.items():
+        reply = caller.get(path)
+        assert reply.status == 200
+        assert complaints(name, reply.json()) == []
+
+
+def test_the_checker_complains() -> None:
+    assert complaints("ShowListPeriodHistory", {"total": "1", "history_records": [{"colour": "red"}]}) == [
+        "$.total is '1', not integer",
+        "$.history_records[0].colour is not defined",
+    ]

@@ -1,0 +1,116 @@
+"""Programs that tests talk to: found, started on free ports, stopped again."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+
+def program(name: str) -> str:
+    """Where a program is; without it the test is skipped, in CI it fails."""
+    found = shutil.which(name)
+    if found:
+        return found
+    reason = f"{name} is not installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def eventually(what: Callable[[], bool], within: float, every: float = 0.1) -> None:
+    """Wait until something holds, or fail."""
+    deadline = time.monotonic() + within
+    while not what():
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(every)
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for the length of a block, its output in a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether something there says 200."""
+    try:
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+@contextmanager
+def exporter(config: Path, log: Path, *flags: str) -> Iterator[str]:
+    """The exporter as a process of its own; the value is its URL."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "exporter", f"--config.file={config}", f"--web.listen-address={address}"]
+    with running([*command, *flags], log) as process:
+        eventually(lambda: answers(f"http://{address}/-/healthy") or process.poll() is not None, 20)
+        assert process.poll() is None, log.read_text()
+        yield f"http://{address}"
+
+
+class Prometheus:
+    """A real Prometheus that scrapes one target each second."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, expression: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """An instant query: values by their labels, without name, job and instance."""
+        answer = requests.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=30).json()
+        assert answer["status"] == "success", answer
+        dropped = ("__name__", "job", "instance")
+        return {
+            tuple(sorted((k, v) for k, v in one["metric"].items() if k not in dropped)): float(
+                one["value"][1]
+            )
+            for one in answer["data"]["result"]
+        }
+
+
+@contextmanager
+def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
+    """Debian's Prometheus on a free port, scraping ``host:port`` each second."""
+    port = free_port()
+    config = folder / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: codearts, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    )
+    command = [
+        program("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with running(command, folder / "prometheus.log"):
+        eventually(lambda: answers(f"{url}/-/ready"), 60)
+        yield Prometheus(url)
