@@ -93,7 +93,9 @@ def expected(builds: list[Truth]) -> JobLedger:
 
 @given(st.data(), truths())
 @settings(max_examples=300, deadline=None)
-def test_any_order_split_and_repetition_give_the_same_ledger(data: st.DataObject, builds: list[Truth]) -> None:
+def test_any_order_split_and_repetition_give_the_same_ledger(
+    data: st.DataObject, builds: list[Truth]
+) -> None:
     ledger = empty()
     ledger = see_history(ledger, [build.running for build in builds], at_ms=START_MS).ledger
     seen: list[Truth] = []

@@ -1,0 +1,50 @@
+"""The configuration file: what may stand in it, and what is wrong with it."""
+
+from exporter.config.auth import (
+    AccessKeyAuth,
+    Auth,
+    AuthSection,
+    EcsAgencyAuth,
+    PasswordAuth,
+    TokenAuth,
+    TokenFileAuth,
+)
+from exporter.config.durations import format_duration, parse_duration
+from exporter.config.loading import load, parse
+from exporter.config.regions import KNOWN_REGIONS
+from exporter.config.schema import (
+    DEFAULT_STATE_PATH,
+    DURATION_BUCKETS,
+    QUEUE_BUCKETS,
+    Config,
+    MetricsConfig,
+    PollConfig,
+    RecycleBinConfig,
+    StateConfig,
+)
+from exporter.config.watched import JobConfig, ProjectConfig
+
+__all__ = [
+    "DEFAULT_STATE_PATH",
+    "DURATION_BUCKETS",
+    "KNOWN_REGIONS",
+    "QUEUE_BUCKETS",
+    "AccessKeyAuth",
+    "Auth",
+    "AuthSection",
+    "Config",
+    "EcsAgencyAuth",
+    "JobConfig",
+    "MetricsConfig",
+    "PasswordAuth",
+    "PollConfig",
+    "ProjectConfig",
+    "RecycleBinConfig",
+    "StateConfig",
+    "TokenAuth",
+    "TokenFileAuth",
+    "format_duration",
+    "load",
+    "parse",
+    "parse_duration",
+]

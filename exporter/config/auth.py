@@ -1,0 +1,144 @@
+"""The kinds of credentials, of which the file gives exactly one under ``auth``."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from exporter.config.fields import Text, Url
+from exporter.config.problems import listing
+from exporter.config.secret_fields import FilePath, HeaderSecret, Secret, header_secret, secret, secret_from
+from exporter.config.section import Section, at, gathered, problem
+
+
+def _given_or_read(
+    value: SecretStr, info: ValidationInfo, key: str, check: Callable[[object], SecretStr] = secret
+) -> SecretStr:
+    """Settle on a secret that is given either directly or in ``{key}_file``."""
+    given = bool(value.get_secret_value())
+    if f"{key}_file" not in info.data:  # it has a problem of its own
+        return value
+    file = info.data[f"{key}_file"]
+    if given == bool(file):
+        found = "both are" if given else "none is"
+        raise problem(f"needs exactly one of {key} or {key}_file; {found} given")
+    return check(value if given else secret_from(file))
+
+
+class _Credentials(Section):
+    keeps_secrets: ClassVar[bool] = True
+
+
+class TokenAuth(_Credentials):
+    """A token that somebody else obtained; it ends after 24 hours."""
+
+    token: HeaderSecret = Field(description="a project-scoped IAM token of the region")
+
+
+class TokenFileAuth(_Credentials):
+    """A token in a file that somebody else keeps fresh; the file is read again when it changes."""
+
+    path: FilePath = Field(description="the path of a file that holds an IAM token")
+
+
+class PasswordAuth(_Credentials):
+    """An IAM user, for whom tokens are obtained as needed.
+
+    ``password`` is filled from ``password_file``, ``project`` from the region.
+    """
+
+    domain: Text = Field(description="the name of the account that the IAM user belongs to")
+    username: Text = Field(description="the name of the IAM user")
+    password_file: FilePath | None = Field(None, description="the path of a file that holds the password")
+    password: Secret = Field(
+        SecretStr(""), validate_default=True, description="the password, if there is no password_file"
+    )
+    project: Text = Field("", description="the name of the IAM project; by default the region")
+
+    @field_validator("password")
+    @classmethod
+    def _from_file(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        return _given_or_read(value, info, "password")
+
+
+class AccessKeyAuth(_Credentials):
+    """An access key, which signs each request; ``secret_key`` is filled from ``secret_key_file``."""
+
+    access_key: Text = Field(description="the access key ID (AK)")
+    secret_key_file: FilePath | None = Field(None, description="the path of a file that holds the SK")
+    secret_key: Secret = Field(
+        SecretStr(""), validate_default=True, description="the secret access key (SK), if there is no file"
+    )
+    security_token: HeaderSecret | None = Field(None, description="goes with a temporary access key only")
+    project_id: Text | None = Field(
+        None, description="the ID of the IAM project, if the service asks for one"
+    )
+
+    @field_validator("access_key")
+    @classmethod
+    def _fit_for_a_header(cls, value: str) -> str:
+        return header_secret(value).get_secret_value()
+
+    @field_validator("secret_key")
+    @classmethod
+    def _from_file(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        return _given_or_read(value, info, "secret_key", check=header_secret)
+
+
+class EcsAgencyAuth(_Credentials):
+    """The agency of the cloud server that the exporter runs on."""
+
+    metadata_endpoint: Url = Field(
+        "http://169.254.169.254", description="where the server's metadata service answers"
+    )
+
+
+Auth = TokenAuth | TokenFileAuth | PasswordAuth | AccessKeyAuth | EcsAgencyAuth
+
+
+class AuthSection(_Credentials):
+    """``auth`` as it stands in the file."""
+
+    token: HeaderSecret | None = Field(None, description="an IAM token")
+    token_file: FilePath | None = Field(None, description="the path of a file that holds an IAM token")
+    password: PasswordAuth | None = Field(None, description="an IAM user with a password")
+    access_key: AccessKeyAuth | None = Field(None, description="an access key (AK/SK)")
+    ecs_agency: EcsAgencyAuth | None = Field(None, description="the agency of the cloud server")
+
+    @classmethod
+    def unfold(cls, value: object) -> object:
+        """Read ``ecs_agency:`` with nothing after it as ``ecs_agency: {}``."""
+        if isinstance(value, Mapping) and value.get("ecs_agency", value) is None:
+            return {**value, "ecs_agency": {}}
+        return value
+
+    @classmethod
+    def read(cls, value: object, info: ValidationInfo) -> object:
+        """Turn the section into one of `Auth`.
+
+        Raises:
+            ValidationError: none or several kinds are given, or there is a mistake within one.
+        """
+        if not isinstance(value, Mapping):
+            return value if isinstance(value, Auth) else cls.model_validate(value)
+        kinds = [key for key in value if key in cls.model_fields]
+        problems = [
+            at(problem("is empty; give a value"), key)
+            for key in kinds
+            if value[key] is None and key != "ecs_agency"
+        ]
+        if len(kinds) != 1 and (kinds or not value):
+            found = listing(kinds) if kinds else "none"
+            wanted = listing(cls.model_fields, "or")
+            problems.append(at(problem(f"needs exactly one of {wanted}; found {found}")))
+        validate = cls.model_validate
+        return gathered("auth", problems, lambda: validate(value, context=info.context))._choice()
+
+    def _choice(self) -> Auth:
+        if self.token is not None:
+            return TokenAuth(token=self.token)
+        if self.token_file is not None:
+            return TokenFileAuth(path=self.token_file)
+        choice = self.password or self.access_key or self.ecs_agency
+        assert choice is not None  # noqa: S101 (one of the five is given, or `read` has raised)
+        return choice

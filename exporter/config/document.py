@@ -1,0 +1,190 @@
+"""YAML text to plain values, each with its place in the file.
+
+Every scalar stays the text that stands in the file, so that a job ID of digits only is not taken for
+a number; the schema reads numbers, durations and switches from text. ``${NAME}`` is replaced from
+the environment within scalars, never in keys.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+
+from exporter.config.files import CONTROL_CHARACTERS
+from exporter.config.problems import Path, Problem
+from exporter.config.syntax import compose
+
+BROKEN: Final = object()
+"""Stands for a value whose problem is already known."""
+
+_TAG: Final = "tag:yaml.org,2002:"
+_SCALAR_TAGS: Final = frozenset(
+    _TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+)
+_MERGE: Final = _TAG + "merge"
+_NULL: Final = _TAG + "null"
+_DEEPEST: Final = 20
+_MOST_VALUES: Final = 200_000  # 25,000 jobs with id, name and project; a bomb of aliases passes it at once
+_REFERENCE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands, and for a scalar its text as it stands there."""
+
+    line: int
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds.
+
+    Attributes:
+        data: mappings, lists, texts and None; `BROKEN` where ``problems`` tells why.
+        places: of every value that was read.
+        broken: paths of the `BROKEN` values.
+    """
+
+    data: object = None
+    places: dict[Path, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    broken: set[Path] = field(default_factory=set)
+
+    def line(self, path: Path) -> int:
+        """Find the line of a value, or of the nearest one around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places[path].line if path in self.places else 1
+
+
+def read_document(text: str, environ: Mapping[str, str]) -> Document:
+    """Read one YAML document; whatever is wrong with it is listed in ``problems``."""
+    node = compose(text)
+    if isinstance(node, Problem):
+        return Document(data=BROKEN, problems=[node], broken={()})
+    if node is None:
+        return Document()
+    reader = _Reader(environ)
+    try:
+        data = reader.value(node, (), _line(node))
+    except _TooManyValuesError:
+        bomb = Problem(1, (), f"the aliases in it unfold to more than {_MOST_VALUES:,} values")
+        return Document(data=BROKEN, problems=[bomb], broken={()})
+    return Document(data, reader.places, reader.problems, reader.broken)
+
+
+class _TooManyValuesError(Exception):
+    """The document would unfold to more than anybody needs."""
+
+
+class _Reader:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.places: dict[Path, Place] = {}
+        self.problems: list[Problem] = []
+        self.broken: set[Path] = set()
+        self._environ = environ
+        self._values = 0
+
+    def value(self, node: yaml.Node, path: Path, line: int) -> object:
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise _TooManyValuesError
+        self.places[path] = Place(line)
+        if len(path) > _DEEPEST:
+            return self._refuse(path, "is nested too deeply, or within itself")
+        if isinstance(node, yaml.ScalarNode) and node.tag in _SCALAR_TAGS:
+            return self._scalar(node, path, line)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return [self.value(item, (*path, i), _line(item)) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            return self._mapping(node, path)
+        # The tag itself stays unsaid: an unquoted password that begins with "!" is one.
+        return self._refuse(path, 'has a YAML tag, which no key takes; quote a value that begins with "!"')
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
+        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in self._own_pairs(node, path):
+            if key.value in found:
+                first = _line(found[key.value][0])
+                text = f"is given twice, first in line {first}; keep one"
+                self.problems.append(Problem(_line(key), (*path, key.value), text))
+            else:
+                found[key.value] = (key, value)
+        for key, value in self._merged_pairs(node, path, depth=0):
+            found.setdefault(key.value, (key, value))
+        return {name: self.value(value, (*path, name), _line(key)) for name, (key, value) in found.items()}
+
+    def _own_pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag not in _SCALAR_TAGS:
+                self.problems.append(Problem(_line(key), path, "has a key that is not plain text"))
+            elif key.tag != _MERGE:
+                yield key, value
+
+    def _merged_pairs(
+        self, node: yaml.MappingNode, path: Path, depth: int
+    ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """Walk what ``<<`` brings in, the nearest first: the first to name a key wins."""
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                continue
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                self._values += 1
+                if self._values > _MOST_VALUES:
+                    raise _TooManyValuesError
+                if not isinstance(source, yaml.MappingNode) or depth > _DEEPEST:
+                    text = 'merges with "<<" what is not a mapping, or itself'
+                    self.problems.append(Problem(_line(key), path, text))
+                else:
+                    yield from self._own_pairs(source, path)
+                    yield from self._merged_pairs(source, path, depth + 1)
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path, line: int) -> object:
+        if node.tag == _NULL:
+            return None
+        self.places[path] = Place(line, node.value)
+        text, unset = _substitute(node.value, self._environ)
+        if unset:
+            for problem in unset:
+                self._refuse(path, problem)
+            return BROKEN
+        if not text:
+            names = [name for name in _REFERENCE.findall(node.value) if name]
+            which = f"the environment variable {names[0]} is empty" if names else "is empty"
+            return self._refuse(path, f"{which}; give a value or leave the key out")
+        if CONTROL_CHARACTERS.search(text):
+            return self._refuse(path, "contains a line break or another control character")
+        return text
+
+    def _refuse(self, path: Path, text: str) -> object:
+        self.problems.append(Problem(self.places[path].line, path, text))
+        self.broken.add(path)
+        return BROKEN
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _substitute(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Replace ``${NAME}``; ``$${`` stands for ``${``.
+
+    Returns:
+        The text, and what is wrong with the references in it.
+    """
+    problems: list[str] = []
+
+    def replacement(match: re.Match[str]) -> str:
+        if match[0] == "$${":
+            return "${"
+        name = match[1]
+        if name is None:
+            problems.append('has a "${" without a name and "}"; write ${NAME}, or $${ for "${" itself')
+        elif name not in environ:
+            problems.append(f"the environment variable {name} is not set")
+        return environ.get(name or "", "")
+
+    return _REFERENCE.sub(replacement, text), problems

@@ -1,0 +1,190 @@
+"""The types of single values, read from the text in the file.
+
+Values that a program gives are taken as they are, so that ``PollConfig(interval=5.0)`` works too.
+"""
+
+import itertools
+import math
+import re
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+from exporter.config.durations import parse_duration
+from exporter.config.problems import listing
+from exporter.config.section import about_value, problem
+
+_SWITCHES: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_ID: Final = re.compile(r"[0-9a-z]{32}")
+
+
+def text(value: object) -> str:
+    """Take a single value, whatever it looks like: ``7`` and ``true`` are texts too."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise problem("is empty; give a value or leave it out")
+    raise problem(
+        f"must be a single value, not {'a list' if isinstance(value, list | tuple) else 'a section'}"
+    )
+
+
+def items(value: object) -> object:
+    """Take a list."""
+    if not isinstance(value, list | tuple):
+        raise problem("must be a list, as [a, b]")
+    return value
+
+
+def switch(value: object) -> bool:
+    """Read ``true`` or ``false``, in all the ways of YAML 1.1."""
+    if isinstance(value, bool):
+        return value
+    word = text(value).lower()
+    if word not in _SWITCHES:
+        raise about_value("is neither true nor false")
+    return _SWITCHES[word]
+
+
+def whole_number(value: object) -> int:
+    """Read a number without a fraction."""
+    if isinstance(value, int):
+        return value
+    word = text(value)
+    if not re.fullmatch(r"-?[0-9]{1,12}", word, re.ASCII):
+        raise about_value("is not a whole number")
+    return int(word)
+
+
+def duration(value: object) -> float:
+    """Read a duration; seconds."""
+    if isinstance(value, int | float):
+        return float(value)
+    word = text(value)
+    try:
+        return parse_duration(word)
+    except ValueError:
+        pass
+    raise about_value("is not a duration; write a number and a unit, as 30s, 5m, 1h30m or 7d")
+
+
+def between(low: str, high: str, read: Callable[[object], float]) -> AfterValidator:
+    """Refuse what lies outside of two limits, which are given as they would be written in the file."""
+    lowest, highest = read(low), read(high)
+
+    def check(value: float) -> float:
+        if not lowest <= value <= highest:
+            raise about_value(f"is not between {low} and {high}")
+        return value
+
+    return AfterValidator(check)
+
+
+def job_id(value: object) -> str:
+    """Take a job's id."""
+    if not _ID.fullmatch(text(value)):
+        raise about_value(
+            "is not a job ID; it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
+        )
+    return text(value)
+
+
+def project_id(value: object) -> str:
+    """Take a CodeArts project's id."""
+    if not _ID.fullmatch(text(value)):
+        raise about_value(
+            "is not a project ID; it is the 32 characters [0-9a-z] after /project/ in the project's URL"
+        )
+    return text(value)
+
+
+def pattern(value: object) -> re.Pattern[str]:
+    """Compile a regular expression."""
+    if isinstance(value, re.Pattern):
+        return value
+    expression = text(value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "possible nested set": of interest to its author only
+            return re.compile(expression)
+    except re.error as error:
+        # What the library puts in quotation marks is a part of the expression.
+        words = re.split("['\"]", error.msg, maxsplit=1)[0].strip()
+        reason = f"{words} at position {error.pos}"
+    except (OverflowError, RecursionError):
+        reason = "it is too large"
+    raise about_value(f"is not a regular expression: {reason}")
+
+
+def url(value: object) -> str:
+    """Take the address of a service, without its last ``/``."""
+    address = text(value)
+    if not re.fullmatch(r"[!-~]+", address):
+        raise problem("must be a URL without spaces, as https://host")
+    try:
+        parts = urlsplit(address)
+        known_host = parts.hostname and parts.port != 0
+    except ValueError:
+        known_host = False
+    if not known_host or parts.scheme not in ("http", "https"):
+        raise problem("must be a URL that begins with https:// or http://, as https://host:8443")
+    if "@" in parts.netloc:
+        raise problem("must not hold a user name or password; they belong under auth")
+    if "?" in address or "#" in address:
+        raise problem('must end before the "?" or "#": a host, and a path if need be')
+    return address.rstrip("/")
+
+
+def buckets(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """Take the upper bounds of a histogram."""
+    if not bounds:
+        raise problem("must hold one upper bound at least, in seconds")
+    for lower, upper in itertools.pairwise(bounds):
+        if lower >= upper:
+            raise problem(f"must ascend; {upper:g} stands after {lower:g}")
+    return bounds
+
+
+def bucket(value: object) -> float:
+    """Read the upper bound of a bucket; seconds."""
+    if isinstance(value, int | float):
+        return float(value)
+    word = text(value).lower()
+    if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.?(inf|nan)", word, re.ASCII):
+        raise about_value("is not a number of seconds")
+    bound = float(word.replace(".inf", "inf").replace(".nan", "nan"))
+    if not math.isfinite(bound) or bound <= 0:
+        raise about_value("must be a finite number of seconds above 0; the rest has its own bucket")
+    return bound
+
+
+def one_of(*words: str) -> BeforeValidator:
+    """Take one of a few words."""
+
+    def check(value: object) -> str:
+        if text(value) not in words:
+            raise about_value(f"is not one of {listing(words, 'or')}")
+        return text(value)
+
+    return BeforeValidator(check)
+
+
+Text = Annotated[str, BeforeValidator(text)]
+Switch = Annotated[bool, BeforeValidator(switch)]
+Whole = Annotated[int, BeforeValidator(whole_number)]
+Duration = Annotated[float, BeforeValidator(duration)]
+JobId = Annotated[str, BeforeValidator(job_id)]
+ProjectId = Annotated[str, BeforeValidator(project_id)]
+Patterns = Annotated[
+    tuple[Annotated[re.Pattern[str], BeforeValidator(pattern)], ...],
+    BeforeValidator(items),
+]
+Url = Annotated[str, BeforeValidator(url)]
+Buckets = Annotated[
+    tuple[Annotated[float, BeforeValidator(bucket)], ...],
+    BeforeValidator(items),
+    AfterValidator(buckets),
+]

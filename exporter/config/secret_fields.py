@@ -1,0 +1,88 @@
+"""The types of secrets and of the files that hold them; no error repeats what was given."""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+
+from exporter.config.fields import text
+from exporter.config.files import CONTROL_CHARACTERS, read_bounded, why
+from exporter.config.section import base_dir, problem
+
+_LONGEST_SECRET: Final = 65_536
+_LARGEST_BUNDLE: Final = 16 * 2**20
+
+
+def secret(value: object) -> SecretStr:
+    """Take a secret; it may come from ``${NAME}``."""
+    return value if isinstance(value, SecretStr) else SecretStr(text(value))
+
+
+def header_secret(value: object) -> SecretStr:
+    """Take a secret that is sent in a header or signs one."""
+    hidden = secret(value)
+    if not re.fullmatch(r"[!-~]+", hidden.get_secret_value()):
+        raise problem("contains a space or another character that no such key has")
+    return hidden
+
+
+def redis_url(value: object) -> SecretStr:
+    """Take the address of a Redis or Valkey server, which may hold a password."""
+    hidden = secret(value)
+    if not hidden.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise problem("must begin with redis://, rediss:// (TLS) or unix://")
+    return hidden
+
+
+def file_path(value: object, info: ValidationInfo) -> Path:
+    """Take the path of a file that exists; relative ones start from the configuration's folder.
+
+    The path is not repeated in errors: a secret may stand where the path of its file should.
+    """
+    path = base_dir(info) / (value if isinstance(value, Path) else text(value))
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        reason = why(error)
+    else:
+        if not stat.S_ISDIR(mode):
+            return path
+        reason = "it is a directory"
+    raise problem(f"the file cannot be read: {reason} (relative paths start from the configuration's folder)")
+
+
+def secret_from(path: Path) -> SecretStr:
+    """Read a secret from a file; one line break at its end does not count."""
+    try:
+        content = read_bounded(path, _LONGEST_SECRET).decode()
+    except OSError as error:
+        reason = f"cannot be read: {why(error)}"
+    except UnicodeDecodeError:
+        reason = "is not UTF-8"
+    else:
+        content = content.removesuffix("\n").removesuffix("\r")
+        if content and not CONTROL_CHARACTERS.search(content):
+            return SecretStr(content)
+        reason = "holds more than one line, or a control character" if content else "is empty"
+    raise problem(f"the file {reason}")
+
+
+def certificates(path: Path) -> Path:
+    """Take a file of certificates in PEM form."""
+    try:
+        found = b"-----BEGIN " in read_bounded(path, _LARGEST_BUNDLE)
+    except OSError as error:
+        raise problem(f"the file cannot be read: {why(error)}") from None
+    if not found:
+        raise problem('holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")')
+    return path
+
+
+Secret = Annotated[SecretStr, BeforeValidator(secret)]
+HeaderSecret = Annotated[SecretStr, BeforeValidator(header_secret)]
+RedisUrl = Annotated[SecretStr, BeforeValidator(redis_url)]
+FilePath = Annotated[Path, BeforeValidator(file_path)]
+Certificates = Annotated[FilePath, AfterValidator(certificates)]

@@ -1,0 +1,119 @@
+"""What all sections of the schema share: they report everything that is wrong, and never a value.
+
+Rules raise one of two kinds of error, told apart by `ValidationError.errors()`'s ``type``: ``value``
+says something about the value (``is not a job ID``) and is shown after it; ``problem`` stands alone.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from exporter.config.problems import listing, nearest
+
+T = TypeVar("T")
+
+
+def about_value(text: str) -> PydanticCustomError:
+    """Make an error that is shown after the value as it stands in the file."""
+    return PydanticCustomError("value", text)
+
+
+def problem(text: str, *, first: tuple[str | int, ...] | None = None) -> PydanticCustomError:
+    """Make an error that stands alone.
+
+    Args:
+        text: what is wrong and what would be right.
+        first: the path of the earlier value that this one repeats; its line is added.
+    """
+    return PydanticCustomError("problem", text, {"first": first} if first else None)
+
+
+def at(error: PydanticCustomError, *path: str | int) -> InitErrorDetails:
+    """Give an error its place, without the value that stands there."""
+    return InitErrorDetails(type=error, loc=path, input=None)
+
+
+def gathered(
+    title: str,
+    problems: list[InitErrorDetails],
+    validate: Callable[[], T],
+    *,
+    reword: Callable[[InitErrorDetails], InitErrorDetails] = lambda error: error,
+) -> T:
+    """Run a validation so that its errors, reworded, and ``problems`` are reported together."""
+    try:
+        result = validate()
+    except ValidationError as error:
+        problems = [*problems, *map(reword, _without_values(error))]
+    else:
+        if not problems:
+            return result
+    raise ValidationError.from_exception_data(title, problems, hide_input=True)
+
+
+def _without_values(error: ValidationError) -> list[InitErrorDetails]:
+    return [
+        at(PydanticCustomError(item["type"], item["msg"], item.get("ctx")), *item["loc"])
+        for item in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def base_dir(info: ValidationInfo) -> Path:
+    """Tell the folder that relative paths start from: that of the configuration file."""
+    folder = (info.context or {}).get("base_dir", Path())
+    assert isinstance(folder, Path)  # noqa: S101 (put there by `parse`)
+    return folder
+
+
+class Section(BaseModel):
+    """A mapping in the file: frozen, and strict about its keys; null means the default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    keeps_secrets: ClassVar[bool] = False
+    """Whether an unknown key could be a misplaced secret and is better not repeated."""
+
+    @classmethod
+    def unfold(cls, value: object) -> object:
+        """Turn shorter ways of writing the section into the full one."""
+        return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(value, cls):
+            return handler(value)
+        value = cls.unfold(value)
+        if not isinstance(value, Mapping):
+            wrong = "is empty" if value is None else "must be a section"
+            raise problem(f"{wrong}; the keys here are {listing(cls.model_fields)}")
+        unknown = [cls._unknown(key) for key in value if key not in cls.model_fields]
+        given = {key: item for key, item in value.items() if key in cls.model_fields and item is not None}
+        return gathered(cls.__name__, unknown, lambda: handler(given), reword=cls._describe)
+
+    @classmethod
+    def _describe(cls, error: InitErrorDetails) -> InitErrorDetails:
+        key = error.get("loc", ())[-1:]
+        if isinstance(error["type"], PydanticCustomError) and error["type"].type == "missing":
+            return at(problem(f"is missing: {cls.model_fields[str(*key)].description}"), *key)
+        return error
+
+    @classmethod
+    def _unknown(cls, key: str) -> InitErrorDetails:
+        meant = nearest(key, cls.model_fields)
+        if meant is not None:
+            return at(problem(f'is not a known key; did you mean "{meant}"?'), key)
+        known = f"the keys here are {listing(cls.model_fields)}"
+        if cls.keeps_secrets:
+            return at(PydanticCustomError("hidden_key", f"has a key that is not known; {known}"), key)
+        return at(problem(f"is not a known key; {known}"), key)

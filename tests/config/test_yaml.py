@@ -1,0 +1,180 @@
+import pytest
+
+from tests.config.helpers import JOB, MINIMAL, OTHER_JOB, complaint, complaint_about, read, read_with
+
+
+def test_anchors_and_merge_keys_work() -> None:
+    config = read(
+        f"""
+region: cn-north-4
+auth: {{token: made-up}}
+jobs:
+  - &shop {{id: {JOB}, project: shop}}
+  - {{<<: *shop, id: {OTHER_JOB}}}
+poll: {{interval: &often 30s, max_interval: *often}}
+"""
+    )
+    assert [(job.id, job.project) for job in config.jobs] == [(JOB, "shop"), (OTHER_JOB, "shop")]
+    assert (config.poll.interval, config.poll.max_interval) == (30.0, 30.0)
+
+
+def test_the_nearest_merged_mapping_wins() -> None:
+    config = read(
+        f"""
+region: cn-north-4
+auth: {{token: made-up}}
+jobs:
+  - &a {{id: {JOB}, project: a}}
+  - &b {{id: {OTHER_JOB}, project: b, name: b}}
+  - {{<<: [*a, *b], id: {"0" * 32}}}
+"""
+    )
+    assert (config.jobs[2].project, config.jobs[2].name) == ("a", "b")
+
+
+def test_digits_and_words_stay_the_text_that_stands_in_the_file() -> None:
+    zeros = "0" * 30 + "12"
+    config = read(
+        f"region: cn-north-4\nauth: {{token: 0123}}\njobs: [{{id: {zeros}, name: 1.10, project: yes}}]\n"
+    )
+    assert (config.jobs[0].id, config.jobs[0].name, config.jobs[0].project) == (zeros, "1.10", "yes")
+
+
+def test_dates_and_quoted_nulls_are_texts() -> None:
+    config = read(
+        f"region: cn-north-4\nauth: {{token: x}}\njobs: [{{id: {JOB}, name: 2024-09-20, project: 'null'}}]\n"
+    )
+    assert (config.jobs[0].name, config.jobs[0].project) == ("2024-09-20", "null")
+
+
+def test_null_means_the_default() -> None:
+    text = (
+        "poll:\nrecycle_bin: ~\nmetrics: null\nstate: {path: , retention: }\nprojects:\nendpoint:\nca_file:\n"
+    )
+    assert read_with(text) == read(MINIMAL)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    assert complaint_about("poll:\n  timeout: 5s\n  interval: 1m\n  timeout: 6s\npoll: {}\n") == (
+        "config.yaml:7: poll.timeout: is given twice, first in line 5; keep one\n"
+        "config.yaml:8: poll: is given twice, first in line 4; keep one"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "~", "null"])
+def test_an_empty_file_is_refused(text: str) -> None:
+    assert complaint(text) == "config.yaml:1: is empty; config.example.yaml shows what belongs in it"
+
+
+@pytest.mark.parametrize("text", ["- a", "region", "[]", "12"])
+def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
+    assert complaint(text) == "config.yaml:1: must be a mapping of keys to values, as in config.example.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\tregion: x", "1: is not YAML: a tab; YAML is indented with spaces"),
+        ("region: @x", '1: is not YAML: a value cannot begin with "@"; quote it'),
+        ("region: %x", '1: is not YAML: a value cannot begin with "%"; quote it'),
+        ('region: "x\n', "2: is not YAML: a quotation mark without its partner (it begins in line 1)"),
+        (
+            "jobs: [a\npoll: {}",
+            '2: is not YAML: a "[" without its "]", or a "," is missing (it begins in line 1)',
+        ),
+        (
+            "region: x\npoll: {a: b\nauth: x",
+            '3: is not YAML: a "{" without its "}", or a "," is missing (it begins in line 2)',
+        ),
+        (
+            "region: a: b",
+            '1: is not YAML: a ":" where none can stand; quote a value that contains ": "',
+        ),
+        (
+            "region: x\npoll\nauth: {}",
+            '3: is not YAML: a key without ":", or a quotation mark without its partner '
+            "(it begins in line 2)",
+        ),
+        (
+            "poll:\n    interval: 1m\n  timeout: 1s\n",
+            "3: is not YAML: the indentation does not fit the lines above (it begins in line 1)",
+        ),
+        (
+            "region: x\n---\nregion: y",
+            '2: is not YAML: a second document ("---") begins here; there can be one only '
+            "(it begins in line 1)",
+        ),
+        (
+            "region: *x",
+            '1: is not YAML: an alias "*…" without its anchor "&…"; quote a value that begins with "*"',
+        ),
+        (
+            "region: &a x\nendpoint: &a y",
+            '2: is not YAML: the same anchor "&…" twice; quote a value that begins with "&" '
+            "(it begins in line 1)",
+        ),
+        (
+            "region: !x!y z",
+            '1: is not YAML: a tag that is not defined; quote a value that begins with "!"',
+        ),
+        ("region: x\npoll: \x07", "2: is not YAML: the character U+0007 cannot stand there"),
+        ('region: "\\U00110000"', "1: is not YAML: an escape or a number that cannot be"),
+        ('region: "\\q"', "1: is not YAML: found unknown escape character"),
+        ("[" * 5_000, "1: is nested too deeply"),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_line(text: str, expected: str) -> None:
+    assert complaint(text) == f"config.yaml:{expected}"
+
+
+@pytest.mark.parametrize("tag", ["!!python/object:os.system", "!!python/name:os.system", "!!binary", "!mine"])
+def test_tags_are_refused(tag: str) -> None:
+    assert complaint_about(f"poll: {{timeout: {tag} x}}") == (
+        'config.yaml:4: poll.timeout: has a YAML tag, which no key takes; quote a value that begins with "!"'
+    )
+
+
+def test_a_bomb_of_aliases_is_refused() -> None:
+    levels = "\n".join(f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 10))
+    assert complaint(f"poll:\n  l0: &l0 [a]\n{levels}\n") == (
+        "config.yaml:1: the aliases in it unfold to more than 200,000 values"
+    )
+
+
+def test_a_bomb_of_merges_is_refused() -> None:
+    levels = "\n".join(f"  l{i}: &l{i} {{<<: [{', '.join([f'*l{i - 1}'] * 10)}]}}" for i in range(1, 10))
+    assert complaint(f"poll:\n  l0: &l0 {{a: b}}\n{levels}\n") == (
+        "config.yaml:1: the aliases in it unfold to more than 200,000 values"
+    )
+
+
+def test_a_value_within_itself_is_refused() -> None:
+    place = "poll.timeout" + "[0]" * 19
+    assert complaint_about("poll: {timeout: &a [*a]}") == (
+        f"config.yaml:4: {place}: is nested too deeply, or within itself\n"
+        "config.yaml:4: poll.timeout: must be a single value, not a list"
+    )
+
+
+def test_a_mapping_merged_with_itself_is_refused() -> None:
+    assert (
+        'config.yaml:4: poll: merges with "<<" what is not a mapping, or itself'
+        in complaint_about("poll: &a {<<: *a}").splitlines()
+    )
+
+
+def test_only_mappings_can_be_merged() -> None:
+    assert complaint_about("poll:\n  <<: 5m\n") == (
+        'config.yaml:5: poll: merges with "<<" what is not a mapping, or itself'
+    )
+
+
+def test_keys_are_plain_text() -> None:
+    assert complaint_about("poll:\n  [a]: b\n") == "config.yaml:5: poll: has a key that is not plain text"
+
+
+def test_odd_keys_are_shown_in_quotation_marks() -> None:
+    assert complaint_about("poll: {'a b': c}") == (
+        'config.yaml:4: poll."a b": is not a known key; the keys here are interval, max_interval, lookback, '
+        "concurrency, max_requests_per_minute and timeout"
+    )
