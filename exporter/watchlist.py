@@ -1,5 +1,6 @@
-"""Which jobs are watched, and under which label values; pure."""
+"""Which jobs are watched, by which shard, and under which label values; pure."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 
@@ -38,3 +39,16 @@ def distinct(jobs: Iterable[Job]) -> tuple[Job, ...]:
         else Job(job.id, f"{job.name} ({job.id[:8]})", job.project, job.project_id)
         for job in given
     )
+
+
+def in_shard(job_id: str, shard: int, total_shards: int) -> bool:
+    """Whether a job belongs to a shard.
+
+    Rendezvous hashing: a job goes to the shard whose name, hashed together with its id, comes out highest. So
+    every exporter agrees without talking, and one shard more takes only its share from each of the others.
+    """
+
+    def weight(candidate: int) -> bytes:
+        return hashlib.sha256(f"{job_id}/{candidate}".encode()).digest()
+
+    return max(range(total_shards), key=weight) == shard

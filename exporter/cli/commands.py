@@ -1,5 +1,6 @@
 """Commands and flags. Exit codes: 0 fine, 1 ran and failed, 2 wrong usage or configuration."""
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from exporter.cli import logs
 from exporter.cli.check import check_online, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.serve import serve as run_server
-from exporter.cli.wiring import read
+from exporter.cli.wiring import Shard, read
 from exporter.errors import ConfigError, ExporterError
 from exporter.simulator import run as run_simulator
 
@@ -78,6 +79,13 @@ def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     return value
 
 
+def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    found = re.fullmatch(r"(?:.*-)?(\d{1,4})", value)
+    if not found:
+        raise click.BadParameter("must be a number from 0, or a name that ends in -number")
+    return int(found[1])
+
+
 @click.group(cls=_ServeByDefault, context_settings={"max_content_width": 110})
 @click.version_option(__version__, prog_name="codearts-build-exporter")
 def cli() -> None:
@@ -88,12 +96,36 @@ def cli() -> None:
 @_config_flag
 @_web_flags
 @_log_flags
+@click.option(
+    "--shard",
+    default="0",
+    show_default=True,
+    callback=_ordinal,
+    help="Which share of the jobs to take, from 0; a pod's name that ends in its ordinal will do.",
+)
+@click.option(
+    "--total-shards",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Among how many exporters the jobs are shared.",
+)
 def serve(
-    config_file: str, addresses: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str
+    config_file: str,
+    addresses: tuple[str, ...],
+    telemetry_path: str,
+    log_level: str,
+    log_format: str,
+    shard: int,
+    total_shards: int,
 ) -> None:
     """Poll the API and serve the metrics (the default command)."""
+    if shard >= total_shards:
+        raise click.UsageError(
+            f"--shard={shard} must be below --total-shards={total_shards}; shards count from 0"
+        )
     logs.configure(log_level, log_format)
-    run_server(read(config_file), addresses, telemetry_path)
+    run_server(read(config_file), addresses, telemetry_path, Shard(shard, total_shards))
 
 
 @cli.command("check-config")

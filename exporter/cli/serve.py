@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from exporter.cli.wiring import Exporter
+from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
 from exporter.poller import PollingThreads
 from exporter.web import WebServer, address_of, application, bind
@@ -17,7 +17,7 @@ _STOP_WITHIN_S: Final = 3.0
 _log = structlog.get_logger(__name__)
 
 
-def serve(config: Config, addresses: Sequence[str], telemetry_path: str) -> None:
+def serve(config: Config, addresses: Sequence[str], telemetry_path: str, shard: Shard) -> None:
     """Run until SIGTERM or SIGINT; then stop polling, finish the commit in hand, and return.
 
     Raises:
@@ -25,7 +25,7 @@ def serve(config: Config, addresses: Sequence[str], telemetry_path: str) -> None
     """
     sockets = bind(addresses)
     try:
-        run(Exporter(config), sockets, telemetry_path)
+        run(Exporter(config, shard), sockets, telemetry_path)
     finally:
         for listening in sockets:
             listening.close()

@@ -2,26 +2,38 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
 from exporter.config import Config, load
-from exporter.ledger import Buckets
-from exporter.model import Job
+from exporter.ledger import Buckets, JobLedger
 from exporter.poller import Poller, Rules
-from exporter.store import MemoryStore, Store
+from exporter.store import open_store
 from exporter.telemetry import SnapshotCollector, Telemetry
-from exporter.watchlist import watched_jobs
+from exporter.watchlist import in_shard, watched_jobs
 
 RECOVERY_BUCKETS = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 GAP_INTERVALS = 3
 """A poll later than so many longest intervals after the one before it recovers what it finds."""
 PATIENCE_INTERVALS = 6
 """A missing build is waited for during so many longest intervals."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of the watched jobs this process takes; by default all of them."""
+
+    index: int = 0
+    total: int = 1
 
 
 class Exporter:
@@ -31,25 +43,45 @@ class Exporter:
         ExporterError: a part cannot be set up.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, shard: Shard | None = None) -> None:
         self.config = config
-        self.jobs: tuple[Job, ...] = watched_jobs(config)
+        shard = shard or Shard()
+        watched = watched_jobs(config)
+        self.jobs = tuple(job for job in watched if in_shard(job.id, shard.index, shard.total))
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry, revision=os.environ.get("EXPORTER_REVISION", "unknown"))
         self.credentials, self.client = connect(config, self.telemetry)
-        self.store = open_store(config)
+        self.store = open_store(config.state.path, _secret(config.state.redis_url))
         self.poller = Poller(
             self.jobs,
             self.client,
             self.store,
+            self._restored({job.id for job in watched}),
             rules(config),
             interval=config.poll.interval,
             recycle_interval=config.recycle_bin.interval if config.recycle_bin.enabled else None,
+            shows_fleet=shard.index == 0,
             telemetry=self.telemetry,
         )
         self.registry.register(SnapshotCollector(self.poller))
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
+
+    def _restored(self, watched: set[str]) -> dict[str, JobLedger]:
+        """The ledgers kept for this process's jobs, under the buckets of today; what is stale is dropped."""
+        dropped = self.store.prune(watched, round((time.time() - self.config.state.retention) * 1000))
+        kept = self.store.load([job.id for job in self.jobs])
+        buckets = rules(self.config).buckets
+        ledgers = {job_id: ledger.rebounded(buckets) for job_id, ledger in kept.items()}
+        rebucketed = sum(ledger != kept[job_id] for job_id, ledger in ledgers.items())
+        _log.info(
+            "ledgers_restored",
+            jobs=len(ledgers),
+            new_jobs=len(self.jobs) - len(ledgers),
+            rebucketed=rebucketed,
+            dropped=dropped,
+        )
+        return ledgers
 
 
 def read(path: str) -> Config:
@@ -79,11 +111,6 @@ def connect(config: Config, telemetry: Telemetry) -> tuple[Credentials, ApiClien
     return credentials, client
 
 
-def open_store(_config: Config) -> Store:
-    """The store of a configuration."""
-    return MemoryStore()
-
-
 def rules(config: Config) -> Rules:
     """What the configuration says about polls."""
     longest_ms = round(config.poll.max_interval * 1000)
@@ -95,3 +122,7 @@ def rules(config: Config) -> Rules:
         gap_ms=GAP_INTERVALS * longest_ms,
         patience_ms=PATIENCE_INTERVALS * longest_ms,
     )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None

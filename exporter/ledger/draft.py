@@ -161,6 +161,8 @@ class Draft:
                 queue_ms = detail.start_ms - detail.queued_ms
         if start_ms is None and duration_ms == 0:
             duration_ms = None
+        if start_ms is not None and finish_ms is not None and start_ms > finish_ms:
+            queue_ms = None
         if duration_ms is None and start_ms is not None and finish_ms is not None:
             duration_ms = finish_ms - start_ms
         return Outcome(

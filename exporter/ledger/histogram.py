@@ -46,7 +46,7 @@ class Histogram:
         first whose bound is not below the old one.
         """
         if bounds == self.bounds:
-            return self
+            return Histogram(bounds, self.counts, self.sum_ms)
         counts = [0] * (len(bounds) + 1)
         for bound, count in zip(self.bounds, self.counts, strict=False):
             counts[bisect_left(bounds, bound)] += count

@@ -1,10 +1,10 @@
 """The ledger of one job: frozen values, and what can be read off them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from exporter.ledger.histogram import Histogram
+from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
 from exporter.model import Build, Result, State
 
@@ -144,6 +144,16 @@ class JobLedger:
         """What began before this is settled; history from here on tells the rest."""
         waiting = (min(one.began_ms, one.first_seen_ms) for one in self.open.values())
         return min((self.polled_ms, *waiting, *(gap.since_ms for gap in self.gaps)))
+
+    def rebounded(self, buckets: Buckets) -> "JobLedger":
+        """The same ledger with histograms of these buckets; counts and sums stay exact."""
+        durations = {result: one.rebounded(buckets.duration) for result, one in self.durations.items()}
+        return replace(
+            self,
+            durations=durations,
+            queue=self.queue.rebounded(buckets.queue),
+            recovery=self.recovery.rebounded(buckets.recovery),
+        )
 
     def wanted_details(self, patience_ms: int) -> tuple[int, ...]:
         """The builds to ask record-info for now, those most surely finished first."""

@@ -116,14 +116,15 @@ def poll_job(job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules
 def windows(since_ms: int, now_ms: int) -> Iterator[tuple[date, date]]:
     """The days to ask for, oldest first, in stretches the API takes.
 
-    The dates are the service's calendar days (UTC+8), a day wider at both ends than the times say.
+    The dates are the service's calendar days (UTC+8), a day wider at both ends than the times say. Stretches
+    share a day, which would fall between them if the last one of a stretch were not included.
     """
     start = _day(since_ms) - MARGIN
     last = _day(now_ms) + MARGIN
-    while start <= last:
+    while start < last:
         end = min(last, start + timedelta(days=WINDOW_DAYS))
         yield start, end
-        start = end + timedelta(days=1)
+        start = end
 
 
 def _day(moment_ms: int) -> date:

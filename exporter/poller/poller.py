@@ -1,11 +1,11 @@
-"""The poller: which task is due, what became of it, commit, then publish. Knows threads only by hearsay.
+"""The poller: which task is due, what became of it, commit, then publish.
 
 `take`, `settle` and everything they touch belong to one thread; `run` may be called on any, and reads
 nothing that changes. `threads.PollingThreads` drives it; a test drives it by hand.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from exporter.catalogue import JobView, Snapshot
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
 from exporter.ledger import JobLedger
 from exporter.model import Job, RecycleBin
+from exporter.poller.details import RememberedDetails
 from exporter.poller.poll import Api, Polled, Rules, poll_job
 from exporter.poller.schedule import Schedule
 from exporter.poller.transitions import Transitions
@@ -59,15 +60,14 @@ class Poller:
         jobs: what is watched.
         service: is asked.
         store: ledgers are committed here before they are published.
+        ledgers: what the store held of these jobs.
         rules: from the configuration.
         interval: seconds between two polls of a job.
         recycle_interval: the same for the recycle bin; None leaves it alone.
+        shows_fleet: whether what concerns no single job is published here.
         telemetry: counts what happens.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
-
-    Raises:
-        StoreError: the ledgers cannot be read.
     """
 
     def __init__(
@@ -75,10 +75,12 @@ class Poller:
         jobs: Sequence[Job],
         service: Service,
         store: Store,
+        ledgers: Mapping[str, JobLedger],
         rules: Rules,
         *,
         interval: float,
         recycle_interval: float | None,
+        shows_fleet: bool = True,
         telemetry: Telemetry,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -90,8 +92,10 @@ class Poller:
         self._telemetry = telemetry
         self._wall = wall
         self._monotonic = monotonic
+        self._api = RememberedDetails(service, monotonic)
         self._transitions = Transitions()
-        self._ledgers = store.load(job.id for job in jobs)
+        self._shows_fleet = shows_fleet
+        self._ledgers = dict(ledgers)
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
         self._unanswered = {job.id for job in jobs} - set(self._ledgers)
@@ -127,7 +131,7 @@ class Poller:
             if work.task == RECYCLE_BIN:
                 return Outcome(work.task, self._service.recycle_bin())
             return Outcome(
-                work.task, poll_job(work.task, work.ledger, self._service, self._now_ms(), self._rules)
+                work.task, poll_job(work.task, work.ledger, self._api, self._now_ms(), self._rules)
             )
         except ExporterError as error:
             return Outcome(work.task, error=error)
@@ -140,42 +144,36 @@ class Poller:
         done = list(outcomes)
         changed = {o.task: o.brought.ledger for o in done if isinstance(o.brought, Polled)}
         committed = self._commit(changed)
-        if committed:
-            self._ledgers.update(changed)
-            self._unanswered.difference_update(changed)
-            for outcome in done:
-                self._count_faults(outcome)
+        self._ledgers.update(committed)
+        self._unanswered.difference_update(committed)
         for outcome in done:
-            self._note(outcome)
+            self._note(outcome, kept=committed.get(outcome.task) is changed.get(outcome.task))
         self.snapshot = self._view()
-        now = self._monotonic()
-        for outcome in done:
-            again = committed and isinstance(outcome.brought, Polled) and outcome.brought.more
-            self._schedule.done(outcome.task, now, again=again)
 
-    def _commit(self, changed: dict[str, JobLedger]) -> bool:
+    def _commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        """Rule 6: nothing is published that is not committed. What holds from now on, none if it failed."""
         if not changed:
-            return True
+            return {}
         try:
-            self._store.commit(changed)
+            newer = self._store.commit(changed)
         except StoreError as error:
             self._telemetry.store_errors.labels("commit").inc()
             self._transitions.store_failed(error)
-            return False
+            return {}
         self._transitions.store_works()
-        return True
+        return {**changed, **{job_id: one.rebounded(self._rules.buckets) for job_id, one in newer.items()}}
 
-    def _count_faults(self, outcome: Outcome) -> None:
-        if isinstance(outcome.brought, Polled):
-            for reason in outcome.brought.faults:
-                self._telemetry.payload_fault("record-info", reason)
-
-    def _note(self, outcome: Outcome) -> None:
+    def _note(self, outcome: Outcome, *, kept: bool) -> None:
+        """What a task's end changes besides the ledgers: faults, health, readiness, when it is due again."""
         error = outcome.error
+        again = False
         if isinstance(outcome.brought, RecycleBin):
             self._recycle_bin = outcome.brought
         elif isinstance(outcome.brought, Polled):
             error = outcome.brought.error
+            again = kept and outcome.brought.more
+            for reason in outcome.brought.faults if kept else ():
+                self._telemetry.payload_fault("record-info", reason)
         if outcome.task != RECYCLE_BIN:
             self._up[outcome.task] = error is None
             if isinstance(error, NotVisibleError | RejectedError):
@@ -184,6 +182,7 @@ class Poller:
             self._transitions.succeeded(outcome.task)
         elif isinstance(error, ApiError):
             self._transitions.failed(outcome.task, error)
+        self._schedule.done(outcome.task, self._monotonic(), again=again)
 
     def _view(self) -> Snapshot:
         deleted = self._recycle_bin.jobs if self._recycle_bin else None
@@ -197,7 +196,7 @@ class Poller:
                 )
                 for job in self._jobs
             ),
-            recycle_bin=self._recycle_bin,
+            recycle_bin=self._recycle_bin if self._shows_fleet else None,
             projects={job.project_id: job.project for job in self._jobs if job.project_id},
         )
 

@@ -134,5 +134,6 @@ def _misdate(faults: Faults, operation: str, build: Build, told: Told) -> Told:
         faults.tell("false-duration", build.job_id, build.number)
         duration_ms = -abs(finish_ms - start_ms) - 1
         if how == "start-after-finish":
+            faults.tell("false-queue", build.job_id, build.number)
             start_ms = finish_ms - duration_ms
     return Told(queued_ms, start_ms, finish_ms, duration_ms, told.result)

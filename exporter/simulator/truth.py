@@ -20,7 +20,7 @@ class BuildTruth:
     Attributes:
         result: how it ended; ``unknown`` where the fault ``unknown-result`` hides it.
         duration_observable: false where a backwards clock made the duration absurd.
-        queue_observable: the same for the queue time.
+        queue_observable: the same for the queue time, which ends at the start.
         recorded: false where a fault has lost the record everywhere.
     """
 
@@ -205,5 +205,5 @@ def _misdated(build: Build, faults: Faults) -> tuple[bool, bool]:
     struck: Fault | None = faults.strikes("backwards-clock", None, *key)
     how = struck.text("how") if struck else ""
     duration = how in ("start-after-finish", "negative-duration") or faults.was_told("false-duration", *key)
-    queue = how == "queued-after-start" or faults.was_told("false-queue", *key)
+    queue = how in ("queued-after-start", "start-after-finish") or faults.was_told("false-queue", *key)
     return duration, queue

@@ -1,0 +1,45 @@
+"""Details between poll and commit: a finished build is asked for once, even while commits fail."""
+
+import threading
+from collections.abc import Callable
+from datetime import date
+from typing import Final
+
+from cachetools import TTLCache
+
+from exporter.model import Build, BuildDetail
+from exporter.poller.poll import Api
+
+_KEPT: Final = 10_000
+_KEPT_S: Final = 3600.0
+
+
+class RememberedDetails:
+    """The API, with a memory for builds that have ended; safe to share between threads.
+
+    Args:
+        api: is asked what is not remembered.
+        monotonic: seconds that never jump.
+    """
+
+    def __init__(self, api: Api, monotonic: Callable[[], float]) -> None:
+        self._api = api
+        self._known: TTLCache[tuple[str, int], BuildDetail] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
+        self._lock = threading.Lock()
+
+    def period_history(self, job_id: str, start: date, end: date) -> tuple[Build, ...]:
+        """The builds of a job in those days."""
+        return self._api.period_history(job_id, start, end)
+
+    def record_info(self, job_id: str, number: int) -> BuildDetail:
+        """One build in detail; asked for once after it has ended."""
+        key = (job_id, number)
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None:
+            return known
+        detail = self._api.record_info(job_id, number)
+        if detail.result is not None:
+            with self._lock:
+                self._known[key] = detail
+        return detail

@@ -1,0 +1,131 @@
+"""Ledgers in Redis or Valkey, for several replicas: the same rows, compare-and-set on a row's revision.
+
+One hash holds all rows, ``job_id`` → ``revision row``. A commit names the revision it started from; where the
+server holds a later one, somebody else has committed meanwhile, and what they wrote comes back instead. So
+two replicas that watch one job by mistake take turns, and neither counts what the other has counted.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from exporter.errors import StoreError
+from exporter.ledger import JobLedger
+from exporter.store.rows import decode, encode
+
+KEY: Final = "codearts-build-exporter:ledgers"
+
+_TIMEOUT_S: Final = 5.0
+_BATCH: Final = 500
+
+_COMMIT: Final = """
+local newer = {}
+for at = 1, #ARGV, 3 do
+  local held = redis.call('HGET', KEYS[1], ARGV[at])
+  if held and tonumber(string.match(held, '^%d+')) > tonumber(ARGV[at + 1]) then
+    table.insert(newer, ARGV[at])
+    table.insert(newer, held)
+  else
+    redis.call('HSET', KEYS[1], ARGV[at], (ARGV[at + 1] + 1) .. ' ' .. ARGV[at + 2])
+  end
+end
+return newer
+"""
+
+
+class RedisStore:
+    """Ledgers in a server that several exporters share.
+
+    Args:
+        url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://`` for a socket.
+
+    Raises:
+        StoreError: the server cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._server = redis.Redis.from_url(
+            url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 1),
+            health_check_interval=30,
+        )
+        self._commit = self._server.register_script(_COMMIT)
+        self._revisions: dict[str, int] = {}
+        self._ask("cannot connect", self._server.ping)
+
+    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger]:
+        """The ledgers that were committed for those jobs; jobs without one are left out.
+
+        Raises:
+            StoreError: the server does not answer, or a row cannot be read; it names the job.
+        """
+        ledgers: dict[str, JobLedger] = {}
+        ordered = list(job_ids)
+        for start in range(0, len(ordered), _BATCH):
+            batch = ordered[start : start + _BATCH]
+            rows = self._ask("cannot read", partial(self._server.hmget, KEY, batch))
+            for job_id, row in zip(batch, rows, strict=True):
+                if row is not None:
+                    ledgers[job_id] = self._read(job_id, row)
+        return ledgers
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        """Keep those that nobody else has changed meanwhile; the others come back as they are now.
+
+        Raises:
+            StoreError: the server did not confirm. What it has kept all the same comes back at the next
+                commit of the same job.
+        """
+        arguments: list[str | int] = []
+        for job_id, ledger in changed.items():
+            arguments += [job_id, self._revisions.get(job_id, 0), encode(ledger)]
+        told = self._ask("cannot write", lambda: self._commit(keys=[KEY], args=arguments))
+        pairs = zip(told[::2], told[1::2], strict=True)
+        newer = {job_id.decode(): self._read(job_id.decode(), row) for job_id, row in pairs}
+        for job_id in changed.keys() - newer.keys():
+            self._revisions[job_id] = self._revisions.get(job_id, 0) + 1
+        return newer
+
+    def prune(self, watched: Collection[str], before_ms: int) -> int:
+        """Drop the ledgers of jobs that are not watched and were last polled before then; how many.
+
+        Raises:
+            StoreError: the server does not answer; some may have been dropped.
+        """
+        rows = self._ask("cannot read", lambda: list(self._server.hscan_iter(KEY, count=_BATCH)))
+        stale = [
+            job_id
+            for job_id, row in rows
+            if job_id.decode() not in watched and self._parse(job_id.decode(), row)[1].polled_ms < before_ms
+        ]
+        if stale:
+            self._ask("cannot write", lambda: self._server.hdel(KEY, *stale))
+        return len(stale)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+    def _read(self, job_id: str, row: bytes) -> JobLedger:
+        self._revisions[job_id], ledger = self._parse(job_id, row)
+        return ledger
+
+    @staticmethod
+    def _parse(job_id: str, row: bytes) -> tuple[int, JobLedger]:
+        revision, _, body = row.partition(b" ")
+        try:
+            return int(revision), decode(body)
+        except ValueError as error:
+            raise StoreError(f"redis: the ledger of job {job_id}: {error}") from None
+
+    def _ask(self, doing: str, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except redis.RedisError as error:
+            raise StoreError(f"redis: {doing}: {error}") from None

@@ -1,0 +1,28 @@
+"""Expositions as a test reads them."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.truth import Values
+
+
+def samples(exposition: str) -> Values:
+    """Every sample of a text exposition, by name and sorted labels; each once."""
+    values: Values = {}
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            assert key not in values, f"twice: {key}"
+            values[key] = sample.value
+    return values
+
+
+def build_counters(exposition: str) -> Values:
+    """The counters of builds, which outlive the process, read quickly."""
+    values: Values = {}
+    for line in exposition.splitlines():
+        if line.startswith("codearts_build_") and not line.startswith("codearts_build_exporter_"):
+            name, _, rest = line.partition("{")
+            if name.endswith(("_total", "_bucket", "_sum", "_count")):
+                labels, _, value = rest.rpartition("} ")
+                values[name, ((labels, ""),)] = float(value)
+    return values

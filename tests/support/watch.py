@@ -1,0 +1,198 @@
+"""The exporter on a simulated fleet, driven by hand: one clock moves the fleet, the polls and every wait."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from exporter.api.auth import credentials_for
+from exporter.api.client import ApiClient, new_session
+from exporter.api.throttle import Throttle
+from exporter.cli.wiring import rules
+from exporter.config import parse
+from exporter.model import Job
+from exporter.poller import Poller
+from exporter.poller.poller import Service
+from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
+from exporter.store import MemoryStore, Store
+from exporter.telemetry import SnapshotCollector, Telemetry
+
+START_MS: Final = round(datetime(2025, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
+"""Far from the present, so that the real clock cannot be mistaken for this one."""
+
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+DAY: Final = 86_400.0
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Watch:
+    """An exporter without threads or a server: `poll` moves the clock on and does all that is due.
+
+    Args:
+        simulator: is polled; its fleet's clock is ours too.
+        store: where ledgers are kept; one that has ledgers makes this a restart.
+        settings: YAML that follows what the simulator dictates.
+        timeout: seconds of real time to wait for an answer.
+        max_requests_per_minute: what the throttle lets pass, by the shared clock.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        *,
+        store: Store | None = None,
+        settings: str = "",
+        timeout: float = 5.0,
+        max_requests_per_minute: float = 6000,
+    ) -> None:
+        assert isinstance(simulator.fleet.clock, ManualClock)
+        self.clock = simulator.fleet.clock
+        self.simulator = simulator
+        self.store = store or MemoryStore()
+        self.jobs = tuple(
+            Job(job.id, job.name, simulator.fleet.projects[job.project_id], job.project_id)
+            for job in simulator.fleet.jobs()
+            if job.deleted_ms is None
+        )
+        config = parse(_config(simulator, settings), source="test", environ={}, base_dir=Path())
+        self.registry = CollectorRegistry()
+        self.telemetry = Telemetry(self.registry)
+        throttle = Throttle(max_requests_per_minute, clock=self.now, sleep=self.clock.advance)
+        self.telemetry.budget.set_function(lambda: throttle.requests_per_minute)
+        self._session = new_session()
+        credentials = credentials_for(
+            config.auth, iam_endpoint="", session=self._session, timeout=timeout, clock=self.now
+        )
+        self.client = ApiClient(
+            config.endpoint,
+            self._session,
+            credentials,
+            throttle,
+            self.telemetry,
+            timeout=timeout,
+            sleep=self.clock.advance,
+        )
+        self.service: Service = self.client
+        self.rules = rules(config)
+        self._recycle_interval = config.recycle_bin.interval if config.recycle_bin.enabled else None
+        self._interval = config.poll.interval
+        self.start()
+
+    def start(self, *, real_time: bool = False) -> None:
+        """Begin with the ledgers that the store holds, as a new process would; all is due at the next poll.
+
+        Args:
+            real_time: let threads wait by a clock that moves by itself.
+        """
+        self._begun = False
+        self.poller = Poller(
+            self.jobs,
+            self.service,
+            self.store,
+            self.store.load([job.id for job in self.jobs]),
+            self.rules,
+            interval=self._interval,
+            recycle_interval=self._recycle_interval,
+            telemetry=self.telemetry,
+            wall=self.now,
+            monotonic=time.monotonic if real_time else self.now,
+        )
+        for collector in [c for c in self.registry._collector_to_names if isinstance(c, SnapshotCollector)]:
+            self.registry.unregister(collector)
+        self.registry.register(SnapshotCollector(self.poller))
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that everything shares."""
+        return self.clock.now_ms() / 1000
+
+    def poll(self, after: float = MINUTE, times: int = 1) -> int:
+        """Move the clock and do all that is due; how many tasks that were."""
+        done = 0
+        for _ in range(times):
+            self.clock.advance(after)
+            if not self._begun:
+                self.start()
+                self._begun = True
+            for _ in range(50):
+                works = self.poller.take(1000)
+                if not works:
+                    break
+                done += len(works)
+                self.poller.settle([self.poller.run(work) for work in works])
+            else:
+                raise AssertionError("there is always something due")
+        return done
+
+    def poll_for(self, seconds: float, every: float = MINUTE) -> None:
+        """Poll again and again for that long."""
+        self.poll(after=every, times=round(seconds / every))
+
+    def series(self, name: str) -> dict[Labels, float]:
+        """The samples of that name, by their labels."""
+        return {
+            tuple(sorted(sample.labels.items())): sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+            if sample.name == name
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The one sample with that name and these labels, perhaps among others; None if there is none."""
+        found = [
+            value
+            for names, value in self.series(f"codearts_build_{name}").items()
+            if labels.items() <= dict(names).items()
+        ]
+        assert len(found) < 2, f"{name}{labels}: {len(found)} series"
+        return found[0] if found else None
+
+    def counted(self, job_name: str = "checkout") -> dict[str, int]:
+        """Builds by result, without the results that are 0."""
+        return {
+            dict(labels)["result"]: int(value)
+            for labels, value in self.series("codearts_build_builds_total").items()
+            if dict(labels)["job_name"] == job_name and value
+        }
+
+    def text(self) -> str:
+        """The whole exposition."""
+        return generate_latest(self.registry).decode()
+
+    def asked(self, operation: str) -> list[Exchange]:
+        """What the simulator was asked."""
+        return [exchange for exchange in self.simulator.requests if exchange.operation == operation]
+
+    def asked_numbers(self) -> list[int]:
+        """The builds whose detail was asked for, in that order."""
+        return [int(exchange.target.split("/")[4]) for exchange in self.asked("record-info")]
+
+
+@contextmanager
+def watching(fleet: Fleet, *, settings: str = "", store: Store | None = None) -> Iterator[Watch]:
+    """A simulator of a fleet and an exporter on it, for the length of a block."""
+    with Simulator(fleet, caller_clock=fleet.clock) as simulator:
+        watch = Watch(simulator, settings=settings, store=store)
+        try:
+            yield watch
+        finally:
+            watch.close()
+
+
+def _config(simulator: Simulator, settings: str) -> str:
+    return (
+        f"endpoint: {simulator.url}\n"
+        f"auth: {{token: {simulator.credentials.tokens[0]}}}\n"
+        f"jobs: [{', '.join(job.id for job in simulator.fleet.jobs())}]\n"
+        'state: {path: ":memory:"}\n'
+        f"{settings}\n"
+    )
