@@ -45,6 +45,8 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     401: CredentialsError,
     403: NotVisibleError,
     404: NotVisibleError,
+    407: InvalidAnswerError,
+    408: BackendError,
     410: NotVisibleError,
     422: NotVisibleError,
     429: ThrottledError,
@@ -137,7 +139,7 @@ def _failure(value: JSON) -> tuple[str | None, str]:
         str(value.get("status")).lower() in _FAILED
         or value.get("success") in (False, "false")
         or code != ""
-        or bool(nested)
+        or _first_text(nested, "message", "title", "error_msg") != ""
     )
     return (code if failed else None), message
 
@@ -145,7 +147,7 @@ def _failure(value: JSON) -> tuple[str | None, str]:
 def _first_text(value: Mapping[str, object], *keys: str) -> str:
     for key in keys:
         found = value.get(key)
-        if isinstance(found, str | int) and not isinstance(found, bool) and str(found):
+        if isinstance(found, str | int) and not isinstance(found, bool) and str(found) not in ("", "0"):
             return str(found)
     return ""
 
@@ -153,8 +155,8 @@ def _first_text(value: Mapping[str, object], *keys: str) -> str:
 def _error(status: int, headers: Mapping[str, str], error_code: str, message: str) -> ApiError:
     kind = _BY_ERROR_CODE.get(error_code) or _BY_STATUS.get(status)
     if kind is None:
-        kind = RejectedError if 300 <= status < 500 else BackendError
-    text = " ".join(part for part in (f"HTTP {status}", error_code, message[:_MESSAGE_LENGTH]) if part)
+        kind = _by_class(status)
+    text = " ".join(part for part in (f"HTTP {status}", _line(error_code), _line(message)) if part)
     code = "invalid" if 200 <= status < 300 else str(status)
     if kind is ThrottledError:
         return ThrottledError(
@@ -165,6 +167,16 @@ def _error(status: int, headers: Mapping[str, str], error_code: str, message: st
             limit_per_minute=_limit_per_minute(message),
         )
     return kind(text, code=code, error_code=error_code, retry_after=retry_after(headers))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:_MESSAGE_LENGTH]
+
+
+def _by_class(status: int) -> type[ApiError]:
+    if status >= 500 or 200 <= status < 300:
+        return BackendError
+    return RejectedError if status >= 400 else InvalidAnswerError
 
 
 def _limit_per_minute(message: str) -> float | None:

@@ -6,22 +6,19 @@ again with jitter. Everything else comes out as one of the `ApiError` tree.
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable, Mapping
+from datetime import UTC, date
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Final, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 
-from exporter import __version__
 from exporter.api.answer import decipher
 from exporter.api.auth import Credentials
 from exporter.api.paging import Pages
 from exporter.api.payload import Page, build_detail, history_page, recycle_page
 from exporter.api.throttle import Throttle
+from exporter.api.transport import Answer, exchange, new_session, prepare
 from exporter.errors import (
     ApiError,
     CredentialsError,
@@ -30,45 +27,21 @@ from exporter.errors import (
     PayloadError,
     RejectedError,
     ThrottledError,
-    UnreachableError,
 )
 from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob
 from exporter.telemetry import Telemetry
 
-USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
+__all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
+
 PAGE_SIZE: Final = 100
 """Records a page; the API takes no more."""
 
 _RETRIES: Final = 2
 _FIRST_PAUSE_S: Final = 0.5
-_LONGEST_ANSWER: Final = 32 * 1024 * 1024
-_CHUNK: Final = 64 * 1024
+_LONGEST_PAUSE_S: Final = 10.0
+"""A service that asks for more patience than this is asked again by the next poll."""
 
 Value = TypeVar("Value")
-
-
-def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Session:
-    """A session that keeps connections, names us, keeps no cookies, and trusts ``ca_file`` if there is one.
-
-    The usual proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) hold.
-    """
-    session = requests.Session()
-    session.headers["User-Agent"] = USER_AGENT
-    session.headers["Accept"] = "application/json"
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    if ca_file:
-        session.verify = ca_file
-    adapter = HTTPAdapter(pool_maxsize=connections, pool_connections=4)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class ApiClient:
@@ -175,8 +148,9 @@ class ApiClient:
         self, operation: str, path: str, query: Mapping[str, object], read: Callable[[object], Value]
     ) -> Value:
         """Ask, and ask again what is worth it; the last error stands."""
+        attempt = 0
         renewed = False
-        for attempt in range(_RETRIES + 1):
+        while True:
             self._throttle.acquire()
             prepared = self._signed(path, query)
             try:
@@ -189,15 +163,16 @@ class ApiClient:
                 self._throttle.throttled(error)
                 raise
             except ApiError as error:
-                if not error.retryable or attempt == _RETRIES:
+                pause = _pause(error, attempt)
+                if pause is None:
                     raise
-                self._sleep(error.retry_after or random.uniform(0, _FIRST_PAUSE_S * 2**attempt))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                attempt += 1
+                self._sleep(pause)
 
     def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
         request = requests.Request("GET", self._endpoint + path, params=query, auth=self._credentials)
         try:
-            return self._session.prepare_request(request)
+            return prepare(self._session, request)
         except ApiError:
             self._telemetry.up.set(0)
             raise
@@ -209,8 +184,9 @@ class ApiClient:
         began = time.monotonic()
         code = "invalid"
         try:
-            answer = self._exchange(prepared)
+            answer = exchange(self._session, prepared, timeout=self._timeout)
             code = str(answer.status)
+            self._compare_clocks(answer)
             value = read(decipher(answer.status, answer.headers, answer.body))
         except PayloadError as error:
             code = "invalid"
@@ -240,50 +216,18 @@ class ApiClient:
         if isinstance(error, InvalidAnswerError):
             self._telemetry.payload_fault(operation, "invalid_answer")
 
-    def _exchange(self, prepared: requests.PreparedRequest) -> _Answer:
-        """Send a request and read all of its answer.
-
-        Raises:
-            UnreachableError: no whole answer came.
-            InvalidAnswerError: it is larger than any answer should be.
-        """
-        settings = self._session.merge_environment_settings(
-            prepared.url, {}, True, self._session.verify, None
-        )
-        deadline = time.monotonic() + 3 * self._timeout
+    def _compare_clocks(self, answer: Answer) -> None:
         try:
-            with self._session.send(
-                prepared, timeout=self._timeout, allow_redirects=False, **settings
-            ) as response:
-                body = b"".join(_limited(response.iter_content(_CHUNK), deadline))
-        except requests.Timeout as error:
-            raise UnreachableError(_brief(error), code="timeout") from None
-        except requests.RequestException as error:
-            raise UnreachableError(_brief(error), code="connection") from None
-        self._compare_clocks(response.headers.get("Date"))
-        return _Answer(response.status_code, response.headers, body)
-
-    def _compare_clocks(self, told: str | None) -> None:
-        try:
-            self.clock_offset_s = parsedate_to_datetime(told or "").timestamp() - time.time()
-        except (ValueError, OverflowError):
+            told = parsedate_to_datetime(answer.headers.get("Date", ""))
+            theirs = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+        except (TypeError, ValueError, OverflowError):
             return
+        self.clock_offset_s = theirs - answer.came_at
 
 
-def _limited(chunks: Iterator[bytes], deadline: float) -> Iterator[bytes]:
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > _LONGEST_ANSWER:
-            raise InvalidAnswerError("an answer of more than 32 MiB", code="invalid")
-        if time.monotonic() > deadline:
-            raise UnreachableError("the answer came too slowly", code="timeout")
-        yield chunk
-
-
-def _brief(error: Exception) -> str:
-    """What went wrong in a line, without the URL's query or the object addresses of urllib3."""
-    innermost: BaseException = error
-    while innermost.__cause__ or innermost.__context__:
-        innermost = innermost.__cause__ or innermost.__context__ or innermost
-    return f"{type(error).__name__}: {innermost}".split("\n", maxsplit=1)[0][:200]
+def _pause(error: ApiError, attempt: int) -> float | None:
+    """Seconds until the next try, the first attempt being 0; None where there is to be none."""
+    asked = error.retry_after or 0.0
+    if not error.retryable or attempt >= _RETRIES or asked > _LONGEST_PAUSE_S:
+        return None
+    return max(asked, random.uniform(0, _FIRST_PAUSE_S * 2**attempt))

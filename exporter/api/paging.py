@@ -2,8 +2,8 @@
 
 Paging ends at an empty page, at one that brings nothing new, and at a short one, unless the total says
 that there is more: a service may cut pages shorter than it was asked to. ``offset`` counts pages, by the
-documents; where the second page repeats most of the first, the service counts records instead, and so do
-we from there on.
+documents; where the second page is mostly a repetition of the first, the service counts records instead, and
+so do we from there on.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,9 @@ Record = TypeVar("Record")
 MAX_PAGES: Final = 1000
 MAX_BLIND_PAGES: Final = 3
 """So many pages of nothing but unreadable records are passed over."""
+
+_TELLING: Final = 10
+"""From so many records on, a repetition is no accident of a page that shifted."""
 
 
 class Pages(Generic[Record]):
@@ -34,6 +37,7 @@ class Pages(Generic[Record]):
         self._known: set[object] = set()
         self._unreadable = 0
         self._blind_pages = 0
+        self._reached = 0
         self._counts_records = False
         self.records: list[Record] = []
         self.more = True
@@ -42,7 +46,7 @@ class Pages(Generic[Record]):
     @property
     def offset(self) -> int:
         """What to send as ``offset`` for the next page."""
-        return len(self._known) + self._unreadable if self._counts_records else self.index
+        return self._reached if self._counts_records else self.index
 
     def add(self, page: Page[Record]) -> None:
         """Take in a page and decide whether there are more.
@@ -52,8 +56,10 @@ class Pages(Generic[Record]):
         """
         keys = {self._key(record) for record in page.records}
         repeated = len(keys & self._known)
-        if self.index == 1 and page.seen >= self._size and repeated * 2 > self._size:
+        if self.index == 1 and repeated * 2 > page.seen >= min(self._size, _TELLING):
             self._counts_records = True
+            self._reached = 1
+        self._reached += page.seen
         self.records += page.records
         self._known |= keys
         self._unreadable += page.seen - len(page.records)
@@ -62,7 +68,8 @@ class Pages(Generic[Record]):
         self._blind_pages += blind
         new = len(keys) > repeated or (blind and self._blind_pages <= MAX_BLIND_PAGES)
         whole = page.seen >= self._size
-        promised = page.total is not None and page.total > len(self._known) + self._unreadable
+        told = self._reached if self._counts_records else len(self._known) + self._unreadable
+        promised = page.total is not None and page.total > told
         self.more = new and (whole or promised)
         if self.more and self.index >= MAX_PAGES:
             raise InvalidAnswerError(f"a listing of more than {MAX_PAGES} pages", code="invalid")

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, Generic, TypeVar
 
+from exporter.api.words import outcome, trigger
 from exporter.errors import PayloadError
-from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, State, Trigger
+from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, State
 
 Record = TypeVar("Record")
 
@@ -25,35 +26,9 @@ SERVICE_ZONE: Final = timezone(timedelta(hours=8))
 _EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _MAX_NUMBER: Final = 2**31 - 1
+_LONGEST_QUEUE_MS: Final = 7 * DAY_MS
 _SECONDS_UP_TO: Final = 100_000_000_000
 """A bare number below this is seconds since the epoch (until the year 5138), from it on milliseconds."""
-
-_RESULTS: Final[Mapping[str, Result]] = {
-    "success": Result.SUCCESS,
-    "blue": Result.SUCCESS,
-    "failure": Result.FAILURE,
-    "failed": Result.FAILURE,
-    "red": Result.FAILURE,
-    "aborted": Result.ABORTED,
-    "timeout": Result.TIMEOUT,
-    "schedulefailure": Result.SCHEDULE_FAILURE,
-}
-_STATES: Final[Mapping[str, State]] = {
-    "inqueue": State.QUEUED,
-    "starting": State.QUEUED,
-    "running": State.RUNNING,
-    "building": State.RUNNING,
-}
-_TRIGGERS: Final[Mapping[str, Trigger]] = {
-    "manual": Trigger.MANUAL,
-    "手工触发": Trigger.MANUAL,
-    "timedexecution": Trigger.SCHEDULE,
-    "定时触发": Trigger.SCHEDULE,
-    "codehubtrigger": Trigger.CODE_CHANGE,
-    "代码更新触发": Trigger.CODE_CHANGE,
-    "pipelinetrigger": Trigger.PIPELINE,
-    "流水线触发": Trigger.PIPELINE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +69,21 @@ def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail,
     if told is not None and told != number:
         raise PayloadError("foreign_record", f"asked for build {number} of {job_id}, got {told}")
     faults: list[str] = []
+    start_ms = _time(record.get("start_time"), faults)
     finish_ms = _time(record.get("finish_time"), faults)
-    result, state = _outcome(record.get("status"), faults)
+    result, state = outcome(record.get("status"), faults)
     if result is Result.UNKNOWN and finish_ms is None:
         result = None
     return BuildDetail(
         number=number,
         result=result,
         state=state,
-        queued_ms=_time(record.get("queued_time"), faults),
-        start_ms=_time(record.get("start_time"), faults),
+        queued_ms=_queued(record.get("queued_time"), start_ms, faults),
+        start_ms=start_ms,
         finish_ms=finish_ms,
         duration_ms=_length(record.get("duration"), faults),
         branch=_text(record.get("branch")),
-        trigger=_trigger(record.get("trigger_type"), faults),
+        trigger=trigger(record.get("trigger_type"), faults),
         record_id=_text(record.get("id")),
         project_id=_text(record.get("devcloud_project_id")),
     ), tuple(faults)
@@ -165,7 +141,7 @@ def _page(
     if listed is None:
         listed = []
     elif isinstance(listed, dict):
-        listed = [listed]
+        listed = [listed] if listed else []
     if not isinstance(listed, list):
         raise PayloadError("not_a_list", f"a list of records was expected, not {type(listed).__name__}")
     records: list[Record] = []
@@ -192,7 +168,7 @@ def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
     faults: list[str] = []
     start_ms = _time(record.get("start_time"), faults)
     finish_ms = _time(record.get("end_time"), faults)
-    result, state = _outcome(record.get("result"), faults)
+    result, state = outcome(record.get("result"), faults)
     if result is Result.UNKNOWN and finish_ms is None:
         result = None
     elif result is None and state is None and finish_ms is None:
@@ -204,7 +180,7 @@ def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
         start_ms=start_ms,
         finish_ms=finish_ms,
         branch=_text(record.get("branch")),
-        trigger=_trigger(record.get("trigger_type"), faults),
+        trigger=trigger(record.get("trigger_type"), faults),
     ), tuple(faults)
 
 
@@ -232,30 +208,8 @@ def _mapping(value: object, reason: str) -> Mapping[str, object]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _word(value: object) -> str:
-    return re.sub(r"[\W_]+", "", value.lower()) if isinstance(value, str) else ""
-
-
-def _outcome(value: object, faults: list[str]) -> tuple[Result | None, State | None]:
-    word = _word(value)
-    if word in _STATES:
-        return None, _STATES[word]
-    if word in _RESULTS:
-        return _RESULTS[word], None
-    if word in ("", "none", "null", "unknown"):
-        return None, None
-    faults.append("unknown_result")
-    return Result.UNKNOWN, None
-
-
-def _trigger(value: object, faults: list[str]) -> Trigger:
-    word = _word(value)
-    if word and word not in _TRIGGERS:
-        faults.append("unknown_trigger")
-    return _TRIGGERS.get(word, Trigger.UNKNOWN)
+    """A string; half a surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _time(value: object, faults: list[str]) -> int | None:
@@ -265,6 +219,17 @@ def _time(value: object, faults: list[str]) -> int | None:
     if moment is None:
         faults.append("bad_time")
     return moment
+
+
+def _queued(value: object, start_ms: int | None, faults: list[str]) -> int | None:
+    """``queued_time``: a moment in its examples, a length in milliseconds by its description."""
+    length = integer(value)
+    if length is None or timestamp_ms(value) is not None:
+        return _time(value, faults)
+    if not 0 <= length <= _LONGEST_QUEUE_MS:
+        faults.append("bad_time")
+        return None
+    return None if start_ms is None else start_ms - length
 
 
 def _length(value: object, faults: list[str]) -> int | None:

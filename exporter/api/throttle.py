@@ -38,19 +38,30 @@ class Throttle:
         self._burst = max(1.0, max_requests_per_minute * _BURST)
         self._spacing = 60.0 / max(0.5, max_requests_per_minute - self._burst)
         self._next = clock()
+        self._resume = self._next
 
     def acquire(self) -> None:
         """Wait until one more request may go out."""
+        go_at = self._turn()
+        while True:
+            left = go_at - self._clock()
+            if left > 0:
+                self._sleep(left)
+            elif go_at >= self._resume:
+                return
+            else:  # a pause has begun while this thread waited for its turn
+                go_at = self._turn()
+
+    def _turn(self) -> float:
         with self._lock:
             now = self._clock()
-            go_at = max(now, self._next - (self._burst - 1) * self._spacing)
+            go_at = max(now, self._resume, self._next - (self._burst - 1) * self._spacing)
             self._next = max(self._next, now) + self._spacing
-        if go_at > now:
-            self._sleep(go_at - now)
+            return go_at
 
     def throttled(self, error: ThrottledError) -> None:
         """The service said "too many requests": nothing goes out until it may have forgotten."""
         pause = _PAUSE_S if error.retry_after is None else min(error.retry_after, _LONGEST_PAUSE_S)
         with self._lock:
-            resume = self._clock() + pause
-            self._next = max(self._next, resume + (self._burst - 1) * self._spacing)
+            self._resume = max(self._resume, self._clock() + pause)
+            self._next = max(self._next, self._resume + (self._burst - 1) * self._spacing)

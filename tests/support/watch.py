@@ -1,5 +1,6 @@
 """The exporter on a simulated fleet, driven by hand: one clock moves the fleet, the polls and every wait."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Watch:
         config = parse(_config(simulator, settings), source="test", environ={}, base_dir=Path())
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry)
-        throttle = Throttle(max_requests_per_minute, clock=self.now, sleep=self.clock.advance)
+        throttle = Throttle(max_requests_per_minute, clock=self.now, sleep=self.wait)
         self.telemetry.budget.set_function(lambda: throttle.requests_per_minute)
         self._session = new_session()
         credentials = credentials_for(
@@ -76,7 +77,7 @@ class Watch:
             throttle,
             self.telemetry,
             timeout=timeout,
-            sleep=self.clock.advance,
+            sleep=lambda _: None,
         )
         self.service: Service = self.client
         self.rules = rules(config)
@@ -114,6 +115,10 @@ class Watch:
     def now(self) -> float:
         """Seconds since the epoch, by the clock that everything shares."""
         return self.clock.now_ms() / 1000
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, by the clock that everything shares; it knows whole milliseconds only."""
+        self.clock.advance(math.ceil(seconds * 1000) / 1000)
 
     def poll(self, after: float = MINUTE, times: int = 1) -> int:
         """Move the clock and do all that is due; how many tasks that were."""

@@ -1,0 +1,173 @@
+"""Credentials that have to be fetched: a token from IAM, temporary keys from the metadata service."""
+
+import threading
+from abc import abstractmethod
+from typing import ClassVar, Final, Generic, TypeVar
+
+import requests
+from requests.models import PreparedRequest
+
+from exporter.api.auth.base import TOKEN_HEADER, Credentials
+from exporter.api.auth.keys import SECURITY_TOKEN_HEADER, Keys
+from exporter.api.auth.lease import Lease
+from exporter.api.auth.peer import HEADER_SAFE, Peer, member, text
+from exporter.api.auth.times import MINUTE, Clock, life
+from exporter.api.transport import new_session
+from exporter.config import PasswordAuth
+from exporter.errors import ApiError
+
+T = TypeVar("T")
+
+_METADATA_TIMEOUT: Final = 3.0
+
+
+class FetchedCredentials(Credentials, Generic[T]):
+    """Credentials that are fetched, expire, and are fetched again: early, and once after a 401."""
+
+    _header: ClassVar[str]
+
+    def __init__(self, clock: Clock, patience: float, *, renew_before: float) -> None:
+        super().__init__(clock, patience)
+        self._lease = Lease(self._fetch, clock, renew_before)
+        self._deciding = threading.Lock()
+        self._renewed_after_refusal = False
+
+    @abstractmethod
+    def _fetch(self) -> tuple[T, float]:
+        """Fetch anew: the value and the seconds it lives; raises `ApiError`."""
+
+    @abstractmethod
+    def _shown(self, value: T) -> str:
+        """What a request that used this value carries in ``_header``."""
+
+    def refused(self, request: PreparedRequest) -> bool:
+        """There are others if they can be had anew, and differ from what was refused."""
+        used = str(request.headers.get(self._header))
+        if not self._may_renew(used):
+            return False
+        try:
+            changed = self._shown(self._lease.value()) != used
+        except ApiError:
+            return False
+        if not changed:
+            self._gate.refused()
+        return changed
+
+    def _may_renew(self, used: str) -> bool:
+        """Give up what was refused, unless somebody has; a second refusal in a row starts the pause."""
+        with self._deciding:
+            if not self._lease.drop_if(lambda value: self._shown(value) == used):
+                return not self._gate.is_paused()
+            if self._renewed_after_refusal:
+                self._gate.refused()
+                return False
+            self._renewed_after_refusal = True
+            self._gate.replaced()
+            return True
+
+    def accepted(self) -> None:
+        """Good ones may be renewed once more when they are refused."""
+        self._renewed_after_refusal = False
+        super().accepted()
+
+    def expires_at(self) -> float | None:
+        """As the issuer told it."""
+        return self._lease.expires_at()
+
+
+class PasswordCredentials(FetchedCredentials[str]):
+    """A user and a password that get a token from IAM."""
+
+    kind = "password"
+    _header = TOKEN_HEADER
+
+    def __init__(
+        self,
+        user: PasswordAuth,
+        iam_endpoint: str,
+        session: requests.Session,
+        timeout: float,
+        clock: Clock,
+        patience: float,
+    ) -> None:
+        super().__init__(clock, patience, renew_before=10 * MINUTE)
+        self._user = user
+        self._iam = Peer(f"IAM at {iam_endpoint}", session, timeout, refusals=frozenset({400, 401, 403}))
+        self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=true"
+
+    def _authorize(self, request: PreparedRequest) -> None:
+        request.headers[TOKEN_HEADER] = self._lease.value()
+
+    def _shown(self, value: str) -> str:
+        return value
+
+    def _fetch(self) -> tuple[str, float]:
+        user = {
+            "name": self._user.username,
+            "password": self._user.password.get_secret_value(),
+            "domain": {"name": self._user.domain},
+        }
+        login = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": {"name": self._user.project}},
+            }
+        }
+        asked = self._clock()
+        answer = self._iam.ask("POST", self._url, json=login)
+        told = member(self._iam.value(answer), "token")
+        token = answer.headers.get("X-Subject-Token", "")
+        if not HEADER_SAFE.fullmatch(token):
+            self._iam.raise_strange("a token was asked for, none came in X-Subject-Token")
+        return token, life(member(told, "issued_at"), member(told, "expires_at"), asked)
+
+
+class EcsAgencyCredentials(FetchedCredentials["Keys"]):
+    """Temporary keys of the machine itself, from its metadata service."""
+
+    kind = "ecs_agency"
+    _header = SECURITY_TOKEN_HEADER
+
+    def __init__(self, metadata_endpoint: str, clock: Clock, patience: float) -> None:
+        super().__init__(clock, patience, renew_before=40 * MINUTE)
+        self._endpoint = metadata_endpoint.rstrip("/")
+
+    def _authorize(self, request: PreparedRequest) -> None:
+        self._lease.value().sign(request, self._clock())
+
+    def _shown(self, value: "Keys") -> str:
+        return value.security_token
+
+    def _fetch(self) -> tuple["Keys", float]:
+        with new_session() as session:
+            session.trust_env = False  # a link-local address; a proxy would hand the keys to a stranger
+            service = Peer(
+                f"the metadata service at {self._endpoint}",
+                session,
+                _METADATA_TIMEOUT,
+                refusals=frozenset({400, 401, 403, 404}),  # 404: the machine has no agency
+            )
+            asked = self._clock()
+            answer = service.ask(
+                "GET", f"{self._endpoint}/openstack/latest/securitykey", headers=self._token_header(service)
+            )
+        keys = member(service.value(answer), "credential")
+        access, secret, token = (text(member(keys, name)) for name in ("access", "secret", "securitytoken"))
+        if not (HEADER_SAFE.fullmatch(access) and secret and HEADER_SAFE.fullmatch(token)):
+            service.raise_strange("keys were asked for, none came")
+        return Keys(access, secret, token), life(None, member(keys, "expires_at"), asked)
+
+    def _token_header(self, service: "Peer") -> dict[str, str]:
+        answer = service.ask(
+            "PUT",
+            f"{self._endpoint}/meta-data/latest/api/token",
+            headers={"X-Metadata-Token-Ttl-Seconds": "21600"},
+        )
+        if answer.status in (404, 405, 503):  # an older metadata service knows no tokens
+            return {}
+        if answer.status != 200:
+            service.value(answer)
+        token = answer.body.decode("ascii", "replace").strip()
+        if not HEADER_SAFE.fullmatch(token):
+            service.raise_strange("a token was asked for, none came")
+        return {"X-Metadata-Token": token}

@@ -1,0 +1,214 @@
+"""One request over the wire: connections are kept, and an answer is bounded in size and in time.
+
+`requests` bounds only the silence between two pieces of an answer: a service that drips, or a proxy, could
+hold a thread for hours. Here the whole of an answer, from the first byte of its head to the last of its body,
+may take three times as long as one silence.
+"""
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ContentDecodingError
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from exporter import __version__
+from exporter.errors import InvalidAnswerError, UnreachableError
+
+USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
+LARGEST_ANSWER: Final = 32 * 1024 * 1024
+
+_SILENCES: Final = 3
+_USUAL_SILENCE_S: Final = 10.0
+_CHUNK: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One complete answer.
+
+    Attributes:
+        headers: looked up in any letter case.
+        body: decoded.
+        came_at: when its head had come, seconds since the epoch by our clock.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    came_at: float
+
+
+def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Session:
+    """A session that keeps connections, names us, keeps no cookies, and trusts ``ca_file`` if there is one.
+
+    The usual proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) hold.
+    """
+    session = requests.Session()
+    session.headers["User-Agent"] = USER_AGENT
+    session.headers["Accept"] = "application/json"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    if ca_file:
+        session.verify = ca_file
+    adapter = _Adapter(pool_maxsize=connections, pool_connections=4)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
+    """Make a request ready to be sent, authorized by its authenticator.
+
+    Raises:
+        UnreachableError: its URL leads nowhere.
+        ApiError: the authenticator has none to offer.
+    """
+    try:
+        return session.prepare_request(request)
+    except requests.RequestException as error:
+        raise _unreachable(error) from None
+
+
+def exchange(
+    session: requests.Session,
+    prepared: requests.PreparedRequest,
+    *,
+    timeout: float,
+    largest: int = LARGEST_ANSWER,
+) -> Answer:
+    """Send a request and read all of its answer, whatever its status; redirects are not followed.
+
+    Args:
+        session: from `new_session`; its settings and those of the environment count.
+        prepared: the request.
+        timeout: seconds to connect, and between two pieces of the answer.
+        largest: bytes of the decoded body.
+
+    Raises:
+        UnreachableError: no whole answer came; the text holds nothing the service said.
+        InvalidAnswerError: the body is larger, or cannot be decoded.
+    """
+    try:
+        # A CA file of our own goes before REQUESTS_CA_BUNDLE, which is why `verify` is named here.
+        settings = session.merge_environment_settings(prepared.url, {}, True, session.verify, None)
+        # The adapter, not session.send: that one reads the body of a redirect to its end, followed or not.
+        adapter = session.get_adapter(prepared.url or "")
+        verify = True if settings["verify"] is None else settings["verify"]
+        with adapter.send(
+            prepared,
+            stream=True,
+            timeout=timeout,
+            verify=verify,
+            cert=settings["cert"],
+            proxies=settings["proxies"],
+        ) as response:
+            came_at = time.time()
+            body = _read(response, largest)
+            return Answer(response.status_code, response.headers, body, came_at)
+    except ContentDecodingError:
+        raise InvalidAnswerError("an answer that cannot be decoded", code="invalid") from None
+    except (OSError, HTTPError, http.client.HTTPException) as error:
+        raise _unreachable(error) from None
+
+
+def _read(response: requests.Response, largest: int) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(_CHUNK):
+        body += piece
+        if len(body) > largest:
+            raise InvalidAnswerError(f"an answer of more than {largest // 1024} KiB", code="invalid")
+    return bytes(body)
+
+
+def _unreachable(error: Exception) -> UnreachableError:
+    innermost: BaseException = error
+    while cause := innermost.__cause__ or innermost.__context__:
+        innermost = cause
+    late = isinstance(error, requests.Timeout) or isinstance(innermost, TimeoutError)
+    return UnreachableError(_brief(error, innermost), code="timeout" if late else "connection")
+
+
+def _brief(error: Exception, innermost: BaseException) -> str:
+    """What went wrong in a line; in words only where they are this machine's own."""
+    own = isinstance(innermost, OSError) and not isinstance(innermost, requests.RequestException)
+    what = str(innermost) if own else type(innermost).__name__
+    return f"{type(error).__name__}: {what}".split("\n", maxsplit=1)[0][:200]
+
+
+class _TimedStream(io.RawIOBase):
+    """What comes from a socket, until the answer has had its time."""
+
+    def __init__(self, stream: io.RawIOBase, connection: socket.socket) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._silence = connection.gettimeout() or _USUAL_SILENCE_S
+        self._deadline = time.monotonic() + _SILENCES * self._silence
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer came too slowly")
+        self._connection.settimeout(min(self._silence, left))
+        read: int | None = self._stream.readinto(buffer)
+        return read
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """Head and body of an answer; of a proxy's answer to CONNECT, too."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimedStream(self.fp.detach(), sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Takes its connections from pools of timed ones, directly or by way of a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_timed_connections(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        if isinstance(manager, ProxyManager):  # one for SOCKS has connections of its own
+            _use_timed_connections(manager)
+        return manager
+
+
+def _use_timed_connections(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

@@ -1,0 +1,497 @@
+"""The client asks a simulated service, over a socket, and survives what it does."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import certifi
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from exporter import __version__
+from exporter.api.auth import credentials_for
+from exporter.api.client import ApiClient, new_session
+from exporter.api.throttle import Throttle
+from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth
+from exporter.errors import (
+    ApiError,
+    BackendError,
+    CredentialsError,
+    InvalidAnswerError,
+    NotVisibleError,
+    RejectedError,
+    ThrottledError,
+    UnreachableError,
+)
+from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, State, Trigger
+from exporter.simulator import AccessKey, Credentials, Fault, Fleet, ManualClock, Simulator, fault
+from exporter.telemetry import Telemetry
+from tests.support.certificates import make_authority
+from tests.support.wires import RawServer, Relay
+
+NOW_MS = round(datetime(2026, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
+JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
+DAYS = (date(2026, 3, 4), date(2026, 3, 11))
+TOKEN = TokenAuth(token=SecretStr("example-token"))
+PASSWORD = PasswordAuth(
+    domain="example", username="exporter", password=SecretStr("example-password"), project="cn-north-4"
+)
+ACCESS_KEY = AccessKeyAuth(
+    access_key="EXAMPLE-ACCESS-KEY",
+    secret_key=SecretStr("example-secret-key"),
+    project_id="0123456789abcdef0123456789abcdef",
+)
+
+
+@dataclass
+class Caller:
+    """A client, and what it counted and slept."""
+
+    client: ApiClient
+    telemetry: Telemetry
+    slept: list[float] = field(default_factory=list)
+
+    def history(self) -> tuple[Build, ...]:
+        return self.client.period_history(JOB, *DAYS)
+
+    def counted(self, name: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"codearts_build_{name}", labels)
+
+    @property
+    def up(self) -> float | None:
+        return self.counted("up")
+
+    def requests(self) -> dict[tuple[str, str], float]:
+        """Requests by operation and code, as they are shown."""
+        return {
+            (sample.labels["operation"], sample.labels["code"]): sample.value
+            for family in self.telemetry.registry.collect()
+            for sample in family.samples
+            if sample.name == "codearts_build_exporter_api_requests_total"
+        }
+
+
+Connect = Callable[..., Caller]
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    """One job with four builds: a success, a failure, one that runs and one that waits."""
+    fleet = Fleet(ManualClock(NOW_MS), seed=1)
+    fleet.add_job("checkout-release", "shop", job_id=JOB)
+    for ago_s, result, duration_s in (
+        (4000, "success", 100.068),
+        (3000, "failure", 16),
+        (60, "success", 900),
+    ):
+        fleet.add_build(JOB, result=result, queue_s=2, duration_s=duration_s, at_ms=NOW_MS - ago_s * 1000)  # type: ignore[arg-type]
+    fleet.add_build(JOB, queue_s=60, at_ms=NOW_MS - 10_000)
+    return fleet
+
+
+@pytest.fixture
+def simulator(fleet: Fleet) -> Iterator[Simulator]:
+    keys = (AccessKey("EXAMPLE-ACCESS-KEY", "example-secret-key"),)
+    with Simulator(fleet, credentials=Credentials(access_keys=keys)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def connect(simulator: Simulator) -> Iterator[Connect]:
+    sessions = []
+
+    def connect(
+        auth: Auth = TOKEN,
+        *,
+        endpoint: str = simulator.url,
+        timeout: float = 5.0,
+        throttle: Throttle | None = None,
+        ca_file: Path | None = None,
+        wake: Callable[[], object] = bool,
+    ) -> Caller:
+        session = new_session(str(ca_file) if ca_file else None)
+        sessions.append(session)
+        credentials = credentials_for(
+            auth, iam_endpoint=endpoint, session=session, timeout=timeout, clock=time.time
+        )
+        telemetry = Telemetry(CollectorRegistry())
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            wake()
+
+        client = ApiClient(
+            endpoint,
+            session,
+            credentials,
+            throttle or Throttle(1_000_000),
+            telemetry,
+            timeout=timeout,
+            sleep=sleep,
+        )
+        return Caller(client, telemetry, slept)
+
+    yield connect
+    for session in sessions:
+        session.close()
+
+
+@pytest.fixture
+def caller(connect: Connect) -> Caller:
+    return connect()
+
+
+def failure(ask: Callable[[], object]) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        ask()
+    return caught.value
+
+
+def test_history_tells_of_every_build(caller: Caller) -> None:
+    builds = {build.number: build for build in caller.history()}
+    assert builds[1] == Build(
+        number=1,
+        result=Result.SUCCESS,
+        start_ms=NOW_MS - 3_998_000,
+        finish_ms=NOW_MS - 3_898_000,  # history knows whole seconds
+        branch="main",
+        trigger=Trigger.MANUAL,
+    )
+    assert [builds[number].result for number in (1, 2, 3, 4)] == [Result.SUCCESS, Result.FAILURE, None, None]
+    assert [builds[number].state for number in (3, 4)] == [State.RUNNING, State.QUEUED]
+
+
+def test_record_info_tells_one_build_to_the_millisecond(
+    caller: Caller, fleet: Fleet, simulator: Simulator
+) -> None:
+    build = fleet.builds(JOB)[0]
+    assert caller.client.record_info(JOB, 1) == BuildDetail(
+        number=1,
+        result=Result.SUCCESS,
+        queued_ms=NOW_MS - 4_000_000,
+        start_ms=NOW_MS - 3_998_000,
+        finish_ms=NOW_MS - 3_997_932 + 100_000,
+        duration_ms=100_068,
+        branch="main",
+        trigger=Trigger.MANUAL,
+        record_id=fleet.record_id(build),
+        project_id=fleet.project_id("shop"),
+    )
+    assert simulator.counts == {("record-info", 200): 1}
+
+
+def test_the_recycle_bin_tells_of_deleted_jobs(caller: Caller, fleet: Fleet) -> None:
+    assert dict(caller.client.recycle_bin().jobs) == {}
+    fleet.delete_job(JOB, at_ms=NOW_MS - 60_000)
+    recycled = caller.client.recycle_bin()
+    assert recycled.retention_ms == 29 * DAY_MS
+    assert dict(recycled.jobs) == {
+        JOB: RecycledJob(JOB, "checkout-release", fleet.project_id("shop"), NOW_MS - 60_000)
+    }
+
+
+def test_what_is_asked_is_what_the_documents_ask_for(caller: Caller, simulator: Simulator) -> None:
+    caller.history()
+    caller.client.record_info(JOB, 2)
+    caller.client.recycle_bin()
+    assert [(each.method, each.target) for each in simulator.requests] == [
+        (
+            "GET",
+            f"/v3/jobs/{JOB}/period-history?offset=0&limit=100&start_time=2026-03-04&end_time=2026-03-11",
+        ),
+        ("GET", f"/v4/jobs/{JOB}/2/record-info"),
+        ("GET", "/v1/job/recycling-jobs?page_size=100&page_no=1"),
+    ]
+
+
+def test_a_request_says_who_asks(connect: Connect) -> None:
+    with RawServer(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"total":0}') as server:
+        assert connect(endpoint=server.url).history() == ()
+        head = server.heads[0].split("\r\n")
+        assert f"User-Agent: codearts-build-exporter/{__version__}" in head
+        assert "X-Auth-Token: example-token" in head
+
+
+@pytest.mark.parametrize("auth", [TOKEN, PASSWORD, ACCESS_KEY], ids=lambda auth: type(auth).__name__)
+def test_every_kind_of_credentials_answers_all_three_questions(connect: Connect, auth: Auth) -> None:
+    caller = connect(auth)
+    assert len(caller.history()) == 4
+    assert caller.client.record_info(JOB, 2).result is Result.FAILURE
+    assert caller.client.recycle_bin().jobs == {}
+    assert caller.up == 1
+
+
+def test_a_machine_s_own_keys_will_do(connect: Connect, simulator: Simulator) -> None:
+    assert len(connect(EcsAgencyAuth(metadata_endpoint=simulator.url)).history()) == 4
+
+
+def test_all_pages_of_a_long_history_are_read(caller: Caller, fleet: Fleet, simulator: Simulator) -> None:
+    for minute in range(250):
+        fleet.add_build(JOB, duration_s=1, at_ms=NOW_MS - 86_400_000 + minute * 60_000)
+    assert {build.number for build in caller.history()} == set(range(1, 255))
+    assert simulator.counts == {("period-history", 200): 3}
+
+
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        fault("shifting-pages"),
+        fault("record-offset"),
+        fault("order", by="ascending"),
+        fault("wrong-total", value=-1),
+        fault("wrong-total", value="string"),
+        fault("wrong-total", value=0),
+        fault("wrong-total", value=99_999),
+        fault("garbage-records"),
+        fault("numbers-as-strings"),
+        fault("json-string"),
+        fault("time-style", style="naive"),
+    ],
+    ids=lambda oddity: f"{oddity.kind} {oddity.options}",
+)
+def test_odd_pages_cost_no_build(caller: Caller, fleet: Fleet, simulator: Simulator, oddity: Fault) -> None:
+    for minute in range(250):
+        fleet.add_build(JOB, duration_s=1, at_ms=NOW_MS - 86_400_000 + minute * 60_000)
+    expected = {build.number: build for build in caller.history()}
+    simulator.faults.add(oddity)
+    assert {build.number: build for build in caller.history()} == expected
+
+
+def test_what_cannot_be_read_is_counted(caller: Caller, simulator: Simulator) -> None:
+    simulator.faults.add(fault("garbage-records", items=(7, None, {})), fault("unknown-result", numbers=[1]))
+    assert len(caller.history()) == 4
+    reasons = ("record_not_an_object", "bad_build_number", "unknown_result")
+    assert [
+        caller.counted("exporter_payload_errors_total", operation="period-history", reason=reason)
+        for reason in reasons
+    ] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "code", "tries"),
+    [
+        (fault("error"), BackendError, "500", 3),
+        (fault("error", status=503, code="CB.00030004"), BackendError, "503", 3),
+        (fault("error", status=200, shape="fail"), BackendError, "invalid", 3),
+        (fault("html", status=502), BackendError, "502", 3),
+        (fault("html", status=200), InvalidAnswerError, "invalid", 3),
+        (fault("html", status=302), InvalidAnswerError, "302", 3),
+        (fault("body", text=""), InvalidAnswerError, "invalid", 3),
+        (fault("body", text="[]"), InvalidAnswerError, "invalid", 3),
+        (fault("body", text='{"history_records": 7}'), InvalidAnswerError, "invalid", 3),
+        (fault("truncated"), UnreachableError, "connection", 3),
+        (fault("reset"), UnreachableError, "connection", 3),
+        (fault("reset", keep=0.5), UnreachableError, "connection", 3),
+        (fault("hang"), UnreachableError, "timeout", 3),
+        (fault("slow-drip", bytes_per_second=50), UnreachableError, "timeout", 3),
+        (fault("error", status=404, code="DEVCB.00031006"), NotVisibleError, "404", 1),
+        (fault("error", status=422, code="CB.00031006"), NotVisibleError, "422", 1),
+        (fault("error", status=403, code="CB.00031059"), NotVisibleError, "403", 1),
+        (fault("error", status=400, code="CB.00031105"), RejectedError, "400", 1),
+        (fault("throttle"), ThrottledError, "429", 1),
+        (fault("throttle", status=403, code="CB.00060211"), ThrottledError, "403", 1),
+        (fault("throttle", status=200), ThrottledError, "invalid", 1),
+        (fault("unauthorized"), CredentialsError, "401", 1),
+    ],
+    ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
+)
+def test_only_what_is_worth_it_is_asked_again(
+    connect: Connect, simulator: Simulator, trouble: Fault, kind: type[ApiError], code: str, tries: int
+) -> None:
+    simulator.faults.add(trouble)
+    caller = connect(timeout=0.2)
+    error = failure(caller.history)
+    assert (type(error), error.code) == (kind, code)
+    assert caller.requests() == {("period-history", code): tries}
+    assert len(caller.slept) == tries - 1
+    assert simulator.counts.total() == tries
+    assert caller.counted("exporter_api_request_duration_seconds_count", operation="period-history") == tries
+
+
+def test_a_refused_connection_is_asked_again(connect: Connect) -> None:
+    caller = connect(endpoint="http://127.0.0.1:1")
+    assert failure(caller.history).code == "connection"
+    assert caller.requests() == {("period-history", "connection"): 3}
+
+
+def test_a_trouble_that_passes_is_only_counted(caller: Caller, simulator: Simulator) -> None:
+    simulator.faults.add(fault("error", times=1), fault("reset", times=2))
+    assert len(caller.history()) == 4
+    assert caller.requests() == {("period-history", "connection"): 2, ("period-history", "200"): 1}
+    assert caller.up == 1
+
+
+def test_pauses_between_tries_are_short_and_grow(caller: Caller, simulator: Simulator) -> None:
+    simulator.faults.add(fault("error"))
+    for _ in range(30):
+        failure(caller.history)
+    assert max(caller.slept[::2]) <= 0.5
+    assert 0.5 < max(caller.slept[1::2]) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "slept"), [("2", [2.0, 2.0]), ("10", [10.0, 10.0]), ("11", []), ("999999999", [])]
+)
+def test_a_service_that_asks_for_patience_gets_it_or_is_left_alone(
+    connect: Connect, asked: str, slept: list[float]
+) -> None:
+    busy = f"HTTP/1.1 503 Busy\r\nRetry-After: {asked}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    with RawServer(busy.encode()) as server:
+        caller = connect(endpoint=server.url)
+        assert type(failure(caller.history)) is BackendError
+        assert caller.slept == slept
+
+
+def test_a_throttled_answer_is_counted_and_the_next_request_waits(
+    connect: Connect, simulator: Simulator
+) -> None:
+    now = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    caller = connect(throttle=Throttle(300, lambda: now[0], sleep))
+    simulator.faults.add(fault("throttle", times=1, retry_after=17))
+    error = failure(caller.history)
+    assert isinstance(error, ThrottledError)
+    assert (error.retry_after, error.limit_per_minute) == (17, 50)
+    assert caller.counted("exporter_api_throttled_total", operation="period-history") == 1
+    assert len(caller.history()) == 4
+    assert now[0] - 1000 == pytest.approx(17)
+
+
+def test_a_token_that_has_ended_is_renewed_once(connect: Connect, simulator: Simulator) -> None:
+    caller = connect(PASSWORD)
+    caller.history()
+    simulator.expire_tokens()
+    simulator.reset_counts()
+    assert len(caller.history()) == 4
+    assert simulator.counts == {("period-history", 401): 1, ("auth", 201): 1, ("period-history", 200): 1}
+    assert caller.requests() == {("period-history", "200"): 2, ("period-history", "401"): 1}
+    assert caller.slept == []
+
+
+def test_a_renewed_token_that_is_refused_too_is_not_renewed_again(
+    connect: Connect, simulator: Simulator
+) -> None:
+    caller = connect(PASSWORD)
+    caller.history()
+    simulator.reset_counts()
+    simulator.faults.add(fault("unauthorized", operation="period-history"))
+    assert type(failure(caller.history)) is CredentialsError
+    assert simulator.counts == {("period-history", 401): 2, ("auth", 201): 1}
+    assert caller.up == 0
+
+
+def test_a_token_that_ends_between_two_tries_costs_none_of_them(
+    connect: Connect, simulator: Simulator
+) -> None:
+    pauses: list[int] = []
+
+    def wake() -> None:
+        pauses.append(1)
+        if len(pauses) == 2:
+            simulator.expire_tokens()
+
+    caller = connect(PASSWORD, wake=wake)
+    caller.history()
+    simulator.faults.add(fault("error", operation="period-history", times=2))
+    assert len(caller.history()) == 4
+    assert caller.requests() == {
+        ("period-history", "200"): 2,
+        ("period-history", "500"): 2,
+        ("period-history", "401"): 1,
+    }
+
+
+def test_refused_credentials_are_not_sent_again_soon(caller: Caller, simulator: Simulator) -> None:
+    simulator.faults.add(fault("unauthorized"))
+    for _ in range(5):
+        assert type(failure(caller.history)) is CredentialsError
+    assert simulator.counts == {("period-history", 401): 1}
+    assert caller.requests() == {("period-history", "401"): 1}
+    assert caller.up == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "up"),
+    [
+        (fault("error"), 0),
+        (fault("html", status=302), 0),
+        (fault("hang"), 0),
+        (fault("body"), 0),
+        (fault("unauthorized"), 0),
+        (fault("error", status=404, code="DEVCB.00031006"), 1),
+        (fault("error", status=400, code="CB.00031105"), 1),
+        (fault("throttle"), 1),
+    ],
+    ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
+)
+def test_up_tells_whether_the_api_answers_as_it_should(
+    connect: Connect, simulator: Simulator, trouble: Fault, up: int
+) -> None:
+    caller = connect(timeout=0.2)
+    caller.history()
+    simulator.faults.add(trouble)
+    failure(caller.history)
+    assert caller.up == up
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0, -86_400.0])
+def test_the_service_s_clock_is_compared_with_ours(
+    caller: Caller, simulator: Simulator, seconds: float
+) -> None:
+    simulator.faults.add(fault("date-skew", seconds=seconds))
+    caller.history()
+    assert caller.client.clock_offset_s == pytest.approx(seconds, abs=3)
+
+
+@pytest.mark.parametrize("told", ["", "soon", "Tue, 99 Mar 2026 04:00:00 GMT", "Tue, 10 Mar 99999 04:00:00"])
+def test_a_date_that_is_none_leaves_the_clocks_as_they_are(connect: Connect, told: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nDate: {told}\r\nContent-Length: 2\r\n\r\n"
+    with RawServer(head.encode() + b"{}") as server:
+        caller = connect(endpoint=server.url)
+        caller.history()
+        assert caller.client.clock_offset_s == 0
+
+
+def test_a_whole_poll_s_requests_take_one_connection(connect: Connect, simulator: Simulator) -> None:
+    with Relay(simulator.port) as relay:
+        caller = connect(endpoint=relay.url)
+        for number in range(50):
+            assert caller.client.record_info(JOB, number % 4 + 1).number == number % 4 + 1
+        assert relay.connections == 1
+
+
+def test_eight_threads_share_a_client(connect: Connect, simulator: Simulator) -> None:
+    with Relay(simulator.port) as relay:
+        shared = connect(PASSWORD, endpoint=relay.url)
+
+        def ask(at: int) -> int:
+            if at == 40:
+                simulator.expire_tokens()
+            return shared.client.record_info(JOB, at % 4 + 1).number
+
+        with ThreadPoolExecutor(8) as pool:
+            numbers = list(pool.map(ask, range(80)))
+        assert numbers == [at % 4 + 1 for at in range(80)]
+        assert relay.connections <= 9
+    assert shared.requests()["record-info", "200"] == 80
+    assert simulator.counts["auth", 201] == 2
+
+
+def test_iam_too_is_trusted_by_the_ca_file_whatever_the_environment_says(
+    connect: Connect, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates, and is missing")
+    ca_file, tls = make_authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    with Relay(simulator.port, tls) as relay:
+        assert len(connect(PASSWORD, endpoint=relay.url, ca_file=ca_file).history()) == 4

@@ -1,0 +1,57 @@
+"""A service that knows nothing but the example answers of the provider's three documents."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).parents[1] / "fixtures" / "api"
+
+PERIOD_HISTORY_JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
+RECORD_INFO_JOB = "68491d9bc97b4774adb93e29b46d2dc6"
+RECYCLED_JOB = "c798139500d2456d82d95d108f182b5a"
+
+NOT_FOUND = 404, b'{"error_code": "DEV.CB.032011", "error_msg": "The build history does not exist."}'
+
+
+def example(name: str) -> bytes:
+    return (EXAMPLES / f"{name}.json").read_bytes()
+
+
+def history(*records: Mapping[str, Any]) -> bytes:
+    return json.dumps({"total": len(records), "history_records": records}).encode()
+
+
+@contextmanager
+def serving(answers: Mapping[str, bytes]) -> Iterator[str]:
+    """A server with an answer for each path, which may change meanwhile; the value is its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            matching = [body for pattern, body in answers.items() if re.fullmatch(pattern, path)]
+            status, body = (200, matching[0]) if matching else NOT_FOUND
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
