@@ -3,12 +3,16 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
 from exporter.config import Config
 from exporter.model import Job
 
 UNKNOWN_PROJECT = "unknown"
 """Label ``project`` of a job whose project nobody named."""
+
+_SHOWN_OF_ID: Final = 8
 
 
 def watched_jobs(config: Config) -> tuple[Job, ...]:
@@ -32,13 +36,14 @@ def watched_jobs(config: Config) -> tuple[Job, ...]:
 def distinct(jobs: Iterable[Job]) -> tuple[Job, ...]:
     """The same jobs, those renamed that share project and name with another."""
     given = tuple(jobs)
-    taken = Counter((job.project, job.name) for job in given)
-    return tuple(
-        job
-        if taken[job.project, job.name] == 1
-        else Job(job.id, f"{job.name} ({job.id[:8]})", job.project, job.project_id)
-        for job in given
-    )
+    shown: int | None = _SHOWN_OF_ID
+    while len(taken := Counter((job.project, job.name) for job in given)) < len(given):
+        given = tuple(
+            job if taken[job.project, job.name] == 1 else replace(job, name=f"{job.name} ({job.id[:shown]})")
+            for job in given
+        )
+        shown = None  # ids may begin alike, and a job may be called what another is renamed to
+    return given
 
 
 def in_shard(job_id: str, shard: int, total_shards: int) -> bool:

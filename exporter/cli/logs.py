@@ -1,4 +1,4 @@
-"""Log lines: logfmt for people, JSON for machines, on standard error."""
+"""Log lines: logfmt for people, JSON for machines, on standard error; those of libraries too."""
 
 import logging
 import sys
@@ -27,10 +27,11 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
         if form == "json"
         else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "event"], bool_as_flag=False)
     )
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            stamp,
             structlog.processors.format_exc_info,
             render,
         ],
@@ -38,10 +39,18 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(
-        level=threshold[level],
-        stream=sys.stderr,
-        format="ts=%(asctime)s level=%(levelname)s event=%(message)r",
-        force=True,
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, stamp],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                render,
+            ],
+        )
     )
+    logging.basicConfig(level=threshold[level], handlers=[libraries], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    if level != "debug":
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)

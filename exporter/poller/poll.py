@@ -70,7 +70,7 @@ class Polled:
         ledger: to be committed, then published.
         faults: a word for each thing that was told but cannot be right.
         error: why the poll stopped early; what was learnt before it is in the ledger.
-        more: details are still wanted, and can be asked for at once.
+        more: details are still wanted, and can be asked for at once: none has failed, which waits its turn.
     """
 
     ledger: JobLedger
@@ -109,7 +109,9 @@ def poll_job(job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules
         ledger=settled.ledger,
         faults=folded.faults + detailed.faults + settled.faults,
         error=error,
-        more=error is None and len(wanted) > DETAILS_AT_ONCE,
+        more=error is None
+        and len(wanted) > DETAILS_AT_ONCE
+        and not any(isinstance(answer, Failed) for answer in answers),
     )
 
 

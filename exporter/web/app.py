@@ -3,8 +3,8 @@
 from html import escape
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter import __version__
+from exporter.web.negotiation import OPENMETRICS, TEXT, wants_openmetrics
 
 _LANDING = """<!doctype html>
 <html lang="en">
@@ -56,8 +57,9 @@ def application(registry: CollectorRegistry, shown: Shown, telemetry_path: str =
     """
 
     def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        if wants_openmetrics(",".join(request.headers.getlist("Accept"))):
+            return Response(openmetrics.generate_latest(registry), headers={"Content-Type": OPENMETRICS})
+        return Response(generate_latest(registry), headers={"Content-Type": TEXT})
 
     async def landing(_request: Request) -> Response:
         page = _LANDING.format(version=__version__, jobs=shown.watched, metrics=escape(telemetry_path))

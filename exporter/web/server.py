@@ -45,9 +45,9 @@ def bind(addresses: Sequence[str]) -> list[socket.socket]:
         ConfigError: an address cannot be read.
         ExporterError: an address cannot be listened on.
     """
+    read = [(address, *_host_and_port(address)) for address in addresses]
     sockets: list[socket.socket] = []
-    for address in addresses:
-        host, port = _host_and_port(address)
+    for address, host, port in read:
         try:
             sockets.append(_listen(host, port))
         except OSError as error:

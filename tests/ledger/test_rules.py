@@ -1,0 +1,421 @@
+"""The eight rules of the ledger, each by small examples."""
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.ledger import Failed, LastBuild, Refused, baseline, see_details, see_history
+from exporter.model import DAY_MS, Build, BuildDetail, Result, State
+from tests.ledger.examples import (
+    BUCKETS,
+    PATIENCE_MS,
+    START_MS,
+    at,
+    counted,
+    denied,
+    detail,
+    details,
+    finished,
+    history,
+    idle,
+    patient,
+    running,
+    watched,
+)
+
+SUCCESS, FAILURE, ABORTED = Result.SUCCESS, Result.FAILURE, Result.ABORTED
+
+
+class TestRule1ABuildIsCountedOnceItIsFinishedAndItsDetailIsKnown:
+    def test_a_finished_build_waits_for_its_detail(self) -> None:
+        ledger = history(idle(), finished(2))
+        assert ledger.counts == {}
+        assert ledger.wanted_details(PATIENCE_MS) == (2,)
+
+    def test_with_its_detail_it_is_counted(self) -> None:
+        ledger = counted(idle(), 2)
+        assert ledger.counts == {SUCCESS: 1}
+        assert ledger.wanted_details(PATIENCE_MS) == ()
+
+    def test_overlapping_pages_count_once(self) -> None:
+        ledger = counted(counted(idle(), 2), 3)
+        assert history(ledger, finished(3), finished(2), finished(2)) == ledger
+
+    def test_a_detail_told_again_changes_nothing(self) -> None:
+        ledger = counted(idle(), 2)
+        assert details(ledger, detail(2), detail(2, FAILURE)) == ledger
+
+    def test_a_running_build_is_active_and_not_counted(self) -> None:
+        ledger = history(idle(), running(2, minute=1), minute=2)
+        assert (ledger.counts, ledger.active(State.RUNNING), ledger.active(State.QUEUED)) == ({}, 1, 0)
+        assert ledger.oldest_active_ms == at(1)
+        assert ledger.wanted_details(PATIENCE_MS) == ()
+
+    def test_a_queued_build_is_as_old_as_the_first_sight_of_it(self) -> None:
+        ledger = history(idle(), Build(2, state=State.QUEUED), minute=2)
+        ledger = history(ledger, Build(2, state=State.QUEUED), minute=9)
+        assert (ledger.active(State.QUEUED), ledger.oldest_active_ms) == (1, at(2))
+
+    def test_a_running_build_that_finishes_is_counted(self) -> None:
+        ledger = history(idle(), running(2, minute=1), minute=2)
+        ledger = history(ledger, finished(2, FAILURE, start=1, finish=5), minute=6)
+        ledger = details(ledger, detail(2, FAILURE, start=1, finish=5), minute=6)
+        assert (ledger.counts, ledger.active(State.RUNNING)) == ({FAILURE: 1}, 0)
+
+    def test_a_stale_page_does_not_bring_a_counted_build_back(self) -> None:
+        ledger = history(counted(idle(), 2), running(2, minute=1), minute=3)
+        assert (ledger.counts, ledger.active(State.RUNNING)) == ({SUCCESS: 1}, 0)
+
+    def test_detail_and_history_may_disagree_and_the_detail_is_believed(self) -> None:
+        ledger = details(history(idle(), finished(2, SUCCESS)), detail(2, FAILURE))
+        assert ledger.counts == {FAILURE: 1}
+
+    def test_a_record_that_says_neither_result_nor_state_is_told_by_its_detail(self) -> None:
+        ledger = history(idle(), Build(2, start_ms=at(1), finish_ms=at(2)))
+        assert ledger.wanted_details(PATIENCE_MS) == (2,)
+        assert details(ledger, detail(2, ABORTED)).counts == {ABORTED: 1}
+
+
+class TestRule2OrderSplitAndRepetitionChangeNothing:
+    def test_newest_first_or_oldest_first(self) -> None:
+        builds = [finished(number, start=number) for number in (2, 3, 4)]
+        answers = [detail(number, start=number) for number in (2, 3, 4)]
+        upwards = details(history(idle(), *builds), *answers)
+        downwards = details(history(idle(), *reversed(builds)), *reversed(answers))
+        assert upwards == downwards
+
+    def test_sums_are_exact(self) -> None:
+        ledger = idle()
+        for number in range(2, 12):
+            ledger = history(ledger, finished(number))
+            answer = replace(detail(number), duration_ms=100, queued_ms=at(1) - 3)
+            ledger = details(ledger, answer)
+        assert (ledger.durations[SUCCESS].sum_ms, ledger.queue.sum_ms) == (1000, 30)
+
+    def test_the_last_build_is_the_one_with_the_highest_number_not_the_last_to_finish(self) -> None:
+        ledger = counted(idle(), 3, FAILURE, start=2, finish=3)
+        ledger = counted(ledger, 2, SUCCESS, start=1, finish=30)
+        assert ledger.last == LastBuild(3, FAILURE, at(3), 60_000, 1000)
+        assert ledger.last_success_ms == at(30)
+
+    def test_a_build_that_finishes_after_the_next_one_takes_its_place_in_the_streak(self) -> None:
+        ledger = history(idle(), running(2, minute=1), finished(3, FAILURE), running(4, minute=2))
+        ledger = details(ledger, detail(3, FAILURE))
+        assert ledger.consecutive_failures == 1
+        ledger = counted(ledger, 4, FAILURE, start=2, finish=10)
+        assert ledger.consecutive_failures == 2
+        ledger = counted(ledger, 2, SUCCESS, start=1, finish=20)
+        assert ledger.consecutive_failures == 2
+        assert ledger.recovery.count == 0
+
+    def test_an_aborted_build_neither_adds_to_a_streak_nor_ends_it(self) -> None:
+        ledger = idle()
+        for number, result in enumerate((FAILURE, ABORTED, FAILURE, ABORTED), start=2):
+            ledger = counted(ledger, number, result, start=number)
+        assert ledger.consecutive_failures == 2
+
+    @pytest.mark.parametrize("result", [Result.TIMEOUT, Result.SCHEDULE_FAILURE, Result.UNKNOWN])
+    def test_everything_else_that_is_no_success_adds_to_a_streak(self, result: Result) -> None:
+        assert counted(counted(idle(), 2, FAILURE), 3, result).consecutive_failures == 2
+
+    def test_a_recovery_is_measured_from_finish_to_finish(self) -> None:
+        ledger = counted(idle(), 2, FAILURE, start=1, finish=10)
+        ledger = counted(ledger, 3, FAILURE, start=11, finish=20)
+        ledger = counted(ledger, 4, SUCCESS, start=21, finish=40)
+        assert (ledger.recovery.count, ledger.recovery.sum_ms) == (1, 30 * 60_000)
+        assert (ledger.consecutive_failures, ledger.recovery.counts) == (0, (0, 1, 0))
+
+    def test_a_recovery_is_seen_once_though_the_builds_come_in_any_order(self) -> None:
+        ledger = history(idle(), *(finished(n, start=n) for n in (2, 3, 4)))
+        for number, result in ((4, SUCCESS), (2, FAILURE), (3, ABORTED)):
+            ledger = details(ledger, detail(number, result, start=number))
+        assert (ledger.recovery.count, ledger.recovery.sum_ms) == (1, 2 * 60_000)
+
+    def test_a_success_that_finished_before_the_failure_did_is_no_recovery(self) -> None:
+        ledger = history(idle(), finished(2, FAILURE, finish=30), finished(3, SUCCESS, finish=20))
+        folded = see_details(ledger, [detail(2, FAILURE, finish=30), detail(3, finish=20)], at_ms=at(31))
+        assert (folded.ledger.recovery.count, folded.ledger.consecutive_failures) == (0, 0)
+        assert folded.faults == ("negative_recovery_duration",)
+
+
+class TestRule3TheFirstPollIsABaseline:
+    def test_it_settles_without_counting(self) -> None:
+        ledger = watched(*(finished(number, start=-100 + number) for number in range(40, 56)))
+        ledger = details(ledger, detail(55, FAILURE, start=-45), minute=0)
+        assert (ledger.counts, ledger.durations[SUCCESS].count, ledger.queue.count) == ({}, 0, 0)
+        assert (ledger.open, ledger.gaps, len(ledger.runs)) == ({}, (), 1)
+
+    def test_it_sets_the_gauges(self) -> None:
+        ledger = watched(finished(54, start=-9), finished(55, FAILURE, start=-5))
+        assert ledger.wanted_details(PATIENCE_MS) == (55,)
+        ledger = details(ledger, detail(55, FAILURE, start=-5), minute=0)
+        assert ledger.last == LastBuild(55, FAILURE, at(-4), 60_000, 1000)
+        assert (ledger.last_success_ms, ledger.consecutive_failures) == (at(-8), 1)
+
+    def test_a_build_that_was_unfinished_then_is_counted_when_it_finishes(self) -> None:
+        ledger = watched(finished(54, start=-9), running(55, minute=-5))
+        assert (ledger.counts, ledger.active(State.RUNNING)) == ({}, 1)
+        assert counted(ledger, 55, start=-5, finish=3).counts == {SUCCESS: 1}
+
+    def test_an_unfinished_build_below_finished_ones_is_counted_too(self) -> None:
+        ledger = watched(running(50, minute=-60), *(finished(n, start=-50) for n in (51, 52)))
+        ledger = details(ledger, detail(52, start=-50), minute=0)
+        assert counted(ledger, 50, FAILURE, start=-60, finish=1).counts == {FAILURE: 1}
+
+    def test_a_build_that_was_overlooked_then_counts_only_if_it_finished_later(self) -> None:
+        ledger = watched(finished(53, start=-9), finished(55, start=-5))
+        ledger = details(ledger, detail(55, start=-5), minute=0)
+        early = details(ledger, detail(54, start=-7, finish=-6))
+        late = details(ledger, detail(54, start=-7, finish=2), minute=3)
+        assert (early.counts, late.counts) == ({}, {SUCCESS: 1})
+
+    def test_what_the_service_forgot_before_is_neither_counted_nor_lost(self) -> None:
+        ledger = watched(finished(20, start=-900), finished(55, start=-5))
+        ledger = denied(details(ledger, detail(55, start=-5), minute=0), 1, 10, 100, 1000)
+        assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({}, 0, ())
+
+    def test_a_recovery_may_begin_before_it(self) -> None:
+        ledger = watched(finished(54, FAILURE, start=-9), finished(55, FAILURE, start=-5))
+        ledger = details(ledger, detail(55, FAILURE, start=-5), minute=0)
+        ledger = counted(ledger, 56, start=1)
+        assert (ledger.recovery.count, ledger.recovery.sum_ms) == (1, 10 * 60_000)
+
+    def test_a_recovery_before_it_is_not_measured(self) -> None:
+        ledger = watched(finished(54, FAILURE, start=-9), finished(55, start=-5))
+        ledger = details(ledger, detail(55, start=-5), minute=0)
+        assert ledger.recovery.count == 0
+
+    def test_of_a_job_that_was_idle_for_longer_than_the_lookback_the_next_build_counts(self) -> None:
+        ledger = history(watched(), running(501, minute=3), minute=3)
+        ledger = details(history(ledger, finished(501, start=3), minute=5), detail(501, start=3), minute=5)
+        assert ledger.counts == {SUCCESS: 1}
+        ledger = denied(ledger, 6, 20, 60, 120, 600)
+        assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({SUCCESS: 1}, 0, ())
+
+    def test_old_builds_that_an_empty_first_answer_hid_are_not_counted(self) -> None:
+        old = range(1, 51)
+        ledger = history(watched(), *(finished(number, start=-60 + number) for number in old), minute=1)
+        ledger = details(ledger, *(detail(number, start=-60 + number) for number in old), minute=1)
+        assert (ledger.counts, ledger.queue.count, ledger.lost_builds) == ({}, 0, 0)
+        assert ledger.last
+        assert (ledger.last.number, len(ledger.runs), ledger.open) == (50, 1, {})
+
+    def test_of_builds_that_an_empty_first_answer_hid_those_that_finish_later_count(self) -> None:
+        ledger = history(watched(), finished(49, start=-9), finished(50, start=-1, finish=2), minute=3)
+        answers = (detail(49, start=-9), detail(50, start=-1, finish=2))
+        assert details(ledger, *answers, minute=3).counts == {SUCCESS: 1}
+
+
+class TestRule4ALedgerNeedsNoListOfAllBuilds:
+    def test_ten_thousand_builds_are_one_run(self) -> None:
+        ledger = idle()
+        for number in range(2, 10_002):
+            ledger = counted(ledger, number, FAILURE if number % 7 == 0 else SUCCESS, start=number)
+        assert (len(ledger.runs), ledger.open, ledger.gaps) == (1, {}, ())
+        assert sum(ledger.counts.values()) == 10_000
+
+    def test_ten_thousand_builds_above_one_that_runs_forever_are_one_run_more(self) -> None:
+        ledger = history(idle(), running(2, minute=1))
+        for number in range(3, 10_003):
+            ledger = counted(ledger, number, start=number)
+        assert (len(ledger.runs), list(ledger.open), ledger.gaps) == (2, [2], ())
+
+    def test_many_lost_ranges_are_not_remembered_forever(self) -> None:
+        ledger = idle()
+        for number in range(3, 1003, 2):
+            minute = number * 100
+            ledger = counted(ledger, number, start=minute)
+            ledger = denied(ledger, minute + 1, minute + 10, minute + 90)
+        assert (ledger.lost_builds, len(ledger.runs)) == (500, 1)
+        assert len(ledger.lost) <= 100
+
+    def test_a_build_number_that_cannot_be_right_is_ignored(self) -> None:
+        folded = see_history(idle(), [finished(2), finished(2_147_483_647)], at_ms=at(1))
+        assert folded.faults == ("implausible_build_number",)
+        assert (folded.ledger.highest, folded.ledger.gaps) == (2, ())
+
+    def test_so_it_is_at_the_baseline(self) -> None:
+        folded = baseline([finished(2_147_483_647), finished(55, start=-5)], at_ms=START_MS, buckets=BUCKETS)
+        assert folded.faults == ("implausible_build_number",)
+        assert folded.ledger.highest == 55
+
+    def test_history_is_read_from_the_oldest_unsettled_build_on(self) -> None:
+        ledger = history(counted(idle(), 2), running(3, minute=5), minute=6)
+        assert history(ledger, running(3, minute=5), minute=90).unsettled_since_ms == at(5)
+        ledger = counted(ledger, 3, start=5, finish=95)
+        assert history(ledger, minute=100).unsettled_since_ms == at(100)
+
+
+class TestRule5AMissingNumberIsWaitedForThenLost:
+    def test_it_is_waited_for(self) -> None:
+        ledger = counted(idle(), 3)
+        assert [(gap.first, gap.last) for gap in ledger.gaps] == [(2, 2)]
+        assert (ledger.lost_builds, ledger.counts) == (0, {SUCCESS: 1})
+
+    def test_a_late_record_fills_it(self) -> None:
+        ledger = counted(counted(idle(), 3), 2, FAILURE)
+        assert (ledger.gaps, ledger.counts) == ((), {SUCCESS: 1, FAILURE: 1})
+        assert (ledger.lost_builds, ledger.recovered_builds) == (0, 0)
+
+    def test_record_info_is_asked_from_the_next_poll_on(self) -> None:
+        ledger = counted(idle(), 3)
+        assert ledger.wanted_details(PATIENCE_MS) == ()
+        assert history(ledger, minute=2).wanted_details(PATIENCE_MS) == (2,)
+
+    def test_record_info_is_asked_less_and_less_often(self) -> None:
+        ledger = counted(idle(), 3)
+        asked: list[float] = []
+        for minute in range(2, 60):
+            ledger = history(ledger, minute=minute)
+            if ledger.wanted_details(PATIENCE_MS):
+                asked.append(minute)
+                ledger = details(ledger, Refused(2), minute=minute)
+        assert asked == [2, 3, 4, 8, 16, 31]
+
+    def test_record_info_may_find_it_finished(self) -> None:
+        ledger = details(counted(idle(), 3), detail(2, FAILURE), minute=2)
+        assert (ledger.gaps, ledger.counts) == ((), {SUCCESS: 1, FAILURE: 1})
+
+    def test_record_info_may_find_it_running(self) -> None:
+        found = BuildDetail(2, state=State.RUNNING, start_ms=at(1))
+        ledger = details(counted(idle(), 3), found, minute=2)
+        assert (ledger.gaps, ledger.active(State.RUNNING), ledger.oldest_active_ms) == ((), 1, at(1))
+        assert counted(ledger, 2, finish=9).counts == {SUCCESS: 2}
+
+    def test_it_is_lost_after_two_denials_and_patience(self) -> None:
+        ledger = counted(idle(), 3)
+        assert denied(ledger, 2, 10, 60).lost_builds == 0
+        ledger = denied(ledger, 2, 10, 62)
+        assert (ledger.lost_builds, ledger.gaps, len(ledger.runs)) == (1, (), 1)
+
+    def test_patience_alone_does_not_lose_it(self) -> None:
+        ledger = patient(history(counted(idle(), 3), minute=600), 600)
+        assert (ledger.lost_builds, len(ledger.gaps)) == (0, 1)
+
+    def test_one_denial_alone_does_not_lose_it(self) -> None:
+        assert denied(counted(idle(), 3), 600).lost_builds == 0
+
+    def test_answers_that_fail_are_no_denials(self) -> None:
+        ledger = counted(idle(), 3)
+        for minute in (2, 10, 100, 200):
+            ledger = patient(details(history(ledger, minute=minute), Failed(2), minute=minute), minute)
+        assert (ledger.lost_builds, len(ledger.gaps)) == (0, 1)
+
+    def test_a_lost_one_that_turns_up_is_counted_and_recovered(self) -> None:
+        ledger = counted(denied(counted(idle(), 3), 2, 10, 62), 2, FAILURE)
+        assert ledger.counts == {SUCCESS: 1, FAILURE: 1}
+        assert (ledger.lost_builds, ledger.recovered_builds) == (1, 1)
+        assert history(ledger, finished(2, FAILURE)) == ledger
+
+    def test_one_of_several_lost_ones_may_turn_up(self) -> None:
+        ledger = counted(denied(counted(idle(), 7), 2, 10, 62), 4)
+        assert (ledger.lost, ledger.lost_builds, ledger.recovered_builds) == (((2, 3), (5, 6)), 5, 1)
+
+    def test_a_wide_gap_is_probed_piece_by_piece(self) -> None:
+        ledger = history(counted(idle(), 14), minute=2)
+        first = ledger.wanted_details(PATIENCE_MS)
+        ledger = history(details(ledger, *map(Refused, first), minute=2), minute=10)
+        second = ledger.wanted_details(PATIENCE_MS)
+        assert (first, second) == ((2, 3, 4, 5, 6), (7, 8, 9, 10, 11))
+
+    def test_a_running_build_that_vanishes_is_asked_for(self) -> None:
+        ledger = history(history(idle(), running(2)), minute=2)
+        assert ledger.wanted_details(PATIENCE_MS) == (2,)
+
+    def test_a_running_build_that_vanishes_may_still_run(self) -> None:
+        ledger = history(history(idle(), running(2)), minute=2)
+        ledger = details(ledger, BuildDetail(2, state=State.RUNNING, start_ms=at(1)), minute=2)
+        assert (ledger.active(State.RUNNING), ledger.open[2].unseen_since_ms) == (1, None)
+
+    def test_a_running_build_that_vanishes_may_have_finished(self) -> None:
+        ledger = history(history(idle(), running(2)), minute=2)
+        assert details(ledger, detail(2, FAILURE), minute=2).counts == {FAILURE: 1}
+
+    def test_a_running_build_that_vanishes_everywhere_is_lost(self) -> None:
+        ledger = denied(history(idle(), running(2)), 2, 10, 30, 61)
+        assert (ledger.active(State.RUNNING), ledger.lost_builds) == (1, 0)
+        ledger = denied(ledger, 63)
+        assert (ledger.active(State.RUNNING), ledger.lost_builds, ledger.open) == (0, 1, {})
+
+    def test_a_lost_build_neither_adds_to_a_streak_nor_ends_it(self) -> None:
+        ledger = counted(counted(idle(), 2, FAILURE), 4, FAILURE)
+        assert denied(ledger, 2, 10, 62).consecutive_failures == 2
+
+    def test_what_finished_while_nobody_looked_is_counted_as_recovered(self) -> None:
+        ledger = history(idle(), finished(2), running(3, minute=100), minute=101, after_gap=True)
+        ledger = details(ledger, detail(2), minute=101)
+        assert (ledger.counts, ledger.recovered_builds) == ({SUCCESS: 1}, 1)
+        assert counted(ledger, 3, start=100).recovered_builds == 1
+
+
+class TestRule7DetailThatCannotBeHadNeverBlocks:
+    def test_refused_it_is_counted_from_history_without_queue_time(self) -> None:
+        ledger = details(history(idle(), finished(2, FAILURE)), Refused(2))
+        assert (ledger.counts, ledger.queue.count) == ({FAILURE: 1}, 0)
+        assert ledger.durations[FAILURE].sum_ms == 60_000
+        assert ledger.last == LastBuild(2, FAILURE, at(2), 60_000, None)
+
+    def test_it_is_counted_after_five_failures(self) -> None:
+        ledger = history(idle(), finished(2))
+        for _ in range(4):
+            ledger = details(ledger, Failed(2))
+        assert (ledger.counts, ledger.wanted_details(PATIENCE_MS)) == ({}, (2,))
+        ledger = details(ledger, Failed(2))
+        assert (ledger.counts, ledger.queue.count) == ({SUCCESS: 1}, 0)
+
+    def test_others_do_not_wait_for_it(self) -> None:
+        ledger = history(idle(), finished(2), finished(3))
+        assert details(ledger, Failed(2), detail(3)).counts == {SUCCESS: 1}
+
+    def test_a_detail_that_comes_after_it_was_given_up_on_changes_nothing(self) -> None:
+        ledger = details(history(idle(), finished(2)), Refused(2))
+        assert details(ledger, detail(2)) == ledger
+
+    def test_an_end_without_a_result_whose_detail_is_refused_is_unknown(self) -> None:
+        ledger = details(history(idle(), Build(2, start_ms=at(1), finish_ms=at(2))), Refused(2))
+        assert ledger.counts == {Result.UNKNOWN: 1}
+
+    def test_a_detail_without_times_is_filled_up_from_history(self) -> None:
+        ledger = details(history(idle(), finished(2)), BuildDetail(2, result=SUCCESS))
+        assert (ledger.durations[SUCCESS].sum_ms, ledger.queue.count) == (60_000, 0)
+        assert ledger.last
+        assert ledger.last.finish_ms == at(2)
+
+
+class TestRule8ClockTroubleMakesNoObservation:
+    def test_a_negative_duration_is_a_fault(self) -> None:
+        folded = see_details(history(idle(), finished(2)), [replace(detail(2), duration_ms=-1)], at_ms=at(3))
+        assert folded.faults == ("negative_duration",)
+        assert folded.ledger.counts == {SUCCESS: 1}
+        assert (folded.ledger.durations[SUCCESS].count, folded.ledger.queue.count) == (0, 1)
+
+    def test_a_start_after_the_finish_is_a_fault(self) -> None:
+        ledger = history(idle(), finished(2, start=5, finish=4))
+        folded = see_details(ledger, [Refused(2)], at_ms=at(6))
+        assert folded.faults == ("negative_duration",)
+        assert (folded.ledger.counts, folded.ledger.durations[SUCCESS].count) == ({SUCCESS: 1}, 0)
+
+    def test_a_negative_queue_time_is_a_fault(self) -> None:
+        folded = see_details(history(idle(), finished(2)), [detail(2, queued=2)], at_ms=at(3))
+        assert folded.faults == ("negative_queue_duration",)
+        assert (folded.ledger.durations[SUCCESS].count, folded.ledger.queue.count) == (1, 0)
+
+    def test_absurd_lengths_are_faults(self) -> None:
+        answer = replace(detail(2), duration_ms=32 * DAY_MS, queued_ms=at(1) - 32 * DAY_MS)
+        folded = see_details(history(idle(), finished(2)), [answer], at_ms=at(3))
+        assert folded.faults == ("absurd_duration", "absurd_queue_duration")
+        assert (folded.ledger.durations[SUCCESS].sum_ms, folded.ledger.queue.sum_ms) == (0, 0)
+
+    def test_they_are_not_shown_of_the_last_build_either(self) -> None:
+        ledger = details(history(idle(), finished(2)), replace(detail(2), duration_ms=-1, queued_ms=at(9)))
+        assert ledger.last == LastBuild(2, SUCCESS, at(2), None, None)
+
+    def test_a_build_that_was_never_dispatched_has_no_duration(self) -> None:
+        build = Build(2, result=Result.SCHEDULE_FAILURE, finish_ms=at(2))
+        answer = BuildDetail(
+            2, result=Result.SCHEDULE_FAILURE, queued_ms=at(1), finish_ms=at(2), duration_ms=0
+        )
+        folded = see_details(history(idle(), build), [answer], at_ms=at(3))
+        assert folded.faults == ()
+        assert folded.ledger.counts == {Result.SCHEDULE_FAILURE: 1}
+        assert (set(folded.ledger.durations), folded.ledger.queue.count) == ({SUCCESS, FAILURE}, 0)

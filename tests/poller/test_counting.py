@@ -1,0 +1,246 @@
+"""Builds become numbers: what is asked of the API, and what comes out."""
+
+from collections import Counter
+
+from exporter.simulator import Fleet, Plan, Simulator, fault
+from tests.poller.conftest import JOB
+from tests.support.watch import DAY, HOUR, MINUTE, Watch, watching
+
+
+def test_builds_from_before_are_not_counted(fleet: Fleet, watch: Watch) -> None:
+    for _ in range(3):
+        fleet.add_build(JOB, result="failure")
+    watch.poll()
+    assert watch.counted() == {}
+    assert watch.value("last_build_number") == 3
+    assert watch.value("consecutive_failures") == 3
+
+
+def test_the_last_build_from_before_has_a_duration_and_a_queue_time(fleet: Fleet, watch: Watch) -> None:
+    fleet.add_build(JOB, queue_s=2.5, duration_s=20.125)
+    watch.poll()
+    assert watch.value("last_build_duration_seconds") == 20.125
+    assert watch.value("last_build_queue_duration_seconds") == 2.5
+    assert watch.value("queue_duration_seconds_count") == 0
+
+
+def test_a_build_is_counted_with_its_exact_times(fleet: Fleet, watch: Watch) -> None:
+    watch.poll()
+    fleet.add_build(JOB, result="failure", queue_s=2.5, duration_s=20.125)
+    watch.poll(times=3)
+    assert watch.counted() == {"failure": 1}
+    assert watch.value("duration_seconds_sum", result="failure") == 20.125
+    assert watch.value("queue_duration_seconds_sum") == 2.5
+    assert watch.value("last_build_result", result="failure") == 1
+    assert watch.value("last_build_result", result="success") == 0
+
+
+def test_a_build_unfinished_at_the_first_poll_is_counted(fleet: Fleet, watch: Watch) -> None:
+    fleet.add_build(JOB, duration_s=10 * MINUTE)
+    watch.poll()
+    assert (watch.counted(), watch.value("active_builds", state="running")) == ({}, 1)
+    watch.poll(times=12)
+    assert (watch.counted(), watch.value("active_builds", state="running")) == ({"success": 1}, 0)
+
+
+def test_an_active_build_is_read_again_at_each_poll(fleet: Fleet, watch: Watch) -> None:
+    watch.poll()
+    fleet.add_build(JOB, queue_s=90, duration_s=90)
+    watch.poll()
+    assert watch.value("active_builds", state="queued") == 1
+    watch.poll()
+    assert watch.value("active_builds", state="queued") == 0
+    assert watch.value("active_builds", state="running") == 1
+    assert watch.value("oldest_active_build_timestamp_seconds") == watch.now() - 30
+    watch.poll(times=2)
+    assert watch.value("active_builds", state="running") == 0
+    assert watch.value("oldest_active_build_timestamp_seconds") is None
+
+
+def test_a_build_that_runs_for_days_stays_in_sight(fleet: Fleet, watch: Watch) -> None:
+    watch.poll()
+    fleet.add_build(JOB, duration_s=40 * DAY)
+    watch.poll_for(41 * DAY, every=12 * HOUR)
+    assert watch.counted() == {"success": 1}
+
+
+def test_details_are_asked_for_once_for_each_finished_build(fleet: Fleet, watch: Watch) -> None:
+    fleet.add_build(JOB)
+    fleet.add_build(JOB)
+    watch.poll()
+    for ordinal in range(30):
+        fleet.add_build(JOB, duration_s=5 + 40 * (ordinal % 4))
+        watch.poll()
+    watch.poll(times=5)
+    assert Counter(watch.asked_numbers()) == dict.fromkeys(range(2, 33), 1)
+    assert watch.counted() == {"success": 30}
+
+
+def test_an_idle_job_costs_one_request_for_each_poll(watch: Watch) -> None:
+    watch.poll(times=2)
+    watch.simulator.reset_counts()
+    watch.poll(times=5)
+    assert len(watch.asked("period-history")) == 5
+    assert watch.asked("record-info") == []
+
+
+def test_more_builds_than_fit_on_a_page_are_counted(fleet: Fleet, watch: Watch) -> None:
+    watch.poll()
+    for _ in range(250):
+        fleet.add_build(JOB, duration_s=1)
+    watch.poll(times=2)
+    assert watch.counted() == {"success": 250}
+
+
+def test_a_refused_detail_leaves_the_count_right(fleet: Fleet, simulator: Simulator, watch: Watch) -> None:
+    watch.poll()
+    simulator.faults.add(fault("error", operation="record-info", status=422, code="DEVCB.00031006"))
+    fleet.add_build(JOB, queue_s=2, duration_s=20)
+    watch.poll(times=2)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("duration_seconds_sum", result="success") == 20
+    assert watch.value("queue_duration_seconds_count") == 0
+    assert watch.asked_numbers() == [1]
+
+
+def test_a_detail_that_always_fails_is_given_up_on_after_five_polls(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("error", operation="record-info"))
+    fleet.add_build(JOB)
+    watch.poll(times=4)
+    assert watch.counted() == {}
+    watch.poll()
+    assert watch.counted() == {"success": 1}
+
+
+def test_a_late_record_is_counted_once(fleet: Fleet, simulator: Simulator, watch: Watch) -> None:
+    watch.poll()
+    simulator.faults.add(fault("late-records", operation="period-history", seconds=20 * MINUTE, numbers=[1]))
+    fleet.add_build(JOB, result="failure")
+    fleet.add_build(JOB)
+    watch.poll_for(2 * HOUR)
+    assert watch.counted() == {"failure": 1, "success": 1}
+    assert watch.value("lost_builds_total") == 0
+
+
+def test_a_build_that_history_never_shows_is_found_by_its_number(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("lost-records", detail="known", numbers=[1]))
+    fleet.add_build(JOB, result="failure")
+    fleet.add_build(JOB)
+    watch.poll_for(2 * HOUR)
+    assert watch.counted() == {"failure": 1, "success": 1}
+    assert watch.asked_numbers().count(1) == 1
+
+
+def test_a_build_that_nobody_knows_is_lost_after_patience_and_few_requests(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll()
+    simulator.faults.add(fault("lost-records", detail="unknown", numbers=[2]))
+    fleet.add_build(JOB, result="failure")
+    fleet.add_build(JOB)
+    watch.poll_for(50 * MINUTE)
+    assert watch.value("lost_builds_total") == 0
+    watch.poll_for(2 * HOUR)
+    assert watch.value("lost_builds_total") == 1
+    assert watch.counted() == {"success": 1}
+    assert watch.asked_numbers().count(2) <= 8
+
+
+def test_a_lost_build_that_turns_up_is_counted_and_recovered(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll()
+    simulator.faults.add(fault("lost-records", detail="unknown", numbers=[2]))
+    fleet.add_build(JOB, result="failure")
+    fleet.add_build(JOB)
+    watch.poll_for(2 * HOUR)
+    simulator.faults.clear()
+    fleet.add_build(JOB)
+    watch.poll(times=2)
+    assert watch.counted() == {"failure": 1, "success": 2}
+    assert watch.value("lost_builds_total") == 1
+    assert watch.value("recovered_builds_total") == 1
+
+
+def test_an_empty_first_answer_does_not_count_what_was_there_before(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    for _ in range(50):
+        fleet.add_build(JOB)
+    watch.clock.advance(HOUR)
+    simulator.faults.add(
+        fault("body", operation="period-history", times=1, text='{"total": 0, "history_records": []}')
+    )
+    watch.poll(times=3)
+    assert watch.counted() == {}
+    assert watch.value("last_build_number") == 50
+    assert watch.value("lost_builds_total") == 0
+
+
+def test_a_job_idle_for_longer_than_the_lookback_counts_its_next_build(idle_fleet: Fleet) -> None:
+    with watching(idle_fleet) as watch:
+        watch.poll()
+        assert watch.value("last_build_number") is None
+        idle_fleet.add_build(JOB)
+        watch.poll_for(3 * HOUR)
+        assert watch.counted() == {"success": 1}
+        assert watch.value("last_build_number") == 501
+        assert watch.value("lost_builds_total") == 0
+
+
+def test_a_record_with_an_impossible_number_is_a_fault_and_no_build(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll()
+    garbage = {"build_number": 2_147_483_647, "result": "SUCCESS", "start_time": "2025-03-10T12:00:00+08:00"}
+    simulator.faults.add(fault("garbage-records", operation="period-history", items=(garbage,), times=1))
+    watch.poll()
+    fleet.add_build(JOB)
+    watch.poll(times=2)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("last_build_number") == 2
+    assert watch.value("lost_builds_total") == 0
+    assert sum(watch.series("codearts_build_exporter_payload_errors_total").values()) == 1
+
+
+def test_backwards_clocks_are_counted_as_payload_errors(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("backwards-clock", numbers=[1]))
+    fleet.add_build(JOB)
+    watch.poll(times=2)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("duration_seconds_count", result="success") == 0
+    assert watch.value("exporter_payload_errors_total", reason="negative_duration") == 1
+
+
+def test_a_busy_fleet_comes_out_as_it_was(fleet: Fleet) -> None:
+    plan = Plan(gap_s=180, duration_s=120, queue_s=20, failure_ratio=0.3, aborted_ratio=0.1, concurrency=3)
+    fleet.history_days = 0.02
+    job = fleet.add_job("busy", plan=plan)
+    with watching(fleet) as watch:
+        watch.poll()
+        before = watch.simulator.truth()[job.id].totals.last_finished
+        assert before
+        since = {job.id: before.number}
+        watch.poll_for(3 * HOUR)
+        fleet.stop_arrivals()
+        watch.poll(times=30)
+        truth = watch.simulator.truth(since)[job.id].totals
+        counted = watch.counted("busy")
+        assert {result: counted.get(result, 0) for result in truth.finished} == truth.finished
+        assert sum(counted.values()) > 40
+        assert watch.value("queue_duration_seconds_sum", job_name="busy") == truth.queue_ms / 1000
+        recoveries = sum(recovery.duration_ms for recovery in truth.recoveries)
+        assert watch.value("recovery_duration_seconds_sum", job_name="busy") == recoveries / 1000
+        assert watch.value("consecutive_failures", job_name="busy") == truth.consecutive_failures

@@ -1,0 +1,109 @@
+"""The threads: they poll, survive what goes wrong, and stop."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.poller import PollingThreads
+from exporter.simulator import Fleet, Simulator, fault
+from tests.poller.conftest import JOB
+from tests.poller.test_trouble import BrokenFor
+from tests.support.programs import eventually
+from tests.support.watch import Watch
+
+SETTINGS = "poll: {interval: 100ms, max_interval: 1s}\nrecycle_bin: {interval: 100ms}"
+
+
+@contextmanager
+def polling(watch: Watch, concurrency: int = 4) -> Iterator[PollingThreads]:
+    """The watch's poller in threads, on the clock of the wall."""
+    watch.start(real_time=True)
+    threads = PollingThreads(watch.poller, concurrency)
+    threads.start()
+    try:
+        yield threads
+    finally:
+        assert threads.stop(5)
+
+
+@pytest.fixture
+def watch(simulator: Simulator, fleet: Fleet) -> Iterator[Watch]:
+    """Twenty jobs at a lively pace."""
+    for ordinal in range(19):
+        fleet.add_job(f"other-{ordinal}")
+    watch = Watch(simulator, settings=SETTINGS, max_requests_per_minute=100_000)
+    yield watch
+    watch.close()
+
+
+def test_every_job_is_polled(watch: Watch) -> None:
+    with polling(watch):
+        eventually(lambda: watch.poller.is_ready, 10)
+        eventually(lambda: set(watch.series("codearts_build_job_up").values()) == {1.0}, 10)
+        eventually(lambda: watch.value("recycle_bin_jobs") == 0, 10)
+
+
+def test_builds_are_counted_once_however_many_threads(fleet: Fleet, watch: Watch) -> None:
+    with polling(watch, concurrency=8):
+        eventually(lambda: watch.poller.is_ready, 10)
+        for _ in range(5):
+            for job in watch.jobs:
+                fleet.add_build(job.id, duration_s=1)
+            watch.clock.advance(5)
+            time.sleep(0.1)
+        watch.clock.advance(60)
+        eventually(lambda: sum(watch.series("codearts_build_builds_total").values()) == 100, 10)
+        time.sleep(0.3)
+        assert sum(watch.series("codearts_build_builds_total").values()) == 100
+    assert len(watch.asked_numbers()) == 100
+
+
+def test_a_bug_does_not_end_a_thread(watch: Watch) -> None:
+    broken = BrokenFor(watch.client, JOB)
+    watch.service = broken  # type: ignore[assignment]
+    with capture_logs() as lines, polling(watch, concurrency=2):
+        eventually(lambda: sum(line["event"] == "unexpected_error" for line in lines) >= 5, 10)
+        eventually(lambda: watch.value("job_up", job_name="other-0") == 1, 10)
+        broken.broken = False
+        eventually(lambda: watch.value("job_up", job_name="checkout") == 1, 10)
+    assert {line["task"] for line in lines} == {JOB}
+
+
+def test_one_request_that_hangs_does_not_hold_up_the_others(fleet: Fleet, watch: Watch) -> None:
+    watch.simulator.faults.add(fault("hang", job=JOB))
+    with polling(watch, concurrency=2):
+        eventually(lambda: sum(watch.series("codearts_build_job_up").values()) == 19, 10)
+        fleet.add_build(watch.jobs[3].id, duration_s=1)
+        watch.clock.advance(60)
+        eventually(lambda: sum(watch.series("codearts_build_builds_total").values()) == 1, 10)
+
+
+def test_they_stop_though_requests_hang(watch: Watch) -> None:
+    watch.simulator.faults.add(fault("hang"))
+    with polling(watch, concurrency=2) as threads:
+        eventually(lambda: len(watch.simulator.requests) >= 2, 10)
+        began = time.monotonic()
+        assert threads.stop(5)
+        assert time.monotonic() - began < 1
+    watch.simulator.stop()
+
+
+def test_after_the_stop_nothing_more_is_asked(watch: Watch) -> None:
+    with polling(watch) as threads:
+        eventually(lambda: watch.poller.is_ready, 10)
+        assert threads.stop(5)
+    eventually(lambda: not any(t.name.startswith("poller-") for t in threading.enumerate()), 5)
+    watch.simulator.reset_counts()
+    time.sleep(0.3)
+    assert watch.simulator.requests == []
+
+
+def test_the_lag_grows_while_everything_hangs(watch: Watch) -> None:
+    watch.simulator.faults.add(fault("hang"))
+    with polling(watch, concurrency=2):
+        eventually(lambda: (watch.value("exporter_poll_lag_seconds") or 0) > 0.5, 10)
+    watch.simulator.stop()

@@ -1,0 +1,361 @@
+"""The API in trouble, as a whole or for one job: what is known is served on, and the rest stays right."""
+
+from collections.abc import Mapping
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.errors import StoreError
+from exporter.ledger import JobLedger
+from exporter.poller.poller import Service
+from exporter.simulator import Fault, Fleet, Simulator, fault
+from exporter.store import MemoryStore
+from tests.poller.conftest import JOB
+from tests.support.watch import HOUR, MINUTE, Watch, watching
+
+DOWN = (
+    fault("error", status=503),
+    fault("html"),
+    fault("reset"),
+    fault("truncated"),
+    fault("unauthorized"),
+    fault("body", text="<html>login</html>"),
+    fault("error", status=200, code="CB.00060101", shape="status"),
+)
+
+
+class FailingStore(MemoryStore):
+    """A full disk, while ``fails`` is set."""
+
+    fails = False
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        if self.fails:
+            raise StoreError("no space left on device")
+        return super().commit(changed)
+
+
+class BrokenFor:
+    """The API client with a bug that shows for one job, while ``broken`` is set."""
+
+    def __init__(self, service: Service, job_id: str) -> None:
+        self._service = service
+        self._job_id = job_id
+        self.clock_offset_s = 0.0
+        self.broken = True
+        self.recycle_bin = service.recycle_bin
+        self.record_info = service.record_info
+
+    def period_history(self, job_id: str, *days: object) -> object:
+        if self.broken and job_id == self._job_id:
+            raise ZeroDivisionError("nobody thought of this")
+        return self._service.period_history(job_id, *days)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "trouble", DOWN, ids=lambda trouble: f"{trouble.kind}-{trouble.options.get('status', '')}"
+)
+def test_down_for_an_hour_it_serves_what_it_knows(
+    fleet: Fleet, simulator: Simulator, watch: Watch, trouble: Fault
+) -> None:
+    watch.poll()
+    fleet.add_build(JOB)
+    watch.poll()
+    known_at = watch.value("job_last_poll_timestamp_seconds")
+    assert (watch.value("up"), watch.value("job_up")) == (1, 1)
+    simulator.faults.replace([trouble])
+    fleet.add_build(JOB, result="failure")
+    watch.poll_for(HOUR, every=5 * MINUTE)
+    assert (watch.value("up"), watch.value("job_up")) == (0, 0)
+    assert watch.value("job_last_poll_timestamp_seconds") == known_at
+    assert watch.counted() == {"success": 1}
+    assert watch.value("last_build_number") == 1
+    simulator.faults.clear()
+    watch.poll(after=15 * MINUTE)
+    watch.poll()
+    assert (watch.value("up"), watch.value("job_up")) == (1, 1)
+    assert watch.counted() == {"success": 1, "failure": 1}
+    assert watch.value("recovered_builds_total") == 1
+    assert watch.value("lost_builds_total") == 0
+
+
+def test_nothing_listens_at_first(fleet: Fleet, simulator: Simulator, watch: Watch) -> None:
+    fleet.add_build(JOB)
+    port = simulator.port
+    simulator.stop()
+    watch.poll(times=3)
+    assert (watch.value("up"), watch.value("job_up"), watch.poller.is_ready) == (0, 0, False)
+    assert watch.value("builds_total", result="success") is None
+    assert watch.value("exporter_api_requests_total", operation="period-history", code="connection")
+    simulator.start(port=port)
+    watch.poll(times=2)
+    assert (watch.value("up"), watch.value("job_up"), watch.poller.is_ready) == (1, 1, True)
+    assert watch.value("builds_total", result="success") == 0
+    assert watch.value("last_build_number") == 1
+
+
+def test_a_time_out_is_told_from_a_refused_connection(fleet: Fleet) -> None:
+    with Simulator(fleet, caller_clock=fleet.clock) as simulator:
+        simulator.faults.add(fault("hang", operation="period-history"))
+        watch = Watch(simulator, timeout=0.1)
+        watch.poll()
+        assert watch.value("exporter_api_requests_total", operation="period-history", code="timeout")
+        assert (watch.value("job_up"), watch.poller.is_ready) == (0, False)
+        watch.close()
+
+
+ONE_JOB = (
+    fault("error", job=JOB),
+    fault("error", job=JOB, status=404, code="DEV.CB.032011"),
+    fault("error", job=JOB, status=422, code="DEVCB.00031006"),
+    fault("html", job=JOB),
+    fault("truncated", job=JOB),
+    fault("body", job=JOB, text="[[[[["),
+    fault("body", job=JOB, text='{"history_records": 7}'),
+    fault("garbage-records", job=JOB, replace=True),
+    fault("reset", job=JOB),
+)
+
+
+@pytest.mark.parametrize("trouble", ONE_JOB, ids=lambda trouble: trouble.kind)
+def test_the_endless_trouble_of_one_job_leaves_the_others_right(fleet: Fleet, trouble: Fault) -> None:
+    others = [fleet.add_job(f"other-{ordinal}") for ordinal in range(3)]
+    with watching(fleet) as watch:
+        watch.poll()
+        watch.simulator.faults.add(trouble)
+        for _ in range(5):
+            for job in fleet.jobs():
+                fleet.add_build(job.id, result="failure", duration_s=7)
+            watch.poll()
+        watch.poll()
+        for job in others:
+            assert watch.counted(job.name) == {"failure": 5}
+            assert watch.value("duration_seconds_sum", job_name=job.name, result="failure") == 35
+            assert watch.value("job_up", job_name=job.name) == 1
+        watch.simulator.faults.clear()
+        watch.poll(times=3)
+        assert watch.counted("checkout") == {"failure": 5}
+
+
+def test_a_backlog_whose_details_fail_is_not_asked_for_again_at_once(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("error", operation="record-info"))
+    for _ in range(120):
+        fleet.add_build(JOB, duration_s=1)
+    watch.poll()
+    assert watch.counted() == {}
+    assert set(watch.asked_numbers()) == set(range(1, 51))
+    simulator.faults.clear()
+    watch.poll()
+    assert watch.counted() == {"success": 120}
+    assert watch.value("queue_duration_seconds_count") == 120
+
+
+def test_a_page_with_garbage_in_it_still_brings_the_rest(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("garbage-records", operation="period-history"))
+    fleet.add_build(JOB)
+    watch.poll(times=2)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("exporter_payload_errors_total", reason="record_not_an_object")
+
+
+def test_a_job_that_is_not_visible_is_not_waited_for(fleet: Fleet) -> None:
+    fleet.add_job("other")
+    with watching(fleet) as watch:
+        watch.simulator.faults.add(fault("error", job=JOB, status=404, code="DEV.CB.032011"))
+        watch.poll()
+        assert watch.poller.is_ready
+        assert watch.value("job_up", job_name="checkout") == 0
+        assert watch.value("up") == 1
+
+
+def test_throttled_it_holds_back_and_says_so(fleet: Fleet, simulator: Simulator, watch: Watch) -> None:
+    watch.poll()
+    simulator.faults.add(fault("throttle", times=1, retry_after=120))
+    simulator.reset_counts()
+    fleet.add_build(JOB)
+    watch.poll()
+    assert watch.value("job_up") == 0
+    assert watch.value("up") == 1
+    assert watch.value("exporter_api_throttled_total", operation="period-history") == 1
+    watch.poll(times=4)
+    times = [exchange.at_ms for exchange in simulator.requests]
+    assert times[1] - times[0] >= 120_000
+    assert (watch.counted(), watch.value("job_up")) == ({"success": 1}, 1)
+
+
+class TestTheRecycleBin:
+    def test_it_is_read_on_its_own_interval(self, watch: Watch) -> None:
+        watch.poll()
+        watch.simulator.reset_counts()
+        watch.poll(times=20)
+        assert len(watch.asked("recycling-jobs")) == 2
+        assert len(watch.asked("period-history")) == 20
+
+    def test_it_can_be_left_alone(self, fleet: Fleet) -> None:
+        with watching(fleet, settings="recycle_bin: {enabled: false}") as watch:
+            watch.poll(times=15)
+            assert watch.asked("recycling-jobs") == []
+            assert watch.value("recycle_bin_jobs") is None
+            assert watch.value("job_deleted") is None
+
+    def test_it_is_counted_by_project(self, fleet: Fleet) -> None:
+        for project in ("shop", "shop", "elsewhere"):
+            fleet.delete_job(fleet.add_job("gone", project).id)
+        with watching(fleet) as watch:
+            watch.poll()
+            assert watch.value("recycle_bin_jobs") == 3
+            assert watch.value("recycle_bin_project_jobs", project="shop") == 2
+            elsewhere = fleet.project_id("elsewhere")
+            assert watch.value("recycle_bin_project_jobs", project=elsewhere) == 1
+            assert watch.value("recycle_bin_retention_seconds") == 29 * 86_400
+
+    def test_a_watched_job_in_it_is_marked_and_keeps_its_numbers(self, fleet: Fleet, watch: Watch) -> None:
+        watch.poll()
+        fleet.add_build(JOB)
+        watch.poll(times=2)
+        assert watch.value("job_deleted") == 0
+        fleet.delete_job(JOB)
+        watch.poll_for(20 * MINUTE)
+        assert watch.value("job_deleted") == 1
+        assert watch.value("recycle_bin_oldest_deletion_timestamp_seconds") == watch.now() - 20 * 60
+        assert watch.counted() == {"success": 1}
+        fleet.restore_job(JOB)
+        watch.poll_for(20 * MINUTE)
+        assert watch.value("job_deleted") == 0
+        assert watch.value("recycle_bin_jobs") == 0
+        assert watch.value("recycle_bin_oldest_deletion_timestamp_seconds") is None
+
+    def test_its_failure_concerns_no_job(self, fleet: Fleet, simulator: Simulator, watch: Watch) -> None:
+        simulator.faults.add(fault("error", operation="recycling-jobs"))
+        watch.poll()
+        fleet.add_build(JOB)
+        watch.poll_for(20 * MINUTE)
+        assert (watch.counted(), watch.value("job_up")) == ({"success": 1}, 1)
+        assert watch.value("recycle_bin_jobs") is None
+
+
+class TestACommitThatFails:
+    def test_publishes_nothing_new_and_heals(self, fleet: Fleet) -> None:
+        store = FailingStore()
+        with watching(fleet, store=store) as watch:
+            watch.poll()
+            fleet.add_build(JOB)
+            store.fails = True
+            watch.poll(times=3)
+            assert watch.value("builds_total", result="success") == 0
+            assert watch.value("last_build_number") is None
+            assert watch.value("exporter_store_errors_total", operation="commit") == 3
+            store.fails = False
+            watch.poll()
+            assert watch.counted() == {"success": 1}
+            assert watch.value("duration_seconds_count", result="success") == 1
+
+    def test_is_tried_again_an_interval_later_and_not_at_once(self, fleet: Fleet) -> None:
+        for _ in range(120):
+            fleet.add_build(JOB)
+        store = FailingStore()
+        store.fails = True
+        with watching(fleet, store=store, settings="recycle_bin: {enabled: false}") as watch:
+            assert watch.poll() == 1
+            for _ in range(120):
+                fleet.add_build(JOB)
+            assert [watch.poll() for _ in range(3)] == [1, 1, 1]
+
+    def test_at_the_first_poll_keeps_the_exporter_from_being_ready(self, fleet: Fleet) -> None:
+        store = FailingStore()
+        store.fails = True
+        with watching(fleet, store=store) as watch:
+            watch.poll()
+            assert not watch.poller.is_ready
+            store.fails = False
+            watch.poll()
+            assert watch.poller.is_ready
+
+    def test_is_told_once(self, fleet: Fleet) -> None:
+        store = FailingStore()
+        with watching(fleet, store=store) as watch, capture_logs() as lines:
+            store.fails = True
+            watch.poll(times=5)
+            store.fails = False
+            watch.poll(times=5)
+        assert [line["event"] for line in lines] == ["store_fails", "store_works_again"]
+
+
+def test_a_bug_that_shows_for_one_job_leaves_the_others_right(fleet: Fleet) -> None:
+    fleet.add_job("other")
+    with watching(fleet) as watch:
+        broken = BrokenFor(watch.client, JOB)
+        watch.service = broken  # type: ignore[assignment]
+        watch.start()
+        with capture_logs() as lines:
+            watch.poll()
+        assert [(line["event"], line["task"]) for line in lines] == [("unexpected_error", JOB)]
+        assert watch.value("job_up", job_name="checkout") == 0
+        assert watch.value("job_up", job_name="other") == 1
+        broken.broken = False
+        watch.poll()
+        assert watch.value("job_up", job_name="checkout") == 1
+
+
+class TestTheLogTellsWhatChanges:
+    def test_the_api_lost_and_back(self, fleet: Fleet) -> None:
+        for ordinal in range(9):
+            fleet.add_job(f"other-{ordinal}")
+        with watching(fleet) as watch, capture_logs() as lines:
+            watch.poll(times=3)
+            watch.simulator.faults.add(fault("error", status=503))
+            watch.poll(times=10)
+            watch.simulator.faults.clear()
+            watch.poll(times=10)
+        assert [line["event"] for line in lines] == ["api_lost", "api_back"]
+        assert lines[0]["kind"] == "BackendError"
+        assert "503" in lines[0]["error"]
+
+    def test_one_job_gone_and_back(self, fleet: Fleet) -> None:
+        fleet.add_job("other")
+        with watching(fleet) as watch, capture_logs() as lines:
+            watch.simulator.faults.add(fault("error", job=JOB, status=404, code="DEV.CB.032011"))
+            watch.poll(times=10)
+            watch.simulator.faults.clear()
+            watch.poll(times=10)
+        assert [(line["event"], line["task"]) for line in lines] == [
+            ("poll_fails", JOB),
+            ("poll_works_again", JOB),
+        ]
+
+    def test_nothing_when_one_answer_fails_now_and_then(self, fleet: Fleet) -> None:
+        for ordinal in range(9):
+            fleet.add_job(f"other-{ordinal}")
+        with watching(fleet) as watch, capture_logs() as lines:
+            for _ in range(10):
+                watch.simulator.faults.add(fault("error", job=JOB, times=3))
+                watch.poll()
+                watch.poll()
+        assert lines == []
+
+
+class TestTheServiceHasAnotherClock:
+    def test_an_offset_of_hours_is_believed(self, fleet: Fleet) -> None:
+        with Simulator(fleet) as simulator:
+            simulator.faults.add(fault("date-skew", seconds=2 * HOUR))
+            watch = Watch(simulator)
+            watch.poll(times=2)
+            polled = watch.value("job_last_poll_timestamp_seconds")
+            assert polled
+            assert abs(polled - watch.now() - 2 * HOUR) < 5
+            watch.close()
+
+    @pytest.mark.parametrize("seconds", [2.0, 30 * 86_400.0])
+    def test_jitter_and_madness_are_not(self, fleet: Fleet, seconds: float) -> None:
+        with Simulator(fleet) as simulator:
+            simulator.faults.add(fault("date-skew", seconds=seconds))
+            watch = Watch(simulator)
+            watch.poll(times=2)
+            assert watch.value("job_last_poll_timestamp_seconds") == watch.now()
+            watch.close()

@@ -1,0 +1,211 @@
+"""What is served over HTTP, by a real server on a real socket."""
+
+import gzip
+import http.client
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter import __version__
+from exporter.web import WebServer, address_of, application, bind
+from tests.support.programs import eventually
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+PROMETHEUS_2_42 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROMETHEUS_3_PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+
+
+@dataclass
+class Fleet:
+    """What the pages ask the poller."""
+
+    is_ready: bool = True
+    watched: int = 3
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Site:
+    """The exporter's HTTP interface, and the plainest of callers."""
+
+    port: int
+    fleet: Fleet
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, names, response.read())
+        finally:
+            connection.close()
+
+
+def registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    gauge = Gauge("codearts_build_job_up", "Up.", ("project", "job_name"), registry=registry)
+    for ordinal in range(50):
+        gauge.labels("shop", f"构建 {ordinal}").set(1)
+    return registry
+
+
+@pytest.fixture(scope="module", params=["/metrics", "/deep/down"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    yield from serve(request.param)
+
+
+def serve(telemetry_path: str) -> Iterator[Site]:
+    fleet = Fleet()
+    sockets = bind(["127.0.0.1:0"])
+    server = WebServer(application(registry(), fleet, telemetry_path))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, 10)
+    yield Site(int(address_of(sockets[0]).rpartition(":")[2]), fleet)
+    server.should_exit = True
+    thread.join(5)
+    assert not thread.is_alive()
+    sockets[0].close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Site]:
+    """The default paths."""
+    yield from serve("/metrics")
+
+
+def test_metrics_are_where_they_are_said_to_be(site: Site) -> None:
+    where = [path for path in ("/metrics", "/deep/down") if site.ask(path).status == 200]
+    assert len(where) == 1
+    assert f'href="{where[0]}"' in site.ask("/").body.decode()
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,
+        "",
+        "*/*",
+        "text/plain",
+        "text/plain;version=0.0.4",
+        "text/plain;version=1.0.0;escaping=allow-utf-8",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "application/json",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        "application/openmetrics-text;version=9.9.9",
+        "application/openmetrics-text;version=x.y",
+        "application/openmetrics-text;q=0",
+        "application/openmetrics-text;q=0.1,text/plain;q=0.9",
+        "application/openmetrics-text;q=nan",
+        ";;;,,,q=;=",
+        "\xff\xfe garbage",
+        "a" * 5000,
+    ],
+)
+def test_the_text_format_is_what_most_get(plain: Site, accept: str | None) -> None:
+    reply = plain.ask("/metrics") if accept is None else plain.ask("/metrics", Accept=accept)
+    assert (reply.status, reply.headers["content-type"]) == (200, TEXT)
+    (family,) = parse_text(reply.body.decode())
+    assert len(family.samples) == 50
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        PROMETHEUS_2_42,
+        PROMETHEUS_3,
+        PROMETHEUS_3_PROTOBUF,
+        "application/openmetrics-text",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        "Application/OpenMetrics-Text;version=0.0.1",
+        "text/plain;q=0.5, application/openmetrics-text;q=0.5",
+    ],
+)
+def test_openmetrics_is_for_who_likes_it(plain: Site, accept: str) -> None:
+    reply = plain.ask("/metrics", Accept=accept)
+    assert (reply.status, reply.headers["content-type"]) == (200, OPENMETRICS)
+    (family,) = parse_openmetrics(reply.body.decode())
+    assert len(family.samples) == 50
+
+
+def test_metrics_are_compressed_for_who_can_read_it(plain: Site) -> None:
+    plainly = plain.ask("/metrics")
+    packed = plain.ask("/metrics", Accept_Encoding="gzip, deflate")
+    assert "content-encoding" not in plainly.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "accept-encoding" in packed.headers["vary"].lower()
+    assert gzip.decompress(packed.body) == plainly.body
+    assert len(packed.body) < len(plainly.body)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready"])
+def test_head_answers_like_get_without_a_body(plain: Site, path: str) -> None:
+    head, get = plain.ask(path, "HEAD"), plain.ask(path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_it_is_healthy_while_it_serves(plain: Site) -> None:
+    assert (plain.ask("/-/healthy").status, plain.ask("/-/healthy").body) == (200, b"healthy\n")
+
+
+def test_it_is_ready_when_the_poller_is(plain: Site) -> None:
+    plain.fleet.is_ready = False
+    assert plain.ask("/-/ready").status == 503
+    assert plain.ask("/-/healthy").status == 200
+    plain.fleet.is_ready = True
+    assert plain.ask("/-/ready").status == 200
+
+
+def test_the_landing_page_says_what_it_is(plain: Site) -> None:
+    reply = plain.ask("/")
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    page = reply.body.decode()
+    assert __version__ in page
+    assert "3 jobs" in page
+    for path in ("/metrics", "/-/healthy", "/-/ready"):
+        assert f'href="{path}"' in page
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/", "/-/healthy/x", "/../etc/passwd", "/%00"])
+def test_other_paths_are_not_found(plain: Site, path: str) -> None:
+    assert plain.ask(path).status in (307, 404)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_nothing_can_be_written(plain: Site, method: str) -> None:
+    assert {plain.ask(path, method).status for path in ("/metrics", "/", "/-/ready")} == {405}
+
+
+def test_the_server_does_not_tell_its_make(plain: Site) -> None:
+    assert "server" not in plain.ask("/metrics").headers
