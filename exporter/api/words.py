@@ -28,14 +28,17 @@ _STATES: Final[Mapping[str, State]] = {
 }
 _TRIGGERS: Final[Mapping[str, Trigger]] = {
     "manual": Trigger.MANUAL,
-    "手工触发": Trigger.MANUAL,
+    "手工": Trigger.MANUAL,
     "timedexecution": Trigger.SCHEDULE,
-    "定时触发": Trigger.SCHEDULE,
-    "codehubtrigger": Trigger.CODE_CHANGE,
-    "代码更新触发": Trigger.CODE_CHANGE,
-    "pipelinetrigger": Trigger.PIPELINE,
-    "流水线触发": Trigger.PIPELINE,
+    "scheduled": Trigger.SCHEDULE,
+    "定时": Trigger.SCHEDULE,
+    "codehub": Trigger.CODE_CHANGE,
+    "codechange": Trigger.CODE_CHANGE,
+    "代码更新": Trigger.CODE_CHANGE,
+    "pipeline": Trigger.PIPELINE,
+    "流水线": Trigger.PIPELINE,
 }
+"""As the documents spell and describe them, without the word "trigger" that ends most of them."""
 
 
 def outcome(value: object, faults: list[str]) -> tuple[Result | None, State | None]:
@@ -57,9 +60,10 @@ def outcome(value: object, faults: list[str]) -> tuple[Result | None, State | No
 def trigger(value: object, faults: list[str]) -> Trigger:
     """What started a build; a word nobody knows adds ``unknown_trigger`` to ``faults``."""
     word = _word(value)
-    if word and word not in _TRIGGERS:
+    known = _TRIGGERS.get(word.removesuffix("trigger").removesuffix("触发"), Trigger.UNKNOWN)
+    if word and known is Trigger.UNKNOWN:
         faults.append("unknown_trigger")
-    return _TRIGGERS.get(word, Trigger.UNKNOWN)
+    return known
 
 
 def _word(value: object) -> str:

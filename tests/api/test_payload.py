@@ -383,6 +383,10 @@ def test_a_result_that_is_no_word_is_none(word: object) -> None:
     [
         ("MANUAL", Trigger.MANUAL, ()),
         ("Manual", Trigger.MANUAL, ()),
+        ("Manual trigger", Trigger.MANUAL, ()),
+        ("Scheduled trigger", Trigger.SCHEDULE, ()),
+        ("Code change trigger", Trigger.CODE_CHANGE, ()),
+        ("Pipeline", Trigger.PIPELINE, ()),
         ("手工触发", Trigger.MANUAL, ()),
         ("TIMED_EXECUTION", Trigger.SCHEDULE, ()),
         ("定时触发", Trigger.SCHEDULE, ()),
@@ -394,6 +398,7 @@ def test_a_result_that_is_no_word_is_none(word: object) -> None:
         (None, Trigger.UNKNOWN, ()),
         ("", Trigger.UNKNOWN, ()),
         ("外部触发", Trigger.UNKNOWN, ("unknown_trigger",)),
+        ("trigger", Trigger.UNKNOWN, ("unknown_trigger",)),
         ("WEBHOOK", Trigger.UNKNOWN, ("unknown_trigger",)),
     ],
 )
