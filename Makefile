@@ -34,6 +34,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+bench: $(VENV)/.dev  ## the numbers in docs/performance.md; ARGS=store.measure runs one alone
+	$(BIN)/python -m benchmarks $(ARGS)
+
 golden: $(VENV)/.dev  ## rewrite the golden expositions; review them as a diff
 	GOLDEN=rewrite $(BIN)/pytest tests/test_golden.py
 

@@ -3,6 +3,9 @@
 One hash holds all rows, ``job_id`` → ``revision row``. A commit names the revision it started from; where the
 server holds a later one, somebody else has committed meanwhile, and what they wrote comes back instead. So
 two replicas that watch one job by mistake take turns, and neither counts what the other has counted.
+
+A commit may be heard twice, or heard when it was given up long ago: its revision is then an old one, and it
+changes nothing. A server that fell back to an older copy is given the later state by those who hold it.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -26,7 +29,8 @@ _COMMIT: Final = """
 local newer = {}
 for at = 1, #ARGV, 3 do
   local held = redis.call('HGET', KEYS[1], ARGV[at])
-  if held and tonumber(string.match(held, '^%d+')) > tonumber(ARGV[at + 1]) then
+  local revision = held and tonumber(string.match(held, '^(%d+) ') or math.huge)
+  if held and revision > tonumber(ARGV[at + 1]) then
     table.insert(newer, ARGV[at])
     table.insert(newer, held)
   else
@@ -48,16 +52,22 @@ class RedisStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._server = redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1),
-            health_check_interval=30,
-        )
-        self._commit = self._server.register_script(_COMMIT)
-        self._revisions: dict[str, int] = {}
-        self._ask("cannot connect", self._server.ping)
+        try:
+            self._server = redis.Redis.from_url(
+                url,
+                socket_timeout=_TIMEOUT_S,
+                socket_connect_timeout=_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 1),
+                health_check_interval=30,
+            )
+            # Whatever the URL says: rows are bytes.
+            self._server.connection_pool.connection_kwargs["decode_responses"] = False
+            self._commit = self._server.register_script(_COMMIT)
+            self._revisions: dict[str, int] = {}
+            self._ask("cannot connect", self._server.ping)
+        except (TypeError, ValueError):
+            # Not told in full: what cannot be read may be a piece of the password.
+            raise StoreError("redis: state.redis_url is wrong: its port, or an option behind its ?") from None
 
     def load(self, job_ids: Collection[str]) -> dict[str, JobLedger]:
         """The ledgers that were committed for those jobs; jobs without one are left out.
@@ -87,10 +97,11 @@ class RedisStore:
             arguments += [job_id, self._revisions.get(job_id, 0), encode(ledger)]
         told = self._ask("cannot write", lambda: self._commit(keys=[KEY], args=arguments))
         pairs = zip(told[::2], told[1::2], strict=True)
-        newer = {job_id.decode(): self._read(job_id.decode(), row) for job_id, row in pairs}
-        for job_id in changed.keys() - newer.keys():
+        held = {job_id.decode(): self._read(job_id.decode(), row) for job_id, row in pairs}
+        for job_id in changed.keys() - held.keys():
             self._revisions[job_id] = self._revisions.get(job_id, 0) + 1
-        return newer
+        # What is held may be what was sent: the answer to a first try was lost.
+        return {job_id: ledger for job_id, ledger in held.items() if ledger != changed[job_id]}
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Drop the ledgers of jobs that are not watched and were last polled before then; how many.
@@ -98,11 +109,11 @@ class RedisStore:
         Raises:
             StoreError: the server does not answer; some may have been dropped.
         """
-        rows = self._ask("cannot read", lambda: list(self._server.hscan_iter(KEY, count=_BATCH)))
+        rows = self._ask("cannot read", lambda: dict(self._server.hscan_iter(KEY, count=_BATCH)))
         stale = [
             job_id
-            for job_id, row in rows
-            if job_id.decode() not in watched and self._parse(job_id.decode(), row)[1].polled_ms < before_ms
+            for job_id, row in rows.items()
+            if job_id.decode() not in watched and self._is_stale(job_id.decode(), row, before_ms)
         ]
         if stale:
             self._ask("cannot write", lambda: self._server.hdel(KEY, *stale))
@@ -115,6 +126,13 @@ class RedisStore:
     def _read(self, job_id: str, row: bytes) -> JobLedger:
         self._revisions[job_id], ledger = self._parse(job_id, row)
         return ledger
+
+    def _is_stale(self, job_id: str, row: bytes, before_ms: int) -> bool:
+        """Rows that cannot be read, of a later version perhaps, are somebody else's to judge."""
+        try:
+            return self._parse(job_id, row)[1].polled_ms < before_ms
+        except StoreError:
+            return False
 
     @staticmethod
     def _parse(job_id: str, row: bytes) -> tuple[int, JobLedger]:

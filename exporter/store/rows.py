@@ -2,13 +2,13 @@
 
 ::
 
-    {"version": 1, "ledger": {"since_ms": 1700000000000, "runs": [{"first": 0, "last": 532, …}], …}}
+    {"version":1,"ledger":{"since_ms":1700000000000,"runs":[{"first":0,"last":532, …}], …}}
 
 A change of `JobLedger` that old rows do not fit raises `VERSION` and adds a step to `_UPGRADES`.
 """
 
-import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,15 +18,31 @@ from exporter.ledger import Histogram, JobLedger
 VERSION: Final = 1
 
 _UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
-"""From a version to the one after it."""
+"""From a version to the one after it: a whole row, as JSON reads it, to a whole row."""
 
-_LEDGER: Final = TypeAdapter(JobLedger)
+
+@dataclass(frozen=True, slots=True)
+class _Versioned:
+    """What a row of any version has."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(_Versioned):
+    """A row of today's version."""
+
+    ledger: JobLedger
+
+
+_ANY_VERSION: Final = TypeAdapter(_Versioned)
+_TODAY: Final = TypeAdapter(_Row)
+_RAW: Final = TypeAdapter(dict[str, Any])
 
 
 def encode(ledger: JobLedger) -> str:
     """The row of a ledger."""
-    body = _LEDGER.dump_json(ledger, exclude_defaults=True).decode()
-    return f'{{"version":{VERSION},"ledger":{body}}}'
+    return _TODAY.dump_json(_Row(VERSION, ledger), exclude_defaults=True).decode()
 
 
 def decode(row: str | bytes) -> JobLedger:
@@ -35,25 +51,29 @@ def decode(row: str | bytes) -> JobLedger:
     Raises:
         ValueError: it is no ledger, one that contradicts itself, or one of a newer version.
     """
-    value = json.loads(row)
-    if not isinstance(value, dict) or not isinstance(value.get("version"), int):
-        raise ValueError("no versioned ledger")
-    version = value["version"]
-    if version > VERSION:
-        raise ValueError(
-            f"written by a newer exporter (row version {version}, this one reads up to {VERSION})"
-        )
-    body: Any = value.get("ledger")
-    while version < VERSION:
-        body = _UPGRADES[version](body)
-        version += 1
     try:
-        ledger = _LEDGER.validate_python(body)
+        version = _ANY_VERSION.validate_json(row).version
+        if version > VERSION:
+            raise ValueError(
+                f"written by a newer exporter (row version {version}, this one reads up to {VERSION})"
+            )
+        ledger = (_TODAY.validate_json(row) if version == VERSION else _upgraded(version, row)).ledger
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
     _check(ledger)
     return ledger
+
+
+def _upgraded(version: int, row: str | bytes) -> _Row:
+    body = _RAW.validate_json(row)
+    while version < VERSION:
+        if version not in _UPGRADES:
+            raise ValueError(f"there never was a row version {version}")
+        body = _UPGRADES[version](body)
+        version += 1
+    return _TODAY.validate_python(body)
 
 
 def _check(ledger: JobLedger) -> None:

@@ -1,0 +1,190 @@
+"""Several exporters on one real Redis: shards, replicas, and a server that goes away."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+import requests
+
+from exporter.watchlist import in_shard
+from tests.e2e.torture import (
+    Report,
+    Scraper,
+    Service,
+    Victim,
+    configure,
+    live,
+    service,
+)
+from tests.store.redis_server import RedisServer, redis_server
+from tests.support.exposition import build_counters, samples
+from tests.support.programs import answers, eventually
+from tests.support.truth import Values, differences, expected
+
+JOBS = 6
+
+
+class Replica(Victim):
+    """One of several exporters."""
+
+    def __init__(self, config: Path, folder: Path, *flags: str) -> None:
+        super().__init__(config, folder)
+        self._command += flags
+        self.start()
+
+    def text(self) -> str:
+        """What it shows."""
+        return requests.get(f"{self.url}/metrics", timeout=5).text
+
+    def store_errors(self) -> float:
+        """Commits that failed."""
+        errors = "codearts_build_exporter_store_errors_total"
+        return samples(self.text())[errors, (("operation", "commit"),)]
+
+
+@dataclass
+class Place:
+    """A simulated service with some jobs, a Redis, and what exporters on them are told."""
+
+    simulator: Service
+    server: RedisServer
+    jobs: Sequence[str]
+    config: Path
+    folder: Path
+    dice: Random
+    report: Report
+
+    def shards(self, stack: ExitStack, total: int) -> list[Replica]:
+        """Start so many exporters, each with its share of the jobs."""
+        started = [
+            stack.enter_context(closing(self.replica(f"--shard=exporter-{at}", f"--total-shards={total}")))
+            for at in range(total)
+        ]
+        self.await_ready(started)
+        return started
+
+    def replica(self, *flags: str) -> Replica:
+        """Start one."""
+        return Replica(self.config, self.folder, *flags)
+
+    def await_ready(self, replicas: Sequence[Replica]) -> None:
+        """Until each of them has polled, or restored, all its jobs."""
+        for replica in replicas:
+            eventually(lambda url=replica.url: answers(f"{url}/-/ready"), 30)  # type: ignore[misc]
+
+    def live(self, seconds: float) -> None:
+        """Builds come for a while."""
+        live(self.simulator, self.jobs, self.dice, seconds)
+
+    def wrong(self, shown: Values) -> object:
+        """Where what is shown differs from the truth."""
+        return differences(shown, expected(self.simulator.truth()))
+
+    def check(self) -> None:
+        """No counter fell, and there was something to count."""
+        assert self.report.fallen == []
+        assert self.report.scrapes > 20
+        totals = [job["totals"]["finished"] for job in self.simulator.truth()]
+        assert sum(sum(finished.values()) for finished in totals) > 3 * JOBS
+        assert "unexpected_error" not in (self.folder / "exporter.log").read_text()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with redis_server(tmp_path) as server, service(tmp_path) as simulator:
+        jobs = [simulator.post("jobs", {"name": f"job-{at}", "project": "p"})["job_id"] for at in range(JOBS)]
+        config = configure(simulator, jobs, tmp_path, f"redis_url: '{server.url}?socket_timeout=0.3'")
+        config.write_text(config.read_text().replace("{enabled: false}", "{interval: 10s}"))
+        yield Place(simulator, server, jobs, config, tmp_path, Random(7), Report(7))
+
+
+@contextmanager
+def scraped(place: Place, replicas: Sequence[Replica], highest: Values | None = None) -> Iterator[None]:
+    """Scrape them all; with ``highest``, what moves from one exporter to another must not fall either."""
+    with ExitStack() as stack:
+        for replica in replicas:
+            scraper = Scraper(replica.url, place.report)
+            if highest is not None:
+                scraper._highest = highest
+            stack.enter_context(scraper)
+        yield
+
+
+def union(replicas: Sequence[Replica]) -> Values:
+    """What shards show together; no series of a job may be shown twice."""
+    shown: Values = {}
+    for replica in replicas:
+        own = {key: value for key, value in samples(replica.text()).items() if "job_name" in dict(key[1])}
+        assert not own.keys() & shown.keys()
+        shown |= own
+    return shown
+
+
+def eventually_right(place: Place, look: Sequence[Sequence[Replica]]) -> None:
+    """Each group of exporters shows the truth in the end, and keeps showing it."""
+    for group in look:
+        eventually(lambda group=group: not place.wrong(union(group)), 20)  # type: ignore[misc]
+    time.sleep(1)
+    assert [place.wrong(union(group)) for group in look] == [{}] * len(look)
+
+
+def test_shards_are_killed_replaced_and_become_three(place: Place) -> None:
+    assert {at for job_id in place.jobs for at in range(3) if in_shard(job_id, at, 3)} == {0, 1, 2}
+    highest: Values = {}
+    with ExitStack() as stack:
+        two = place.shards(stack, 2)
+        with scraped(place, two, highest):
+            place.live(2)
+            two[1].signal(signal.SIGKILL)
+            place.live(1)
+        replacement = stack.enter_context(closing(place.replica("--shard=1", "--total-shards=2")))
+        with scraped(place, [two[0], replacement], highest):
+            place.live(2)
+            two[0].signal(signal.SIGTERM)
+            replacement.signal(signal.SIGKILL)
+            place.live(1)
+        three = place.shards(stack, 3)
+        with scraped(place, three, highest):
+            place.live(2)
+            eventually_right(place, [three])
+        of_bin = ["codearts_build_recycle_bin_jobs " in replica.text() for replica in three]
+        assert of_bin == [True, False, False]
+    place.check()
+
+
+def test_replicas_that_watch_the_same_jobs_count_nothing_twice(place: Place) -> None:
+    with closing(place.replica()) as one, closing(place.replica()) as other:
+        place.await_ready([one, other])
+        with scraped(place, [one]), scraped(place, [other]):
+            place.live(2)
+            other.signal(signal.SIGKILL)
+            place.live(1)
+            other.start()
+            place.live(2)
+            eventually_right(place, [[one], [other]])
+    place.check()
+
+
+def test_a_server_that_goes_away_is_as_a_full_disk(place: Place) -> None:
+    with closing(place.replica()) as replica:
+        place.await_ready([replica])
+        with scraped(place, [replica]):
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                place.live(1)
+                place.server.signal(number)
+                time.sleep(0.5)
+                before, errors = build_counters(replica.text()), replica.store_errors()
+                place.live(2.5)
+                assert build_counters(replica.text()) == before
+                assert replica.store_errors() > errors
+                place.server.revive()
+            place.live(1)
+            eventually_right(place, [[replica]])
+    place.check()
+    log = (place.folder / "exporter.log").read_text()
+    assert (log.count("store_fails"), log.count("store_works_again")) == (2, 2)

@@ -1,0 +1,77 @@
+"""Any ledger that the reducer can come to, and one to start from."""
+
+from typing import Final
+
+from hypothesis import strategies as st
+
+from exporter.ledger import (
+    Buckets,
+    DetailAnswer,
+    Failed,
+    JobLedger,
+    Refused,
+    baseline,
+    give_up,
+    see_details,
+    see_history,
+)
+from exporter.model import Build, BuildDetail, Result, State, Trigger
+
+START_MS: Final = 1_700_000_000_000
+PATIENCE_MS: Final = 3_600_000
+BUCKETS: Final = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
+
+_numbers = st.integers(1, 40)
+_moments = st.none() | st.integers(START_MS - 10**8, START_MS + 10**8)
+_branches = st.sampled_from(["", "main", "发布/一", 'odd "\\\n', "\u2028"])
+
+_builds = st.builds(
+    Build,
+    number=_numbers,
+    result=st.none() | st.sampled_from(Result),
+    state=st.none() | st.sampled_from(State),
+    start_ms=_moments,
+    finish_ms=_moments,
+    branch=_branches,
+    trigger=st.sampled_from(Trigger),
+)
+_answers: st.SearchStrategy[DetailAnswer] = st.one_of(
+    st.builds(
+        BuildDetail,
+        number=_numbers,
+        result=st.none() | st.sampled_from(Result),
+        state=st.none() | st.sampled_from(State),
+        queued_ms=_moments,
+        start_ms=_moments,
+        finish_ms=_moments,
+        duration_ms=st.none() | st.integers(-(10**10), 10**12),
+    ),
+    st.builds(Refused, number=_numbers),
+    st.builds(Failed, number=_numbers),
+)
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> JobLedger:
+    """A baseline, then polls of anything."""
+    now_ms = START_MS
+    ledger = baseline(draw(st.lists(_builds, max_size=6)), at_ms=now_ms, buckets=BUCKETS).ledger
+    for _ in range(draw(st.integers(0, 5))):
+        now_ms += draw(st.integers(0, 2 * PATIENCE_MS))
+        seen, told = draw(st.lists(_builds, max_size=6)), draw(st.lists(_answers, max_size=6))
+        ledger = see_history(ledger, seen, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
+        ledger = see_details(ledger, told, at_ms=now_ms).ledger
+        ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS).ledger
+    return ledger
+
+
+def counted(builds: int, polled_ms: int = START_MS) -> JobLedger:
+    """The ledger of a job that has had so many successful builds since it was first watched."""
+    ledger = baseline([], at_ms=START_MS, buckets=BUCKETS).ledger
+    for number in range(1, builds + 1):
+        moment = START_MS + number * 1000
+        known = Build(number, result=Result.SUCCESS, start_ms=moment, finish_ms=moment + 500)
+        told = BuildDetail(number, result=Result.SUCCESS, queued_ms=moment - 5, start_ms=moment)
+        ledger = see_history(ledger, [known], at_ms=polled_ms).ledger
+        ledger = see_details(ledger, [told], at_ms=polled_ms).ledger
+    return ledger

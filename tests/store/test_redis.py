@@ -1,0 +1,256 @@
+"""A real server: compare-and-set, lost answers, a stale copy, and whatever else a server can come to."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.errors import StoreError
+from exporter.ledger import JobLedger
+from exporter.store import open_store
+from exporter.store import redis as module
+from exporter.store.redis import KEY, RedisStore
+from tests.store.ledgers import START_MS, counted, ledgers
+from tests.store.redis_server import RedisServer, redis_server
+from tests.support.programs import free_port
+
+JOB_IDS = [f"{ordinal:032x}" for ordinal in range(40)]
+JOB, OTHER = JOB_IDS[:2]
+
+
+@contextmanager
+def connected(server: RedisServer, query: str = "") -> Iterator[RedisStore]:
+    with closing(RedisStore(server.url + query)) as store:
+        yield store
+
+
+@given(changed=st.dictionaries(st.sampled_from(JOB_IDS), ledgers(), max_size=4))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_was_committed_is_loaded(server: RedisServer, changed: dict[str, JobLedger]) -> None:
+    with server.client() as client:
+        client.flushall()
+    with connected(server) as store:
+        assert store.commit(changed) == {}
+        assert store.load(JOB_IDS) == changed
+    with connected(server) as store:
+        assert store.load(JOB_IDS) == changed
+
+
+@pytest.mark.parametrize("query", ["", "?protocol=2", "?protocol=3", "?decode_responses=true", "/5"])
+def test_it_speaks_every_protocol(server: RedisServer, query: str) -> None:
+    with connected(server, query) as one, connected(server, query) as two:
+        one.commit({JOB: counted(1), OTHER: counted(1)})
+        assert two.commit({JOB: counted(2)}) == {JOB: counted(1)}
+        assert two.load([JOB, OTHER]) == {JOB: counted(1), OTHER: counted(1)}
+        assert two.prune([OTHER], START_MS + 1) == 1
+
+
+def test_of_two_that_fold_from_the_same_ledger_one_is_told_so(server: RedisServer) -> None:
+    with connected(server) as one, connected(server) as two:
+        one.commit({JOB: counted(1), OTHER: counted(1)})
+        assert two.load([JOB, OTHER]) == one.load([JOB, OTHER])
+        assert one.commit({JOB: counted(2)}) == {}
+        assert two.commit({JOB: counted(3), OTHER: counted(3)}) == {JOB: counted(2)}
+        assert two.load([JOB, OTHER]) == {JOB: counted(2), OTHER: counted(3)}
+        assert two.commit({JOB: counted(4)}) == {}
+        assert one.commit({JOB: counted(3), OTHER: counted(2)}) == {JOB: counted(4), OTHER: counted(3)}
+
+
+def test_a_job_that_two_begin_at_once_has_one_baseline(server: RedisServer) -> None:
+    with connected(server) as one, connected(server) as two:
+        assert (one.load([JOB]), two.load([JOB])) == ({}, {})
+        assert one.commit({JOB: counted(0)}) == {}
+        assert two.commit({JOB: counted(1)}) == {JOB: counted(0)}
+
+
+def test_an_answer_that_was_lost_is_no_quarrel_with_oneself(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(server) as store:
+        store.commit({JOB: counted(1)})
+        sent = redis.Connection.read_response
+        lost: list[object] = []
+
+        def read_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+            answer = sent(self, *args, **kwargs)
+            if answer == [] and not lost:
+                lost.append(answer)
+                raise redis.ConnectionError("lost")
+            return answer
+
+        monkeypatch.setattr(redis.Connection, "read_response", read_response)
+        assert store.commit({JOB: counted(2)}) == {}
+        assert lost == [[]]
+        assert store.commit({JOB: counted(3)}) == {}
+        assert store.load([JOB]) == {JOB: counted(3)}
+
+
+def test_a_commit_that_was_kept_but_not_confirmed_comes_back(server: RedisServer) -> None:
+    with connected(server) as store, connected(server) as ghost:
+        store.commit({JOB: counted(1)})
+        ghost.load([JOB])
+        ghost.commit({JOB: counted(2)})
+        assert store.commit({JOB: counted(3)}) == {JOB: counted(2)}
+        assert store.commit({JOB: counted(3)}) == {}
+
+
+def test_a_commit_that_is_heard_late_changes_nothing(server: RedisServer) -> None:
+    with connected(server) as store, connected(server) as late:
+        store.commit({JOB: counted(1)})
+        late.load([JOB])
+        store.commit({JOB: counted(2)})
+        store.commit({JOB: counted(3)})
+        late.commit({JOB: counted(2)})
+        assert store.load([JOB]) == {JOB: counted(3)}
+
+
+def test_a_server_that_fell_back_is_given_what_is_later(server: RedisServer) -> None:
+    with connected(server) as store, server.client() as client:
+        store.commit({JOB: counted(1), OTHER: counted(1)})
+        old = client.hgetall(KEY)
+        store.commit({JOB: counted(2)})
+        store.commit({JOB: counted(3)})
+        client.hset(KEY, mapping=old)
+        assert store.commit({JOB: counted(4)}) == {}
+        client.delete(KEY)
+        assert store.commit({JOB: counted(5), OTHER: counted(2)}) == {}
+        with connected(server) as restarted:
+            assert restarted.load([JOB, OTHER]) == {JOB: counted(5), OTHER: counted(2)}
+            assert restarted.commit({JOB: counted(6)}) == {}
+
+
+def test_a_server_that_forgot_the_script_is_told_it_again(server: RedisServer) -> None:
+    with connected(server) as store, server.client() as client:
+        store.commit({JOB: counted(1)})
+        client.script_flush()
+        assert store.commit({JOB: counted(2)}) == {}
+        assert store.load([JOB]) == {JOB: counted(2)}
+
+
+def test_a_huge_round_is_kept_as_a_whole(server: RedisServer) -> None:
+    many = dict.fromkeys((f"{ordinal:032x}" for ordinal in range(20_000)), counted(2))
+    with connected(server) as store:
+        assert store.commit(many) == {}
+        assert store.load(list(many)) == many
+        assert store.prune([], START_MS + 1) == len(many)
+        assert store.load(list(many)) == {}
+
+
+def test_what_is_stale_and_not_watched_is_dropped(server: RedisServer) -> None:
+    with connected(server) as store, server.client() as client:
+        store.commit({job_id: counted(1, START_MS + ordinal) for ordinal, job_id in enumerate(JOB_IDS)})
+        client.hset(KEY, "unreadable", '7 {"version": 99}')
+        assert store.prune(JOB_IDS[:3], START_MS + 10) == 7
+        assert set(store.load(JOB_IDS)) == {*JOB_IDS[:3], *JOB_IDS[10:]}
+        assert client.hexists(KEY, "unreadable")
+
+
+@pytest.mark.parametrize("row", ["", "garbage", "7", "x {}", '7 {"version": 99}', "7 {", b"7 \xff"])
+def test_a_row_that_cannot_be_read_is_named_and_left_alone(server: RedisServer, row: str | bytes) -> None:
+    with connected(server) as store, server.client() as client:
+        client.hset(KEY, JOB, row)
+        with pytest.raises(StoreError, match=f"^redis: the ledger of job {JOB}: "):
+            store.load([JOB])
+        with pytest.raises(StoreError, match=f"^redis: the ledger of job {JOB}: "):
+            store.commit({OTHER: counted(1), JOB: counted(1)})
+        assert client.hget(KEY, JOB) == (row if isinstance(row, bytes) else row.encode())
+        assert store.load([OTHER]) == {OTHER: counted(1)}
+
+
+def test_another_kind_of_key_is_left_alone(server: RedisServer) -> None:
+    with connected(server) as store, server.client() as client:
+        client.set(KEY, "something else")
+        with pytest.raises(StoreError, match="cannot read: WRONGTYPE"):
+            store.load([JOB])
+        with pytest.raises(StoreError, match=r"cannot write: .*WRONGTYPE"):
+            store.commit({JOB: counted(1)})
+        assert client.get(KEY) == b"something else"
+
+
+def test_a_server_without_memory_is_as_a_full_disk(server: RedisServer) -> None:
+    with connected(server) as store, server.client() as client:
+        store.commit({JOB: counted(1)})
+        try:
+            client.config_set("maxmemory", "1")
+            with pytest.raises(StoreError, match=r"cannot write: .*used memory"):
+                store.commit({job_id: counted(2) for job_id in JOB_IDS})
+            assert store.load(JOB_IDS) == {JOB: counted(1)}
+        finally:
+            client.config_set("maxmemory", "0")
+        assert store.commit({job_id: counted(2) for job_id in JOB_IDS}) == {}
+
+
+def test_a_server_that_is_killed_and_comes_back_has_all_that_it_confirmed(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, connected(server) as store:
+        store.commit({JOB: counted(1)})
+        server.signal(signal.SIGKILL)
+        with pytest.raises(StoreError, match=r"^redis: cannot write: .*refused"):
+            store.commit({JOB: counted(2)})
+        server.start()
+        assert store.commit({JOB: counted(2)}) == {}
+        assert store.load([JOB]) == {JOB: counted(2)}
+
+
+def test_a_server_that_hangs_does_not_hang_the_exporter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.2)
+    with redis_server(tmp_path) as server, connected(server) as store:
+        store.commit({JOB: counted(1)})
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(StoreError, match=r"^redis: cannot write: Timeout"):
+            store.commit({JOB: counted(2)})
+        server.signal(signal.SIGCONT)
+        assert store.commit({JOB: counted(3)}) in ({}, {JOB: counted(2)})
+        assert store.load([JOB])[JOB] in (counted(2), counted(3))
+
+
+def test_nobody_there_is_told() -> None:
+    with pytest.raises(StoreError, match=r"^redis: cannot connect: .*Connection refused"):
+        open_store(None, f"redis://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:pa#hunter2@127.0.0.1:6379",
+        "redis://:hunter2@127.0.0.1:port",
+        "redis://:hunter2@127.0.0.1:70000",
+        "redis://:hunter2@127.0.0.1?socket_timeout=hunter2",
+        "redis://:hunter2@127.0.0.1?no_such_option=hunter2",
+    ],
+)
+def test_a_wrong_url_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(StoreError) as refused:
+        open_store(None, url)
+    assert str(refused.value).startswith("redis: ")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['redis'] = None\nfrom exporter.cli import main; main()"
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"endpoint: http://127.0.0.1:{free_port()}\nauth: {{token: example-token}}\njobs: [{JOB}]\n"
+        "state: {redis_url: redis://127.0.0.1}\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, f"--config.file={config}", "--web.listen-address=127.0.0.1:0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (
+        1,
+        "codearts-build-exporter: state.redis_url needs the extra: "
+        "pip install 'codearts-build-exporter[redis]'",
+    )

@@ -1,0 +1,376 @@
+"""Ledger, poll and store against a service in memory, with crashes at every seam: each build counts once."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from exporter.errors import BackendError, NotVisibleError, UnreachableError
+from exporter.ledger import JobLedger
+from exporter.model import Build, BuildDetail, Result, State
+from exporter.poller.poll import Rules, poll_job
+from exporter.store import SqliteStore, Store
+from exporter.store.redis import RedisStore
+from exporter.watchlist import in_shard
+from tests.store.ledgers import BUCKETS, START_MS
+from tests.store.redis_server import RedisServer
+
+MINUTE_MS: Final = 60_000
+PATIENCE_MS: Final = 60 * MINUTE_MS
+RULES: Final = Rules(buckets=BUCKETS, lookback_ms=86_400_000, gap_ms=30 * MINUTE_MS, patience_ms=PATIENCE_MS)
+JOBS: Final = tuple(letter * 32 for letter in "abc")
+LATEST_MS: Final = 30 * MINUTE_MS
+"""So late may a record come; longer than patience would make it a lost one."""
+
+
+@dataclass
+class Made:
+    """A build as it really is; ``shown_ms`` is when its record comes, ``lost`` that it never does."""
+
+    number: int
+    queued_ms: int
+    start_ms: int
+    shown_ms: int
+    lost: bool = False
+    detailed: bool = True
+    result: Result | None = None
+    finish_ms: int | None = None
+
+    def told(self) -> Build:
+        """Its record in period-history."""
+        if self.result is None:
+            return Build(self.number, state=State.RUNNING, start_ms=self.start_ms)
+        return Build(self.number, self.result, start_ms=self.start_ms, finish_ms=self.finish_ms)
+
+
+@dataclass
+class Service:
+    """Period-history and record-info of a few jobs, without a network."""
+
+    now_ms: int = START_MS
+    down: bool = False
+    made: dict[str, list[Made]] = field(default_factory=lambda: {job_id: [] for job_id in JOBS})
+
+    def period_history(self, job_id: str, start: date, end: date) -> tuple[Build, ...]:
+        """What is shown of the builds that started in those days."""
+        if self.down:
+            raise UnreachableError("down")
+        zone = timedelta(hours=8)
+        return tuple(
+            one.told()
+            for one in reversed(self.made[job_id])
+            if self._is_shown(one)
+            and start <= (datetime.fromtimestamp(one.start_ms / 1000, UTC) + zone).date() <= end
+        )
+
+    def record_info(self, job_id: str, number: int) -> BuildDetail:
+        """One build, if its detail is to be had."""
+        if self.down:
+            raise BackendError("down")
+        found = [one for one in self.made[job_id] if one.number == number and self._is_shown(one)]
+        if not found or not found[0].detailed:
+            raise NotVisibleError("no such build")
+        one = found[0]
+        return BuildDetail(
+            number,
+            result=one.result,
+            state=None if one.result else State.RUNNING,
+            queued_ms=one.queued_ms,
+            start_ms=one.start_ms,
+            finish_ms=one.finish_ms,
+            duration_ms=None if one.finish_ms is None else one.finish_ms - one.start_ms,
+        )
+
+    def _is_shown(self, one: Made) -> bool:
+        return not one.lost and one.shown_ms <= self.now_ms
+
+
+Counters = dict[tuple[str, str], int]
+
+
+def counters(ledger: JobLedger) -> Counters:
+    """All that may never fall."""
+    found: Counters = {("builds", str(result)): count for result, count in ledger.counts.items()}
+    histograms = [("queue", ledger.queue), ("recovery", ledger.recovery)]
+    histograms += [(str(result), durations) for result, durations in ledger.durations.items()]
+    for name, histogram in histograms:
+        found[name, "sum"], found[name, "count"] = histogram.sum_ms, histogram.count
+    return found | {("lost", ""): ledger.lost_builds, ("recovered", ""): ledger.recovered_builds}
+
+
+class Instance:
+    """One exporter: the ledgers it holds in memory, and what a Prometheus that scrapes it has seen."""
+
+    def __init__(self, jobs: Sequence[str], store: Store, seen: dict[str, Counters]) -> None:
+        self.jobs = tuple(jobs)
+        self.store = store
+        self.ledgers = store.load(self.jobs)
+        self.seen = seen
+
+    def commit(self, polled: Mapping[str, JobLedger]) -> None:
+        """Commit, then hold it as published."""
+        self.ledgers |= {**polled, **self.store.commit(polled)}
+
+    def poll(self, service: Service) -> dict[str, JobLedger]:
+        """What a round brings; nothing is kept yet."""
+        found: dict[str, JobLedger] = {}
+        for job_id in self.jobs:
+            with suppress(UnreachableError):
+                polled = poll_job(job_id, self.ledgers.get(job_id), service, service.now_ms, RULES)
+                found[job_id] = polled.ledger
+        return found
+
+
+class Machine(RuleBasedStateMachine):
+    """The rules that hold for any store; a subclass opens it and says how an exporter dies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.service = Service()
+        self.seen: dict[int, dict[str, Counters]] = {}
+        self.instances: list[Instance] = []
+
+    def open_store(self) -> Store:
+        """As a new process would."""
+        raise NotImplementedError
+
+    def kill(self, store: Store) -> None:
+        """As kill -9 would leave it."""
+        raise NotImplementedError
+
+    def start(self, at: int, jobs: Sequence[str]) -> Instance:
+        """An exporter on what the store holds; the ordinal names it, as a Prometheus sees it."""
+        return Instance(jobs, self.open_store(), self.seen.setdefault(at, {}))
+
+    def restart(self, at: int) -> None:
+        """Kill one, start it again."""
+        jobs = self.instances[at].jobs
+        self.kill(self.instances[at].store)
+        self.instances[at] = self.start(at, jobs)
+
+    def pick(self, ordinal: int) -> int:
+        return ordinal % len(self.instances)
+
+    @initialize()
+    def every_job_has_been_polled_once(self) -> None:
+        self.instances = [self.start(0, JOBS)]
+        for job_id in JOBS:
+            first = Made(1, START_MS - 9000, START_MS - 8000, START_MS - 8000)
+            first.result, first.finish_ms = Result.FAILURE, START_MS - 1000
+            self.service.made[job_id].append(first)
+        self.poll_all()
+
+    @rule(
+        job_id=st.sampled_from(JOBS),
+        queue_ms=st.integers(0, MINUTE_MS),
+        late_ms=st.sampled_from([0, 0, 0, 5 * MINUTE_MS, LATEST_MS]),
+        lost=st.sampled_from([False, False, False, False, True]),
+        detailed=st.sampled_from([True, True, True, False]),
+    )
+    def a_build_starts(self, job_id: str, queue_ms: int, late_ms: int, lost: bool, detailed: bool) -> None:
+        number, now_ms = len(self.service.made[job_id]) + 1, self.service.now_ms
+        made = Made(number, now_ms - queue_ms, now_ms, now_ms + late_ms, lost, detailed)
+        self.service.made[job_id].append(made)
+
+    @rule(job_id=st.sampled_from(JOBS), which=st.integers(0, 5), result=st.sampled_from(Result))
+    def a_build_finishes(self, job_id: str, which: int, result: Result) -> None:
+        running = [one for one in self.service.made[job_id] if one.result is None]
+        if running:
+            one = running[which % len(running)]
+            one.result, one.finish_ms = result, self.service.now_ms
+
+    @rule(minutes=st.sampled_from([1, 1, 1, 7, 45, 26 * 60]))
+    def time_goes_by(self, minutes: int) -> None:
+        self.service.now_ms += minutes * MINUTE_MS
+
+    @rule(down=st.booleans())
+    def the_api_goes_or_comes(self, down: bool) -> None:
+        self.service.down = down
+
+    @rule(at=st.integers(0, 5))
+    def a_poll(self, at: int) -> None:
+        instance = self.instances[self.pick(at)]
+        instance.commit(instance.poll(self.service))
+
+    @rule(at=st.integers(0, 5))
+    def a_crash_before_the_commit(self, at: int) -> None:
+        self.instances[self.pick(at)].poll(self.service)
+        self.restart(self.pick(at))
+
+    @rule(at=st.integers(0, 5))
+    def a_crash_between_commit_and_publication(self, at: int) -> None:
+        instance = self.instances[self.pick(at)]
+        instance.store.commit(instance.poll(self.service))
+        self.restart(self.pick(at))
+
+    @rule(at=st.integers(0, 5))
+    def a_restart(self, at: int) -> None:
+        self.restart(self.pick(at))
+
+    @invariant()
+    def no_counter_falls(self) -> None:
+        for instance in self.instances:
+            for job_id, ledger in instance.ledgers.items():
+                shown, before = counters(ledger), instance.seen.get(job_id, {})
+                fallen = {key: (value, shown.get(key)) for key, value in before.items() if shown[key] < value}
+                assert fallen == {}
+                instance.seen[job_id] = shown
+
+    def poll_all(self) -> None:
+        for instance in self.instances:
+            instance.commit(instance.poll(self.service))
+            self.no_counter_falls()
+
+    def teardown(self) -> None:
+        """Let everything end, and hold what is shown against the truth."""
+        if not self.instances:
+            return
+        self.service.down = False
+        for job_id in JOBS:
+            for which in range(len(self.service.made[job_id])):
+                self.a_build_finishes(job_id, which, Result.SUCCESS)
+            self.a_build_starts(job_id, 0, 0, lost=False, detailed=True)
+            self.a_build_finishes(job_id, 0, Result.SUCCESS)
+        for minutes in (1, 31, 20, 20, 20, 20, 40, 60, 60):
+            self.service.now_ms += minutes * MINUTE_MS
+            self.poll_all()
+        for at in range(len(self.instances)):
+            self.restart(at)
+            self.instances[at].commit(self.instances[at].poll(self.service))
+        self.no_counter_falls()
+        for instance in self.instances:
+            for job_id in instance.jobs:
+                assert_truth(instance.ledgers[job_id], self.service.made[job_id][1:])
+        for instance in self.instances:
+            self.kill(instance.store)
+
+
+def assert_truth(ledger: JobLedger, made: Sequence[Made]) -> None:
+    """The ledger is what a recount of the builds gives."""
+    shown = [one for one in made if not one.lost]
+    detailed = [one for one in shown if one.detailed]
+    assert ledger.counts == {r: n for r in Result if (n := sum(one.result is r for one in shown))}
+    assert sum(one.sum_ms for one in ledger.durations.values()) == sum(
+        (one.finish_ms or 0) - one.start_ms for one in shown
+    )
+    assert (ledger.queue.count, ledger.queue.sum_ms) == (
+        len(detailed),
+        sum(one.start_ms - one.queued_ms for one in detailed),
+    )
+    assert ledger.lost_builds == len(made) - len(shown)
+    assert (ledger.open, ledger.gaps, len(ledger.runs)) == ({}, (), 1)
+
+
+class SqliteMachine(Machine):
+    """One exporter and its file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+
+    def open_store(self) -> SqliteStore:
+        return SqliteStore(str(Path(self.folder.name) / "state.db"))
+
+    def kill(self, store: Store) -> None:
+        assert isinstance(store, SqliteStore)
+        store._connection.interrupt()
+        store.close()
+
+    @rule(torn=st.integers(1, 3))
+    def a_crash_amid_the_commit(self, torn: int) -> None:
+        (instance,) = self.instances
+        assert isinstance(instance.store, SqliteStore)
+        polled = instance.poll(self.service)
+        instance.store._connection.execute("BEGIN IMMEDIATE")
+        for job_id in list(polled)[:torn]:
+            instance.store._connection.execute("DELETE FROM ledgers WHERE job_id = ?", (job_id,))
+        self.restart(0)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.folder.cleanup()
+
+
+class RedisMachine(Machine):
+    """Some exporters and a server that they share."""
+
+    server: RedisServer
+
+    def __init__(self) -> None:
+        super().__init__()
+        with self.server.client() as client:
+            client.flushall()
+        self.total_shards = 1
+
+    def open_store(self) -> RedisStore:
+        return RedisStore(self.server.url)
+
+    def kill(self, store: Store) -> None:
+        store.close()
+
+    def is_shard(self, at: int) -> bool:
+        return at < self.total_shards
+
+    @rule(total=st.integers(1, 3))
+    def another_number_of_shards(self, total: int) -> None:
+        for instance in self.instances:
+            self.kill(instance.store)
+        self.total_shards = total
+        shards = [[job_id for job_id in JOBS if in_shard(job_id, at, total)] for at in range(total)]
+        self.instances = [self.start(at, jobs) for at, jobs in enumerate(shards)]
+
+    @precondition(lambda self: len(self.instances) <= self.total_shards)
+    @rule()
+    def a_replica_that_watches_everything_too(self) -> None:
+        self.instances.append(self.start(9, JOBS))
+
+    def restart(self, at: int) -> None:
+        ordinal = at if self.is_shard(at) else 9
+        jobs = self.instances[at].jobs
+        self.kill(self.instances[at].store)
+        self.instances[at] = self.start(ordinal, jobs)
+
+    @rule(at=st.integers(0, 5))
+    def a_commit_whose_answer_is_lost(self, at: int) -> None:
+        instance = self.instances[self.pick(at)]
+        assert isinstance(instance.store, RedisStore)
+        revisions = dict(instance.store._revisions)
+        instance.store.commit(instance.poll(self.service))
+        instance.store._revisions = revisions
+
+    @rule()
+    def the_server_forgets_the_script(self) -> None:
+        with self.server.client() as client:
+            client.script_flush()
+
+
+def test_sqlite_counts_each_build_once() -> None:
+    run_state_machine_as_test(
+        SqliteMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+    )
+
+
+def test_redis_counts_each_build_once(server: RedisServer) -> None:
+    machine = type("Machine", (RedisMachine,), {"server": server})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
