@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench golden clean
+.PHONY: demo test torture lint format bench golden clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -22,7 +22,10 @@ demo: $(VENV)/.run  ## a simulated fleet with the exporter on it, at a lively pa
 	$(BIN)/codearts-build-exporter demo
 
 test: $(VENV)/.dev  ## everything that can be shown here
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 $(ARGS)
+
+torture: $(VENV)/.dev  ## kill, freeze and lie, 200 times; ARGS='--runs 10' for less
+	$(BIN)/python -m tests.e2e.torture $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, floors
 	$(BIN)/ruff format --check

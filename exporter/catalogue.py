@@ -31,12 +31,14 @@ class JobView:
         ledger: as committed; None before the first successful poll.
         up: whether the last poll succeeded; None before the first one ended.
         deleted: whether it lies in the recycle bin; None while that is not known.
+        checked_ms: when it was last known to be up to date, by a poll or by a job list.
     """
 
     job: Job
     ledger: JobLedger | None = None
     up: bool | None = None
     deleted: bool | None = None
+    checked_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +277,9 @@ JOB_FAMILIES: Final[tuple[Family[JobView], ...]] = (
     Family(
         "codearts_build_job_last_poll_timestamp_seconds",
         Kind.GAUGE,
-        "When this job was last polled successfully.",
+        "When this job was last polled successfully, by itself or in a job list.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: _seconds(ledger.polled_ms)),
+        lambda view: _seconds(view.checked_ms),
     ),
     Family(
         "codearts_build_job_deleted",
@@ -358,6 +360,11 @@ POLL_LAG: Final = Declared(
     Kind.GAUGE,
     "How late the most overdue job is.",
 )
+LISTS_TRUSTED: Final = Declared(
+    "codearts_build_exporter_job_lists_trusted",
+    Kind.GAUGE,
+    "1 while job lists tell which jobs to poll; 0 while every job is polled by itself.",
+)
 SERIES: Final = Declared(
     "codearts_build_exporter_series",
     Kind.GAUGE,
@@ -394,6 +401,7 @@ EXPORTER_METRICS: Final = (
     API_BUDGET,
     PAYLOAD_ERRORS,
     POLL_LAG,
+    LISTS_TRUSTED,
     SERIES,
     STORE_ERRORS,
     CONFIG_RELOAD_SUCCESSFUL,

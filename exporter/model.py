@@ -56,6 +56,46 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobNames:
+    """What the API calls a job; empty where it has not told."""
+
+    name: str = ""
+    project: str = ""
+    project_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A job as a job list shows it, with the little that lists tell of its last build.
+
+    Attributes:
+        last_build_ms: when the last build began; None where there never was one.
+        is_finished: whether that build is over; None where the list does not say.
+        status: the list's own word for how it stands.
+        number: its number, as far as the list tells it.
+        state: where it is, if it is not finished and the list says so.
+    """
+
+    id: str
+    names: JobNames
+    last_build_ms: int | None = None
+    is_finished: bool | None = None
+    status: str = ""
+    number: int | None = None
+    state: "State | None" = None
+
+    @property
+    def mark(self) -> tuple[object, ...]:
+        """Changes whenever the list shows that something happened."""
+        return (self.last_build_ms, self.is_finished, self.status, self.number, self.state)
+
+    @property
+    def never_built(self) -> bool:
+        """The list is sure that there was no build yet."""
+        return self.last_build_ms is None and self.number in (None, 0) and self.status in ("", "none")
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """One execution of a job, as period-history tells it.
 

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from exporter import __version__, catalogue
 from exporter.exposition import families, series
 
-OPERATIONS = ("period-history", "record-info", "recycling-jobs")
+OPERATIONS = ("period-history", "record-info", "recycling-jobs", "job-list", "project-job-list", "projects")
 
 
 class Telemetry:
@@ -41,6 +41,7 @@ class Telemetry:
         self.budget = _gauge(catalogue.API_BUDGET, registry)
         self.payload_errors = _counter(catalogue.PAYLOAD_ERRORS, registry)
         self.poll_lag = _gauge(catalogue.POLL_LAG, registry)
+        self.lists_trusted = _gauge(catalogue.LISTS_TRUSTED, registry)
         self.store_errors = _counter(catalogue.STORE_ERRORS, registry)
         self.reload_successful = _gauge(catalogue.CONFIG_RELOAD_SUCCESSFUL, registry)
         self.reload_timestamp = _gauge(catalogue.CONFIG_RELOAD_TIMESTAMP, registry)
@@ -48,7 +49,7 @@ class Telemetry:
         build_info.labels(__version__, revision, platform.python_version()).set(1)
         for operation in OPERATIONS:
             self.throttled.labels(operation)
-        for operation in ("load", "commit"):
+        for operation in ("load", "commit", "prune"):
             self.store_errors.labels(operation)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -1,36 +1,187 @@
-"""Which jobs are watched, by which shard, and under which label values; pure."""
+"""Which jobs are watched, by which shard, and under which label values; no I/O, no clock.
+
+Jobs named one by one stay for ever. Jobs of a watched project come and go with its lists; they go when
+several whole lists in a row do not show them, or when they lie in the recycle bin, so one empty answer drops
+nothing.
+"""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.config import Config
-from exporter.model import Job
+from exporter.config import Config, JobConfig, ProjectConfig
+from exporter.model import Job, JobNames, ListedJob
 
-UNKNOWN_PROJECT = "unknown"
+UNKNOWN_PROJECT: Final = "unknown"
 """Label ``project`` of a job whose project nobody named."""
+
+GONE_AFTER: Final = 3
+"""A discovered job is dropped when so many whole lists of its project in a row did not show it."""
 
 _SHOWN_OF_ID: Final = 8
 
 
-def watched_jobs(config: Config) -> tuple[Job, ...]:
-    """The jobs of a configuration, each with label values that no other job has.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One job list, as far as it could be read.
 
-    A job without a name is called by its id. Where two jobs would share project and name, both carry the
-    beginning of their id behind the name, so that no series ever stands twice.
+    Attributes:
+        project_id: of the project it is of; empty for the list of all jobs.
+        jobs: by id.
+        is_whole: it was read to its end.
     """
-    project_ids = {project.name: project.id for project in config.projects if project.name}
-    return distinct(
-        Job(
-            id=job.id,
-            name=job.name or job.id,
-            project=job.project or UNKNOWN_PROJECT,
-            project_id=project_ids.get(job.project or "", ""),
+
+    project_id: str
+    jobs: Mapping[str, ListedJob]
+    is_whole: bool = True
+
+    def lacks(self, job_id: str, project_id: str) -> bool:
+        """Whether the list is good and would show a job of that project, but does not.
+
+        An empty list is not good: lists have been seen to come back empty for a moment.
+        """
+        would_show = self.is_whole and bool(self.jobs) and self.project_id in ("", project_id)
+        return would_show and job_id not in self.jobs
+
+
+class Watchlist:
+    """The watched jobs of this process, and what the API calls them.
+
+    Args:
+        config: names jobs and projects.
+        is_mine: whether a job belongs to this shard.
+    """
+
+    def __init__(self, config: Config, is_mine: Callable[[str], bool] = lambda _: True) -> None:
+        self._is_mine = is_mine
+        self._named = {job.id: job for job in config.jobs if is_mine(job.id)}
+        self._projects = {project.id: project for project in config.projects}
+        self._names: dict[str, JobNames] = {}
+        self._discovered: dict[str, int] = {}
+        self._jobs: tuple[Job, ...] | None = None
+
+    @property
+    def unnamed_projects(self) -> frozenset[str]:
+        """Ids of projects that the label of some job waits for the name of."""
+        waiting = (
+            self.names(job.id) for job in self.jobs if job.project in (UNKNOWN_PROJECT, job.project_id)
         )
-        for job in config.jobs
-    )
+        return frozenset(names.project_id for names in waiting if names.project_id)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The jobs this process watches."""
+        return frozenset((*self._named, *self._discovered))
+
+    @property
+    def size(self) -> int:
+        """How many jobs this process watches."""
+        return len(self._named) + len(self._discovered)
+
+    @property
+    def watched_projects(self) -> frozenset[str]:
+        """Ids of the projects whose jobs are watched."""
+        return frozenset(self._projects)
+
+    @property
+    def projects_of_jobs(self) -> frozenset[str]:
+        """Ids of all projects that watched jobs are known to belong to; empty for one that is not known."""
+        return frozenset(self.names(job_id).project_id for job_id in self.ids)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The watched jobs, each with label values that no other has."""
+        if self._jobs is None:
+            self._jobs = distinct(self._job(job_id) for job_id in (*self._named, *self._discovered))
+        return self._jobs
+
+    def names(self, job_id: str) -> JobNames:
+        """What the API calls a job, as far as it has told."""
+        return self._names.get(job_id, JobNames())
+
+    def name_projects(self, names: Mapping[str, str]) -> None:
+        """The API told the names of projects by their ids."""
+        for job_id in self.ids:
+            project_id = self.names(job_id).project_id
+            if project_id in names:
+                self.rename(job_id, JobNames(project=names[project_id]))
+
+    def rename(self, job_id: str, names: JobNames) -> None:
+        """The API told what it calls a job; what it left out stays as it was."""
+        known = self.names(job_id)
+        told = JobNames(
+            names.name or known.name, names.project or known.project, names.project_id or known.project_id
+        )
+        if told != known:
+            self._names[job_id] = told
+            self._jobs = None
+
+    def restore(self, names: Mapping[str, JobNames]) -> None:
+        """Take up what was known before a restart: names, and the jobs that had been discovered."""
+        for job_id, told in names.items():
+            if job_id in self._named or self._wants(job_id, told):
+                self.rename(job_id, told)
+                if job_id not in self._named:
+                    self._discovered.setdefault(job_id, 0)
+                    self._jobs = None
+
+    def take_in(self, listing: Listing) -> tuple[set[str], set[str]]:
+        """Learn from a job list; the ids that are watched from now on, and those no more."""
+        before = self.ids
+        for job_id, listed in listing.jobs.items():
+            wanted = self._wants(job_id, listed.names)
+            if job_id in before or wanted:
+                self.rename(job_id, listed.names)
+            if wanted and job_id not in self._named:
+                self._discovered[job_id] = 0
+        for job_id in tuple(self._discovered):
+            names = self.names(job_id)
+            if job_id in listing.jobs and not self._wants(job_id, names):
+                del self._discovered[job_id]
+            elif listing.lacks(job_id, names.project_id):
+                self._discovered[job_id] += 1
+                if self._discovered[job_id] >= GONE_AFTER:
+                    del self._discovered[job_id]
+        return self._changed_since(before)
+
+    def drop_deleted(self, deleted: Iterable[str]) -> set[str]:
+        """Discovered jobs that lie in the recycle bin are watched no more; which those were."""
+        before = self.ids
+        for job_id in deleted:
+            self._discovered.pop(job_id, None)
+        return self._changed_since(before)[1]
+
+    def _changed_since(self, before: frozenset[str]) -> tuple[set[str], set[str]]:
+        now = self.ids
+        if now != before:
+            self._jobs = None
+        return set(now - before), set(before - now)
+
+    def _wants(self, job_id: str, names: JobNames) -> bool:
+        project = self._projects.get(names.project_id)
+        return project is not None and project.wants(names.name) and self._is_mine(job_id)
+
+    def _job(self, job_id: str) -> Job:
+        told = self.names(job_id)
+        asked = self._named.get(job_id)
+        project = self._project_name(asked, self._projects.get(told.project_id)) or told.project
+        project_id = told.project_id or self._project_id(asked)
+        return Job(
+            id=job_id,
+            name=(asked and asked.name) or told.name or job_id,
+            project=project or (UNKNOWN_PROJECT if asked else project_id),
+            project_id=project_id,
+        )
+
+    @staticmethod
+    def _project_name(asked: JobConfig | None, project: ProjectConfig | None) -> str | None:
+        return (asked and asked.project) or (project and project.name) or None
+
+    def _project_id(self, asked: JobConfig | None) -> str:
+        named = asked.project if asked else None
+        return next((one.id for one in self._projects.values() if named and one.name == named), "")
 
 
 def distinct(jobs: Iterable[Job]) -> tuple[Job, ...]:
@@ -49,8 +200,8 @@ def distinct(jobs: Iterable[Job]) -> tuple[Job, ...]:
 def in_shard(job_id: str, shard: int, total_shards: int) -> bool:
     """Whether a job belongs to a shard.
 
-    Rendezvous hashing: a job goes to the shard whose name, hashed together with its id, comes out highest. So
-    every exporter agrees without talking, and one shard more takes only its share from each of the others.
+    Rendezvous hashing: a job goes to the shard whose number, hashed together with its id, comes out highest.
+    So every exporter agrees without talking, and one shard more takes only its share from each of the others.
     """
 
     def weight(candidate: int) -> bytes:

@@ -21,7 +21,7 @@ EMPTY_BIN = b'{"result": {"keep_time": 29, "total": 0, "job_list": []}, "error":
 
 @contextmanager
 def watching(job_id: str, answers: Mapping[str, bytes]) -> Iterator[Exporter]:
-    """An exporter on a server with these answers; polled once."""
+    """An exporter on a server with these answers; all that is due at first is done."""
     with serving(answers) as url:
         text = (
             f"endpoint: {url}\nauth: {{token: example}}\n"
@@ -39,7 +39,9 @@ def watching(job_id: str, answers: Mapping[str, bytes]) -> Iterator[Exporter]:
 
 
 def poll(exporter: Exporter) -> None:
-    exporter.poller.settle([exporter.poller.run(work) for work in exporter.poller.take(10)])
+    """All that is due; the sweep of the job lists first, which brings the rest."""
+    while works := exporter.poller.take(10):
+        exporter.poller.settle([exporter.poller.run(work) for work in works])
 
 
 def shown(exporter: Exporter, name: str, **labels: str) -> float | None:

@@ -59,7 +59,7 @@ def full() -> Snapshot:
     ledger = history(ledger, running(5, minute=9), minute=10)
     gone = RecycledJob("0" * 32, "gone", CHECKOUT.project_id, 1_700_000_000_000)
     return Snapshot(
-        jobs=(JobView(CHECKOUT, ledger, up=True, deleted=False),),
+        jobs=(JobView(CHECKOUT, ledger, up=True, deleted=False, checked_ms=ledger.polled_ms),),
         recycle_bin=RecycleBin(29 * 86_400_000, {gone.id: gone}),
         projects={CHECKOUT.project_id: "shop"},
     )

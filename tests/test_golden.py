@@ -107,7 +107,7 @@ def exposition(scenario: Callable[[Fleet, Watch], None]) -> str:
     fleet.add_job("checkout", "shop", job_id=CHECKOUT)
     fleet.add_job("每晚构建", "shop", job_id=NIGHTLY)
     fleet.delete_job(fleet.add_job("old", "archive").id, START_MS - round(3 * DAY * 1000))
-    with watching(fleet) as watch:
+    with watching(fleet, settings="poll: {max_interval: 1m}") as watch:
         watch.telemetry.reload_successful.set(1)
         watch.telemetry.reload_timestamp.set(START_MS / 1000)
         scenario(fleet, watch)

@@ -1,52 +1,269 @@
-"""Which label values a job gets."""
+"""Which jobs are watched, and which label values they get."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import parse
-from exporter.model import Job
-from exporter.watchlist import distinct, watched_jobs
+from exporter.model import Job, JobNames, ListedJob
+from exporter.watchlist import GONE_AFTER, Listing, Watchlist, distinct, in_shard
 
 FIRST, SECOND = "f9d6c8466d614a9788e9a0acf6c15f46", "48c66c6002964721be537cdc6ce0297b"
-PROJECT = "b4d3971c3988463b865f6f920846149e"
+THIRD = "0123456789abcdef0123456789abcdef"
+PROJECT, ELSEWHERE = "b4d3971c3988463b865f6f920846149e", "c4d3971c3988463b865f6f920846149e"
 
 
-def watched(jobs: str, more: str = "") -> tuple[Job, ...]:
+def everything(_: str) -> bool:
+    return True
+
+
+def watchlist(jobs: str = "[]", more: str = "", is_mine: Callable[[str], bool] = everything) -> Watchlist:
     text = f"endpoint: https://example.com\nauth: {{token: x}}\njobs: {jobs}\n{more}"
-    return watched_jobs(parse(text, source="test", environ={}, base_dir=Path()))
+    return Watchlist(parse(text, source="test", environ={}, base_dir=Path()), is_mine)
 
 
-def test_a_bare_id_is_the_name_too() -> None:
-    assert watched(f"[{FIRST}]") == (Job(FIRST, FIRST, "unknown"),)
+def discovering(project: str = f"{{id: {PROJECT}, name: shop}}", jobs: str = "[]") -> Watchlist:
+    return watchlist(jobs, f"projects: [{project}]")
 
 
-def test_names_are_those_of_the_configuration() -> None:
-    assert watched(f"[{{id: {FIRST}, name: checkout, project: shop}}]") == (Job(FIRST, "checkout", "shop"),)
+def listing(*jobs: tuple[str, str], project_id: str = PROJECT, is_whole: bool = True) -> Listing:
+    """The list of a project, as pairs of id and name."""
+    listed = {job_id: ListedJob(job_id, JobNames(name, "", project_id)) for job_id, name in jobs}
+    return Listing(project_id, listed, is_whole)
 
 
-def test_the_id_of_a_project_is_known_if_the_configuration_names_it() -> None:
-    jobs = watched(
-        f"[{{id: {FIRST}, name: checkout, project: shop}}]", f"projects: [{{id: {PROJECT}, name: shop}}]"
+def of_all(*jobs: tuple[str, str, str]) -> Listing:
+    """The list of all jobs, as triples of id, name and project id."""
+    return Listing(
+        "", {job_id: ListedJob(job_id, JobNames(name, "called", project)) for job_id, name, project in jobs}
     )
-    assert jobs == (Job(FIRST, "checkout", "shop", PROJECT),)
 
 
-def test_jobs_of_one_name_carry_the_beginning_of_their_id() -> None:
-    jobs = watched(f"[{{id: {FIRST}, name: checkout}}, {{id: {SECOND}, name: checkout}}]")
-    assert [job.name for job in jobs] == ["checkout (f9d6c846)", "checkout (48c66c60)"]
+class TestNames:
+    def test_a_bare_id_is_the_name_until_the_service_tells_one(self) -> None:
+        watched = watchlist(f"[{FIRST}]")
+        assert watched.jobs == (Job(FIRST, FIRST, "unknown"),)
+        watched.take_in(of_all((FIRST, "checkout", PROJECT)))
+        assert watched.jobs == (Job(FIRST, "checkout", "called", PROJECT),)
+
+    def test_names_of_the_configuration_win(self) -> None:
+        watched = watchlist(f"[{{id: {FIRST}, name: mine, project: ours}}]")
+        watched.take_in(of_all((FIRST, "checkout", PROJECT)))
+        assert watched.jobs == (Job(FIRST, "mine", "ours", PROJECT),)
+
+    def test_the_name_of_a_watched_project_wins_over_the_service_s(self) -> None:
+        watched = discovering(jobs=f"[{FIRST}]")
+        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        assert {job.project for job in watched.jobs} == {"shop"}
+
+    def test_the_id_of_a_project_is_known_if_the_configuration_names_it(self) -> None:
+        watched = discovering(jobs=f"[{{id: {FIRST}, name: checkout, project: shop}}]")
+        assert watched.jobs == (Job(FIRST, "checkout", "shop", PROJECT),)
+
+    def test_what_the_service_leaves_out_stays_as_it_was(self) -> None:
+        watched = watchlist(f"[{FIRST}]")
+        watched.rename(FIRST, JobNames("checkout", "shop", PROJECT))
+        watched.rename(FIRST, JobNames("", "", ""))
+        watched.rename(FIRST, JobNames(name="payment"))
+        assert watched.jobs == (Job(FIRST, "payment", "shop", PROJECT),)
+
+    def test_a_renamed_job_is_followed(self) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout")))
+        watched.take_in(listing((FIRST, "payment")))
+        assert watched.jobs == (Job(FIRST, "payment", "shop", PROJECT),)
+
+    def test_projects_without_a_name_are_asked_for_and_named(self) -> None:
+        watched = discovering(PROJECT, jobs=f"[{SECOND}, {{id: {THIRD}, project: ours}}]")
+        assert watched.unnamed_projects == frozenset()
+        watched.take_in(listing((FIRST, "checkout")))
+        for job_id in (SECOND, THIRD):
+            watched.rename(job_id, JobNames("x", "", ELSEWHERE))
+        assert watched.unnamed_projects == {PROJECT, ELSEWHERE}
+        assert watched.jobs[-1].project == PROJECT
+        watched.name_projects({PROJECT: "shop", ELSEWHERE: "far", "0" * 32: "nobody's"})
+        assert watched.unnamed_projects == frozenset()
+        assert [job.project for job in watched.jobs] == ["far", "ours", "shop"]
 
 
-def test_jobs_of_one_name_in_two_projects_keep_it() -> None:
-    jobs = (Job(FIRST, "checkout", "shop"), Job(SECOND, "checkout", "elsewhere"))
-    assert distinct(jobs) == jobs
+class TestDiscovery:
+    def test_jobs_of_a_watched_project_come_with_its_list(self) -> None:
+        watched = discovering()
+        assert watched.ids == frozenset()
+        came, went = watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        assert (came, went) == ({FIRST, SECOND}, set())
+        assert watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment"))) == (set(), set())
+
+    def test_the_list_of_all_jobs_brings_those_of_watched_projects_only(self) -> None:
+        watched = discovering()
+        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", ELSEWHERE)))
+        assert watched.ids == {FIRST}
+
+    @pytest.mark.parametrize(
+        ("rules", "wanted"),
+        [
+            ("", {"release-1", "release-1-tmp", "nightly"}),
+            ("include: ['release-.*']", {"release-1", "release-1-tmp"}),
+            ("exclude: ['.*-tmp']", {"release-1", "nightly"}),
+            ("include: ['release-.*'], exclude: ['.*-tmp']", {"release-1"}),
+            ("include: ['release']", set()),
+        ],
+    )
+    def test_names_are_included_and_excluded(self, rules: str, wanted: set[str]) -> None:
+        watched = discovering(f"{{id: {PROJECT}, {rules}}}")
+        watched.take_in(listing((FIRST, "release-1"), (SECOND, "release-1-tmp"), (THIRD, "nightly")))
+        assert {job.name for job in watched.jobs} == wanted
+
+    def test_a_job_that_is_renamed_out_of_the_pattern_goes_and_comes_back(self) -> None:
+        watched = discovering(f"{{id: {PROJECT}, include: ['release-.*']}}")
+        watched.take_in(listing((FIRST, "release-1")))
+        assert watched.take_in(listing((FIRST, "old-1"))) == (set(), {FIRST})
+        assert watched.take_in(listing((FIRST, "release-1"))) == ({FIRST}, set())
+
+    def test_a_job_that_moves_out_of_the_project_goes(self) -> None:
+        watched = discovering()
+        watched.take_in(of_all((FIRST, "checkout", PROJECT)))
+        assert watched.take_in(of_all((FIRST, "checkout", ELSEWHERE))) == (set(), {FIRST})
+
+    def test_it_goes_after_several_good_lists_without_it(self) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        for _ in range(GONE_AFTER - 1):
+            assert watched.take_in(listing((SECOND, "payment"))) == (set(), set())
+        assert watched.take_in(listing((SECOND, "payment"))) == (set(), {FIRST})
+        assert [job.id for job in watched.jobs] == [SECOND]
+
+    def test_lists_without_it_have_to_come_in_a_row(self) -> None:
+        watched = discovering()
+        for _ in range(5):
+            watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+            for _ in range(GONE_AFTER - 1):
+                watched.take_in(listing((SECOND, "payment")))
+        assert watched.ids == {FIRST, SECOND}
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            listing(),
+            listing((SECOND, "payment"), is_whole=False),
+            listing((SECOND, "payment"), project_id=ELSEWHERE),
+            Listing("", {}),
+        ],
+        ids=["empty", "partial", "of another project", "empty list of all"],
+    )
+    def test_a_list_that_tells_nothing_drops_nothing(self, bad: Listing) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout")))
+        for _ in range(10 * GONE_AFTER):
+            watched.take_in(bad)
+        assert FIRST in watched.ids
+
+    def test_a_partial_list_still_brings_what_it_shows(self) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout"), is_whole=False))
+        assert watched.ids == {FIRST}
+
+    def test_what_lies_in_the_recycle_bin_goes_at_once_unless_it_is_named(self) -> None:
+        watched = discovering(jobs=f"[{SECOND}]")
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        assert watched.drop_deleted([FIRST, SECOND, THIRD]) == {FIRST}
+        assert watched.ids == {SECOND}
+        assert [job.id for job in watched.jobs] == [SECOND]
+
+    def test_a_named_job_never_goes(self) -> None:
+        watched = discovering(f"{{id: {PROJECT}, exclude: ['.*']}}", jobs=f"[{FIRST}]")
+        for _ in range(2 * GONE_AFTER):
+            watched.take_in(listing((SECOND, "payment")))
+        assert watched.ids == {FIRST}
+
+    def test_a_named_job_of_a_watched_project_is_there_once(self) -> None:
+        watched = discovering(jobs=f"[{{id: {FIRST}, name: mine}}]")
+        assert watched.take_in(listing((FIRST, "checkout"))) == (set(), set())
+        assert [job.name for job in watched.jobs] == ["mine"]
+
+    def test_jobs_of_other_projects_are_not_remembered(self) -> None:
+        watched = discovering()
+        watched.take_in(of_all(*((f"{number:032}", "x", ELSEWHERE) for number in range(1000))))
+        assert watched.ids == frozenset()
+        assert watched._names == {}
 
 
-def test_ids_may_begin_alike() -> None:
-    first, second = "a" * 31 + "1", "a" * 31 + "2"
-    names = [job.name for job in distinct([Job(first, "checkout", "shop"), Job(second, "checkout", "shop")])]
-    assert names == [f"checkout (aaaaaaaa) ({first})", f"checkout (aaaaaaaa) ({second})"]
+class TestRestart:
+    KEPT = JobNames("checkout", "shop", PROJECT)
+
+    def test_discovered_jobs_are_there_before_the_first_sweep(self) -> None:
+        watched = discovering()
+        watched.restore({FIRST: self.KEPT})
+        assert watched.jobs == (Job(FIRST, "checkout", "shop", PROJECT),)
+
+    def test_named_ones_have_their_names(self) -> None:
+        watched = watchlist(f"[{FIRST}]")
+        watched.restore({FIRST: self.KEPT})
+        assert watched.jobs == (Job(FIRST, "checkout", "shop", PROJECT),)
+
+    def test_what_the_configuration_no_longer_wants_is_left(self) -> None:
+        watched = discovering(f"{{id: {PROJECT}, exclude: [checkout]}}")
+        watched.restore({FIRST: self.KEPT, SECOND: JobNames("payment", "far", ELSEWHERE), THIRD: JobNames()})
+        assert watched.ids == frozenset()
+
+    def test_what_was_deleted_meanwhile_goes_after_some_lists(self) -> None:
+        watched = discovering()
+        watched.restore({FIRST: self.KEPT})
+        for _ in range(GONE_AFTER):
+            watched.take_in(listing((SECOND, "payment")))
+        assert watched.ids == {SECOND}
+
+
+class TestShards:
+    IDS = tuple(f"{number:032}" for number in range(300))
+
+    def test_each_job_has_one_shard(self) -> None:
+        jobs = listing(*((job_id, f"job-{job_id}") for job_id in self.IDS))
+        shards = []
+        for index in range(3):
+            watched = watchlist(
+                f"[{self.IDS[0]}, {self.IDS[1]}]",
+                f"projects: [{PROJECT}]",
+                partial(in_shard, shard=index, total_shards=3),
+            )
+            watched.take_in(jobs)
+            shards.append(watched.ids)
+        assert sorted(job_id for shard in shards for job_id in shard) == list(self.IDS)
+        assert min(map(len, shards)) > 60
+
+    def test_a_restart_takes_up_no_job_of_another_shard(self) -> None:
+        watched = watchlist("[]", f"projects: [{PROJECT}]", lambda job_id: in_shard(job_id, 0, 2))
+        watched.restore({job_id: JobNames("x", "", PROJECT) for job_id in self.IDS})
+        assert watched.ids == {job_id for job_id in self.IDS if in_shard(job_id, 0, 2)}
+
+
+class TestOneNameForTwo:
+    def test_jobs_of_one_name_carry_the_beginning_of_their_id(self) -> None:
+        watched = watchlist(f"[{{id: {FIRST}, name: checkout}}, {{id: {SECOND}, name: checkout}}]")
+        assert [job.name for job in watched.jobs] == ["checkout (f9d6c846)", "checkout (48c66c60)"]
+
+    def test_discovered_ones_too_and_no_longer_than_needed(self) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout")))
+        assert {job.name for job in watched.jobs} == {"checkout (f9d6c846)", "checkout (48c66c60)"}
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        assert {job.name for job in watched.jobs} == {"checkout", "payment"}
+
+    def test_in_two_projects_they_keep_it(self) -> None:
+        jobs = (Job(FIRST, "checkout", "shop"), Job(SECOND, "checkout", "elsewhere"))
+        assert distinct(jobs) == jobs
+
+    def test_ids_may_begin_alike(self) -> None:
+        first, second = "a" * 31 + "1", "a" * 31 + "2"
+        jobs = [Job(first, "checkout", "shop"), Job(second, "checkout", "shop")]
+        assert [job.name for job in distinct(jobs)] == [
+            f"checkout (aaaaaaaa) ({first})",
+            f"checkout (aaaaaaaa) ({second})",
+        ]
 
 
 @given(

@@ -6,7 +6,7 @@ again with jitter. Everything else comes out as one of the `ApiError` tree.
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
@@ -15,6 +15,7 @@ import requests
 
 from exporter.api.answer import decipher
 from exporter.api.auth import Credentials
+from exporter.api.job_lists import job_list_page, project_page
 from exporter.api.paging import Pages
 from exporter.api.payload import Page, build_detail, history_page, recycle_page
 from exporter.api.throttle import Throttle
@@ -27,8 +28,9 @@ from exporter.errors import (
     PayloadError,
     RejectedError,
     ThrottledError,
+    UnreachableError,
 )
-from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob
+from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob
 from exporter.telemetry import Telemetry
 
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
@@ -78,16 +80,23 @@ class ApiClient:
         self.clock_offset_s = 0.0
         """The service's clock minus ours, as the last answer's ``Date`` told it; to the second."""
 
-    def period_history(self, job_id: str, start: date, end: date) -> tuple[Build, ...]:
+    def period_history(
+        self,
+        job_id: str,
+        start: date,
+        end: date,
+        enough: Callable[[Sequence[Build]], bool] | None = None,
+    ) -> tuple[Build, ...]:
         """The builds of a job that period-history shows for those days (UTC+8, at most 30 apart).
 
-        Each record comes once for each page it was on; order and completeness are the service's.
+        Each record comes once for each page it was on; order and completeness are the service's. Paging stops
+        early where the records so far are ``enough``.
 
         Raises:
             ApiError: any page could not be had.
         """
         pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
-        while pages.more:
+        while pages.more and not (enough and pages.records and enough(pages.records)):
             answer = self._get(
                 "period-history",
                 f"/v3/jobs/{job_id}/period-history",
@@ -136,6 +145,58 @@ class ApiClient:
             pages.add(self._page("recycling-jobs", page))
         return RecycleBin(retention_ms, {job.id: job for job in pages.records})
 
+    def job_list(
+        self, project_id: str, *, most: int | None, expected: int
+    ) -> tuple[Mapping[str, ListedJob], int, bool]:
+        """The jobs of a project, or with ``""`` of all that the credentials see.
+
+        Args:
+            project_id: a CodeArts project's id, or ``""``.
+            most: a longer list is not worth its pages: only the first is read.
+            expected: how long it was before; a total that is not below this is believed.
+
+        Returns:
+            The jobs by id, how many the service says there are, and whether these are all.
+
+        Raises:
+            ApiError: any page could not be had.
+        """
+        operation = "project-job-list" if project_id else "job-list"
+        path = f"/v1/job/{project_id}/list" if project_id else "/v1/job/list"
+        pages: Pages[ListedJob] = Pages(PAGE_SIZE, key=lambda job: job.id, believes_total_from=expected)
+        size, is_whole = 0, True
+        while pages.more and is_whole:
+            page = self._get(
+                operation,
+                path,
+                {"page_index": pages.index, "page_size": PAGE_SIZE},
+                lambda value: job_list_page(value, project_id),
+            )
+            pages.add(self._page(operation, page))
+            size = max(size, page.total or 0)
+            is_whole = most is None or size <= most or not pages.more
+        jobs = {job.id: job for job in pages.records}
+        return jobs, max(size, len(jobs)), is_whole
+
+    def project_names(self) -> Mapping[str, str]:
+        """Names of the CodeArts projects that the credentials see, by id.
+
+        Raises:
+            ApiError: any page could not be had.
+        """
+        pages: Pages[tuple[str, str]] = Pages(
+            PAGE_SIZE, key=lambda project: project[0], believes_total_from=0
+        )
+        while pages.more:
+            page = self._get(
+                "projects",
+                "/v1/domain/project/related-page",
+                {"page_no": pages.index + 1, "page_size": PAGE_SIZE},
+                project_page,
+            )
+            pages.add(self._page("projects", page))
+        return dict(pages.records)
+
     def _page(self, operation: str, page: Page[Value]) -> Page[Value]:
         self._count_faults(operation, page.faults)
         return page
@@ -151,7 +212,7 @@ class ApiClient:
         attempt = 0
         renewed = False
         while True:
-            self._throttle.acquire()
+            self._throttle.acquire(operation)
             prepared = self._signed(path, query)
             try:
                 return self._ask_once(operation, prepared, read)
@@ -190,6 +251,7 @@ class ApiClient:
             value = read(decipher(answer.status, answer.headers, answer.body))
         except PayloadError as error:
             code = "invalid"
+            self._throttle.accepted()
             self._telemetry.payload_fault(operation, error.reason)
             self._telemetry.up.set(0)
             raise InvalidAnswerError(str(error), code=code) from error
@@ -198,6 +260,7 @@ class ApiClient:
             self._note(operation, error)
             raise
         else:
+            self._throttle.accepted()
             self._credentials.accepted()
             self._telemetry.up.set(1)
             return value
@@ -208,7 +271,10 @@ class ApiClient:
     def _note(self, operation: str, error: ApiError) -> None:
         if isinstance(error, ThrottledError):
             self._telemetry.throttled.labels(operation).inc()
-        elif isinstance(error, NotVisibleError | RejectedError):
+            return
+        if not isinstance(error, UnreachableError):
+            self._throttle.accepted()
+        if isinstance(error, NotVisibleError | RejectedError):
             self._credentials.accepted()
             self._telemetry.up.set(1)
         else:

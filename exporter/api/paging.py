@@ -25,13 +25,21 @@ _TELLING: Final = 10
 class Pages(Generic[Record]):
     """The pages of one listing, as they come.
 
+    Args:
+        size: records that were asked for on a page.
+        key: tells records apart.
+        believes_total_from: a total not below this ends the paging exactly there; None believes no total.
+
     Attributes:
         records: all that came, repetitions included.
         more: whether another page should be asked for.
         index: the number of the next page, from 0.
     """
 
-    def __init__(self, size: int, key: Callable[[Record], object]) -> None:
+    def __init__(
+        self, size: int, key: Callable[[Record], object], *, believes_total_from: int | None = None
+    ) -> None:
+        self._believes_total_from = believes_total_from
         self._size = size
         self._key = key
         self._known: set[object] = set()
@@ -70,6 +78,7 @@ class Pages(Generic[Record]):
         whole = page.seen >= self._size
         told = self._reached if self._counts_records else len(self._known) + self._unreadable
         promised = page.total is not None and page.total > told
-        self.more = new and (whole or promised)
+        believed = self._believes_total_from is not None and page.total == told >= self._believes_total_from
+        self.more = new and (promised or (whole and not believed))
         if self.more and self.index >= MAX_PAGES:
             raise InvalidAnswerError(f"a listing of more than {MAX_PAGES} pages", code="invalid")

@@ -54,8 +54,8 @@ def history_page(answer: object, job_id: str) -> Page[Build]:
     Raises:
         PayloadError: the answer is no page of builds.
     """
-    body = _mapping(answer, "not_an_object")
-    return _page(body.get("history_records"), body.get("total"), lambda record: _build(record, job_id))
+    body = mapping(answer, "not_an_object")
+    return page_of(body.get("history_records"), body.get("total"), lambda record: _build(record, job_id))
 
 
 def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail, tuple[str, ...]]:
@@ -64,7 +64,7 @@ def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail,
     Raises:
         PayloadError: the answer holds no build, or another one than was asked for.
     """
-    record = _mapping(_mapping(answer, "not_an_object").get("result"), "no_result")
+    record = mapping(mapping(answer, "not_an_object").get("result"), "no_result")
     told = integer(record.get("build_no"))
     if told is not None and told != number:
         raise PayloadError("foreign_record", f"asked for build {number} of {job_id}, got {told}")
@@ -82,10 +82,10 @@ def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail,
         start_ms=start_ms,
         finish_ms=finish_ms,
         duration_ms=_length(record.get("duration"), faults),
-        branch=_text(record.get("branch")),
+        branch=text(record.get("branch")),
         trigger=trigger(record.get("trigger_type"), faults),
-        record_id=_text(record.get("id")),
-        project_id=_text(record.get("devcloud_project_id")),
+        record_id=text(record.get("id")),
+        project_id=text(record.get("devcloud_project_id")),
     ), tuple(faults)
 
 
@@ -95,10 +95,10 @@ def recycle_page(answer: object) -> tuple[Page[RecycledJob], int | None]:
     Raises:
         PayloadError: the answer is no page of the recycle bin.
     """
-    result = _mapping(_mapping(answer, "not_an_object").get("result"), "no_result")
+    result = mapping(mapping(answer, "not_an_object").get("result"), "no_result")
     days = integer(result.get("keep_time"))
     kept_ms = days * DAY_MS if days is not None and 0 < days <= 3650 else None
-    return _page(result.get("job_list"), result.get("total"), _recycled_job), kept_ms
+    return page_of(result.get("job_list"), result.get("total"), _recycled_job), kept_ms
 
 
 def integer(value: object) -> int | None:
@@ -135,9 +135,14 @@ def timestamp_ms(value: object) -> int | None:
     return moment if _EARLIEST_MS <= moment < _LATEST_MS else None
 
 
-def _page(
+def page_of(
     listed: object, total: object, read: Callable[[object], tuple[Record, tuple[str, ...]]]
 ) -> Page[Record]:
+    """Read each record of a page; what ``read`` cannot read becomes a fault, and the rest stays.
+
+    Raises:
+        PayloadError: there is no list of records.
+    """
     if listed is None:
         listed = []
     elif isinstance(listed, dict):
@@ -158,11 +163,11 @@ def _page(
 
 
 def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
-    record = _mapping(value, "record_not_an_object")
+    record = mapping(value, "record_not_an_object")
     number = integer(record.get("build_number"))
     if number is None or not 1 <= number <= _MAX_NUMBER:
         raise PayloadError("bad_build_number", "a record without a readable build_number")
-    owner = _text(record.get("job_id"))
+    owner = text(record.get("job_id"))
     if owner and owner != job_id:
         raise PayloadError("foreign_record", f"build {number} belongs to another job, {owner}")
     faults: list[str] = []
@@ -179,14 +184,14 @@ def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
         state=state,
         start_ms=start_ms,
         finish_ms=finish_ms,
-        branch=_text(record.get("branch")),
+        branch=text(record.get("branch")),
         trigger=trigger(record.get("trigger_type"), faults),
     ), tuple(faults)
 
 
 def _recycled_job(value: object) -> tuple[RecycledJob, tuple[str, ...]]:
-    record = _mapping(value, "record_not_an_object")
-    job_id = _text(record.get("job_id"))
+    record = mapping(value, "record_not_an_object")
+    job_id = text(record.get("job_id"))
     if not job_id:
         raise PayloadError("bad_job_id", "a deleted job without job_id")
     faults: list[str] = []
@@ -195,19 +200,24 @@ def _recycled_job(value: object) -> tuple[RecycledJob, tuple[str, ...]]:
         deleted_ms = _time(record.get("delete_time"), faults)
     return RecycledJob(
         id=job_id,
-        name=_text(record.get("job_name")),
-        project_id=_text(record.get("project_id")),
+        name=text(record.get("job_name")),
+        project_id=text(record.get("project_id")),
         deleted_ms=deleted_ms,
     ), tuple(faults)
 
 
-def _mapping(value: object, reason: str) -> Mapping[str, object]:
+def mapping(value: object, reason: str) -> Mapping[str, object]:
+    """A JSON object.
+
+    Raises:
+        PayloadError: it is something else; ``reason`` says what that means.
+    """
     if not isinstance(value, dict):
         raise PayloadError(reason, f"a JSON object was expected, not {type(value).__name__}")
     return value
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """A string; half a surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 

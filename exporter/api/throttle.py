@@ -1,67 +1,87 @@
-"""How fast the API is asked: a ceiling shared by all threads, and a pause after "too many requests"."""
+"""One queue for all threads that want to ask the API: the pace says when, fairness says who.
+
+Operations take turns by weight (start-time fair queueing): details of finished builds first, lists last, and
+none of them starves.
+"""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
+from exporter.api.pace import Pace
 from exporter.errors import ThrottledError
 
-_BURST: Final = 0.1
-"""Share of a minute's requests that may go out at once."""
-
-_PAUSE_S: Final = 30.0
-"""How long to hold back after a throttled answer that names no time."""
-
-_LONGEST_PAUSE_S: Final = 300.0
+WEIGHTS: Final[Mapping[str, int]] = {
+    "record-info": 8,
+    "period-history": 4,
+    "job-list": 2,
+    "project-job-list": 2,
+    "recycling-jobs": 1,
+}
+"""Shares of the budget where there is not enough for all."""
 
 
 class Throttle:
-    """At most so many requests in any minute, whatever the number of threads.
+    """At most so many requests in any minute, and fewer where the service bears less.
 
     Args:
         max_requests_per_minute: the ceiling.
         clock: monotonic seconds.
-        sleep: waits that many seconds.
+        wait: lets go of the condition for so many seconds, or until it is notified.
     """
 
     def __init__(
         self,
         max_requests_per_minute: float,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
+        wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
     ) -> None:
-        self.requests_per_minute = max_requests_per_minute
         self._clock = clock
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._burst = max(1.0, max_requests_per_minute * _BURST)
-        self._spacing = 60.0 / max(0.5, max_requests_per_minute - self._burst)
-        self._next = clock()
-        self._resume = self._next
+        self._wait = wait
+        self._pace = Pace(max_requests_per_minute, clock())
+        self._turn = threading.Condition()
+        self._queue: list[tuple[float, int]] = []
+        self._order = count()
+        self._served = 0.0
+        self._shares: dict[str, float] = {}
 
-    def acquire(self) -> None:
-        """Wait until one more request may go out."""
-        go_at = self._turn()
-        while True:
-            left = go_at - self._clock()
-            if left > 0:
-                self._sleep(left)
-            elif go_at >= self._resume:
-                return
-            else:  # a pause has begun while this thread waited for its turn
-                go_at = self._turn()
+    @property
+    def requests_per_minute(self) -> float:
+        """What is allowed at present."""
+        with self._turn:
+            return self._pace.limit(self._clock())
 
-    def _turn(self) -> float:
-        with self._lock:
-            now = self._clock()
-            go_at = max(now, self._resume, self._next - (self._burst - 1) * self._spacing)
-            self._next = max(self._next, now) + self._spacing
-            return go_at
+    def acquire(self, operation: str) -> None:
+        """Wait until one more request for that operation may go out."""
+        with self._turn:
+            ticket = self._ticket(operation)
+            heappush(self._queue, ticket)
+            while True:
+                now = self._clock()
+                go_at = self._pace.go_at(now)
+                if self._queue[0] is ticket and go_at <= now:
+                    break
+                self._wait(self._turn, go_at - now if self._queue[0] is ticket else None)
+            heappop(self._queue)
+            self._served = ticket[0]
+            self._pace.sent(now)
+            self._turn.notify_all()
+
+    def accepted(self) -> None:
+        """The service answered something else than "too many requests"."""
+        with self._turn:
+            self._pace.accepted(self._clock())
 
     def throttled(self, error: ThrottledError) -> None:
-        """The service said "too many requests": nothing goes out until it may have forgotten."""
-        pause = _PAUSE_S if error.retry_after is None else min(error.retry_after, _LONGEST_PAUSE_S)
-        with self._lock:
-            self._resume = max(self._resume, self._clock() + pause)
-            self._next = max(self._next, self._resume + (self._burst - 1) * self._spacing)
+        """The service said "too many requests"."""
+        with self._turn:
+            self._pace.throttled(self._clock(), error.retry_after, error.limit_per_minute)
+            self._turn.notify_all()
+
+    def _ticket(self, operation: str) -> tuple[float, int]:
+        begin = max(self._served, self._shares.get(operation, 0.0))
+        self._shares[operation] = begin + 1 / WEIGHTS.get(operation, 1)
+        return self._shares[operation], next(self._order)

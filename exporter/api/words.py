@@ -57,6 +57,11 @@ def outcome(value: object, faults: list[str]) -> tuple[Result | None, State | No
     return Result.UNKNOWN, None
 
 
+def state(value: object) -> State | None:
+    """Where an unfinished build is; None for any other word."""
+    return _STATES.get(_word(value))
+
+
 def trigger(value: object, faults: list[str]) -> Trigger:
     """What started a build; a word nobody knows adds ``unknown_trigger`` to ``faults``."""
     word = _word(value)

@@ -1,7 +1,9 @@
 """``check-config``: is the file right, and with ``--online``, what do the credentials see."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import click
 from prometheus_client import CollectorRegistry
@@ -9,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from exporter.api.client import ApiClient
 from exporter.api.payload import SERVICE_ZONE
 from exporter.cli.wiring import connect
-from exporter.config import Config
+from exporter.config import Config, ProjectConfig
 from exporter.errors import ApiError
 from exporter.model import Job
 from exporter.telemetry import Telemetry
-from exporter.watchlist import watched_jobs
+from exporter.watchlist import Watchlist
 
 Row = tuple[str, str, str]
 
@@ -25,9 +27,9 @@ def summary(config: Config) -> str:
 
 
 def check_online(config: Config) -> bool:
-    """Log in, ask for each job and the recycle bin once, print a table; True if all of it is visible."""
+    """Log in, ask for everything that is watched once, print a table; True if all of it is visible."""
     credentials, client = connect(config, Telemetry(CollectorRegistry()))
-    answers = list(_ask(config, client))
+    answers = _ask(config, client)
     expires_at = credentials.expires_at()
     if expires_at is not None:
         expiry = datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds")
@@ -38,15 +40,36 @@ def check_online(config: Config) -> bool:
     return all(visible for _, visible in answers)
 
 
-def _ask(config: Config, client: ApiClient) -> Iterator[tuple[Row, bool]]:
-    for job in watched_jobs(config):
-        yield _ask_job(job, client)
+def _ask(config: Config, client: ApiClient) -> list[tuple[Row, bool]]:
+    """Ask for each job, project and the recycle bin once, with a bar on a terminal."""
+    questions: list[Callable[[], tuple[Row, bool]]] = [
+        *(partial(_ask_job, job, client) for job in Watchlist(config).jobs),
+        *(partial(_ask_project, project, client) for project in config.projects),
+    ]
     if config.recycle_bin.enabled:
-        try:
-            deleted = len(client.recycle_bin().jobs)
-            yield ("recycle bin", "", f"visible, {deleted} jobs"), True
-        except ApiError as error:
-            yield ("recycle bin", "", f"not visible: {error}"), False
+        questions.append(partial(_ask_recycle_bin, client))
+    with click.progressbar(
+        questions, label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as asked:
+        return [question() for question in asked]
+
+
+def _ask_recycle_bin(client: ApiClient) -> tuple[Row, bool]:
+    try:
+        deleted = len(client.recycle_bin().jobs)
+    except ApiError as error:
+        return ("recycle bin", "", f"not visible: {error}"), False
+    return ("recycle bin", "", f"visible, {deleted} jobs"), True
+
+
+def _ask_project(project: ProjectConfig, client: ApiClient) -> tuple[Row, bool]:
+    name = f"project {project.name or ''}".strip()
+    try:
+        jobs, size, _ = client.job_list(project.id, most=None, expected=0)
+    except ApiError as error:
+        return (name, project.id, f"not visible: {error}"), False
+    wanted = sum(project.wants(job.names.name) for job in jobs.values())
+    return (name, project.id, f"visible, {wanted} of {size} jobs are watched"), True
 
 
 def _ask_job(job: Job, client: ApiClient) -> tuple[Row, bool]:

@@ -25,7 +25,7 @@ def demo(addresses: Sequence[str], telemetry_path: str, seed: int) -> None:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
         url = f"http://localhost:{address_of(sockets[0]).rpartition(':')[2]}"
         click.echo(
-            f"A simulated CodeArts Build runs at {simulator.url}; {len(exporter.jobs)} jobs are watched."
+            f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
         )
         click.echo(f"Metrics:  {url}{telemetry_path}")
         click.echo(f"Try:      curl -s {url}{telemetry_path} | grep builds_total")

@@ -23,12 +23,28 @@ def serve(config: Config, addresses: Sequence[str], telemetry_path: str, shard: 
     Raises:
         ExporterError: it cannot be started.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _warn_of_idle_keys(config)
     sockets = bind(addresses)
     try:
         run(Exporter(config, shard), sockets, telemetry_path)
     finally:
         for listening in sockets:
             listening.close()
+
+
+def _warn_of_idle_keys(config: Config) -> None:
+    """Keys of the contract that later versions will heed."""
+    for key in ("extra_labels", "branches", "stages"):
+        if getattr(config.metrics, key):
+            _log.warning("key_has_no_effect_yet", key=f"metrics.{key}")
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Before anything is under way there is nothing to finish."""
+    raise SystemExit(0)
 
 
 def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -> None:
@@ -43,7 +59,9 @@ def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -
     polling = PollingThreads(exporter.poller, exporter.config.poll.concurrency)
     polling.start()
     for listening in sockets:
-        _log.info("listening", address=address_of(listening), path=telemetry_path, jobs=len(exporter.jobs))
+        _log.info(
+            "listening", address=address_of(listening), path=telemetry_path, jobs=exporter.poller.watched
+        )
     server.run(sockets=sockets)
     if not polling.stop(_STOP_WITHIN_S):
         _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)

@@ -13,11 +13,12 @@ from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
 from exporter.config import Config, load
+from exporter.errors import StoreError
 from exporter.ledger import Buckets, JobLedger
-from exporter.poller import Poller, Rules
+from exporter.poller import Agenda, Intervals, Poller, Rules
 from exporter.store import open_store
 from exporter.telemetry import SnapshotCollector, Telemetry
-from exporter.watchlist import in_shard, watched_jobs
+from exporter.watchlist import Watchlist, in_shard
 
 RECOVERY_BUCKETS = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 GAP_INTERVALS = 3
@@ -46,20 +47,23 @@ class Exporter:
     def __init__(self, config: Config, shard: Shard | None = None) -> None:
         self.config = config
         shard = shard or Shard()
-        watched = watched_jobs(config)
-        self.jobs = tuple(job for job in watched if in_shard(job.id, shard.index, shard.total))
+        self.watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry, revision=os.environ.get("EXPORTER_REVISION", "unknown"))
         self.credentials, self.client = connect(config, self.telemetry)
         self.store = open_store(config.state.path, _secret(config.state.redis_url))
+        ledgers = self._restored()
+        intervals = Intervals(
+            interval=config.poll.interval,
+            max_interval=config.poll.max_interval,
+            recycle=config.recycle_bin.interval if config.recycle_bin.enabled else None,
+        )
         self.poller = Poller(
-            self.jobs,
+            Agenda(self.watchlist, intervals, time.monotonic()),
             self.client,
             self.store,
-            self._restored({job.id for job in watched}),
-            rules(config),
-            interval=config.poll.interval,
-            recycle_interval=config.recycle_bin.interval if config.recycle_bin.enabled else None,
+            ledgers,
+            rules(config, intervals.longest),
             shows_fleet=shard.index == 0,
             telemetry=self.telemetry,
         )
@@ -67,21 +71,33 @@ class Exporter:
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
 
-    def _restored(self, watched: set[str]) -> dict[str, JobLedger]:
+    def _restored(self) -> dict[str, JobLedger]:
         """The ledgers kept for this process's jobs, under the buckets of today; what is stale is dropped."""
-        dropped = self.store.prune(watched, round((time.time() - self.config.state.retention) * 1000))
-        kept = self.store.load([job.id for job in self.jobs])
-        buckets = rules(self.config).buckets
-        ledgers = {job_id: ledger.rebounded(buckets) for job_id, ledger in kept.items()}
-        rebucketed = sum(ledger != kept[job_id] for job_id, ledger in ledgers.items())
+        kept = self.store.load(None if self.config.projects else self.watchlist.ids)
+        names = {job_id: ledger.names for job_id, ledger in kept.items()}
+        everyone = Watchlist(self.config)
+        everyone.restore(names)
+        dropped = self._pruned(everyone.ids)
+        self.watchlist.restore(names)
+        buckets = buckets_of(self.config)
+        ledgers = {job_id: kept[job_id].rebounded(buckets) for job_id in self.watchlist.ids & kept.keys()}
         _log.info(
             "ledgers_restored",
             jobs=len(ledgers),
-            new_jobs=len(self.jobs) - len(ledgers),
-            rebucketed=rebucketed,
+            new_jobs=len(self.watchlist.ids) - len(ledgers),
+            rebucketed=sum(ledger != kept[job_id] for job_id, ledger in ledgers.items()),
             dropped=dropped,
         )
         return ledgers
+
+    def _pruned(self, watched: frozenset[str]) -> int:
+        """Drop ledgers that outlived their retention; what cannot be dropped now will be at another start."""
+        try:
+            return self.store.prune(watched, round((time.time() - self.config.state.retention) * 1000))
+        except StoreError as error:
+            self.telemetry.store_errors.labels("prune").inc()
+            _log.warning("ledgers_not_pruned", error=str(error))
+            return 0
 
 
 def read(path: str) -> Config:
@@ -111,13 +127,16 @@ def connect(config: Config, telemetry: Telemetry) -> tuple[Credentials, ApiClien
     return credentials, client
 
 
-def rules(config: Config) -> Rules:
-    """What the configuration says about polls."""
-    longest_ms = round(config.poll.max_interval * 1000)
+def buckets_of(config: Config) -> Buckets:
+    """The bounds of the histograms."""
+    return Buckets.of_seconds(config.metrics.duration_buckets, config.metrics.queue_buckets, RECOVERY_BUCKETS)
+
+
+def rules(config: Config, longest: float) -> Rules:
+    """What the configuration says about polls; ``longest`` is the longest interval in seconds."""
+    longest_ms = round(longest * 1000)
     return Rules(
-        buckets=Buckets.of_seconds(
-            config.metrics.duration_buckets, config.metrics.queue_buckets, RECOVERY_BUCKETS
-        ),
+        buckets=buckets_of(config),
         lookback_ms=round(config.poll.lookback * 1000),
         gap_ms=GAP_INTERVALS * longest_ms,
         patience_ms=PATIENCE_INTERVALS * longest_ms,

@@ -55,8 +55,11 @@ class PollConfig(Section):
     """How often, and how much at once, the API is asked; seconds."""
 
     interval: _PollInterval = Field(60.0, description="from one poll of a busy job to the next")
-    max_interval: _PollInterval = Field(
-        600.0, validate_default=True, description="the interval of a quiet job grows up to this"
+    max_interval: _PollInterval | None = Field(
+        None,
+        validate_default=True,
+        description="the longest a job goes without a poll of its own; by default 10m, and longer for "
+        "large fleets whose changes job lists show",
     )
     lookback: Annotated[Duration, between("1d", "365d", duration)] = Field(
         30 * 86_400.0, description="how far back builds are searched for"
@@ -73,9 +76,9 @@ class PollConfig(Section):
 
     @field_validator("max_interval")
     @classmethod
-    def _not_below_interval(cls, value: float, info: ValidationInfo) -> float:
+    def _not_below_interval(cls, value: float | None, info: ValidationInfo) -> float | None:
         interval = info.data.get("interval", 0.0)
-        if value < interval:
+        if value is not None and value < interval:
             longest, shortest = format_duration(value), format_duration(interval)
             raise problem(f"must not be shorter than poll.interval: {longest} against {shortest}")
         return value
@@ -154,7 +157,9 @@ class Config(Section):
     endpoint: Url = Field("", description="the address of CodeArts Build; by default the region's")
     region: Text | None = Field(None, validate_default=True, description="the region, as cn-north-4")
     iam_endpoint: Url = Field("", description="the address of IAM; by default the region's")
-    ca_file: Certificates | None = Field(None, description="certificates to trust instead of the system's")
+    ca_file: Certificates | None = Field(
+        None, description="certificates to trust instead of the built-in ones"
+    )
     auth: Annotated[Auth, BeforeValidator(AuthSection.read)] = Field(
         description=f"give one of {listing(AuthSection.model_fields, 'or')}"
     )

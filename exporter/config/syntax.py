@@ -21,7 +21,7 @@ _EXPLANATIONS: Final = (
     ("but found another document", 'a second document ("---") begins here; there can be one only'),
     ("expected <block end>", "the indentation does not fit the lines above"),
     ("expected ',' or ']'", 'a "[" without its "]", or a "," is missing'),
-    ("expected ',' or '}'", 'a "{" without its "}", or a "," is missing'),
+    ("expected ',' or '}'", 'a "{" without its "}", a "," is missing, or a ${NAME} inside "{}" needs quotes'),
 )
 
 

@@ -17,6 +17,9 @@ LONGEST_MS: Final = 31 * DAY_MS
 LARGEST_STEP: Final = 100_000
 """A build number so far above all known ones is garbage, not a build."""
 
+LARGEST_FIRST: Final = 10_000_000
+"""A number above this is garbage even where no other is known."""
+
 LOST_KEPT: Final = 100
 """So many ranges of lost numbers are remembered, for builds that turn up after all."""
 
@@ -49,6 +52,7 @@ class Draft:
         self.last_success_ms = ledger.last_success_ms
         self.lost_builds = ledger.lost_builds
         self.recovered_builds = ledger.recovered_builds
+        self.names = ledger.names
         self.faults: list[str] = []
 
     def frozen(self) -> JobLedger:
@@ -68,6 +72,7 @@ class Draft:
             last_success_ms=self.last_success_ms,
             lost_builds=self.lost_builds,
             recovered_builds=self.recovered_builds,
+            names=self.names,
         )
 
     def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:
@@ -77,7 +82,7 @@ class Draft:
             known[build.number] = join(known[build.number], build) if build.number in known else build
         ascending = dict(sorted(known.items()))
         for number in tuple(ascending):
-            if highest is not None and number > highest + LARGEST_STEP:
+            if number > (LARGEST_FIRST if highest is None else highest + LARGEST_STEP):
                 self.faults.append("implausible_build_number")
                 del ascending[number]
             else:

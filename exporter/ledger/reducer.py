@@ -10,7 +10,7 @@ from exporter.ledger.runs import Run
 from exporter.ledger.state import Gap, JobLedger, OpenBuild
 from exporter.model import Build, BuildDetail, Result
 
-DETAIL_TRIES: Final = 5
+DETAIL_TRIES: Final = 10
 """After so many failed requests for its detail, a build is counted from its history record."""
 
 LOST_TRIES: Final = 2

@@ -1,18 +1,29 @@
 """The ledger of one job: frozen values, and what can be read off them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
-from exporter.model import Build, Result, State
+from exporter.model import DAY_MS, Build, JobNames, ListedJob, Result, State
 
 PROBES: Final = 5
 """So many missing numbers are asked for at one poll."""
 
 BACKOFF_STEPS: Final = 64
 """A build that record-info does not know is asked for again after 1, 3, 7, 15 … 64ths of the patience."""
+
+
+SAME_START_MS: Final = 2000
+"""Two statements of a start that are no further apart mean the same build."""
+
+
+NAMELESS: Final = JobNames()
+
+LONGEST_WAIT_MS: Final = 28 * DAY_MS
+"""History is not read further back for the sake of a build that is open; record-info tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,7 @@ class JobLedger:
         last_success_ms: when the latest success finished.
         lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
         recovered_builds: builds counted after a gap, or after they had been given up on.
+        names: what the API called the job last.
     """
 
     since_ms: int
@@ -114,6 +126,7 @@ class JobLedger:
     last_success_ms: int | None = None
     lost_builds: int = 0
     recovered_builds: int = 0
+    names: JobNames = NAMELESS
 
     @property
     def highest(self) -> int:
@@ -141,9 +154,45 @@ class JobLedger:
 
     @property
     def unsettled_since_ms(self) -> int:
-        """What began before this is settled; history from here on tells the rest."""
+        """What began before this is settled, or too old; history from here on tells the rest."""
         waiting = (min(one.began_ms, one.first_seen_ms) for one in self.open.values())
-        return min((self.polled_ms, *waiting, *(gap.since_ms for gap in self.gaps)))
+        oldest = min((self.polled_ms, *waiting, *(gap.since_ms for gap in self.gaps)))
+        return max(oldest, self.polled_ms - LONGEST_WAIT_MS)
+
+    def called(self, names: JobNames) -> "JobLedger":
+        """The same ledger under these names."""
+        return self if names == self.names else replace(self, names=names)
+
+    def agrees_with(self, listed: ListedJob) -> bool:
+        """Whether a job list shows nothing that is not settled here."""
+        if self.open or self.gaps or listed.is_finished is False:
+            return False
+        if self.last is None:
+            return listed.never_built and self.highest == 0
+        if listed.number is not None and listed.number == self.last.number:
+            return True
+        if self.last.finish_ms is None or self.last.duration_ms is None or listed.last_build_ms is None:
+            return False
+        return abs(self.last.finish_ms - self.last.duration_ms - listed.last_build_ms) <= SAME_START_MS
+
+    def next_running(self, listed: ListedJob) -> Build | None:
+        """The build that a list shows to be under way, if it is the only one and its number is certain."""
+        if listed.is_finished is not False or listed.number is None or self.gaps or not self.highest:
+            return None
+        if listed.number != self.highest + (not self.open) or set(self.open) - {listed.number}:
+            return None
+        start_ms = listed.last_build_ms if listed.state is State.RUNNING else None
+        return Build(listed.number, state=listed.state or State.QUEUED, start_ms=start_ms)
+
+    def is_covered_by(self, builds: Sequence[Build]) -> bool:
+        """Whether records, the newest first, reach back without a gap to what is settled for good."""
+        numbers = [build.number for build in builds]
+        through = self.runs[0].last
+        descending = all(later > earlier for later, earlier in pairwise(numbers))
+        if not numbers or not descending or numbers[-1] > through:
+            return False
+        unsettled = range(through + 1, max(numbers[0], self.highest) + 1)
+        return len(unsettled) <= len(numbers) and set(unsettled) <= set(numbers)
 
     def rebounded(self, buckets: Buckets) -> "JobLedger":
         """The same ledger with histograms of these buckets; counts and sums stay exact."""

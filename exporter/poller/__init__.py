@@ -1,7 +1,8 @@
 """When to ask what: the schedule, one poll, commit before publish, and the threads around them."""
 
+from exporter.poller.agenda import Agenda, Intervals
 from exporter.poller.poll import Rules
 from exporter.poller.poller import Poller
 from exporter.poller.threads import PollingThreads
 
-__all__ = ["Poller", "PollingThreads", "Rules"]
+__all__ = ["Agenda", "Intervals", "Poller", "PollingThreads", "Rules"]

@@ -8,7 +8,7 @@ from typing import Final
 from cachetools import TTLCache
 
 from exporter.model import Build, BuildDetail
-from exporter.poller.poll import Api
+from exporter.poller.poll import Api, Enough
 
 _KEPT: Final = 10_000
 _KEPT_S: Final = 3600.0
@@ -27,9 +27,11 @@ class RememberedDetails:
         self._known: TTLCache[tuple[str, int], BuildDetail] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
         self._lock = threading.Lock()
 
-    def period_history(self, job_id: str, start: date, end: date) -> tuple[Build, ...]:
-        """The builds of a job in those days."""
-        return self._api.period_history(job_id, start, end)
+    def period_history(
+        self, job_id: str, start: date, end: date, enough: Enough | None = None
+    ) -> tuple[Build, ...]:
+        """The builds of a job in those days, as far as needed."""
+        return self._api.period_history(job_id, start, end, enough)
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """One build in detail; asked for once after it has ended."""

@@ -1,6 +1,6 @@
 """One poll of one job: what to ask, in which order, and how the answers are folded. No threads, no clock."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Protocol
@@ -25,7 +25,7 @@ from exporter.ledger import (
     see_details,
     see_history,
 )
-from exporter.model import Build, BuildDetail
+from exporter.model import Build, BuildDetail, Result
 
 WINDOW_DAYS: Final = 29
 """Days between the two dates of a request: the API takes 30, and does not say whether it counts both ends."""
@@ -33,15 +33,23 @@ WINDOW_DAYS: Final = 29
 MARGIN: Final = timedelta(days=1)
 """Added at both ends: neither the zone of the dates nor whether the last one is included is documented."""
 
+LOST_EVERY_MS: Final = 3_600_000
+
 DETAILS_AT_ONCE: Final = 50
 """So many details are asked for in one poll; what was learnt is then committed before the next."""
+
+
+Enough = Callable[[Sequence[Build]], bool]
+"""Whether the records of the first pages will do."""
 
 
 class Api(Protocol):
     """The questions a poll asks; `exporter.api.client.ApiClient` answers them."""
 
-    def period_history(self, job_id: str, start: date, end: date) -> tuple[Build, ...]:
-        """The builds of a job in those days."""
+    def period_history(
+        self, job_id: str, start: date, end: date, enough: Enough | None = None
+    ) -> tuple[Build, ...]:
+        """The builds of a job in those days, as far as needed."""
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """One build in detail."""
@@ -71,15 +79,23 @@ class Polled:
         faults: a word for each thing that was told but cannot be right.
         error: why the poll stopped early; what was learnt before it is in the ledger.
         more: details are still wanted, and can be asked for at once: none has failed, which waits its turn.
+        found: history showed a build that was not known before.
+        found_ms: when the newest such build began, if that is told.
+        project_id: of the job's project, as a detail told it; empty where none did.
     """
 
     ledger: JobLedger
     faults: tuple[str, ...] = ()
     error: ApiError | None = None
     more: bool = False
+    found: bool = False
+    found_ms: int | None = None
+    project_id: str = ""
 
 
-def poll_job(job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules: Rules) -> Polled:
+def poll_job(
+    job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules: Rules, assured_ms: int | None = None
+) -> Polled:
     """Read history since the oldest unsettled build, then the details that are wanted, and fold them.
 
     Args:
@@ -88,23 +104,31 @@ def poll_job(job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules
         api: is asked; at most one detail for each build that is not settled.
         now_ms: by the service's clock, as far as it is known.
         rules: from the configuration.
+        assured_ms: when a job list last showed that there was nothing new.
 
     Raises:
         ApiError: history could not be had; nothing is to be changed.
     """
-    since_ms = now_ms - rules.lookback_ms if ledger is None else ledger.unsettled_since_ms
-    builds = [
-        build for start, end in windows(since_ms, now_ms) for build in api.period_history(job_id, start, end)
-    ]
     if ledger is None:
-        folded = baseline(builds, at_ms=now_ms, buckets=rules.buckets)
+        folded = baseline(
+            builds := _look_back(job_id, api, now_ms, rules), at_ms=now_ms, buckets=rules.buckets
+        )
     else:
-        after_gap = now_ms - ledger.polled_ms > rules.gap_ms
+        enough = None if _is_due_for_the_lost(ledger, now_ms) else ledger.is_covered_by
+        builds = [
+            build
+            for start, end in windows(ledger.unsettled_since_ms, now_ms)
+            for build in api.period_history(job_id, start, end, enough)
+        ]
+        after_gap = now_ms - max(ledger.polled_ms, assured_ms or 0) > rules.gap_ms
         folded = see_history(ledger, builds, at_ms=now_ms, after_gap=after_gap)
     wanted = folded.ledger.wanted_details(rules.patience_ms)
     answers, error = _ask_details(job_id, wanted[:DETAILS_AT_ONCE], api)
     detailed = see_details(folded.ledger, answers, at_ms=now_ms)
     settled = give_up(detailed.ledger, at_ms=now_ms, patience_ms=rules.patience_ms)
+    newest = max(builds, key=lambda build: build.number, default=None)
+    found = newest is not None and newest.number > (ledger.highest if ledger else 0)
+    told = (answer.project_id for answer in answers if isinstance(answer, BuildDetail))
     return Polled(
         ledger=settled.ledger,
         faults=folded.faults + detailed.faults + settled.faults,
@@ -112,21 +136,41 @@ def poll_job(job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules
         more=error is None
         and len(wanted) > DETAILS_AT_ONCE
         and not any(isinstance(answer, Failed) for answer in answers),
+        found=found,
+        found_ms=newest.start_ms if newest and found else None,
+        project_id=next((project_id for project_id in told if project_id), ""),
     )
 
 
-def windows(since_ms: int, now_ms: int) -> Iterator[tuple[date, date]]:
-    """The days to ask for, oldest first, in stretches the API takes.
+def _look_back(job_id: str, api: Api, now_ms: int, rules: Rules) -> list[Build]:
+    """The builds of the lookback; older ones only as long as no success is among the newer."""
+    builds: list[Build] = []
+    for start, end in reversed(windows(now_ms - rules.lookback_ms, now_ms)):
+        builds += api.period_history(job_id, start, end)
+        if any(build.result is Result.SUCCESS for build in builds):
+            break
+    return builds
+
+
+def _is_due_for_the_lost(ledger: JobLedger, now_ms: int) -> bool:
+    """Once an hour, history is read to its end where lost builds might still turn up."""
+    return bool(ledger.lost) and now_ms // LOST_EVERY_MS != ledger.polled_ms // LOST_EVERY_MS
+
+
+def windows(since_ms: int, now_ms: int) -> list[tuple[date, date]]:
+    """The days to ask for, oldest first, in stretches the API takes; the last one is as long as it may be.
 
     The dates are the service's calendar days (UTC+8), a day wider at both ends than the times say. Stretches
     share a day, which would fall between them if the last one of a stretch were not included.
     """
     start = _day(since_ms) - MARGIN
-    last = _day(now_ms) + MARGIN
-    while start < last:
-        end = min(last, start + timedelta(days=WINDOW_DAYS))
-        yield start, end
-        start = end
+    end = _day(now_ms) + MARGIN
+    stretches: list[tuple[date, date]] = []
+    while start < end:
+        first = max(start, end - timedelta(days=WINDOW_DAYS))
+        stretches.append((first, end))
+        end = first
+    return stretches[::-1]
 
 
 def _day(moment_ms: int) -> date:

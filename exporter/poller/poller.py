@@ -1,33 +1,31 @@
-"""The poller: which task is due, what became of it, commit, then publish.
+"""The poller: take what is due, do it, commit what it brought, then publish.
 
 `take`, `settle` and everything they touch belong to one thread; `run` may be called on any, and reads
 nothing that changes. `threads.PollingThreads` drives it; a test drives it by hand.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from exporter.catalogue import JobView, Snapshot
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
-from exporter.ledger import JobLedger
-from exporter.model import Job, RecycleBin
+from exporter.ledger import JobLedger, baseline, see_history
+from exporter.model import Job, JobNames, RecycleBin
+from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda, Swept
 from exporter.poller.details import RememberedDetails
 from exporter.poller.poll import Api, Polled, Rules, poll_job
-from exporter.poller.schedule import Schedule
-from exporter.poller.transitions import Transitions
+from exporter.poller.sweep import Lists, sweep
+from exporter.poller.transitions import COMMIT, Transitions
 from exporter.store import Store
 from exporter.telemetry import Telemetry
-
-RECYCLE_BIN: Final = "recycle-bin"
-"""The task that is no job; job ids are 32 characters."""
 
 _TRUSTED_OFFSET_S: Final = (5.0, 86_400.0)
 """The service's clock is believed when it is off by more than jitter and less than madness."""
 
 
-class Service(Api, Protocol):
+class Service(Api, Lists, Protocol):
     """All that the poller asks of the API."""
 
     clock_offset_s: float
@@ -38,10 +36,20 @@ class Service(Api, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A task, and the committed ledger it starts from."""
+    """A task, and all it needs to know.
+
+    Attributes:
+        ledger: of the job, as committed.
+        assured_ms: when a job list last showed that nothing was new with it.
+        lists: of the sweep, which lists to read, and how long they were before.
+        unnamed: of the sweep, the projects whose names are wanted.
+    """
 
     task: str
     ledger: JobLedger | None = None
+    assured_ms: int | None = None
+    lists: Mapping[str, int] = field(default_factory=dict)
+    unnamed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Outcome:
     """What became of a task: what it brought, or why it failed."""
 
     task: str
-    brought: Polled | RecycleBin | None = None
+    brought: Polled | RecycleBin | Swept | None = None
     error: Exception | None = None
 
 
@@ -57,13 +65,11 @@ class Poller:
     """Keeps the ledgers of the watched jobs up to date and publishes them.
 
     Args:
-        jobs: what is watched.
+        agenda: knows what is watched and what is due.
         service: is asked.
         store: ledgers are committed here before they are published.
-        ledgers: what the store held of these jobs.
+        ledgers: what the store held of the watched jobs.
         rules: from the configuration.
-        interval: seconds between two polls of a job.
-        recycle_interval: the same for the recycle bin; None leaves it alone.
         shows_fleet: whether what concerns no single job is published here.
         telemetry: counts what happens.
         wall: seconds since the epoch.
@@ -72,38 +78,36 @@ class Poller:
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        agenda: Agenda,
         service: Service,
         store: Store,
         ledgers: Mapping[str, JobLedger],
         rules: Rules,
         *,
-        interval: float,
-        recycle_interval: float | None,
         shows_fleet: bool = True,
         telemetry: Telemetry,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._jobs = tuple(jobs)
+        self._agenda = agenda
         self._service = service
         self._store = store
         self._rules = rules
         self._telemetry = telemetry
         self._wall = wall
         self._monotonic = monotonic
+        self._shows_fleet = shows_fleet
         self._api = RememberedDetails(service, monotonic)
         self._transitions = Transitions()
-        self._shows_fleet = shows_fleet
         self._ledgers = dict(ledgers)
+        self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
-        self._unanswered = {job.id for job in jobs} - set(self._ledgers)
-        intervals = {job.id: interval for job in jobs}
-        if recycle_interval is not None:
-            intervals[RECYCLE_BIN] = recycle_interval
-        self._schedule = Schedule(intervals, monotonic())
-        self.snapshot = self._view()
+        self._unanswered = {JOB_LISTS} | agenda.watchlist.ids - self._ledgers.keys()
+        if agenda.watchlist.ids and not self._unanswered - {JOB_LISTS}:
+            self._unanswered.clear()
+        self._jobs: tuple[Job, ...] = ()
+        self._publish()
 
     @property
     def is_ready(self) -> bool:
@@ -113,26 +117,22 @@ class Poller:
     @property
     def watched(self) -> int:
         """How many jobs are watched."""
-        return len(self._jobs)
+        return self._agenda.watchlist.size
 
     def take(self, limit: int) -> list[Work]:
         """Up to ``limit`` tasks that are due, the most overdue first."""
         now = self._monotonic()
-        self._telemetry.poll_lag.set(self._schedule.lag(now))
-        return [Work(task, self._ledgers.get(task)) for task in self._schedule.take(now, limit)]
+        self._telemetry.poll_lag.set(self._agenda.lag(now))
+        return [self._work(task) for task in self._agenda.take(now, limit)]
 
     def wait(self) -> float:
         """Seconds until a task comes due."""
-        return self._schedule.wait(self._monotonic())
+        return self._agenda.wait(self._monotonic())
 
     def run(self, work: Work) -> Outcome:
         """Do a task: ask the API and fold what it says. Nothing that happens in one touches another."""
         try:
-            if work.task == RECYCLE_BIN:
-                return Outcome(work.task, self._service.recycle_bin())
-            return Outcome(
-                work.task, poll_job(work.task, work.ledger, self._api, self._now_ms(), self._rules)
-            )
+            return Outcome(work.task, self._ask(work))
         except ExporterError as error:
             return Outcome(work.task, error=error)
         except Exception as error:
@@ -142,13 +142,84 @@ class Poller:
     def settle(self, outcomes: Iterable[Outcome]) -> None:
         """Commit what tasks brought, then publish it, then schedule them anew."""
         done = list(outcomes)
-        changed = {o.task: o.brought.ledger for o in done if isinstance(o.brought, Polled)}
+        changed: dict[str, JobLedger] = {}
+        for outcome in done:
+            if outcome.task == JOB_LISTS:
+                changed |= self._take_in_sweep(
+                    outcome.brought if isinstance(outcome.brought, Swept) else None
+                )
+        for outcome in done:
+            if isinstance(outcome.brought, Polled):
+                changed[outcome.task] = outcome.brought.ledger
+                self._agenda.watchlist.rename(outcome.task, JobNames(project_id=outcome.brought.project_id))
+        changed = {
+            job_id: ledger.called(self._agenda.watchlist.names(job_id)) for job_id, ledger in changed.items()
+        }
         committed = self._commit(changed)
         self._ledgers.update(committed)
         self._unanswered.difference_update(committed)
         for outcome in done:
             self._note(outcome, kept=committed.get(outcome.task) is changed.get(outcome.task))
-        self.snapshot = self._view()
+        trusted = self._agenda.lists_are_believed(self._monotonic())
+        self._telemetry.lists_trusted.set(trusted)
+        if trusted:
+            self._transitions.lists_serve()
+        everything = any(outcome.task in (JOB_LISTS, RECYCLE_BIN) for outcome in done)
+        self._publish(None if everything else {outcome.task for outcome in done})
+
+    def _work(self, task: str) -> Work:
+        if task == JOB_LISTS:
+            now = self._monotonic()
+            return Work(
+                task, lists=self._agenda.lists_to_read(now), unnamed=self._agenda.unnamed_projects(now)
+            )
+        return Work(task, self._ledgers.get(task), self._agenda.assured_ms(task))
+
+    def _ask(self, work: Work) -> Polled | RecycleBin | Swept:
+        if work.task == RECYCLE_BIN:
+            return self._service.recycle_bin()
+        if work.task == JOB_LISTS:
+            return sweep(self._service, work.lists, work.unnamed, self.watched, self._now_ms())
+        return poll_job(work.task, work.ledger, self._api, self._now_ms(), self._rules, work.assured_ms)
+
+    def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
+        """Follow what the lists show; the ledgers that change by it."""
+        now = self._monotonic()
+        if swept:
+            came, went = self._agenda.learn(swept, now)
+            self._transitions.lists_refused(swept.refused)
+            self._watch(came, went)
+        news = self._agenda.follow(swept, self._ledgers, now, unready=self._not_loaded)
+        at_ms = self._now_ms()
+        changed = {
+            job_id: baseline((), at_ms=at_ms, buckets=self._rules.buckets).ledger
+            for job_id in news.never_built
+        }
+        for job_id, build in news.running.items():
+            changed[job_id] = see_history(self._ledgers[job_id], [build], at_ms=at_ms).ledger
+        for job_id, ledger in self._ledgers.items():
+            if ledger.names != self._agenda.watchlist.names(job_id):
+                changed.setdefault(job_id, ledger)
+        return changed
+
+    def _watch(self, came: Collection[str], went: Collection[str]) -> None:
+        """Take up the ledgers of jobs that are watched from now on, and lay down those of the others."""
+        for job_id in went:
+            self._ledgers.pop(job_id, None)
+            self._up.pop(job_id, None)
+            self._unanswered.discard(job_id)
+        self._not_loaded = self._not_loaded.union(came) & self._agenda.watchlist.ids
+        if not self._not_loaded:
+            return
+        try:
+            kept = self._store.load(self._not_loaded)
+        except StoreError as error:
+            self._telemetry.store_errors.labels("load").inc()
+            self._transitions.store_failed(error)
+            return
+        self._ledgers.update({job_id: one.rebounded(self._rules.buckets) for job_id, one in kept.items()})
+        self._unanswered |= self._not_loaded - kept.keys()
+        self._not_loaded = set()
 
     def _commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         """Rule 6: nothing is published that is not committed. What holds from now on, none if it failed."""
@@ -160,45 +231,80 @@ class Poller:
             self._telemetry.store_errors.labels("commit").inc()
             self._transitions.store_failed(error)
             return {}
+        except Exception:
+            self._telemetry.store_errors.labels("commit").inc()
+            self._transitions.bug(COMMIT)
+            return {}
         self._transitions.store_works()
         return {**changed, **{job_id: one.rebounded(self._rules.buckets) for job_id, one in newer.items()}}
 
     def _note(self, outcome: Outcome, *, kept: bool) -> None:
         """What a task's end changes besides the ledgers: faults, health, readiness, when it is due again."""
         error = outcome.error
-        again = False
-        if isinstance(outcome.brought, RecycleBin):
-            self._recycle_bin = outcome.brought
-        elif isinstance(outcome.brought, Polled):
-            error = outcome.brought.error
-            again = kept and outcome.brought.more
-            for reason in outcome.brought.faults if kept else ():
-                self._telemetry.payload_fault("record-info", reason)
-        if outcome.task != RECYCLE_BIN:
+        if outcome.task == RECYCLE_BIN:
+            self._note_recycle_bin(outcome.brought if isinstance(outcome.brought, RecycleBin) else None)
+        elif outcome.task == JOB_LISTS:
+            self._unanswered.discard(JOB_LISTS)
+        else:
+            polled = outcome.brought if isinstance(outcome.brought, Polled) else None
+            error = polled.error if polled else error
             self._up[outcome.task] = error is None
             if isinstance(error, NotVisibleError | RejectedError):
                 self._unanswered.discard(outcome.task)
+            self._reschedule(outcome.task, polled if kept else None, error)
         if error is None:
             self._transitions.succeeded(outcome.task)
         elif isinstance(error, ApiError):
             self._transitions.failed(outcome.task, error)
-        self._schedule.done(outcome.task, self._monotonic(), again=again)
 
-    def _view(self) -> Snapshot:
-        deleted = self._recycle_bin.jobs if self._recycle_bin else None
-        return Snapshot(
-            jobs=tuple(
-                JobView(
-                    job=job,
-                    ledger=self._ledgers.get(job.id),
-                    up=self._up.get(job.id),
-                    deleted=None if deleted is None else job.id in deleted,
-                )
-                for job in self._jobs
-            ),
+    def _note_recycle_bin(self, read: RecycleBin | None) -> None:
+        self._agenda.recycle_bin_read(self._monotonic())
+        if read:
+            self._recycle_bin = read
+            self._watch((), self._agenda.watchlist.drop_deleted(read.jobs))
+
+    def _reschedule(self, job_id: str, polled: Polled | None, error: Exception | None) -> None:
+        now = self._monotonic()
+        for reason in polled.faults if polled else ():
+            self._telemetry.payload_fault("record-info", reason)
+        if polled is None or error:
+            will_not = isinstance(error, NotVisibleError | RejectedError)
+            self._agenda.not_polled(job_id, now, will_not=will_not)
+        elif polled.more:
+            self._agenda.poll_again(job_id, now)
+        elif self._agenda.polled(job_id, polled.ledger, now, found=polled.found, found_ms=polled.found_ms):
+            self._transitions.lists_lied(job_id)
+
+    def _publish(self, changed: Iterable[str] | None = None) -> None:
+        """Swap the snapshot for one that shows those jobs anew, or all."""
+        watchlist = self._agenda.watchlist
+        if changed is None or watchlist.jobs is not self._jobs:
+            self._jobs = watchlist.jobs
+            self._views = {job.id: self._view(job) for job in self._jobs}
+            self._projects = {job.project_id: job.project for job in self._jobs if job.project_id}
+        else:
+            for job_id in changed:
+                if job_id in self._views:
+                    self._views[job_id] = self._view(self._views[job_id].job)
+        self.snapshot = Snapshot(
+            jobs=tuple(self._views.values()),
             recycle_bin=self._recycle_bin if self._shows_fleet else None,
-            projects={job.project_id: job.project for job in self._jobs if job.project_id},
+            projects=self._projects,
         )
+
+    def _view(self, job: Job) -> JobView:
+        ledger = self._ledgers.get(job.id)
+        return JobView(
+            job=job,
+            ledger=ledger,
+            up=self._up.get(job.id, True if self._agenda.assured_ms(job.id) else None),
+            deleted=None if self._recycle_bin is None else job.id in self._recycle_bin.jobs,
+            checked_ms=self._checked_ms(job.id, ledger),
+        )
+
+    def _checked_ms(self, job_id: str, ledger: JobLedger | None) -> int | None:
+        moments = (ledger.polled_ms if ledger else None, self._agenda.assured_ms(job_id) if ledger else None)
+        return max((moment for moment in moments if moment is not None), default=None)
 
     def _now_ms(self) -> int:
         offset = self._service.clock_offset_s

@@ -1,57 +1,75 @@
-"""When to do what; pure. Every task comes due once an interval; the most overdue goes first."""
+"""When to do what; pure. Each task waits or is under way, never both, never twice: nothing can fill up."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from heapq import heappop, heappush
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Due:
-    """A task and when it is due, in seconds."""
-
-    at: float
-    task: str
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from itertools import count
 
 
 class Schedule:
-    """A heap of tasks, each waiting or under way, never both, never twice: it cannot fill up.
+    """Tasks by when they are due, in monotonic seconds; the most overdue goes first."""
 
-    Args:
-        intervals: seconds between two starts of a task.
-        now: everything is due from now on.
-    """
-
-    def __init__(self, intervals: Mapping[str, float], now: float) -> None:
-        self._intervals = dict(intervals)
-        self._waiting = [Due(now, task) for task in intervals]
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, str]] = []
+        self._due: dict[str, float] = {}
         self._under_way: dict[str, float] = {}
+        self._order = count()
+
+    def __contains__(self, task: str) -> bool:
+        return task in self._due or task in self._under_way
+
+    def is_under_way(self, task: str) -> bool:
+        """It was taken and is not done."""
+        return task in self._under_way
+
+    def put(self, task: str, at: float) -> None:
+        """A task is due then, and no longer when it was before; one that is under way stays so."""
+        if task in self._under_way:
+            return
+        self._due[task] = at
+        heappush(self._heap, (at, next(self._order), task))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapify(self._heap)
+
+    def hasten(self, task: str, at: float) -> None:
+        """A task is due then, unless it is due earlier."""
+        if task in self._due and self._due[task] > at:
+            self.put(task, at)
+
+    def remove(self, task: str) -> None:
+        """A task is not wanted any more; if it is under way, it is not scheduled again."""
+        self._due.pop(task, None)
+        self._under_way.pop(task, None)
 
     def take(self, now: float, limit: int) -> list[str]:
         """Up to ``limit`` tasks that are due, the most overdue first; each is under way from now on."""
         taken: list[str] = []
-        while self._waiting and self._waiting[0].at <= now and len(taken) < limit:
-            due = heappop(self._waiting)
-            self._under_way[due.task] = due.at
-            taken.append(due.task)
+        while len(taken) < limit and (at := self._first()) is not None and at <= now:
+            _, _, task = heappop(self._heap)
+            self._under_way[task] = self._due.pop(task)
+            taken.append(task)
         return taken
 
-    def done(self, task: str, now: float, *, again: bool = False) -> None:
-        """A task ended; it is due an interval after it was last, or at once if there is more to do."""
-        was_due = self._under_way.pop(task)
-        interval = self._intervals[task]
-        behind = now - was_due
-        at = now if again or behind >= interval else was_due + interval
-        heappush(self._waiting, Due(at, task))
+    def done(self, task: str) -> bool:
+        """A task ended; False if it was removed meanwhile and must not be put again."""
+        return self._under_way.pop(task, None) is not None
 
     def wait(self, now: float) -> float:
         """Seconds until the next task is due; an hour where none waits."""
-        return max(0.0, self._waiting[0].at - now) if self._waiting else 3600.0
+        first = self._first()
+        return 3600.0 if first is None else max(0.0, first - now)
 
     def lag(self, now: float) -> float:
         """How late the most overdue task is, in seconds."""
         return max(0.0, now - min(self._dues(), default=now))
 
-    def _dues(self) -> Iterable[float]:
-        if self._waiting:
-            yield self._waiting[0].at
+    def _first(self) -> float | None:
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _dues(self) -> Iterator[float]:
+        first = self._first()
+        if first is not None:
+            yield first
         yield from self._under_way.values()

@@ -1,13 +1,18 @@
 """The log tells what changed, not what goes on: API lost and back, a job gone and back, the store."""
 
+from collections.abc import Collection
 from typing import Final
 
 import structlog
 
 from exporter.errors import ApiError, NotVisibleError, RejectedError, StoreError
+from exporter.poller.agenda import JOB_LISTS
 
 LOST_AFTER: Final = 3
-"""So many tasks in a row must fail before the API as a whole counts as lost, or one job as failing."""
+"""So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named."""
+
+COMMIT: Final = "commit"
+"""The task that is neither job, sweep nor recycle bin."""
 
 _log = structlog.get_logger(__name__)
 
@@ -16,19 +21,25 @@ class Transitions:
     """Remembers what was good and what was not, and writes a line when that changes."""
 
     def __init__(self) -> None:
-        self._in_a_row = 0
+        self._failing_in_a_row: set[str] = set()
+        self._sweeps_in_a_row = 0
+        self._bugs: set[str] = set()
         self._api_lost = False
         self._failures: dict[str, int] = {}
         self._reported: set[str] = set()
         self._store_failed = False
+        self._lists_doubted = False
+        self._lists_refused: set[str] = set()
 
     def succeeded(self, task: str) -> None:
         """A task ended well."""
-        self._in_a_row = 0
+        self._failing_in_a_row.clear()
+        self._sweeps_in_a_row = 0
         if self._api_lost:
             self._api_lost = False
             _log.info("api_back")
         self._failures.pop(task, None)
+        self._bugs.discard(task)
         if task in self._reported:
             self._reported.remove(task)
             _log.info("poll_works_again", task=task)
@@ -38,8 +49,10 @@ class Transitions:
         failures = self._failures[task] = self._failures.get(task, 0) + 1
         its_own = isinstance(error, NotVisibleError | RejectedError)
         if not its_own:
-            self._in_a_row += 1
-            if self._in_a_row >= LOST_AFTER and not self._api_lost:
+            self._failing_in_a_row.add(task)
+            self._sweeps_in_a_row += task == JOB_LISTS
+            in_a_row = max(len(self._failing_in_a_row), self._sweeps_in_a_row)
+            if in_a_row >= LOST_AFTER and not self._api_lost:
                 self._api_lost = True
                 _log.warning("api_lost", error=str(error), kind=type(error).__name__)
         persistent = its_own or (failures >= LOST_AFTER and not self._api_lost)
@@ -49,7 +62,26 @@ class Transitions:
 
     def bug(self, task: str) -> None:
         """Something went wrong that nobody thought of; call it while the exception is handled."""
-        _log.exception("unexpected_error", task=task)
+        if task not in self._bugs:
+            self._bugs.add(task)
+            _log.exception("unexpected_error", task=task)
+
+    def lists_lied(self, task: str) -> None:
+        """A poll found what the job lists had not shown."""
+        self._lists_doubted = True
+        _log.warning("job_lists_not_trusted", task=task)
+
+    def lists_serve(self) -> None:
+        """Job lists tell which jobs to poll."""
+        if self._lists_doubted:
+            self._lists_doubted = False
+            _log.info("job_lists_trusted_again")
+
+    def lists_refused(self, project_ids: Collection[str]) -> None:
+        """Those job lists are not to be had now; ``""`` is the list of all jobs."""
+        for project_id in set(project_ids) - self._lists_refused:
+            _log.warning("job_list_refused", project_id=project_id or "all")
+        self._lists_refused |= set(project_ids)
 
     def store_failed(self, error: StoreError) -> None:
         """Ledgers could not be committed."""
@@ -59,6 +91,7 @@ class Transitions:
 
     def store_works(self) -> None:
         """Ledgers were committed."""
+        self._bugs.discard(COMMIT)
         if self._store_failed:
             self._store_failed = False
             _log.info("store_works_again")

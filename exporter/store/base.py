@@ -9,8 +9,8 @@ from exporter.ledger import JobLedger
 class Store(Protocol):
     """Keeps ledgers by job id."""
 
-    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger]:
-        """The ledgers that were committed for those jobs; jobs without one are left out.
+    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+        """The ledgers that were committed for those jobs, or all; jobs without one are left out.
 
         Raises:
             StoreError: they cannot be read.
@@ -41,7 +41,7 @@ class Store(Protocol):
 class MemoryStore:
     """``:memory:``: nothing outlives the process; every start is a baseline."""
 
-    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger]:
+    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
         """Nothing: a store is loaded at the start."""
         return {}
 

@@ -69,14 +69,14 @@ class RedisStore:
             # Not told in full: what cannot be read may be a piece of the password.
             raise StoreError("redis: state.redis_url is wrong: its port, or an option behind its ?") from None
 
-    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger]:
-        """The ledgers that were committed for those jobs; jobs without one are left out.
+    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+        """The ledgers that were committed for those jobs, or all; jobs without one are left out.
 
         Raises:
             StoreError: the server does not answer, or a row cannot be read; it names the job.
         """
         ledgers: dict[str, JobLedger] = {}
-        ordered = list(job_ids)
+        ordered = list(job_ids) if job_ids is not None else self._all_ids()
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
             rows = self._ask("cannot read", partial(self._server.hmget, KEY, batch))
@@ -122,6 +122,9 @@ class RedisStore:
     def close(self) -> None:
         """Close the connections."""
         self._server.close()
+
+    def _all_ids(self) -> list[str]:
+        return [job_id.decode() for job_id in self._ask("cannot read", lambda: self._server.hkeys(KEY))]
 
     def _read(self, job_id: str, row: bytes) -> JobLedger:
         self._revisions[job_id], ledger = self._parse(job_id, row)

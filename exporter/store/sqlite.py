@@ -69,13 +69,13 @@ class SqliteStore:
             self._connection.close()
             raise
 
-    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger]:
-        """The ledgers that were committed for those jobs; jobs without one are left out.
+    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+        """The ledgers that were committed for those jobs, or all; jobs without one are left out.
 
         Raises:
             StoreError: a row cannot be read; it names the job.
         """
-        wanted = frozenset(job_ids)
+        wanted = None if job_ids is None else frozenset(job_ids)
         ledgers: dict[str, JobLedger] = {}
         # As bytes, so that text which is none can be told with its job.
         query = "SELECT CAST(job_id AS BLOB), polled_ms, CAST(ledger AS BLOB), checksum FROM ledgers"
@@ -85,7 +85,7 @@ class SqliteStore:
                 try:
                     if checksum != _checksum(key, polled_ms, row):
                         raise ValueError("it is damaged: its checksum is another")
-                    if job_id in wanted:
+                    if wanted is None or job_id in wanted:
                         ledgers[job_id] = decode(row)
                 except ValueError as error:
                     raise StoreError(f"{self._path}: the ledger of job {job_id}: {error}") from None

@@ -1,5 +1,6 @@
 """Sockets and the server on them."""
 
+import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,9 @@ def bind(addresses: Sequence[str]) -> list[socket.socket]:
         except OSError as error:
             for other in sockets:
                 other.close()
-            raise ExporterError(f"cannot listen on {address}: {error.strerror or error}") from None
+            raise ExporterError(
+                f"cannot listen on {address}: {os.strerror(error.errno) if error.errno else error}"
+            ) from None
     return sockets
 
 

@@ -1,6 +1,7 @@
 """The client asks a simulated service, over a socket, and survives what it does."""
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,17 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
-from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, State, Trigger
+from exporter.model import (
+    DAY_MS,
+    Build,
+    BuildDetail,
+    JobNames,
+    ListedJob,
+    RecycledJob,
+    Result,
+    State,
+    Trigger,
+)
 from exporter.simulator import AccessKey, Credentials, Fault, Fleet, ManualClock, Simulator, fault
 from exporter.telemetry import Telemetry
 from tests.support.certificates import make_authority
@@ -353,17 +364,17 @@ def test_a_throttled_answer_is_counted_and_the_next_request_waits(
 ) -> None:
     now = [1000.0]
 
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
+    def wait(_: threading.Condition, seconds: float | None) -> None:
+        now[0] += seconds or 0.001
 
-    caller = connect(throttle=Throttle(300, lambda: now[0], sleep))
+    caller = connect(throttle=Throttle(300, lambda: now[0], wait))
     simulator.faults.add(fault("throttle", times=1, retry_after=17))
     error = failure(caller.history)
     assert isinstance(error, ThrottledError)
     assert (error.retry_after, error.limit_per_minute) == (17, 50)
     assert caller.counted("exporter_api_throttled_total", operation="period-history") == 1
     assert len(caller.history()) == 4
-    assert now[0] - 1000 == pytest.approx(17)
+    assert 17 <= now[0] - 1000 <= 17 + 60
 
 
 def test_a_token_that_has_ended_is_renewed_once(connect: Connect, simulator: Simulator) -> None:
@@ -484,6 +495,134 @@ def test_eight_threads_share_a_client(connect: Connect, simulator: Simulator) ->
         assert relay.connections <= 9
     assert shared.requests()["record-info", "200"] == 80
     assert simulator.counts["auth", 201] == 2
+
+
+class TestJobLists:
+    @pytest.fixture
+    def many(self, fleet: Fleet) -> Fleet:
+        """250 jobs in two projects, beside the one that has builds."""
+        for ordinal in range(249):
+            fleet.add_job(f"job-{ordinal:03}", ("shop", "bank")[ordinal % 2])
+        return fleet
+
+    def test_a_job_is_shown_with_its_names_and_its_last_build(self, caller: Caller, fleet: Fleet) -> None:
+        jobs, size, is_whole = caller.client.job_list("", most=None, expected=0)
+        assert dict(jobs) == {
+            JOB: ListedJob(
+                JOB,
+                JobNames("checkout-release", "shop", fleet.project_id("shop")),
+                last_build_ms=NOW_MS - 10_000,
+                is_finished=False,
+                status="building",
+                number=4,
+                state=State.QUEUED,
+            )
+        }
+        assert (size, is_whole) == (1, True)
+
+    @pytest.mark.parametrize("shape", ["jobs", "result"])
+    def test_the_list_of_a_project_takes_its_id_from_the_question(
+        self, caller: Caller, fleet: Fleet, simulator: Simulator, shape: str
+    ) -> None:
+        if shape == "result":
+            simulator.faults.add(fault("list-shape", operation="project-job-list"))
+        project_id = fleet.project_id("shop")
+        jobs, _, _ = caller.client.job_list(project_id, most=None, expected=0)
+        assert jobs[JOB].names == JobNames("checkout-release", "", project_id)
+        assert (jobs[JOB].number, jobs[JOB].last_build_ms) == (None, NOW_MS - 10_000)
+
+    def test_pages_are_counted_from_0(self, caller: Caller, many: Fleet, simulator: Simulator) -> None:
+        jobs, size, is_whole = caller.client.job_list("", most=None, expected=0)
+        assert (len(jobs), size, is_whole) == (250, 250, True)
+        assert [each.target for each in simulator.requests] == [
+            f"/v1/job/list?page_index={index}&page_size=100" for index in range(3)
+        ]
+        simulator.reset_counts()
+        project_id = many.project_id("bank")
+        jobs, size, is_whole = caller.client.job_list(project_id, most=None, expected=0)
+        assert (len(jobs), size, is_whole) == (124, 124, True)
+        assert [each.target for each in simulator.requests] == [
+            f"/v1/job/{project_id}/list?page_index={index}&page_size=100" for index in range(2)
+        ]
+
+    @pytest.mark.parametrize(
+        "oddity",
+        [
+            fault("wrong-total", value=-1),
+            fault("wrong-total", value="string"),
+            fault("wrong-total", value=0),
+            fault("wrong-total", value=101),
+            fault("wrong-total", value=99_999),
+            fault("wrong-total", value=None),
+            fault("garbage-records"),
+            fault("numbers-as-strings"),
+            fault("json-string"),
+        ],
+        ids=lambda oddity: f"{oddity.kind} {oddity.options}",
+    )
+    def test_odd_pages_cost_no_job(
+        self, caller: Caller, many: Fleet, simulator: Simulator, oddity: Fault
+    ) -> None:
+        simulator.faults.add(oddity)
+        jobs, _, is_whole = caller.client.job_list("", most=None, expected=0)
+        assert set(jobs) == {job.id for job in many.jobs()}
+        assert is_whole
+
+    def test_a_total_ends_the_list_without_one_more_request(
+        self, caller: Caller, many: Fleet, simulator: Simulator
+    ) -> None:
+        for ordinal in range(50):
+            many.add_job(f"more-{ordinal}")
+        caller.client.job_list("", most=None, expected=300)
+        assert simulator.counts == {("job-list", 200): 3}
+
+    def test_a_total_below_what_was_there_before_is_not_believed(
+        self, caller: Caller, many: Fleet, simulator: Simulator
+    ) -> None:
+        simulator.faults.add(fault("wrong-total", value=100))
+        jobs, _, _ = caller.client.job_list("", most=None, expected=250)
+        assert len(jobs) == 250
+
+    def test_a_list_that_is_longer_than_wanted_is_left_after_its_first_page(
+        self, caller: Caller, many: Fleet, simulator: Simulator
+    ) -> None:
+        jobs, size, is_whole = caller.client.job_list("", most=249, expected=0)
+        assert (len(jobs), size, is_whole) == (100, 250, False)
+        assert simulator.counts == {("job-list", 200): 1}
+        assert caller.client.job_list("", most=250, expected=0)[1:] == (250, True)
+
+    def test_an_empty_list_is_whole_and_empty(
+        self, caller: Caller, many: Fleet, simulator: Simulator
+    ) -> None:
+        simulator.faults.add(fault("empty-list", operation="job-list"))
+        jobs, _, is_whole = caller.client.job_list("", most=None, expected=250)
+        assert (dict(jobs), is_whole) == ({}, True)
+
+    def test_a_refusal_is_told_from_trouble(self, caller: Caller, fleet: Fleet, simulator: Simulator) -> None:
+        error = failure(lambda: caller.client.job_list("f" * 32, most=None, expected=0))
+        assert isinstance(error, NotVisibleError)
+        assert caller.up == 1
+        simulator.faults.add(fault("error", status=503))
+        assert isinstance(failure(lambda: caller.client.job_list("", most=None, expected=0)), BackendError)
+
+    def test_projects_have_names(self, caller: Caller, fleet: Fleet, simulator: Simulator) -> None:
+        for ordinal in range(149):
+            fleet.project_id(f"project-{ordinal}")
+        names = caller.client.project_names()
+        assert names == fleet.projects
+        assert [each.target for each in simulator.requests] == [
+            f"/v1/domain/project/related-page?page_no={page}&page_size=100" for page in (1, 2)
+        ]
+
+    @pytest.mark.parametrize("told", ["{}", '{"jobs": 7}', "[]", '{"result": null}', '{"result": 7}'])
+    def test_what_is_no_list_is_an_invalid_answer(self, connect: Connect, told: str) -> None:
+        body = told.encode()
+        answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        with RawServer(answer) as server:
+            caller = connect(endpoint=server.url)
+            error = failure(lambda: caller.client.job_list("", most=None, expected=0))
+        assert isinstance(error, InvalidAnswerError)
+        assert caller.requests() == {("job-list", "invalid"): 3}
 
 
 def test_iam_too_is_trusted_by_the_ca_file_whatever_the_environment_says(

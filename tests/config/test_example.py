@@ -16,7 +16,9 @@ from exporter.config import (
     RecycleBinConfig,
     StateConfig,
     TokenAuth,
+    parse_duration,
 )
+from exporter.poller import Intervals
 from tests.config.helpers import complaint, read
 
 EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text(encoding="utf-8")
@@ -77,9 +79,15 @@ def test_the_values_of_the_example_are_the_defaults() -> None:
     assert config.recycle_bin == RecycleBinConfig()
     assert config.metrics == MetricsConfig()
     assert config.state == StateConfig()
-    for section in (config.poll, config.recycle_bin, config.metrics):
+    for section in (config.recycle_bin, config.metrics):
         assert section.model_fields_set == set(type(section).model_fields)
+    assert config.poll.model_fields_set == set(PollConfig.model_fields) - {"max_interval"}
     assert config.state.model_fields_set == {"path", "retention"}
+
+
+def test_the_commented_interval_is_the_usual_one() -> None:
+    [shown] = re.findall(r"^ *#max_interval: (\S+)$", EXAMPLE, re.MULTILINE)
+    assert parse_duration(shown) == Intervals(60.0, None, None).longest
 
 
 def test_the_commented_endpoints_and_agency_are_the_defaults() -> None:

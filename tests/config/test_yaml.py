@@ -84,7 +84,8 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
         ),
         (
             "region: x\npoll: {a: b\nauth: x",
-            '3: is not YAML: a "{" without its "}", or a "," is missing (it begins in line 2)',
+            '3: is not YAML: a "{" without its "}", a "," is missing, or a ${NAME} inside "{}" needs quotes '
+            "(it begins in line 2)",
         ),
         (
             "region: a: b",

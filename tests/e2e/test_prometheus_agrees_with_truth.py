@@ -46,7 +46,7 @@ FAULTS = (
     fault("truncated", probability=0.02),
     fault("reset", probability=0.01),
     fault("delay", probability=0.02, seconds=0.5),
-    fault("throttle", probability=0.002, retry_after=1),
+    fault("rate-limit", per_minute=2400, announce=False),
     fault("json-string", probability=0.05),
     fault("order", operation="period-history"),
     fault("shifting-pages", probability=0.2),

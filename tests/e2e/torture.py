@@ -152,6 +152,7 @@ class Service:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.baseline: dict[str, int] = {}
         self._session = requests.Session()
 
     def post(self, path: str, body: object) -> Any:
@@ -173,8 +174,10 @@ class Service:
         return {record["build_number"] for record in answer.json()["history_records"]}
 
     def truth(self) -> list[dict[str, Any]]:
-        """All jobs as they really are."""
-        return list(self._session.get(f"{self.url}/_sim/truth", timeout=10).json()["jobs"].values())
+        """All jobs as they really are; sums are over the builds above the baseline."""
+        since = [("since", f"{job_id}:{number}") for job_id, number in self.baseline.items()]
+        answer = self._session.get(f"{self.url}/_sim/truth", params=since, timeout=10)
+        return list(answer.json()["jobs"].values())
 
 
 @contextlib.contextmanager
@@ -208,6 +211,8 @@ def torture(seed: int, folder: Path, state: str = "") -> Report:
         jobs = [simulator.post("jobs", {"name": f"job-{at}", "project": "p"})["job_id"] for at in range(JOBS)]
         simulator.post("faults", list(LIES))
         config = configure(simulator, jobs, folder, state or f"path: {folder / 'state.db'}")
+        end_with_visible_builds(simulator, jobs)
+        simulator.baseline = {job["job_id"]: len(job["builds"]) for job in simulator.truth()}
         victim = Victim(config, folder)
         try:
             victim.start()
@@ -289,6 +294,8 @@ def end_with_visible_builds(simulator: Service, jobs: Sequence[str]) -> None:
         newest = {job_id: simulator.post(f"jobs/{job_id}/builds", quick)["number"] for job_id in unseen}
         time.sleep(1.2)
         unseen = [job_id for job_id in unseen if newest[job_id] not in simulator.history(job_id)]
+        if not unseen:
+            break
     assert not unseen
 
 

@@ -188,7 +188,7 @@ def test_counters_never_fall_whatever_comes(polls: list[list[object]]) -> None:
 
 
 def assert_well_formed(ledger: JobLedger) -> None:
-    """Every number up to the highest is settled, open or waited for: exactly one of them, unless it was lost."""
+    """Every number up to the highest is settled, open or waited for: exactly one of them, unless lost."""
     reach = -1
     for run in ledger.runs:
         assert run.first > reach + 1 or (reach == -1 and run.first == 0)

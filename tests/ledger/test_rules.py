@@ -355,9 +355,9 @@ class TestRule7DetailThatCannotBeHadNeverBlocks:
         assert ledger.durations[FAILURE].sum_ms == 60_000
         assert ledger.last == LastBuild(2, FAILURE, at(2), 60_000, None)
 
-    def test_it_is_counted_after_five_failures(self) -> None:
+    def test_it_is_counted_after_ten_failures(self) -> None:
         ledger = history(idle(), finished(2))
-        for _ in range(4):
+        for _ in range(9):
             ledger = details(ledger, Failed(2))
         assert (ledger.counts, ledger.wanted_details(PATIENCE_MS)) == ({}, (2,))
         ledger = details(ledger, Failed(2))

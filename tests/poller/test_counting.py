@@ -103,13 +103,13 @@ def test_a_refused_detail_leaves_the_count_right(fleet: Fleet, simulator: Simula
     assert watch.asked_numbers() == [1]
 
 
-def test_a_detail_that_always_fails_is_given_up_on_after_five_polls(
+def test_a_detail_that_always_fails_is_given_up_on_after_ten_polls(
     fleet: Fleet, simulator: Simulator, watch: Watch
 ) -> None:
     watch.poll()
     simulator.faults.add(fault("error", operation="record-info"))
     fleet.add_build(JOB)
-    watch.poll(times=4)
+    watch.poll(times=9)
     assert watch.counted() == {}
     watch.poll()
     assert watch.counted() == {"success": 1}
@@ -244,3 +244,40 @@ def test_a_busy_fleet_comes_out_as_it_was(fleet: Fleet) -> None:
         recoveries = sum(recovery.duration_ms for recovery in truth.recoveries)
         assert watch.value("recovery_duration_seconds_sum", job_name="busy") == recoveries / 1000
         assert watch.value("consecutive_failures", job_name="busy") == truth.consecutive_failures
+
+
+def test_an_impossible_number_alone_on_the_first_page_is_ignored(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB)
+    body = (
+        '{"total": 1, "history_records": [{"build_number": 2147483647, "result": "SUCCESS", '
+        '"start_time": "2025-03-10T11:00:00+08:00", "end_time": "2025-03-10T11:01:00+08:00"}]}'
+    )
+    simulator.faults.add(fault("body", operation="period-history", text=body, times=2))
+    watch.poll()
+    assert watch.value("last_build_number") in (None, 1)
+    simulator.faults.clear()
+    fleet.add_build(JOB)
+    watch.poll_for(3 * HOUR)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("last_build_number") == 2
+    assert watch.value("lost_builds_total") == 0
+
+
+def test_a_build_that_is_stuck_for_a_year_does_not_make_history_be_read_a_year_back(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    fleet.add_build(JOB, duration_s=None)
+    watch.poll(times=2)
+    for _ in range(13):
+        watch.poll(after=30 * DAY)
+    watch.poll()
+    simulator.reset_counts()
+    watch.poll()
+    assert watch.value("active_builds", state="running") == 1
+    assert 1 <= len(watch.asked("period-history")) <= 2
+    fleet.finish_build(JOB, 1)
+    watch.poll_for(2 * HOUR)
+    assert watch.counted() == {"success": 1}

@@ -1,4 +1,4 @@
-"""The schedule: due once an interval, the most overdue first, never twice at a time."""
+"""The schedule: the most overdue first, never twice at a time, nothing that fills up."""
 
 import pytest
 from hypothesis import given
@@ -7,12 +7,17 @@ from hypothesis import strategies as st
 from exporter.poller.schedule import Schedule
 
 
-def schedule(**intervals: float) -> Schedule:
-    return Schedule(intervals or {"a": 60, "b": 60}, now=1000)
+def schedule(**dues: float) -> Schedule:
+    made = Schedule()
+    for task, at in (dues or {"a": 1000.0, "b": 1000.0}).items():
+        made.put(task, at)
+    return made
 
 
-def test_at_first_everything_is_due() -> None:
-    assert sorted(schedule().take(1000, limit=9)) == ["a", "b"]
+def test_what_is_due_is_taken_and_the_rest_waits() -> None:
+    due = schedule(a=1000, b=1000.5, c=999)
+    assert due.take(1000, limit=9) == ["c", "a"]
+    assert due.take(1000.5, limit=9) == ["b"]
 
 
 def test_no_more_is_taken_than_asked_for() -> None:
@@ -23,75 +28,138 @@ def test_no_more_is_taken_than_asked_for() -> None:
 
 
 def test_what_is_under_way_is_not_taken_again() -> None:
-    due = schedule(a=60)
+    due = schedule(a=1000)
     due.take(1000, limit=1)
+    due.put("a", 1000)
+    due.hasten("a", 1000)
+    assert due.is_under_way("a")
     assert due.take(9999, limit=1) == []
 
 
-def test_a_task_is_due_an_interval_after_it_was_last_due() -> None:
-    due = schedule(a=60)
+def test_what_is_done_can_be_put_again() -> None:
+    due = schedule(a=1000)
     due.take(1000, limit=1)
-    due.done("a", 1007)
+    assert due.done("a")
+    assert "a" not in due
+    due.put("a", 1060)
     assert (due.take(1059.9, limit=1), due.wait(1050)) == ([], 10)
     assert due.take(1060, limit=1) == ["a"]
 
 
-def test_with_more_to_do_it_is_due_at_once() -> None:
-    due = schedule(a=60)
-    due.take(1000, limit=1)
-    due.done("a", 1007, again=True)
-    assert due.take(1007, limit=1) == ["a"]
+def test_missed_slots_are_not_made_up() -> None:
+    due = schedule(a=1000)
+    taken = 0
+    for now in (1000.0, 1600.0, 1660.0):
+        for task in due.take(now, limit=9):
+            taken += 1
+            due.done(task)
+            due.put(task, now + 60)
+    assert taken == 3
 
 
 def test_the_most_overdue_goes_first() -> None:
-    due = schedule(a=60, b=30)
-    for task in due.take(1000, limit=2):
-        due.done(task, 1000)
-    assert due.take(1070, limit=2) == ["b", "a"]
+    assert schedule(a=1060, b=1030, c=1090).take(1070, limit=2) == ["b", "a"]
 
 
-def test_each_task_has_its_own_interval() -> None:
-    due = schedule(a=60, b=600)
-    taken: list[str] = []
-    for now in range(1000, 1600, 10):
-        for task in due.take(now, limit=2):
-            taken.append(task)
-            due.done(task, now)
-    assert (taken.count("a"), taken.count("b")) == (10, 1)
+def test_of_two_due_at_the_same_time_the_one_put_first_goes_first() -> None:
+    assert schedule(b=1000, a=1000, c=1000).take(1000, limit=3) == ["b", "a", "c"]
 
 
-@pytest.mark.parametrize(("now", "lag"), [(1000, 0), (1000.5, 0.5), (1090, 90)])
+def test_another_put_takes_the_place_of_the_first() -> None:
+    due = schedule(a=1000)
+    due.put("a", 1060)
+    assert (due.take(1000, limit=9), due.wait(1000)) == ([], 60)
+    due.put("a", 1010)
+    assert due.take(1010, limit=9) == ["a"]
+    assert due.take(9999, limit=9) == []
+
+
+@pytest.mark.parametrize(("at", "taken"), [(1010.0, ["a"]), (1090.0, [])])
+def test_to_hasten_never_makes_later(at: float, taken: list[str]) -> None:
+    due = schedule(a=1060)
+    due.hasten("a", at)
+    assert due.take(1010, limit=9) == taken
+    assert due.take(1060, limit=9) == ([] if taken else ["a"])
+
+
+def test_what_is_not_scheduled_cannot_be_hastened() -> None:
+    due = schedule(a=1000)
+    due.hasten("b", 0)
+    assert "b" not in due
+
+
+def test_what_is_removed_is_never_taken() -> None:
+    due = schedule()
+    due.remove("a")
+    assert "a" not in due
+    assert due.take(1000, limit=9) == ["b"]
+
+
+def test_what_is_removed_while_it_is_under_way_is_not_to_be_put_again() -> None:
+    due = schedule(a=1000)
+    due.take(1000, limit=1)
+    due.remove("a")
+    assert not due.done("a")
+
+
+@pytest.mark.parametrize(("now", "lag"), [(999, 0), (1000, 0), (1000.5, 0.5), (1090, 90)])
 def test_the_lag_is_that_of_the_most_overdue(now: float, lag: float) -> None:
-    assert schedule().lag(now) == lag
+    assert schedule(a=1000, b=1001).lag(now) == lag
 
 
 def test_what_is_under_way_lags_too() -> None:
-    due = schedule(a=60)
+    due = schedule(a=1000)
     due.take(1000, limit=1)
     assert due.lag(1045) == 45
-    due.done("a", 1045)
+    due.done("a")
     assert due.lag(1045) == 0
 
 
 def test_with_nothing_waiting_there_is_time() -> None:
-    due = schedule(a=60)
+    due = schedule(a=1000)
     due.take(1000, limit=1)
     assert due.wait(1000) == 3600
 
 
+def test_putting_a_task_off_again_and_again_takes_no_room() -> None:
+    due = schedule(a=1000, b=5000)
+    for at in range(100_000):
+        due.put("a", 2000 + at % 7)
+    assert len(due._heap) < 100
+    assert due.take(6000, limit=9) == ["a", "b"]
+
+
 @given(st.data())
 def test_a_task_is_waiting_or_under_way_and_never_both(data: st.DataObject) -> None:
-    intervals = {name: data.draw(st.floats(0.1, 100)) for name in "abcde"}
-    due, now, under_way = Schedule(intervals, 0.0), 0.0, set[str]()
-    for _ in range(data.draw(st.integers(1, 20))):
+    due, now = Schedule(), 0.0
+    waiting: dict[str, float] = {}
+    under_way = set[str]()
+    for _ in range(data.draw(st.integers(1, 30))):
         now += data.draw(st.floats(0, 200))
-        taken = due.take(now, data.draw(st.integers(0, 5)))
-        assert len(taken) == len(set(taken))
-        assert not under_way & set(taken)
-        under_way |= set(taken)
-        for task in data.draw(st.lists(st.sampled_from(sorted(under_way)), unique=True)) if under_way else []:
-            due.done(task, now, again=data.draw(st.booleans()))
-            under_way.remove(task)
-    for task in under_way:
-        due.done(task, now)
-    assert sorted(due.take(now + 1000, limit=9)) == list("abcde")
+        task = data.draw(st.sampled_from("abcde"))
+        at = now + data.draw(st.floats(-100, 300))
+        match data.draw(st.sampled_from(["put", "hasten", "remove", "take", "done"])):
+            case "put":
+                due.put(task, at)
+                if task not in under_way:
+                    waiting[task] = at
+            case "hasten":
+                due.hasten(task, at)
+                if task in waiting:
+                    waiting[task] = min(waiting[task], at)
+            case "remove":
+                due.remove(task)
+                waiting.pop(task, None)
+                under_way.discard(task)
+            case "done":
+                assert due.done(task) == (task in under_way)
+                under_way.discard(task)
+            case "take":
+                limit = data.draw(st.integers(0, 5))
+                taken = due.take(now, limit)
+                ripe = sorted(at for at in waiting.values() if at <= now)[:limit]
+                assert [waiting.pop(each) for each in taken] == ripe
+                under_way |= set(taken)
+        assert {each for each in "abcde" if each in due} == waiting.keys() | under_way
+        assert {each for each in "abcde" if due.is_under_way(each)} == under_way
+        assert due.wait(now) == (max(0.0, min(waiting.values()) - now) if waiting else 3600)

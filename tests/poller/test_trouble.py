@@ -43,11 +43,15 @@ class BrokenFor:
         self._job_id = job_id
         self.clock_offset_s = 0.0
         self.broken = True
+        self.failures = 0
         self.recycle_bin = service.recycle_bin
         self.record_info = service.record_info
+        self.job_list = service.job_list
+        self.project_names = service.project_names
 
     def period_history(self, job_id: str, *days: object) -> object:
         if self.broken and job_id == self._job_id:
+            self.failures += 1
             raise ZeroDivisionError("nobody thought of this")
         return self._service.period_history(job_id, *days)  # type: ignore[arg-type]
 
@@ -95,6 +99,7 @@ def test_nothing_listens_at_first(fleet: Fleet, simulator: Simulator, watch: Wat
 
 
 def test_a_time_out_is_told_from_a_refused_connection(fleet: Fleet) -> None:
+    fleet.add_build(JOB)
     with Simulator(fleet, caller_clock=fleet.clock) as simulator:
         simulator.faults.add(fault("hang", operation="period-history"))
         watch = Watch(simulator, timeout=0.1)
@@ -133,7 +138,9 @@ def test_the_endless_trouble_of_one_job_leaves_the_others_right(fleet: Fleet, tr
             assert watch.value("duration_seconds_sum", job_name=job.name, result="failure") == 35
             assert watch.value("job_up", job_name=job.name) == 1
         watch.simulator.faults.clear()
-        watch.poll(times=3)
+        watch.poll(
+            times=11
+        )  # a job that is listed otherwise than its history reads is asked ever more rarely
         assert watch.counted("checkout") == {"failure": 5}
 
 
@@ -166,6 +173,7 @@ def test_a_page_with_garbage_in_it_still_brings_the_rest(
 
 def test_a_job_that_is_not_visible_is_not_waited_for(fleet: Fleet) -> None:
     fleet.add_job("other")
+    fleet.add_build(JOB)
     with watching(fleet) as watch:
         watch.simulator.faults.add(fault("error", job=JOB, status=404, code="DEV.CB.032011"))
         watch.poll()
@@ -262,7 +270,7 @@ class TestACommitThatFails:
         store = FailingStore()
         store.fails = True
         with watching(fleet, store=store, settings="recycle_bin: {enabled: false}") as watch:
-            assert watch.poll() == 1
+            assert watch.poll() == len([JOB, "job-lists"])
             for _ in range(120):
                 fleet.add_build(JOB)
             assert [watch.poll() for _ in range(3)] == [1, 1, 1]
@@ -288,7 +296,8 @@ class TestACommitThatFails:
 
 
 def test_a_bug_that_shows_for_one_job_leaves_the_others_right(fleet: Fleet) -> None:
-    fleet.add_job("other")
+    fleet.add_build(fleet.add_job("other").id)
+    fleet.add_build(JOB)
     with watching(fleet) as watch:
         broken = BrokenFor(watch.client, JOB)
         watch.service = broken  # type: ignore[assignment]
@@ -319,6 +328,7 @@ class TestTheLogTellsWhatChanges:
 
     def test_one_job_gone_and_back(self, fleet: Fleet) -> None:
         fleet.add_job("other")
+        fleet.add_build(JOB)
         with watching(fleet) as watch, capture_logs() as lines:
             watch.simulator.faults.add(fault("error", job=JOB, status=404, code="DEV.CB.032011"))
             watch.poll(times=10)
@@ -332,7 +342,7 @@ class TestTheLogTellsWhatChanges:
     def test_nothing_when_one_answer_fails_now_and_then(self, fleet: Fleet) -> None:
         for ordinal in range(9):
             fleet.add_job(f"other-{ordinal}")
-        with watching(fleet) as watch, capture_logs() as lines:
+        with watching(fleet, settings="poll: {max_interval: 1m}") as watch, capture_logs() as lines:
             for _ in range(10):
                 watch.simulator.faults.add(fault("error", job=JOB, times=3))
                 watch.poll()
@@ -359,3 +369,49 @@ class TestTheServiceHasAnotherClock:
             watch.poll(times=2)
             assert watch.value("job_last_poll_timestamp_seconds") == watch.now()
             watch.close()
+
+
+class CrashingStore(MemoryStore):
+    """A store with a bug, while ``broken`` is set."""
+
+    broken = False
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        if self.broken:
+            raise ZeroDivisionError("nobody thought of this")
+        return super().commit(changed)
+
+
+def test_a_store_with_a_bug_does_not_end_polling(fleet: Fleet) -> None:
+    store = CrashingStore()
+    with watching(fleet, store=store) as watch, capture_logs() as lines:
+        watch.poll()
+        store.broken = True
+        fleet.add_build(JOB)
+        watch.poll(times=3)
+        assert watch.value("builds_total", result="success") == 0
+        assert (watch.value("exporter_store_errors_total", operation="commit") or 0) >= 1
+        store.broken = False
+        watch.poll(times=2)
+        assert watch.counted() == {"success": 1}
+    assert [(line["event"], line["task"]) for line in lines] == [("unexpected_error", "commit")]
+
+
+def test_the_endless_500_of_one_job_is_told_once(fleet: Fleet) -> None:
+    fleet.add_job("other")
+    fleet.add_build(JOB)
+    with watching(fleet) as watch, capture_logs() as lines:
+        watch.poll()
+        watch.simulator.faults.add(fault("error", job=JOB))
+        watch.poll_for(3 * HOUR)
+    assert [(line["event"], line["task"]) for line in lines] == [("poll_fails", JOB)]
+
+
+def test_what_was_missed_while_the_process_slept_is_not_made_up(fleet: Fleet, watch: Watch) -> None:
+    fleet.add_build(JOB, duration_s=7200)
+    watch.poll(times=2)
+    watch.simulator.reset_counts()
+    watch.poll(after=HOUR)
+    assert len(watch.asked("period-history")) == 1
+    assert len(watch.asked("recycling-jobs")) == 1
+    assert watch.poll(after=1) == 0

@@ -31,9 +31,16 @@ def test_days_are_those_of_the_service() -> None:
 
 def test_thirty_days_take_two_requests() -> None:
     assert asked("2025-02-08T04:00", "2025-03-10T04:00") == [
-        ("2025-02-07", "2025-03-08"),
-        ("2025-03-08", "2025-03-11"),
+        ("2025-02-07", "2025-02-10"),
+        ("2025-02-10", "2025-03-11"),
     ]
+
+
+def test_the_last_stretch_is_the_longest_so_that_the_newest_come_with_the_first_request() -> None:
+    stretches = windows(moment_ms("2024-10-10T04:00"), moment_ms("2025-03-10T04:00"))
+    lengths = [(end - start).days for start, end in stretches]
+    assert lengths[1:] == [29] * (len(lengths) - 1)
+    assert 0 < lengths[0] <= 29
 
 
 @given(st.integers(0, 400 * 86_400_000), st.integers(0, 400 * 86_400_000))

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from exporter.errors import BackendError, NotVisibleError, UnreachableError
 from exporter.ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State
-from exporter.poller.poll import Rules, poll_job
+from exporter.poller.poll import Enough, Rules, poll_job
 from exporter.store import SqliteStore, Store
 from exporter.store.redis import RedisStore
 from exporter.watchlist import in_shard
@@ -65,7 +65,9 @@ class Service:
     down: bool = False
     made: dict[str, list[Made]] = field(default_factory=lambda: {job_id: [] for job_id in JOBS})
 
-    def period_history(self, job_id: str, start: date, end: date) -> tuple[Build, ...]:
+    def period_history(
+        self, job_id: str, start: date, end: date, enough: Enough | None = None
+    ) -> tuple[Build, ...]:
         """What is shown of the builds that started in those days."""
         if self.down:
             raise UnreachableError("down")

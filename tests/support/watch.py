@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,12 @@ from exporter.api.throttle import Throttle
 from exporter.cli.wiring import rules
 from exporter.config import parse
 from exporter.model import Job
-from exporter.poller import Poller
+from exporter.poller import Agenda, Intervals, Poller
 from exporter.poller.poller import Service
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store
 from exporter.telemetry import SnapshotCollector, Telemetry
+from exporter.watchlist import Watchlist
 
 START_MS: Final = round(datetime(2025, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
 """Far from the present, so that the real clock cannot be mistaken for this one."""
@@ -39,6 +40,7 @@ class Watch:
         simulator: is polled; its fleet's clock is ours too.
         store: where ledgers are kept; one that has ledgers makes this a restart.
         settings: YAML that follows what the simulator dictates.
+        jobs: the ids of the jobs to watch; None for all there are.
         timeout: seconds of real time to wait for an answer.
         max_requests_per_minute: what the throttle lets pass, by the shared clock.
     """
@@ -49,6 +51,7 @@ class Watch:
         *,
         store: Store | None = None,
         settings: str = "",
+        jobs: Collection[str] | None = None,
         timeout: float = 5.0,
         max_requests_per_minute: float = 6000,
     ) -> None:
@@ -56,15 +59,12 @@ class Watch:
         self.clock = simulator.fleet.clock
         self.simulator = simulator
         self.store = store or MemoryStore()
-        self.jobs = tuple(
-            Job(job.id, job.name, simulator.fleet.projects[job.project_id], job.project_id)
-            for job in simulator.fleet.jobs()
-            if job.deleted_ms is None
-        )
-        config = parse(_config(simulator, settings), source="test", environ={}, base_dir=Path())
+        config = parse(_config(simulator, settings, jobs), source="test", environ={}, base_dir=Path())
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry)
-        throttle = Throttle(max_requests_per_minute, clock=self.now, sleep=self.wait)
+        throttle = Throttle(
+            max_requests_per_minute, clock=self.now, wait=lambda _, seconds: self.wait(seconds or 0.001)
+        )
         self.telemetry.budget.set_function(lambda: throttle.requests_per_minute)
         self._session = new_session()
         credentials = credentials_for(
@@ -80,9 +80,13 @@ class Watch:
             sleep=lambda _: None,
         )
         self.service: Service = self.client
-        self.rules = rules(config)
-        self._recycle_interval = config.recycle_bin.interval if config.recycle_bin.enabled else None
-        self._interval = config.poll.interval
+        self._config = config
+        self._intervals = Intervals(
+            config.poll.interval,
+            config.poll.max_interval,
+            config.recycle_bin.interval if config.recycle_bin.enabled else None,
+        )
+        self.rules = rules(config, self._intervals.longest)
         self.start()
 
     def start(self, *, real_time: bool = False) -> None:
@@ -92,21 +96,28 @@ class Watch:
             real_time: let threads wait by a clock that moves by itself.
         """
         self._begun = False
+        monotonic = time.monotonic if real_time else self.now
+        watchlist = Watchlist(self._config)
+        ledgers = self.store.load(None)
+        watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()})
         self.poller = Poller(
-            self.jobs,
+            Agenda(watchlist, self._intervals, monotonic()),
             self.service,
             self.store,
-            self.store.load([job.id for job in self.jobs]),
+            {job_id: ledgers[job_id] for job_id in watchlist.ids & ledgers.keys()},
             self.rules,
-            interval=self._interval,
-            recycle_interval=self._recycle_interval,
             telemetry=self.telemetry,
             wall=self.now,
-            monotonic=time.monotonic if real_time else self.now,
+            monotonic=monotonic,
         )
         for collector in [c for c in self.registry._collector_to_names if isinstance(c, SnapshotCollector)]:
             self.registry.unregister(collector)
         self.registry.register(SnapshotCollector(self.poller))
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs that are watched at present."""
+        return tuple(view.job for view in self.poller.snapshot.jobs)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -183,21 +194,36 @@ class Watch:
 
 
 @contextmanager
-def watching(fleet: Fleet, *, settings: str = "", store: Store | None = None) -> Iterator[Watch]:
+def watching(
+    fleet: Fleet,
+    *,
+    settings: str = "",
+    store: Store | None = None,
+    jobs: Collection[str] | None = None,
+    max_requests_per_minute: float = 6000,
+) -> Iterator[Watch]:
     """A simulator of a fleet and an exporter on it, for the length of a block."""
     with Simulator(fleet, caller_clock=fleet.clock) as simulator:
-        watch = Watch(simulator, settings=settings, store=store)
+        watch = Watch(
+            simulator,
+            settings=settings,
+            store=store,
+            jobs=jobs,
+            max_requests_per_minute=max_requests_per_minute,
+        )
         try:
             yield watch
         finally:
             watch.close()
 
 
-def _config(simulator: Simulator, settings: str) -> str:
+def _config(simulator: Simulator, settings: str, jobs: Collection[str] | None) -> str:
+    if jobs is None:
+        jobs = [job.id for job in simulator.fleet.jobs() if job.deleted_ms is None]
     return (
         f"endpoint: {simulator.url}\n"
         f"auth: {{token: {simulator.credentials.tokens[0]}}}\n"
-        f"jobs: [{', '.join(job.id for job in simulator.fleet.jobs())}]\n"
+        f"jobs: [{', '.join(jobs)}]\n"
         'state: {path: ":memory:"}\n'
         f"{settings}\n"
     )

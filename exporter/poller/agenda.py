@@ -1,0 +1,341 @@
+"""What to do next: which jobs are watched, which of them deserve a poll now, and when the others do.
+
+Where job lists serve, a job is polled when they show a change and, by itself, once in a long while. Where
+they do not, it is polled each interval while it builds, and ever more rarely while it is quiet. No I/O; times
+are monotonic seconds given by the caller. Belongs to one thread.
+"""
+
+import random
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.ledger import JobLedger
+from exporter.model import Build
+from exporter.poller.lists import JobLists
+from exporter.poller.schedule import Schedule
+from exporter.watchlist import Listing, Watchlist
+
+JOB_LISTS: Final = "job-lists"
+RECYCLE_BIN: Final = "recycle-bin"
+"""Tasks that are no job; job ids are 32 characters."""
+
+_DEFAULT_MAX_S: Final = 600.0
+_SELF_POLLS: Final = 0.8
+"""Where lists serve and ``max_interval`` is left open, so many jobs an interval are polled by themselves."""
+_QUIET_POLLS: Final = 10
+"""Quiet jobs that no list serves share so many polls an interval, as long as ``max_interval`` allows."""
+_LONGEST_S: Final = 86_400.0
+_JITTER: Final = 0.1
+PATIENCE: Final = 8
+"""So often a job is polled again, ever more rarely, because a list shows what history does not yet."""
+STALE_AFTER: Final = 3
+"""Lists serve until so many intervals after they were last read."""
+_SPREAD: Final = 0.5
+"""Shares of a wait that chance may take off: of a short one little, of a long one enough to avoid bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often things are asked; seconds.
+
+    Attributes:
+        interval: between two polls of a busy job, and between two sweeps of the lists.
+        max_interval: the longest a job goes without a poll of its own; None leaves it to the agenda.
+        recycle: between two readings of the recycle bin; None leaves it alone.
+    """
+
+    interval: float
+    max_interval: float | None
+    recycle: float | None
+
+    @property
+    def longest(self) -> float:
+        """How rarely anything is polled that does not change, where there is much of it."""
+        return max(self.interval, _DEFAULT_MAX_S) if self.max_interval is None else self.max_interval
+
+    def unserved(self, jobs: int) -> float:
+        """How rarely a quiet job is polled where lists do not serve: few jobs are always fresh."""
+        return min(self.longest, max(self.interval, jobs * self.interval / _QUIET_POLLS))
+
+    def by_itself(self, jobs: int) -> float:
+        """How rarely a quiet job is polled where lists serve."""
+        if self.max_interval is not None:
+            return self.max_interval
+        return min(max(self.longest, jobs * self.interval / _SELF_POLLS), _LONGEST_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep of the job lists brought.
+
+    Attributes:
+        listings: those that could be read.
+        refused: ids of projects whose list is not to be had.
+        too_large: sizes of lists that were not read to their end.
+        project_names: names by id, where they were asked for.
+        read_ms: when the sweep began, by the service's clock.
+    """
+
+    listings: tuple[Listing, ...]
+    refused: tuple[str, ...]
+    too_large: Mapping[str, int]
+    project_names: Mapping[str, str]
+    read_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a sweep means for the ledgers.
+
+    Attributes:
+        never_built: watched, without a ledger, and certain to have no builds: they need no poll.
+        running: builds that the lists show to be under way, by job.
+    """
+
+    never_built: frozenset[str]
+    running: Mapping[str, Build]
+
+
+class Agenda:
+    """Watchlist, lists and schedule, and the rules that bind them."""
+
+    def __init__(self, watchlist: Watchlist, intervals: Intervals, now: float) -> None:
+        self.watchlist = watchlist
+        self._intervals = intervals
+        self._lists = JobLists(intervals.interval)
+        self._schedule = Schedule()
+        self._quiet: dict[str, int] = {}
+        self._begun: dict[str, float] = {}
+        self._marks: dict[str, object] = {}
+        self._assured_ms: dict[str, int] = {}
+        self._read_ms: int | None = None
+        self._read_at = float("-inf")
+        self._ask_names_at = now
+        self._served = False
+        self._schedule.put(JOB_LISTS, now)
+        if intervals.recycle is not None:
+            self._schedule.put(RECYCLE_BIN, now)
+
+    def take(self, now: float, limit: int) -> list[str]:
+        """Up to ``limit`` tasks that are due, the most overdue first."""
+        tasks = self._schedule.take(now, limit)
+        for task in tasks:
+            self._begun[task] = now
+            self._marks[task] = self._lists.mark(task)
+        return tasks
+
+    def wait(self, now: float) -> float:
+        """Seconds until a task comes due."""
+        return self._schedule.wait(now)
+
+    def lag(self, now: float) -> float:
+        """How late the most overdue task is, in seconds."""
+        return self._schedule.lag(now)
+
+    def assured_ms(self, job_id: str) -> int | None:
+        """When a list last showed that nothing is new with a job; None where none did."""
+        return self._assured_ms.get(job_id)
+
+    def lists_to_read(self, now: float) -> dict[str, int]:
+        """Which job lists to read now, by project id or ``""`` for all jobs; and how long they were."""
+        watchlist = self.watchlist
+        plan = self._lists.plan(watchlist.size, watchlist.projects_of_jobs, watchlist.watched_projects, now)
+        return {project_id: self._lists.size(project_id) for project_id in plan}
+
+    def unnamed_projects(self, now: float) -> frozenset[str]:
+        """The projects whose names to ask for now; not at every sweep those that are not told."""
+        unnamed = self.watchlist.unnamed_projects
+        if not unnamed or now < self._ask_names_at:
+            return frozenset()
+        self._ask_names_at = now + self._intervals.longest
+        return unnamed
+
+    def lists_are_believed(self, now: float) -> bool:
+        """Whether job lists tell which jobs to poll."""
+        return self._served and self._lists.are_believed(now)
+
+    def _serve(self, served: bool, now: float) -> None:
+        """Lists serve from now on, or no more: then what they served is polled by itself, spread out."""
+        if self._served and not served:
+            self._hasten(self.watchlist.ids, now)
+        self._served = served
+
+    def _hasten(self, job_ids: Collection[str], now: float) -> None:
+        """No list serves those jobs any more."""
+        within = self._intervals.unserved(self.watchlist.size)
+        for job_id in job_ids:
+            self._schedule.hasten(job_id, now + random.uniform(0, within))
+
+    def learn(self, swept: Swept, now: float) -> tuple[frozenset[str], frozenset[str]]:
+        """Take in what lists show; the jobs that are watched from now on, and those no more."""
+        before = self.watchlist.ids
+        for listing in swept.listings:
+            self.watchlist.take_in(listing)
+            self._hasten(self._lists.take_in(listing, self.watchlist.ids, swept.read_ms), now)
+        for project_id in swept.refused:
+            self._lists.refused(project_id, now)
+        for project_id, size in swept.too_large.items():
+            self._lists.too_large(project_id, size)
+        self.watchlist.name_projects(swept.project_names)
+        after = self.watchlist.ids
+        self.drop(before - after)
+        return after - before, before - after
+
+    def follow(
+        self,
+        swept: Swept | None,
+        ledgers: Mapping[str, JobLedger],
+        now: float,
+        *,
+        unready: Collection[str] = (),
+    ) -> News:
+        """Schedule the next sweep, the jobs that are new here, and those that the lists show a change of.
+
+        Args:
+            swept: what was learnt; None where the sweep failed.
+            ledgers: as committed.
+            now: the present.
+            unready: jobs that must not be polled yet.
+        """
+        self._schedule.done(JOB_LISTS)
+        is_good = swept is not None and any(listing.jobs for listing in swept.listings)
+        if swept and is_good:
+            self._read_ms, self._read_at = swept.read_ms, now
+        plan = self.lists_to_read(now)
+        discovers = bool(self.watchlist.watched_projects & plan.keys())
+        worth_it = discovers or self._lists.are_worth_it(plan, self.watchlist.size)
+        self._put(JOB_LISTS, now, self._intervals.interval if worth_it else self._intervals.longest)
+        recent = now - self._read_at <= STALE_AFTER * self._intervals.interval
+        self._serve(worth_it and recent and self._lists.are_believed(now), now)
+        never_built = self._open(ledgers, now, unready)
+        return News(frozenset(never_built), self._changed(ledgers, now) if is_good else {})
+
+    def polled(
+        self, job_id: str, ledger: JobLedger, now: float, *, found: bool, found_ms: int | None
+    ) -> bool:
+        """A poll succeeded; True if it shows that the lists cannot be believed."""
+        lied = self.lists_are_believed(now) and self._lists.were_silent_on(job_id, found_ms)
+        mark = self._marks.pop(job_id, None)
+        listed = self._lists.shown(job_id)
+        self._lists.polled(job_id, mark, agreed=listed is None or ledger.agrees_with(listed))
+        if lied:
+            self._lists.lied(now)
+            self._serve(False, now)
+        self._quiet[job_id] = 0 if found else self._quiet.get(job_id, -1) + 1
+        if self._schedule.done(job_id):
+            self._put(job_id, now, self._until_next(job_id, ledger, mark))
+        return lied
+
+    def not_polled(self, job_id: str, now: float, *, will_not: bool) -> None:
+        """A poll failed; one that will go on failing is tried ever more rarely."""
+        self._marks.pop(job_id, None)
+        self._quiet[job_id] = self._quiet.get(job_id, -1) + 1 if will_not else 0
+        if self._schedule.done(job_id):
+            longest = self._intervals.longest if will_not else self._intervals.interval
+            self._put(job_id, now, self._backed_off(job_id, longest))
+
+    def poll_again(self, job_id: str, now: float) -> None:
+        """A poll ended, and there is more to ask at once."""
+        if self._schedule.done(job_id):
+            self._schedule.put(job_id, now)
+
+    def recycle_bin_read(self, now: float) -> None:
+        """The recycle bin was read, or could not be."""
+        self._schedule.done(RECYCLE_BIN)
+        if self._intervals.recycle is not None:
+            self._put(RECYCLE_BIN, now, self._intervals.recycle)
+
+    def drop(self, job_ids: Collection[str]) -> None:
+        """Those jobs are not watched any more."""
+        self._lists.forget(job_ids)
+        for job_id in job_ids:
+            self._schedule.remove(job_id)
+            self._quiet.pop(job_id, None)
+            self._assured_ms.pop(job_id, None)
+
+    def _open(self, ledgers: Mapping[str, JobLedger], now: float, unready: Collection[str]) -> set[str]:
+        """Schedule the jobs that are not yet, those that built last first; which of them have never built."""
+        never_built: set[str] = set()
+        to_poll: list[tuple[int, str]] = []
+        for job_id in self.watchlist.ids.difference(unready):
+            listed, ledger = self._lists.shown(job_id), ledgers.get(job_id)
+            is_new = ledger is None and listed is not None and listed.never_built
+            if job_id in self._schedule and (not is_new or self._schedule.is_under_way(job_id)):
+                continue
+            if listed and (listed.never_built if ledger is None else ledger.agrees_with(listed)):
+                if ledger is None:
+                    never_built.add(job_id)
+                self._lists.polled(job_id, listed.mark)
+                self._assure(job_id)
+                self._schedule.put(job_id, now + random.uniform(0, self._settled()))
+            else:
+                to_poll.append((-(listed.last_build_ms or 0) if listed else 1, job_id))
+        for _, job_id in sorted(to_poll):
+            self._schedule.put(job_id, now)
+        return never_built
+
+    def _changed(self, ledgers: Mapping[str, JobLedger], now: float) -> dict[str, Build]:
+        """See to the jobs that lists show a change of; the builds they show to be under way."""
+        running: dict[str, Build] = {}
+        believed = self.lists_are_believed(now)
+        changed = self._lists.changed(self.watchlist.ids)
+        for job_id in changed:
+            listed, ledger = self._lists.shown(job_id), ledgers.get(job_id)
+            if listed is None or ledger is None or self._schedule.is_under_way(job_id):
+                continue
+            build = ledger.next_running(listed) if believed else None
+            if build:
+                running[job_id] = build
+            if build or ledger.agrees_with(listed):
+                self._lists.polled(job_id, listed.mark)
+                self._assure(job_id)
+            elif believed:
+                self._schedule.hasten(job_id, now)
+        for job_id in self.watchlist.ids.difference(changed):
+            if self._lists.shown(job_id) is not None:
+                self._assure(job_id)
+        return running
+
+    def _assure(self, job_id: str) -> None:
+        if self._read_ms is not None:
+            self._assured_ms[job_id] = self._read_ms
+
+    def _put(self, task: str, now: float, delay: float) -> None:
+        """A task is due so long after it began last; what was missed meanwhile is not made up for."""
+        self._schedule.put(task, max(now, self._begun.pop(task, now) + delay))
+
+    def _until_next(self, job_id: str, ledger: JobLedger, mark: object) -> float:
+        """Seconds from a poll that succeeded to the next, where nothing hastens it.
+
+        Args:
+            job_id: the job that was polled.
+            ledger: what came of it.
+            mark: how the job was listed when the poll began.
+        """
+        listed = self._lists.shown(job_id) if self._served else None
+        disagrees = listed is not None and not ledger.agrees_with(listed)
+        if listed and listed.mark != mark and disagrees:
+            return 0.0
+        if ledger.open and listed and listed.is_finished is False and set(ledger.open) == {listed.number}:
+            return _sooner(min(self._settled(), self._intervals.longest), _JITTER)
+        if ledger.open:
+            return _sooner(self._intervals.interval, _JITTER)
+        if disagrees and self._quiet[job_id] < PATIENCE:
+            return self._backed_off(job_id, self._intervals.longest)
+        if listed and not ledger.gaps:
+            return _sooner(self._settled(), _SPREAD)
+        return self._backed_off(job_id, self._intervals.unserved(self.watchlist.size))
+
+    def _settled(self) -> float:
+        """How long a job waits that is known to be quiet."""
+        jobs = self.watchlist.size
+        return self._intervals.by_itself(jobs) if self._served else self._intervals.unserved(jobs)
+
+    def _backed_off(self, job_id: str, longest: float) -> float:
+        return _sooner(min(longest, self._intervals.interval * (1 << min(self._quiet[job_id], 20))), _JITTER)
+
+
+def _sooner(delay: float, share: float) -> float:
+    """A delay of which chance takes off up to a share."""
+    return delay * random.uniform(1 - share, 1)

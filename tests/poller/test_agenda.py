@@ -1,0 +1,358 @@
+"""What is done next, and when: the rules that bind watchlist, lists and schedule."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+from exporter.config import parse
+from exporter.ledger import JobLedger
+from exporter.model import Build, JobNames, ListedJob, State
+from exporter.poller import Agenda, Intervals
+from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Swept
+from exporter.watchlist import Listing, Watchlist
+from tests.ledger.examples import at, counted, history, idle, running, watched
+
+MINUTE = 60.0
+HOUR = 3600.0
+PROJECT = "1" * 32
+USUAL = Intervals(interval=60.0, max_interval=None, recycle=None)
+
+
+@pytest.fixture(autouse=True)
+def _dice() -> Iterator[None]:
+    """The jitter is the same at each run."""
+    state = random.getstate()
+    random.seed(7)
+    yield
+    random.setstate(state)
+
+
+def ids(count: int) -> list[str]:
+    return [f"{number:032}" for number in range(count)]
+
+
+def agenda(jobs: int = 20, intervals: Intervals = USUAL, projects: str = "[]") -> Agenda:
+    text = (
+        f"endpoint: https://example.com\nauth: {{token: x}}\n"
+        f"jobs: [{', '.join(ids(jobs))}]\nprojects: {projects}\n"
+    )
+    return Agenda(Watchlist(parse(text, source="test", environ={}, base_dir=Path())), intervals, 0.0)
+
+
+def show(job_id: str, **more: object) -> ListedJob:
+    """A settled build 1, as ``idle()`` knows it, unless told otherwise."""
+    told: dict[str, object] = {
+        "last_build_ms": at(0),
+        "is_finished": True,
+        "status": "blue",
+        "number": 1,
+        **more,
+    }
+    return ListedJob(job_id, JobNames(f"job-{job_id[-3:]}", "shop", PROJECT), **told)  # type: ignore[arg-type]
+
+
+def sweep(*jobs: ListedJob, read_ms: int = 0) -> Swept:
+    return Swept((Listing("", {job.id: job for job in jobs}),), (), {}, {}, read_ms)
+
+
+def settled(count: int) -> tuple[Agenda, dict[str, JobLedger], list[ListedJob]]:
+    """Jobs whose ledgers and lists agree; swept once."""
+    made = agenda(count)
+    ledgers = dict.fromkeys(ids(count), idle())
+    shown = [show(job_id, number=ledgers[job_id].highest) for job_id in ids(count)]
+    sweep_now(made, sweep(*shown), ledgers, 0.0)
+    return made, ledgers, shown
+
+
+def sweep_now(
+    made: Agenda, swept: Swept | None, ledgers: Mapping[str, JobLedger], now: float
+) -> dict[str, Build]:
+    """Take the sweep that is due, and let it bring that."""
+    assert JOB_LISTS in made.take(now, 1000)
+    if swept:
+        made.learn(swept, now)
+    return dict(made.follow(swept, ledgers, now).running)
+
+
+def due_within(made: Agenda, begin: float, seconds: float) -> list[str]:
+    """Jobs that come due after ``begin`` and not later than so many seconds after."""
+    made.take(begin, 10_000)
+    return [task for task in made.take(begin + seconds, 10_000) if len(task) == 32]
+
+
+class TestTheStart:
+    def test_the_lists_come_first_and_no_job_before_they_have_ended(self) -> None:
+        made = agenda(3, Intervals(60, None, 600))
+        assert made.take(0, 10) == [JOB_LISTS, RECYCLE_BIN]
+        assert made.take(1000, 10) == []
+
+    def test_jobs_that_built_last_come_first(self) -> None:
+        made = agenda(3)
+        first, second, third = ids(3)
+        shown = (show(first), show(second, last_build_ms=at(9)), show(third, last_build_ms=at(5)))
+        sweep_now(made, sweep(*shown), {}, 0)
+        assert made.take(0, 10) == [second, third, first]
+
+    def test_those_that_no_list_shows_come_last(self) -> None:
+        made = agenda(3)
+        first, second, third = ids(3)
+        sweep_now(made, sweep(show(third)), {}, 0)
+        assert made.take(0, 10) == [third, first, second]
+
+    def test_a_sweep_that_fails_holds_nothing_up(self) -> None:
+        made = agenda(3)
+        sweep_now(made, None, {}, 0)
+        assert sorted(made.take(0, 10)) == ids(3)
+
+    def test_a_job_that_never_built_is_told_and_not_polled(self) -> None:
+        made = agenda(20)
+        first, second, *others = ids(20)
+        never = show(first, last_build_ms=None, status="none", number=None)
+        assert JOB_LISTS in made.take(0, 1)
+        swept = sweep(never, show(second), *(show(other) for other in others))
+        made.learn(swept, 0)
+        assert made.follow(swept, {}, 0).never_built == {first}
+        assert first not in made.take(0, 100)
+
+    def test_a_restart_of_a_settled_fleet_polls_nothing_at_once(self) -> None:
+        made, _, _ = settled(500)
+        assert len(due_within(made, 0, MINUTE)) <= 10
+
+    def test_only_what_differs_from_the_store_is_polled(self) -> None:
+        made = agenda(50)
+        ledgers = dict.fromkeys(ids(50), idle())
+        number = idle().highest
+        shown = [show(job_id, number=number) for job_id in ids(50)]
+        shown[7] = show(ids(50)[7], number=number + 1, last_build_ms=at(9))
+        sweep_now(made, sweep(*shown), ledgers, 0)
+        assert made.take(0, 10) == [ids(50)[7]]
+
+
+class TestWhereListsServe:
+    def test_they_are_read_each_interval(self) -> None:
+        made, ledgers, shown = settled(200)
+        assert made.lists_are_believed(0)
+        assert JOB_LISTS not in made.take(59, 1000)
+        sweep_now(made, sweep(*shown), ledgers, 60)
+
+    def test_a_change_is_polled_at_once(self) -> None:
+        made, ledgers, shown = settled(200)
+        made.take(59, 1000)
+        shown[3] = show(shown[3].id, number=ledgers[shown[3].id].highest + 1, last_build_ms=at(30))
+        sweep_now(made, sweep(*shown), ledgers, 60)
+        assert made.take(60, 1000) == [shown[3].id]
+
+    def test_a_build_that_begins_costs_no_poll_if_its_number_is_told(self) -> None:
+        made, ledgers, shown = settled(200)
+        made.take(59, 1000)
+        number = idle().highest + 1
+        begun = {"is_finished": False, "state": State.RUNNING, "status": "building"}
+        shown[3] = show(shown[3].id, number=number, last_build_ms=at(30), **begun)
+        running_now = sweep_now(made, sweep(*shown), ledgers, 60)
+        assert running_now == {shown[3].id: Build(number, state=State.RUNNING, start_ms=at(30))}
+        assert made.take(60, 1000) == []
+
+    def test_a_job_of_which_two_builds_run_is_polled_each_interval(self) -> None:
+        made, ledgers, shown = settled(200)
+        job_id = shown[3].id
+        made.take(59, 1000)
+        shown[3] = show(job_id, number=3, last_build_ms=at(30), is_finished=False, state=State.RUNNING)
+        sweep_now(made, sweep(*shown), ledgers, 60)
+        assert made.take(60, 1000) == [job_id]
+        ledger = history(idle(), running(2, minute=29), running(3, minute=30), minute=31)
+        assert not made.polled(job_id, ledger, 60, found=True, found_ms=at(30))
+        assert made.wait(60) <= 60
+        assert job_id in due_within(made, 61, 59)
+
+    @pytest.mark.parametrize("jobs", [100, 1000])
+    def test_so_few_are_polled_by_themselves_that_the_budget_holds(self, jobs: int) -> None:
+        made, ledgers, _ = settled(jobs)
+        polls = []
+        for minute in range(1, 2000):
+            now = minute * MINUTE
+            tasks = made.take(now, 10_000)
+            for task in tasks:
+                if task == JOB_LISTS:
+                    made.follow(sweep(show(ids(1)[0], number=idle().highest)), ledgers, now)
+                else:
+                    made.polled(task, ledgers[task], now, found=False, found_ms=None)
+            polls.append(len(set(tasks) - {JOB_LISTS}))
+        means = [mean(polls[begin : begin + 240]) for begin in range(0, 1900, 240)]
+        assert max(means) <= (jobs / 5 if jobs < 1000 else 1.9)
+        assert max(polls) <= 25
+        assert sum(polls) >= jobs
+
+    def test_a_day_is_the_longest_that_a_job_goes_without_a_poll(self) -> None:
+        assert USUAL.by_itself(5) == 600
+        assert USUAL.by_itself(1000) > HOUR
+        assert USUAL.by_itself(1_000_000) == 86_400
+        assert Intervals(60, 1200, None).by_itself(1_000_000) == 1200
+
+    def test_a_job_that_good_lists_no_longer_show_is_polled_as_one_that_none_serves(self) -> None:
+        made, ledgers, shown = settled(500)
+        lost = shown[3].id
+        for minute in range(1, 5):
+            now = minute * MINUTE
+            made.take(now - 1, 1000)
+            sweep_now(made, sweep(*(job for job in shown if job.id != lost)), ledgers, now)
+        made.take(4 * MINUTE, 10_000)
+        taken = made.take(4 * MINUTE + USUAL.unserved(500), 10_000)
+        assert lost in taken, "lists do not serve it, so it is due like any other"
+
+    def test_a_poll_that_does_not_show_what_the_list_shows_is_repeated_soon(self) -> None:
+        made, ledgers, shown = settled(500)
+        job_id = shown[3].id
+        made.take(59, 1000)
+        shown[3] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
+        sweep_now(made, sweep(*shown), ledgers, 60)
+        assert job_id in made.take(60, 1000)
+        made.polled(job_id, ledgers[job_id], 60, found=False, found_ms=None)
+        assert job_id in due_within(made, 60, 2 * MINUTE), "history is late: it is asked again"
+
+
+class TestWhereListsDoNotServe:
+    def refused(self, jobs: int, ledgers: Mapping[str, JobLedger]) -> Agenda:
+        made = agenda(jobs)
+        made.take(0, 10)
+        swept = Swept((), ("",), {}, {}, 0)
+        made.learn(swept, 0)
+        made.follow(swept, ledgers, 0)
+        return made
+
+    def test_it_says_so(self) -> None:
+        assert not self.refused(20, {}).lists_are_believed(1)
+
+    def test_it_is_not_said_that_they_serve_before_any_was_read(self) -> None:
+        made = agenda(20)
+        assert not made.lists_are_believed(0)
+        sweep_now(made, None, {}, 0)
+        assert not made.lists_are_believed(0)
+
+    def test_a_quiet_job_is_asked_ever_more_rarely_up_to_the_longest(self) -> None:
+        jobs = 200
+        made = self.refused(jobs, {})
+        asked: dict[str, list[float]] = {job_id: [] for job_id in ids(jobs)}
+        for second in range(0, 7200, 10):
+            for task in made.take(second, 10_000):
+                if task == JOB_LISTS:
+                    made.follow(Swept((), ("",), {}, {}, 0), {}, second)
+                else:
+                    asked[task].append(second)
+                    made.polled(task, idle(), second, found=False, found_ms=None)
+        for moments in asked.values():
+            rests = [later - earlier for earlier, later in pairwise(moments)]
+            assert rests[0] <= 70
+            assert rests[-1] <= 610
+            assert 8 <= len(moments) <= 24
+
+    def test_a_building_job_is_asked_each_interval(self) -> None:
+        made = self.refused(20, {})
+        ledger = history(idle(), running(2, minute=1), minute=2)
+        for minute in range(20):
+            tasks = made.take(minute * MINUTE, 100)
+            assert minute == 0 or ids(1)[0] in tasks
+            for task in tasks:
+                if task == JOB_LISTS:
+                    made.follow(Swept((), ("",), {}, {}, 0), {}, minute * MINUTE)
+                else:
+                    busy = task == ids(1)[0]
+                    made.polled(task, ledger if busy else idle(), minute * MINUTE, found=False, found_ms=None)
+
+    def test_a_job_that_builds_again_is_busy_again(self) -> None:
+        made = self.refused(200, {})
+        job_id = ids(1)[0]
+        for task in made.take(0, 1000):
+            made.polled(task, idle(), 0, found=False, found_ms=None)
+        for hour in range(1, 4):
+            for task in made.take(hour * HOUR, 1000):
+                if task != JOB_LISTS:
+                    found = task == job_id and hour == 3
+                    made.polled(task, counted(idle(), 2), hour * HOUR, found=found, found_ms=None)
+        assert job_id in due_within(made, 3 * HOUR, 60)
+
+    @pytest.mark.parametrize(
+        "swept", [None, Swept((Listing("", {}),), (), {}, {}, 0)], ids=["failed", "empty"]
+    )
+    def test_lists_that_bring_nothing_for_some_intervals_serve_no_more(self, swept: Swept | None) -> None:
+        made, ledgers, _ = settled(500)
+        for minute in range(1, 6):
+            made.take(minute * MINUTE - 1, 1000)
+            sweep_now(made, swept, ledgers, minute * MINUTE)
+        assert not made.lists_are_believed(5 * MINUTE)
+        made.take(5 * MINUTE, 10_000)
+        taken = set(made.take(5 * MINUTE + USUAL.unserved(500), 10_000)) - {JOB_LISTS}
+        assert len(taken) > 300
+
+    def test_a_lie_ends_their_service_for_a_while(self) -> None:
+        made, ledgers, shown = settled(20)
+        for minute in range(1, 6):
+            made.take(minute * MINUTE - 1, 1000)
+            sweep_now(made, sweep(*shown, read_ms=at(100 + minute)), ledgers, minute * MINUTE)
+        assert made.polled(ids(1)[0], counted(idle(), 2), 301, found=True, found_ms=at(100))
+        assert not made.lists_are_believed(302)
+        sweep_now(made, sweep(*shown, read_ms=at(200)), ledgers, 360)
+        assert not made.lists_are_believed(361)
+        made.take(2 * HOUR, 1000)
+        made.follow(sweep(*shown, read_ms=at(300)), ledgers, 2 * HOUR)
+        assert made.lists_are_believed(2 * HOUR)
+
+
+class TestTasks:
+    def test_a_poll_that_fails_is_tried_again_an_interval_later(self) -> None:
+        made = agenda(2)
+        sweep_now(made, None, {}, 0)
+        made.take(0, 10)
+        made.not_polled(ids(1)[0], 5, will_not=False)
+        assert ids(1)[0] in due_within(made, 6, 60)
+
+    def test_one_that_goes_on_failing_is_tried_ever_more_rarely(self) -> None:
+        made = agenda(1)
+        sweep_now(made, None, {}, 0)
+        moments = []
+        for second in range(0, 14_400, 5):
+            for task in made.take(second, 10):
+                if task == JOB_LISTS:
+                    made.follow(None, {}, second)
+                else:
+                    moments.append(second)
+                    made.not_polled(task, second, will_not=True)
+        assert 24 <= len(moments) <= 34
+
+    def test_with_more_to_ask_it_is_due_at_once(self) -> None:
+        made = agenda(1)
+        sweep_now(made, None, {}, 0)
+        made.take(0, 10)
+        made.poll_again(ids(1)[0], 5)
+        assert made.take(5, 10) == ids(1)
+
+    def test_what_is_dropped_while_it_is_under_way_does_not_come_back(self) -> None:
+        made = agenda(1)
+        sweep_now(made, None, {}, 0)
+        made.take(0, 10)
+        made.drop(ids(1))
+        made.polled(ids(1)[0], watched(), 5, found=True, found_ms=None)
+        assert ids(1)[0] not in made.take(100_000, 10)
+
+    def test_the_recycle_bin_has_its_own_interval_without_catching_up(self) -> None:
+        made = agenda(1, Intervals(60, None, 600))
+        moments: list[float] = []
+        for now in (0.0, 300.0, 599.0, 600.0, 2000.0, 2001.0, 2600.0):
+            if RECYCLE_BIN in made.take(now, 10):
+                moments.append(now)
+                made.recycle_bin_read(now)
+        assert moments == [0, 600, 2000, 2600]
+
+    def test_no_two_jobs_are_polled_in_step(self) -> None:
+        made = agenda(500)
+        sweep_now(made, None, {}, 0)
+        bursts: Sequence[int] = []
+        for second in range(3600):
+            tasks = [task for task in made.take(second, 10_000) if task != JOB_LISTS]
+            for task in tasks:
+                made.polled(task, idle(), second, found=False, found_ms=None)
+            bursts = [*bursts, len(tasks)]
+        assert max(bursts[1800:]) <= 20

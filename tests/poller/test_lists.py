@@ -1,0 +1,202 @@
+"""What job lists are worth: where to ask, what they show, how far they are believed."""
+
+import pytest
+
+from exporter.model import JobNames, ListedJob
+from exporter.poller.lists import (
+    ALL,
+    FIRST_DOUBT,
+    LONGEST_DOUBT,
+    NAMES_WORTH,
+    PAGE,
+    REFUSED_FOR,
+    UNSEEN_AFTER,
+    JobLists,
+)
+from exporter.watchlist import Listing
+
+INTERVAL = 60.0
+A, B, C = "a" * 32, "b" * 32, "c" * 32
+SHOP, BANK = "1" * 32, "2" * 32
+MOMENT_MS = 1_741_579_200_000
+
+
+def listed(job_id: str = A, project_id: str = SHOP, **more: object) -> ListedJob:
+    return ListedJob(job_id, JobNames("x", "", project_id), **more)  # type: ignore[arg-type]
+
+
+def listing(*jobs: ListedJob, project_id: str = ALL, is_whole: bool = True) -> Listing:
+    return Listing(project_id, {job.id: job for job in jobs}, is_whole)
+
+
+def many(count: int, project_id: str = SHOP) -> list[ListedJob]:
+    return [listed(f"{project_id[0]}{number:031}", project_id) for number in range(count)]
+
+
+def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> JobLists:
+    lists = JobLists(INTERVAL)
+    for each in listings:
+        lists.take_in(each, each.jobs.keys(), read_ms)
+    return lists
+
+
+class TestWhereToAsk:
+    def test_at_first_the_list_of_all_jobs(self) -> None:
+        assert JobLists(INTERVAL).plan(1, {ALL}, (), 0) == (ALL,)
+        assert JobLists(INTERVAL).plan(1000, {SHOP}, {SHOP}, 0) == (ALL,)
+
+    def test_the_cheapest_that_shows_all_that_is_watched(self) -> None:
+        lists = swept(listing(*many(1000), *many(50, BANK)))
+        assert lists.plan(50, {BANK}, (), 0) == (BANK,)
+        lists.take_in(listing(*many(50, BANK), project_id=BANK), (), MOMENT_MS)
+        lists.take_in(listing(*many(1000), project_id=SHOP), (), MOMENT_MS)
+        assert lists.plan(50, {BANK}, (), 0) == (BANK,)
+        assert lists.plan(1050, {BANK, SHOP}, (), 0) == (ALL,)
+
+    def test_all_of_them_as_long_as_the_project_of_one_job_is_not_known(self) -> None:
+        lists = swept(listing(*many(300)))
+        assert lists.plan(200, {ALL, SHOP}, (), 0) == (ALL,)
+
+    def test_none_where_polls_are_cheaper(self) -> None:
+        lists = swept(listing(*many(PAGE * (NAMES_WORTH + 1))))
+        assert lists.plan(5, {ALL}, (), 0) == ()
+        assert lists.plan(NAMES_WORTH + 1, {ALL}, (), 0) == (ALL,)
+
+    def test_the_lists_that_discover_jobs_whatever_they_cost(self) -> None:
+        lists = swept(listing(*many(5000)))
+        assert lists.plan(0, (), {SHOP}, 0) == (SHOP,)
+
+    def test_one_that_was_refused_is_left_alone_for_an_hour(self) -> None:
+        lists = JobLists(INTERVAL)
+        lists.refused(ALL, now=0)
+        assert lists.plan(100, {SHOP}, (), 1) == (SHOP,)
+        assert lists.plan(100, {ALL, SHOP}, (), 1) == ()
+        lists.refused(SHOP, now=10)
+        assert lists.plan(100, {SHOP}, (), 11) == ()
+        assert lists.plan(100, {SHOP}, {SHOP}, 11) == ()
+        assert lists.plan(100, {ALL, SHOP}, (), REFUSED_FOR * INTERVAL) == (ALL,)
+
+    def test_that_one_project_is_refused_does_not_stop_the_discovery_of_another(self) -> None:
+        lists = JobLists(INTERVAL)
+        lists.refused(ALL, now=0)
+        lists.refused(SHOP, now=0)
+        assert lists.plan(100, {SHOP, BANK}, {SHOP, BANK}, 1) == (BANK,)
+
+    def test_a_refusal_is_forgotten_when_the_list_comes(self) -> None:
+        lists = JobLists(INTERVAL)
+        lists.refused(ALL, now=0)
+        lists.take_in(listing(listed()), {A}, MOMENT_MS)
+        assert lists.plan(100, {ALL}, (), 1) == (ALL,)
+
+    def test_a_list_that_is_too_large_gives_way_to_those_of_projects(self) -> None:
+        lists = JobLists(INTERVAL)
+        lists.take_in(listing(*many(100), is_whole=False), {A}, MOMENT_MS)
+        lists.too_large(ALL, 50_000)
+        assert lists.plan(400, {SHOP, BANK}, (), 0) == (SHOP, BANK)
+        assert lists.plan(400, {ALL, SHOP}, (), 0) == ()
+
+    def test_an_empty_list_does_not_make_it_seem_cheap(self) -> None:
+        lists = swept(listing(*many(1000)), listing())
+        assert lists.size(ALL) == 1000
+
+    @pytest.mark.parametrize(
+        ("jobs", "watched", "worth"), [(1000, 11, True), (1000, 10, False), (1, 1, False)]
+    )
+    def test_whether_they_cost_less_than_polls(self, jobs: int, watched: int, worth: bool) -> None:
+        lists = swept(listing(*many(jobs)))
+        assert lists.are_worth_it((ALL,), watched) is worth
+        assert not lists.are_worth_it((), watched)
+
+
+class TestWhatTheyShow:
+    def test_only_watched_jobs_are_kept(self) -> None:
+        lists = JobLists(INTERVAL)
+        lists.take_in(listing(listed(A), listed(B)), {A}, MOMENT_MS)
+        assert (lists.shown(A), lists.shown(B)) == (listed(A), None)
+
+    def test_what_several_good_lists_do_not_show_is_not_served_until_one_does(self) -> None:
+        lists = swept(listing(listed(A), listed(B)))
+        for _ in range(UNSEEN_AFTER - 1):
+            lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
+        assert lists.shown(A)
+        lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
+        assert lists.shown(A) is None
+        assert lists.serve(B, 0)
+        assert not lists.serve(A, 0)
+        lists.take_in(listing(listed(A), listed(B)), {A, B}, MOMENT_MS)
+        assert lists.shown(A)
+
+    @pytest.mark.parametrize(
+        "bad",
+        [listing(), listing(listed(B), is_whole=False), listing(listed(B, BANK), project_id=BANK)],
+        ids=["empty", "partial", "of another project"],
+    )
+    def test_lists_that_tell_nothing_change_nothing(self, bad: Listing) -> None:
+        lists = swept(listing(listed(A)))
+        for _ in range(9):
+            lists.take_in(bad, {A, B}, MOMENT_MS)
+        assert lists.shown(A)
+
+    def test_a_change_is_what_differs_from_the_time_of_the_last_poll_the_latest_first(self) -> None:
+        jobs = [listed(job_id, last_build_ms=at) for job_id, at in ((A, 2000), (B, 3000), (C, 1000))]
+        lists = swept(listing(*jobs))
+        assert lists.changed((A, B, C)) == [B, A, C]
+        for job in jobs:
+            lists.polled(job.id, lists.mark(job.id))
+        assert lists.changed((A, B, C)) == []
+        lists.take_in(listing(jobs[0], jobs[1], listed(C, last_build_ms=4000)), {A, B, C}, MOMENT_MS)
+        assert lists.changed((A, B, C)) == [C]
+        assert lists.changed((A, B)) == []
+
+    def test_a_change_during_a_poll_is_still_a_change_after_it(self) -> None:
+        lists = swept(listing(listed(A, number=1)))
+        mark = lists.mark(A)
+        lists.take_in(listing(listed(A, number=2)), {A}, MOMENT_MS)
+        lists.polled(A, mark)
+        assert lists.changed((A,)) == [A]
+
+    def test_what_is_no_more_watched_is_forgotten(self) -> None:
+        lists = swept(listing(listed(A)))
+        lists.polled(A, lists.mark(A))
+        lists.forget([A, B])
+        assert lists.shown(A) is None
+        assert lists.changed((A,)) == []
+
+
+class TestHowFarTheyAreBelieved:
+    def polled_and_listed_alike(self, *read_after_s: float) -> JobLists:
+        """Polled once, and listed again without a change so many seconds later."""
+        lists = swept(listing(listed(A, last_build_ms=1000)))
+        lists.polled(A, lists.mark(A))
+        for seconds in read_after_s:
+            lists.take_in(listing(listed(A, last_build_ms=1000)), {A}, MOMENT_MS + round(seconds * 1000))
+        return lists
+
+    def test_silence_long_after_a_build_began_is_a_lie(self) -> None:
+        assert self.polled_and_listed_alike(0, 126).were_silent_on(A, MOMENT_MS)
+
+    @pytest.mark.parametrize("seconds", [0, 60, 125])
+    def test_lists_may_be_two_intervals_late(self, seconds: float) -> None:
+        assert not self.polled_and_listed_alike(seconds).were_silent_on(A, MOMENT_MS)
+
+    def test_a_start_that_is_not_told_proves_nothing(self) -> None:
+        assert not self.polled_and_listed_alike(600).were_silent_on(A, None)
+
+    def test_lists_that_do_not_show_the_job_have_not_lied(self) -> None:
+        assert not self.polled_and_listed_alike(600).were_silent_on(B, MOMENT_MS)
+
+    def test_a_list_that_shows_a_change_has_not_been_silent(self) -> None:
+        lists = self.polled_and_listed_alike()
+        lists.take_in(listing(listed(A, last_build_ms=MOMENT_MS)), {A}, MOMENT_MS + 600_000)
+        assert not lists.were_silent_on(A, MOMENT_MS)
+
+    def test_doubt_doubles_with_each_lie_up_to_a_day(self) -> None:
+        lists, now, doubts = JobLists(INTERVAL), 0.0, []
+        for _ in range(7):
+            assert lists.are_believed(now)
+            lists.lied(now)
+            began = now
+            while not lists.are_believed(now):
+                now += INTERVAL
+            doubts.append((now - began) / INTERVAL)
+        assert doubts == [FIRST_DOUBT, 120, 240, 480, 960, LONGEST_DOUBT, LONGEST_DOUBT]

@@ -1,0 +1,505 @@
+"""Sweeps of the job lists on simulated fleets: what they save, and that nothing is lost when they lie."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from exporter.simulator import Fault, Fleet, Job, ManualClock, fault
+from exporter.store import SqliteStore
+from tests.support.truth import differences, expected
+from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
+
+BOTH = ("job-list", "project-job-list")
+FORBIDDEN = "CB.00031007"
+UNBOUNDED = 1_000_000.0
+"""Requests a minute that the throttle of a test lets pass, so that the clock stands still while it polls."""
+
+
+@pytest.fixture(autouse=True)
+def _dice() -> Iterator[None]:
+    """The jitter is the same at each run."""
+    state = random.getstate()
+    random.seed(7)
+    yield
+    random.setstate(state)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    """What outlives a restart."""
+    store = SqliteStore(str(tmp_path / "ledgers.db"))
+    yield store
+    store.close()
+
+
+def fleet_of(jobs: int, *, never_built: int = 0, projects: int = 4) -> Fleet:
+    """Jobs that have built once each, at some hour of the last two days, but for those that never have."""
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    for ordinal in range(jobs):
+        job = fleet.add_job(f"job-{ordinal:04}", f"project-{ordinal % projects}")
+        if ordinal >= never_built:
+            fleet.add_build(job.id, at_ms=START_MS - 3_600_000 * (1 + ordinal % 48))
+    return fleet
+
+
+def requests(watch: Watch) -> Counter[str]:
+    """Requests by operation since they were last forgotten."""
+    counts: Counter[str] = Counter()
+    for (operation, _), count in watch.simulator.counts.items():
+        counts[operation] += count
+    return counts
+
+
+def baselines(watch: Watch) -> dict[str, int]:
+    """The highest number of each job so far; what comes above it is to be counted."""
+    truth = watch.simulator.truth()
+    return {job_id: max((b.number for b in job.builds), default=0) for job_id, job in truth.items()}
+
+
+def wrong(watch: Watch, since: dict[str, int]) -> dict[object, object]:
+    """Where the exposition differs from what really happened since then."""
+    shown = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in watch.registry.collect()
+        for sample in family.samples
+    }
+    truth = [job.to_json() for job in watch.simulator.truth(since).values() if job.deleted_ms is None]
+    return dict(differences(shown, expected(truth)))
+
+
+def trusted(watch: Watch) -> float | None:
+    return watch.value("exporter_job_lists_trusted")
+
+
+def recovered(watch: Watch) -> float:
+    return sum(watch.series("codearts_build_recovered_builds_total").values())
+
+
+class TestTheBudget:
+    def test_a_thousand_idle_jobs_cost_twelve_requests_an_interval(self) -> None:
+        with watching(fleet_of(1000), max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=2)
+            watch.poll_for(11 * HOUR, every=30 * MINUTE)
+            watch.simulator.reset_counts()
+            watch.poll_for(6 * HOUR, every=10 * MINUTE)
+            by_themselves = requests(watch)["period-history"] / 360
+            watch.simulator.reset_counts()
+            watch.poll(times=20)
+            cost = requests(watch)
+            assert (cost["job-list"], cost["recycling-jobs"]) == (200, 2)
+            assert by_themselves + 10 + 0.1 <= 12
+            assert cost.keys() <= {"job-list", "recycling-jobs", "period-history"}
+            assert trusted(watch) == 1
+
+    def test_fifty_builds_an_interval_cost_two_requests_each(self) -> None:
+        fleet = fleet_of(1000)
+        jobs = fleet.jobs()
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=5)
+            since = baselines(watch)
+            watch.simulator.reset_counts()
+            for minute in range(12):
+                for ordinal in range(50):
+                    begin_ms = fleet.clock.now_ms() + 1200 * ordinal
+                    job = jobs[(minute * 50 + ordinal) * 7 % 1000]
+                    fleet.add_build(job.id, at_ms=begin_ms, duration_s=(5, 50, 100)[ordinal % 3])
+                watch.poll()
+            cost = requests(watch)
+            assert cost.total() / 12 <= (12 + 50 * 2) * 1.1, cost
+            watch.poll(times=3)
+            assert wrong(watch, since) == {}
+            assert recovered(watch) == 0
+
+    def test_a_few_jobs_cost_no_more_than_a_poll_each(self) -> None:
+        with watching(fleet_of(3), settings="recycle_bin: {enabled: false}") as watch:
+            watch.poll(times=20)
+            watch.simulator.reset_counts()
+            watch.poll(times=60)
+            assert requests(watch).total() <= 60 * 4
+
+    def test_a_quiet_fleet_restarts_without_a_poll_for_each_job(self, store: SqliteStore) -> None:
+        with watching(fleet_of(200), store=store, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=3)
+            watch.start()
+            watch.simulator.reset_counts()
+            watch.poll()
+            assert watch.poller.is_ready
+            assert requests(watch) == {"job-list": 2, "recycling-jobs": 1}
+            watch.poll(times=10)
+            assert requests(watch)["period-history"] <= 20
+
+
+class TestTheFirstStart:
+    def test_jobs_that_never_built_cost_nothing(self) -> None:
+        with watching(fleet_of(100, never_built=80), max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll()
+            assert watch.poller.is_ready
+            assert requests(watch)["period-history"] == 20
+            assert len(watch.series("codearts_build_consecutive_failures")) == 100
+
+    def test_the_first_build_of_one_of_them_is_counted(self) -> None:
+        fleet = fleet_of(100, never_built=80)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll()
+            fleet.add_build(fleet.jobs()[0].id, duration_s=30)
+            watch.poll(times=2)
+            assert watch.counted("job-0000") == {"success": 1}
+
+    def test_what_built_last_is_there_first(self) -> None:
+        fleet = fleet_of(96)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll()
+            asked = [exchange.job for exchange in watch.asked("period-history")]
+            ages = [fleet.builds(job_id)[0].created_ms for job_id in asked if job_id]
+            assert ages == sorted(ages, reverse=True)
+            assert len(ages) == 96
+
+    def test_where_lists_are_not_to_be_had_every_job_is_polled(self) -> None:
+        fleet = fleet_of(30)
+        with watching(fleet) as watch:
+            watch.simulator.faults.add(*TROUBLES["forbidden"])
+            watch.poll(times=2)
+            assert watch.poller.is_ready
+            assert requests(watch)["period-history"] >= 30
+            assert trusted(watch) == 0
+
+    def test_lists_that_never_answered_are_not_said_to_be_trusted(self) -> None:
+        with watching(fleet_of(20)) as watch:
+            watch.simulator.faults.add(fault("error", operation="job-list", status=500))
+            watch.poll()
+            assert trusted(watch) == 0
+
+
+class TestFreshness:
+    @pytest.mark.parametrize("duration_s", [1, 20, 70, 400])
+    def test_a_finished_build_is_visible_within_an_interval_and_five_seconds(self, duration_s: float) -> None:
+        fleet = fleet_of(30)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=3)
+            late = []
+            for ordinal in range(4):
+                job = fleet.jobs()[ordinal * 3]
+                watch.poll(after=7)
+                build = fleet.add_build(job.id, duration_s=duration_s)
+                while not watch.counted(job.name):
+                    watch.poll(after=5)
+                late.append(watch.now() - (build.finish_ms or 0) / 1000)
+            assert max(late) <= MINUTE + 5, late
+
+    def test_two_builds_at_once_are_seen_to_their_ends(self) -> None:
+        fleet = fleet_of(60)
+        job = fleet.jobs()[0]
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=3)
+            since = baselines(watch)
+            fleet.add_build(job.id, duration_s=700)
+            watch.poll()
+            fleet.add_build(job.id, duration_s=200)
+            watch.poll(times=2)
+            assert watch.value("active_builds", job_name=job.name, state="running") == 2
+            watch.poll(times=3)
+            assert watch.counted(job.name) == {"success": 1}
+            assert watch.value("active_builds", job_name=job.name, state="running") == 1
+            watch.poll(times=7)
+            assert wrong(watch, since) == {}
+            assert watch.value("active_builds", job_name=job.name, state="running") == 0
+
+    @pytest.mark.parametrize("seconds", [120, 600])
+    def test_a_record_that_comes_later_than_the_list_is_waited_for(self, seconds: float) -> None:
+        fleet = fleet_of(300)
+        job = fleet.jobs()[0]
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=3)
+            watch.simulator.faults.add(
+                fault("late-records", operation="period-history", job=job.id, seconds=seconds, numbers=[2])
+            )
+            fleet.add_build(job.id, duration_s=10)
+            watch.poll_for(seconds + 12 * MINUTE)
+            assert watch.counted(job.name) == {"success": 1}
+            assert trusted(watch) == 1, "the lists told the truth"
+
+    def test_quiet_jobs_that_lists_served_are_not_recovered(self) -> None:
+        fleet = fleet_of(150)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll_for(6 * HOUR, every=3 * MINUTE)
+            since = baselines(watch)
+            for job in fleet.jobs()[::10]:
+                fleet.add_build(job.id)
+            watch.poll(times=3)
+            assert wrong(watch, since) == {}
+            assert recovered(watch) == 0
+
+    def test_a_job_s_last_check_is_that_of_the_lists(self) -> None:
+        with watching(fleet_of(60), max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=9)
+            checked = watch.series("codearts_build_job_last_poll_timestamp_seconds").values()
+            assert set(checked) == {watch.now()}
+
+
+TROUBLES: dict[str, tuple[Fault, ...]] = {
+    "forbidden": tuple(fault("error", operation=each, status=403, code=FORBIDDEN) for each in BOTH),
+    "failing": tuple(fault("error", operation=each, status=500) for each in BOTH),
+    "empty": tuple(fault("empty-list", operation=each) for each in BOTH),
+    "stale": tuple(fault("stale-list", operation=each, seconds=1e9) for each in BOTH),
+    "garbage": tuple(
+        fault("garbage-records", operation=each, replace=True, items=tuple([None] * 100)) for each in BOTH
+    ),
+}
+HARMLESS: dict[str, tuple[Fault, ...]] = {
+    "total -1": (fault("wrong-total", operation="job-list", value=-1),),
+    "total too small": (fault("wrong-total", operation="job-list", value=7),),
+    "total too large": (fault("wrong-total", operation="job-list", value=99_999),),
+    "total as text": (fault("wrong-total", operation="job-list", value="string"),),
+    "numbers as text": (fault("numbers-as-strings", operation="job-list"),),
+    "some garbage": (fault("garbage-records", operation="job-list"),),
+    "without numbers": (fault("missing-fields", operation="job-list", fields=("build_number",)),),
+    "without states": (
+        fault("missing-fields", operation="job-list", fields=("is_finished", "last_job_running_status")),
+    ),
+}
+
+
+def build_now_and_then(watch: Watch, jobs: Sequence[Job], minutes: int) -> None:
+    """For so long, another job builds each minute."""
+    for minute in range(minutes):
+        duration_s = (5, 45, 200)[minute % 3]
+        watch.simulator.fleet.add_build(jobs[minute * 7 % len(jobs)].id, duration_s=duration_s)
+        watch.poll()
+
+
+class TestListsInTrouble:
+    @pytest.mark.parametrize("name", TROUBLES)
+    def test_counts_stay_right_and_the_metric_says_so(self, name: str) -> None:
+        fleet = fleet_of(60)
+        jobs = fleet.jobs()
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            since = baselines(watch)
+            build_now_and_then(watch, jobs, 5)
+            assert trusted(watch) == 1
+            watch.simulator.faults.add(*TROUBLES[name])
+            build_now_and_then(watch, jobs, 25)
+            assert trusted(watch) == 0
+            watch.poll(times=15)
+            assert wrong(watch, since) == {}
+            assert len(watch.jobs) == 60
+            watch.simulator.faults.clear()
+            build_now_and_then(watch, jobs, 75)
+            assert trusted(watch) == 1
+            watch.poll(times=15)
+            assert wrong(watch, since) == {}
+
+    @pytest.mark.parametrize("name", ["forbidden", "failing", "empty"])
+    def test_a_build_is_seen_within_a_quarter_of_an_hour_all_the_same(self, name: str) -> None:
+        fleet = fleet_of(300)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            since = baselines(watch)
+            watch.simulator.faults.add(*TROUBLES[name])
+            for job in fleet.jobs()[::20]:
+                fleet.add_build(job.id)
+            watch.poll(times=15)
+            assert wrong(watch, since) == {}
+
+    @pytest.mark.parametrize("name", HARMLESS)
+    def test_odd_lists_serve_on(self, name: str) -> None:
+        fleet = fleet_of(250)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            since = baselines(watch)
+            watch.simulator.faults.add(*HARMLESS[name])
+            build_now_and_then(watch, fleet.jobs(), 20)
+            watch.poll(times=5)
+            assert wrong(watch, since) == {}
+            assert trusted(watch) == 1
+            assert len(watch.jobs) == 250
+
+    def test_pages_that_shuffle_cost_nothing(self) -> None:
+        fleet = fleet_of(250)
+        dice = random.Random(3)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            since = baselines(watch)
+            ordered = fleet.jobs
+            fleet.jobs = lambda: dice.sample(ordered(), 250)  # type: ignore[method-assign]
+            build_now_and_then(watch, ordered(), 30)
+            watch.poll(times=12)
+            assert wrong(watch, since) == {}
+            assert len(watch.jobs) == 250
+
+    def test_a_job_that_the_list_hides_is_polled_by_itself(self) -> None:
+        fleet = fleet_of(300)
+        hidden = fleet.jobs()[0]
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            watch.simulator.faults.add(
+                fault("garbage-records", operation="job-list", items=(None,), replace=True)
+            )
+            watch.poll(times=5)
+            fleet.add_build(hidden.id)
+            watch.poll(times=15)
+            assert watch.counted(hidden.name) == {"success": 1}
+
+    def test_a_list_that_lies_is_found_out_by_a_poll_and_trusted_again_later(self) -> None:
+        fleet = fleet_of(120)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            since = baselines(watch)
+            watch.simulator.faults.add(*TROUBLES["stale"])
+            for job in fleet.jobs()[::4]:
+                fleet.add_build(job.id)
+            minutes = 0
+            while trusted(watch) and minutes < 60:
+                watch.poll()
+                minutes += 1
+            assert minutes < 60
+            watch.poll(times=15)
+            assert wrong(watch, since) == {}
+            watch.simulator.faults.clear()
+            watch.poll(times=70)
+            assert trusted(watch) == 1
+            fleet.add_build(fleet.jobs()[1].id)
+            watch.poll(times=2)
+            assert wrong(watch, since) == {}
+
+    def test_a_list_that_goes_on_lying_is_doubted_for_longer(self) -> None:
+        fleet = fleet_of(20)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            since = baselines(watch)
+            watch.simulator.faults.add(*TROUBLES["stale"])
+            believed = []
+            for minute in range(5 * 60):
+                if minute % 5 == 0:
+                    fleet.add_build(fleet.jobs()[minute % 20].id)
+                watch.poll()
+                believed.append(trusted(watch))
+            assert believed[-180:].count(1) <= 20
+            watch.poll(times=30)
+            assert wrong(watch, since) == {}
+
+
+class TestDiscovery:
+    def settings(self, fleet: Fleet, project: str = "project-0", more: str = "") -> str:
+        return f"projects: [{{id: {fleet.project_id(project)}{more}}}]"
+
+    def test_jobs_come_are_renamed_and_vanish_with_their_project(self) -> None:
+        fleet = fleet_of(12, projects=2)
+        with watching(fleet, settings=self.settings(fleet), jobs=[]) as watch:
+            watch.poll()
+            assert {job.name for job in watch.jobs} == {f"job-{ordinal:04}" for ordinal in range(0, 12, 2)}
+            assert {job.project for job in watch.jobs} == {"project-0"}
+            new = fleet.add_job("new", "project-0")
+            watch.poll()
+            assert watch.value("builds_total", job_name="new", result="success") == 0
+            fleet.add_build(new.id)
+            watch.poll(times=2)
+            fleet.rename_job(new.id, "newer")
+            watch.poll()
+            assert watch.counted("newer") == {"success": 1}
+            assert 'job_name="new"' not in watch.text()
+            fleet.delete_job(new.id)
+            watch.poll(times=12)
+            assert 'job_name="newer"' not in watch.text()
+            assert len(watch.jobs) == 6
+
+    def test_a_job_in_the_recycle_bin_goes_when_that_is_read(self) -> None:
+        fleet = fleet_of(12, projects=1)
+        settings = self.settings(fleet) + "\nrecycle_bin: {interval: 1m}"
+        with watching(fleet, settings=settings, jobs=[]) as watch:
+            watch.poll()
+            fleet.delete_job(fleet.jobs()[3].id)
+            watch.poll()
+            assert len(watch.jobs) == 11
+            assert watch.value("recycle_bin_jobs") == 1
+
+    def test_a_job_that_comes_back_goes_on_counting_and_counts_nothing_twice(
+        self, store: SqliteStore
+    ) -> None:
+        fleet = fleet_of(12, projects=1)
+        job = fleet.jobs()[3]
+        with watching(fleet, settings=self.settings(fleet), jobs=[], store=store) as watch:
+            watch.poll()
+            fleet.add_build(job.id)
+            watch.poll(times=2)
+            fleet.delete_job(job.id)
+            watch.poll(times=15)
+            assert job.id not in {each.id for each in watch.jobs}
+            fleet.restore_job(job.id)
+            watch.poll(times=12)
+            assert watch.counted(job.name) == {"success": 1}
+            fleet.add_build(job.id, result="failure")
+            watch.poll(times=2)
+            assert watch.counted(job.name) == {"success": 1, "failure": 1}
+
+    def test_include_and_exclude_hold_through_renames(self) -> None:
+        fleet = fleet_of(4, projects=1)
+        more = ", include: ['job-.*'], exclude: ['.*-tmp']"
+        with watching(fleet, settings=self.settings(fleet, more=more), jobs=[]) as watch:
+            watch.poll()
+            assert len(watch.jobs) == 4
+            fleet.rename_job(fleet.jobs()[0].id, "job-0000-tmp")
+            fleet.rename_job(fleet.jobs()[1].id, "other")
+            watch.poll()
+            assert [job.name for job in watch.jobs] == ["job-0002", "job-0003"]
+
+    @pytest.mark.parametrize("name", ["empty", "forbidden", "failing", "garbage"])
+    def test_lists_in_trouble_drop_no_job(self, name: str) -> None:
+        fleet = fleet_of(12, projects=1)
+        with watching(fleet, settings=self.settings(fleet), jobs=[]) as watch:
+            watch.poll()
+            since = baselines(watch)
+            watch.simulator.faults.add(*TROUBLES[name])
+            fleet.add_build(fleet.jobs()[5].id)
+            watch.poll(times=30)
+            assert len(watch.jobs) == 12
+            assert wrong(watch, since) == {}
+
+    def test_with_only_the_list_of_the_project_to_be_had(self) -> None:
+        fleet = fleet_of(12, projects=2)
+        with watching(fleet, settings=self.settings(fleet), jobs=[]) as watch:
+            watch.simulator.faults.add(fault("error", operation="job-list", status=403, code=FORBIDDEN))
+            watch.poll(times=3)
+            assert len(watch.jobs) == 6
+            assert {job.project for job in watch.jobs} == {"project-0"}
+            fleet.add_build(fleet.jobs()[0].id)
+            watch.poll(times=3)
+            assert watch.counted("job-0000") == {"success": 1}
+
+    @pytest.mark.parametrize("named", [True, False], ids=["named by id", "discovered"])
+    def test_a_restart_with_the_api_down_shows_all_under_their_names(
+        self, named: bool, store: SqliteStore
+    ) -> None:
+        fleet = fleet_of(12, projects=1)
+        settings = "" if named else self.settings(fleet)
+        with watching(fleet, settings=settings, jobs=None if named else [], store=store) as watch:
+            watch.poll()
+            fleet.add_build(fleet.jobs()[3].id)
+            watch.poll(times=2)
+            before = watch.series("codearts_build_builds_total")
+            watch.simulator.faults.add(fault("error", status=503))
+            watch.start()
+            assert watch.poller.is_ready
+            watch.poll(times=3)
+            assert watch.series("codearts_build_builds_total") == before
+            assert {job.project for job in watch.jobs} == {"project-0"}
+            assert watch.value("up") == 0
+            watch.simulator.faults.clear()
+            watch.poll(times=3)
+            assert watch.series("codearts_build_builds_total") == before
+
+    def test_what_was_built_while_nothing_ran_is_counted_after_the_restart(self, store: SqliteStore) -> None:
+        fleet = fleet_of(40)
+        with watching(fleet, store=store) as watch:
+            watch.poll(times=3)
+            since = baselines(watch)
+            for job in fleet.jobs()[:5]:
+                fleet.add_build(job.id, duration_s=30)
+            watch.clock.advance(3 * HOUR)
+            watch.start()
+            watch.poll()
+            assert wrong(watch, since) == {}
+            assert recovered(watch) == 5
