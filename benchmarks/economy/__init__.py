@@ -1,0 +1,1 @@
+"""What watching a fleet costs in requests, freshness, processor time and memory."""
