@@ -1,0 +1,223 @@
+"""The documents are held to the code: metrics, flags, targets, links, snippets, versions, log events."""
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from exporter import __version__
+from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, JOB_LABELS, Declared
+from exporter.cli.commands import cli
+from exporter.config import parse
+from tests.support.programs import program
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+METRICS = {one.name: one for one in DECLARED}
+METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
+PARTS = re.compile(r"_(?:bucket|sum|count)$")
+FLAG = re.compile(r"--[a-z][a-z0-9.-]*[a-z0-9]")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CONFIG_MARK = "# config.yaml\n"
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+README = text("README.md")
+
+
+def rows(document: str, header: str) -> list[list[str]]:
+    """The cells of every table whose first column has this header."""
+    found: list[list[str]] = []
+    inside = False
+    for line in document.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not cells:
+            inside = False
+        elif cells[0] == header:
+            inside = True
+        elif inside and not set(cells[0]) <= set("-:"):
+            found.append(cells)
+    return found
+
+
+def coded(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def fences(document: str, language: str) -> list[str]:
+    return [body for kind, body in FENCE.findall(document) if kind == language]
+
+
+def prose(document: str) -> str:
+    return FENCE.sub("", document)
+
+
+def flags_of(*command: str) -> set[str]:
+    shown = CliRunner().invoke(cli, [*command, "--help"])
+    assert shown.exit_code == 0, shown.output
+    return set(re.findall(rf"^  ({FLAG.pattern})", shown.output, re.MULTILINE))
+
+
+def anchors(document: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a document."""
+    seen: Counter[str] = Counter()
+    found: set[str] = set()
+    for heading in re.findall(r"^#{1,6} +(.+?)\s*$", prose(document), re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return found
+
+
+def links() -> Iterator[tuple[str, str]]:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(document.read_text(encoding="utf-8"))):
+            if not re.match(r"https?:", target):
+                yield name_of(document), target
+
+
+def test_docs_metrics_lists_every_metric_with_its_type_and_labels() -> None:
+    listed = {
+        coded(name)[0]: (kind, tuple(coded(labels)))
+        for name, kind, labels, _ in rows(text("docs/metrics.md"), "name")
+    }
+    assert listed == {
+        one.name: (str(one.kind), tuple(label for label in one.labels if label not in JOB_LABELS))
+        if one in JOB_FAMILIES
+        else (str(one.kind), one.labels)
+        for one in METRICS.values()
+    }
+
+
+def test_the_readme_lists_every_metric_once() -> None:
+    listed = [name for cells in rows(README, "metric") for name in coded(cells[0])]
+    assert sorted(listed) == sorted(METRICS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_no_document_names_a_metric_that_is_not(document: Path) -> None:
+    named = {PARTS.sub("", name) for name in METRIC.findall(document.read_text(encoding="utf-8"))}
+    assert named - METRICS.keys() == set()
+
+
+def test_the_readme_lists_the_flags_of_serve() -> None:
+    listed = {flag for cells in rows(README, "flag of `serve`") for flag in coded(cells[0])}
+    assert listed == flags_of("serve")
+
+
+def test_the_readme_lists_the_other_commands_and_their_flags() -> None:
+    listed = {coded(command)[0]: set(coded(flags)) for command, flags, _ in rows(README, "other command")}
+    assert listed == {name: flags_of(name) for name in cli.commands if name != "serve"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_flag_in_the_prose_exists(document: Path) -> None:
+    known = flags_of().union(*(flags_of(name) for name in cli.commands))
+    content = prose(document.read_text(encoding="utf-8"))
+    named = {
+        flag
+        for code in coded(content)
+        if not code.startswith(("pip ", "docker "))
+        for flag in FLAG.findall(code)
+    }
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_make_target_named_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    content = document.read_text(encoding="utf-8")
+    named = {target for code in coded(prose(content)) for target in re.findall(r"^make ([a-z]+)", code)}
+    named |= {
+        target for body in fences(content, "sh") for target in re.findall(r"^make ([a-z]+)", body, re.M)
+    }
+    assert named - targets == set()
+
+
+@pytest.mark.parametrize(("document", "target"), sorted(set(links())))
+def test_every_internal_link_leads_somewhere(document: str, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    file = (ROOT / document).parent / path if path else ROOT / document
+    assert file.exists()
+    if anchor:
+        assert anchor in anchors(file.read_text(encoding="utf-8"))
+
+
+def config_snippets() -> list[str]:
+    bodies = [body for document in DOCUMENTS for body in fences(document.read_text(encoding="utf-8"), "yaml")]
+    return [body for body in bodies if body.startswith(CONFIG_MARK)]
+
+
+def sections(config: str) -> dict[str, str]:
+    """The text of each top-level section."""
+    return {match[1]: match[0] for match in re.finditer(r"^(\w+):.*\n(?:[ ].*\n)*", config, re.MULTILINE)}
+
+
+def test_the_first_configuration_of_the_readme_is_a_whole_one() -> None:
+    assert sections(fences(README, "yaml")[0]).keys() == {"region", "auth", "jobs"}
+
+
+@pytest.mark.parametrize("snippet", config_snippets())
+def test_every_configuration_in_the_documents_loads(snippet: str, tmp_path: Path) -> None:
+    whole = "".join((sections(fences(README, "yaml")[0]) | sections(snippet)).values())
+    for path in re.findall(r"_file: (\S+)", whole):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("made-up\n")
+    names = re.findall(r"\$\{(\w+)\}", whole)
+    environ = {name: "redis://cache" if name.endswith("_URL") else "made-up" for name in names}
+    parse(whole, source="README.md", environ=environ, base_dir=tmp_path)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_other_yaml_can_be_read(document: Path) -> None:
+    for body in fences(document.read_text(encoding="utf-8"), "yaml"):
+        list(yaml.safe_load_all(body))
+
+
+def promtool(*arguments: str) -> None:
+    told = subprocess.run(
+        [program("promtool"), *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_prometheus_takes_the_queries_of_the_readme(tmp_path: Path) -> None:
+    queries = fences(README, "promql")
+    assert len(queries) >= 5
+    rules = [{"record": f"query:{index}", "expr": query} for index, query in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "readme", "rules": rules}]}))
+    promtool("check", "rules", str(file))
+
+
+def test_prometheus_takes_the_scrape_configuration_of_the_readme(tmp_path: Path) -> None:
+    [snippet] = [body for body in fences(README, "yaml") if body.startswith("# prometheus.yml")]
+    file = tmp_path / "prometheus.yml"
+    file.write_text(snippet)
+    promtool("check", "config", str(file))
+
+
+def test_the_newest_version_in_the_changelog_is_this_one_or_not_released_yet() -> None:
+    versions = re.findall(r"^## \[([^\]]+)\]", text("CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] in ("Unreleased", __version__)
+
+
+def test_the_operations_guide_explains_every_event_of_the_log() -> None:
+    sources = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("exporter/**/*.py"))
+    logged = set(re.findall(r"_log\.\w+\(\s*\"(\w+)\"", sources))
+    explained = {event for cells in rows(text("docs/operations.md"), "event") for event in coded(cells[0])}
+    assert explained == logged
