@@ -15,13 +15,13 @@
         ├── UnreachableError  time-out, refused or broken connection; worth asking again
         └── InvalidAnswerError  an HTML page, truncated JSON, a shape nobody documented
 
-They are caught in two places: per job in the poller (count, keep the last state, go on) and in
-the command line (one line for a person, an exit code).
+Whatever is left of them ends in one of two places: per job in the poller (count, keep the last state, go on)
+and in the command line (one line for a person, an exit code).
 """
 
 
 class ExporterError(Exception):
-    """Root of the tree; ``str()`` of any of them is one line for a person."""
+    """Root of the tree; ``str()`` is a line for a person, of a `ConfigError` one for each problem."""
 
 
 class ConfigError(ExporterError):

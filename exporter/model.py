@@ -82,7 +82,7 @@ class ListedJob:
     is_finished: bool | None = None
     status: str = ""
     number: int | None = None
-    state: "State | None" = None
+    state: State | None = None
 
     @property
     def mark(self) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""The only HTTP client of the API: three questions, asked politely, answered with model values.
+"""The only HTTP client of the API: a few questions, asked politely, answered with model values.
 
 A request passes the throttle, is signed, sent, and its answer deciphered; what is worth a retry is asked
 again with jitter. Everything else comes out as one of the `ApiError` tree.

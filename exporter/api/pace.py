@@ -96,7 +96,7 @@ class Pace:
             announced: the limit it names, requests a minute.
         """
         self._in_a_row += 1
-        pause = min(_FIRST_PAUSE_S * 2 ** (self._in_a_row - 1), _LONGEST_PAUSE_S)
+        pause = min(_FIRST_PAUSE_S * 2 ** min(self._in_a_row - 1, 16), _LONGEST_PAUSE_S)
         if retry_after is not None:
             pause = min(retry_after, _LONGEST_RETRY_AFTER_S)
         self._resume = max(self._resume, now + pause)

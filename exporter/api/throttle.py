@@ -19,6 +19,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "period-history": 4,
     "job-list": 2,
     "project-job-list": 2,
+    "projects": 1,
     "recycling-jobs": 1,
 }
 """Shares of the budget where there is not enough for all."""

@@ -23,7 +23,7 @@ def demo(addresses: Sequence[str], telemetry_path: str, seed: int) -> None:
     sockets = bind(addresses)
     with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
-        url = f"http://localhost:{address_of(sockets[0]).rpartition(':')[2]}"
+        url = f"http://{_reachable(address_of(sockets[0]))}"
         click.echo(
             f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
         )
@@ -32,6 +32,12 @@ def demo(addresses: Sequence[str], telemetry_path: str, seed: int) -> None:
         click.echo(f"Truth:    {simulator.url}/_sim/truth")
         click.echo("Ctrl-C ends it.")
         run(exporter, sockets, telemetry_path)
+
+
+def _reachable(address: str) -> str:
+    """An address that a browser here can open; one that stands for every interface is called localhost."""
+    host, _, port = address.rpartition(":")
+    return f"localhost:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104 read, not bound
 
 
 def _config(simulator: Simulator) -> str:

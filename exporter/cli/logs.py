@@ -2,8 +2,29 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+
+
+class _Unfailing:
+    """A text stream whose full disk or closed pipe is nobody else's trouble."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if it can be written."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if it can be flushed."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
 
 LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
@@ -16,6 +37,7 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
         level: one of `LEVELS`; what is below is dropped.
         form: one of `FORMATS`.
     """
+    stream = cast("TextIO", _Unfailing(sys.stderr))
     threshold = {
         "debug": logging.DEBUG,
         "info": logging.INFO,
@@ -36,10 +58,10 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    libraries = logging.StreamHandler(sys.stderr)
+    libraries = logging.StreamHandler(stream)
     libraries.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, stamp],

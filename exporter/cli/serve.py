@@ -49,14 +49,16 @@ def _leave(_signal: int, _frame: object) -> None:
 
 def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -> None:
     """Serve on sockets that already listen."""
-    server = WebServer(application(exporter.registry, exporter.poller, telemetry_path))
+    polling = PollingThreads(exporter.poller, exporter.config.poll.concurrency)
+    server = WebServer(
+        application(exporter.registry, exporter.poller, telemetry_path, lambda: polling.is_healthy)
+    )
 
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    polling = PollingThreads(exporter.poller, exporter.config.poll.concurrency)
     polling.start()
     for listening in sockets:
         _log.info(

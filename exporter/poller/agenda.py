@@ -12,7 +12,7 @@ from typing import Final
 
 from exporter.ledger import JobLedger
 from exporter.model import Build
-from exporter.poller.lists import JobLists
+from exporter.poller.lists import STALE_AFTER, JobLists
 from exporter.poller.schedule import Schedule
 from exporter.watchlist import Listing, Watchlist
 
@@ -29,8 +29,6 @@ _LONGEST_S: Final = 86_400.0
 _JITTER: Final = 0.1
 PATIENCE: Final = 8
 """So often a job is polled again, ever more rarely, because a list shows what history does not yet."""
-STALE_AFTER: Final = 3
-"""Lists serve until so many intervals after they were last read."""
 _SPREAD: Final = 0.5
 """Shares of a wait that chance may take off: of a short one little, of a long one enough to avoid bursts."""
 
@@ -177,6 +175,7 @@ class Agenda:
             self._lists.refused(project_id, now)
         for project_id, size in swept.too_large.items():
             self._lists.too_large(project_id, size)
+        self._hasten(self._lists.age(swept.read_ms), now)
         self.watchlist.name_projects(swept.project_names)
         after = self.watchlist.ids
         self.drop(before - after)
@@ -230,9 +229,10 @@ class Agenda:
     def not_polled(self, job_id: str, now: float, *, will_not: bool) -> None:
         """A poll failed; one that will go on failing is tried ever more rarely."""
         self._marks.pop(job_id, None)
-        self._quiet[job_id] = self._quiet.get(job_id, -1) + 1 if will_not else 0
+        self._quiet[job_id] = self._quiet.get(job_id, -1) + 1
         if self._schedule.done(job_id):
-            longest = self._intervals.longest if will_not else self._intervals.interval
+            unserved = self._intervals.unserved(self.watchlist.size)
+            longest = self._intervals.longest if will_not else unserved
             self._put(job_id, now, self._backed_off(job_id, longest))
 
     def poll_again(self, job_id: str, now: float) -> None:
@@ -292,14 +292,15 @@ class Agenda:
                 self._assure(job_id)
             elif believed:
                 self._schedule.hasten(job_id, now)
-        for job_id in self.watchlist.ids.difference(changed):
+        for job_id in self.watchlist.ids.difference(changed) if believed else ():
             if self._lists.shown(job_id) is not None:
                 self._assure(job_id)
         return running
 
     def _assure(self, job_id: str) -> None:
-        if self._read_ms is not None:
-            self._assured_ms[job_id] = self._read_ms
+        seen_ms = self._lists.seen_ms(job_id)
+        if seen_ms is not None:
+            self._assured_ms[job_id] = seen_ms
 
     def _put(self, task: str, now: float, delay: float) -> None:
         """A task is due so long after it began last; what was missed meanwhile is not made up for."""

@@ -24,6 +24,9 @@ NAMES_WORTH: Final = 10
 UNSEEN_AFTER: Final = 3
 """A job that so many good lists in a row did not show is not served by them."""
 
+STALE_AFTER: Final = 3
+"""Lists serve until so many intervals after they were last read."""
+
 FIRST_DOUBT: Final = 60
 LONGEST_DOUBT: Final = 1440
 """Intervals that lists are not believed after a lie; doubled at each."""
@@ -41,6 +44,7 @@ class JobLists:
         self._shown: dict[str, ListedJob] = {}
         self._polled_at_mark: dict[str, object] = {}
         self._missed: dict[str, int] = {}
+        self._seen_ms: dict[str, int] = {}
         self._agreed: set[str] = set()
         self._silent_until_ms: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
@@ -97,6 +101,7 @@ class JobLists:
         for job_id in listing.jobs.keys() & set(watched):
             self._shown[job_id] = listing.jobs[job_id]
             self._missed[job_id] = 0
+            self._seen_ms[job_id] = read_ms
             if job_id in self._agreed and self._polled_at_mark.get(job_id) == listing.jobs[job_id].mark:
                 self._silent_until_ms[job_id] = read_ms
         for job_id, listed in self._shown.items():
@@ -115,8 +120,21 @@ class JobLists:
         self._sizes[project_id] = size
 
     def shown(self, job_id: str) -> ListedJob | None:
-        """A job as it was last listed; None where lists do not show it."""
+        """A job as it was last listed; None where lists do not show it any more."""
         return self._shown.get(job_id) if self._missed.get(job_id, UNSEEN_AFTER) < UNSEEN_AFTER else None
+
+    def seen_ms(self, job_id: str) -> int | None:
+        """When the list was read that showed a job last, by the service's clock."""
+        return self._seen_ms.get(job_id)
+
+    def age(self, read_ms: int) -> set[str]:
+        """Stop to rely on what no list has shown for a while; the jobs that are served no more."""
+        oldest_ms = read_ms - STALE_AFTER * self._interval * 1000
+        aged = {job_id for job_id, seen_ms in self._seen_ms.items() if seen_ms < oldest_ms}
+        aged = {job_id for job_id in aged if self._missed[job_id] < UNSEEN_AFTER}
+        for job_id in aged:
+            self._missed[job_id] = UNSEEN_AFTER
+        return aged
 
     def changed(self, job_ids: Collection[str]) -> list[str]:
         """The jobs that the lists show otherwise than when they were polled, the latest build first."""
@@ -163,14 +181,16 @@ class JobLists:
         """Whether lists may tell which jobs to poll."""
         return now >= self._doubt_until
 
-    def serve(self, job_id: str, now: float) -> bool:
-        """Whether lists tell when this job is to be polled."""
-        return self.are_believed(now) and self.shown(job_id) is not None
-
     def forget(self, job_ids: Collection[str]) -> None:
         """Those jobs are not watched any more."""
         for job_id in job_ids:
-            for kept in (self._shown, self._missed, self._polled_at_mark, self._silent_until_ms):
+            for kept in (
+                self._shown,
+                self._missed,
+                self._seen_ms,
+                self._polled_at_mark,
+                self._silent_until_ms,
+            ):
                 kept.pop(job_id, None)
             self._agreed.discard(job_id)
 

@@ -35,6 +35,8 @@ MARGIN: Final = timedelta(days=1)
 
 LOST_EVERY_MS: Final = 3_600_000
 
+UNREACHABLE_IN_A_ROW: Final = 2
+
 DETAILS_AT_ONCE: Final = 50
 """So many details are asked for in one poll; what was learnt is then committed before the next."""
 
@@ -117,7 +119,7 @@ def poll_job(
         enough = None if _is_due_for_the_lost(ledger, now_ms) else ledger.is_covered_by
         builds = [
             build
-            for start, end in windows(ledger.unsettled_since_ms, now_ms)
+            for start, end in windows(min(ledger.unsettled_since_ms, now_ms), now_ms)
             for build in api.period_history(job_id, start, end, enough)
         ]
         after_gap = now_ms - max(ledger.polled_ms, assured_ms or 0) > rules.gap_ms
@@ -180,15 +182,27 @@ def _day(moment_ms: int) -> date:
 def _ask_details(
     job_id: str, numbers: tuple[int, ...], api: Api
 ) -> tuple[list[DetailAnswer], ApiError | None]:
-    """Ask for one detail after another, until the API as a whole is in trouble."""
+    """Ask for one detail after another, until the API as a whole is in trouble.
+
+    History has answered just now, so one detail that does not come is that build's own trouble; two in a row
+    are the API's.
+    """
     answers: list[DetailAnswer] = []
+    unreachable = 0
     for number in numbers:
         try:
             answers.append(api.record_info(job_id, number))
         except (NotVisibleError, RejectedError):
             answers.append(Refused(number))
-        except (CredentialsError, ThrottledError, UnreachableError) as error:
+        except (CredentialsError, ThrottledError) as error:
             return answers, error
+        except UnreachableError as error:
+            unreachable += 1
+            answers.append(Failed(number))
+            if unreachable == UNREACHABLE_IN_A_ROW:
+                return answers[:-UNREACHABLE_IN_A_ROW], error
+            continue
         except ApiError:
             answers.append(Failed(number))
+        unreachable = 0
     return answers, None

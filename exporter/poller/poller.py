@@ -106,6 +106,7 @@ class Poller:
         self._unanswered = {JOB_LISTS} | agenda.watchlist.ids - self._ledgers.keys()
         if agenda.watchlist.ids and not self._unanswered - {JOB_LISTS}:
             self._unanswered.clear()
+        self._is_starting = True
         self._jobs: tuple[Job, ...] = ()
         self._publish()
 
@@ -149,7 +150,7 @@ class Poller:
                     outcome.brought if isinstance(outcome.brought, Swept) else None
                 )
         for outcome in done:
-            if isinstance(outcome.brought, Polled):
+            if isinstance(outcome.brought, Polled) and outcome.task in self._agenda.watchlist.ids:
                 changed[outcome.task] = outcome.brought.ledger
                 self._agenda.watchlist.rename(outcome.task, JobNames(project_id=outcome.brought.project_id))
         changed = {
@@ -160,6 +161,9 @@ class Poller:
         self._unanswered.difference_update(committed)
         for outcome in done:
             self._note(outcome, kept=committed.get(outcome.task) is changed.get(outcome.task))
+        if self._unanswered or self._is_starting:
+            self._is_starting = bool(self._unanswered)
+            self._transitions.progress(len(self._unanswered - {JOB_LISTS}), self.watched)
         trusted = self._agenda.lists_are_believed(self._monotonic())
         self._telemetry.lists_trusted.set(trusted)
         if trusted:
@@ -190,7 +194,7 @@ class Poller:
             self._transitions.lists_refused(swept.refused)
             self._watch(came, went)
         news = self._agenda.follow(swept, self._ledgers, now, unready=self._not_loaded)
-        at_ms = self._now_ms()
+        at_ms = swept.read_ms if swept else self._now_ms()
         changed = {
             job_id: baseline((), at_ms=at_ms, buckets=self._rules.buckets).ledger
             for job_id in news.never_built
@@ -248,7 +252,8 @@ class Poller:
         else:
             polled = outcome.brought if isinstance(outcome.brought, Polled) else None
             error = polled.error if polled else error
-            self._up[outcome.task] = error is None
+            if outcome.task in self._agenda.watchlist.ids:
+                self._up[outcome.task] = error is None
             if isinstance(error, NotVisibleError | RejectedError):
                 self._unanswered.discard(outcome.task)
             self._reschedule(outcome.task, polled if kept else None, error)

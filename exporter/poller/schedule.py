@@ -12,10 +12,11 @@ class Schedule:
         self._heap: list[tuple[float, int, str]] = []
         self._due: dict[str, float] = {}
         self._under_way: dict[str, float] = {}
+        self._unwanted: set[str] = set()
         self._order = count()
 
     def __contains__(self, task: str) -> bool:
-        return task in self._due or task in self._under_way
+        return task in self._due or (task in self._under_way and task not in self._unwanted)
 
     def is_under_way(self, task: str) -> bool:
         """It was taken and is not done."""
@@ -24,6 +25,7 @@ class Schedule:
     def put(self, task: str, at: float) -> None:
         """A task is due then, and no longer when it was before; one that is under way stays so."""
         if task in self._under_way:
+            self._unwanted.discard(task)
             return
         self._due[task] = at
         heappush(self._heap, (at, next(self._order), task))
@@ -37,9 +39,10 @@ class Schedule:
             self.put(task, at)
 
     def remove(self, task: str) -> None:
-        """A task is not wanted any more; if it is under way, it is not scheduled again."""
+        """A task is not wanted any more; if it is under way, it is not scheduled again when it is done."""
         self._due.pop(task, None)
-        self._under_way.pop(task, None)
+        if task in self._under_way:
+            self._unwanted.add(task)
 
     def take(self, now: float, limit: int) -> list[str]:
         """Up to ``limit`` tasks that are due, the most overdue first; each is under way from now on."""
@@ -52,7 +55,10 @@ class Schedule:
 
     def done(self, task: str) -> bool:
         """A task ended; False if it was removed meanwhile and must not be put again."""
-        return self._under_way.pop(task, None) is not None
+        wanted = task in self._under_way and task not in self._unwanted
+        self._under_way.pop(task, None)
+        self._unwanted.discard(task)
+        return wanted
 
     def wait(self, now: float) -> float:
         """Seconds until the next task is due; an hour where none waits."""

@@ -27,7 +27,13 @@ class PollingThreads:
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._coordinator = threading.Thread(target=self._coordinate, name="poller", daemon=True)
+        self._failed = False
+        self._coordinator = threading.Thread(target=self._run, name="poller", daemon=True)
+
+    @property
+    def is_healthy(self) -> bool:
+        """The deciding thread has not died of something that nobody thought of."""
+        return not self._failed
 
     def start(self) -> None:
         """Begin to poll."""
@@ -53,6 +59,14 @@ class PollingThreads:
             idle += len(outcomes)
             if outcomes:
                 self._poller.settle(outcomes)
+
+    def _run(self) -> None:
+        """Decide until told to stop; if that fails, the process must not look healthy."""
+        try:
+            self._coordinate()
+        except BaseException:
+            self._failed = True
+            raise
 
     def _drain(self, nap: float) -> list[Outcome]:
         """Everything that has ended, waiting a while for the first: a round is committed as one."""

@@ -11,6 +11,9 @@ from exporter.poller.agenda import JOB_LISTS
 LOST_AFTER: Final = 3
 """So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named."""
 
+PROGRESS_FROM: Final = 100
+"""Fewer jobs are polled before anybody could ask how far it is."""
+
 COMMIT: Final = "commit"
 """The task that is neither job, sweep nor recycle bin."""
 
@@ -27,6 +30,7 @@ class Transitions:
         self._api_lost = False
         self._failures: dict[str, int] = {}
         self._reported: set[str] = set()
+        self._tenths = 0
         self._store_failed = False
         self._lists_doubted = False
         self._lists_refused: set[str] = set()
@@ -59,6 +63,13 @@ class Transitions:
         if persistent and task not in self._reported:
             self._reported.add(task)
             _log.warning("poll_fails", task=task, error=str(error), kind=type(error).__name__)
+
+    def progress(self, waiting: int, watched: int) -> None:
+        """So many of the watched jobs still wait for their first poll; a line for each tenth of a large fleet."""
+        tenths = 10 * (watched - waiting) // max(1, watched)
+        if watched >= PROGRESS_FROM and tenths > self._tenths:
+            _log.info("first_polls", done=watched - waiting, of=watched)
+        self._tenths = tenths
 
     def bug(self, task: str) -> None:
         """Something went wrong that nobody thought of; call it while the exception is handled."""

@@ -1,5 +1,6 @@
 """The ASGI application: paths of the contract, nothing that waits for the API."""
 
+from collections.abc import Callable
 from html import escape
 from typing import Protocol
 
@@ -47,13 +48,19 @@ class Shown(Protocol):
         """How many jobs are watched."""
 
 
-def application(registry: CollectorRegistry, shown: Shown, telemetry_path: str = "/metrics") -> Starlette:
+def application(
+    registry: CollectorRegistry,
+    shown: Shown,
+    telemetry_path: str = "/metrics",
+    is_healthy: Callable[[], bool] = lambda: True,
+) -> Starlette:
     """The exporter's HTTP interface.
 
     Args:
         registry: holds all that ``/metrics`` shows.
         shown: is asked for readiness and the landing page.
         telemetry_path: where the metrics are.
+        is_healthy: whether the process does its work; if not, it is better started anew.
     """
 
     def metrics(request: Request) -> Response:
@@ -66,7 +73,9 @@ def application(registry: CollectorRegistry, shown: Shown, telemetry_path: str =
         return HTMLResponse(page, headers=_SECURITY_HEADERS)
 
     async def healthy(_request: Request) -> Response:
-        return PlainTextResponse("healthy\n")
+        if is_healthy():
+            return PlainTextResponse("healthy\n")
+        return PlainTextResponse("polling has ended; the log says why\n", status_code=503)
 
     async def ready(_request: Request) -> Response:
         if shown.is_ready:

@@ -291,3 +291,13 @@ def test_people_who_use_the_same_limit_now_and_then_do_not_bring_it_to_a_standst
                 pace.accepted(now)
         assert pace.limit((minute + 1) * MINUTE) >= 24
     assert refused == 12
+
+
+def test_a_day_of_refusals_is_waited_out_patiently() -> None:
+    pace = Pace(300, now=0.0)
+    now = 0.0
+    for _ in range(2000):
+        now = max(now, pace.go_at(now))
+        pace.sent(now)
+        pace.throttled(now, None, None)
+    assert pace.go_at(now) - now == pytest.approx(60, abs=1)

@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+from exporter.errors import UnreachableError
+from exporter.model import BuildDetail
+from exporter.poller.poller import Service
 from exporter.simulator import Fleet, Plan, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import DAY, HOUR, MINUTE, Watch, watching
@@ -281,3 +284,31 @@ def test_a_build_that_is_stuck_for_a_year_does_not_make_history_be_read_a_year_b
     fleet.finish_build(JOB, 1)
     watch.poll_for(2 * HOUR)
     assert watch.counted() == {"success": 1}
+
+
+def test_one_detail_that_always_times_out_holds_up_no_other_build(fleet: Fleet, watch: Watch) -> None:
+    watch.service = UnreachableFor(watch.client, 2)  # type: ignore[assignment]
+    watch.start()
+    watch.poll()
+    for _ in range(4):
+        fleet.add_build(JOB)
+    watch.poll(times=3)
+    assert watch.counted() == {"success": 3}
+    watch.poll(times=60)
+    assert watch.counted() == {"success": 4}
+
+
+class UnreachableFor:
+    """The service, but one build's detail never comes."""
+
+    def __init__(self, service: Service, number: int) -> None:
+        self._service = service
+        self._number = number
+
+    def record_info(self, job_id: str, number: int) -> BuildDetail:
+        if number == self._number:
+            raise UnreachableError("no answer", code="timeout")
+        return self._service.record_info(job_id, number)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._service, name)

@@ -10,6 +10,7 @@ from exporter.poller.lists import (
     NAMES_WORTH,
     PAGE,
     REFUSED_FOR,
+    STALE_AFTER,
     UNSEEN_AFTER,
     JobLists,
 )
@@ -121,10 +122,16 @@ class TestWhatTheyShow:
         assert lists.shown(A)
         lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
         assert lists.shown(A) is None
-        assert lists.serve(B, 0)
-        assert not lists.serve(A, 0)
         lists.take_in(listing(listed(A), listed(B)), {A, B}, MOMENT_MS)
         assert lists.shown(A)
+
+    def test_what_no_list_has_shown_for_some_intervals_is_not_served(self) -> None:
+        lists = swept(listing(listed(A), listed(B)))
+        later_ms = MOMENT_MS + round((STALE_AFTER + 1) * INTERVAL * 1000)
+        lists.take_in(listing(listed(B), is_whole=False), {A, B}, later_ms)
+        assert lists.age(later_ms) == {A}
+        assert (lists.shown(A), lists.shown(B)) == (None, listed(B))
+        assert lists.age(later_ms) == set()
 
     @pytest.mark.parametrize(
         "bad",

@@ -134,6 +134,7 @@ def test_a_task_is_waiting_or_under_way_and_never_both(data: st.DataObject) -> N
     due, now = Schedule(), 0.0
     waiting: dict[str, float] = {}
     under_way = set[str]()
+    unwanted = set[str]()
     for _ in range(data.draw(st.integers(1, 30))):
         now += data.draw(st.floats(0, 200))
         task = data.draw(st.sampled_from("abcde"))
@@ -141,7 +142,10 @@ def test_a_task_is_waiting_or_under_way_and_never_both(data: st.DataObject) -> N
         match data.draw(st.sampled_from(["put", "hasten", "remove", "take", "done"])):
             case "put":
                 due.put(task, at)
-                if task not in under_way:
+                if task in unwanted:
+                    unwanted.discard(task)
+                    under_way.add(task)
+                elif task not in under_way:
                     waiting[task] = at
             case "hasten":
                 due.hasten(task, at)
@@ -150,10 +154,12 @@ def test_a_task_is_waiting_or_under_way_and_never_both(data: st.DataObject) -> N
             case "remove":
                 due.remove(task)
                 waiting.pop(task, None)
+                unwanted |= under_way & {task}
                 under_way.discard(task)
             case "done":
                 assert due.done(task) == (task in under_way)
                 under_way.discard(task)
+                unwanted.discard(task)
             case "take":
                 limit = data.draw(st.integers(0, 5))
                 taken = due.take(now, limit)
@@ -161,5 +167,19 @@ def test_a_task_is_waiting_or_under_way_and_never_both(data: st.DataObject) -> N
                 assert [waiting.pop(each) for each in taken] == ripe
                 under_way |= set(taken)
         assert {each for each in "abcde" if each in due} == waiting.keys() | under_way
-        assert {each for each in "abcde" if due.is_under_way(each)} == under_way
+        assert {each for each in "abcde" if due.is_under_way(each)} == under_way | unwanted
         assert due.wait(now) == (max(0.0, min(waiting.values()) - now) if waiting else 3600)
+
+
+def test_a_task_that_is_removed_under_way_comes_back_only_when_it_is_wanted_again() -> None:
+    due = Schedule()
+    due.put("a", 1)
+    due.take(1, limit=1)
+    due.remove("a")
+    assert due.is_under_way("a")
+    assert not due.done("a")
+    due.put("a", 2)
+    due.take(2, limit=1)
+    due.remove("a")
+    due.put("a", 3)
+    assert due.done("a")

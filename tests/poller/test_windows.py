@@ -1,5 +1,6 @@
 """The days that period-history is asked for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -75,3 +76,15 @@ def test_the_service_never_finds_a_range_too_long(simulator: Simulator, watch: W
     watch.poll()
     assert watch.value("job_up") == 1
     assert {exchange.status for exchange in watch.asked("period-history")} == {200, 503}
+
+
+def test_a_ledger_from_the_future_does_not_keep_history_from_being_read(fleet: Fleet, watch: Watch) -> None:
+    watch.poll()
+    ahead = watch.clock.now_ms() + 3 * 86_400_000
+    asked = len(watch.asked("period-history"))
+    watch.poller._ledgers = {
+        job_id: replace(ledger, polled_ms=ahead) for job_id, ledger in watch.poller._ledgers.items()
+    }
+    fleet.add_build(JOB)
+    watch.poll()
+    assert len(watch.asked("period-history")) > asked
