@@ -92,7 +92,7 @@ class ListedJob:
     @property
     def never_built(self) -> bool:
         """The list is sure that there was no build yet."""
-        return self.last_build_ms is None and self.number in (None, 0) and self.status in ("", "none")
+        return self.last_build_ms is None and self.number in (None, 0) and self.status == "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -111,7 +112,14 @@ def exposition(scenario: Callable[[Fleet, Watch], None]) -> str:
         watch.telemetry.reload_successful.set(1)
         watch.telemetry.reload_timestamp.set(START_MS / 1000)
         scenario(fleet, watch)
-        return "".join(line for line in watch.text().splitlines(keepends=True) if not LEFT_OUT.match(line))
+        return "".join(line for line in in_order(watch.text()) if not LEFT_OUT.match(line))
+
+
+def in_order(text: str) -> Iterator[str]:
+    """Lines, the exporter's own samples sorted: they come in the order in which they first happened."""
+    lines = text.splitlines(keepends=True)
+    for own, group in groupby(lines, lambda line: line.startswith("codearts_build_exporter_")):
+        yield from (sorted if own else list)(group)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))

@@ -110,6 +110,7 @@ class Agenda:
         self._read_ms: int | None = None
         self._read_at = float("-inf")
         self._ask_names_at = now
+        self._failed_sweeps = 0
         self._served = False
         self._schedule.put(JOB_LISTS, now)
         if intervals.recycle is not None:
@@ -198,6 +199,7 @@ class Agenda:
             unready: jobs that must not be polled yet.
         """
         self._schedule.done(JOB_LISTS)
+        self._give_up_lists(swept, now)
         is_good = swept is not None and any(listing.jobs for listing in swept.listings)
         if swept and is_good:
             self._read_ms, self._read_at = swept.read_ms, now
@@ -209,6 +211,14 @@ class Agenda:
         self._serve(worth_it and recent and self._lists.are_believed(now), now)
         never_built = self._open(ledgers, now, unready)
         return News(frozenset(never_built), self._changed(ledgers, now) if is_good else {})
+
+    def _give_up_lists(self, swept: Swept | None, now: float) -> None:
+        """Lists that fail several times in a row are as good as refused: others may do."""
+        self._failed_sweeps = 0 if swept else self._failed_sweeps + 1
+        if self._failed_sweeps >= STALE_AFTER:
+            self._failed_sweeps = 0
+            for project_id in self.lists_to_read(now):
+                self._lists.refused(project_id, now)
 
     def polled(
         self, job_id: str, ledger: JobLedger, now: float, *, found: bool, found_ms: int | None

@@ -104,10 +104,13 @@ class JobLists:
             self._seen_ms[job_id] = read_ms
             if job_id in self._agreed and self._polled_at_mark.get(job_id) == listing.jobs[job_id].mark:
                 self._silent_until_ms[job_id] = read_ms
+        no_more: set[str] = set()
         for job_id, listed in self._shown.items():
             if listing.lacks(job_id, listed.names.project_id):
                 self._missed[job_id] += 1
-        return {job_id for job_id, missed in self._missed.items() if missed == UNSEEN_AFTER}
+                if self._missed[job_id] == UNSEEN_AFTER:
+                    no_more.add(job_id)
+        return no_more
 
     def refused(self, project_id: str, now: float) -> None:
         """A list is not to be had with these credentials; it is asked for again much later."""

@@ -65,7 +65,7 @@ class Transitions:
             _log.warning("poll_fails", task=task, error=str(error), kind=type(error).__name__)
 
     def progress(self, waiting: int, watched: int) -> None:
-        """So many of the watched jobs still wait for their first poll; a line for each tenth of a large fleet."""
+        """So many watched jobs wait for their first poll; a line for each tenth of a large fleet."""
         tenths = 10 * (watched - waiting) // max(1, watched)
         if watched >= PROGRESS_FROM and tenths > self._tenths:
             _log.info("first_polls", done=watched - waiting, of=watched)

@@ -84,6 +84,12 @@ def due_within(made: Agenda, begin: float, seconds: float) -> list[str]:
     return [task for task in made.take(begin + seconds, 10_000) if len(task) == 32]
 
 
+def quiet_one(made: Agenda, shown: Sequence[ListedJob], now: float) -> int:
+    """Which of the jobs is not due before then, after all are taken that are."""
+    taken = made.take(now - 0.001, 10_000)
+    return next(index for index, job in enumerate(shown) if job.id not in taken)
+
+
 class TestTheStart:
     def test_the_lists_come_first_and_no_job_before_they_have_ended(self) -> None:
         made = agenda(3, Intervals(60, None, 600))
@@ -141,26 +147,28 @@ class TestWhereListsServe:
 
     def test_a_change_is_polled_at_once(self) -> None:
         made, ledgers, shown = settled(200)
-        made.take(59, 1000)
-        shown[3] = show(shown[3].id, number=ledgers[shown[3].id].highest + 1, last_build_ms=at(30))
+        quiet = quiet_one(made, shown, 60)
+        shown[quiet] = show(
+            shown[quiet].id, number=ledgers[shown[quiet].id].highest + 1, last_build_ms=at(30)
+        )
         sweep_now(made, sweep(*shown), ledgers, 60)
-        assert made.take(60, 1000) == [shown[3].id]
+        assert made.take(60, 1000) == [shown[quiet].id]
 
     def test_a_build_that_begins_costs_no_poll_if_its_number_is_told(self) -> None:
         made, ledgers, shown = settled(200)
-        made.take(59, 1000)
+        quiet = quiet_one(made, shown, 60)
         number = idle().highest + 1
         begun = {"is_finished": False, "state": State.RUNNING, "status": "building"}
-        shown[3] = show(shown[3].id, number=number, last_build_ms=at(30), **begun)
+        shown[quiet] = show(shown[quiet].id, number=number, last_build_ms=at(30), **begun)
         running_now = sweep_now(made, sweep(*shown), ledgers, 60)
-        assert running_now == {shown[3].id: Build(number, state=State.RUNNING, start_ms=at(30))}
+        assert running_now == {shown[quiet].id: Build(number, state=State.RUNNING, start_ms=at(30))}
         assert made.take(60, 1000) == []
 
     def test_a_job_of_which_two_builds_run_is_polled_each_interval(self) -> None:
         made, ledgers, shown = settled(200)
-        job_id = shown[3].id
-        made.take(59, 1000)
-        shown[3] = show(job_id, number=3, last_build_ms=at(30), is_finished=False, state=State.RUNNING)
+        quiet = quiet_one(made, shown, 60)
+        job_id = shown[quiet].id
+        shown[quiet] = show(job_id, number=3, last_build_ms=at(30), is_finished=False, state=State.RUNNING)
         sweep_now(made, sweep(*shown), ledgers, 60)
         assert made.take(60, 1000) == [job_id]
         ledger = history(idle(), running(2, minute=29), running(3, minute=30), minute=31)
@@ -205,9 +213,9 @@ class TestWhereListsServe:
 
     def test_a_poll_that_does_not_show_what_the_list_shows_is_repeated_soon(self) -> None:
         made, ledgers, shown = settled(500)
-        job_id = shown[3].id
-        made.take(59, 1000)
-        shown[3] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
+        quiet = quiet_one(made, shown, 60)
+        job_id = shown[quiet].id
+        shown[quiet] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
         sweep_now(made, sweep(*shown), ledgers, 60)
         assert job_id in made.take(60, 1000)
         made.polled(job_id, ledgers[job_id], 60, found=False, found_ms=None)
