@@ -1,6 +1,7 @@
 """When to ask what: the schedule, one poll, commit before publish, and the threads around them."""
 
-from exporter.poller.agenda import Agenda, Intervals
+from exporter.poller.agenda import Agenda
+from exporter.poller.intervals import Intervals
 from exporter.poller.poll import Rules
 from exporter.poller.poller import Poller
 from exporter.poller.threads import PollingThreads

@@ -12,6 +12,7 @@ from typing import Final
 
 from exporter.ledger import JobLedger
 from exporter.model import Build
+from exporter.poller.intervals import JITTER, SPREAD, Intervals, sooner
 from exporter.poller.lists import STALE_AFTER, JobLists
 from exporter.poller.schedule import Schedule
 from exporter.watchlist import Listing, Watchlist
@@ -20,47 +21,8 @@ JOB_LISTS: Final = "job-lists"
 RECYCLE_BIN: Final = "recycle-bin"
 """Tasks that are no job; job ids are 32 characters."""
 
-_DEFAULT_MAX_S: Final = 600.0
-_SELF_POLLS: Final = 0.8
-"""Where lists serve and ``max_interval`` is left open, so many jobs an interval are polled by themselves."""
-_QUIET_POLLS: Final = 10
-"""Quiet jobs that no list serves share so many polls an interval, as long as ``max_interval`` allows."""
-_LONGEST_S: Final = 86_400.0
-_JITTER: Final = 0.1
 PATIENCE: Final = 8
 """So often a job is polled again, ever more rarely, because a list shows what history does not yet."""
-_SPREAD: Final = 0.5
-"""Shares of a wait that chance may take off: of a short one little, of a long one enough to avoid bursts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """How often things are asked; seconds.
-
-    Attributes:
-        interval: between two polls of a busy job, and between two sweeps of the lists.
-        max_interval: the longest a job goes without a poll of its own; None leaves it to the agenda.
-        recycle: between two readings of the recycle bin; None leaves it alone.
-    """
-
-    interval: float
-    max_interval: float | None
-    recycle: float | None
-
-    @property
-    def longest(self) -> float:
-        """How rarely anything is polled that does not change, where there is much of it."""
-        return max(self.interval, _DEFAULT_MAX_S) if self.max_interval is None else self.max_interval
-
-    def unserved(self, jobs: int) -> float:
-        """How rarely a quiet job is polled where lists do not serve: few jobs are always fresh."""
-        return min(self.longest, max(self.interval, jobs * self.interval / _QUIET_POLLS))
-
-    def by_itself(self, jobs: int) -> float:
-        """How rarely a quiet job is polled where lists serve."""
-        if self.max_interval is not None:
-            return self.max_interval
-        return min(max(self.longest, jobs * self.interval / _SELF_POLLS), _LONGEST_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +291,13 @@ class Agenda:
         if listed and listed.mark != mark and disagrees:
             return 0.0
         if ledger.open and listed and listed.is_finished is False and set(ledger.open) == {listed.number}:
-            return _sooner(min(self._settled(), self._intervals.longest), _JITTER)
+            return sooner(min(self._settled(), self._intervals.longest), JITTER)
         if ledger.open:
-            return _sooner(self._intervals.interval, _JITTER)
+            return sooner(self._intervals.interval, JITTER)
         if disagrees and self._quiet[job_id] < PATIENCE:
             return self._backed_off(job_id, self._intervals.longest)
         if listed and not ledger.gaps:
-            return _sooner(self._settled(), _SPREAD)
+            return sooner(self._settled(), SPREAD)
         return self._backed_off(job_id, self._intervals.unserved(self.watchlist.size))
 
     def _settled(self) -> float:
@@ -344,9 +306,4 @@ class Agenda:
         return self._intervals.by_itself(jobs) if self._served else self._intervals.unserved(jobs)
 
     def _backed_off(self, job_id: str, longest: float) -> float:
-        return _sooner(min(longest, self._intervals.interval * (1 << min(self._quiet[job_id], 20))), _JITTER)
-
-
-def _sooner(delay: float, share: float) -> float:
-    """A delay of which chance takes off up to a share."""
-    return delay * random.uniform(1 - share, 1)
+        return sooner(min(longest, self._intervals.interval * (1 << min(self._quiet[job_id], 20))), JITTER)

@@ -1,0 +1,53 @@
+"""The metrics, once, declaratively: name, type, help, labels, and where the values come from.
+
+Families of jobs and of the fleet read a `Snapshot`; `exposition` turns them into bytes. The exporter's own
+metrics are counted as things happen: their entries are only declared here and become instruments in
+`telemetry`. Names, labels and meanings are a contract with dashboards and alerts.
+"""
+
+from exporter.catalogue.families import Declared, Family, JobView, Kind, Samples, Snapshot, Value
+from exporter.catalogue.fleet import FLEET_FAMILIES
+from exporter.catalogue.jobs import JOB_FAMILIES, JOB_LABELS
+from exporter.catalogue.own import (
+    API_BUDGET,
+    API_REQUEST_DURATION,
+    API_REQUESTS,
+    API_THROTTLED,
+    BUILD_INFO,
+    CONFIG_RELOAD_SUCCESSFUL,
+    CONFIG_RELOAD_TIMESTAMP,
+    EXPORTER_METRICS,
+    LISTS_TRUSTED,
+    PAYLOAD_ERRORS,
+    POLL_LAG,
+    SERIES,
+    STORE_ERRORS,
+    UP,
+)
+
+__all__ = [
+    "API_BUDGET",
+    "API_REQUESTS",
+    "API_REQUEST_DURATION",
+    "API_THROTTLED",
+    "BUILD_INFO",
+    "CONFIG_RELOAD_SUCCESSFUL",
+    "CONFIG_RELOAD_TIMESTAMP",
+    "EXPORTER_METRICS",
+    "FLEET_FAMILIES",
+    "JOB_FAMILIES",
+    "JOB_LABELS",
+    "LISTS_TRUSTED",
+    "PAYLOAD_ERRORS",
+    "POLL_LAG",
+    "SERIES",
+    "STORE_ERRORS",
+    "UP",
+    "Declared",
+    "Family",
+    "JobView",
+    "Kind",
+    "Samples",
+    "Snapshot",
+    "Value",
+]

@@ -1,0 +1,86 @@
+"""What a metric is, and what its samples are read from."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from exporter.ledger import Histogram, JobLedger
+from exporter.model import Job, RecycleBin
+
+
+class Kind(StrEnum):
+    """Prometheus's type of a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What is published of one watched job.
+
+    Attributes:
+        ledger: as committed; None before the first successful poll.
+        up: whether the last poll succeeded; None before the first one ended.
+        deleted: whether it lies in the recycle bin; None while that is not known.
+        checked_ms: when it was last known to be up to date, by a poll or by a job list.
+    """
+
+    job: Job
+    ledger: JobLedger | None = None
+    up: bool | None = None
+    deleted: bool | None = None
+    checked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is published, at one moment.
+
+    Attributes:
+        jobs: the watched jobs.
+        recycle_bin: as last read; None before.
+        projects: names of CodeArts projects by id, as far as they are known.
+    """
+
+    jobs: tuple[JobView, ...] = ()
+    recycle_bin: RecycleBin | None = None
+    projects: Mapping[str, str] = field(default_factory=dict)
+
+
+Value = float | Histogram
+Samples = Iterator[tuple[tuple[str, ...], Value]]
+"""Label values, in the order of the family's labels, and a value."""
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A metric's name (a counter's with ``_total``), type, help and labels."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Family(Declared, Generic[Subject]):
+    """A metric and how its samples are read off a subject."""
+
+    samples: Callable[[Subject], Samples] = lambda _: iter(())
+
+
+def seconds(value_ms: int | None) -> Samples:
+    """One sample in seconds, or none."""
+    if value_ms is not None:
+        yield (), value_ms / 1000
+
+
+def known(value: float | None) -> Samples:
+    """One sample, or none."""
+    if value is not None:
+        yield (), value

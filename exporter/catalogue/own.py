@@ -1,0 +1,93 @@
+"""The exporter's own metrics: declared here, counted as things happen by `telemetry`."""
+
+from typing import Final
+
+from exporter.catalogue.families import Declared, Kind
+
+UP: Final = Declared(
+    "codearts_build_up",
+    Kind.GAUGE,
+    "1 if the API answered the last request as it should; throttled answers leave it as it was.",
+)
+API_REQUESTS: Final = Declared(
+    "codearts_build_exporter_api_requests_total",
+    Kind.COUNTER,
+    "Requests sent to the API; code is the HTTP status, or timeout, connection, invalid.",
+    ("operation", "code"),
+)
+API_REQUEST_DURATION: Final = Declared(
+    "codearts_build_exporter_api_request_duration_seconds",
+    Kind.HISTOGRAM,
+    "How long the API took to answer.",
+    ("operation",),
+)
+API_THROTTLED: Final = Declared(
+    "codearts_build_exporter_api_throttled_total",
+    Kind.COUNTER,
+    "Answers of the API that said too many requests.",
+    ("operation",),
+)
+API_BUDGET: Final = Declared(
+    "codearts_build_exporter_api_budget_requests_per_minute",
+    Kind.GAUGE,
+    "Requests a minute that the throttle allows at present.",
+)
+PAYLOAD_ERRORS: Final = Declared(
+    "codearts_build_exporter_payload_errors_total",
+    Kind.COUNTER,
+    "Records or answers that could not be read, each time they were read; unknown words too.",
+    ("operation", "reason"),
+)
+POLL_LAG: Final = Declared(
+    "codearts_build_exporter_poll_lag_seconds",
+    Kind.GAUGE,
+    "How late the most overdue job is.",
+)
+LISTS_TRUSTED: Final = Declared(
+    "codearts_build_exporter_job_lists_trusted",
+    Kind.GAUGE,
+    "1 while job lists tell which jobs to poll; 0 while every job is polled by itself.",
+)
+SERIES: Final = Declared(
+    "codearts_build_exporter_series",
+    Kind.GAUGE,
+    "Series of jobs and of the fleet in the snapshot.",
+)
+STORE_ERRORS: Final = Declared(
+    "codearts_build_exporter_store_errors_total",
+    Kind.COUNTER,
+    "Failures to read or write ledgers.",
+    ("operation",),
+)
+CONFIG_RELOAD_SUCCESSFUL: Final = Declared(
+    "codearts_build_exporter_config_last_reload_successful",
+    Kind.GAUGE,
+    "1 if the configuration was loaded the last time it was tried.",
+)
+CONFIG_RELOAD_TIMESTAMP: Final = Declared(
+    "codearts_build_exporter_config_last_reload_success_timestamp_seconds",
+    Kind.GAUGE,
+    "When the configuration was last loaded.",
+)
+BUILD_INFO: Final = Declared(
+    "codearts_build_exporter_build_info",
+    Kind.GAUGE,
+    "Version, revision and Python version of the exporter; always 1.",
+    ("version", "revision", "pythonversion"),
+)
+
+EXPORTER_METRICS: Final = (
+    UP,
+    API_REQUESTS,
+    API_REQUEST_DURATION,
+    API_THROTTLED,
+    API_BUDGET,
+    PAYLOAD_ERRORS,
+    POLL_LAG,
+    LISTS_TRUSTED,
+    SERIES,
+    STORE_ERRORS,
+    CONFIG_RELOAD_SUCCESSFUL,
+    CONFIG_RELOAD_TIMESTAMP,
+    BUILD_INFO,
+)
