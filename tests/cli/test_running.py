@@ -14,7 +14,7 @@ import requests
 
 from exporter.simulator import Simulator, fault
 from tests.cli.conftest import Running, started
-from tests.support.programs import eventually, program
+from tests.support.programs import answers, eventually, free_port, program
 
 LOCAL = "--web.listen-address=127.0.0.1:0"
 LOGFMT = re.compile(r'(?:^| )([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)(?= |$)')
@@ -139,9 +139,10 @@ class TestTheLog:
             assert secret not in told
 
     def test_a_level_hides_what_is_below(self, simulator: Simulator, config: Path, tmp_path: Path) -> None:
-        flags = [LOCAL, "--log.level=error"]
+        address = f"127.0.0.1:{free_port()}"
+        flags = [f"--web.listen-address={address}", "--log.level=error"]
         simulator.stop()
         with started(f"--config.file={config}", *flags, log=tmp_path / "log") as serving:
-            time.sleep(1.5)
+            eventually(lambda: answers(f"http://{address}/-/healthy"), 30)
             assert serving.end() == 0
             assert serving.output == ""

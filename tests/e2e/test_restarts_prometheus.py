@@ -103,7 +103,7 @@ def agree(asked: Prometheus, wanted: Values) -> None:
         for labels in from_start:
             truth, count = wanted[name, labels], samples[labels]
             assert last[labels] - first[labels] == truth, (name, labels)
-            assert count > BUSY_S / 2
+            assert count > BUSY_S / 4
             most = truth * (1 + 1.1 / (count - 1))
             assert truth - ROUNDING <= increase[labels] <= most + ROUNDING, (name, labels, count)
     assert sum(value for (name, _), value in wanted.items() if name.endswith("builds_total")) > 50
