@@ -37,7 +37,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/.dev  ## the numbers in docs/performance.md; ARGS=store.measure runs one alone
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@ $(VENV)/.dev $(VENV)/.run
+
+bench: $(VENV)/.bench  ## the numbers in docs/performance.md; ARGS=store.measure runs one alone
 	$(BIN)/python -m benchmarks $(ARGS)
 
 golden: $(VENV)/.dev  ## rewrite the golden expositions; review them as a diff

@@ -1,8 +1,6 @@
 """The exporter's own metrics: instruments of prometheus-client, named by the catalogue."""
 
 import platform
-from collections.abc import Iterator
-from typing import Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,11 +12,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from exporter import __version__, catalogue
-from exporter.exposition import families, series
 
 OPERATIONS = ("period-history", "record-info", "recycling-jobs", "job-list", "project-job-list", "projects")
 
@@ -42,6 +37,11 @@ class Telemetry:
         self.payload_errors = _counter(catalogue.PAYLOAD_ERRORS, registry)
         self.poll_lag = _gauge(catalogue.POLL_LAG, registry)
         self.lists_trusted = _gauge(catalogue.LISTS_TRUSTED, registry)
+        self.series = _gauge(catalogue.SERIES, registry)
+        self.series_limit = _gauge(catalogue.SERIES_LIMIT, registry)
+        self.capped_builds = _counter(catalogue.CAPPED_BUILDS, registry)
+        self.snapshot_size = _gauge(catalogue.SNAPSHOT_SIZE, registry)
+        self.snapshot_timestamp = _gauge(catalogue.SNAPSHOT_TIMESTAMP, registry)
         self.store_errors = _counter(catalogue.STORE_ERRORS, registry)
         self.reload_successful = _gauge(catalogue.CONFIG_RELOAD_SUCCESSFUL, registry)
         self.reload_timestamp = _gauge(catalogue.CONFIG_RELOAD_TIMESTAMP, registry)
@@ -58,33 +58,6 @@ class Telemetry:
     def payload_fault(self, operation: str, reason: str) -> None:
         """Something in an answer could not be read or could not be right."""
         self.payload_errors.labels(operation, reason).inc()
-
-
-class Published(Protocol):
-    """Whatever holds the snapshot that is to be shown."""
-
-    @property
-    def snapshot(self) -> catalogue.Snapshot:
-        """The latest one; swapped by one reference."""
-
-
-class SnapshotCollector(Collector):
-    """Shows a snapshot at each scrape; never waits for the API."""
-
-    def __init__(self, published: Published) -> None:
-        self._published = published
-
-    def describe(self) -> list[Metric]:
-        """Nothing, so that registering does not collect."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """All families of the snapshot, and how many series they are."""
-        shown = list(families(self._published.snapshot))
-        yield from shown
-        own = Gauge(catalogue.SERIES.name, catalogue.SERIES.help, registry=None)
-        own.set(series(shown))
-        yield from own.collect()
 
 
 def _gauge(declared: catalogue.Declared, registry: CollectorRegistry) -> Gauge:

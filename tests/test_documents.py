@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from exporter.cli.wiring import Exporter
 from exporter.config import parse
 from tests.support.documents import (
@@ -15,6 +17,7 @@ from tests.support.documents import (
     history,
     serving,
 )
+from tests.support.oracle import Oracle
 
 EMPTY_BIN = b'{"result": {"keep_time": 29, "total": 0, "job_list": []}, "error": null, "status": "success"}'
 
@@ -46,7 +49,9 @@ def poll(exporter: Exporter) -> None:
 
 def shown(exporter: Exporter, name: str, **labels: str) -> float | None:
     job = {} if name.startswith("recycle_bin") else {"project": "shop", "job_name": "maven"}
-    return exporter.registry.get_sample_value(f"codearts_build_{name}", job | labels)
+    registry = CollectorRegistry()
+    registry.register(Oracle(exporter.poller.view))
+    return registry.get_sample_value(f"codearts_build_{name}", job | labels)
 
 
 def test_period_history_tells_of_build_55_a_failure_of_16_seconds() -> None:

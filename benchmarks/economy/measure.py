@@ -97,7 +97,7 @@ class Exporter:
 
     def _look(self) -> None:
         """Note when each build is first counted; builds of one job become visible in the order they end."""
-        for view in self.poller.snapshot.jobs:
+        for view in self.poller.view.jobs:
             waiting = self.finishes.get(view.job.id)
             if waiting and view.ledger:
                 counted = sum(view.ledger.counts.values())

@@ -1,19 +1,29 @@
 """The metrics, once, declaratively: name, type, help, labels, and where the values come from.
 
-Families of jobs and of the fleet read a `Snapshot`; `exposition` turns them into bytes. The exporter's own
+Families of jobs and of the fleet read a `FleetView`; `exposition` turns them into bytes. The exporter's own
 metrics are counted as things happen: their entries are only declared here and become instruments in
 `telemetry`. Names, labels and meanings are a contract with dashboards and alerts.
 """
 
-from exporter.catalogue.families import Declared, Family, JobView, Kind, Samples, Snapshot, Value
+from exporter.catalogue.families import (
+    Declared,
+    Family,
+    FleetView,
+    JobView,
+    Kind,
+    Samples,
+    Total,
+    Value,
+)
 from exporter.catalogue.fleet import FLEET_FAMILIES
-from exporter.catalogue.jobs import JOB_FAMILIES, JOB_LABELS
+from exporter.catalogue.jobs import EXTRA_LABELS, JOB_FAMILIES, JOB_LABELS, job_families
 from exporter.catalogue.own import (
     API_BUDGET,
     API_REQUEST_DURATION,
     API_REQUESTS,
     API_THROTTLED,
     BUILD_INFO,
+    CAPPED_BUILDS,
     CONFIG_RELOAD_SUCCESSFUL,
     CONFIG_RELOAD_TIMESTAMP,
     EXPORTER_METRICS,
@@ -21,6 +31,9 @@ from exporter.catalogue.own import (
     PAYLOAD_ERRORS,
     POLL_LAG,
     SERIES,
+    SERIES_LIMIT,
+    SNAPSHOT_SIZE,
+    SNAPSHOT_TIMESTAMP,
     STORE_ERRORS,
     UP,
 )
@@ -31,9 +44,11 @@ __all__ = [
     "API_REQUEST_DURATION",
     "API_THROTTLED",
     "BUILD_INFO",
+    "CAPPED_BUILDS",
     "CONFIG_RELOAD_SUCCESSFUL",
     "CONFIG_RELOAD_TIMESTAMP",
     "EXPORTER_METRICS",
+    "EXTRA_LABELS",
     "FLEET_FAMILIES",
     "JOB_FAMILIES",
     "JOB_LABELS",
@@ -41,13 +56,18 @@ __all__ = [
     "PAYLOAD_ERRORS",
     "POLL_LAG",
     "SERIES",
+    "SERIES_LIMIT",
+    "SNAPSHOT_SIZE",
+    "SNAPSHOT_TIMESTAMP",
     "STORE_ERRORS",
     "UP",
     "Declared",
     "Family",
+    "FleetView",
     "JobView",
     "Kind",
     "Samples",
-    "Snapshot",
+    "Total",
     "Value",
+    "job_families",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from exporter.ledger import Histogram, JobLedger
+from exporter.ledger import Exemplar, Histogram, JobLedger
 from exporter.model import Job, RecycleBin
 
 
@@ -36,7 +36,7 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class FleetView:
     """All that is published, at one moment.
 
     Attributes:
@@ -50,7 +50,15 @@ class Snapshot:
     projects: Mapping[str, str] = field(default_factory=dict)
 
 
-Value = float | Histogram
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Finished builds, and the one of them that finished last."""
+
+    builds: int
+    latest: Exemplar | None = None
+
+
+Value = float | Total | Histogram
 Samples = Iterator[tuple[tuple[str, ...], Value]]
 """Label values, in the order of the family's labels, and a value."""
 
@@ -69,9 +77,15 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Family(Declared, Generic[Subject]):
-    """A metric and how its samples are read off a subject."""
+    """A metric and how its samples are read off a subject.
+
+    Attributes:
+        samples: all of them, from a subject.
+        reads: the part of a subject that they are made from; as long as it is the same, so are they.
+    """
 
     samples: Callable[[Subject], Samples] = lambda _: iter(())
+    reads: Callable[[Subject], object] = lambda subject: subject
 
 
 def seconds(value_ms: int | None) -> Samples:

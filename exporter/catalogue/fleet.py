@@ -3,34 +3,31 @@
 from collections import Counter
 from typing import Final
 
-from exporter.catalogue.families import Family, Kind, Samples, Snapshot, seconds
+from exporter.catalogue.families import Family, FleetView, Kind, Samples, seconds
 
 
-def _bin_size(snapshot: Snapshot) -> Samples:
-    if snapshot.recycle_bin:
-        yield (), len(snapshot.recycle_bin.jobs)
+def _bin_size(view: FleetView) -> Samples:
+    if view.recycle_bin:
+        yield (), len(view.recycle_bin.jobs)
 
 
-def _bin_projects(snapshot: Snapshot) -> Samples:
-    if snapshot.recycle_bin:
-        names = (
-            snapshot.projects.get(job.project_id, job.project_id)
-            for job in snapshot.recycle_bin.jobs.values()
-        )
+def _bin_projects(view: FleetView) -> Samples:
+    if view.recycle_bin:
+        names = (view.projects.get(job.project_id, job.project_id) for job in view.recycle_bin.jobs.values())
         for name, jobs in sorted(Counter(names).items()):
             yield (name,), jobs
 
 
-def _bin_retention(snapshot: Snapshot) -> Samples:
-    return seconds(snapshot.recycle_bin.retention_ms if snapshot.recycle_bin else None)
+def _bin_retention(view: FleetView) -> Samples:
+    return seconds(view.recycle_bin.retention_ms if view.recycle_bin else None)
 
 
-def _bin_oldest(snapshot: Snapshot) -> Samples:
-    jobs = snapshot.recycle_bin.jobs.values() if snapshot.recycle_bin else ()
+def _bin_oldest(view: FleetView) -> Samples:
+    jobs = view.recycle_bin.jobs.values() if view.recycle_bin else ()
     return seconds(min((job.deleted_ms for job in jobs if job.deleted_ms is not None), default=None))
 
 
-FLEET_FAMILIES: Final[tuple[Family[Snapshot], ...]] = (
+FLEET_FAMILIES: Final[tuple[Family[FleetView], ...]] = (
     Family(
         "codearts_build_recycle_bin_jobs",
         Kind.GAUGE,

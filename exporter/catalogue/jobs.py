@@ -1,29 +1,73 @@
 """The metrics of watched jobs."""
 
 from collections.abc import Callable
+from itertools import product
+from operator import attrgetter
 from typing import Final
 
-from exporter.catalogue.families import Family, JobView, Kind, Samples, known, seconds
-from exporter.ledger import Histogram, JobLedger
-from exporter.model import Result, State
+from exporter.catalogue.families import Family, JobView, Kind, Samples, Total, known, seconds
+from exporter.ledger import OTHER, BuildLabels, Histogram, JobLedger, Tally
+from exporter.model import Result, State, Trigger
 
 
-def _of_ledger(samples: Callable[[JobLedger], Samples]) -> Callable[[JobView], Samples]:
+def _of_ledger(
+    name: str,
+    kind: Kind,
+    text: str,
+    labels: tuple[str, ...],
+    samples: Callable[[JobLedger], Samples],
+) -> Family[JobView]:
+    """A family that shows nothing before the first successful poll."""
+
     def read(view: JobView) -> Samples:
         return samples(view.ledger) if view.ledger else iter(())
+
+    return Family(name, kind, text, labels, read, attrgetter("ledger"))
+
+
+def _builds(extra: tuple[str, ...]) -> Callable[[JobLedger], Samples]:
+    """Every result from the start, and under extra labels every trigger, so that the first build shows."""
+
+    def read(ledger: JobLedger) -> Samples:
+        shown = _tallied(ledger, extra)
+        triggers = Trigger if "trigger" in extra else ("",)
+        branches = (OTHER,) if "branch" in extra else ("",)
+        from_the_start = (BuildLabels(*labels) for labels in product(Result, triggers, branches))
+        for labels in dict.fromkeys((*from_the_start, *shown)):
+            tally = shown.get(labels)
+            yield _values(labels, extra), Total(tally.builds, tally.latest) if tally else Total(0)
 
     return read
 
 
-def _builds(ledger: JobLedger) -> Samples:
-    for result in Result:
-        yield (result,), ledger.counts.get(result, 0)
+def _durations(extra: tuple[str, ...]) -> Callable[[JobLedger], Samples]:
+    def read(ledger: JobLedger) -> Samples:
+        for labels, tally in _tallied(ledger, extra).items():
+            if tally.durations:
+                yield _values(labels, extra), tally.durations
+
+    return read
 
 
-def _durations(ledger: JobLedger) -> Samples:
-    for result in Result:
-        if result in ledger.durations:
-            yield (result,), ledger.durations[result]
+def _tallied(ledger: JobLedger, extra: tuple[str, ...]) -> dict[BuildLabels, Tally]:
+    """The tallies as they are shown: what labels do not tell apart is added up.
+
+    Builds that were counted before a label was asked for show as ``unknown`` trigger and ``other`` branch.
+    """
+    shown: dict[BuildLabels, Tally] = {}
+    for tally in ledger.tallies:
+        result, trigger, branch = tally.labels
+        labels = BuildLabels(
+            result,
+            (trigger or Trigger.UNKNOWN.value) if "trigger" in extra else "",
+            (branch or OTHER) if "branch" in extra else "",
+        )
+        shown[labels] = shown[labels].plus(tally) if labels in shown else tally
+    return shown
+
+
+def _values(labels: BuildLabels, extra: tuple[str, ...]) -> tuple[str, ...]:
+    return (labels.result, *(labels.trigger if label == "trigger" else labels.branch for label in extra))
 
 
 def _one(histogram: Histogram) -> Samples:
@@ -46,113 +90,123 @@ def _job_info(view: JobView) -> Samples:
 
 
 JOB_LABELS: Final = ("project", "job_name")
+EXTRA_LABELS: Final = ("trigger", "branch")
+"""What finished builds can be told apart by, if it is asked for."""
 
-JOB_FAMILIES: Final[tuple[Family[JobView], ...]] = (
-    Family(
-        "codearts_build_builds_total",
-        Kind.COUNTER,
-        "Finished builds, each counted once, since the job was first watched.",
-        (*JOB_LABELS, "result"),
-        _of_ledger(_builds),
-    ),
-    Family(
-        "codearts_build_duration_seconds",
-        Kind.HISTOGRAM,
-        "How long finished builds took from start to finish, without the queue.",
-        (*JOB_LABELS, "result"),
-        _of_ledger(_durations),
-    ),
-    Family(
+
+def job_families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
+    """The metrics of watched jobs; finished builds have these labels too, some of `EXTRA_LABELS`."""
+    return (
+        _of_ledger(
+            "codearts_build_builds_total",
+            Kind.COUNTER,
+            "Finished builds, each counted once, since the job was first watched.",
+            (*JOB_LABELS, "result", *extra),
+            _builds(extra),
+        ),
+        _of_ledger(
+            "codearts_build_duration_seconds",
+            Kind.HISTOGRAM,
+            "How long finished builds took from start to finish, without the queue.",
+            (*JOB_LABELS, "result", *extra),
+            _durations(extra),
+        ),
+        *_UNVARYING,
+    )
+
+
+_UNVARYING: Final[tuple[Family[JobView], ...]] = (
+    _of_ledger(
         "codearts_build_queue_duration_seconds",
         Kind.HISTOGRAM,
         "How long finished builds waited in the queue before they started.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: _one(ledger.queue)),
+        lambda ledger: _one(ledger.queue),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_recovery_duration_seconds",
         Kind.HISTOGRAM,
         "From the finish of the first failure of a streak to the finish of the success that ended it.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: _one(ledger.recovery)),
+        lambda ledger: _one(ledger.recovery),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_active_builds",
         Kind.GAUGE,
         "Builds queued or running at the last poll.",
         (*JOB_LABELS, "state"),
-        _of_ledger(_active),
+        _active,
     ),
-    Family(
+    _of_ledger(
         "codearts_build_oldest_active_build_timestamp_seconds",
         Kind.GAUGE,
         "Start, or first sight, of the oldest unfinished build; absent when there is none.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: seconds(ledger.oldest_active_ms)),
+        lambda ledger: seconds(ledger.oldest_active_ms),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_last_build_result",
         Kind.GAUGE,
         "1 for the result of the finished build with the highest number, 0 for the other results.",
         (*JOB_LABELS, "result"),
-        _of_ledger(_last_result),
+        _last_result,
     ),
-    Family(
+    _of_ledger(
         "codearts_build_last_build_number",
         Kind.GAUGE,
         "The highest number of a finished build.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: known(ledger.last.number if ledger.last else None)),
+        lambda ledger: known(ledger.last.number if ledger.last else None),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_last_build_duration_seconds",
         Kind.GAUGE,
         "How long the last finished build took from start to finish.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: seconds(ledger.last.duration_ms if ledger.last else None)),
+        lambda ledger: seconds(ledger.last.duration_ms if ledger.last else None),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_last_build_queue_duration_seconds",
         Kind.GAUGE,
         "How long the last finished build waited in the queue.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: seconds(ledger.last.queue_ms if ledger.last else None)),
+        lambda ledger: seconds(ledger.last.queue_ms if ledger.last else None),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_last_build_finish_timestamp_seconds",
         Kind.GAUGE,
         "When the last finished build finished.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: seconds(ledger.last.finish_ms if ledger.last else None)),
+        lambda ledger: seconds(ledger.last.finish_ms if ledger.last else None),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_last_success_timestamp_seconds",
         Kind.GAUGE,
         "When the latest successful build finished; absent when none is known.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: seconds(ledger.last_success_ms)),
+        lambda ledger: seconds(ledger.last_success_ms),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_consecutive_failures",
         Kind.GAUGE,
         "Finished builds since the last success that were not one; aborted ones neither add nor reset.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: known(ledger.consecutive_failures)),
+        lambda ledger: known(ledger.consecutive_failures),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_recovered_builds_total",
         Kind.COUNTER,
         "Builds counted after a gap: downtime, API trouble, or after they had been given up on as lost.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: known(ledger.recovered_builds)),
+        lambda ledger: known(ledger.recovered_builds),
     ),
-    Family(
+    _of_ledger(
         "codearts_build_lost_builds_total",
         Kind.COUNTER,
         "Build numbers that the API could not account for; one that turns up later stays counted here "
         "and is counted as recovered too, so that neither counter ever falls.",
         JOB_LABELS,
-        _of_ledger(lambda ledger: known(ledger.lost_builds)),
+        lambda ledger: known(ledger.lost_builds),
     ),
     Family(
         "codearts_build_job_info",
@@ -160,6 +214,7 @@ JOB_FAMILIES: Final[tuple[Family[JobView], ...]] = (
         "Names of a watched job to its ids; always 1.",
         (*JOB_LABELS, "job_id", "project_id"),
         _job_info,
+        attrgetter("job"),
     ),
     Family(
         "codearts_build_job_up",
@@ -167,6 +222,7 @@ JOB_FAMILIES: Final[tuple[Family[JobView], ...]] = (
         "1 if the last poll of this job succeeded.",
         JOB_LABELS,
         lambda view: known(view.up),
+        attrgetter("up"),
     ),
     Family(
         "codearts_build_job_last_poll_timestamp_seconds",
@@ -174,6 +230,7 @@ JOB_FAMILIES: Final[tuple[Family[JobView], ...]] = (
         "When this job was last polled successfully, by itself or in a job list.",
         JOB_LABELS,
         lambda view: seconds(view.checked_ms),
+        attrgetter("checked_ms"),
     ),
     Family(
         "codearts_build_job_deleted",
@@ -181,5 +238,9 @@ JOB_FAMILIES: Final[tuple[Family[JobView], ...]] = (
         "1 if the watched job lies in the recycle bin.",
         JOB_LABELS,
         lambda view: known(view.deleted),
+        attrgetter("deleted"),
     ),
 )
+
+JOB_FAMILIES: Final = job_families()
+"""The metrics of watched jobs, without extra labels."""

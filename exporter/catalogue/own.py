@@ -53,6 +53,27 @@ SERIES: Final = Declared(
     Kind.GAUGE,
     "Series of jobs and of the fleet in the snapshot.",
 )
+SERIES_LIMIT: Final = Declared(
+    "codearts_build_exporter_series_limit",
+    Kind.GAUGE,
+    "Series from which on new label combinations of finished builds count under other.",
+)
+CAPPED_BUILDS: Final = Declared(
+    "codearts_build_exporter_capped_builds_total",
+    Kind.COUNTER,
+    "Builds counted under other because the limit of series was reached.",
+)
+SNAPSHOT_SIZE: Final = Declared(
+    "codearts_build_exporter_snapshot_size_bytes",
+    Kind.GAUGE,
+    "Size of the snapshot in each format and encoding that is kept ready.",
+    ("format", "encoding"),
+)
+SNAPSHOT_TIMESTAMP: Final = Declared(
+    "codearts_build_exporter_snapshot_timestamp_seconds",
+    Kind.GAUGE,
+    "When the snapshot was last known to show all that was committed.",
+)
 STORE_ERRORS: Final = Declared(
     "codearts_build_exporter_store_errors_total",
     Kind.COUNTER,
@@ -86,6 +107,10 @@ EXPORTER_METRICS: Final = (
     POLL_LAG,
     LISTS_TRUSTED,
     SERIES,
+    SERIES_LIMIT,
+    CAPPED_BUILDS,
+    SNAPSHOT_SIZE,
+    SNAPSHOT_TIMESTAMP,
     STORE_ERRORS,
     CONFIG_RELOAD_SUCCESSFUL,
     CONFIG_RELOAD_TIMESTAMP,

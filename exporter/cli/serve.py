@@ -10,7 +10,7 @@ import structlog
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
 from exporter.poller import PollingThreads
-from exporter.web import WebServer, address_of, application, bind
+from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
 
 _STOP_WITHIN_S: Final = 3.0
 
@@ -37,9 +37,8 @@ def serve(config: Config, addresses: Sequence[str], telemetry_path: str, shard: 
 
 def _warn_of_idle_keys(config: Config) -> None:
     """Keys of the contract that later versions will heed."""
-    for key in ("extra_labels", "branches", "stages"):
-        if getattr(config.metrics, key):
-            _log.warning("key_has_no_effect_yet", key=f"metrics.{key}")
+    if config.metrics.stages:
+        _log.warning("key_has_no_effect_yet", key="metrics.stages")
 
 
 def _leave(_signal: int, _frame: object) -> None:
@@ -50,8 +49,14 @@ def _leave(_signal: int, _frame: object) -> None:
 def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -> None:
     """Serve on sockets that already listen."""
     polling = PollingThreads(exporter.poller, exporter.config.poll.concurrency)
+    publisher = exporter.publisher
     server = WebServer(
-        application(exporter.registry, exporter.poller, telemetry_path, lambda: polling.is_healthy)
+        application(
+            MetricsEndpoint(publisher, exporter.registry),
+            exporter.poller,
+            telemetry_path,
+            lambda: polling.is_healthy and publisher.is_healthy,
+        )
     )
 
     def stop(_signal: int, _frame: object) -> None:
@@ -59,6 +64,7 @@ def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    publisher.start()
     polling.start()
     for listening in sockets:
         _log.info(
@@ -67,5 +73,6 @@ def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -
     server.run(sockets=sockets)
     if not polling.stop(_STOP_WITHIN_S):
         _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)
+    publisher.stop()
     exporter.store.close()
     _log.info("stopped")

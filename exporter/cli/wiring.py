@@ -12,12 +12,14 @@ from pydantic import SecretStr
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
+from exporter.catalogue import job_families
 from exporter.config import Config, load
 from exporter.errors import StoreError
-from exporter.ledger import Buckets, JobLedger
+from exporter.ledger import Breakdown, Buckets, JobLedger
 from exporter.poller import Agenda, Intervals, Poller, Rules
+from exporter.publisher import Publisher
 from exporter.store import open_store
-from exporter.telemetry import SnapshotCollector, Telemetry
+from exporter.telemetry import Telemetry
 from exporter.watchlist import Watchlist, in_shard
 
 RECOVERY_BUCKETS = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
@@ -65,9 +67,13 @@ class Exporter:
             ledgers,
             rules(config, intervals.longest),
             shows_fleet=shard.index == 0,
+            has_room=lambda: self.publisher.series < config.metrics.max_series,
             telemetry=self.telemetry,
         )
-        self.registry.register(SnapshotCollector(self.poller))
+        self.publisher = Publisher(
+            lambda: self.poller.view, job_families(config.metrics.extra_labels), self.telemetry
+        )
+        self.telemetry.series_limit.set(config.metrics.max_series)
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
 
@@ -140,6 +146,10 @@ def rules(config: Config, longest: float) -> Rules:
         lookback_ms=round(config.poll.lookback * 1000),
         gap_ms=GAP_INTERVALS * longest_ms,
         patience_ms=PATIENCE_INTERVALS * longest_ms,
+        breakdown=Breakdown(
+            trigger="trigger" in config.metrics.extra_labels,
+            branch=config.metrics.branch_label if "branch" in config.metrics.extra_labels else None,
+        ),
     )
 
 

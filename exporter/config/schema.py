@@ -104,6 +104,9 @@ class MetricsConfig(Section):
     branches: Patterns = Field(
         (), validate_default=True, description="branches that keep their name; all others are other"
     )
+    max_series: Annotated[Whole, between("1000", "100000000", whole_number)] = Field(
+        1_000_000, description="series from which on new branches and triggers count under other"
+    )
     stages: Switch = Field(False, description="measure the stages of each build, at a request each")
 
     @field_validator("branches")

@@ -18,7 +18,7 @@ What depends on the order of builds, streaks of failures and recoveries, is summ
 joins in any order. Everything else is sums, maxima and unions.
 """
 
-from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.histogram import Buckets, Exemplar, Histogram
 from exporter.ledger.reducer import (
     DetailAnswer,
     Failed,
@@ -31,10 +31,16 @@ from exporter.ledger.reducer import (
 )
 from exporter.ledger.runs import Run
 from exporter.ledger.state import Gap, JobLedger, LastBuild, OpenBuild
+from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
 
 __all__ = [
+    "BY_RESULT",
+    "OTHER",
+    "Breakdown",
     "Buckets",
+    "BuildLabels",
     "DetailAnswer",
+    "Exemplar",
     "Failed",
     "Folded",
     "Gap",
@@ -44,6 +50,7 @@ __all__ = [
     "OpenBuild",
     "Refused",
     "Run",
+    "Tally",
     "baseline",
     "give_up",
     "see_details",

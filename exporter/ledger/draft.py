@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from exporter.ledger.runs import Run
+from exporter.ledger.histogram import Exemplar
+from exporter.ledger.runs import Recovery, Run
 from exporter.ledger.state import Gap, JobLedger, LastBuild, OpenBuild
+from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State, Trigger
 
 Word = TypeVar("Word", Result, Trigger)
@@ -28,22 +30,28 @@ LOST_KEPT: Final = 100
 class Outcome:
     """How a build ended, with nothing absurd left in it."""
 
+    number: int
     result: Result
     finish_ms: int | None
     duration_ms: int | None
     queue_ms: int | None
+    trigger: Trigger
+    branch: str
 
 
 class Draft:
     """The fields of a `JobLedger` as lists and dicts, and the steps that the reducer is made of."""
 
-    def __init__(self, ledger: JobLedger) -> None:
+    def __init__(self, ledger: JobLedger, breakdown: Breakdown = BY_RESULT) -> None:
+        self._breakdown = breakdown
         self.runs = list(ledger.runs)
         self.open = dict(ledger.open)
         self.gaps = list(ledger.gaps)
         self.lost = list(ledger.lost)
-        self.counts = dict(ledger.counts)
-        self.durations = dict(ledger.durations)
+        self.tallies = {tally.labels: tally for tally in ledger.tallies}
+        self._no_durations = next(
+            tally.durations.emptied() for tally in ledger.tallies if tally.durations is not None
+        )
         self.queue = ledger.queue
         self.recovery = ledger.recovery
         self.polled_ms = ledger.polled_ms
@@ -54,6 +62,7 @@ class Draft:
         self.recovered_builds = ledger.recovered_builds
         self.names = ledger.names
         self.faults: list[str] = []
+        self.capped = 0
 
     def frozen(self) -> JobLedger:
         """The ledger that came of it."""
@@ -66,8 +75,7 @@ class Draft:
             open=self.open,
             gaps=tuple(self.gaps),
             lost=tuple(self.lost[-LOST_KEPT:]),
-            counts=self.counts,
-            durations=self.durations,
+            tallies=tuple(self.tallies[labels] for labels in sorted(self.tallies)),
             last=self.last,
             last_success_ms=self.last_success_ms,
             lost_builds=self.lost_builds,
@@ -170,8 +178,15 @@ class Draft:
             queue_ms = None
         if duration_ms is None and start_ms is not None and finish_ms is not None:
             duration_ms = finish_ms - start_ms
+        trigger = _preferred(build.trigger, detail.trigger if detail else None, Trigger.UNKNOWN)
         return Outcome(
-            result, finish_ms, self._sane(duration_ms, "duration"), self._sane(queue_ms, "queue_duration")
+            number=build.number,
+            result=result,
+            finish_ms=finish_ms,
+            duration_ms=self._sane(duration_ms, "duration"),
+            queue_ms=self._sane(queue_ms, "queue_duration"),
+            trigger=trigger or Trigger.UNKNOWN,
+            branch=max(build.branch, detail.branch if detail else ""),
         )
 
     def _sane(self, length_ms: int | None, name: str) -> int | None:
@@ -181,30 +196,42 @@ class Draft:
         return None
 
     def _count(self, outcome: Outcome, *, recovered: bool) -> None:
-        self.counts[outcome.result] = self.counts.get(outcome.result, 0) + 1
+        number, at_ms = outcome.number, outcome.finish_ms
         self.recovered_builds += recovered
+        latest = None if at_ms is None else Exemplar(at_ms, number, 1)
+        durations = None
         if outcome.duration_ms is not None:
-            so_far = self.durations.get(outcome.result) or self.durations[Result.SUCCESS].emptied()
-            self.durations[outcome.result] = so_far.observed(outcome.duration_ms)
+            durations = self._no_durations.observed(outcome.duration_ms, number=number, at_ms=at_ms)
+        one = Tally(self._labels(outcome), 1, durations, latest)
+        so_far = self.tallies.get(one.labels)
+        self.tallies[one.labels] = so_far.plus(one) if so_far else one
         if outcome.queue_ms is not None:
-            self.queue = self.queue.observed(outcome.queue_ms)
+            self.queue = self.queue.observed(outcome.queue_ms, number=number, at_ms=at_ms)
+
+    def _labels(self, outcome: Outcome) -> BuildLabels:
+        labels = self._breakdown.labels(outcome.result, outcome.trigger, outcome.branch)
+        if labels in self.tallies or self._breakdown.has_room:
+            return labels
+        self.capped += 1
+        return self._breakdown.crowded(outcome.result)
 
     def _insert(self, run: Run) -> None:
         at = bisect_right(self.runs, run.first, key=lambda other: other.first)
         self.runs.insert(at, run)
         for left in (at, at - 1):
             if 0 <= left < len(self.runs) - 1 and self.runs[left].last + 1 == self.runs[left + 1].first:
-                both, recovery_ms = self.runs[left].joined(self.runs[left + 1])
+                both, recovery = self.runs[left].joined(self.runs[left + 1])
                 self.runs[left : left + 2] = [both]
-                self._observe_recovery(recovery_ms)
+                if recovery:
+                    self._observe(recovery)
 
-    def _observe_recovery(self, recovery_ms: int | None) -> None:
-        if recovery_ms is None:
-            return
-        if recovery_ms < 0:
+    def _observe(self, recovery: Recovery) -> None:
+        if recovery.length_ms < 0:
             self.faults.append("negative_recovery_duration")
         else:
-            self.recovery = self.recovery.observed(recovery_ms)
+            self.recovery = self.recovery.observed(
+                recovery.length_ms, number=recovery.number, at_ms=recovery.at_ms
+            )
 
     def _is_settled(self, number: int) -> bool:
         at = bisect_right(self.runs, number, key=lambda run: run.first)

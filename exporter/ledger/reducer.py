@@ -8,6 +8,7 @@ from exporter.ledger.draft import Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
 from exporter.ledger.state import Gap, JobLedger, OpenBuild
+from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
 from exporter.model import Build, BuildDetail, Result
 
 DETAIL_TRIES: Final = 10
@@ -39,10 +40,16 @@ DetailAnswer = BuildDetail | Refused | Failed
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The next ledger, and a snake_case word for each thing that was seen but could not be right."""
+    """The next ledger, and what was noticed on the way.
+
+    Attributes:
+        faults: a snake_case word for each thing that was seen but could not be right.
+        capped: builds that were counted under ``other`` because there was no room for their labels.
+    """
 
     ledger: JobLedger
     faults: tuple[str, ...] = ()
+    capped: int = 0
 
 
 def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded:
@@ -53,7 +60,10 @@ def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded
         at_ms: now, by our clock.
         buckets: bounds of the histograms.
     """
-    durations = {result: Histogram.empty(buckets.duration) for result in (Result.SUCCESS, Result.FAILURE)}
+    tallies = tuple(
+        Tally(BuildLabels(result), durations=Histogram.empty(buckets.duration))
+        for result in (Result.FAILURE, Result.SUCCESS)
+    )
     draft = Draft(
         JobLedger(
             since_ms=at_ms,
@@ -61,7 +71,7 @@ def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded
             queue=Histogram.empty(buckets.queue),
             recovery=Histogram.empty(buckets.recovery),
             runs=(Run.baseline(0),),
-            durations=durations,
+            tallies=tallies,
         )
     )
     known = draft.plausible(builds, highest=None)
@@ -112,9 +122,11 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
     return _folded(draft)
 
 
-def see_details(ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int) -> Folded:
+def see_details(
+    ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, breakdown: Breakdown = BY_RESULT
+) -> Folded:
     """Fold what record-info answered for single builds, whether they were asked for or not."""
-    draft = Draft(ledger)
+    draft = Draft(ledger, breakdown)
     denied: set[Gap] = set()
     for answer in answers:
         one = draft.find(answer.number, at_ms)
@@ -131,9 +143,9 @@ def see_details(ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: in
     return _folded(draft)
 
 
-def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int) -> Folded:
+def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Breakdown = BY_RESULT) -> Folded:
     """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``."""
-    draft = Draft(ledger)
+    draft = Draft(ledger, breakdown)
     for gap in ledger.gaps:
         if gap.tries >= LOST_TRIES and at_ms - gap.since_ms >= patience_ms:
             draft.lose(gap.first, gap.last, counts=gap.counts)
@@ -179,4 +191,4 @@ def _try_again(draft: Draft, one: OpenBuild) -> None:
 
 
 def _folded(draft: Draft) -> Folded:
-    return Folded(draft.frozen(), tuple(draft.faults))
+    return Folded(draft.frozen(), tuple(draft.faults), draft.capped)

@@ -11,6 +11,20 @@ from exporter.model import Result
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """From the first failure of a streak to the success that ended it.
+
+    Attributes:
+        number: of the success; None where a row of an old version did not keep it.
+        at_ms: when the success finished.
+    """
+
+    length_ms: int
+    number: int | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Settled builds ``first`` to ``last``, without a gap.
 
@@ -18,6 +32,7 @@ class Run:
         succeeded: a success is among them (or everything before the ledger, which no streak crosses).
         lead_failure_ms: when the first failure before the first success finished.
         lead_success_ms: when the first success finished; None where it makes no recovery.
+        lead_success: its number.
         tail_failures: failures after the last success; of the whole run where there is none.
         tail_failure_ms: when the first of them finished.
     """
@@ -29,6 +44,7 @@ class Run:
     lead_success_ms: int | None = None
     tail_failures: int = 0
     tail_failure_ms: int | None = None
+    lead_success: int | None = None
 
     @classmethod
     def baseline(cls, last: int) -> "Run":
@@ -44,13 +60,13 @@ class Run:
     def single(cls, number: int, result: Result, finish_ms: int | None) -> "Run":
         """One settled build; ``aborted`` neither adds to a streak nor ends it."""
         if result is Result.SUCCESS:
-            return cls(number, number, succeeded=True, lead_success_ms=finish_ms)
+            return cls(number, number, succeeded=True, lead_success_ms=finish_ms, lead_success=number)
         if result is Result.ABORTED:
             return cls.neutral(number, number)
         return cls(number, number, lead_failure_ms=finish_ms, tail_failures=1, tail_failure_ms=finish_ms)
 
-    def joined(self, after: "Run") -> tuple["Run", int | None]:
-        """This run and the one right after it as one, and the recovery (ms) that the join makes certain."""
+    def joined(self, after: "Run") -> tuple["Run", "Recovery | None"]:
+        """This run and the one right after it as one, and the recovery that the join makes certain."""
         if not after.succeeded:
             failure_ms = _first(self.tail_failure_ms, after.tail_failure_ms)
             both = replace(
@@ -69,7 +85,9 @@ class Run:
         )
         if failure_ms is None or after.lead_success_ms is None:
             return both, None
-        return both, after.lead_success_ms - failure_ms
+        return both, Recovery(
+            after.lead_success_ms - failure_ms, number=after.lead_success, at_ms=after.lead_success_ms
+        )
 
 
 def _first(earlier: int | None, later: int | None) -> int | None:

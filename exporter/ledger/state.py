@@ -1,5 +1,6 @@
 """The ledger of one job: frozen values, and what can be read off them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -7,6 +8,7 @@ from typing import Final
 
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
+from exporter.ledger.tallies import Tally
 from exporter.model import DAY_MS, Build, JobNames, ListedJob, Result, State
 
 PROBES: Final = 5
@@ -104,8 +106,7 @@ class JobLedger:
         open: builds not settled, by number.
         gaps: numbers waited for, ascending.
         lost: ranges of numbers given up on, the latest few.
-        counts: finished builds by result.
-        durations: by result; results that never occurred are absent.
+        tallies: the builds counted, ascending by their labels; success and failure are always there.
         last_success_ms: when the latest success finished.
         lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
         recovered_builds: builds counted after a gap, or after they had been given up on.
@@ -120,13 +121,30 @@ class JobLedger:
     open: Mapping[int, OpenBuild] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     lost: tuple[tuple[int, int], ...] = ()
-    counts: Mapping[Result, int] = field(default_factory=dict)
-    durations: Mapping[Result, Histogram] = field(default_factory=dict)
+    tallies: tuple[Tally, ...] = ()
     last: LastBuild | None = None
     last_success_ms: int | None = None
     lost_builds: int = 0
     recovered_builds: int = 0
     names: JobNames = NAMELESS
+
+    @property
+    def counts(self) -> dict[Result, int]:
+        """Builds counted by result; results without one are absent."""
+        counts: Counter[Result] = Counter()
+        for tally in self.tallies:
+            counts[tally.labels.result] += tally.builds
+        return {result: builds for result, builds in counts.items() if builds}
+
+    @property
+    def durations(self) -> dict[Result, Histogram]:
+        """By result; results of which no duration was observed are absent, but success and failure."""
+        durations: dict[Result, Histogram] = {}
+        for tally in self.tallies:
+            if tally.durations:
+                before = durations.get(tally.labels.result)
+                durations[tally.labels.result] = before.plus(tally.durations) if before else tally.durations
+        return durations
 
     @property
     def highest(self) -> int:
@@ -196,10 +214,9 @@ class JobLedger:
 
     def rebounded(self, buckets: Buckets) -> "JobLedger":
         """The same ledger with histograms of these buckets; counts and sums stay exact."""
-        durations = {result: one.rebounded(buckets.duration) for result, one in self.durations.items()}
         return replace(
             self,
-            durations=durations,
+            tallies=tuple(tally.rebounded(buckets.duration) for tally in self.tallies),
             queue=self.queue.rebounded(buckets.queue),
             recovery=self.recovery.rebounded(buckets.recovery),
         )

@@ -1,7 +1,7 @@
 """One poll of one job: what to ask, in which order, and how the answers are folded. No threads, no clock."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Protocol
 
@@ -15,6 +15,8 @@ from exporter.errors import (
     UnreachableError,
 )
 from exporter.ledger import (
+    BY_RESULT,
+    Breakdown,
     Buckets,
     DetailAnswer,
     Failed,
@@ -64,12 +66,18 @@ class Rules:
     Attributes:
         gap_ms: a poll so long after the one before it recovers what finished in between.
         patience_ms: how long a missing build is waited for.
+        breakdown: by which labels finished builds are told apart.
     """
 
     buckets: Buckets
     lookback_ms: int
     gap_ms: int
     patience_ms: int
+    breakdown: Breakdown = BY_RESULT
+
+    def crowded(self) -> "Rules":
+        """The same where no label combination may come that was not there before."""
+        return replace(self, breakdown=replace(self.breakdown, has_room=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,7 @@ class Polled:
     Attributes:
         ledger: to be committed, then published.
         faults: a word for each thing that was told but cannot be right.
+        capped: builds counted under ``other`` for want of room.
         error: why the poll stopped early; what was learnt before it is in the ledger.
         more: details are still wanted, and can be asked for at once: none has failed, which waits its turn.
         found: history showed a build that was not known before.
@@ -88,6 +97,7 @@ class Polled:
 
     ledger: JobLedger
     faults: tuple[str, ...] = ()
+    capped: int = 0
     error: ApiError | None = None
     more: bool = False
     found: bool = False
@@ -126,14 +136,15 @@ def poll_job(
         folded = see_history(ledger, builds, at_ms=now_ms, after_gap=after_gap)
     wanted = folded.ledger.wanted_details(rules.patience_ms)
     answers, error = _ask_details(job_id, wanted[:DETAILS_AT_ONCE], api)
-    detailed = see_details(folded.ledger, answers, at_ms=now_ms)
-    settled = give_up(detailed.ledger, at_ms=now_ms, patience_ms=rules.patience_ms)
+    detailed = see_details(folded.ledger, answers, at_ms=now_ms, breakdown=rules.breakdown)
+    settled = give_up(detailed.ledger, at_ms=now_ms, patience_ms=rules.patience_ms, breakdown=rules.breakdown)
     newest = max(builds, key=lambda build: build.number, default=None)
     found = newest is not None and newest.number > (ledger.highest if ledger else 0)
     told = (answer.project_id for answer in answers if isinstance(answer, BuildDetail))
     return Polled(
         ledger=settled.ledger,
         faults=folded.faults + detailed.faults + settled.faults,
+        capped=detailed.capped + settled.capped,
         error=error,
         more=error is None
         and len(wanted) > DETAILS_AT_ONCE

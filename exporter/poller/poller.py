@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from exporter.catalogue import JobView, Snapshot
+from exporter.catalogue import FleetView, JobView
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
@@ -43,6 +43,7 @@ class Work:
         assured_ms: when a job list last showed that nothing was new with it.
         lists: of the sweep, which lists to read, and how long they were before.
         unnamed: of the sweep, the projects whose names are wanted.
+        has_room: whether builds may bring label combinations that were not there before.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Work:
     assured_ms: int | None = None
     lists: Mapping[str, int] = field(default_factory=dict)
     unnamed: frozenset[str] = frozenset()
+    has_room: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Poller:
         ledgers: what the store held of the watched jobs.
         rules: from the configuration.
         shows_fleet: whether what concerns no single job is published here.
+        has_room: whether more series may be published.
         telemetry: counts what happens.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
@@ -85,6 +88,7 @@ class Poller:
         rules: Rules,
         *,
         shows_fleet: bool = True,
+        has_room: Callable[[], bool] = lambda: True,
         telemetry: Telemetry,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -97,6 +101,7 @@ class Poller:
         self._wall = wall
         self._monotonic = monotonic
         self._shows_fleet = shows_fleet
+        self._has_room = has_room
         self._api = RememberedDetails(service, monotonic)
         self._transitions = Transitions()
         self._ledgers = dict(ledgers)
@@ -177,14 +182,16 @@ class Poller:
             return Work(
                 task, lists=self._agenda.lists_to_read(now), unnamed=self._agenda.unnamed_projects(now)
             )
-        return Work(task, self._ledgers.get(task), self._agenda.assured_ms(task))
+        ledger, assured_ms = self._ledgers.get(task), self._agenda.assured_ms(task)
+        return Work(task, ledger, assured_ms, has_room=self._has_room())
 
     def _ask(self, work: Work) -> Polled | RecycleBin | Swept:
         if work.task == RECYCLE_BIN:
             return self._service.recycle_bin()
         if work.task == JOB_LISTS:
             return sweep(self._service, work.lists, work.unnamed, self.watched, self._now_ms())
-        return poll_job(work.task, work.ledger, self._api, self._now_ms(), self._rules, work.assured_ms)
+        rules = self._rules if work.has_room else self._rules.crowded()
+        return poll_job(work.task, work.ledger, self._api, self._now_ms(), rules, work.assured_ms)
 
     def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
         """Follow what the lists show; the ledgers that change by it."""
@@ -270,8 +277,10 @@ class Poller:
 
     def _reschedule(self, job_id: str, polled: Polled | None, error: Exception | None) -> None:
         now = self._monotonic()
-        for reason in polled.faults if polled else ():
-            self._telemetry.payload_fault("record-info", reason)
+        if polled:
+            self._telemetry.capped_builds.inc(polled.capped)
+            for reason in polled.faults:
+                self._telemetry.payload_fault("record-info", reason)
         if polled is None or error:
             will_not = isinstance(error, NotVisibleError | RejectedError)
             self._agenda.not_polled(job_id, now, will_not=will_not)
@@ -281,7 +290,7 @@ class Poller:
             self._transitions.lists_lied(job_id)
 
     def _publish(self, changed: Iterable[str] | None = None) -> None:
-        """Swap the snapshot for one that shows those jobs anew, or all."""
+        """Swap the view for one that shows those jobs anew, or all."""
         watchlist = self._agenda.watchlist
         if changed is None or watchlist.jobs is not self._jobs:
             self._jobs = watchlist.jobs
@@ -291,7 +300,7 @@ class Poller:
             for job_id in changed:
                 if job_id in self._views:
                     self._views[job_id] = self._view(self._views[job_id].job)
-        self.snapshot = Snapshot(
+        self.view = FleetView(
             jobs=tuple(self._views.values()),
             recycle_bin=self._recycle_bin if self._shows_fleet else None,
             projects=self._projects,

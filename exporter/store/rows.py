@@ -13,11 +13,24 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.ledger import Histogram, JobLedger
+from exporter.ledger import BuildLabels, Histogram, JobLedger
+from exporter.model import Result
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-_UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+def _tallied(row: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 kept builds and durations by result alone, in objects of their own."""
+    ledger = {**row["ledger"]}
+    counts, durations = ledger.pop("counts", {}), ledger.pop("durations", {})
+    tallies = [
+        {"labels": [result], "builds": counts.get(result, 0), "durations": durations.get(result)}
+        for result in sorted(counts.keys() | durations.keys())
+    ]
+    return {"version": 2, "ledger": {**ledger, "tallies": tallies}}
+
+
+_UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _tallied}
 """From a version to the one after it: a whole row, as JSON reads it, to a whole row."""
 
 
@@ -71,17 +84,26 @@ def _upgraded(version: int, row: str | bytes) -> _Row:
     while version < VERSION:
         if version not in _UPGRADES:
             raise ValueError(f"there never was a row version {version}")
-        body = _UPGRADES[version](body)
+        try:
+            body = _UPGRADES[version](body)
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError(f"not what row version {version} looked like") from None
         version += 1
     return _TODAY.validate_python(body)
 
 
 def _check(ledger: JobLedger) -> None:
     """Refuse what no fold can have written."""
-    histograms = (ledger.queue, ledger.recovery, *ledger.durations.values())
-    if not all(_is_sound(histogram) for histogram in histograms) or len(ledger.durations) < 2:
+    labels = [tally.labels for tally in ledger.tallies]
+    if labels != sorted(set(labels)):
+        raise ValueError("builds are not tallied once for each set of labels")
+    durations = {tally.labels: tally.durations for tally in ledger.tallies if tally.durations}
+    if not {BuildLabels(Result.SUCCESS), BuildLabels(Result.FAILURE)} <= durations.keys():
+        raise ValueError("the durations of successes or failures are missing")
+    if not all(_is_sound(histogram) for histogram in (ledger.queue, ledger.recovery, *durations.values())):
         raise ValueError("a histogram contradicts itself")
-    if min((0, *ledger.counts.values(), ledger.lost_builds, ledger.recovered_builds)) < 0:
+    counters = (tally.builds for tally in ledger.tallies)
+    if min((0, *counters, ledger.lost_builds, ledger.recovered_builds)) < 0:
         raise ValueError("a counter below zero")
     reach = -1
     for run in ledger.runs:
@@ -96,4 +118,12 @@ def _check(ledger: JobLedger) -> None:
 
 def _is_sound(histogram: Histogram) -> bool:
     ascending = all(low < high for low, high in zip(histogram.bounds, histogram.bounds[1:], strict=False))
-    return ascending and len(histogram.counts) == len(histogram.bounds) + 1 and min(histogram.counts) >= 0
+    complete = len(histogram.counts) == len(histogram.bounds) + 1
+    taken = [histogram.bucket_of(exemplar.value_ms) for exemplar in histogram.exemplars]
+    return (
+        ascending
+        and complete
+        and min(histogram.counts) >= 0
+        and taken == sorted(set(taken))
+        and all(histogram.counts[at] for at in taken)
+    )

@@ -4,17 +4,16 @@ from collections.abc import Callable
 from html import escape
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter import __version__
-from exporter.web.negotiation import OPENMETRICS, TEXT, wants_openmetrics
+from exporter.web.metrics import MetricsEndpoint
 
 _LANDING = """<!doctype html>
 <html lang="en">
@@ -49,24 +48,19 @@ class Shown(Protocol):
 
 
 def application(
-    registry: CollectorRegistry,
+    metrics: MetricsEndpoint,
     shown: Shown,
     telemetry_path: str = "/metrics",
     is_healthy: Callable[[], bool] = lambda: True,
-) -> Starlette:
+) -> ASGIApp:
     """The exporter's HTTP interface.
 
     Args:
-        registry: holds all that ``/metrics`` shows.
+        metrics: answers at ``telemetry_path``.
         shown: is asked for readiness and the landing page.
         telemetry_path: where the metrics are.
         is_healthy: whether the process does its work; if not, it is better started anew.
     """
-
-    def metrics(request: Request) -> Response:
-        if wants_openmetrics(",".join(request.headers.getlist("Accept"))):
-            return Response(openmetrics.generate_latest(registry), headers={"Content-Type": OPENMETRICS})
-        return Response(generate_latest(registry), headers={"Content-Type": TEXT})
 
     async def landing(_request: Request) -> Response:
         page = _LANDING.format(version=__version__, jobs=shown.watched, metrics=escape(telemetry_path))
@@ -82,12 +76,17 @@ def application(
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not every job has been polled yet\n", status_code=503)
 
-    return Starlette(
+    pages = Starlette(
         routes=[
-            Route(telemetry_path, metrics, methods=["GET"]),
             Route("/-/healthy", healthy, methods=["GET"]),
             Route("/-/ready", ready, methods=["GET"]),
             Route("/", landing, methods=["GET"]),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        is_scrape = scope["type"] == "http" and scope["path"] == telemetry_path
+        await (metrics if is_scrape else pages)(scope, receive, send)
+
+    return app

@@ -110,6 +110,7 @@ def test_counts_sums_and_gauges_are_the_truth(simulator: Simulator, tmp_path: Pa
             await_quiet(simulator, asked, since)
             live = [job for job in simulator.truth(since).values() if job.deleted_ms is None]
             agree(asked, live, since)
+            exemplars_are_builds(asked, live)
     assert "unexpected_error" not in (tmp_path / "exporter.log").read_text()
 
 
@@ -153,6 +154,20 @@ def agree(asked: Prometheus, jobs: list[JobTruth], since: Mapping[str, int]) -> 
     assert differences(shown, wanted) == {}
     assert sum(sum(job.totals.finished.values()) for job in jobs) > JOBS * BUSY_S / 15
     assert asked.query("codearts_build_recycle_bin_jobs") == {(): 3.0}
+
+
+def exemplars_are_builds(asked: Prometheus, jobs: list[JobTruth]) -> None:
+    """Prometheus kept exemplars of every kind, and each is a build that was as its series says."""
+    builds = {(job.project, job.job_name, build.number): build for job in jobs for build in job.builds}
+    kinds = ("builds_total", "duration_seconds_bucket", "queue_duration_seconds_bucket")
+    for kind in (*kinds, "recovery_duration_seconds_bucket"):
+        shown = asked.exemplars(f"codearts_build_{kind}")
+        assert len(shown) > JOBS
+        for series, labels, value, timestamp in shown:
+            build = builds[series["project"], series["job_name"], int(labels["build_number"])]
+            assert build.result in (series.get("result", build.result), "unknown", None)
+            assert timestamp == pytest.approx((build.finish_ms or 0) / 1000, abs=1.001)
+            assert value <= float(series.get("le", "+Inf"))
 
 
 def as_told(job: JobTruth, baseline: int) -> dict[str, Any]:

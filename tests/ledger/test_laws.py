@@ -1,12 +1,17 @@
 """The laws of the reducer: order, split, repetition and overlap change nothing; counters never fall."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.ledger import (
+    OTHER,
+    Breakdown,
     Buckets,
+    BuildLabels,
     DetailAnswer,
     JobLedger,
     Refused,
@@ -20,6 +25,7 @@ from exporter.model import Build, BuildDetail, Result, State, Trigger
 BUCKETS = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
 START_MS = 1_700_000_000_000
 PATIENCE_MS = 3_600_000
+TOLD_APART = Breakdown(trigger=True, branch=lambda branch: OTHER if branch == "tmp" else branch)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Truth:
     start_ms: int
     finish_ms: int
     detailed: bool
+    branch: str
+    trigger: Trigger
 
     @property
     def running(self) -> Build:
@@ -40,7 +48,12 @@ class Truth:
     @property
     def finished(self) -> Build:
         return Build(
-            self.number, result=self.result, start_ms=self.start_ms, finish_ms=self.finish_ms, branch="main"
+            self.number,
+            result=self.result,
+            start_ms=self.start_ms,
+            finish_ms=self.finish_ms,
+            branch=self.branch,
+            trigger=self.trigger,
         )
 
     @property
@@ -54,7 +67,6 @@ class Truth:
             start_ms=self.start_ms,
             finish_ms=self.finish_ms,
             duration_ms=self.finish_ms - self.start_ms,
-            trigger=Trigger.MANUAL,
         )
 
 
@@ -72,6 +84,8 @@ def truths(draw: st.DrawFn) -> list[Truth]:
                 start_ms=start_ms,
                 finish_ms=start_ms + draw(st.integers(0, 5_000_000)),
                 detailed=draw(st.booleans()),
+                branch=draw(st.sampled_from(["main", "release/1", "tmp"])),
+                trigger=draw(st.sampled_from(Trigger)),
             )
         )
     return builds
@@ -82,12 +96,17 @@ def empty() -> JobLedger:
     return baseline([], at_ms=START_MS, buckets=BUCKETS).ledger
 
 
+def see_answers(ledger: JobLedger, builds: Iterable[Truth]) -> JobLedger:
+    answers = [build.answer for build in builds]
+    return see_details(ledger, answers, at_ms=START_MS, breakdown=TOLD_APART).ledger
+
+
 def expected(builds: list[Truth]) -> JobLedger:
     """One build at a time, in the order of their numbers."""
     ledger = empty()
     for build in builds:
         ledger = see_history(ledger, [build.finished], at_ms=START_MS).ledger
-        ledger = see_details(ledger, [build.answer], at_ms=START_MS).ledger
+        ledger = see_answers(ledger, [build])
     return ledger
 
 
@@ -108,8 +127,8 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
         ledger = see_history(ledger, records, at_ms=START_MS).ledger
         seen += page
         told = data.draw(st.lists(st.sampled_from(seen), max_size=6))
-        ledger = see_details(ledger, [build.answer for build in told], at_ms=START_MS).ledger
-    ledger = see_details(ledger, [build.answer for build in reversed(builds)], at_ms=START_MS).ledger
+        ledger = see_answers(ledger, told)
+    ledger = see_answers(ledger, reversed(builds))
     assert ledger == expected(builds)
 
 
@@ -123,6 +142,13 @@ def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> 
     assert ledger.queue.sum_ms == sum(b.start_ms - b.queued_ms for b in detailed)
     assert ledger.queue.count == len(detailed)
     assert (ledger.consecutive_failures, ledger.recovery.sum_ms) == streaks(builds)
+    told_apart = Counter(
+        BuildLabels(build.result, build.trigger, OTHER if build.branch == "tmp" else build.branch)
+        for build in builds
+    )
+    assert {tally.labels: tally.builds for tally in ledger.tallies if tally.builds} == told_apart
+    latest = max((build.finish_ms, build.number) for build in builds)
+    assert max(tally.latest[:2] for tally in ledger.tallies if tally.latest) == latest
     assert ledger.open == {}
     assert len(ledger.runs) == 1
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.ledger import Run
+from exporter.ledger.runs import Recovery, Run
 from exporter.model import Result
 
 SUCCESS, FAILURE, ABORTED = Result.SUCCESS, Result.FAILURE, Result.ABORTED
@@ -27,10 +27,10 @@ def joined(runs: list[Run], order: list[int] | None = None) -> tuple[Run, list[i
     runs, recoveries = list(runs), []
     for place in order or [0] * (len(runs) - 1):
         left = place % (len(runs) - 1)
-        both, recovery_ms = runs[left].joined(runs[left + 1])
+        both, recovery = runs[left].joined(runs[left + 1])
         runs[left : left + 2] = [both]
-        if recovery_ms is not None:
-            recoveries.append(recovery_ms)
+        if recovery is not None:
+            recoveries.append(recovery.length_ms)
     return runs[0], sorted(recoveries)
 
 
@@ -49,10 +49,11 @@ def test_the_second_success_in_a_row_is_no_recovery() -> None:
 
 def test_a_recovery_waits_until_the_first_failure_of_its_streak_is_certain() -> None:
     _, failure, success = runs_of(FAILURE, FAILURE, SUCCESS)
-    both, recovery_ms = failure.joined(success)
-    assert recovery_ms is None
-    assert Run.single(1, FAILURE, 100).joined(both)[1] is None
-    assert Run.baseline(0).joined(Run.single(1, FAILURE, 100).joined(both)[0])[1] == 200
+    both, recovery = failure.joined(success)
+    assert recovery is None
+    whole, recovery = Run.single(1, FAILURE, 100).joined(both)
+    assert recovery is None
+    assert Run.baseline(0).joined(whole)[1] == Recovery(200, number=3, at_ms=300)
 
 
 def test_neutral_numbers_change_nothing_but_the_reach() -> None:

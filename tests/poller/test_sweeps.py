@@ -61,13 +61,8 @@ def baselines(watch: Watch) -> dict[str, int]:
 
 def wrong(watch: Watch, since: dict[str, int]) -> dict[object, object]:
     """Where the exposition differs from what really happened since then."""
-    shown = {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in watch.registry.collect()
-        for sample in family.samples
-    }
     truth = [job.to_json() for job in watch.simulator.truth(since).values() if job.deleted_ms is None]
-    return dict(differences(shown, expected(truth)))
+    return dict(differences(watch.shown(), expected(truth)))
 
 
 def trusted(watch: Watch) -> float | None:

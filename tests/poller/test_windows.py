@@ -62,7 +62,7 @@ def test_no_build_falls_between_two_windows(fleet: Fleet, end: str) -> None:
         if end == "exclusive":
             watch.simulator.faults.add(fault("exclusive-end"))
         watch.poll()
-        ledger = watch.poller.snapshot.jobs[0].ledger
+        ledger = watch.poller.view.jobs[0].ledger
         assert ledger
         assert (len(ledger.runs), ledger.open, ledger.highest) == (1, {}, 116)
         assert watch.value("last_build_number") == 116

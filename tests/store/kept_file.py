@@ -1,12 +1,23 @@
-"""The ledgers in ``tests/fixtures/state-v1.db``; ``python -m tests.store.kept_file PATH`` writes such a file.
+"""The ledgers in ``tests/fixtures/state-v*.db``; ``python -m tests.store.kept_file PATH`` writes the latest.
 
-The file stays as it is: it stands for those that users have. A new schema or row version adds another one.
+They stay as they are: they stand for those that users have. A new schema or row version adds another one.
 """
 
 import sys
+from dataclasses import replace
 from typing import Final
 
-from exporter.ledger import Gap, Histogram, JobLedger, LastBuild, OpenBuild, Run
+from exporter.ledger import (
+    BuildLabels,
+    Exemplar,
+    Gap,
+    Histogram,
+    JobLedger,
+    LastBuild,
+    OpenBuild,
+    Run,
+    Tally,
+)
 from exporter.model import Build, Result, State, Trigger
 from exporter.store import SqliteStore
 
@@ -31,11 +42,10 @@ BUSY: Final = JobLedger(
     },
     gaps=(Gap(533, 533, 1_700_003_500_000, tries=1),),
     lost=((17, 19), (400, 400)),
-    counts={Result.SUCCESS: 3, Result.FAILURE: 2},
-    durations={
-        Result.SUCCESS: Histogram(_SECONDS, (0, 2, 1), 80_000),
-        Result.FAILURE: Histogram(_SECONDS, (2, 0, 0), 900),
-    },
+    tallies=(
+        Tally(BuildLabels(Result.FAILURE), 2, Histogram(_SECONDS, (2, 0, 0), 900)),
+        Tally(BuildLabels(Result.SUCCESS), 3, Histogram(_SECONDS, (0, 2, 1), 80_000)),
+    ),
     last=LastBuild(536, Result.ABORTED, 1_700_003_590_000, None, 250),
     last_success_ms=1_700_002_000_000,
     lost_builds=4,
@@ -47,11 +57,31 @@ QUIET: Final = JobLedger(
     queue=Histogram.empty(_SECONDS),
     recovery=Histogram.empty((300_000,)),
     runs=(Run.baseline(0),),
-    durations={result: Histogram.empty(_SECONDS) for result in (Result.SUCCESS, Result.FAILURE)},
+    tallies=tuple(
+        Tally(BuildLabels(result), durations=Histogram.empty(_SECONDS))
+        for result in (Result.FAILURE, Result.SUCCESS)
+    ),
 )
-KEPT: Final = {"f9d6c8466d614a9788e9a0acf6c15f46": BUSY, "48c66c6002964721be537cdc6ce0297b": QUIET}
+KEPT_V1: Final = {"f9d6c8466d614a9788e9a0acf6c15f46": BUSY, "48c66c6002964721be537cdc6ce0297b": QUIET}
+"""What version 1 could keep."""
+
+_TOLD_APART: Final = replace(
+    BUSY,
+    queue=Histogram(_SECONDS, (3, 1, 0), 7_250, (Exemplar(1_700_003_000_000, 531, 4_000),)),
+    runs=(replace(BUSY.runs[0], lead_success_ms=1_700_001_000_000, lead_success=7), Run(536, 536)),
+    tallies=(
+        *BUSY.tallies,
+        Tally(
+            BuildLabels(Result.TIMEOUT, "code_change", "发布/一"),
+            5,
+            Histogram(_SECONDS, (0, 0, 5), 400_000, (Exemplar(1_700_002_000_000, 500, 90_000),)),
+            Exemplar(1_700_002_000_000, 500, 1),
+        ),
+    ),
+)
+KEPT_V2: Final = {**KEPT_V1, "1f3a3b9d0c5e4b6f8a7d2e1c0b9a8f7e": _TOLD_APART}
 
 if __name__ == "__main__":
     store = SqliteStore(sys.argv[1])
-    store.commit(KEPT)
+    store.commit(KEPT_V2)
     store.close()

@@ -5,6 +5,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from exporter.ledger import (
+    Breakdown,
     Buckets,
     DetailAnswer,
     Failed,
@@ -60,8 +61,9 @@ def ledgers(draw: st.DrawFn) -> JobLedger:
         now_ms += draw(st.integers(0, 2 * PATIENCE_MS))
         seen, told = draw(st.lists(_builds, max_size=6)), draw(st.lists(_answers, max_size=6))
         ledger = see_history(ledger, seen, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
-        ledger = see_details(ledger, told, at_ms=now_ms).ledger
-        ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS).ledger
+        breakdown = Breakdown(draw(st.booleans()), draw(st.sampled_from([None, str])), draw(st.booleans()))
+        ledger = see_details(ledger, told, at_ms=now_ms, breakdown=breakdown).ledger
+        ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS, breakdown=breakdown).ledger
     return ledger
 
 

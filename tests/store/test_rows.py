@@ -30,7 +30,13 @@ def with_changes(**changes: Any) -> str:
     return json.dumps(row)
 
 
+def with_tallies(*tallies: dict[str, Any]) -> str:
+    """The row of a sound ledger with these tallies beside that of its failures."""
+    return with_changes(tallies=[{"labels": ["failure"], "durations": HISTOGRAM}, *tallies])
+
+
 HISTOGRAM = {"bounds": [1, 2], "counts": [0, 0, 0]}
+SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
 
 
 @pytest.mark.parametrize(
@@ -43,17 +49,27 @@ HISTOGRAM = {"bounds": [1, 2], "counts": [0, 0, 0]}
         ("[]", "object"),
         ("{}", "version: Field required"),
         ('{"version": "one"}', "version: Input should be a valid integer"),
-        ('{"version": 2, "ledger": {"all": "new"}}', "written by a newer exporter (row version 2"),
+        ('{"version": 3, "ledger": {"all": "new"}}', "written by a newer exporter (row version 3"),
         ('{"version": 0, "ledger": {}}', "there never was a row version 0"),
         ('{"version": -7}', "there never was a row version -7"),
-        ('{"version": 1}', "ledger: Field required"),
-        ('{"version": 1, "ledger": {}}', "ledger.since_ms: Field required"),
-        (with_changes(counts={"success": -1}), "a counter below zero"),
-        (with_changes(counts={"good": 1}), "ledger.counts.good"),
+        ('{"version": 1}', "not what row version 1 looked like"),
+        ('{"version": 1, "ledger": []}', "not what row version 1 looked like"),
+        ('{"version": 1, "ledger": {"counts": 7}}', "not what row version 1 looked like"),
+        ('{"version": 1, "ledger": {"counts": {"good": 1}}}', "ledger.since_ms: Field required"),
+        ('{"version": 2}', "ledger: Field required"),
+        ('{"version": 2, "ledger": {}}', "ledger.since_ms: Field required"),
+        (with_tallies(SUCCESSES | {"builds": -1}), "a counter below zero"),
+        (with_tallies({"labels": ["good"], "builds": 1}), "ledger.tallies.1.labels.0"),
+        (with_tallies(SUCCESSES, SUCCESSES), "builds are not tallied once for each set of labels"),
+        (with_tallies(SUCCESSES | {"durations": None}), "the durations of successes or failures are missing"),
+        (with_tallies(SUCCESSES | {"durations": HISTOGRAM | {"bounds": [1]}}), "a histogram contradicts"),
+        (
+            with_tallies(SUCCESSES | {"durations": HISTOGRAM | {"exemplars": [[1, 1, 1]]}}),
+            "a histogram contr",
+        ),
         (with_changes(lost_builds=-1), "a counter below zero"),
         (with_changes(queue={"bounds": [2, 1], "counts": [0, 0, 0]}), "a histogram contradicts itself"),
         (with_changes(queue={"bounds": [1, 2], "counts": [0, 0]}), "a histogram contradicts itself"),
-        (with_changes(durations={"success": HISTOGRAM}), "a histogram contradicts itself"),
         (with_changes(runs=[]), "the first run does not begin at 0"),
         (with_changes(runs=[{"first": 3, "last": 4}]), "the first run does not begin at 0"),
         (with_changes(runs=[{"first": 0, "last": 4}, {"first": 4, "last": 5}]), "runs overlap"),
@@ -82,7 +98,12 @@ def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
         ledger = row["ledger"]
         return {"version": 1, "ledger": {**ledger, "since_ms": ledger.pop("began_ms")}}
 
-    monkeypatch.setattr(rows, "_UPGRADES", {0: named_differently_once})
     row = json.loads(encode(counted(2)))
-    row["ledger"]["began_ms"] = row["ledger"].pop("since_ms")
-    assert decode(json.dumps(row | {"version": 0})) == counted(2)
+    ledger = row["ledger"]
+    ledger["counts"] = {"success": 2}
+    ledger["durations"] = {one["labels"][0]: one["durations"] for one in ledger.pop("tallies")}
+    ledger["began_ms"] = ledger.pop("since_ms")
+    monkeypatch.setattr(rows, "_UPGRADES", {0: named_differently_once, **rows._UPGRADES})
+    upgraded = decode(json.dumps(row | {"version": 0}))
+    assert (upgraded.counts, upgraded.durations) == (counted(2).counts, counted(2).durations)
+    assert upgraded.since_ms == counted(2).since_ms

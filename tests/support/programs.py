@@ -94,10 +94,23 @@ class Prometheus:
             for one in answer["data"]["result"]
         }
 
+    def exemplars(self, expression: str) -> list[tuple[dict[str, str], dict[str, str], float, float]]:
+        """Exemplars of the last hour: labels of the series, labels of the exemplar, value, timestamp."""
+        hour = {"start": str(time.time() - 3600), "end": str(time.time() + 60)}
+        answer = requests.get(
+            f"{self.url}/api/v1/query_exemplars", params={"query": expression, **hour}, timeout=30
+        ).json()
+        assert answer["status"] == "success", answer
+        return [
+            (series["seriesLabels"], one["labels"], float(one["value"]), one["timestamp"])
+            for series in answer["data"]
+            for one in series["exemplars"]
+        ]
+
 
 @contextmanager
 def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
-    """Debian's Prometheus on a free port, scraping ``host:port`` each second."""
+    """Debian's Prometheus on a free port, scraping ``host:port`` each second and keeping exemplars."""
     port = free_port()
     config = folder / "prometheus.yml"
     config.write_text(
@@ -109,6 +122,7 @@ def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
     ]
     url = f"http://127.0.0.1:{port}"
     with running(command, folder / "prometheus.log"):

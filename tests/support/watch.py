@@ -20,8 +20,10 @@ from exporter.poller import Agenda, Intervals, Poller
 from exporter.poller.poller import Service
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store
-from exporter.telemetry import SnapshotCollector, Telemetry
+from exporter.telemetry import Telemetry
 from exporter.watchlist import Watchlist
+from tests.support.oracle import Oracle, rendered
+from tests.support.truth import Labels, Values
 
 START_MS: Final = round(datetime(2025, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
 """Far from the present, so that the real clock cannot be mistaken for this one."""
@@ -29,8 +31,6 @@ START_MS: Final = round(datetime(2025, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 10
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
 DAY: Final = 86_400.0
-
-Labels = tuple[tuple[str, str], ...]
 
 
 class Watch:
@@ -81,6 +81,7 @@ class Watch:
         )
         self.service: Service = self.client
         self._config = config
+        self._extra = config.metrics.extra_labels
         self._intervals = Intervals(
             config.poll.interval,
             config.poll.max_interval,
@@ -110,14 +111,11 @@ class Watch:
             wall=self.now,
             monotonic=monotonic,
         )
-        for collector in [c for c in self.registry._collector_to_names if isinstance(c, SnapshotCollector)]:
-            self.registry.unregister(collector)
-        self.registry.register(SnapshotCollector(self.poller))
 
     @property
     def jobs(self) -> tuple[Job, ...]:
         """The jobs that are watched at present."""
-        return tuple(view.job for view in self.poller.snapshot.jobs)
+        return tuple(view.job for view in self.poller.view.jobs)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -153,14 +151,17 @@ class Watch:
         """Poll again and again for that long."""
         self.poll(after=every, times=round(seconds / every))
 
+    def shown(self) -> Values:
+        """Every sample."""
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in (*self.registry.collect(), *Oracle(self.poller.view, self._extra).collect())
+            for sample in family.samples
+        }
+
     def series(self, name: str) -> dict[Labels, float]:
         """The samples of that name, by their labels."""
-        return {
-            tuple(sorted(sample.labels.items())): sample.value
-            for family in self.registry.collect()
-            for sample in family.samples
-            if sample.name == name
-        }
+        return {labels: value for (shown, labels), value in self.shown().items() if shown == name}
 
     def value(self, name: str, **labels: str) -> float | None:
         """The one sample with that name and these labels, perhaps among others; None if there is none."""
@@ -182,7 +183,7 @@ class Watch:
 
     def text(self) -> str:
         """The whole exposition."""
-        return generate_latest(self.registry).decode()
+        return (rendered(self.poller.view, extra=self._extra) + generate_latest(self.registry)).decode()
 
     def asked(self, operation: str) -> list[Exchange]:
         """What the simulator was asked."""

@@ -1,18 +1,28 @@
 """What is served over HTTP, by a real server on a real socket."""
 
+import asyncio
 import gzip
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import Collector
+from starlette.types import Message
 
 from exporter import __version__
-from exporter.web import WebServer, address_of, application, bind
+from exporter.catalogue import JOB_FAMILIES, FleetView, JobView
+from exporter.model import Job
+from exporter.publisher import Publisher
+from exporter.telemetry import Telemetry
+from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from tests.ledger.examples import idle
 from tests.support.programs import eventually
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -68,12 +78,24 @@ class Site:
             connection.close()
 
 
-def registry() -> CollectorRegistry:
+VIEW = FleetView(
+    tuple(JobView(Job(str(ordinal), f"构建 {ordinal}", "shop"), idle(), up=True) for ordinal in range(50))
+)
+
+
+def metrics(view: FleetView = VIEW) -> MetricsEndpoint:
     registry = CollectorRegistry()
-    gauge = Gauge("codearts_build_job_up", "Up.", ("project", "job_name"), registry=registry)
-    for ordinal in range(50):
-        gauge.labels("shop", f"构建 {ordinal}").set(1)
-    return registry
+    live = Gauge("codearts_build_up", "Up.", registry=registry)
+    live.set(1)
+    return MetricsEndpoint(Publisher(lambda: view, JOB_FAMILIES, Telemetry(CollectorRegistry())), registry)
+
+
+def jobs(families: Iterable[Metric]) -> int:
+    """How many jobs are up; the whole must end with what is live."""
+    *ready, live = families
+    assert [sample.value for sample in live.samples] == [1]
+    (up,) = (family for family in ready if family.name == "codearts_build_job_up")
+    return len(up.samples)
 
 
 @pytest.fixture(scope="module", params=["/metrics", "/deep/down"])
@@ -81,10 +103,10 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     yield from serve(request.param)
 
 
-def serve(telemetry_path: str) -> Iterator[Site]:
+def serve(telemetry_path: str, view: FleetView = VIEW) -> Iterator[Site]:
     fleet = Fleet()
     sockets = bind(["127.0.0.1:0"])
-    server = WebServer(application(registry(), fleet, telemetry_path))
+    server = WebServer(application(metrics(view), fleet, telemetry_path))
     thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
     thread.start()
     eventually(lambda: server.started, 10)
@@ -132,8 +154,7 @@ def test_metrics_are_where_they_are_said_to_be(site: Site) -> None:
 def test_the_text_format_is_what_most_get(plain: Site, accept: str | None) -> None:
     reply = plain.ask("/metrics") if accept is None else plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, TEXT)
-    (family,) = parse_text(reply.body.decode())
-    assert len(family.samples) == 50
+    assert jobs(parse_text(reply.body.decode())) == 50
 
 
 @pytest.mark.parametrize(
@@ -151,8 +172,7 @@ def test_the_text_format_is_what_most_get(plain: Site, accept: str | None) -> No
 def test_openmetrics_is_for_who_likes_it(plain: Site, accept: str) -> None:
     reply = plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, OPENMETRICS)
-    (family,) = parse_openmetrics(reply.body.decode())
-    assert len(family.samples) == 50
+    assert jobs(parse_openmetrics(reply.body.decode())) == 50
 
 
 def test_metrics_are_compressed_for_who_can_read_it(plain: Site) -> None:
@@ -163,6 +183,74 @@ def test_metrics_are_compressed_for_who_can_read_it(plain: Site) -> None:
     assert "accept-encoding" in packed.headers["vary"].lower()
     assert gzip.decompress(packed.body) == plainly.body
     assert len(packed.body) < len(plainly.body)
+
+
+@pytest.mark.parametrize(
+    "accept_encoding", ["", "br", "gzip;q=0", "*;q=0", "identity", "gzip;q=x", "deflate, br;q=1", "\xff"]
+)
+def test_metrics_are_plain_for_who_cannot(plain: Site, accept_encoding: str) -> None:
+    reply = plain.ask("/metrics", Accept_Encoding=accept_encoding)
+    assert "content-encoding" not in reply.headers
+    assert jobs(parse_text(reply.body.decode())) == 50
+
+
+@pytest.mark.parametrize("accept_encoding", ["GZIP", "br;q=1, gzip;q=0.1", "*", "x-gzip", "br, *;q=0.5"])
+def test_any_way_to_ask_for_gzip_will_do(plain: Site, accept_encoding: str) -> None:
+    assert plain.ask("/metrics", Accept_Encoding=accept_encoding).headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("accept", ["text/plain", PROMETHEUS_3])
+@pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])
+def test_the_length_is_told_before_the_body(plain: Site, accept: str, accept_encoding: str) -> None:
+    get = plain.ask("/metrics", Accept=accept, Accept_Encoding=accept_encoding)
+    head = plain.ask("/metrics", "HEAD", Accept=accept, Accept_Encoding=accept_encoding)
+    assert head.body == b""
+    assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
+
+
+def test_a_fleet_of_thousands_arrives_whole() -> None:
+    many = tuple(JobView(Job(f"{n:032d}", f"job-{n}", "shop"), idle(), up=True) for n in range(3000))
+    for site in serve("/metrics", FleetView(many)):
+        for headers in ({"Accept": PROMETHEUS_3}, {"Accept": PROMETHEUS_3, "Accept_Encoding": "gzip"}):
+            reply = site.ask("/metrics", **headers)
+            body = gzip.decompress(reply.body) if "Accept_Encoding" in headers else reply.body
+            assert body.endswith(b"# EOF\n")
+            assert body.count(b"codearts_build_job_up{") == 3000
+
+
+def test_what_is_live_is_rendered_at_most_once_a_second() -> None:
+    now, collected = [100.0], []
+
+    class Live(Collector):
+        def collect(self) -> Iterator[Metric]:
+            collected.append(now[0])
+            yield GaugeMetricFamily("live", "Live.", value=now[0])
+
+    registry = CollectorRegistry()
+    registry.register(Live())
+    collected.clear()
+    publisher = Publisher(lambda: VIEW, JOB_FAMILIES, Telemetry(CollectorRegistry()))
+    endpoint = MetricsEndpoint(publisher, registry, monotonic=lambda: now[0])
+    seen = []
+    for moment in (100.0, 100.5, 100.99, 101.0, 103.0):
+        now[0] = moment
+        seen.append(scraped(endpoint).rpartition(b"live ")[2])
+    assert seen == [b"100.0\n", b"100.0\n", b"100.0\n", b"101.0\n", b"103.0\n"]
+    assert collected == [100.0, 101.0, 103.0]
+
+
+def scraped(endpoint: MetricsEndpoint) -> bytes:
+    """The body, without a server."""
+    body = []
+
+    async def send(message: Message) -> None:
+        body.append(message.get("body", b""))
+
+    async def receive() -> Message:
+        raise AssertionError("there is nothing to read")
+
+    asyncio.run(endpoint({"type": "http", "method": "GET", "headers": []}, receive, send))
+    return b"".join(body)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready"])
@@ -205,6 +293,7 @@ def test_other_paths_are_not_found(plain: Site, path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_nothing_can_be_written(plain: Site, method: str) -> None:
     assert {plain.ask(path, method).status for path in ("/metrics", "/", "/-/ready")} == {405}
+    assert plain.ask("/metrics", method).headers["allow"] == "GET, HEAD"
 
 
 def test_the_server_does_not_tell_its_make(plain: Site) -> None:

@@ -1,0 +1,127 @@
+"""Scrapes as Prometheus makes them, timed from the request to the last byte."""
+
+import socket
+import time
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Final
+
+_ACCEPT: Final = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+_BUFFER: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to scrape."""
+
+    gzip: bool = True
+    kept_alive: bool = True
+    scrapers: int = 1
+    pause_s: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{'gzip' if self.gzip else 'plain'}, {'kept alive' if self.kept_alive else 'new connections'}, "
+            f"{self.scrapers} at once"
+        )
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds."""
+
+    p50: float
+    p99: float
+    worst: float
+    scrapes: int
+
+    @classmethod
+    def of(cls, times: list[float]) -> "Times":
+        """Of at least one time."""
+        cuts = quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
+        return cls(cuts[49], cuts[98], max(times), len(times))
+
+
+def scrape(executor: Executor, port: int, way: Way, seconds: float, at_least: int = 1) -> list[float]:
+    """Scrape for that long, and so often at least; the times of all scrapers."""
+    runs = [executor.submit(_scrape, port, way, seconds, at_least) for _ in range(way.scrapers)]
+    return [one for run in runs for one in run.result()]
+
+
+def fetch(port: int, *, gzip: bool) -> bytes:
+    """The body of one scrape."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        return _exchange(connection, _request(Way(gzip=gzip, kept_alive=False)), keep=True)[1]
+
+
+def _scrape(port: int, way: Way, seconds: float, at_least: int) -> list[float]:
+    request = _request(way)
+    times: list[float] = []
+    until = time.monotonic() + seconds
+    connection: socket.socket | None = None
+    while len(times) < at_least or time.monotonic() < until:
+        time.sleep(way.pause_s)
+        began = time.perf_counter()
+        if connection is None:
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stays_open, _ = _exchange(connection, request)
+        times.append(time.perf_counter() - began)
+        if not (way.kept_alive and stays_open):
+            connection.close()
+            connection = None
+    if connection:
+        connection.close()
+    return times
+
+
+def _request(way: Way) -> bytes:
+    lines = [
+        "GET /metrics HTTP/1.1",
+        "Host: localhost",
+        f"Accept: {_ACCEPT}",
+        "User-Agent: Prometheus/2.42.0",
+        "X-Prometheus-Scrape-Timeout-Seconds: 10",
+        *(["Accept-Encoding: gzip"] if way.gzip else []),
+        *([] if way.kept_alive else ["Connection: close"]),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _exchange(connection: socket.socket, request: bytes, *, keep: bool = False) -> tuple[bool, bytes]:
+    """Send, and read to the end of the body, which is thrown away unless it is to be kept.
+
+    Also tells whether the server leaves the connection open.
+    """
+    buffer = memoryview(bytearray(_BUFFER))
+    kept = bytearray()
+    connection.sendall(request)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        received = connection.recv(65536)
+        if not received:
+            raise ConnectionError("closed before the end of the headers")
+        head += received
+    head, _, body = head.partition(b"\r\n\r\n")
+    kept += body
+    length = next(
+        (
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length:")
+        ),
+        None,
+    )
+    got = len(body)
+    while length is None or got < length:
+        size = connection.recv_into(buffer)
+        if not size:
+            break
+        got += size
+        if keep:
+            kept += buffer[:size]
+    return head.startswith(b"HTTP/1.1"), bytes(kept)

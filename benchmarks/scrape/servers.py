@@ -1,0 +1,161 @@
+"""The three that are held against each other, each in a process of its own that prints its port.
+
+``python -m benchmarks.scrape.servers exporter JOBS BUILDS_A_SECOND`` and ``… prometheus-client JOBS``.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from benchmarks.store.fleet import ledgers
+from exporter.catalogue import JOB_FAMILIES, FleetView, JobView
+from exporter.exposition import Format
+from exporter.ledger import see_details, see_history
+from exporter.model import Build, BuildDetail, Job, Result
+from exporter.publisher import Publisher
+from exporter.store import open_store
+from exporter.telemetry import Telemetry
+from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from tests.support.oracle import Oracle
+
+EXPORTER, CLIENT, NGINX = "exporter", "prometheus-client", "nginx"
+
+_NGINX_CONF: Final = """
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+http {{
+  access_log off; sendfile on; gzip_static on; keepalive_requests 100000000; default_type text/plain;
+  client_body_temp_path {folder}/t; proxy_temp_path {folder}/t; fastcgi_temp_path {folder}/t;
+  uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;
+  server {{ listen 127.0.0.1:{port}; root {folder}; }}
+}}
+"""
+
+
+def fleet(jobs: int) -> FleetView:
+    """So many jobs as they are after some weeks."""
+    return FleetView(
+        tuple(
+            JobView(
+                Job(job_id, f"service-{at}-build", f"project-{at % 20}", f"{at % 20:032x}"),
+                ledger,
+                up=True,
+                deleted=False,
+                checked_ms=ledger.polled_ms + at,
+            )
+            for at, (job_id, ledger) in enumerate(ledgers(jobs).items())
+        )
+    )
+
+
+class Fleet:
+    """What an exporter's poller publishes while builds pour in: fold, commit, then show."""
+
+    is_ready = True
+
+    def __init__(self, jobs: int, folder: Path) -> None:
+        self.view = fleet(jobs)
+        self.watched = jobs
+        self._store = open_store(str(folder / "state.db"), None)
+        self._dice = Random(1)
+
+    def pour(self, builds_a_second: float) -> None:
+        """Let builds finish for ever."""
+        due = time.monotonic()
+        while True:
+            due += 1 / builds_a_second
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._finish_one(self._dice.randrange(self.watched))
+
+    def _finish_one(self, at: int) -> None:
+        view = self.view.jobs[at]
+        if view.ledger is None:
+            return
+        number, now_ms = view.ledger.highest + 1, view.ledger.polled_ms + 60_000
+        build = Build(number, Result.SUCCESS, start_ms=now_ms - 50_000, finish_ms=now_ms)
+        detail = BuildDetail(number, Result.SUCCESS, queued_ms=now_ms - 55_000, start_ms=now_ms - 50_000)
+        ledger = see_history(view.ledger, [build], at_ms=now_ms).ledger
+        ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
+        self._store.commit({view.job.id: ledger})
+        jobs = list(self.view.jobs)
+        jobs[at] = replace(view, ledger=ledger, checked_ms=now_ms)
+        self.view = replace(self.view, jobs=tuple(jobs))
+
+
+def serve_exporter(jobs: int, builds_a_second: float) -> None:
+    """The exporter's server and publisher, as ``serve`` runs them."""
+    with TemporaryDirectory() as folder:
+        shown = Fleet(jobs, Path(folder))
+        telemetry = Telemetry(CollectorRegistry())
+        publisher = Publisher(lambda: shown.view, JOB_FAMILIES, telemetry)
+        publisher.start()
+        if builds_a_second:
+            threading.Thread(target=shown.pour, args=(builds_a_second,), daemon=True).start()
+        sockets = bind(["127.0.0.1:0"])
+        print(address_of(sockets[0]).rpartition(":")[2], flush=True)
+        WebServer(application(MetricsEndpoint(publisher, telemetry.registry), shown)).run(sockets=sockets)
+
+
+def serve_client(jobs: int) -> None:
+    """prometheus-client's own server over the same families."""
+    registry = CollectorRegistry()
+    registry.register(Oracle(fleet(jobs), form=Format.OPENMETRICS))
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    print(server.server_port, flush=True)
+    thread.join()
+
+
+@contextmanager
+def server(name: str, jobs: int, builds_a_second: float = 0) -> Iterator[int]:
+    """The exporter or prometheus-client; gives the port."""
+    command = [sys.executable, "-m", "benchmarks.scrape.servers", name, str(jobs), str(builds_a_second)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield int(process.stdout.readline()) if process.stdout else 0
+        finally:
+            process.kill()
+
+
+@contextmanager
+def nginx(identity: bytes, packed: bytes) -> Iterator[int | None]:
+    """A static file ``metrics`` and its ``metrics.gz``; gives the port, None where there is no nginx."""
+    program = which("nginx") or which("nginx", path="/usr/sbin")
+    if program is None:
+        print("nginx is not installed: without it")
+        yield None
+        return
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "metrics").write_bytes(identity)
+        (folder / "metrics.gz").write_bytes(packed)
+        spare = bind(["127.0.0.1:0"])[0]
+        port = int(address_of(spare).rpartition(":")[2])
+        spare.close()
+        (folder / "nginx.conf").write_text(_NGINX_CONF.format(folder=folder, port=port))
+        with subprocess.Popen(
+            [program, "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(0.5)
+            try:
+                yield port
+            finally:
+                process.terminate()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == EXPORTER:
+        serve_exporter(int(sys.argv[2]), float(sys.argv[3]))
+    else:
+        serve_client(int(sys.argv[2]))

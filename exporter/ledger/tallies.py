@@ -1,0 +1,77 @@
+"""Finished builds counted under their labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from exporter.ledger.histogram import Exemplar, Histogram
+from exporter.model import Result, Trigger
+
+OTHER: Final = "other"
+"""Stands for all values of a label that are not told apart."""
+
+
+class BuildLabels(NamedTuple):
+    """What tells counted builds apart; empty where it was not asked for when they were counted."""
+
+    result: Result
+    trigger: str = ""
+    branch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Builds counted under the same labels.
+
+    Attributes:
+        builds: how many.
+        durations: of those whose duration is known; None where none was ever.
+        latest: the one that finished last.
+    """
+
+    labels: BuildLabels
+    builds: int = 0
+    durations: Histogram | None = None
+    latest: Exemplar | None = None
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both under the labels of this one."""
+        durations = self.durations or other.durations
+        if self.durations and other.durations:
+            durations = self.durations.plus(other.durations)
+        latest = max((one for one in (self.latest, other.latest) if one), default=None)
+        return Tally(self.labels, self.builds + other.builds, durations, latest)
+
+    def rebounded(self, bounds: tuple[int, ...]) -> "Tally":
+        """The same under other buckets."""
+        return replace(self, durations=self.durations and self.durations.rebounded(bounds))
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """By which labels finished builds are told apart beside their result.
+
+    Attributes:
+        trigger: by what started them.
+        branch: gives the label's value for a branch; None where branches are not told apart.
+        has_room: whether combinations may come that no build of the job had before. Without room they are
+            counted under ``other``, which every job may have.
+    """
+
+    trigger: bool = False
+    branch: Callable[[str], str] | None = None
+    has_room: bool = True
+
+    def labels(self, result: Result, trigger: Trigger, branch: str) -> BuildLabels:
+        """What a build is counted under, if there is room."""
+        return BuildLabels(
+            result, trigger.value if self.trigger else "", self.branch(branch) if self.branch else ""
+        )
+
+    def crowded(self, result: Result) -> BuildLabels:
+        """What a build is counted under where there is no room."""
+        return BuildLabels(result, OTHER if self.trigger else "", OTHER if self.branch else "")
+
+
+BY_RESULT: Final = Breakdown()
+"""Finished builds are told apart by their result alone."""

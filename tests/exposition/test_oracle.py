@@ -1,0 +1,109 @@
+"""The exporter's own bytes are those of prometheus-client, and its strict parsers read them."""
+
+import math
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.utils import floatToGoString
+
+from exporter.catalogue import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
+from exporter.exposition import Encoder, Format
+from exporter.model import Job
+from tests.exposition.views import CHECKOUT, EXTRA, NASTY, busy, full, job_views, views
+from tests.ledger.examples import counted, idle
+from tests.support.oracle import Oracle, rendered
+
+TEXT, OPENMETRICS = Format.TEXT, Format.OPENMETRICS
+
+
+@pytest.mark.parametrize(("form", "extra"), list(product(Format, EXTRA)), ids=str)
+def test_a_full_view_gives_the_same_bytes(form: Format, extra: tuple[str, ...]) -> None:
+    assert rendered(full(), form, extra) == Oracle(full(), extra, form).generated()
+
+
+@given(views(job_views()), st.sampled_from(Format), st.sampled_from(EXTRA))
+@settings(max_examples=300)
+def test_any_view_gives_the_same_bytes(view: FleetView, form: Format, extra: tuple[str, ...]) -> None:
+    assert rendered(view, form, extra) == Oracle(view, extra, form).generated()
+
+
+@given(views(job_views()), st.sampled_from(EXTRA))
+@settings(max_examples=150)
+def test_strict_parsers_read_what_was_exposed(view: FleetView, extra: tuple[str, ...]) -> None:
+    for form, parse in ((TEXT, parse_text), (OPENMETRICS, parse_openmetrics)):
+        read = {s for family in parse(rendered(view, form, extra).decode()) for s in map(key, family.samples)}
+        assert read == {s for f in Oracle(view, extra, form).collect() for s in map(key, f.samples)}
+
+
+def key(sample: object) -> tuple[object, ...]:
+    name, labels, value, _, exemplar = sample[:5]  # type: ignore[index]
+    shown = exemplar and (tuple(exemplar.labels.items()), exemplar.value, float(exemplar.timestamp))
+    return name, tuple(sorted(labels.items())), float(value), shown
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(10**20), 10**20))
+def test_any_number_is_written_as_prometheus_client_writes_it(value: float) -> None:
+    encoder = Encoder(Declared("odd", Kind.GAUGE, "Odd."), TEXT)
+    assert list(encoder.lines((), value, None)) == [f"odd {floatToGoString(value)}\n"]
+    assert math.isnan(value) or float(floatToGoString(value)) == float(value)
+
+
+@pytest.mark.parametrize("form", Format)
+def test_help_is_escaped_as_each_format_asks(form: Format) -> None:
+    text = 'a "quoted" \\ thing\nin two lines'
+    expected = {
+        TEXT: b'# HELP x a "quoted" \\\\ thing\\nin two lines\n# TYPE x gauge\n',
+        OPENMETRICS: b'# HELP x a \\"quoted\\" \\\\ thing\\nin two lines\n# TYPE x gauge\n',
+    }
+    assert Encoder(Declared("x", Kind.GAUGE, text), form).header == expected[form]
+
+
+@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("form", Format)
+def test_any_text_survives_as_a_label(text: str, form: Format) -> None:
+    job = Job(CHECKOUT.id, text, text, text)
+    told = rendered(FleetView((JobView(job, counted(idle(), 2), up=True),)), form).decode()
+    families = parse_text(told) if form is TEXT else parse_openmetrics(told)
+    labels = {(s.labels["project"], s.labels["job_name"]) for family in families for s in family.samples}
+    assert labels == {(text, text)}
+
+
+@pytest.mark.parametrize("extra", EXTRA)
+def test_a_full_view_has_every_family_under_its_name_type_and_labels(extra: tuple[str, ...]) -> None:
+    shown = {family.name: family for family in parse_text(rendered(full(), TEXT, extra).decode())}
+    declarations: tuple[Declared, ...] = (*job_families(extra), *FLEET_FAMILIES)
+    for declared in declarations:
+        family = shown.pop(declared.name.removesuffix("_total"))
+        assert family.type == declared.kind
+        assert {tuple(sorted(set(s.labels) - {"le"})) for s in family.samples} == {
+            tuple(sorted(declared.labels))
+        }
+    assert shown == {}
+
+
+@pytest.mark.parametrize(("form", "extra"), list(product(Format, EXTRA)), ids=str)
+def test_no_series_stands_twice(form: Format, extra: tuple[str, ...]) -> None:
+    told = rendered(FleetView(tuple(map(busy, range(100)))), form, extra).decode()
+    series = [line.split("} ")[0] for line in told.splitlines() if not line.startswith("#")]
+    assert len(series) == len(set(series))
+
+
+def test_openmetrics_tells_since_when_a_series_counts_and_which_build_was_the_latest() -> None:
+    told = rendered(full(), OPENMETRICS).decode().splitlines()
+    labels = 'job_name="checkout",project="shop",result="failure"'
+    assert f"codearts_build_builds_created{{{labels}}} 1.7e+09" in told
+    assert (f'codearts_build_builds_total{{{labels}}} 1.0 # {{build_number="2"}} 1.0 1700000120.0') in told
+    assert (
+        'codearts_build_duration_seconds_bucket{job_name="checkout",le="60.0",project="shop",'
+        'result="success"} 1.0 # {build_number="3"} 60.0 1700000120.0'
+    ) in told
+
+
+def test_the_text_format_has_neither() -> None:
+    told = rendered(full(), TEXT)
+    assert b"_created" not in told
+    assert b"build_number" not in told.replace(b"last_build_number", b"")

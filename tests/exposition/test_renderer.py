@@ -1,0 +1,158 @@
+"""Only what has changed is rendered again, and the result is as if all had been."""
+
+import gzip
+import zlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.catalogue import JOB_FAMILIES, FleetView, JobView, job_families
+from exporter.exposition import Format, Renderer, Snapshot
+from exporter.exposition.renderer import BLOCK
+from exporter.exposition.snapshot import Deflated, Piece
+from tests.exposition.views import bins, busy, full, job_views, views
+from tests.ledger.examples import counted
+from tests.support.oracle import rendered
+
+LIVE = b"codearts_build_up 1.0\n"
+
+FLEET = FleetView(tuple(map(busy, range(3 * BLOCK + 7))))
+
+
+def plain(snapshot: Snapshot, live: bytes = b"") -> bytes:
+    return b"".join(snapshot.identity(live))
+
+
+def one_member(snapshot: Snapshot, live: bytes = b"") -> bytes:
+    """What a gzip reader makes of the first member; there must be nothing after it."""
+    data = b"".join(snapshot.gzip(live))
+    reader = zlib.decompressobj(wbits=31)
+    text = reader.decompress(data) + reader.flush()
+    assert (reader.eof, reader.unused_data) == (True, b"")
+    assert gzip.decompress(data) == text
+    return text
+
+
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("live", [b"", LIVE, LIVE * 100_000], ids=len)
+def test_gzip_is_one_member_that_holds_the_same_text(form: Format, live: bytes) -> None:
+    for view in (FleetView(), full(), FLEET):
+        snapshot = Renderer(JOB_FAMILIES, form).render(view, compress=True)
+        assert (
+            one_member(snapshot, live)
+            == plain(snapshot, live)
+            == rendered(view, form)[: -6 if form is Format.OPENMETRICS else None] + live
+        )
+
+
+def test_a_snapshot_that_was_not_compressed_says_so() -> None:
+    snapshot = Renderer(JOB_FAMILIES, Format.TEXT).render(full(), compress=False)
+    assert (snapshot.is_compressed, snapshot.gzip_size) == (False, 0)
+    with pytest.raises(ValueError, match="without compression"):
+        snapshot.gzip(b"")
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20), st.binary(max_size=300))
+def test_any_pieces_join_to_one_member(texts: list[bytes], live: bytes) -> None:
+    snapshot = Snapshot(tuple(Piece.of((text,), compress=True) for text in texts))
+    assert one_member(snapshot, live) == b"".join(texts) + live
+    assert snapshot.size == sum(map(len, texts))
+
+
+def test_checksums_combine_over_any_length() -> None:
+    one, other = Deflated.of(b"a" * 5_000_000), Deflated.of(b"b" * 3)
+    assert one.then(other).checksum == zlib.crc32(b"a" * 5_000_000 + b"b" * 3)
+
+
+def test_series_are_the_lines_that_are_no_comments() -> None:
+    for form in Format:
+        snapshot = Renderer(JOB_FAMILIES, form).render(full(), compress=True)
+        lines = plain(snapshot).splitlines()
+        assert snapshot.series == sum(not line.startswith(b"#") for line in lines) > 0
+        assert snapshot.size == len(plain(snapshot))
+
+
+@given(st.data(), st.lists(views(job_views()), min_size=1, max_size=6), st.booleans())
+@settings(max_examples=100)
+def test_a_renderer_with_a_memory_gives_what_a_new_one_gives(
+    data: st.DataObject, changes: list[FleetView], compress: bool
+) -> None:
+    renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
+    view = changes[0]
+    for after in changes:
+        kept = data.draw(st.permutations(view.jobs))[: data.draw(st.integers(0, 3))]
+        names = {(one.job.project, one.job.name) for one in after.jobs}
+        view = replace(
+            after, jobs=(*after.jobs, *(k for k in kept if (k.job.project, k.job.name) not in names))
+        )
+        snapshot = renderer.render(view, compress=compress)
+        assert plain(snapshot, b"# EOF\n") == rendered(view, Format.OPENMETRICS)
+        assert not compress or one_member(snapshot, b"# EOF\n") == rendered(view, Format.OPENMETRICS)
+
+
+@given(st.none() | bins)
+def test_the_fleet_is_rendered_anew(recycle_bin: object) -> None:
+    renderer = Renderer(JOB_FAMILIES, Format.TEXT)
+    renderer.render(full(), compress=True)
+    view = replace(full(), recycle_bin=recycle_bin)  # type: ignore[arg-type]
+    assert one_member(renderer.render(view, compress=True)) == rendered(view)
+
+
+def changed(view: FleetView, at: int, one: JobView) -> FleetView:
+    return replace(view, jobs=(*view.jobs[:at], one, *view.jobs[at + 1 :]))
+
+
+def pieces(renderer: Renderer) -> dict[tuple[int, int], int]:
+    """Which object stands for which block and family."""
+    return {
+        (at, family): id(piece)
+        for at, block in enumerate(renderer._blocks)
+        for family, piece in enumerate(block.pieces)
+    }
+
+
+def test_a_build_of_one_job_renders_only_the_pieces_it_is_in() -> None:
+    renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
+    renderer.render(FLEET, compress=True)
+    before, at = pieces(renderer), BLOCK + 3
+    one = FLEET.jobs[at]
+    assert one.ledger is not None
+    view = changed(FLEET, at, replace(one, ledger=counted(one.ledger, 4)))
+    assert one_member(renderer.render(view, compress=True)) + b"# EOF\n" == rendered(view, Format.OPENMETRICS)
+    touched = {key for key, piece in pieces(renderer).items() if before[key] != piece}
+    names = {JOB_FAMILIES[family].name for _, family in touched}
+    assert {block for block, _ in touched} == {1}
+    assert {"codearts_build_builds_total", "codearts_build_duration_seconds"} <= names
+    assert not names & {"codearts_build_recovery_duration_seconds", "codearts_build_job_info"}
+
+
+def test_a_poll_that_shows_nothing_new_renders_only_when_it_was() -> None:
+    renderer = Renderer(JOB_FAMILIES, Format.TEXT)
+    renderer.render(FLEET, compress=True)
+    before = pieces(renderer)
+    later = [replace(one, checked_ms=10**9, ledger=one.ledger and replace(one.ledger)) for one in FLEET.jobs]
+    renderer.render(replace(FLEET, jobs=tuple(later)), compress=True)
+    touched = {
+        JOB_FAMILIES[family].name
+        for (at, family), piece in pieces(renderer).items()
+        if before[at, family] != piece
+    }
+    assert touched == {"codearts_build_job_last_poll_timestamp_seconds"}
+
+
+def test_nothing_new_costs_no_piece() -> None:
+    renderer = Renderer(job_families(("trigger",)), Format.TEXT)
+    renderer.render(FLEET, compress=True)
+    before = pieces(renderer)
+    renderer.render(replace(FLEET), compress=True)
+    assert pieces(renderer) == before
+
+
+def test_jobs_that_come_and_go_leave_nothing_behind() -> None:
+    renderer = Renderer(JOB_FAMILIES, Format.TEXT)
+    for jobs in (FLEET.jobs, FLEET.jobs[::2], (), FLEET.jobs[5:9]):
+        view = replace(FLEET, jobs=jobs)
+        assert one_member(renderer.render(view, compress=True)) == rendered(view)
+    assert len(renderer._shown) == 4

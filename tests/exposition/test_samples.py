@@ -1,0 +1,108 @@
+"""What is exposed, and what is not, as the numbers of a job become known."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.catalogue import FleetView, JobView
+from exporter.ledger import JobLedger, Refused
+from exporter.model import Job, RecycleBin, Result
+from tests.ledger.examples import counted, details, finished, history, idle, watched
+from tests.support.oracle import rendered
+
+CHECKOUT = Job("f9d6c8466d614a9788e9a0acf6c15f46", "checkout", "shop", "b4d3971c3988463b865f6f920846149e")
+
+
+def exposed(view: FleetView) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name.removeprefix("codearts_build_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in parse_text(rendered(view).decode())
+        for sample in family.samples
+    }
+
+
+def of_job(ledger: JobLedger | None, **known: bool) -> dict[str, dict[str, float]]:
+    """The samples of one job by name, then by the label that is neither project, job_name nor le."""
+    values: dict[str, dict[str, float]] = {}
+    for (name, labels), value in exposed(FleetView((JobView(CHECKOUT, ledger, **known),))).items():
+        own = [text for label, text in labels if label not in ("project", "job_name")]
+        values.setdefault(name, {})[" ".join(own)] = value
+    return values
+
+
+def test_before_the_first_poll_there_is_only_the_info() -> None:
+    assert of_job(None) == {"job_info": {f"{CHECKOUT.id} {CHECKOUT.project_id}": 1}}
+
+
+def test_from_the_first_poll_on_every_result_is_there_at_0() -> None:
+    shown = of_job(watched(), up=True)
+    zeros = dict.fromkeys(("success", "failure", "aborted", "timeout", "schedule_failure", "unknown"), 0)
+    assert shown["builds_total"] == zeros
+    assert shown["duration_seconds_count"] == {"success": 0, "failure": 0}
+    assert (shown["queue_duration_seconds_count"], shown["recovery_duration_seconds_count"]) == (
+        {"": 0},
+        {"": 0},
+    )
+    assert shown["active_builds"] == {"queued": 0, "running": 0}
+    assert (shown["recovered_builds_total"], shown["lost_builds_total"]) == ({"": 0}, {"": 0})
+    assert (shown["consecutive_failures"], shown["job_up"]) == ({"": 0}, {"": 1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oldest_active_build_timestamp_seconds",
+        "last_build_result",
+        "last_build_number",
+        "last_build_duration_seconds",
+        "last_build_queue_duration_seconds",
+        "last_build_finish_timestamp_seconds",
+        "last_success_timestamp_seconds",
+        "job_deleted",
+    ],
+)
+def test_what_is_not_known_is_absent(name: str) -> None:
+    assert name not in of_job(watched(), up=True)
+
+
+def test_one_result_of_the_last_build_is_1_and_the_others_are_0() -> None:
+    shown = of_job(counted(idle(), 2, Result.TIMEOUT))["last_build_result"]
+    assert (len(shown), {result for result, value in shown.items() if value}) == (6, {"timeout"})
+
+
+def test_a_last_build_without_queue_time_has_no_series_for_it() -> None:
+    shown = of_job(details(history(idle(), finished(2)), Refused(2)))
+    assert shown["last_build_duration_seconds"] == {"": 60}
+    assert "last_build_queue_duration_seconds" not in shown
+
+
+def test_a_duration_of_another_result_appears_with_its_first_build() -> None:
+    shown = of_job(counted(idle(), 2, Result.ABORTED))["duration_seconds_count"]
+    assert shown == {"success": 0, "failure": 0, "aborted": 1}
+
+
+def test_buckets_are_cumulative_and_end_with_infinity() -> None:
+    shown = of_job(counted(idle(), 2))["duration_seconds_bucket"]
+    assert {bound: value for bound, value in shown.items() if bound.endswith("success")} == {
+        "10.0 success": 0,
+        "60.0 success": 1,
+        "600.0 success": 1,
+        "+Inf success": 1,
+    }
+
+
+def test_seconds_are_exact_to_the_millisecond() -> None:
+    ledger = idle()
+    for number in range(2, 5):
+        ledger = counted(ledger, number, finish=1 + 0.1 / 60)
+    assert of_job(ledger)["duration_seconds_sum"]["success"] == 0.3
+
+
+def test_an_empty_recycle_bin_has_a_size_and_a_retention_and_no_oldest_deletion() -> None:
+    assert exposed(FleetView(recycle_bin=RecycleBin(29 * 86_400_000, {}))) == {
+        ("recycle_bin_jobs", ()): 0,
+        ("recycle_bin_retention_seconds", ()): 29 * 86_400,
+    }
+
+
+def test_an_unread_recycle_bin_has_nothing() -> None:
+    assert exposed(FleetView()) == {}

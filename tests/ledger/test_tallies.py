@@ -1,0 +1,87 @@
+"""Builds told apart by trigger and branch, the cap on combinations, and exemplars."""
+
+from exporter.ledger import OTHER, Breakdown, BuildLabels, Exemplar, Histogram, JobLedger, see_details
+from exporter.model import BuildDetail, Result, Trigger
+from tests.ledger.examples import BUCKETS, at, counted, finished, history, idle
+
+SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
+BY_BOTH = Breakdown(trigger=True, branch=lambda branch: branch if branch == "main" else OTHER)
+
+
+def told(ledger: JobLedger, number: int, breakdown: Breakdown, branch: str = "main") -> tuple[JobLedger, int]:
+    """The ledger after one manual success more, and how many builds found no room."""
+    ledger = history(ledger, finished(number))
+    answer = BuildDetail(
+        number, SUCCESS, start_ms=at(1), finish_ms=at(2), branch=branch, trigger=Trigger.MANUAL
+    )
+    folded = see_details(ledger, [answer], at_ms=at(3), breakdown=breakdown)
+    return folded.ledger, folded.capped
+
+
+def builds(ledger: JobLedger) -> dict[tuple[str, ...], int]:
+    return {tuple(tally.labels): tally.builds for tally in ledger.tallies if tally.builds}
+
+
+def test_builds_are_told_apart_by_what_was_asked_for() -> None:
+    assert builds(told(idle(), 2, BY_BOTH)[0]) == {("success", "manual", "main"): 1}
+    assert builds(told(idle(), 2, BY_BOTH, branch="tmp-1")[0]) == {("success", "manual", "other"): 1}
+    assert builds(told(idle(), 2, Breakdown(trigger=True))[0]) == {("success", "manual", ""): 1}
+    assert builds(told(idle(), 2, Breakdown())[0]) == {("success", "", ""): 1}
+
+
+def test_what_was_counted_before_stays_where_it_was() -> None:
+    ledger, _ = told(counted(idle(), 2), 3, BY_BOTH)
+    assert builds(ledger) == {("success", "", ""): 1, ("success", "manual", "main"): 1}
+    assert (ledger.counts, ledger.durations[SUCCESS].count) == ({SUCCESS: 2}, 2)
+
+
+def test_without_room_new_combinations_count_under_other() -> None:
+    full = Breakdown(trigger=True, branch=str, has_room=False)
+    ledger, _ = told(idle(), 2, Breakdown(trigger=True, branch=str))
+    ledger, capped = told(ledger, 3, full)
+    assert (builds(ledger), capped) == ({("success", "manual", "main"): 2}, 0)
+    ledger, capped = told(ledger, 4, full, branch="release/9")
+    assert (ledger.counts, capped) == ({SUCCESS: 3}, 1)
+    assert builds(ledger)["success", "other", "other"] == 1
+
+
+def test_without_extra_labels_there_is_always_room() -> None:
+    ledger, capped = told(idle(), 2, Breakdown(has_room=False))
+    assert (builds(ledger), capped) == ({("success", "", ""): 1}, 0)
+
+
+def test_the_latest_build_of_a_bucket_is_its_exemplar() -> None:
+    early, late = Exemplar(at(5), 3, 9_000), Exemplar(at(6), 2, 8_000)
+    histogram = Histogram.empty((10_000, 60_000))
+    for one in (late, early, Exemplar(at(1), 9, 70_000)):
+        histogram = histogram.observed(one.value_ms, number=one.number, at_ms=one.at_ms)
+    assert histogram.exemplars == (late, Exemplar(at(1), 9, 70_000))
+
+
+def test_an_observation_of_unknown_time_is_no_exemplar() -> None:
+    assert Histogram.empty((10,)).observed(5, number=1).exemplars == ()
+
+
+def test_other_buckets_drop_exemplars_and_the_same_keep_them() -> None:
+    histogram = Histogram.empty((10, 60)).observed(5, number=1, at_ms=1)
+    assert histogram.rebounded((10, 60)) == histogram
+    assert (histogram.rebounded((4, 60)).exemplars, histogram.rebounded((4, 60)).count) == ((), 1)
+
+
+def test_a_counted_build_is_the_exemplar_of_all_that_it_adds_to() -> None:
+    ledger = counted(idle(), 2, FAILURE, start=1, finish=2)
+    ledger = counted(ledger, 3, SUCCESS, start=3, finish=4)
+    latest = {tally.labels: tally.latest for tally in ledger.tallies}
+    assert latest == {
+        BuildLabels(FAILURE): Exemplar(at(2), 2, 1),
+        BuildLabels(SUCCESS): Exemplar(at(4), 3, 1),
+    }
+    assert ledger.durations[FAILURE].exemplars == (Exemplar(at(2), 2, 60_000),)
+    assert ledger.queue.exemplars == (Exemplar(at(4), 3, 1000),)
+    assert ledger.recovery.exemplars == (Exemplar(at(4), 3, 120_000),)
+    assert ledger.rebounded(BUCKETS) == ledger
+
+
+def test_a_build_that_is_not_counted_is_no_exemplar() -> None:
+    assert all(tally.latest is None for tally in idle().tallies)
+    assert idle().queue.exemplars == ()

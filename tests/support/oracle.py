@@ -1,0 +1,104 @@
+"""The same metrics by prometheus-client: a plain collector, whose bytes the exporter's own must equal."""
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    Exemplar,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from exporter.catalogue import FLEET_FAMILIES, Declared, FleetView, Kind, Total, Value, job_families
+from exporter.exposition import Format, Renderer
+from exporter.ledger import Exemplar as Build
+from exporter.ledger import Histogram
+
+Sample = tuple[tuple[str, ...], Value, int | None]
+"""Label values, the value, and since when it counts."""
+
+KINDS: Final = {
+    Kind.COUNTER: CounterMetricFamily,
+    Kind.GAUGE: GaugeMetricFamily,
+    Kind.HISTOGRAM: HistogramMetricFamily,
+}
+
+
+class Oracle(Collector):
+    """A collector of one view."""
+
+    def __init__(self, view: FleetView, extra: tuple[str, ...] = (), form: Format = Format.TEXT) -> None:
+        self._view = view
+        self._extra = extra
+        self._form = form
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family with all its samples; a family without any is left out."""
+        for job_family in job_families(self._extra):
+            samples = (
+                (
+                    (view.job.project, view.job.name, *labels),
+                    value,
+                    view.ledger.since_ms if view.ledger else None,
+                )
+                for view in self._view.jobs
+                for labels, value in job_family.samples(view)
+            )
+            yield from self._family(job_family, samples)
+        for family in FLEET_FAMILIES:
+            yield from self._family(
+                family, ((labels, value, None) for labels, value in family.samples(self._view))
+            )
+
+    def generated(self) -> bytes:
+        """What prometheus-client makes of it."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        text = (
+            openmetrics.generate_latest(registry)
+            if self._form is Format.OPENMETRICS
+            else generate_latest(registry)
+        )
+        return bytes(text)
+
+    def _family(self, declared: Declared, samples: Iterable[Sample]) -> Iterator[Metric]:
+        metric = KINDS[declared.kind](declared.name, declared.help, labels=declared.labels)
+        is_open = self._form is Format.OPENMETRICS
+        for labels, value, since_ms in samples:
+            if isinstance(value, Histogram):
+                metric.add_metric(labels, buckets=list(self._buckets(value)), sum_value=value.sum_ms / 1000)
+            elif isinstance(value, Total):
+                metric.add_metric(labels, value.builds, exemplar=self._exemplar(value.latest, 1))
+            else:
+                metric.add_metric(labels, float(value))
+            if is_open and since_ms is not None and declared.kind is not Kind.GAUGE:
+                named = dict(zip(declared.labels, labels, strict=True))
+                metric.add_sample(f"{metric.name}_created", named, since_ms / 1000)
+        if metric.samples:
+            yield metric
+
+    def _buckets(self, histogram: Histogram) -> Iterator[tuple[str, float, Exemplar | None]]:
+        bounds = (*(bound / 1000 for bound in histogram.bounds), float("inf"))
+        lower = -1
+        for bound, count in zip(bounds, accumulate(histogram.counts), strict=True):
+            inside = [one for one in histogram.exemplars if lower < one.value_ms <= bound * 1000]
+            yield floatToGoString(bound), count, self._exemplar(inside[0] if inside else None, 1000)
+            lower = round(bound * 1000) if bound != float("inf") else lower
+
+    def _exemplar(self, build: Build | None, per_unit: int) -> Exemplar | None:
+        if build is None or self._form is Format.TEXT:
+            return None
+        return Exemplar({"build_number": str(build.number)}, build.value_ms / per_unit, build.at_ms / 1000)
+
+
+def rendered(view: FleetView, form: Format = Format.TEXT, extra: tuple[str, ...] = ()) -> bytes:
+    """What the exporter makes of it, without anything live."""
+    end = b"# EOF\n" if form is Format.OPENMETRICS else b""
+    return b"".join(Renderer(job_families(extra), form).render(view, compress=False).identity(end))
