@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from exporter.errors import ConfigError, ExporterError
+from exporter.web.protocol import BoundedProtocol
 
 _GRACE_S = 1
 
@@ -21,10 +22,10 @@ class WebServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=BoundedProtocol,
                 ws="none",
                 lifespan="off",
-                loop="asyncio",
+                loop="uvloop",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import http.client
+import socket
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -298,3 +300,40 @@ def test_nothing_can_be_written(plain: Site, method: str) -> None:
 
 def test_the_server_does_not_tell_its_make(plain: Site) -> None:
     assert "server" not in plain.ask("/metrics").headers
+
+
+def talk(site: Site, sent: Iterable[bytes]) -> bytes:
+    """Whatever comes back for these bytes until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+        with suppress(OSError):
+            for part in sent:
+                connection.sendall(part)
+        answer = b""
+        with suppress(ConnectionError):
+            while part := connection.recv(65536):
+                answer += part
+        return answer
+
+
+@pytest.mark.parametrize(
+    "request_parts",
+    [
+        [b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: ", *[b"a" * 10_000] * 100],
+        [b"GET /metrics HTTP/1.1\r\n", *[b"X-%d: y\r\n" % n for n in range(20_000)]],
+        [b"GET /", *[b"a" * 10_000] * 100],
+        [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", *[b"a" * 10_000] * 100],
+    ],
+    ids=["one endless header", "endless headers", "an endless path", "a large body"],
+)
+def test_a_request_without_end_is_cut_off(plain: Site, request_parts: list[bytes]) -> None:
+    answer = talk(plain, request_parts)  # which may be lost with what nobody read, but must come to an end
+    assert not answer or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 405 "))
+    assert plain.ask("/-/healthy").status == 200
+
+
+def test_requests_in_one_go_are_answered_in_turn(plain: Site) -> None:
+    one = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = talk(plain, [one * 500 + last])
+    assert (answers.count(b"healthy\n"), answers.count(b"HTTP/1.1 200 OK")) == (500, 501)
+    assert answers.endswith(b"ready\n")
