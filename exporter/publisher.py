@@ -91,7 +91,8 @@ class Publisher:
             self._telemetry.snapshot_timestamp.set_to_current_time()
 
     def start(self) -> None:
-        """Publish from now on."""
+        """Publish at once, then whenever something has changed."""
+        self.publish()
         self._thread.start()
 
     def stop(self) -> None:
@@ -100,10 +101,11 @@ class Publisher:
 
     def _run(self) -> None:
         try:
-            while not self._stopping.is_set():
-                began = self._monotonic()
+            took = 0.0
+            while not self._stopping.wait(max(_PAUSE_S, _EVERY_S - took)):
+                began = time.monotonic()
                 self.publish()
-                self._stopping.wait(max(_PAUSE_S, _EVERY_S - (self._monotonic() - began)))
+                took = time.monotonic() - began
         except BaseException:
             self._failed = True
             raise

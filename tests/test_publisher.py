@@ -136,10 +136,8 @@ def test_changes_are_published_by_themselves_at_most_once_a_second(restless: Res
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_publisher_that_has_died_is_not_healthy() -> None:
-    def broken() -> FleetView:
-        raise RuntimeError("nobody thought of this")
-
-    publisher = Publisher(broken, JOB_FAMILIES, Telemetry(CollectorRegistry()))
+    views = iter([FleetView()])
+    publisher = Publisher(lambda: next(views), JOB_FAMILIES, Telemetry(CollectorRegistry()))
     publisher.start()
     eventually(lambda: not publisher.is_healthy, 10)
     publisher._thread.join()

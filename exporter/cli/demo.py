@@ -31,6 +31,7 @@ def demo(addresses: Sequence[str], telemetry_path: str, seed: int) -> None:
         click.echo(f"Try:      curl -s {url}{telemetry_path} | grep builds_total")
         click.echo(f"Truth:    {simulator.url}/_sim/truth")
         click.echo("Ctrl-C ends it.")
+        exporter.publisher.start()
         run(exporter, sockets, telemetry_path)
 
 

@@ -4,7 +4,8 @@ Formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and OpenMe
 https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -14,9 +15,13 @@ from exporter.catalogue import Declared, Kind, Total, Value
 from exporter.exposition.formats import Format
 from exporter.ledger import Exemplar, Histogram
 
+_LARGE: Final = 1_000_000
+"""From here on Go writes exponents."""
+
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
+@lru_cache(maxsize=1024)
 def escaped(value: str) -> str:
     """A label's value as it stands between quotes."""
     return value.translate(_ESCAPES)
@@ -38,15 +43,13 @@ class Encoder:
         self.header = (
             f"# HELP {title} {_help(declared.help, form)}\n# TYPE {title} {declared.kind}\n".encode()
         )
-        labels = declared.labels
-        self._value = _template(declared.name, labels)
-        self._count = _template(f"{family}_count", labels)
-        self._sum = _template(f"{family}_sum", labels)
-        bucket = _template(f"{family}_bucket", (*labels, "le"))
-        self._before_bound, _, self._after_bound = bucket.partition(f"{{{len(labels)}}}")
-        self._created = _template(f"{family}_created", labels)
+        self._name = declared.name
+        self._family = family
+        self._labels = _template(declared.labels)
+        bucket = _template((*declared.labels, "le"))
+        self._before_bound, _, self._after_bound = bucket.partition(f"{{{len(declared.labels)}}}")
 
-    def lines(self, labels: tuple[str, ...], value: Value, since_ms: int | None) -> Iterator[str]:
+    def text(self, labels: tuple[str, ...], value: Value, since_ms: int | None) -> str:
         """The lines of one sample or histogram.
 
         Args:
@@ -54,40 +57,61 @@ class Encoder:
             value: what to show.
             since_ms: when a counter or a histogram began to count.
         """
+        shown = self._labels.format(*labels)
         if isinstance(value, Histogram):
-            yield from self._histogram(labels, value)
+            text = self._histogram(labels, shown, value)
         elif isinstance(value, Total):
-            exemplar = self._exemplar(value.latest, 1) if value.latest else ""
-            yield f"{self._value.format(*labels)}{_number(value.builds)}{exemplar}\n"
+            exemplar = _exemplar(value.latest, 1) if value.latest and self._is_open else ""
+            text = f"{self._name}{shown} {_number(value.builds)}{exemplar}\n"
         else:
-            yield f"{self._value.format(*labels)}{_number(value)}\n"
+            text = f"{self._name}{shown} {_number(value)}\n"
         if self._is_open and not self._is_gauge and since_ms is not None:
-            yield f"{self._created.format(*labels)}{_number(since_ms / 1000)}\n"
+            text += f"{self._family}_created{shown} {_moment(since_ms)}\n"
+        return text
 
-    def _histogram(self, labels: tuple[str, ...], histogram: Histogram) -> Iterator[str]:
-        latest = {histogram.bucket_of(one.value_ms): one for one in histogram.exemplars}
-        before, after = self._before_bound.format(*labels), self._after_bound.format(*labels)
-        for at, count in enumerate(accumulate(histogram.counts)):
-            bound = floatToGoString(histogram.bounds[at] / 1000) if at < len(histogram.bounds) else "+Inf"
-            exemplar = self._exemplar(latest[at], 1000) if at in latest else ""
-            yield f"{before}{bound}{after}{_number(count)}{exemplar}\n"
-        yield f"{self._count.format(*labels)}{_number(histogram.count)}\n"
-        yield f"{self._sum.format(*labels)}{_number(histogram.sum_ms / 1000)}\n"
+    def _histogram(self, labels: tuple[str, ...], shown: str, histogram: Histogram) -> str:
+        exemplars = [""] * len(histogram.counts)
+        if self._is_open:
+            for one in histogram.exemplars:
+                exemplars[histogram.bucket_of(one.value_ms)] = _exemplar(one, 1000)
+        before = f"{self._family}_bucket{self._before_bound.format(*labels)}"
+        after = self._after_bound.format(*labels)
+        total = histogram.count
+        counts: Iterable[object] = accumulate(histogram.counts)
+        fraction = ".0"
+        if total >= _LARGE:
+            counts, fraction = map(_number, accumulate(histogram.counts)), ""
+        lines = [
+            f"{before}{bound}{after} {count}{fraction}{exemplar}\n"
+            for bound, count, exemplar in zip(_bounds(histogram.bounds), counts, exemplars, strict=True)
+        ]
+        sum_s = _number(histogram.sum_ms / 1000)
+        lines.append(f"{self._family}_count{shown} {_number(total)}\n{self._family}_sum{shown} {sum_s}\n")
+        return "".join(lines)
 
-    def _exemplar(self, build: Exemplar, per_unit: int) -> str:
-        if not self._is_open:
-            return ""
-        value = floatToGoString(build.value_ms / per_unit)
-        return f' # {{build_number="{build.number}"}} {value} {build.at_ms / 1000}'
+
+@lru_cache(maxsize=64)
+def _bounds(bounds_ms: tuple[int, ...]) -> tuple[str, ...]:
+    """Upper bounds as the label ``le`` shows them."""
+    return (*(floatToGoString(bound / 1000) for bound in bounds_ms), "+Inf")
 
 
-def _template(name: str, labels: Iterable[str]) -> str:
-    """A sample's line up to its value; labels are sorted, and their values given in the order of `labels`."""
+def _exemplar(build: Exemplar, per_unit: int) -> str:
+    value = _number(build.value_ms / per_unit)
+    return f' # {{build_number="{build.number}"}} {value} {build.at_ms / 1000}'
+
+
+@lru_cache(maxsize=1024)
+def _moment(at_ms: int) -> str:
+    """A time in seconds; all counters of a job began at the same."""
+    return _number(at_ms / 1000)
+
+
+def _template(labels: Iterable[str]) -> str:
+    """Labels with places for their values: sorted, as they are shown; numbered, as they are given."""
     places = {label: place for place, label in enumerate(labels)}
-    if not places:
-        return f"{name} "
     shown = ",".join(f'{label}="{{{places[label]}}}"' for label in sorted(places))
-    return f"{name}{{{{{shown}}}}} "
+    return f"{{{{{shown}}}}}" if shown else ""
 
 
 def _help(text: str, form: Format) -> str:
@@ -96,6 +120,5 @@ def _help(text: str, form: Format) -> str:
 
 
 def _number(value: float) -> str:
-    if isinstance(value, int) and 0 <= value < 1_000_000:
-        return f"{value:d}.0"
-    return str(floatToGoString(value))
+    """A value as Go writes it; up to a million, Python writes it the same way."""
+    return repr(float(value)) if -_LARGE < value < _LARGE else str(floatToGoString(value))

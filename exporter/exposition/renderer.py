@@ -80,9 +80,10 @@ class Renderer:
         names = escaped(view.job.project), escaped(view.job.name)
         since_ms = view.ledger.since_ms if view.ledger else None
         return "".join(
-            line
-            for labels, value in family.samples(view)
-            for line in encoder.lines((*names, *map(escaped, labels)), value, since_ms)
+            [
+                encoder.text((*names, *map(escaped, labels)), value, since_ms)
+                for labels, value in family.samples(view)
+            ]
         ).encode()
 
     def _block(self, fragments: tuple[Fragments, ...], before: _Block | None) -> _Block:
@@ -106,13 +107,14 @@ class Renderer:
 
     def _pieces_of_the_fleet(self, view: FleetView) -> Iterator[Piece]:
         for family, encoder in self._fleet:
-            lines = [
-                line
-                for labels, value in family.samples(view)
-                for line in encoder.lines(tuple(map(escaped, labels)), value, None)
-            ]
-            if lines:
-                yield Piece.of((encoder.header, "".join(lines).encode()), compress=self._compress)
+            text = "".join(
+                [
+                    encoder.text(tuple(map(escaped, labels)), value, None)
+                    for labels, value in family.samples(view)
+                ]
+            )
+            if text:
+                yield Piece.of((encoder.header, text.encode()), compress=self._compress)
 
 
 def _same(some: Sequence[object], others: Sequence[object]) -> bool:

@@ -214,6 +214,12 @@ class JobLedger:
 
     def rebounded(self, buckets: Buckets) -> "JobLedger":
         """The same ledger with histograms of these buckets; counts and sums stay exact."""
+        durations = (tally.durations.bounds for tally in self.tallies if tally.durations)
+        if {*durations} == {buckets.duration} and (self.queue.bounds, self.recovery.bounds) == (
+            buckets.queue,
+            buckets.recovery,
+        ):
+            return self
         return replace(
             self,
             tallies=tuple(tally.rebounded(buckets.duration) for tally in self.tallies),

@@ -1,0 +1,127 @@
+"""What it costs to keep a snapshot ready: a change of one job, a start, and memory for each job.
+
+A change is held against rendering everything anew, in the same run; a start is that of the real command with
+a state file of 10,000 jobs and a service that does not answer.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from gzip import decompress
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from benchmarks.scrape.scraper import fetch
+from benchmarks.scrape.servers import EXPORTER, fleet, server
+from benchmarks.store.fleet import ledgers
+from benchmarks.tables import milliseconds, seconds, table
+from exporter.catalogue import JOB_FAMILIES, FleetView
+from exporter.exposition import Format, Renderer
+from exporter.ledger import see_details, see_history
+from exporter.model import Build, BuildDetail, Result
+from exporter.store import open_store
+from exporter.web import address_of, bind
+
+SIZES: Final = (100, 1000, 10_000)
+ROUNDS: Final = 15
+STARTS: Final = 3
+JOBS: Final = 10_000
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    table(
+        ["jobs", "one job changed", "nothing changed", "everything anew"],
+        [[f"{jobs:,}", *map(milliseconds, _changes(jobs))] for jobs in SIZES],
+    )
+    print()
+    times = sorted(_start() for _ in range(STARTS))
+    print(f"start with {JOBS:,} jobs in the store to the first complete scrape: {times[0]:.1f} s", end=" ")
+    print(f"(of {STARTS} starts; the longest {times[-1]:.1f} s)\n")
+    table(["jobs", "memory of the process", "for each job"], list(_memory()))
+
+
+def _changes(jobs: int) -> tuple[float, float, float]:
+    view = fleet(jobs)
+    renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
+    renderer.render(view, compress=True)
+    one, none = [], []
+    for at in range(ROUNDS):
+        view = _with_a_build(view, at * jobs // ROUNDS)
+        one.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
+        none.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
+    anew = seconds(lambda: Renderer(JOB_FAMILIES, Format.OPENMETRICS).render(view, compress=True))
+    return median(one), median(none), anew
+
+
+def _with_a_build(view: FleetView, at: int) -> FleetView:
+    shown = view.jobs[at]
+    if shown.ledger is None:
+        return view
+    number, now_ms = shown.ledger.highest + 1, shown.ledger.polled_ms + 60_000
+    build = Build(number, Result.SUCCESS, start_ms=now_ms - 50_000, finish_ms=now_ms)
+    detail = BuildDetail(number, Result.SUCCESS, queued_ms=now_ms - 55_000, start_ms=now_ms - 50_000)
+    ledger = see_history(shown.ledger, [build], at_ms=now_ms).ledger
+    ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
+    return replace(view, jobs=(*view.jobs[:at], replace(shown, ledger=ledger), *view.jobs[at + 1 :]))
+
+
+def _start() -> float:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = ledgers(JOBS)
+        store = open_store(str(folder / "state.db"), None)
+        store.commit(kept)
+        store.close()
+        config = folder / "config.yaml"
+        config.write_text(
+            "endpoint: http://127.0.0.1:9\nauth: {token: example}\n"
+            f"jobs: [{', '.join(kept)}]\nstate: {{path: {folder / 'state.db'}}}\n"
+        )
+        spare = bind(["127.0.0.1:0"])[0]
+        address = address_of(spare)
+        spare.close()
+        flags = [f"--config.file={config}", f"--web.listen-address={address}", "--log.level=error"]
+        began = time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, "-m", "exporter", *flags], stdout=subprocess.DEVNULL
+        ) as process:
+            try:
+                port = int(address.rpartition(":")[2])
+                while (scraped := _scraped(port)) is None:
+                    time.sleep(0.05)
+                took = time.monotonic() - began
+                if decompress(scraped).count(b"codearts_build_last_build_number{") != JOBS:
+                    raise SystemExit("the first scrape was not complete")
+                return took
+            finally:
+                process.kill()
+
+
+def _scraped(port: int) -> bytes | None:
+    try:
+        return fetch(port, gzip=True)
+    except OSError:
+        return None
+
+
+def _memory() -> Iterator[list[str]]:
+    empty = 0.0
+    for jobs in (1, *SIZES[1:]):
+        with server(EXPORTER, jobs) as port:
+            resident = next(
+                float(line.split()[1])
+                for line in decompress(fetch(port, gzip=True)).decode().splitlines()
+                if line.startswith("process_resident_memory_bytes ")
+            )
+        empty = empty or resident
+        each = f"{(resident - empty) / jobs / 1024:.1f} KB" if jobs > 1 else ""
+        yield [f"{jobs:,}", f"{resident / 2**20:.0f} MB", each]
+
+
+if __name__ == "__main__":
+    main()
