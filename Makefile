@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture lint format bench golden clean
+.PHONY: demo test torture lint format bench golden dashboards clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -46,6 +46,9 @@ bench: $(VENV)/.bench  ## the numbers in docs/performance.md; ARGS=store.measure
 
 golden: $(VENV)/.dev  ## rewrite the golden expositions; review them as a diff
 	GOLDEN=rewrite $(BIN)/pytest tests/test_golden.py
+
+dashboards: $(VENV)/.dev  ## rewrite grafana/dashboards from grafana/generate; review them as a diff
+	$(BIN)/python -m grafana.generate
 
 clean:
 	rm -rf $(VENV)

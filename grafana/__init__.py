@@ -1,0 +1,1 @@
+"""What Grafana needs to show the exporter's metrics."""

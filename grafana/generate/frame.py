@@ -1,0 +1,154 @@
+"""What surrounds the panels: variables, links, places on the grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from grafana.generate.panels import Json
+from grafana.generate.targets import DATASOURCE
+
+WIDTH: Final = 24
+TITLES: Final = {"fleet": "Fleet", "job": "Job", "exporter": "Exporter"}
+
+
+def uid(name: str) -> str:
+    """What links refer to a dashboard by."""
+    return f"codearts-build-{name}"
+
+
+_ROW: Final = "${{__data.fields.{}:percentencode}}"
+_KEPT: Final = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
+ROW_TO_JOB: Final = [
+    {
+        "title": "This job in depth",
+        "url": f"/d/{uid('job')}?var-project={_ROW.format('project')}"
+        f"&var-job_name={_ROW.format('job_name')}&{_KEPT}",
+        "targetBlank": False,
+    }
+]
+"""Leads from a row of a table to the job that it is about."""
+
+
+_ALL: Final[Json] = {"selected": True, "text": ["All"], "value": ["$__all"]}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Panels side by side; their widths add up to the width of the grid."""
+
+    height: int
+    panels: Sequence[Json]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines under a heading."""
+
+    title: str
+    lines: Sequence[Line]
+
+
+def dashboard(name: str, description: str, sections: Sequence[Section], *, of_one_job: bool = False) -> Json:
+    """A whole dashboard; one that is meant for one job opens with the first one instead of all."""
+    return {
+        "uid": uid(name),
+        "title": f"CodeArts Build / {TITLES[name]}",
+        "description": description,
+        "tags": ["codearts-build"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": False,
+        "graphTooltip": 1,
+        "timezone": "browser",
+        "time": {"from": "now-24h", "to": "now"},
+        "refresh": "1m",
+        "links": [_link(other) for other in TITLES if other != name],
+        "templating": {"list": _variables({} if of_one_job else _ALL)},
+        "annotations": {"list": []},
+        "panels": _placed(sections),
+    }
+
+
+def _placed(sections: Sequence[Section]) -> list[Json]:
+    """Panels with their places and ids, headings among them."""
+    placed: list[Json] = []
+    y = 0
+    for section in sections:
+        heading = {"type": "row", "title": section.title, "collapsed": False, "panels": []}
+        placed.append(heading | {"gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1}})
+        y += 1
+        for line in section.lines:
+            x = 0
+            for panel in line.panels:
+                width = panel["gridPos"]["w"]
+                placed.append(panel | {"gridPos": {"x": x, "y": y, "w": width, "h": line.height}})
+                x += width
+            y += line.height
+    return [{"id": number, **panel} for number, panel in enumerate(placed, 1)]
+
+
+def _link(name: str) -> Json:
+    return {
+        "type": "link",
+        "title": TITLES[name],
+        "url": f"/d/{uid(name)}",
+        "icon": "dashboard",
+        "tooltip": "",
+        "asDropdown": False,
+        "includeVars": True,
+        "keepTime": True,
+        "tags": [],
+        "targetBlank": False,
+    }
+
+
+def _variables(job_name: Json) -> list[Json]:
+    """Each one narrows down the choice of those after it; the argument is what is chosen of the last."""
+    target = 'job=~"$job", instance=~"$instance"'
+    return [
+        {
+            "type": "datasource",
+            "name": "datasource",
+            "label": "Data source",
+            "query": "prometheus",
+            "current": {},
+            "hide": 0,
+            "includeAll": False,
+            "multi": False,
+            "options": [],
+            "refresh": 1,
+            "regex": "",
+        },
+        _variable("job", "Job", "label_values(codearts_build_exporter_build_info, job)"),
+        _variable(
+            "instance", "Instance", 'label_values(codearts_build_exporter_build_info{job=~"$job"}, instance)'
+        ),
+        _variable("project", "Project", f"label_values(codearts_build_job_info{{{target}}}, project)"),
+        _variable(
+            "job_name",
+            "Build job",
+            f'label_values(codearts_build_job_info{{{target}, project=~"$project"}}, job_name)',
+            job_name,
+        ),
+    ]
+
+
+def _variable(name: str, label: str, query: str, current: Json = _ALL) -> Json:
+    """Labels of exporters or jobs, several or all of them to be chosen, read again when the range changes."""
+    return {
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": DATASOURCE,
+        "query": query,
+        "definition": query,
+        "allValue": ".+",
+        "current": current,
+        "hide": 0,
+        "includeAll": True,
+        "multi": True,
+        "options": [],
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+    }

@@ -1,0 +1,293 @@
+"""The dashboard *Job*: one job in depth, or several next to each other."""
+
+from typing import Final
+
+from grafana.generate.frame import Line, Section, dashboard
+from grafana.generate.panels import (
+    DASHED,
+    Json,
+    graph,
+    named,
+    stat,
+    table,
+    timeline,
+)
+from grafana.generate.promql import (
+    BY_JOB,
+    ON_JOB,
+    by_job,
+    mean,
+    of_jobs,
+    quantile,
+)
+from grafana.generate.results import COLOURS, LAST_RESULT, last_is, result_colours, result_mapping
+from grafana.generate.shared import (
+    QUEUED,
+    SUCCESSFUL,
+    builds_by_result,
+    builds_per_hour,
+    durations,
+    finished,
+    lost_and_recovered,
+    queue_times,
+    success,
+)
+from grafana.generate.targets import now, over_time
+
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+NAMED: Final = "{{project}} / {{job_name}}"
+RECOVERED: Final = of_jobs("recovery_duration_seconds_bucket")
+SINCE_SUCCESS: Final = f"time() - {by_job('max', 'last_success_timestamp_seconds')}"
+UNFINISHED: Final = f"time() - {by_job('min', 'oldest_active_build_timestamp_seconds')}"
+
+
+def job() -> Json:
+    """The chosen jobs; what counts or measures takes them together, rows and legends tell them apart."""
+    return dashboard(
+        "job",
+        "One build job in depth: results, duration against the week before, queue, streaks, recovery.",
+        [
+            Section("Now", [_stats(), _last_build()]),
+            Section(
+                "Results",
+                [_result_over_time(), _each_build(), Line(8, [builds_per_hour(16), builds_by_result(8)])],
+            ),
+            Section("Duration", [_duration()]),
+            Section("Queue", [_queue()]),
+            Section("Streaks and recovery", [_streaks(), _recovery()]),
+        ],
+        of_one_job=True,
+    )
+
+
+def _stats() -> Line:
+    return Line(
+        4,
+        [
+            success(4),
+            finished(4),
+            _mean(
+                "Mean duration",
+                "Of all builds that finished within the time range, from start to finish, without the queue.",
+                "duration_seconds",
+            ),
+            _mean(
+                "Mean queue time",
+                "Of all builds that finished within the time range, from entering the queue to the start.",
+                "queue_duration_seconds",
+            ),
+            _mean(
+                "Mean time to recovery",
+                "From the finish of the first failure of a streak to the finish of the success that ended "
+                "it, for streaks that ended within the time range. No data means that none did.",
+                "recovery_duration_seconds",
+            ),
+            stat(
+                (
+                    "Oldest unfinished build",
+                    "How long the oldest build that is queued or running has been so. No data means that "
+                    "there is none.",
+                ),
+                4,
+                "s",
+                now(f"max({UNFINISHED})"),
+            ),
+        ],
+    )
+
+
+def _mean(title: str, description: str, histogram: str) -> Json:
+    return stat((title, description), 4, "s", now(mean(histogram)))
+
+
+def _last_build() -> Line:
+    ended = by_job("max", "last_build_finish_timestamp_seconds")
+    return Line(
+        6,
+        [
+            table(
+                (
+                    "Last build",
+                    "The finished build with the highest number of each job, how the job is doing since, "
+                    "and the id by which CodeArts knows it.",
+                ),
+                24,
+                {
+                    "Result": ("none", LAST_RESULT),
+                    "Number": ("none", by_job("max", "last_build_number")),
+                    "Finished": ("dateTimeFromNow", f"1000 * {ended}"),
+                    "Duration": ("s", by_job("max", "last_build_duration_seconds")),
+                    "Queue time": ("s", by_job("max", "last_build_queue_duration_seconds")),
+                    "Failures in a row": ("short", by_job("max", "consecutive_failures")),
+                    "Since last success": ("s", SINCE_SUCCESS),
+                    "Unfinished for": ("s", UNFINISHED),
+                    "Known as": ("", f"max by (project, job_name, job_id) ({of_jobs('job_info')})"),
+                },
+                overrides=[
+                    named("Result", mappings=result_mapping(), custom__cellOptions={"type": "color-text"})
+                ],
+            )
+        ],
+    )
+
+
+def _result_over_time() -> Line:
+    return Line(
+        7,
+        [
+            timeline(
+                (
+                    "Result of the last build",
+                    "From when to when which result was the latest. Two builds in a row that end alike make "
+                    "one bar; the panel below tells them apart.",
+                ),
+                24,
+                over_time(LAST_RESULT, NAMED),
+            )
+        ],
+    )
+
+
+def _each_build() -> Line:
+    length = by_job("max", "last_build_duration_seconds")
+    number = f"max {BY_JOB} ({of_jobs('last_build_number')}"
+    new = f"{number}) != {number} offset $__interval)"
+    results = {
+        result: f"{length} and {ON_JOB} (max {BY_JOB} ({last_is(result)}) == 1) and {ON_JOB} ({new})"
+        for result in COLOURS
+    }
+    return Line(
+        9,
+        [
+            graph(
+                (
+                    "Each build",
+                    "A point for each build that finished: its duration and result. Of several that finish "
+                    "between two points in time only the last one shows, so zoom in to see them all.",
+                ),
+                24,
+                "s",
+                *(over_time(expr, f"{{{{job_name}}}}: {result}") for result, expr in results.items()),
+                overrides=result_colours(),
+                drawStyle="points",
+                pointSize=6,
+                showPoints="always",
+            )
+        ],
+    )
+
+
+def _duration() -> Line:
+    today = [over_time(quantile(share, SUCCESSFUL), name) for name, share in QUANTILES.items()]
+    before = [
+        over_time(quantile(share, SUCCESSFUL, ago="1w"), f"{name}, the week before")
+        for name, share in QUANTILES.items()
+    ]
+    return Line(
+        10,
+        [
+            graph(
+                (
+                    "Duration of successful builds",
+                    "Percentiles, and as dashes what they were at the same time a week earlier. They are "
+                    "estimated within the buckets of a histogram. Failed builds are left out, since they "
+                    "often end early.",
+                ),
+                14,
+                "s",
+                *today,
+                *before,
+                overrides=[DASHED],
+                coarse=True,
+                spanNulls=True,
+                fillOpacity=0,
+            ),
+            durations(10),
+        ],
+    )
+
+
+def _queue() -> Line:
+    return Line(
+        9,
+        [
+            graph(
+                (
+                    "Queue time",
+                    "How long builds waited for a machine before they started, as percentiles estimated "
+                    "within the buckets of a histogram.",
+                ),
+                9,
+                "s",
+                *(over_time(quantile(share, QUEUED), name) for name, share in QUANTILES.items()),
+                coarse=True,
+                spanNulls=True,
+                fillOpacity=0,
+            ),
+            queue_times(8),
+            graph(
+                (
+                    "Unfinished builds",
+                    "Builds queued or running at the last poll. What comes and goes between two polls does "
+                    "not show.",
+                ),
+                7,
+                "short",
+                over_time(f"sum by (state) ({of_jobs('active_builds')})", "{{state}}"),
+                stacking={"mode": "normal", "group": "A"},
+                lineInterpolation="stepAfter",
+            ),
+        ],
+    )
+
+
+def _streaks() -> Line:
+    return Line(
+        8,
+        [
+            graph(
+                (
+                    "Failures in a row",
+                    "Finished builds since the last success that were not one. Aborted builds neither add "
+                    "to the streak nor end it.",
+                ),
+                12,
+                "short",
+                over_time(by_job("max", "consecutive_failures"), NAMED),
+                lineInterpolation="stepAfter",
+            ),
+            graph(
+                (
+                    "Since the last success",
+                    "How old the latest success is. Each success sends the line back down; a line that only "
+                    "climbs is a job that has stopped working, or stopped building.",
+                ),
+                12,
+                "s",
+                over_time(SINCE_SUCCESS, NAMED),
+                fillOpacity=0,
+            ),
+        ],
+    )
+
+
+def _recovery() -> Line:
+    return Line(
+        8,
+        [
+            graph(
+                (
+                    "Time to recovery",
+                    "From the finish of the first failure of a streak to the finish of the success that "
+                    "ends it, shown when it ends.",
+                ),
+                12,
+                "s",
+                *(over_time(quantile(QUANTILES[name], RECOVERED), name) for name in ("p50", "p90")),
+                coarse=True,
+                spanNulls=True,
+                showPoints="always",
+            ),
+            lost_and_recovered(12),
+        ],
+    )

@@ -1,0 +1,47 @@
+"""How the results of builds look, the same everywhere: a colour, and always a word beside it."""
+
+from typing import Any, Final
+
+from grafana.generate.promql import BY_JOB, of_jobs
+
+COLOURS: Final = {
+    "success": "green",
+    "failure": "red",
+    "aborted": "#8e8e8e",
+    "timeout": "orange",
+    "schedule_failure": "purple",
+    "unknown": "blue",
+}
+
+
+def last_is(result: str) -> str:
+    """Whether this is the result of a job's last build: 1 or 0."""
+    matcher = f'result="{result}"'
+    return of_jobs("last_build_result", matcher)
+
+
+_NUMBERED: Final = " or ".join(
+    f"{number} * ({last_is(result)} == 1)" for number, result in enumerate(COLOURS, 1)
+)
+LAST_RESULT: Final = f"max {BY_JOB} ({_NUMBERED})"
+"""The result of each job's last build as a number, which `result_mapping` turns back into a word."""
+
+
+def result_mapping() -> list[dict[str, Any]]:
+    """Numbers of `LAST_RESULT` to words and colours."""
+    options = {
+        str(number): {"index": number, "text": result, "color": colour}
+        for number, (result, colour) in enumerate(COLOURS.items(), 1)
+    }
+    return [{"type": "value", "options": options}]
+
+
+def result_colours() -> list[dict[str, Any]]:
+    """The colour of each series whose name ends in a result."""
+    return [
+        {
+            "matcher": {"id": "byRegexp", "options": f"/(^|: ){result}$/"},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+        }
+        for result, colour in COLOURS.items()
+    ]

@@ -1,0 +1,86 @@
+"""What the dashboards ask of Prometheus, with their variables filled in."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).parents[2] / "grafana" / "dashboards"
+
+VARIABLES: Final[Mapping[str, str]] = {
+    "job": ".+",
+    "instance": ".+",
+    "project": ".+",
+    "job_name": ".+",
+    "__rate_interval": "30s",
+    "__interval": "15s",
+    "__range": "5m",
+}
+"""All jobs of all exporters, over five minutes."""
+
+METRIC: Final = re.compile(r"\b[a-z_][a-z0-9_]*(?=\{)")
+
+
+@dataclass(frozen=True)
+class Query:
+    """An expression of a panel, and whether it is asked for one moment or for a range."""
+
+    dashboard: str
+    panel: str
+    expression: str
+    instant: bool
+
+    def __str__(self) -> str:
+        return f"{self.dashboard} / {self.panel}: {self.expression}"
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    """The dashboards by the names of their files."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(FOLDER.glob("*.json"))}
+
+
+def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The panels of a dashboard that show something, without its headings."""
+    for panel in dashboard["panels"]:
+        yield from (one for one in [panel, *panel.get("panels", ())] if one["type"] != "row")
+
+
+def filled_in(text: str, variables: Mapping[str, str] = VARIABLES) -> str:
+    """A query as Grafana would send it; a variable without a value is a KeyError."""
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: variables[match[1]], text)
+
+
+def panel_queries(variables: Mapping[str, str] = VARIABLES) -> list[Query]:
+    """Every query of every panel."""
+    return [
+        Query(name, panel["title"], filled_in(target["expr"], variables), target["instant"])
+        for name, dashboard in dashboards().items()
+        for panel in panels(dashboard)
+        for target in panel.get("targets", ())
+    ]
+
+
+def expressions(dashboard: str, panel: str) -> list[str]:
+    """The queries of one panel, by its title."""
+    found = [one.expression for one in panel_queries() if (one.dashboard, one.panel) == (dashboard, panel)]
+    assert found, f"no panel {panel} in {dashboard}"
+    return found
+
+
+def variable_queries(variables: Mapping[str, str] = VARIABLES) -> list[tuple[str, str, str, str]]:
+    """Of every variable that lists labels: dashboard, name, selector and label."""
+    found = []
+    for name, dashboard in dashboards().items():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                parts = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
+                assert parts, f"{name}: variable {variable['name']} is no label_values: {variable['query']}"
+                found.append((name, variable["name"], filled_in(parts[1], variables), parts[2]))
+    return found
+
+
+def metrics(expression: str) -> set[str]:
+    """The names of the metrics in an expression; each of them has a selector in braces."""
+    return set(METRIC.findall(expression))

@@ -1,0 +1,185 @@
+"""Queries of the dashboards give the right answers to series that are made up, as promtool tells."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.grafana.queries import expressions
+from tests.support.programs import program
+
+EVERY = "15s"
+"""A sample of each series; the queries look back 5m, or 30s where they follow the resolution."""
+
+A, B = 'job="c", instance="a:1"', 'job="c", instance="b:1"'
+API, WEB = 'project="shop", job_name="api"', 'project="shop", job_name="web"'
+
+Series = Mapping[str, str]
+Answer = Mapping[str, float]
+
+
+def check(folder: Path, expression: str, series: Series, answer: Answer, at: str = "10m") -> None:
+    """Ask promtool; a series is written as promtool writes them, an answer as labels to value."""
+    samples = [{"labels": labels, "value": value} for labels, value in answer.items()]
+    case = {
+        "interval": EVERY,
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [{"expr": expression, "eval_time": at, "exp_samples": samples}],
+    }
+    file = folder / "answers.yml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": EVERY, "tests": [case]}))
+    told = subprocess.run(
+        [program("promtool"), "test", "rules", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert told.returncode == 0, f"{expression}\n{told.stdout}{told.stderr}"
+
+
+def builds(result: str, target: str = A, job: str = API, more: str = "") -> str:
+    return f'codearts_build_builds_total{{{target}, {job}, result="{result}"{more}}}'
+
+
+def test_the_success_ratio_adds_shards_and_triggers_and_leaves_aborted_builds_aside(tmp_path: Path) -> None:
+    series = {
+        builds("success"): "0+1x40",
+        builds("success", B, WEB, ', trigger="manual"'): "0+2x40",
+        builds("failure"): "0+1x40",
+        builds("timeout", B, WEB, ', trigger="schedule"'): "0+1x40",
+        builds("aborted"): "0+9x40",
+    }
+    [ratio] = expressions("fleet", "Success ratio")
+    check(tmp_path, ratio, series, {"{}": 0.6})
+
+
+def test_without_builds_there_is_no_success_ratio(tmp_path: Path) -> None:
+    [ratio] = expressions("fleet", "Success ratio")
+    check(tmp_path, ratio, {builds("success"): "0x40", builds("failure"): "0x40"}, {})
+
+
+def test_builds_per_hour_do_not_depend_on_the_resolution(tmp_path: Path) -> None:
+    [rate] = expressions("job", "Builds per hour, by result")
+    series = {builds("success"): "0+1x40", builds("success", B, WEB): "0+1x40", builds("failure"): "0x40"}
+    check(tmp_path, rate, series, {'{result="success"}': 480, '{result="failure"}': 0})
+
+
+STREAKS = {
+    f"codearts_build_consecutive_failures{{{A}, {API}}}": "3x40",
+    f"codearts_build_consecutive_failures{{{A}, {WEB}}}": "2x40",
+    f'codearts_build_consecutive_failures{{{A}, project="shop", job_name="fine"}}': "0x40",
+    f"codearts_build_last_success_timestamp_seconds{{{A}, {WEB}}}": "100x40",
+    f'codearts_build_last_success_timestamp_seconds{{{A}, project="shop", job_name="fine"}}': "500x40",
+}
+
+
+def test_failing_jobs_show_with_and_without_a_known_success(tmp_path: Path) -> None:
+    streak, since = expressions("fleet", "Failing jobs")
+    check(tmp_path, streak, STREAKS, {f"{{{API}}}": 3, f"{{{WEB}}}": 2})
+    check(tmp_path, since, STREAKS, {f"{{{WEB}}}": 500})
+
+
+def test_no_failing_job_is_a_zero_and_no_job_is_nothing(tmp_path: Path) -> None:
+    [failing] = expressions("fleet", "Jobs failing now")
+    check(tmp_path, failing, STREAKS, {"{}": 2})
+    check(tmp_path, failing, {f"codearts_build_consecutive_failures{{{A}, {API}}}": "0x40"}, {"{}": 0})
+    check(tmp_path, failing, {}, {})
+
+
+def test_a_job_that_moved_to_another_shard_is_one_job(tmp_path: Path) -> None:
+    streak, _ = expressions("fleet", "Failing jobs")
+    both = {
+        f"codearts_build_consecutive_failures{{{A}, {API}}}": "3x40",
+        f"codearts_build_consecutive_failures{{{B}, {API}}}": "4x40",
+    }
+    check(tmp_path, streak, both, {f"{{{API}}}": 4})
+
+
+def test_stuck_builds_have_the_age_of_the_oldest(tmp_path: Path) -> None:
+    age, usual = expressions("fleet", "Stuck builds")
+    oldest = "codearts_build_oldest_active_build_timestamp_seconds"
+    bucket = "codearts_build_duration_seconds_bucket"
+    series = {
+        f"{oldest}{{{A}, {API}}}": "60x40",
+        f'{bucket}{{{A}, {API}, result="success", le="10"}}': "0+1x40",
+        f'{bucket}{{{A}, {API}, result="success", le="+Inf"}}': "0+1x40",
+        f'{bucket}{{{A}, {WEB}, result="success", le="10"}}': "0+1x40",
+        f'{bucket}{{{A}, {WEB}, result="success", le="+Inf"}}': "0+1x40",
+    }
+    check(tmp_path, age, series, {f"{{{API}}}": 540})
+    check(tmp_path, usual, series, {f"{{{API}}}": 9.9})
+
+
+def test_quantiles_of_no_builds_are_nothing(tmp_path: Path) -> None:
+    bucket = "codearts_build_queue_duration_seconds_bucket"
+    series = {f'{bucket}{{{A}, {API}, le="1"}}': "5x40", f'{bucket}{{{A}, {API}, le="+Inf"}}': "5x40"}
+    for quantile in expressions("job", "Queue time"):
+        check(tmp_path, quantile, series, {})
+
+
+def test_the_last_result_is_a_number_that_the_panel_maps_to_a_word(tmp_path: Path) -> None:
+    [last] = expressions("job", "Result of the last build")
+    name = "codearts_build_last_build_result"
+    series = {
+        f'{name}{{{A}, {API}, result="success"}}': "0x40",
+        f'{name}{{{A}, {API}, result="failure"}}': "1x40",
+        f'{name}{{{A}, {WEB}, result="success"}}': "1x40",
+        f'{name}{{{A}, {WEB}, result="failure"}}': "0x40",
+    }
+    check(tmp_path, last, series, {f"{{{API}}}": 2, f"{{{WEB}}}": 1})
+
+
+@pytest.mark.parametrize(("at", "shown"), [("4m45s", False), ("5m", True), ("5m15s", False)])
+def test_each_build_is_one_point(tmp_path: Path, at: str, shown: bool) -> None:
+    success, failure, *_ = expressions("job", "Each build")
+    series = {
+        f"codearts_build_last_build_number{{{A}, {API}}}": "7x19 8x20",
+        f"codearts_build_last_build_duration_seconds{{{A}, {API}}}": "30x19 44x20",
+        f'codearts_build_last_build_result{{{A}, {API}, result="success"}}': "1x40",
+        f'codearts_build_last_build_result{{{A}, {API}, result="failure"}}': "0x40",
+    }
+    check(tmp_path, success, series, {f"{{{API}}}": 44} if shown else {}, at)
+    check(tmp_path, failure, series, {}, at)
+
+
+def test_the_mean_recovery_is_of_streaks_that_ended(tmp_path: Path) -> None:
+    [mean] = expressions("job", "Mean time to recovery")
+    name = "codearts_build_recovery_duration_seconds"
+    series = {f"{name}_sum{{{A}, {API}}}": "0+30x40", f"{name}_count{{{A}, {API}}}": "0+2x40"}
+    check(tmp_path, mean, series, {"{}": 15})
+    check(tmp_path, mean, {f"{name}_sum{{{A}, {API}}}": "0x40", f"{name}_count{{{A}, {API}}}": "0x40"}, {})
+
+
+def test_the_next_purge_is_a_retention_after_the_oldest_deletion(tmp_path: Path) -> None:
+    [left] = expressions("fleet", "Next purge in")
+    series = {
+        f"codearts_build_recycle_bin_oldest_deletion_timestamp_seconds{{{A}}}": "100x40",
+        f"codearts_build_recycle_bin_retention_seconds{{{A}}}": "2000x40",
+    }
+    check(tmp_path, left, series, {"{}": 1500})
+
+
+def test_the_share_of_failed_requests_is_zero_when_none_failed(tmp_path: Path) -> None:
+    [share] = expressions("exporter", "Share of failed requests")
+    name = "codearts_build_exporter_api_requests_total"
+    series = {
+        f'{name}{{{A}, operation="projects", code="200"}}': "0+3x40",
+        f'{name}{{{B}, operation="projects", code="200"}}': "0+3x40",
+        f'{name}{{{B}, operation="projects", code="timeout"}}': "0+1x40",
+    }
+    check(tmp_path, share, series, {'{instance="a:1"}': 0, '{instance="b:1"}': 0.25})
+
+
+def test_an_exporter_that_went_down_counts_and_another_program_does_not(tmp_path: Path) -> None:
+    [up] = expressions("exporter", "Exporters up")
+    series = {
+        f"up{{{A}}}": "1x40",
+        f"up{{{B}}}": "1x30 0x9",
+        'up{job="node", instance="n:1"}': "0x40",
+        f"codearts_build_exporter_build_info{{{A}}}": "1x40",
+        f"codearts_build_exporter_build_info{{{B}}}": "1x30 stale",
+    }
+    check(tmp_path, up, series, {"{}": 0.5})

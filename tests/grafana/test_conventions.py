@@ -1,0 +1,259 @@
+"""The conventions of Grafana's dashboard-linter, and a few of our own.
+
+Each function is named after the rule it holds; https://github.com/grafana/dashboard-linter explains them.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana.generate.results import COLOURS
+from tests.grafana.queries import dashboards, filled_in, metrics, panel_queries, panels
+from tests.support.programs import program
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+UNITS = {
+    "none",
+    "short",
+    "percentunit",
+    "s",
+    "bytes",
+    "reqps",
+    "cpm",
+    "dateTimeFromNow",
+    "bool_yes_no",
+}
+"""Those that we use, out of those that Grafana knows."""
+CORE_PANELS = {"timeseries", "stat", "table", "heatmap", "state-timeline", "bargauge", "text"}
+NARROWING = {"job": "Job", "instance": "Instance"}
+SELECTOR = re.compile(r"\b([a-z_][a-z0-9_]*)\{([^}]*)\}")
+NAKED = re.compile(r"\b(?:codearts_build|process|python|scrape)_[a-z0-9_]+\b(?!\{)|\bup\b(?!\{)")
+EXEMPLARS = re.compile(r"codearts_build_(builds_total|\w*duration_seconds_bucket)\{")
+RANGE = re.compile(r"(\w+)\s*\([a-z_]\w*\{[^}]*\}\[([^\]]+)\]")
+OVER_RANGES = {"rate", "increase", "last_over_time"}
+
+EVERYTHING = dashboards()
+
+Panel = dict[str, Any]
+
+
+def each_panel() -> Iterator[tuple[str, Panel]]:
+    for dashboard in EVERYTHING.values():
+        for panel in panels(dashboard):
+            yield f"{dashboard['title']} / {panel['title']}", panel
+
+
+def each_target() -> Iterator[tuple[str, Panel, dict[str, Any]]]:
+    for where, panel in each_panel():
+        for target in panel.get("targets", ()):
+            yield f"{where} / {target['refId']}", panel, target
+
+
+def is_of_jobs(metric: str) -> bool:
+    return bool(re.match(r"codearts_build_(?!exporter_|recycle_bin_|up$)", metric))
+
+
+def variable(dashboard: dict[str, Any], name: str) -> dict[str, Any]:
+    found = [one for one in dashboard["templating"]["list"] if one["name"] == name]
+    assert len(found) == 1, f"{dashboard['title']}: variable {name}"
+    chosen: dict[str, Any] = found[0]
+    return chosen
+
+
+def test_template_datasource_rule() -> None:
+    for dashboard in EVERYTHING.values():
+        chosen = variable(dashboard, "datasource")
+        told = (chosen["type"], chosen["query"], chosen["label"])
+        assert told == ("datasource", "prometheus", "Data source"), dashboard["title"]
+
+
+@pytest.mark.parametrize("name", NARROWING)
+def test_template_job_rule_and_template_instance_rule(name: str) -> None:
+    for dashboard in EVERYTHING.values():
+        assert variable(dashboard, name)["label"] == NARROWING[name], dashboard["title"]
+
+
+@pytest.mark.parametrize("name", [*NARROWING, "project", "job_name"])
+def test_variables_take_several_values_or_all(name: str) -> None:
+    for dashboard in EVERYTHING.values():
+        chosen = variable(dashboard, name)
+        where = f"{dashboard['title']}: variable {name}"
+        assert (chosen["type"], chosen["datasource"]) == ("query", DATASOURCE), where
+        assert (chosen["multi"], chosen["includeAll"], chosen["allValue"]) == (True, True, ".+"), where
+
+
+def test_template_on_time_change_reload_rule() -> None:
+    for dashboard in EVERYTHING.values():
+        for one in dashboard["templating"]["list"]:
+            where = f"{dashboard['title']}: variable {one['name']}"
+            assert one["refresh"] == 2 or one["type"] == "datasource", where
+
+
+def test_each_variable_depends_only_on_those_before_it() -> None:
+    for dashboard in EVERYTHING.values():
+        before: set[str] = set()
+        for one in dashboard["templating"]["list"]:
+            needed = set(re.findall(r"\$(\w+)", one["query"]))
+            assert needed <= before, f"{dashboard['title']}: variable {one['name']}"
+            before.add(one["name"])
+        assert 'project=~"$project"' in variable(dashboard, "job_name")["query"], dashboard["title"]
+
+
+def test_panel_datasource_rule() -> None:
+    for where, panel in each_panel():
+        assert panel["datasource"] == DATASOURCE, where
+    for where, _, target in each_target():
+        assert target["datasource"] == DATASOURCE, where
+
+
+def test_panel_title_description_rule() -> None:
+    for where, panel in each_panel():
+        assert panel["title"].strip(), where
+        assert panel["description"].endswith("."), f"{where}: description"
+
+
+def test_panel_units_rule() -> None:
+    for where, panel in each_panel():
+        config = panel["fieldConfig"]
+        units = [config["defaults"].get("unit")]
+        units += [p["value"] for one in config["overrides"] for p in one["properties"] if p["id"] == "unit"]
+        assert set(units) <= UNITS, f"{where}: {units}"
+
+
+def test_panel_no_targets_rule() -> None:
+    for where, panel in each_panel():
+        assert panel.get("targets"), where
+
+
+def test_uneditable_dashboard_rule() -> None:
+    for dashboard in EVERYTHING.values():
+        assert dashboard["editable"] is False, dashboard["title"]
+
+
+def test_no_panel_needs_a_plugin() -> None:
+    for where, panel in each_panel():
+        assert panel["type"] in CORE_PANELS, where
+
+
+def test_target_promql_rule(tmp_path: Path) -> None:
+    queries = panel_queries()
+    rules = [{"record": f"query:{number}", "expr": one.expression} for number, one in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
+    told = subprocess.run(
+        [program("promtool"), "check", "rules", "--lint=none", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    wrong = [str(queries[int(number)]) for number in re.findall(r'"query:(\d+)"', told.stderr)]
+    assert told.returncode == 0, "\n".join([*wrong, told.stdout, told.stderr])
+
+
+@pytest.mark.parametrize("name", NARROWING)
+def test_target_job_rule_and_target_instance_rule(name: str) -> None:
+    for where, _, target in each_target():
+        for metric, matchers in SELECTOR.findall(target["expr"]):
+            assert f'{name}=~"${name}"' in matchers, f"{where}: {metric} lacks {name}"
+
+
+def test_metrics_of_jobs_follow_the_choice_of_jobs() -> None:
+    for where, _, target in each_target():
+        for metric, matchers in SELECTOR.findall(target["expr"]):
+            if is_of_jobs(metric):
+                for name in ("project", "job_name"):
+                    assert f'{name}=~"${name}"' in matchers, f"{where}: {metric} lacks {name}"
+
+
+def test_every_metric_has_its_selector() -> None:
+    for where, _, target in each_target():
+        assert metrics(target["expr"]), where
+        assert not NAKED.findall(target["expr"]), where
+
+
+def test_target_counter_agg_rule() -> None:
+    for where, _, target in each_target():
+        counters = re.findall(r"\w+_(?:total|bucket|sum|count)(?=\{)", target["expr"])
+        wrapped = re.findall(r"(?:rate|increase)\(\w+_(?:total|bucket|sum|count)\{", target["expr"])
+        assert len(wrapped) == len(counters), where
+
+
+def test_target_rate_interval_rule() -> None:
+    for where, _, target in each_target():
+        ranges = RANGE.findall(target["expr"])
+        assert len(ranges) == target["expr"].count("["), where
+        for function, width in ranges:
+            assert function in OVER_RANGES, f"{where}: {function}"
+            assert function != "rate" or width == "$__rate_interval", f"{where}: rate over {width}"
+            assert width in ("$__rate_interval", "$__range"), f"{where}: {function} over {width}"
+
+
+def test_what_follows_the_resolution_looks_back_by_it() -> None:
+    """Only a query for one moment may add up the whole range, and one that is pinned to the end of it."""
+    for where, _, target in each_target():
+        if target["instant"]:
+            assert "$__rate_interval" not in target["expr"], where
+        else:
+            pinned = re.sub(r"\[\$__range\] @ end\(\)", "", target["expr"])
+            assert not re.search(r"(rate|increase)\([^\[]*\[\$__range", pinned), where
+
+
+def test_exemplars_are_asked_for_where_builds_are_drawn() -> None:
+    for where, panel, target in each_target():
+        drawn = panel["type"] == "timeseries" or target["format"] == "heatmap"
+        ours = EXEMPLARS.search(target["expr"]) and "codearts_build_exporter_api" not in target["expr"]
+        expected = bool(drawn and ours and " offset " not in target["expr"])
+        assert target.get("exemplar", False) is expected, where
+
+
+def test_every_quantile_is_taken_of_buckets_summed_by_le() -> None:
+    for where, _, target in each_target():
+        quantiles = target["expr"].count("histogram_quantile(")
+        summed = re.findall(r"histogram_quantile\([0-9.]+, sum by \([a-z_, ]*\ble\) \(", target["expr"])
+        assert len(summed) == quantiles, where
+
+
+def test_no_ratio_divides_by_zero_or_a_thing_by_itself() -> None:
+    for where, _, target in each_target():
+        for over, under in re.findall(r"(.+?) / (.+)", target["expr"]):
+            assert over.strip("() ") != under.removesuffix(" > 0)").strip("() "), where
+            guarded = under.startswith("(") and under.endswith("> 0)")
+            assert guarded or "process_max_fds" in under, f"{where}: {under}"
+
+
+def test_nothing_about_a_job_is_told_apart_by_shard() -> None:
+    for where, _, target in each_target():
+        if any(
+            not re.match(r"codearts_build_(exporter|recycle_bin|up)|(?!codearts)", name)
+            for name in metrics(target["expr"])
+        ):
+            assert not re.search(r"by \([^)]*instance", target["expr"]), where
+
+
+def test_results_have_one_colour_and_a_word_everywhere() -> None:
+    for where, panel, target in each_target():
+        if target["legendFormat"] == "{{result}}":
+            overrides = {
+                one["matcher"]["options"]: one["properties"][0]["value"]["fixedColor"]
+                for one in panel["fieldConfig"]["overrides"]
+            }
+            assert overrides == {f"/(^|: ){name}$/": colour for name, colour in COLOURS.items()}, where
+    mapped = [
+        panel["fieldConfig"]["defaults"]["mappings"]
+        for _, panel in each_panel()
+        if panel["title"] == "Result of the last build"
+    ]
+    assert [{one["text"]: one["color"] for one in mapping["options"].values()} for [mapping] in mapped] == [
+        COLOURS
+    ]
+
+
+def test_every_variable_in_a_query_is_known() -> None:
+    for _, _, target in each_target():
+        filled_in(target["expr"])
