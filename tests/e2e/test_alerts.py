@@ -1,0 +1,190 @@
+"""From a failing build to the alert in a real Alertmanager, and back.
+
+The configurations are the example files of `prometheus/`, with addresses of this test. Times are shortened by
+`hurry`: Prometheus scrapes and evaluates each second, and the alert waits for two seconds instead of its
+minutes. Expressions, labels and annotations are the real ones.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from tests.e2e.torture import Service, service
+from tests.support.programs import answers, eventually, exporter, free_port, program, running
+
+pytestmark = pytest.mark.timeout(300)
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "prometheus"
+ALERT = "CodeArtsBuildFailingRepeatedly"
+TOO_LATE_S = 4.0
+"""Whatever was going to fire after a wait of two seconds would have fired by then."""
+PATIENCE_S = 60.0
+"""Far more than is needed, since the machine may be busy; what is awaited comes within seconds."""
+
+
+def example(name: str) -> Any:
+    return yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8"))
+
+
+def write(path: Path, content: object) -> Path:
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def hurry(name: str) -> Any:
+    """Rules of the repository, evaluated each second; only the alert of this test comes sooner."""
+    groups = example(name)["groups"]
+    for group in groups:
+        group.pop("interval", None)
+        for rule in group["rules"]:
+            if rule.get("alert") == ALERT:
+                rule["for"] = "2s"
+    return {"groups": groups}
+
+
+class Alertmanager:
+    """A real Alertmanager, asked by its API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def alerts(self) -> dict[str, Any]:
+        """The alerts that it holds and that have not ended, by name."""
+        answer = requests.get(f"{self.url}/api/v2/alerts", timeout=10)
+        assert answer.ok, answer.text
+        return {alert["labels"]["alertname"]: alert for alert in answer.json()}
+
+
+@contextlib.contextmanager
+def alertmanager(folder: Path) -> Iterator[Alertmanager]:
+    """The example configuration; its notifications go to a port where nobody listens."""
+    address, nobody = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    config = example("alertmanager.yml")
+    for receiver in config["receivers"]:
+        for webhook in receiver["webhook_configs"]:
+            webhook["url"] = f"http://{nobody}/"
+    command = [
+        program("prometheus-alertmanager"),
+        f"--config.file={write(folder / 'alertmanager.yml', config)}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with running(command, folder / "alertmanager.log"):
+        eventually(lambda: answers(f"http://{address}/-/ready"), PATIENCE_S)
+        yield Alertmanager(f"http://{address}")
+
+
+@contextlib.contextmanager
+def prometheus(target: str, told: Alertmanager, folder: Path) -> Iterator[str]:
+    """The example configuration with the rules beside it; the value is its URL."""
+    address = f"127.0.0.1:{free_port()}"
+    config = example("prometheus.yml")
+    for name in config["rule_files"]:
+        write(folder / name, hurry(name))
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["alerting"]["alertmanagers"] = [
+        {"static_configs": [{"targets": [told.url.removeprefix("http://")]}]}
+    ]
+    for scraped in config["scrape_configs"]:
+        targets = [target if scraped["job_name"] == "codearts-build" else address]
+        scraped["static_configs"] = [{"targets": targets}]
+    command = [
+        program("prometheus"),
+        f"--config.file={write(folder / 'prometheus.yml', config)}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address={address}",
+        "--rules.alert.resend-delay=1s",
+    ]
+    with running(command, folder / "prometheus.log"):
+        eventually(lambda: answers(f"http://{address}/-/ready"), PATIENCE_S)
+        yield f"http://{address}"
+
+
+def configuration(simulator: Service, job_id: str, folder: Path) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(
+        f"endpoint: {simulator.url}\nauth: {{token: example-token}}\n"
+        f"jobs:\n  - {{id: {job_id}, name: checkout, project: shop}}\n"
+        "poll: {interval: 300ms, max_interval: 600ms, max_requests_per_minute: 100000, timeout: 5s}\n"
+        f"recycle_bin: {{interval: 1s}}\nstate: {{path: {folder / 'state.db'}}}\n"
+    )
+    return path
+
+
+def build(simulator: Service, job_id: str, result: str) -> None:
+    simulator.post(f"jobs/{job_id}/builds", {"result": result, "queue_s": 0, "duration_s": 0.1})
+
+
+def rules_in_trouble(url: str) -> list[str]:
+    groups = requests.get(f"{url}/api/v1/rules", timeout=10).json()["data"]["groups"]
+    return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
+
+
+def test_five_failures_reach_the_alertmanager_and_a_success_resolves_them(tmp_path: Path) -> None:
+    for name in ("prometheus", "prometheus-alertmanager"):
+        program(name)
+    with contextlib.ExitStack() as stack:
+        simulator = stack.enter_context(service(tmp_path))
+        job_id = simulator.post("jobs", {"name": "checkout", "project": "shop"})["job_id"]
+        config = configuration(simulator, job_id, tmp_path)
+        exporting = stack.enter_context(exporter(config, tmp_path / "exporter.log"))
+        held = stack.enter_context(alertmanager(tmp_path))
+        asked = stack.enter_context(prometheus(exporting.removeprefix("http://"), held, tmp_path))
+        eventually(lambda: answers(f"{exporting}/-/ready"), PATIENCE_S)
+
+        for _ in range(2):
+            build(simulator, job_id, "failure")
+        await_failures(asked, 2)
+        time.sleep(TOO_LATE_S)
+        assert held.alerts() == {}
+
+        for _ in range(3):
+            build(simulator, job_id, "failure")
+        await_failures(asked, 5)
+        eventually(lambda: "failed 5 times" in description(held), PATIENCE_S)
+        alerts = held.alerts()
+        assert alerts.keys() == {ALERT}
+        assert alerts[ALERT]["labels"] == {
+            "alertname": ALERT,
+            "project": "shop",
+            "job_name": "checkout",
+            "severity": "warning",
+        }
+        assert alerts[ALERT]["annotations"] == {
+            "summary": "A job keeps failing.",
+            "description": "Job checkout of project shop has failed 5 times in a row. "
+            "Aborted builds are not counted.",
+            "runbook_url": "https://github.com/codearts-build-exporter/codearts-build-exporter/blob/main/"
+            f"docs/runbooks/{ALERT}.md",
+        }
+        assert alerts[ALERT]["status"]["state"] == "active"
+
+        build(simulator, job_id, "success")
+        await_failures(asked, 0)
+        eventually(lambda: held.alerts() == {}, PATIENCE_S)
+        assert rules_in_trouble(asked) == []
+
+
+def description(held: Alertmanager) -> str:
+    """What the alert of this test says; empty while it is not there."""
+    alert = held.alerts().get(ALERT)
+    return str(alert["annotations"]["description"]) if alert else ""
+
+
+def await_failures(url: str, count: int) -> None:
+    """Until Prometheus has seen a streak of so many failures."""
+    query = {"query": f'codearts_build_consecutive_failures{{job_name="checkout"}} == {count}'}
+
+    def seen() -> bool:
+        answer = requests.get(f"{url}/api/v1/query", params=query, timeout=10).json()
+        return bool(answer["data"]["result"])
+
+    eventually(seen, PATIENCE_S)
