@@ -44,8 +44,8 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 bench: $(VENV)/.bench  ## the numbers in docs/performance.md; ARGS=store.measure runs one alone
 	$(BIN)/python -m benchmarks $(ARGS)
 
-golden: $(VENV)/.dev  ## rewrite the golden expositions; review them as a diff
-	GOLDEN=rewrite $(BIN)/pytest tests/test_golden.py
+golden: $(VENV)/.dev  ## rewrite the golden expositions and the PrometheusRule; review them as a diff
+	GOLDEN=rewrite $(BIN)/pytest tests/test_golden.py tests/deploy/test_prometheus_operator.py
 
 dashboards: $(VENV)/.dev  ## rewrite grafana/dashboards from grafana/generate; review them as a diff
 	$(BIN)/python -m grafana.generate

@@ -17,7 +17,7 @@ from exporter.config import parse
 from tests.support.programs import program
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
 
 DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
 METRICS = {one.name: one for one in DECLARED}

@@ -27,12 +27,12 @@ def _of_ledger(
 
 def _builds(extra: tuple[str, ...]) -> Callable[[JobLedger], Samples]:
     """Every result from the start, and under extra labels every trigger, so that the first build shows."""
+    triggers = Trigger if "trigger" in extra else ("",)
+    branches = (OTHER,) if "branch" in extra else ("",)
+    from_the_start = tuple(BuildLabels(*labels) for labels in product(Result, triggers, branches))
 
     def read(ledger: JobLedger) -> Samples:
         shown = _tallied(ledger, extra)
-        triggers = Trigger if "trigger" in extra else ("",)
-        branches = (OTHER,) if "branch" in extra else ("",)
-        from_the_start = (BuildLabels(*labels) for labels in product(Result, triggers, branches))
         for labels in dict.fromkeys((*from_the_start, *shown)):
             tally = shown.get(labels)
             yield _values(labels, extra), Total(tally.builds, tally.latest) if tally else Total(0)

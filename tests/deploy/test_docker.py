@@ -1,0 +1,141 @@
+"""The Dockerfile: linted, held to the exporter, and its steps carried out without a container."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from exporter import __version__
+from tests.support.deploy import DEPLOY, IMAGE, PORT, ROOT, USER, unknown_flags
+from tests.support.programs import exporter, program
+
+DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
+TEXT = DOCKERFILE.read_text(encoding="utf-8")
+Instruction = tuple[str, str]
+
+
+def instructions() -> list[Instruction]:
+    """Names and arguments, comments dropped and lines joined."""
+    code = "\n".join(line for line in TEXT.splitlines() if not line.lstrip().startswith("#"))
+    joined = re.sub(r"\\\n\s*", " ", code)
+    return [(line.split()[0], line.split(maxsplit=1)[1]) for line in joined.splitlines() if line]
+
+
+def last_stage() -> list[Instruction]:
+    found = instructions()
+    start = max(place for place, (name, _) in enumerate(found) if name == "FROM")
+    return found[start:]
+
+
+def only(name: str) -> str:
+    [value] = [arguments for found, arguments in last_stage() if found == name]
+    return value
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    told = subprocess.run(
+        [program("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_every_base_has_a_tag_with_version_and_distribution() -> None:
+    bases = {arguments.split()[0] for name, arguments in instructions() if name == "FROM"}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.\d+-slim-[a-z]+", bases.pop())
+
+
+def test_the_process_is_a_numbered_user_who_is_not_root() -> None:
+    assert only("USER") == f"{USER}:{USER}"
+
+
+def test_port_state_and_signal_are_those_of_the_exporter() -> None:
+    assert only("EXPOSE") == str(PORT)
+    assert only("VOLUME") == only("WORKDIR") == "/var/lib/codearts-build-exporter"
+    assert only("STOPSIGNAL") == "SIGTERM"
+
+
+def test_the_command_is_one_that_the_exporter_understands() -> None:
+    assert json.loads(only("ENTRYPOINT")) == ["codearts-build-exporter"]
+    command = json.loads(only("CMD"))
+    assert command == ["--config.file=/etc/codearts-build-exporter/config.yaml"]
+    assert unknown_flags(command) == set()
+
+
+def test_label_and_comment_name_the_version_of_the_package() -> None:
+    assert f'org.opencontainers.image.version="{__version__}"' in only("LABEL")
+    assert f"--tag {IMAGE} " in TEXT
+
+
+def test_the_revision_reaches_the_exporter() -> None:
+    assert only("ARG") == "REVISION=unknown"
+    assert 'EXPORTER_REVISION="${REVISION}"' in only("ENV")
+    assert "EXPORTER_REVISION" in (ROOT / "exporter" / "cli" / "wiring.py").read_text(encoding="utf-8")
+
+
+def copied() -> list[str]:
+    """What comes from the checkout."""
+    lines = [arguments.split() for name, arguments in instructions() if name == "COPY"]
+    return [path for words in lines if not words[0].startswith("--from") for path in words[:-1]]
+
+
+def test_the_context_holds_what_is_copied_and_no_more() -> None:
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored[1] == "*"
+    assert sorted(line[1:] for line in ignored if line.startswith("!")) == sorted(copied())
+
+
+def healthcheck(address: str) -> int:
+    """The exit code of the image's health check against another address, beside a proxy that is dead."""
+    command = json.loads(only("HEALTHCHECK").partition(" CMD ")[2])
+    code = command[-1].replace(f"127.0.0.1:{PORT}", address)
+    assert code != command[-1]
+    return subprocess.run(
+        [sys.executable, *command[1:-1], code],
+        env={**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    ).returncode
+
+
+def test_the_health_check_tells_a_running_exporter_from_none(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "region: cn-north-4\nendpoint: http://127.0.0.1:9\nauth: {token: made-up}\n"
+        'jobs: [f9d6c8466d614a9788e9a0acf6c15f46]\nstate: {path: ":memory:"}\n'
+    )
+    with exporter(config, tmp_path / "log") as url:
+        address = url.removeprefix("http://")
+        assert healthcheck(address) == 0
+    assert healthcheck(address) != 0
+
+
+def test_the_steps_make_a_wheel_that_holds_the_exporter(tmp_path: Path) -> None:
+    """Dependencies are taken from here instead of an index, as a test should need none."""
+    for path in copied():
+        source = ROOT / path
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / path)
+    target = tmp_path / "environment"
+    wheels = tmp_path / "wheels"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+    def run(*command: str) -> str:
+        told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert told.returncode == 0, told.stdout + told.stderr
+        return told.stdout
+
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), ".")
+    [wheel] = wheels.glob("*.whl")
+    run(*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel))
+    code = (
+        f"import sys; sys.path.insert(0, {str(target)!r}); import exporter; "
+        f"assert exporter.__file__.startswith({str(target)!r}); from exporter.cli import main; main()"
+    )
+    assert run(sys.executable, "-c", code, "--version").strip().endswith(f"version {__version__}")

@@ -1,0 +1,172 @@
+"""The manifests: built by kustomize, valid by the schemas of Kubernetes, and held to each other."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from exporter.config.schema import PollConfig
+from tests.support.deploy import DEPLOY, IMAGE, PORT, USER, document, loaded, unknown_flags
+from tests.support.kustomize import BASE, Manifests, built, container
+
+OLDEST, NEWEST = "1.28", "1.37"
+LABELS = {"app.kubernetes.io/name": "codearts-build-exporter"}
+KINDS = {
+    "ConfigMap",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
+}
+
+
+@pytest.fixture(scope="module", name="base")
+def _base() -> Manifests:
+    return built(BASE)
+
+
+def pod(base: Manifests) -> dict[str, Any]:
+    found: dict[str, Any] = base["StatefulSet"]["spec"]["template"]["spec"]
+    return found
+
+
+def test_every_resource_named_exists_and_every_file_is_named() -> None:
+    named = document(BASE / "kustomization.yaml")
+    files = {*named["resources"], *named["configMapGenerator"][0]["files"], "kustomization.yaml"}
+    assert files == {file.name for file in BASE.iterdir()}
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_manifest_is_valid_by_its_schema(base: Manifests, kind: str, version: str) -> None:
+    assert base.keys() == KINDS
+    kubernetes_validate.validate(base[kind], version, strict=True)
+
+
+def shards(manifests: Manifests) -> tuple[int, str]:
+    """How many pods there are, and what they are told of it."""
+    [told] = [one for one in container(manifests)["args"] if one.startswith("--total-shards")]
+    return manifests["StatefulSet"]["spec"]["replicas"], told
+
+
+def test_there_are_as_many_shards_as_replicas(base: Manifests) -> None:
+    assert shards(base) == (2, "--total-shards=2")
+
+
+def test_one_number_changes_replicas_and_shards(tmp_path: Path) -> None:
+    shutil.copytree(BASE, tmp_path / "base")
+    file = tmp_path / "base" / "kustomization.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert text.count("count: 2") == 1
+    file.write_text(text.replace("count: 2", "count: 5"))
+    assert shards(built(tmp_path / "base")) == (5, "--total-shards=5")
+
+
+def test_the_file_itself_agrees_with_what_kustomize_makes_of_it(base: Manifests) -> None:
+    assert shards({"StatefulSet": document(BASE / "statefulset.yaml")}) == shards(base)
+
+
+def test_the_shards_share_the_default_budget_of_requests(base: Manifests, tmp_path: Path) -> None:
+    (tmp_path / "secret-key").write_text("made-up")
+    config = loaded(BASE / "config.yaml", tmp_path, HUAWEICLOUD_SDK_AK="made-up")
+    replicas, _ = shards(base)
+    default = PollConfig.model_fields["max_requests_per_minute"].default
+    assert config.poll.max_requests_per_minute * replicas == default
+
+
+def test_the_configuration_is_mounted_where_the_exporter_looks(base: Manifests, tmp_path: Path) -> None:
+    assert base["ConfigMap"]["data"].keys() == {"config.yaml"}
+    [config] = [one for one in pod(base)["volumes"] if one["name"] == "config"]
+    assert config["configMap"]["name"] == base["ConfigMap"]["metadata"]["name"]
+    paths = {one["name"]: one["mountPath"] for one in container(base)["volumeMounts"]}
+    assert f"--config.file={paths['config']}/config.yaml" in container(base)["args"]
+    text = base["ConfigMap"]["data"]["config.yaml"]
+    assert f"secret_key_file: {paths['secrets']}/secret-key\n" in text
+    (tmp_path / "secret-key").write_text("made-up")
+    read = loaded(BASE / "config.yaml", tmp_path, HUAWEICLOUD_SDK_AK="made-up")
+    assert str(Path(str(read.state.path)).parent) == paths["state"]
+
+
+def test_image_flags_and_shard_are_those_of_the_exporter(base: Manifests) -> None:
+    exporter = container(base)
+    assert exporter["image"] == f"registry.example.com/{IMAGE}"
+    assert unknown_flags(exporter["args"]) == set()
+    assert "--shard=$(POD_NAME)" in exporter["args"]
+    [name] = [one for one in exporter["env"] if one["name"] == "POD_NAME"]
+    assert name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+def test_the_pod_may_do_next_to_nothing(base: Manifests) -> None:
+    assert pod(base)["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container(base)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod(base)["automountServiceAccountToken"] is False
+    assert base["ServiceAccount"]["automountServiceAccountToken"] is False
+    assert pod(base)["serviceAccountName"] == base["ServiceAccount"]["metadata"]["name"]
+
+
+def test_an_api_that_is_down_never_restarts_a_pod(base: Manifests) -> None:
+    paths = {
+        probe: container(base)[probe]["httpGet"]["path"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert paths == {
+        "startupProbe": "/-/healthy",
+        "livenessProbe": "/-/healthy",
+        "readinessProbe": "/-/ready",
+    }
+
+
+def test_each_shard_is_scraped_before_it_is_ready(base: Manifests) -> None:
+    service = base["Service"]["spec"]
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True
+    assert [one["port"] for one in service["ports"]] == [PORT]
+    assert container(base)["ports"] == [{"name": "metrics", "containerPort": PORT}]
+    assert base["StatefulSet"]["spec"]["serviceName"] == base["Service"]["metadata"]["name"]
+    assert base["StatefulSet"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(
+        PORT
+    )
+
+
+def test_everything_selects_the_same_pods(base: Manifests) -> None:
+    assert base["StatefulSet"]["spec"]["template"]["metadata"]["labels"] == LABELS
+    assert base["Service"]["spec"]["selector"] == LABELS
+    assert base["NetworkPolicy"]["spec"]["podSelector"] == {"matchLabels": LABELS}
+    for kind in ("StatefulSet", "PodDisruptionBudget"):
+        assert base[kind]["spec"]["selector"] == {"matchLabels": LABELS}
+
+
+def test_the_network_is_open_for_scrapes_names_and_the_service_only(base: Manifests) -> None:
+    policy = base["NetworkPolicy"]["spec"]
+    assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
+    [scrapes] = policy["ingress"]
+    assert scrapes["ports"] == [{"protocol": "TCP", "port": "metrics"}]
+    assert scrapes["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+    out = {(one["protocol"], one["port"]) for rule in policy["egress"] for one in rule["ports"]}
+    assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)}
+
+
+def test_the_overlay_of_the_readme_keeps_replicas_and_shards_equal(tmp_path: Path) -> None:
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    [overlay] = re.findall(r"^```yaml\n(# kustomization\.yaml\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shutil.copytree(BASE, tmp_path / "base")
+    (tmp_path / "overlays" / "ours").mkdir(parents=True)
+    (tmp_path / "overlays" / "ours" / "kustomization.yaml").write_text(overlay)
+    assert shards(built(tmp_path / "overlays" / "ours")) == (3, "--total-shards=3")
