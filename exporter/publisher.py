@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from exporter.catalogue import Family, FleetView, JobView
+from exporter.catalogue import JOB_FAMILIES, Family, FleetView, JobView
 from exporter.exposition import Format, Renderer, Snapshot
 from exporter.telemetry import Telemetry
 
@@ -39,16 +39,16 @@ class Publisher:
 
     Args:
         view: gives what is to be shown; a new object whenever anything has changed.
-        families: of jobs.
         telemetry: is told of sizes and series.
+        families: of jobs.
         monotonic: seconds that never jump.
     """
 
     def __init__(
         self,
         view: Callable[[], FleetView],
-        families: Sequence[Family[JobView]],
         telemetry: Telemetry,
+        families: Sequence[Family[JobView]] = JOB_FAMILIES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._view = view
@@ -72,6 +72,13 @@ class Publisher:
     def series(self) -> int:
         """How many series the largest snapshot holds."""
         return max((kept.snapshot.series for kept in self._kept.values() if kept.snapshot), default=0)
+
+    def show(self, families: Sequence[Family[JobView]]) -> None:
+        """Show these families of jobs from the next rendering on."""
+        with self._rendering:
+            self._families = families
+            for kept in self._kept.values():
+                kept.renderer, kept.view = Renderer(families, kept.form), None
 
     def latest(self, form: Format, *, gzip: bool) -> Snapshot | None:
         """The snapshot in that format, with its gzip form if that is wanted; None if it is not kept yet."""

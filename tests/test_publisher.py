@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import JOB_FAMILIES, FleetView
+from exporter.catalogue import FleetView
 from exporter.exposition import Format
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
@@ -27,9 +27,7 @@ class Stage:
         self.view = FleetView((busy(1),))
         self.now = 0.0
         self.registry = CollectorRegistry()
-        self.publisher = Publisher(
-            lambda: self.view, JOB_FAMILIES, Telemetry(self.registry), monotonic=lambda: self.now
-        )
+        self.publisher = Publisher(lambda: self.view, Telemetry(self.registry), monotonic=lambda: self.now)
 
     def text(self, form: Format = OPENMETRICS) -> bytes | None:
         snapshot = self.publisher.latest(form, gzip=False)
@@ -116,7 +114,7 @@ class Restless(Stage):
             self.asked.append(time.monotonic())
             return FleetView((busy(len(self.asked)),))
 
-        self.publisher = Publisher(view, JOB_FAMILIES, Telemetry(CollectorRegistry()))
+        self.publisher = Publisher(view, Telemetry(CollectorRegistry()))
 
 
 @pytest.fixture
@@ -137,7 +135,7 @@ def test_changes_are_published_by_themselves_at_most_once_a_second(restless: Res
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_publisher_that_has_died_is_not_healthy() -> None:
     views = iter([FleetView()])
-    publisher = Publisher(lambda: next(views), JOB_FAMILIES, Telemetry(CollectorRegistry()))
+    publisher = Publisher(lambda: next(views), Telemetry(CollectorRegistry()))
     publisher.start()
     eventually(lambda: not publisher.is_healthy, 10)
     publisher._thread.join()

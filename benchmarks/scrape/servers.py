@@ -19,7 +19,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 
 from benchmarks.store.fleet import ledgers
-from exporter.catalogue import JOB_FAMILIES, FleetView, JobView
+from exporter.catalogue import FleetView, JobView
 from exporter.exposition import Format
 from exporter.ledger import see_details, see_history
 from exporter.model import Build, BuildDetail, Job, Result
@@ -62,7 +62,7 @@ def fleet(jobs: int) -> FleetView:
 class Fleet:
     """What an exporter's poller publishes while builds pour in: fold, commit, then show."""
 
-    is_ready = True
+    is_healthy = is_ready = True
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self.view = fleet(jobs)
@@ -98,7 +98,7 @@ def serve_exporter(jobs: int, builds_a_second: float) -> None:
     with TemporaryDirectory() as folder:
         shown = Fleet(jobs, Path(folder))
         telemetry = Telemetry(CollectorRegistry())
-        publisher = Publisher(lambda: shown.view, JOB_FAMILIES, telemetry)
+        publisher = Publisher(lambda: shown.view, telemetry)
         publisher.start()
         if builds_a_second:
             threading.Thread(target=shown.pour, args=(builds_a_second,), daemon=True).start()

@@ -37,7 +37,7 @@ class Pace:
     """
 
     def __init__(self, ceiling: float, now: float) -> None:
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self._sent: deque[float] = deque()
         self._accepted: deque[float] = deque()
         self._next = now
@@ -51,7 +51,7 @@ class Pace:
 
     def limit(self, now: float) -> float:
         """Requests a minute that are allowed at present."""
-        limit = self._ceiling
+        limit = self.ceiling
         if self._peak is not None:
             elapsed = (now - self._learnt_at) / _PLATEAU_S
             limit = min(limit, self._peak + self._depth * (elapsed - 1) ** 3)
@@ -66,7 +66,7 @@ class Pace:
         limit = self.limit(now)
         while self._sent and self._sent[0] <= now - WINDOW_S:
             self._sent.popleft()
-        allowed = max(1, min(int(self._ceiling), round(limit)))
+        allowed = max(1, min(int(self.ceiling), round(limit)))
         window = self._sent[-allowed] + WINDOW_S if len(self._sent) >= allowed else now
         spacing = WINDOW_S / limit
         burst = max(0.0, limit * _BURST - 1) * spacing

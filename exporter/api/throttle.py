@@ -71,6 +71,12 @@ class Throttle:
             self._pace.sent(now)
             self._turn.notify_all()
 
+    def limit_to(self, max_requests_per_minute: float) -> None:
+        """Exchange the ceiling; what was learnt below it stays."""
+        with self._turn:
+            self._pace.ceiling = max_requests_per_minute
+            self._turn.notify_all()
+
     def accepted(self) -> None:
         """The service answered something else than "too many requests"."""
         with self._turn:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
 from exporter.api.payload import SERVICE_ZONE
+from exporter.api.throttle import Throttle
 from exporter.cli.wiring import connect
 from exporter.config import Config, ProjectConfig
 from exporter.errors import ApiError
@@ -28,7 +29,8 @@ def summary(config: Config) -> str:
 
 def check_online(config: Config) -> bool:
     """Log in, ask for everything that is watched once, print a table; True if all of it is visible."""
-    credentials, client = connect(config, Telemetry(CollectorRegistry()))
+    throttle = Throttle(config.poll.max_requests_per_minute)
+    credentials, client = connect(config, Telemetry(CollectorRegistry()), throttle)
     answers = _ask(config, client)
     expires_at = credentials.expires_at()
     if expires_at is not None:

@@ -11,6 +11,7 @@ from exporter import __version__
 from exporter.cli import logs
 from exporter.cli.check import check_online, summary
 from exporter.cli.demo import demo as run_demo
+from exporter.cli.serve import WebSettings
 from exporter.cli.serve import serve as run_server
 from exporter.cli.wiring import Shard, read
 from exporter.errors import ConfigError, ExporterError
@@ -95,6 +96,12 @@ def cli() -> None:
 @cli.command()
 @_config_flag
 @_web_flags
+@click.option(
+    "--web.enable-lifecycle",
+    "enable_lifecycle",
+    is_flag=True,
+    help="Let POST /-/reload read the configuration again, as SIGHUP does.",
+)
 @_log_flags
 @click.option(
     "--shard",
@@ -114,6 +121,7 @@ def serve(
     config_file: str,
     addresses: tuple[str, ...],
     telemetry_path: str,
+    enable_lifecycle: bool,
     log_level: str,
     log_format: str,
     shard: int,
@@ -125,7 +133,8 @@ def serve(
             f"--shard={shard} must be below --total-shards={total_shards}; shards count from 0"
         )
     logs.configure(log_level, log_format)
-    run_server(read(config_file), addresses, telemetry_path, Shard(shard, total_shards))
+    web = WebSettings(addresses, telemetry_path, enable_lifecycle=enable_lifecycle)
+    run_server(lambda: read(config_file), web, Shard(shard, total_shards))
 
 
 @cli.command("check-config")
@@ -147,7 +156,7 @@ def check_config(config_file: str, online: bool) -> None:
 def demo(addresses: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str, seed: int) -> None:
     """Serve the metrics of a simulated fleet, without any account."""
     logs.configure(log_level, log_format)
-    run_demo(addresses, telemetry_path, seed)
+    run_demo(WebSettings(addresses, telemetry_path), seed)
 
 
 @cli.command()

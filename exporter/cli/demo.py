@@ -1,11 +1,10 @@
 """``demo``: a simulated fleet and the exporter on it, in one process."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from exporter.cli.serve import run
+from exporter.cli.serve import WebSettings, run
 from exporter.cli.wiring import Exporter
 from exporter.config import parse
 from exporter.simulator import RealClock, Simulator, demo_fleet
@@ -14,25 +13,25 @@ from exporter.web import address_of, bind
 _INTERVAL = "5s"
 
 
-def demo(addresses: Sequence[str], telemetry_path: str, seed: int) -> None:
+def demo(web: WebSettings, seed: int) -> None:
     """Serve a fleet that builds all the time, until SIGTERM or SIGINT.
 
     Raises:
         ExporterError: an address is taken.
     """
-    sockets = bind(addresses)
+    sockets = bind(web.addresses)
     with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
         url = f"http://{_reachable(address_of(sockets[0]))}"
         click.echo(
             f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
         )
-        click.echo(f"Metrics:  {url}{telemetry_path}")
-        click.echo(f"Try:      curl -s {url}{telemetry_path} | grep builds_total")
+        click.echo(f"Metrics:  {url}{web.telemetry_path}")
+        click.echo(f"Try:      curl -s {url}{web.telemetry_path} | grep builds_total")
         click.echo(f"Truth:    {simulator.url}/_sim/truth")
         click.echo("Ctrl-C ends it.")
         exporter.publisher.start()
-        run(exporter, sockets, telemetry_path)
+        run(exporter, sockets, web)
 
 
 def _reachable(address: str) -> str:

@@ -3,15 +3,17 @@
 import gc
 import signal
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
-from exporter.poller import PollingThreads
+from exporter.errors import ExporterError
 from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
 
 _STOP_WITHIN_S: Final = 3.0
@@ -19,8 +21,27 @@ _STOP_WITHIN_S: Final = 3.0
 _log = structlog.get_logger(__name__)
 
 
-def serve(config: Config, addresses: Sequence[str], telemetry_path: str, shard: Shard) -> None:
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Where and how to answer over HTTP.
+
+    Attributes:
+        addresses: ``host:port`` each.
+        enable_lifecycle: whether ``POST /-/reload`` is there.
+    """
+
+    addresses: tuple[str, ...]
+    telemetry_path: str
+    enable_lifecycle: bool = False
+
+
+def serve(load: Callable[[], Config], web: WebSettings, shard: Shard) -> None:
     """Run until SIGTERM or SIGINT; then stop polling, finish the commit in hand, and return.
+
+    Args:
+        load: reads the configuration, now and at each reload.
+        web: where and how to answer.
+        shard: which of the jobs to take.
 
     Raises:
         ExporterError: it cannot be started.
@@ -28,13 +49,14 @@ def serve(config: Config, addresses: Sequence[str], telemetry_path: str, shard: 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    config = load()
     _warn_of_idle_keys(config)
-    sockets = bind(addresses)
+    sockets = bind(web.addresses)
     try:
         with _uncollected():
             exporter = Exporter(config, shard)
             exporter.publisher.start()
-        run(exporter, sockets, telemetry_path)
+        run(exporter, sockets, web, lambda: exporter.reload(load))
     finally:
         for listening in sockets:
             listening.close()
@@ -62,32 +84,37 @@ def _leave(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
-def run(exporter: Exporter, sockets: list[socket.socket], telemetry_path: str) -> None:
-    """Serve on sockets that already listen."""
-    polling = PollingThreads(exporter.poller, exporter.config.poll.concurrency)
-    publisher = exporter.publisher
-    server = WebServer(
-        application(
-            MetricsEndpoint(publisher, exporter.registry),
-            exporter.poller,
-            telemetry_path,
-            lambda: polling.is_healthy and publisher.is_healthy,
-        )
-    )
+def run(
+    exporter: Exporter,
+    sockets: list[socket.socket],
+    web: WebSettings,
+    reload: Callable[[], None] | None = None,
+) -> None:
+    """Serve on sockets that already listen; SIGHUP reloads, if that is possible."""
+    metrics = MetricsEndpoint(exporter.publisher, exporter.registry)
+    lifecycle = reload if web.enable_lifecycle else None
+    server = WebServer(application(metrics, exporter, web.telemetry_path, reload=lifecycle))
 
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
 
+    def reload_apart(_signal: int, _frame: object) -> None:
+        threading.Thread(target=_attempt, args=(reload,), name="reload", daemon=True).start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    polling.start()
+    if reload:
+        signal.signal(signal.SIGHUP, reload_apart)
+    exporter.threads.start()
     for listening in sockets:
-        _log.info(
-            "listening", address=address_of(listening), path=telemetry_path, jobs=exporter.poller.watched
-        )
+        _log.info("listening", address=address_of(listening), path=web.telemetry_path, jobs=exporter.watched)
     server.run(sockets=sockets)
-    if not polling.stop(_STOP_WITHIN_S):
+    if not exporter.stop(_STOP_WITHIN_S):
         _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)
-    publisher.stop()
-    exporter.store.close()
     _log.info("stopped")
+
+
+def _attempt(reload: Callable[[], None]) -> None:
+    """The log and the metrics say why it failed."""
+    with suppress(ExporterError):
+        reload()

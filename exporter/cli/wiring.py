@@ -1,7 +1,9 @@
 """From a configuration to the objects that do the work."""
 
 import os
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,9 @@ from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
 from exporter.catalogue import job_families
 from exporter.config import Config, load
-from exporter.errors import StoreError
+from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.ledger import Breakdown, Buckets, JobLedger
-from exporter.poller import Agenda, Intervals, Poller, Rules
+from exporter.poller import Agenda, Intervals, Poller, PollingThreads, Rules
 from exporter.publisher import Publisher
 from exporter.store import open_store
 from exporter.telemetry import Telemetry
@@ -27,6 +29,8 @@ GAP_INTERVALS = 3
 """A poll later than so many longest intervals after the one before it recovers what it finds."""
 PATIENCE_INTERVALS = 6
 """A missing build is waited for during so many longest intervals."""
+_COMMIT_WITHIN_S = 10.0
+"""A reload waits so long for the commit in hand."""
 
 _log = structlog.get_logger(__name__)
 
@@ -40,66 +44,134 @@ class Shard:
 
 
 class Exporter:
-    """Everything one process runs, wired from a configuration.
+    """Everything one process runs, wired from a configuration, which may be exchanged for another.
 
     Raises:
         ExporterError: a part cannot be set up.
     """
 
     def __init__(self, config: Config, shard: Shard | None = None) -> None:
-        self.config = config
-        shard = shard or Shard()
-        self.watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
+        self._shard = shard or Shard()
+        self._reloading = threading.Lock()
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry, revision=os.environ.get("EXPORTER_REVISION", "unknown"))
-        self.credentials, self.client = connect(config, self.telemetry)
+        self.throttle = Throttle(config.poll.max_requests_per_minute)
+        self.telemetry.budget.set_function(lambda: self.throttle.requests_per_minute)
         self.store = open_store(config.state.path, _secret(config.state.redis_url))
-        ledgers = self._restored()
+        self.publisher = Publisher(lambda: self.poller.view, self.telemetry)
+        self.config: Config
+        self.poller: Poller
+        self.threads: PollingThreads
+        self._take_up(config)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it does its work; if not, it is better started anew."""
+        return self.threads.is_healthy and self.publisher.is_healthy
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every job has been polled, or restored from the store."""
+        return self.poller.is_ready
+
+    @property
+    def watched(self) -> int:
+        """How many jobs are watched."""
+        return self.poller.watched
+
+    def stop(self, timeout: float) -> bool:
+        """Begin nothing new, finish the commit in hand; True if that was done within ``timeout`` seconds."""
+        with self._reloading:
+            self.publisher.stop()
+            stopped = self.threads.stop(timeout)
+            self.store.close()
+            return stopped
+
+    def reload(self, load: Callable[[], Config]) -> None:
+        """Go on under another configuration; no count is lost, and none is forgotten.
+
+        Polls under way come to nothing and are made again. What the throttle has learnt stays.
+
+        Raises:
+            ExporterError: nothing has changed.
+        """
+        with self._reloading:
+            try:
+                self._exchange(load())
+            except ExporterError as error:
+                self.telemetry.reload_successful.set(0)
+                _log.error("config_not_reloaded", error=str(error))
+                raise
+            _log.info("config_reloaded", jobs=self.watched)
+
+    def _exchange(self, config: Config) -> None:
+        if config.state != self.config.state:
+            raise ConfigError("state: cannot be changed while the exporter runs; restart it")
+        if not self.threads.stop(_COMMIT_WITHIN_S):
+            raise ExporterError(f"the commit in hand has not ended within {_COMMIT_WITHIN_S:g} s; try again")
+        try:
+            self._take_up(config, self.poller)
+        except ExporterError:
+            self.threads = PollingThreads(self.poller, self.config.poll.concurrency)
+            raise
+        finally:
+            self.threads.start()
+
+    def _take_up(self, config: Config, before: Poller | None = None) -> None:
+        """Set up what follows from a configuration; nothing changes unless all of it can be."""
+        shard = self._shard
+        watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
+        credentials, client = connect(config, self.telemetry, self.throttle)
+        ledgers = self._restored(config, watchlist, before)
         intervals = Intervals(
             interval=config.poll.interval,
             max_interval=config.poll.max_interval,
             recycle=config.recycle_bin.interval if config.recycle_bin.enabled else None,
         )
         self.poller = Poller(
-            Agenda(self.watchlist, intervals, time.monotonic()),
-            self.client,
+            Agenda(watchlist, intervals, time.monotonic()),
+            client,
             self.store,
             ledgers,
             rules(config, intervals.longest),
             shows_fleet=shard.index == 0,
             has_room=lambda: self.publisher.series < config.metrics.max_series,
             telemetry=self.telemetry,
+            before=before,
         )
-        self.publisher = Publisher(
-            lambda: self.poller.view, job_families(config.metrics.extra_labels), self.telemetry
-        )
+        self.config, self.watchlist = config, watchlist
+        self.credentials, self.client = credentials, client
+        self.threads = PollingThreads(self.poller, config.poll.concurrency)
+        self.throttle.limit_to(config.poll.max_requests_per_minute)
+        self.publisher.show(job_families(config.metrics.extra_labels))
         self.telemetry.series_limit.set(config.metrics.max_series)
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
 
-    def _restored(self) -> dict[str, JobLedger]:
+    def _restored(self, config: Config, watchlist: Watchlist, before: Poller | None) -> dict[str, JobLedger]:
         """The ledgers kept for this process's jobs, under the buckets of today; what is stale is dropped."""
-        kept = self.store.load(None if self.config.projects else self.watchlist.ids)
+        kept = dict(before.ledgers) if before else {}
+        kept |= self.store.load(None if config.projects else watchlist.ids)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
-        everyone = Watchlist(self.config)
+        everyone = Watchlist(config)
         everyone.restore(names)
-        dropped = self._pruned(everyone.ids)
-        self.watchlist.restore(names)
-        buckets = buckets_of(self.config)
-        ledgers = {job_id: kept[job_id].rebounded(buckets) for job_id in self.watchlist.ids & kept.keys()}
+        dropped = self._pruned(everyone.ids, config.state.retention)
+        watchlist.restore(names)
+        buckets = buckets_of(config)
+        ledgers = {job_id: kept[job_id].rebounded(buckets) for job_id in watchlist.ids & kept.keys()}
         _log.info(
             "ledgers_restored",
             jobs=len(ledgers),
-            new_jobs=len(self.watchlist.ids) - len(ledgers),
+            new_jobs=len(watchlist.ids) - len(ledgers),
             rebucketed=sum(ledger != kept[job_id] for job_id, ledger in ledgers.items()),
             dropped=dropped,
         )
         return ledgers
 
-    def _pruned(self, watched: frozenset[str]) -> int:
+    def _pruned(self, watched: frozenset[str], retention_s: float) -> int:
         """Drop ledgers that outlived their retention; what cannot be dropped now will be at another start."""
         try:
-            return self.store.prune(watched, round((time.time() - self.config.state.retention) * 1000))
+            return self.store.prune(watched, round((time.time() - retention_s) * 1000))
         except StoreError as error:
             self.telemetry.store_errors.labels("prune").inc()
             _log.warning("ledgers_not_pruned", error=str(error))
@@ -115,7 +187,7 @@ def read(path: str) -> Config:
     return load(Path(path), os.environ)
 
 
-def connect(config: Config, telemetry: Telemetry) -> tuple[Credentials, ApiClient]:
+def connect(config: Config, telemetry: Telemetry, throttle: Throttle) -> tuple[Credentials, ApiClient]:
     """The API client of a configuration, and the credentials it uses; sends nothing yet."""
     session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency)
     credentials = credentials_for(
@@ -125,8 +197,6 @@ def connect(config: Config, telemetry: Telemetry) -> tuple[Credentials, ApiClien
         timeout=config.poll.timeout,
         clock=time.time,
     )
-    throttle = Throttle(config.poll.max_requests_per_minute)
-    telemetry.budget.set_function(lambda: throttle.requests_per_minute)
     client = ApiClient(
         config.endpoint, session, credentials, throttle, telemetry, timeout=config.poll.timeout
     )

@@ -78,6 +78,11 @@ class Agenda:
         if intervals.recycle is not None:
             self._schedule.put(RECYCLE_BIN, now)
 
+    def go_on_from(self, before: "Agenda") -> None:
+        """Keep what lists have assured of the jobs that are still watched."""
+        watched = self.watchlist.ids
+        self._assured_ms = {job_id: ms for job_id, ms in before._assured_ms.items() if job_id in watched}
+
     def take(self, now: float, limit: int) -> list[str]:
         """Up to ``limit`` tasks that are due, the most overdue first."""
         tasks = self._schedule.take(now, limit)

@@ -75,6 +75,7 @@ class Poller:
         shows_fleet: whether what concerns no single job is published here.
         has_room: whether more series may be published.
         telemetry: counts what happens.
+        before: the one that this one goes on from; it must have stopped.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
     """
@@ -90,6 +91,7 @@ class Poller:
         shows_fleet: bool = True,
         has_room: Callable[[], bool] = lambda: True,
         telemetry: Telemetry,
+        before: "Poller | None" = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,6 +110,8 @@ class Poller:
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
+        if before:
+            self._go_on_from(before)
         self._unanswered = {JOB_LISTS} | agenda.watchlist.ids - self._ledgers.keys()
         if agenda.watchlist.ids and not self._unanswered - {JOB_LISTS}:
             self._unanswered.clear()
@@ -119,6 +123,11 @@ class Poller:
     def is_ready(self) -> bool:
         """Every job has a ledger, from the store or a poll, or the API has said that it is not to be had."""
         return not self._unanswered
+
+    @property
+    def ledgers(self) -> Mapping[str, JobLedger]:
+        """Of the watched jobs, as committed."""
+        return self._ledgers
 
     @property
     def watched(self) -> int:
@@ -175,6 +184,13 @@ class Poller:
             self._transitions.lists_serve()
         everything = any(outcome.task in (JOB_LISTS, RECYCLE_BIN) for outcome in done)
         self._publish(None if everything else {outcome.task for outcome in done})
+
+    def _go_on_from(self, before: "Poller") -> None:
+        """Keep what was known of the jobs that are still watched, and what the log has told."""
+        self._agenda.go_on_from(before._agenda)
+        self._transitions = before._transitions
+        self._up = {job_id: up for job_id, up in before._up.items() if job_id in self._agenda.watchlist.ids}
+        self._recycle_bin = before._recycle_bin
 
     def _work(self, task: str) -> Work:
         if task == JOB_LISTS:

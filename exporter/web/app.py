@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter import __version__
+from exporter.errors import ExporterError
 from exporter.web.metrics import MetricsEndpoint
 
 _LANDING = """<!doctype html>
@@ -36,7 +37,11 @@ _SECURITY_HEADERS = {
 
 
 class Shown(Protocol):
-    """What the pages tell of the poller."""
+    """What the pages tell of the exporter."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the process does its work; if not, it is better started anew."""
 
     @property
     def is_ready(self) -> bool:
@@ -51,15 +56,15 @@ def application(
     metrics: MetricsEndpoint,
     shown: Shown,
     telemetry_path: str = "/metrics",
-    is_healthy: Callable[[], bool] = lambda: True,
+    reload: Callable[[], None] | None = None,
 ) -> ASGIApp:
     """The exporter's HTTP interface.
 
     Args:
         metrics: answers at ``telemetry_path``.
-        shown: is asked for readiness and the landing page.
+        shown: is asked for health, readiness and the landing page.
         telemetry_path: where the metrics are.
-        is_healthy: whether the process does its work; if not, it is better started anew.
+        reload: reads the configuration again; None where nobody may ask for that.
     """
 
     async def landing(_request: Request) -> Response:
@@ -67,7 +72,7 @@ def application(
         return HTMLResponse(page, headers=_SECURITY_HEADERS)
 
     async def healthy(_request: Request) -> Response:
-        if is_healthy():
+        if shown.is_healthy:
             return PlainTextResponse("healthy\n")
         return PlainTextResponse("polling has ended; the log says why\n", status_code=503)
 
@@ -76,10 +81,20 @@ def application(
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not every job has been polled yet\n", status_code=503)
 
+    def reloaded(_request: Request) -> Response:
+        if reload is None:
+            return PlainTextResponse("start it with --web.enable-lifecycle for this\n", status_code=403)
+        try:
+            reload()
+        except ExporterError as error:
+            return PlainTextResponse(f"not reloaded: {error}\n", status_code=500)
+        return PlainTextResponse("reloaded\n")
+
     pages = Starlette(
         routes=[
             Route("/-/healthy", healthy, methods=["GET"]),
             Route("/-/ready", ready, methods=["GET"]),
+            Route("/-/reload", reloaded, methods=["POST", "PUT"]),
             Route("/", landing, methods=["GET"]),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Message
 
 from exporter import __version__
-from exporter.catalogue import JOB_FAMILIES, FleetView, JobView
+from exporter.catalogue import FleetView, JobView
 from exporter.model import Job
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
@@ -51,6 +51,7 @@ PROMETHEUS_3_PROTOBUF = (
 class Fleet:
     """What the pages ask the poller."""
 
+    is_healthy: bool = True
     is_ready: bool = True
     watched: int = 3
 
@@ -89,7 +90,7 @@ def metrics(view: FleetView = VIEW) -> MetricsEndpoint:
     registry = CollectorRegistry()
     live = Gauge("codearts_build_up", "Up.", registry=registry)
     live.set(1)
-    return MetricsEndpoint(Publisher(lambda: view, JOB_FAMILIES, Telemetry(CollectorRegistry())), registry)
+    return MetricsEndpoint(Publisher(lambda: view, Telemetry(CollectorRegistry())), registry)
 
 
 def jobs(families: Iterable[Metric]) -> int:
@@ -231,7 +232,7 @@ def test_what_is_live_is_rendered_at_most_once_a_second() -> None:
     registry = CollectorRegistry()
     registry.register(Live())
     collected.clear()
-    publisher = Publisher(lambda: VIEW, JOB_FAMILIES, Telemetry(CollectorRegistry()))
+    publisher = Publisher(lambda: VIEW, Telemetry(CollectorRegistry()))
     endpoint = MetricsEndpoint(publisher, registry, monotonic=lambda: now[0])
     seen = []
     for moment in (100.0, 100.5, 100.99, 101.0, 103.0):

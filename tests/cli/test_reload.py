@@ -1,0 +1,168 @@
+"""SIGHUP and POST /-/reload: the configuration changes under a running exporter, and no count is lost."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from exporter.simulator import Simulator
+from tests.cli.conftest import Running, started
+from tests.cli.test_running import LOCAL, ready
+from tests.support.programs import eventually
+
+SERIES = re.compile(r"^(codearts_build_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+class Serving:
+    """A running exporter, and the file it was configured by."""
+
+    def __init__(self, process: Running, url: str, config: Path) -> None:
+        self.process = process
+        self.url = url
+        self.config = config
+
+    def value(self, name: str, *labels: str) -> float:
+        """The sum over the series with these labels."""
+        text = requests.get(f"{self.url}/metrics", timeout=5).text
+        return sum(
+            float(value)
+            for series, shown, value in SERIES.findall(text)
+            if series == f"codearts_build_{name}" and all(label in shown for label in labels)
+        )
+
+    def change(self, old: str, new: str) -> None:
+        text = self.config.read_text(encoding="utf-8")
+        assert old in text
+        self.config.write_text(text.replace(old, new), encoding="utf-8")
+
+    def reload(self) -> requests.Response:
+        return requests.post(f"{self.url}/-/reload", timeout=20)
+
+
+@pytest.fixture
+def serving(config: Path, tmp_path: Path) -> Iterator[Serving]:
+    config.write_text(config.read_text().replace('":memory:"', str(tmp_path / "state.db")))
+    flags = (f"--config.file={config}", LOCAL, "--web.enable-lifecycle")
+    with started(*flags, log=tmp_path / "log") as process:
+        yield Serving(process, ready(process), config)
+
+
+def builds(simulator: Simulator, serving: Serving, job: int = 0) -> None:
+    """One build more of a job, seen to its end."""
+    wanted = serving.value("builds_total") + 1
+    simulator.fleet.add_build(simulator.fleet.jobs()[job].id, queue_s=0, duration_s=0.05)
+    eventually(lambda: serving.value("builds_total") == wanted, 30)
+
+
+@pytest.mark.parametrize("how", ["signal", "request"])
+def test_a_reload_keeps_every_count(simulator: Simulator, serving: Serving, how: str) -> None:
+    builds(simulator, serving)
+    serving.change("interval: 500ms", "interval: 400ms")
+    if how == "signal":
+        serving.process._process.send_signal(signal.SIGHUP)
+    else:
+        assert (serving.reload().status_code, serving.reload().text) == (200, "reloaded\n")
+    serving.process.says("event=config_reloaded")
+    assert serving.value("builds_total") == 1
+    assert serving.value("job_up") == 3
+    builds(simulator, serving)
+    assert serving.value("builds_total") == 2
+    assert serving.value("recovered_builds_total") == 0
+
+
+def test_builds_that_end_during_reloads_are_counted_once(simulator: Simulator, serving: Serving) -> None:
+    builds(simulator, serving)
+    for _ in range(8):
+        for job in simulator.fleet.jobs():
+            simulator.fleet.add_build(job.id, queue_s=0, duration_s=0.05)
+        assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("builds_total") == 25, 30)
+    assert serving.value("lost_builds_total") == 0
+
+
+def test_jobs_come_and_go_and_come_back_with_their_counts(simulator: Simulator, serving: Serving) -> None:
+    builds(simulator, serving)
+    gone = f"  - {{id: {simulator.fleet.jobs()[0].id}, name: checkout, project: shop}}\n"
+    serving.change(gone, "")
+    assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("job_info", 'job_name="checkout"') == 0, 10)
+    assert serving.value("job_info") == 2
+    serving.change("jobs:\n", f"jobs:\n{gone}")
+    assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("job_info") == 3, 10)
+    assert serving.value("builds_total", 'job_name="checkout"') == 1
+    builds(simulator, serving)
+    assert serving.value("builds_total", 'job_name="checkout"') == 2
+
+
+def test_buckets_and_labels_change_and_sums_stay(simulator: Simulator, serving: Serving) -> None:
+    builds(simulator, serving)
+    total = serving.value("duration_seconds_sum")
+    with serving.config.open("a", encoding="utf-8") as file:
+        file.write("metrics: {duration_buckets: [10, 45], extra_labels: [trigger]}\n")
+    assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("duration_seconds_bucket", 'le="45.0"') == 1, 10)
+    assert serving.value("duration_seconds_sum") == total
+    assert serving.value("builds_total", 'trigger="unknown"') == 1
+
+
+def test_credentials_change(simulator: Simulator, serving: Serving) -> None:
+    known = simulator.credentials
+    auth = re.search(r"auth: .*", serving.config.read_text(encoding="utf-8"))
+    assert auth
+    serving.change(auth[0], f"auth: {{token: {known.tokens[0]}}}")
+    assert serving.reload().status_code == 200
+    simulator.expire_tokens()
+    serving.change(f"auth: {{token: {known.tokens[0]}}}", auth[0])
+    assert serving.reload().status_code == 200
+    builds(simulator, serving)
+
+
+def cut_off(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def unknown_key(text: str) -> str:
+    return f"{text}polling: {{}}\n"
+
+
+def elsewhere(text: str) -> str:
+    return re.sub(r"state: .*", 'state: {path: ":memory:"}', text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (cut_off, "config.yaml"),
+        (unknown_key, "polling"),
+        (elsewhere, "state: cannot be changed while the exporter runs; restart it"),
+    ],
+)
+def test_a_bad_file_changes_nothing(
+    simulator: Simulator, serving: Serving, damage: Callable[[str], str], told: str
+) -> None:
+    good = serving.config.read_text(encoding="utf-8")
+    builds(simulator, serving)
+    serving.config.write_text(damage(good), encoding="utf-8")
+    answer = serving.reload()
+    assert answer.status_code == 500
+    assert told in answer.text
+    assert told in serving.process.says("event=config_not_reloaded")
+    eventually(lambda: serving.value("exporter_config_last_reload_successful") == 0, 10)
+    builds(simulator, serving)
+    assert serving.value("builds_total") == 2
+    serving.config.write_text(good, encoding="utf-8")
+    assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("exporter_config_last_reload_successful") == 1, 10)
+    assert simulator.credentials.password not in answer.text + serving.process.output
+
+
+def test_nobody_reloads_by_request_unless_that_was_allowed(config: Path, tmp_path: Path) -> None:
+    with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as process:
+        url = ready(process)
+        answer = requests.post(f"{url}/-/reload", timeout=5)
+        assert (answer.status_code, "--web.enable-lifecycle" in answer.text) == (403, True)
+        assert requests.get(f"{url}/-/reload", timeout=5).status_code == 405
