@@ -19,23 +19,41 @@ _PAUSE_S: Final = 0.2
 _KEPT_FOR_S: Final = 900.0
 """A form that nobody asked for during this long is kept no more."""
 
+_NEVER: Final = float("-inf")
+
 
 class _Kept:
-    """One format, rendered as long as somebody asks for it."""
+    """One format: when somebody asked for it last, and what was rendered of it."""
 
     def __init__(self, families: Sequence[Family[JobView]], form: Format) -> None:
         self.form = form
         self.renderer = Renderer(families, form)
+        self.asked_s = self.gzip_asked_s = _NEVER
         self.view: FleetView | None = None
         self.snapshot: Snapshot | None = None
-        self.asked_s = self.gzip_asked_s = float("-inf")
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether somebody asked for it lately."""
+        return now - self.asked_s <= _KEPT_FOR_S
+
+    def render(self, view: FleetView, now: float) -> None:
+        """Bring the snapshot up to date."""
+        compress = now - self.gzip_asked_s <= _KEPT_FOR_S
+        if view is not self.view or self.snapshot is None or self.snapshot.is_compressed is not compress:
+            self.snapshot = self.renderer.render(view, compress=compress)
+            self.view = view
+
+    def let_go(self, families: Sequence[Family[JobView]]) -> None:
+        """Keep nothing until somebody asks again."""
+        self.renderer, self.view, self.snapshot = Renderer(families, self.form), None, None
 
 
 class Publisher:
     """Renders what a poller publishes.
 
     What Prometheus asks for, OpenMetrics as gzip, is kept from the start; anything else from the first time
-    that it is asked for. `latest` may be called on any thread and never waits.
+    that it is asked for. One format is always kept, since its series are what the limit is about. `latest`
+    may be called on any thread and never waits.
 
     Args:
         view: gives what is to be shown; a new object whenever anything has changed.
@@ -53,13 +71,14 @@ class Publisher:
     ) -> None:
         self._view = view
         self._telemetry = telemetry
-        self._monotonic = monotonic
         self._families = families
+        self._monotonic = monotonic
         self._kept = {form: _Kept(families, form) for form in Format}
         self._rendering = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._wake = threading.Event()
+        self._stopping = False
         self._failed = False
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         prometheus = self._kept[Format.OPENMETRICS]
         prometheus.asked_s = prometheus.gzip_asked_s = monotonic()
 
@@ -81,21 +100,32 @@ class Publisher:
                 kept.renderer, kept.view = Renderer(families, kept.form), None
 
     def latest(self, form: Format, *, gzip: bool) -> Snapshot | None:
-        """The snapshot in that format, with its gzip form if that is wanted; None if it is not kept yet."""
+        """The snapshot in that format, with its gzip form if that is wanted; None if it is not there yet."""
         kept = self._kept[form]
         kept.asked_s = self._monotonic()
         if gzip:
             kept.gzip_asked_s = kept.asked_s
         snapshot = kept.snapshot
-        return None if snapshot is None or (gzip and not snapshot.is_compressed) else snapshot
+        if snapshot is None or (gzip and not snapshot.is_compressed):
+            self._wake.set()
+            return None
+        return snapshot
 
     def publish(self) -> None:
         """Render what has changed, in every format that somebody asks for."""
         with self._rendering:
-            for kept in tuple(self._kept.values()):
-                self._render(kept)
+            now, began = self._monotonic(), time.time()
+            view = self._view()
+            wanted = [kept for kept in self._kept.values() if kept.is_wanted(now)]
+            kept_still = wanted or [kept for kept in self._kept.values() if kept.snapshot][:1]
+            for kept in self._kept.values():
+                if kept in kept_still:
+                    kept.render(view, now)
+                elif kept.snapshot:
+                    kept.let_go(self._families)
+                self._show_size(kept)
             self._telemetry.series.set(self.series)
-            self._telemetry.snapshot_timestamp.set_to_current_time()
+            self._telemetry.snapshot_timestamp.set(began)
 
     def start(self) -> None:
         """Publish at once, then whenever something has changed."""
@@ -104,12 +134,15 @@ class Publisher:
 
     def stop(self) -> None:
         """Publish no more."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
 
     def _run(self) -> None:
         try:
             took = 0.0
-            while not self._stopping.wait(max(_PAUSE_S, _EVERY_S - took)):
+            while not self._stopping:
+                self._wake.wait(max(_PAUSE_S, _EVERY_S - took))
+                self._wake.clear()
                 began = time.monotonic()
                 self.publish()
                 took = time.monotonic() - began
@@ -117,27 +150,14 @@ class Publisher:
             self._failed = True
             raise
 
-    def _render(self, kept: _Kept) -> None:
-        now = self._monotonic()
-        if now - kept.asked_s > _KEPT_FOR_S:
-            if kept.snapshot:
-                self._kept[kept.form] = _Kept(self._families, kept.form)
-                self._show_size(kept.form, None)
-            return
-        view, compress = self._view(), now - kept.gzip_asked_s < _KEPT_FOR_S
-        if view is kept.view and kept.snapshot and kept.snapshot.is_compressed is compress:
-            return
-        kept.snapshot = kept.renderer.render(view, compress=compress)
-        kept.view = view
-        self._show_size(kept.form, kept.snapshot)
-
-    def _show_size(self, form: Format, snapshot: Snapshot | None) -> None:
+    def _show_size(self, kept: _Kept) -> None:
+        snapshot = kept.snapshot
         sizes = {"identity": snapshot.size} if snapshot else {}
         if snapshot and snapshot.is_compressed:
             sizes["gzip"] = snapshot.gzip_size
         for encoding in ("identity", "gzip"):
             if encoding in sizes:
-                self._telemetry.snapshot_size.labels(form.value, encoding).set(sizes[encoding])
+                self._telemetry.snapshot_size.labels(kept.form.value, encoding).set(sizes[encoding])
             else:
                 with suppress(KeyError):
-                    self._telemetry.snapshot_size.remove(form.value, encoding)
+                    self._telemetry.snapshot_size.remove(kept.form.value, encoding)

@@ -1,5 +1,6 @@
 """When snapshots are made, which are kept, and what is told of them."""
 
+import gzip
 import threading
 import time
 from collections.abc import Iterator
@@ -85,6 +86,48 @@ def test_forms_that_nobody_asks_for_are_let_go(stage: Stage) -> None:
     assert stage.text(TEXT) == rendered(stage.view)
 
 
+def test_one_form_is_kept_though_nobody_asks_so_that_series_are_known(stage: Stage) -> None:
+    stage.publisher.publish()
+    stage.now += 10 * QUARTER_HOUR_S
+    stage.view = FleetView(tuple(map(busy, range(9))))
+    stage.publisher.publish()
+    assert stage.sizes() == {"openmetrics identity"}
+    assert stage.publisher.series == sum(
+        not line.startswith(b"#") for line in rendered(stage.view, OPENMETRICS).splitlines()
+    )
+
+
+def test_a_rendering_that_failed_leaves_nothing_half_done(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.text(TEXT)
+    stage.publisher.publish()
+    stage.publisher.latest(TEXT, gzip=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("exporter.exposition.renderer.Piece.of", out_of_memory)
+        with pytest.raises(MemoryError):
+            stage.publisher.publish()
+    stage.publisher.publish()
+    snapshot = stage.publisher.latest(TEXT, gzip=True)
+    assert snapshot is not None
+    assert gzip.decompress(b"".join(snapshot.gzip(b""))) == rendered(stage.view)
+
+
+def out_of_memory(*_: object, **__: object) -> None:
+    raise MemoryError
+
+
+def test_the_time_told_is_that_of_the_view(stage: Stage) -> None:
+    def slow() -> FleetView:
+        time.sleep(0.2)
+        return stage.view
+
+    before = time.time()
+    stage.publisher._view = slow
+    stage.publisher.publish()
+    assert before <= (stage.value("snapshot_timestamp_seconds") or 0) < before + 0.2
+
+
 def test_a_view_that_is_the_same_object_is_not_rendered_again(stage: Stage) -> None:
     stage.publisher.publish()
     before = stage.publisher.latest(OPENMETRICS, gzip=True)
@@ -154,6 +197,11 @@ def test_readers_never_wait_for_a_rendering(stage: Stage) -> None:
     thread = threading.Thread(target=stage.publisher.publish)
     thread.start()
     entered.wait(10)
-    assert stage.text() == rendered(stage.view, OPENMETRICS)
+    read: list[bytes | None] = []
+    reader = threading.Thread(target=lambda: read.append(stage.text()))
+    reader.start()
+    reader.join(5)
+    assert thread.is_alive()
+    assert read == [rendered(stage.view, OPENMETRICS)]
     leave.set()
     thread.join()

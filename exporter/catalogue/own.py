@@ -56,12 +56,12 @@ SERIES: Final = Declared(
 SERIES_LIMIT: Final = Declared(
     "codearts_build_exporter_series_limit",
     Kind.GAUGE,
-    "Series from which on new label combinations of finished builds count under other.",
+    "Series from which on builds of branches that are new to a job count under other.",
 )
 CAPPED_BUILDS: Final = Declared(
     "codearts_build_exporter_capped_builds_total",
     Kind.COUNTER,
-    "Builds counted under other because the limit of series was reached.",
+    "Builds whose branch counts under other because the limit of series was reached.",
 )
 SNAPSHOT_SIZE: Final = Declared(
     "codearts_build_exporter_snapshot_size_bytes",

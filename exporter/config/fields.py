@@ -18,6 +18,9 @@ from exporter.config.problems import listing
 from exporter.config.section import about_value, problem
 
 _SWITCHES: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_SHORTEST_S: Final = 0.001
+_LONGEST_S: Final = 31_536_000
+"""Bounds of buckets: what the ledger can tell apart, and a year."""
 _ID: Final = re.compile(r"[0-9a-z]{32}")
 
 
@@ -144,7 +147,7 @@ def buckets(bounds: tuple[float, ...]) -> tuple[float, ...]:
         raise problem("must hold one upper bound at least, in seconds")
     for lower, upper in itertools.pairwise(bounds):
         if lower >= upper:
-            raise problem(f"must ascend; {upper:g} stands after {lower:g}")
+            raise problem(f"must ascend, by a millisecond at least; {upper:g} stands after {lower:g}")
     return bounds
 
 
@@ -158,7 +161,9 @@ def bucket(value: object) -> float:
     bound = float(word.replace(".inf", "inf").replace(".nan", "nan"))
     if not math.isfinite(bound) or bound <= 0:
         raise about_value("must be a finite number of seconds above 0; the rest has its own bucket")
-    return bound
+    if not _SHORTEST_S <= bound <= _LONGEST_S:
+        raise about_value(f"must be between {_SHORTEST_S:g} and {_LONGEST_S:.0f} seconds")
+    return round(bound, 3)
 
 
 def one_of(*words: str) -> BeforeValidator:

@@ -105,7 +105,7 @@ class MetricsConfig(Section):
         (), validate_default=True, description="branches that keep their name; all others are other"
     )
     max_series: Annotated[Whole, between("1000", "100000000", whole_number)] = Field(
-        1_000_000, description="series from which on new branches and triggers count under other"
+        1_000_000, description="series from which on branches that are new to a job count under other"
     )
     stages: Switch = Field(False, description="measure the stages of each build, at a request each")
 

@@ -37,11 +37,13 @@ class Renderer:
         self._families = [(family, Encoder(family, form)) for family in families]
         self._fleet = [(family, Encoder(family, form)) for family in FLEET_FAMILIES]
         self._shown: dict[str, tuple[JobView, Fragments]] = {}
-        self._blocks: list[_Block] = []
-        self._compress = False
+        self._blocks: dict[bool, list[_Block]] = {True: [], False: []}
 
     def render(self, view: FleetView, *, compress: bool) -> Snapshot:
-        """The snapshot of a view; costs what has changed since the last one, and the join.
+        """The snapshot of a view.
+
+        Costs what has changed since the last one, and the join. A job that goes moves up those behind it,
+        whose pieces are then made anew.
 
         Args:
             view: what to show.
@@ -49,13 +51,21 @@ class Renderer:
         """
         self._shown = {one.job.id: self._seen(one) for one in view.jobs}
         fragments = [lines for _, lines in self._shown.values()]
-        before = self._blocks if compress is self._compress else []
-        self._compress = compress
-        self._blocks = [
-            self._block(tuple(fragments[start : start + BLOCK]), before[at] if at < len(before) else None)
+        before = self._blocks[compress]
+        blocks = [
+            self._block(
+                tuple(fragments[start : start + BLOCK]),
+                before[at] if at < len(before) else None,
+                compress=compress,
+            )
             for at, start in enumerate(range(0, len(fragments), BLOCK))
         ]
-        return Snapshot((*self._pieces_of_jobs(), *self._pieces_of_the_fleet(view)))
+        self._blocks = {compress: blocks, not compress: []}
+        pieces = (
+            *self._pieces_of_jobs(blocks, compress=compress),
+            *self._pieces_of_the_fleet(view, compress=compress),
+        )
+        return Snapshot(pieces, compressed=compress)
 
     def _seen(self, view: JobView) -> tuple[JobView, Fragments]:
         """A job's fragments; what has not changed stays the same object."""
@@ -86,7 +96,7 @@ class Renderer:
             ]
         ).encode()
 
-    def _block(self, fragments: tuple[Fragments, ...], before: _Block | None) -> _Block:
+    def _block(self, fragments: tuple[Fragments, ...], before: _Block | None, *, compress: bool) -> _Block:
         if before and _same(fragments, before.fragments):
             return before
         pieces = []
@@ -94,18 +104,18 @@ class Renderer:
             column = tuple(lines[at] for lines in fragments)
             kept = before.pieces[at] if before else None
             if kept is None or not _same(column, kept.fragments):
-                kept = Piece.of(column, compress=self._compress)
+                kept = Piece.of(column, compress=compress)
             pieces.append(kept)
         return _Block(fragments, tuple(pieces))
 
-    def _pieces_of_jobs(self) -> Iterator[Piece]:
+    def _pieces_of_jobs(self, blocks: Sequence[_Block], *, compress: bool) -> Iterator[Piece]:
         for at, (_, encoder) in enumerate(self._families):
-            pieces = [block.pieces[at] for block in self._blocks if block.pieces[at].size]
+            pieces = [block.pieces[at] for block in blocks if block.pieces[at].size]
             if pieces:
-                yield Piece.of((encoder.header,), compress=self._compress)
+                yield Piece.of((encoder.header,), compress=compress)
                 yield from pieces
 
-    def _pieces_of_the_fleet(self, view: FleetView) -> Iterator[Piece]:
+    def _pieces_of_the_fleet(self, view: FleetView, *, compress: bool) -> Iterator[Piece]:
         for family, encoder in self._fleet:
             text = "".join(
                 [
@@ -114,7 +124,7 @@ class Renderer:
                 ]
             )
             if text:
-                yield Piece.of((encoder.header, text.encode()), compress=self._compress)
+                yield Piece.of((encoder.header, text.encode()), compress=compress)
 
 
 def _same(some: Sequence[object], others: Sequence[object]) -> bool:

@@ -74,16 +74,17 @@ class Snapshot:
     """An exposition as far as it is ready: all but what must be live.
 
     Args:
-        pieces: in their order; all of them compressed, or none.
+        pieces: in their order.
+        compressed: whether all of them are.
     """
 
-    def __init__(self, pieces: tuple[Piece, ...] = ()) -> None:
+    def __init__(self, pieces: tuple[Piece, ...], *, compressed: bool) -> None:
         self._pieces = pieces
         self.size = sum(piece.size for piece in pieces)
         self.series = sum(piece.series for piece in pieces)
         self._deflated: Deflated | None = None
-        deflated = [piece.deflated for piece in pieces if piece.deflated]
-        if len(deflated) == len(pieces):
+        if compressed:
+            deflated = [piece.deflated for piece in pieces if piece.deflated]
             whole = reduce(Deflated.then, deflated, _NOTHING)
             data = b"".join([_GZIP_HEADER, *(one.data for one in deflated)])
             self._deflated = Deflated(data, whole.checksum, whole.size)

@@ -16,6 +16,9 @@ Word = TypeVar("Word", Result, Trigger)
 LONGEST_MS: Final = 31 * DAY_MS
 """A duration or queue time above this is clock trouble; the service stops builds after hours."""
 
+AHEAD_MS: Final = DAY_MS
+"""A build that finished so long after the latest poll finished at a time that is not known."""
+
 LARGEST_STEP: Final = 100_000
 """A build number so far above all known ones is garbage, not a build."""
 
@@ -178,6 +181,9 @@ class Draft:
             queue_ms = None
         if duration_ms is None and start_ms is not None and finish_ms is not None:
             duration_ms = finish_ms - start_ms
+        if finish_ms is not None and finish_ms > self.polled_ms + AHEAD_MS:
+            self.faults.append("absurd_finish")
+            finish_ms = None
         trigger = _preferred(build.trigger, detail.trigger if detail else None, Trigger.UNKNOWN)
         return Outcome(
             number=build.number,
@@ -210,10 +216,11 @@ class Draft:
 
     def _labels(self, outcome: Outcome) -> BuildLabels:
         labels = self._breakdown.labels(outcome.result, outcome.trigger, outcome.branch)
-        if labels in self.tallies or self._breakdown.has_room:
+        crowded = self._breakdown.crowded(labels)
+        if self._breakdown.has_room or labels in self.tallies or labels == crowded:
             return labels
         self.capped += 1
-        return self._breakdown.crowded(outcome.result)
+        return crowded
 
     def _insert(self, run: Run) -> None:
         at = bisect_right(self.runs, run.first, key=lambda other: other.first)

@@ -54,8 +54,8 @@ class Breakdown:
     Attributes:
         trigger: by what started them.
         branch: gives the label's value for a branch; None where branches are not told apart.
-        has_room: whether combinations may come that no build of the job had before. Without room they are
-            counted under ``other``, which every job may have.
+        has_room: whether branches may come that no build of the job had before. Without room they are counted
+            under ``other``, which every job has.
     """
 
     trigger: bool = False
@@ -68,9 +68,9 @@ class Breakdown:
             result, trigger.value if self.trigger else "", self.branch(branch) if self.branch else ""
         )
 
-    def crowded(self, result: Result) -> BuildLabels:
-        """What a build is counted under where there is no room."""
-        return BuildLabels(result, OTHER if self.trigger else "", OTHER if self.branch else "")
+    def crowded(self, labels: BuildLabels) -> BuildLabels:
+        """What it is counted under where there is no room for its branch."""
+        return labels._replace(branch=OTHER if self.branch else "")
 
 
 BY_RESULT: Final = Breakdown()

@@ -50,6 +50,9 @@ class _Row(_Versioned):
     ledger: JobLedger
 
 
+_LARGEST_SUM: Final = 1 << 63
+"""Three hundred million years of building."""
+
 _ANY_VERSION: Final = TypeAdapter(_Versioned)
 _TODAY: Final = TypeAdapter(_Row)
 _RAW: Final = TypeAdapter(dict[str, Any])
@@ -135,6 +138,7 @@ def _is_sound(histogram: Histogram) -> bool:
         complete
         and _ascend(histogram.bounds)
         and min(histogram.counts) >= 0
+        and 0 <= histogram.sum_ms < _LARGEST_SUM
         and taken == sorted(set(taken))
         and all(histogram.counts[at] for at in taken)
     )

@@ -74,7 +74,7 @@ def application(
     async def healthy(_request: Request) -> Response:
         if shown.is_healthy:
             return PlainTextResponse("healthy\n")
-        return PlainTextResponse("polling has ended; the log says why\n", status_code=503)
+        return PlainTextResponse("a thread has ended that must not; the log says why\n", status_code=503)
 
     async def ready(_request: Request) -> Response:
         if shown.is_ready:

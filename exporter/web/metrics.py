@@ -1,5 +1,6 @@
 """``/metrics``: ready bytes, and at their end what must be live."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,11 +8,14 @@ from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from exporter.exposition import Format, Snapshot
 from exporter.web.negotiation import format_for, wants_gzip
+
+_READY_WITHIN_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 0.02
+"""Whoever is the first to ask for a form waits for it, for so long at most."""
 
 _LIVE_FOR_S: Final = 1.0
 """Scrapes that come closer together share one rendering of what is live."""
@@ -21,10 +25,7 @@ class Snapshots(Protocol):
     """Whoever keeps snapshots ready."""
 
     def latest(self, form: Format, *, gzip: bool) -> Snapshot | None:
-        """At once; None if nobody has asked for that form lately."""
-
-    def publish(self) -> None:
-        """Make ready whatever was asked for; may take its time."""
+        """At once; None if it is not ready yet, but will be soon, since it has been asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,13 @@ class MetricsEndpoint:
         form = format_for(_header(scope, b"accept"))
         gzip = wants_gzip(_header(scope, b"accept-encoding"))
         snapshot = self._snapshots.latest(form, gzip=gzip)
-        while snapshot is None:
-            await run_in_threadpool(self._snapshots.publish)
+        until = self._monotonic() + _READY_WITHIN_S
+        while snapshot is None and self._monotonic() < until:
+            await asyncio.sleep(_LOOK_AGAIN_S)
             snapshot = self._snapshots.latest(form, gzip=gzip)
+        if snapshot is None:
+            await _send(send, 503, [(b"retry-after", b"10")], 0, ())
+            return
         answer = self._answer(form, snapshot, gzip=gzip)
         headers = [
             (b"content-type", form.content_type.encode()),
@@ -86,8 +91,9 @@ class MetricsEndpoint:
 
     def _answer(self, form: Format, snapshot: Snapshot, *, gzip: bool) -> _Answer:
         now = self._monotonic()
+        self._answers = {asked: one for asked, one in self._answers.items() if now < one.until_s}
         answer = self._answers.get((form, gzip))
-        if answer is None or answer.snapshot is not snapshot or now >= answer.until_s:
+        if answer is None or answer.snapshot is not snapshot:
             generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
             live = generate(self._registry)
             body = b"".join(snapshot.gzip(live)) if gzip else None

@@ -16,10 +16,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take in what came, unless it is too much for one request."""
         self._received += len(data)
-        if self._received > LONGEST_REQUEST:
-            self.send_400_response("The request is too long.")
-            return
         super().data_received(data)
+        if self._received > LONGEST_REQUEST and not self.transport.is_closing():
+            self.send_400_response("The request is too long.")
 
     def on_headers_complete(self) -> None:
         """The head is known; a body counts anew."""

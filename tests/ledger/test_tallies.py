@@ -1,5 +1,9 @@
 """Builds told apart by trigger and branch, the cap on combinations, and exemplars."""
 
+from dataclasses import replace
+
+import pytest
+
 from exporter.ledger import OTHER, Breakdown, BuildLabels, Exemplar, Histogram, JobLedger, see_details
 from exporter.model import BuildDetail, Result, Trigger
 from tests.ledger.examples import BUCKETS, at, counted, finished, history, idle
@@ -42,12 +46,33 @@ def test_without_room_new_combinations_count_under_other() -> None:
     assert (builds(ledger), capped) == ({("success", "manual", "main"): 2}, 0)
     ledger, capped = told(ledger, 4, full, branch="release/9")
     assert (ledger.counts, capped) == ({SUCCESS: 3}, 1)
-    assert builds(ledger)["success", "other", "other"] == 1
+    assert builds(ledger)["success", "manual", "other"] == 1
 
 
-def test_without_extra_labels_there_is_always_room() -> None:
-    ledger, capped = told(idle(), 2, Breakdown(has_room=False))
-    assert (builds(ledger), capped) == ({("success", "", ""): 1}, 0)
+@pytest.mark.parametrize(
+    ("breakdown", "labels"),
+    [
+        (Breakdown(has_room=False), ("aborted", "", "")),
+        (Breakdown(trigger=True, has_room=False), ("aborted", "manual", "")),
+        (replace(BY_BOTH, has_room=False), ("aborted", "manual", "other")),
+    ],
+)
+def test_what_adds_no_branch_always_has_room(breakdown: Breakdown, labels: tuple[str, ...]) -> None:
+    ledger = history(idle(), finished(2, Result.ABORTED))
+    answer = BuildDetail(2, Result.ABORTED, branch="tmp", trigger=Trigger.MANUAL)
+    folded = see_details(ledger, [answer], at_ms=at(3), breakdown=breakdown)
+    assert (builds(folded.ledger), folded.capped) == ({labels: 1}, 0)
+
+
+def test_a_finish_far_in_the_future_is_not_known() -> None:
+    ledger = counted(idle(), 2, start=1, finish=2)
+    folded = see_details(
+        history(ledger, finished(3)), [BuildDetail(3, SUCCESS, finish_ms=at(10**7))], at_ms=at(3)
+    )
+    assert folded.faults == ("absurd_finish", "absurd_duration")
+    assert folded.ledger.counts == {SUCCESS: 2}
+    assert folded.ledger.last_success_ms == ledger.last_success_ms
+    assert {tally.latest for tally in folded.ledger.tallies if tally.latest} == {Exemplar(at(2), 2, 1)}
 
 
 def test_the_latest_build_of_a_bucket_is_its_exemplar() -> None:

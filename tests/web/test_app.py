@@ -20,6 +20,7 @@ from starlette.types import Message
 
 from exporter import __version__
 from exporter.catalogue import FleetView, JobView
+from exporter.exposition import Format
 from exporter.model import Job
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
@@ -86,11 +87,15 @@ VIEW = FleetView(
 )
 
 
-def metrics(view: FleetView = VIEW) -> MetricsEndpoint:
+def metrics(publisher: Publisher) -> MetricsEndpoint:
     registry = CollectorRegistry()
     live = Gauge("codearts_build_up", "Up.", registry=registry)
     live.set(1)
-    return MetricsEndpoint(Publisher(lambda: view, Telemetry(CollectorRegistry())), registry)
+    return MetricsEndpoint(publisher, registry)
+
+
+def publishing(view: FleetView) -> Publisher:
+    return Publisher(lambda: view, Telemetry(CollectorRegistry()))
 
 
 def jobs(families: Iterable[Metric]) -> int:
@@ -109,12 +114,15 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 def serve(telemetry_path: str, view: FleetView = VIEW) -> Iterator[Site]:
     fleet = Fleet()
     sockets = bind(["127.0.0.1:0"])
-    server = WebServer(application(metrics(view), fleet, telemetry_path))
+    publisher = publishing(view)
+    publisher.start()
+    server = WebServer(application(metrics(publisher), fleet, telemetry_path))
     thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
     thread.start()
     eventually(lambda: server.started, 10)
     yield Site(int(address_of(sockets[0]).rpartition(":")[2]), fleet)
     server.should_exit = True
+    publisher.stop()
     thread.join(5)
     assert not thread.is_alive()
     sockets[0].close()
@@ -232,7 +240,9 @@ def test_what_is_live_is_rendered_at_most_once_a_second() -> None:
     registry = CollectorRegistry()
     registry.register(Live())
     collected.clear()
-    publisher = Publisher(lambda: VIEW, Telemetry(CollectorRegistry()))
+    publisher = publishing(VIEW)
+    publisher.latest(Format.TEXT, gzip=False)
+    publisher.publish()
     endpoint = MetricsEndpoint(publisher, registry, monotonic=lambda: now[0])
     seen = []
     for moment in (100.0, 100.5, 100.99, 101.0, 103.0):
@@ -242,18 +252,48 @@ def test_what_is_live_is_rendered_at_most_once_a_second() -> None:
     assert collected == [100.0, 101.0, 103.0]
 
 
+def test_what_cannot_be_made_ready_is_not_waited_for_for_ever() -> None:
+    now = [0.0]
+
+    def later() -> float:
+        now[0] += 10
+        return now[0]
+
+    endpoint = MetricsEndpoint(publishing(VIEW), CollectorRegistry(), monotonic=later)
+    assert told(endpoint)[0]["status"] == 503
+
+
+def test_an_answer_is_forgotten_when_its_second_is_over() -> None:
+    now = [0.0]
+    publisher = publishing(VIEW)
+    publisher.publish()
+    endpoint = MetricsEndpoint(publisher, CollectorRegistry(), monotonic=lambda: now[0])
+    for form in (Format.TEXT, Format.OPENMETRICS):
+        publisher.latest(form, gzip=False)
+        publisher.publish()
+    told(endpoint)
+    now[0] = 5.0
+    told(endpoint, (b"accept", b"application/openmetrics-text"))
+    assert [form for form, _ in endpoint._answers] == [Format.OPENMETRICS]
+
+
 def scraped(endpoint: MetricsEndpoint) -> bytes:
     """The body, without a server."""
-    body = []
+    return b"".join(message.get("body", b"") for message in told(endpoint))
+
+
+def told(endpoint: MetricsEndpoint, *headers: tuple[bytes, bytes]) -> list[Message]:
+    """What is sent, without a server."""
+    sent: list[Message] = []
 
     async def send(message: Message) -> None:
-        body.append(message.get("body", b""))
+        sent.append(message)
 
     async def receive() -> Message:
         raise AssertionError("there is nothing to read")
 
-    asyncio.run(endpoint({"type": "http", "method": "GET", "headers": []}, receive, send))
-    return b"".join(body)
+    asyncio.run(endpoint({"type": "http", "method": "GET", "headers": headers}, receive, send))
+    return sent
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready"])
