@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture lint format bench golden dashboards clean
+.PHONY: demo test torture fuzz lint format bench golden dashboards clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -26,6 +26,10 @@ test: $(VENV)/.dev  ## everything that can be shown here
 
 torture: $(VENV)/.dev  ## kill, freeze and lie, 200 times; ARGS='--runs 10' for less
 	$(BIN)/python -m tests.e2e.torture $(ARGS)
+
+fuzz: $(VENV)/.dev  ## damaged answers and odd requests; ARGS='--runs 1000' for less
+	$(BIN)/python -m tests.fuzz.payloads $(ARGS)
+	$(BIN)/python -m tests.fuzz.requests $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, floors
 	$(BIN)/ruff format --check

@@ -75,4 +75,5 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
     logging.basicConfig(level=threshold[level], handlers=[libraries], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if level != "debug":
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        # Below errors it tells of requests that nobody can do anything about.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)

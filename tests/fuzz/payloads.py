@@ -1,0 +1,145 @@
+"""Damaged answers: each is read, or refused as the tree of errors says; what was sound beside it stays.
+
+``python -m tests.fuzz.payloads --runs N --seed S``
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from exporter.api.answer import decipher
+from exporter.api.job_lists import job_list_page, project_page
+from exporter.api.payload import build_detail, history_page, recycle_page
+from exporter.errors import ApiError, PayloadError
+from exporter.ledger import Buckets, JobLedger, baseline, give_up, see_details, see_history
+from exporter.model import Build, BuildDetail, Result
+from exporter.store.rows import decode, encode
+from tests.fuzz.damage import as_bytes, damaged
+
+EXAMPLES: Final = Path(__file__).parents[1] / "fixtures" / "api"
+JOB: Final = "f9d6c8466d614a9788e9a0acf6c15f46"
+NOW_MS: Final = 1_700_000_000_000
+DAY_MS: Final = 86_400_000
+BUCKETS: Final = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
+STATUSES: Final = (*[200] * 30, 204, 302, 400, 401, 403, 404, 418, 429, 500, 503, 599)
+
+_JOBS: Final = {
+    "total": 2,
+    "jobs": [
+        {
+            "id": JOB,
+            "job_name": "checkout",
+            "build_number": 7,
+            "last_build_time": NOW_MS,
+            "is_finished": True,
+        },
+        {"id": "0" * 32, "job_name": "nightly", "build_number": 0, "last_build_time": None},
+    ],
+}
+_PROJECTS: Final = {"result": {"total": 1, "project_info_list": [{"identifier": "p", "name": "shop"}]}}
+
+
+def _example(name: str) -> Any:
+    return json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+ANSWERS: Final[tuple[tuple[Any, Callable[[object], object]], ...]] = (
+    (_example("period-history"), lambda answer: history_page(answer, JOB)),
+    (_example("record-info"), lambda answer: build_detail(answer, JOB, 532)),
+    (_example("recycling-jobs"), recycle_page),
+    (_JOBS, job_list_page),
+    (_PROJECTS, project_page),
+)
+
+
+def run(runs: int, seed: int) -> Counter[str]:
+    """Read so many; how many were read and how many refused.
+
+    Raises:
+        Exception: whatever a reader raised that it must not, or a broken promise.
+    """
+    dice = Random(seed)
+    came_to: Counter[str] = Counter()
+    ledger = _known()
+    for _ in range(runs):
+        example, read = dice.choice(ANSWERS)
+        value = example
+        for _ in range(dice.randrange(1, 6)):
+            value = damaged(value, dice)
+        try:
+            answer = decipher(
+                dice.choice(STATUSES), {"Retry-After": dice.choice(("", "7", "x"))}, as_bytes(value, dice)
+            )
+            seen = read(answer)
+        except (ApiError, PayloadError) as error:
+            came_to[type(error).__name__] += 1
+            continue
+        came_to["read"] += 1
+        if isinstance(seen, tuple) and isinstance(seen[0], BuildDetail):
+            ledger = _fold(ledger, dice, details=[seen[0]])
+        elif hasattr(seen, "records"):
+            ledger = _fold(ledger, dice, history=[one for one in seen.records if isinstance(one, Build)])
+    _beside_sound_ones(dice, max(1, runs // 10))
+    return came_to
+
+
+def _known() -> JobLedger:
+    """A job with one success that was counted."""
+    ledger = baseline([], at_ms=NOW_MS, buckets=BUCKETS).ledger
+    build = Build(1, Result.SUCCESS, start_ms=NOW_MS, finish_ms=NOW_MS + 60_000)
+    ledger = see_history(ledger, [build], at_ms=NOW_MS).ledger
+    return see_details(ledger, [BuildDetail(1, Result.SUCCESS)], at_ms=NOW_MS).ledger
+
+
+def _fold(
+    ledger: JobLedger,
+    dice: Random,
+    history: list[Build] | None = None,
+    details: list[BuildDetail] | None = None,
+) -> JobLedger:
+    """Counters do not fall, sums stay sane, the row can be read again; a full ledger begins anew."""
+    at_ms = ledger.polled_ms + dice.randrange(DAY_MS)
+    after = see_history(ledger, history or [], at_ms=at_ms).ledger
+    after = see_details(after, details or [], at_ms=at_ms).ledger
+    after = give_up(after, at_ms=at_ms, patience_ms=DAY_MS).ledger
+    for result, builds in ledger.counts.items():
+        assert after.counts[result] >= builds
+    for before, now in ((ledger.queue, after.queue), (ledger.recovery, after.recovery)):
+        assert now.sum_ms >= before.sum_ms
+        assert now.count >= before.count
+    assert decode(encode(after)) == after
+    return _known() if len(after.runs) > 50 or len(after.open) > 50 else after
+
+
+def _beside_sound_ones(dice: Random, runs: int) -> None:
+    """A damaged record costs itself: those beside it are read as if it were not there."""
+    record = _example("period-history")["history_records"]  # an object in the document, a list in life
+    sound = [{**record, "build_number": number} for number in (7, 8, 9)]
+    expected = history_page({"total": 3, "history_records": sound}, JOB).records
+    for _ in range(runs):
+        at = dice.randrange(4)
+        records = [*sound[:at], damaged({**record, "build_number": 99}, dice), *sound[at:]]
+        page = history_page({"total": 4, "history_records": records}, JOB)
+        assert tuple(one for one in page.records if one.number in (7, 8, 9)) == expected
+        assert page.seen == 4
+
+
+def main() -> None:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    came_to = run(given.runs, given.seed)
+    print(
+        f"{given.runs:,} damaged answers:",
+        ", ".join(f"{many:,} {what}" for what, many in came_to.most_common()),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Odd requests over real sockets: each is answered or cut off, and the metrics stay as they were.
+
+``python -m tests.fuzz.requests --runs N --seed S``
+"""
+
+import argparse
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from random import Random
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from exporter.catalogue import FleetView
+from exporter.publisher import Publisher
+from exporter.telemetry import Telemetry
+from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from tests.exposition.views import busy
+from tests.fuzz.damage import torn
+from tests.support.programs import eventually
+
+METHODS: Final = (*("GET",) * 6, "HEAD", "POST", "PUT", "OPTIONS", "CONNECT", "get", "G\x00T", "", "A" * 3000)
+PATHS: Final = (
+    *("/metrics", "/", "/-/healthy", "/-/ready", "/-/reload", "/metrics?x=1", "/metrics/", "//metrics", "*"),
+    *("/%2e%2e/etc/passwd", "/\x00", "/" + "a" * 9000, "http://elsewhere/metrics", "/metrics#x", "/%", "/é"),
+)
+VERSIONS: Final = (*("HTTP/1.1",) * 6, "HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.1 ", "SIP/2.0", "")
+HEADERS: Final = (
+    *("Host: x", "Connection: close", "Connection: keep-alive", "Accept: text/plain", "Accept: */*;q=x"),
+    *("Accept: application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", "Accept-Encoding: gzip"),
+    *("Accept-Encoding: gzip;q=0, *;q=1", "Accept-Encoding: " + "gzip," * 900, "Content-Length: 5"),
+    *("Content-Length: -1", "Content-Length: 99999999999999999999", "Transfer-Encoding: chunked"),
+    *(
+        "Transfer-Encoding: chunked, identity",
+        "Upgrade: websocket",
+        "Expect: 100-continue",
+        "Range: bytes=0-1",
+    ),
+    *("X: " + "y" * 20_000, "No colon", ": no name", "A b: c", "X:\x00", "X:\r y", "Authorization: Basic !!"),
+)
+
+
+def run(runs: int, seed: int) -> Counter[str]:
+    """Send so many; how many came to which status, and how many were cut off.
+
+    Raises:
+        AssertionError: the server did not stay what it was.
+    """
+    dice = Random(seed)
+    came_to: Counter[str] = Counter()
+    with _server() as port:
+        before = _scraped(port)
+        threads = threading.active_count()
+        for _ in range(runs):
+            came_to[_status(_talk(port, _request(dice)))] += 1
+        assert _scraped(port) == before
+        assert threading.active_count() <= threads + 1
+    return came_to
+
+
+def _request(dice: Random) -> bytes:
+    lines = [
+        f"{dice.choice(METHODS)} {dice.choice(PATHS)} {dice.choice(VERSIONS)}",
+        *dice.choices(HEADERS, k=dice.randrange(5)),
+    ]
+    request = (dice.choice(("\r\n",) * 5 + ("\n",)).join(lines) + "\r\n\r\n").encode("utf-8", "surrogatepass")
+    if dice.random() < 0.2:
+        request += dice.randbytes(dice.randrange(300))
+    if dice.random() < 0.2:
+        request *= dice.randrange(1, 9)
+    return torn(request, dice) if dice.random() < 0.3 else request
+
+
+def _talk(port: int, request: bytes, within: float = 0.05) -> bytes:
+    """What comes back soon, if anything does; the other end may also go on waiting for more."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        answer = b""
+        with suppress(OSError):
+            connection.sendall(request)
+            connection.settimeout(within)
+            while part := connection.recv(65536):
+                answer += part
+        return answer
+
+
+def _status(answer: bytes) -> str:
+    if not answer:
+        return "nothing"
+    version, _, rest = answer.partition(b" ")
+    assert version == b"HTTP/1.1", answer[:100]
+    assert rest[:3] != b"500", answer[:300]
+    return rest[:3].decode()
+
+
+def _scraped(port: int) -> bytes:
+    answer = _talk(port, b"GET /metrics HTTP/1.0\r\n\r\n", within=10)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+@contextmanager
+def _server() -> Iterator[int]:
+    view = FleetView(tuple(map(busy, range(20))))
+    publisher = Publisher(lambda: view, Telemetry(CollectorRegistry()))
+    publisher.start()
+    sockets = bind(["127.0.0.1:0"])
+    server = WebServer(application(MetricsEndpoint(publisher, CollectorRegistry()), _Shown()))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, 10)
+    try:
+        yield int(address_of(sockets[0]).rpartition(":")[2])
+    finally:
+        server.should_exit = True
+        publisher.stop()
+        thread.join(10)
+        sockets[0].close()
+
+
+class _Shown:
+    is_healthy = is_ready = True
+    watched = 20
+
+
+def main() -> None:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    came_to = run(given.runs, given.seed)
+    print(
+        f"{given.runs:,} odd requests:",
+        ", ".join(f"{many:,} × {what}" for what, many in came_to.most_common()),
+    )
+
+
+if __name__ == "__main__":
+    main()
