@@ -149,7 +149,8 @@ def _result_over_time() -> Line:
 
 
 def _each_build() -> Line:
-    length = by_job("max", "last_build_duration_seconds")
+    unmeasured = f"0 * {by_job('max', 'last_build_number')}"
+    length = f"({by_job('max', 'last_build_duration_seconds')} or {unmeasured})"
     number = f"max {BY_JOB} ({of_jobs('last_build_number')}"
     new = f"{number}) != {number} offset $__interval)"
     results = {
@@ -162,7 +163,8 @@ def _each_build() -> Line:
             graph(
                 (
                     "Each build",
-                    "A point for each build that finished: its duration and result. Of several that finish "
+                    "A point for each build that finished: its duration and result. One without a duration, "
+                    "such as a build that was never given a machine, lies at zero. Of several that finish "
                     "between two points in time only the last one shows, so zoom in to see them all.",
                 ),
                 24,

@@ -145,6 +145,16 @@ def test_each_build_is_one_point(tmp_path: Path, at: str, shown: bool) -> None:
     check(tmp_path, failure, series, {}, at)
 
 
+@pytest.mark.parametrize(("at", "shown"), [("4m45s", False), ("5m", True), ("5m15s", False)])
+def test_a_build_that_was_never_started_is_a_point_at_zero(tmp_path: Path, at: str, shown: bool) -> None:
+    [unstarted] = [query for query in expressions("job", "Each build") if '"schedule_failure"' in query]
+    series = {
+        f"codearts_build_last_build_number{{{A}, {API}}}": "7x19 8x20",
+        f'codearts_build_last_build_result{{{A}, {API}, result="schedule_failure"}}': "1x40",
+    }
+    check(tmp_path, unstarted, series, {f"{{{API}}}": 0} if shown else {}, at)
+
+
 def test_the_mean_recovery_is_of_streaks_that_ended(tmp_path: Path) -> None:
     [mean] = expressions("job", "Mean time to recovery")
     name = "codearts_build_recovery_duration_seconds"
