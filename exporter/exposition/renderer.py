@@ -1,7 +1,7 @@
 """View → snapshot, rendering again only what has changed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 from typing import Final
 
@@ -75,7 +75,10 @@ class Renderer:
         shown, before = known
         if shown is view:
             return known
-        lines = tuple(self._refreshed(at, view, shown, before[at]) for at in range(len(before)))
+        read = view
+        if view.ledger and shown.ledger and view.ledger.differs_in_time_alone(shown.ledger):
+            read = replace(view, ledger=shown.ledger)
+        lines = tuple(self._refreshed(at, read, shown, before[at]) for at in range(len(before)))
         return view, before if lines == before else lines
 
     def _refreshed(self, at: int, view: JobView, shown: JobView, before: bytes) -> bytes:

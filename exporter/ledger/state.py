@@ -181,6 +181,10 @@ class JobLedger:
         """The same ledger under these names."""
         return self if names == self.names else replace(self, names=names)
 
+    def differs_in_time_alone(self, other: "JobLedger") -> bool:
+        """Whether a poll that brought nothing lies between them."""
+        return replace(self, polled_ms=other.polled_ms) == other
+
     def agrees_with(self, listed: ListedJob) -> bool:
         """Whether a job list shows nothing that is not settled here."""
         if self.open or self.gaps or listed.is_finished is False:
