@@ -3,19 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture fuzz lint format bench golden dashboards clean
+.PHONY: demo test torture fuzz lint format bench golden dashboards lock dist sbom clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+  --custom-compile-command "make lock" $(ARGS) pyproject.toml
+
+$(VENV)/.run: pyproject.toml requirements.lock | $(BIN)/python
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# The locked tools hold the build backend too, so nothing here comes from outside the lock.
+$(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run  ## a simulated fleet with the exporter on it, at a lively pace
@@ -31,19 +38,21 @@ fuzz: $(VENV)/.dev  ## damaged answers and odd requests; ARGS='--runs 1000' for 
 	$(BIN)/python -m tests.fuzz.payloads $(ARGS)
 	$(BIN)/python -m tests.fuzz.requests $(ARGS)
 
-lint: $(VENV)/.dev  ## format, lint, types, floors
+lint: $(VENV)/.dev  ## format, lint, types, floors, known vulnerabilities
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.audit requirements-dev.lock $(AUDIT)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@ $(VENV)/.dev $(VENV)/.run
+# What draws the charts comes by its range; what is measured stays as locked.
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install --no-build-isolation --editable '.[bench]'
+	@touch $@
 
 bench: $(VENV)/.bench  ## the numbers in docs/performance.md; ARGS=store.measure runs one alone
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -53,6 +62,19 @@ golden: $(VENV)/.dev  ## rewrite the golden expositions and the PrometheusRule; 
 
 dashboards: $(VENV)/.dev  ## rewrite grafana/dashboards from grafana/generate; review them as a diff
 	$(BIN)/python -m grafana.generate
+
+lock: | $(BIN)/python  ## write both locks again for pyproject.toml; ARGS=--upgrade takes newer versions as well
+	$(PIP) install 'uv>=0.9'
+	$(LOCK) --extra redis --output-file requirements.lock
+	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+dist: $(VENV)/.dev  ## source distribution and wheel in dist/: the same bytes whenever and wherever they are made
+	rm -f dist/*.whl dist/*.tar.gz
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 1580601600)} \
+	  $(BIN)/python -m build --no-isolation
+
+sbom: $(VENV)/.dev  ## what a user installs with the package, as CycloneDX: dist/sbom.cdx.json
+	$(BIN)/python -m tools.sbom requirements.lock dist/sbom.cdx.json
 
 clean:
 	rm -rf $(VENV)

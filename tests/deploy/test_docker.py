@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exporter import __version__
 from tests.support.deploy import DEPLOY, IMAGE, PORT, ROOT, USER, unknown_flags
+from tests.support.distribution import EPOCH, build, checkout
 from tests.support.programs import exporter, program
 
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
@@ -114,28 +115,35 @@ def test_the_health_check_tells_a_running_exporter_from_none(tmp_path: Path) -> 
     assert healthcheck(address) != 0
 
 
-def test_the_steps_make_a_wheel_that_holds_the_exporter(tmp_path: Path) -> None:
-    """Dependencies are taken from here instead of an index, as a test should need none."""
+def test_what_is_copied_makes_the_wheel_that_the_whole_checkout_makes(tmp_path: Path) -> None:
+    """The backend is taken from here instead of an index, as a test should need none."""
+    context = tmp_path / "context"
+    context.mkdir()
     for path in copied():
         source = ROOT / path
         if source.is_dir():
-            shutil.copytree(source, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, context / path, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, tmp_path / path)
-    target = tmp_path / "environment"
-    wheels = tmp_path / "wheels"
+            shutil.copy(source, context / path)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-
-    def run(*command: str) -> str:
-        told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
-        assert told.returncode == 0, told.stdout + told.stderr
-        return told.stdout
-
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), ".")
-    [wheel] = wheels.glob("*.whl")
-    run(*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel))
-    code = (
-        f"import sys; sys.path.insert(0, {str(target)!r}); import exporter; "
-        f"assert exporter.__file__.startswith({str(target)!r}); from exporter.cli import main; main()"
+    told = subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), "."],
+        env=os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)},
+        cwd=context,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
-    assert run(sys.executable, "-c", code, "--version").strip().endswith(f"version {__version__}")
+    assert told.returncode == 0, told.stdout + told.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    assert wheel.read_bytes() == build(checkout(tmp_path / "checkout"), tmp_path / "dist").wheel.read_bytes()
+
+
+def test_the_image_takes_its_dependencies_from_the_lock_and_from_nowhere_else() -> None:
+    [run] = [arguments for name, arguments in instructions() if name == "RUN" and " install " in arguments]
+    installs = [step for step in run.split("&&") if " install " in step]
+    assert [("--no-deps" in step, "--require-hashes" in step) for step in installs] == [
+        (False, True),
+        (True, False),
+    ]

@@ -5,13 +5,15 @@ import subprocess
 from pathlib import Path
 
 
-def make_authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """An authority's certificate, and a server's side of TLS that it vouches for, at 127.0.0.1.
+def make_authority(
+    folder: Path, names: str = "IP:127.0.0.1,DNS:codearts.test"
+) -> tuple[Path, ssl.SSLContext]:
+    """An authority's certificate, and a server's side of TLS that it vouches for, under these names.
 
     Raises:
         FileNotFoundError: there is no ``openssl``.
     """
-    (folder / "server.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:codearts.test\n")
+    (folder / "server.ext").write_text(f"subjectAltName={names}\n")
     authority = "-subj /CN=authority -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
     signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext"
     for command in (

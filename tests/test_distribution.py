@@ -1,0 +1,100 @@
+"""What people install: the same bytes from every build, the package and nothing else, and it runs."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from exporter import __version__
+from tests.support.distribution import ROOT, Distribution, build, checkout
+
+NAME = f"codearts_build_exporter-{__version__}"
+METADATA = f"{NAME}.dist-info"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    folder = tmp_path_factory.mktemp("built")
+    return build(checkout(folder / "checkout"), folder / "dist")
+
+
+def test_another_place_time_umask_and_clock_make_the_same_bytes(built: Distribution, tmp_path: Path) -> None:
+    elsewhere = checkout(tmp_path / "elsewhere" / "of another name", mode=0o600)
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (86_400 * 5_000, 86_400 * 5_000))
+    again = build(
+        elsewhere, tmp_path / "dist", umask=0o077, TZ="Pacific/Auckland", PYTHONHASHSEED="7", LANG="C"
+    )
+    assert again.wheel.name == built.wheel.name
+    assert again.wheel.read_bytes() == built.wheel.read_bytes()
+    assert again.sdist.name == built.sdist.name
+    assert again.sdist.read_bytes() == built.sdist.read_bytes()
+
+
+def test_the_wheel_holds_the_package_its_licence_and_its_metadata(built: Distribution) -> None:
+    package = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "exporter").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    described = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+    with ZipFile(built.wheel) as wheel:
+        assert sorted(wheel.namelist()) == sorted(package | {f"{METADATA}/{name}" for name in described})
+        assert wheel.read(f"{METADATA}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def metadata(built: Distribution) -> Message:
+    with ZipFile(built.wheel) as wheel:
+        return Parser().parsestr(wheel.read(f"{METADATA}/METADATA").decode())
+
+
+def test_the_metadata_gives_name_version_licence_and_the_readme(built: Distribution) -> None:
+    told = metadata(built)
+    assert told["Name"] == "codearts-build-exporter"
+    assert told["Version"] == __version__
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Requires-Python"] == ">=3.11"
+    assert told.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_package_asks_for_ranges_not_for_what_is_locked(built: Distribution) -> None:
+    asked = metadata(built).get_all("Requires-Dist", [])
+    assert asked
+    assert [one for one in asked if "==" in one.partition(";")[0] or "@" in one] == []
+
+
+def test_the_source_distribution_can_be_tested_and_holds_nothing_of_this_machine(built: Distribution) -> None:
+    with tarfile.open(built.sdist) as archive:
+        members = archive.getmembers()
+    names = {member.name.removeprefix(f"{NAME}/") for member in members}
+    assert {"Makefile", "LICENSE", "requirements-dev.lock", "tests/test_distribution.py"} <= names
+    hidden = {name for name in names if name.startswith(".")}
+    assert {name.split("/")[0] for name in hidden} <= {".ci", ".dockerignore", ".github", ".gitignore"}
+    assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "", "")}
+
+
+def test_the_wheel_runs_in_an_environment_of_its_own(built: Distribution, tmp_path: Path) -> None:
+    """Dependencies are lent by this environment, so that no index is needed."""
+
+    def run(*command: str) -> str:
+        told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert told.returncode == 0, told.stdout + told.stderr
+        return told.stdout.strip()
+
+    fresh = tmp_path / "fresh"
+    run(sys.executable, "-m", "venv", "--without-pip", str(fresh))
+    python = str(fresh / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    run(*pip, "install", "--no-deps", "--no-index", str(built.wheel))
+    [packages] = fresh.glob("lib/python*/site-packages")
+    (packages / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    assert run(python, "-c", "import exporter; print(exporter.__file__)").startswith(str(packages))
+    told = run(str(fresh / "bin" / "codearts-build-exporter"), "--version")
+    assert told.endswith(f"version {__version__}")

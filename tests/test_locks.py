@@ -1,0 +1,133 @@
+"""The locks are held to pyproject.toml: whole, in range, with hashes, for every machine."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+RUNTIME = "requirements.lock"
+DEVELOPMENT = "requirements-dev.lock"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+OUTDATED = "run `make lock`"
+
+MACHINES = [
+    ("linux", "Linux", "x86_64"),
+    ("linux", "Linux", "aarch64"),
+    ("darwin", "Darwin", "arm64"),
+    ("darwin", "Darwin", "x86_64"),
+]
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One entry of a lock."""
+
+    requirement: Requirement
+    hashes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return canonicalize_name(self.requirement.name)
+
+    @property
+    def version(self) -> Version:
+        [one] = self.requirement.specifier
+        assert one.operator == "=="
+        return Version(one.version)
+
+
+def pins(lock: str) -> list[Pin]:
+    entries = re.sub(r"\\\n\s*", " ", (ROOT / lock).read_text(encoding="utf-8")).splitlines()
+    found = []
+    for entry in entries:
+        if entry.strip() and not entry.lstrip().startswith("#"):
+            words, *hashes = entry.split(" --hash=")
+            found.append(Pin(Requirement(words), tuple(one.strip() for one in hashes)))
+    return found
+
+
+def on(python: str, machine: tuple[str, str, str]) -> dict[str, str]:
+    platform, system, processor = machine
+    return {
+        "python_version": python,
+        "python_full_version": f"{python}.9",
+        "sys_platform": platform,
+        "platform_system": system,
+        "platform_machine": processor,
+        "os_name": "posix",
+        "platform_python_implementation": "CPython",
+        "implementation_name": "cpython",
+        "extra": "",
+    }
+
+
+def applies(requirement: Requirement, there: dict[str, str]) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({**there})
+
+
+def asked(*extras: str) -> Iterator[Requirement]:
+    """The direct dependencies; extras of our own that an extra names are followed."""
+    project = PROJECT["project"]
+    for text in project["dependencies"]:
+        yield Requirement(text)
+    for extra in extras:
+        for text in project["optional-dependencies"][extra]:
+            requirement = Requirement(text)
+            if requirement.name == project["name"]:
+                yield from asked(*requirement.extras)
+            else:
+                yield requirement
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: f"{machine[0]}-{machine[2]}")
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("lock", "extra"), [(RUNTIME, "redis"), (DEVELOPMENT, "dev")])
+def test_every_direct_dependency_is_locked_once_and_in_its_range(
+    lock: str, extra: str, python: str, machine: tuple[str, str, str]
+) -> None:
+    there = on(python, machine)
+    locked = [(pin.name, pin.version) for pin in pins(lock) if applies(pin.requirement, there)]
+    versions = dict(locked)
+    assert len(versions) == len(locked)
+    for requirement in asked(extra):
+        if applies(requirement, there):
+            name = canonicalize_name(requirement.name)
+            assert name in versions, OUTDATED
+            assert versions[name] in requirement.specifier, f"{requirement}: {OUTDATED}"
+
+
+def test_the_build_backend_is_locked_and_in_its_range() -> None:
+    versions = {pin.name: pin.version for pin in pins(DEVELOPMENT)}
+    for text in PROJECT["build-system"]["requires"]:
+        requirement = Requirement(text)
+        assert versions[canonicalize_name(requirement.name)] in requirement.specifier, OUTDATED
+
+
+def test_what_is_developed_with_is_what_users_get() -> None:
+    development = {str(pin.requirement): pin.hashes for pin in pins(DEVELOPMENT)}
+    plain = {re.sub(r"\[.*?\]", "", text): hashes for text, hashes in development.items()}
+    for pin in pins(RUNTIME):
+        assert plain.get(re.sub(r"\[.*?\]", "", str(pin.requirement))) == pin.hashes, OUTDATED
+
+
+@pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT])
+def test_every_pin_has_hashes(lock: str) -> None:
+    bare = [pin.name for pin in pins(lock) if not pin.hashes]
+    assert bare == []
+    hashes = [one for pin in pins(lock) for one in pin.hashes]
+    assert [one for one in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", one)] == []
+
+
+@pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT])
+def test_a_lock_names_no_index_no_file_and_no_machine(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert re.findall(r"://|--(?:index|extra|find|trusted)|^-[a-z]|(?:^|\s)/\w", text, re.MULTILINE) == []
+    assert "#    make lock\n" in text

@@ -1,0 +1,154 @@
+"""The workflows on GitHub: valid by their schemas, few permissions, no secret, commands that exist."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.programs import program
+from tests.test_locks import PYTHONS
+
+ROOT = Path(__file__).parents[1]
+GITHUB = ROOT / ".github"
+FILES = sorted((GITHUB / "workflows").glob("*.yml"))
+WORKFLOWS: dict[str, dict[str, Any]] = {
+    file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES
+}
+JOBS = [(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"]]
+
+# What a job may do beyond reading the code, and why it has to.
+GRANTED = {
+    ("release", "attest"): {"attestations", "id-token"},  # writes attestations, signed as this workflow
+    ("release", "publish"): {"id-token"},  # trusted publishing: PyPI knows this workflow
+    ("release", "image"): {"attestations", "id-token", "packages"},  # pushes to ghcr.io, signs, attests
+    ("release", "announce"): {"contents"},  # makes the release of the tag
+}
+
+
+def job(name: str, title: str) -> dict[str, Any]:
+    found: dict[str, Any] = WORKFLOWS[name]["jobs"][title]
+    return found
+
+
+def steps(name: str | None = None) -> list[dict[str, Any]]:
+    return [
+        step
+        for workflow, title in JOBS
+        if name in (None, workflow)
+        for step in job(workflow, title).get("steps", [])
+    ]
+
+
+def shells() -> str:
+    return "\n".join(step.get("run", "") for step in steps())
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [("github-workflows", file) for file in FILES] + [("dependabot", GITHUB / "dependabot.yml")],
+    ids=lambda value: value.name if isinstance(value, Path) else "",
+)
+def test_it_is_valid_by_the_schema(schema: str, file: Path) -> None:
+    told = subprocess.run(
+        [program("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_may_read_the_code_and_no_more(name: str) -> None:
+    assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize(("name", "title"), JOBS)
+def test_a_job_may_write_only_what_is_its_task(name: str, title: str) -> None:
+    permissions = job(name, title).get("permissions", {})
+    written = {what for what, how in permissions.items() if how == "write"}
+    assert written == GRANTED.get((name, title), set())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_secret_is_used_but_the_token_of_the_run(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert set(re.findall(r"\bsecrets\b[.\[\s]*['\"]?(\w*)", text)) <= {"GITHUB_TOKEN"}
+    assert "secrets: inherit" not in text
+
+
+def test_the_package_is_published_without_a_password() -> None:
+    [publish] = [step for step in job("release", "publish")["steps"] if "pypi-publish" in step["uses"]]
+    assert "with" not in publish
+    assert job("release", "publish")["environment"] == "pypi"
+
+
+def test_every_action_is_pinned_to_a_major_version() -> None:
+    used = [step["uses"] for step in steps() if "uses" in step]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w./-]+@(?:release/)?v\d+", one)] == []
+
+
+def test_no_checkout_leaves_its_token_behind() -> None:
+    checkouts = [step for step in steps() if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_no_expression_is_pasted_into_a_shell() -> None:
+    assert "${{" not in shells()
+
+
+def test_every_target_of_make_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {word for line in re.findall(r"\bmake ([^\n]*)", shells()) for word in line.split()}
+    named -= {"-C", "another/place"}
+    assert {"dist", "sbom"} <= named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:^|\s)(\.?[\w-]+/[\w./-]+)", shells()))))
+def test_every_path_of_a_command_exists_or_is_made_on_the_way(path: str) -> None:
+    made = ("dist/", "another/place", "packages/", "sbom/")
+    assert path.startswith(made) or (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(("name", "title"), JOBS)
+def test_every_job_ends_by_itself(name: str, title: str) -> None:
+    assert "uses" in job(name, title) or job(name, title)["timeout-minutes"] <= 60
+
+
+@pytest.mark.parametrize("title", WORKFLOWS["test"]["jobs"])
+def test_every_version_of_python_is_tested(title: str) -> None:
+    assert job("test", title)["strategy"]["matrix"]["python"] == PYTHONS
+
+
+def test_nothing_is_published_before_the_tests_have_passed() -> None:
+    jobs = WORKFLOWS["release"]["jobs"]
+
+    def before(title: str) -> set[str]:
+        needed = jobs[title].get("needs", [])
+        direct = {needed} if isinstance(needed, str) else set(needed)
+        return direct.union(*(before(one) for one in direct))
+
+    for title in jobs.keys() - {"test", "build"}:
+        assert {"test", "build"} <= before(title)
+
+
+def test_the_image_is_made_from_the_dockerfile_for_both_processors() -> None:
+    [push] = [step["with"] for step in steps("release") if step.get("id") == "push"]
+    assert (ROOT / push["file"]).is_file()
+    assert push["platforms"].split(",") == ["linux/amd64", "linux/arm64"]
+
+
+def test_dependabot_looks_where_there_is_something_to_find() -> None:
+    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    found = {one["package-ecosystem"]: ROOT / one["directory"].lstrip("/") for one in updates}
+    assert found.keys() == {"pip", "docker", "github-actions"}
+    assert (found["pip"] / "pyproject.toml").is_file()
+    assert (found["docker"] / "Dockerfile").is_file()
+    assert (found["github-actions"] / ".github" / "workflows").is_dir()
