@@ -1,6 +1,7 @@
 """The documents are held to the code: metrics, flags, targets, links, snippets, versions, log events."""
 
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from exporter import __version__
 from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, JOB_LABELS, Declared
 from exporter.cli.commands import cli
 from exporter.config import parse
+from exporter.web.config import parse as parse_web_config
+from exporter.web.passwords import compare
+from tests.support.certificates import Authority, put
 from tests.support.programs import program
 
 ROOT = Path(__file__).parents[1]
@@ -186,6 +190,14 @@ def test_every_configuration_in_the_documents_loads(snippet: str, tmp_path: Path
 def test_every_other_yaml_can_be_read(document: Path) -> None:
     for body in fences(document.read_text(encoding="utf-8"), "yaml"):
         list(yaml.safe_load_all(body))
+
+
+def test_the_web_configuration_of_the_readme_is_taken(tmp_path: Path) -> None:
+    [snippet] = [body for body in fences(README, "yaml") if body.startswith("# web.yaml")]
+    put(Authority(tmp_path / "authority").issue("server"), tmp_path)
+    shutil.copy(tmp_path / "authority" / "ca.pem", tmp_path)
+    users = parse_web_config(snippet, source="README.md", base_dir=tmp_path).users
+    assert compare(b"example", users[b"prometheus"].get_secret_value().encode())
 
 
 def promtool(*arguments: str) -> None:

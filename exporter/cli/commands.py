@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,11 +12,12 @@ from exporter import __version__
 from exporter.cli import logs
 from exporter.cli.check import check_online, summary
 from exporter.cli.demo import demo as run_demo
-from exporter.cli.serve import WebSettings
+from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
 from exporter.cli.wiring import Shard, read
 from exporter.errors import ConfigError, ExporterError
 from exporter.simulator import run as run_simulator
+from exporter.web import WatchedConfig
 
 Command = Callable[..., None]
 
@@ -71,7 +73,18 @@ def _web_flags(command: Command) -> Command:
         callback=_absolute_path,
         help="Where the metrics are.",
     )
-    return address(path(command))
+    web_config = click.option(
+        "--web.config.file",
+        "web_config",
+        default="",
+        callback=_web_config,
+        help="TLS and passwords, in the format of Prometheus's exporter-toolkit; by default there are none.",
+    )
+    return address(path(web_config(command)))
+
+
+def _web_config(_ctx: click.Context, _param: click.Parameter, value: str) -> Path | None:
+    return Path(value) if value else None
 
 
 def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -122,6 +135,7 @@ def serve(
     addresses: tuple[str, ...],
     telemetry_path: str,
     enable_lifecycle: bool,
+    web_config: Path | None,
     log_level: str,
     log_format: str,
     shard: int,
@@ -133,8 +147,8 @@ def serve(
             f"--shard={shard} must be below --total-shards={total_shards}; shards count from 0"
         )
     logs.configure(log_level, log_format)
-    web = WebSettings(addresses, telemetry_path, enable_lifecycle=enable_lifecycle)
-    run_server(lambda: read(config_file), web, Shard(shard, total_shards))
+    site = Site(addresses, telemetry_path, WatchedConfig(web_config), enable_lifecycle=enable_lifecycle)
+    run_server(lambda: read(config_file), site, Shard(shard, total_shards))
 
 
 @cli.command("check-config")
@@ -153,10 +167,17 @@ def check_config(config_file: str, online: bool) -> None:
 @_web_flags
 @_log_flags
 @click.option("--seed", default=0, show_default=True, help="Another seed is another fleet.")
-def demo(addresses: tuple[str, ...], telemetry_path: str, log_level: str, log_format: str, seed: int) -> None:
+def demo(
+    addresses: tuple[str, ...],
+    telemetry_path: str,
+    web_config: Path | None,
+    log_level: str,
+    log_format: str,
+    seed: int,
+) -> None:
     """Serve the metrics of a simulated fleet, without any account."""
     logs.configure(log_level, log_format)
-    run_demo(WebSettings(addresses, telemetry_path), seed)
+    run_demo(Site(addresses, telemetry_path, WatchedConfig(web_config)), seed)
 
 
 @cli.command()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from exporter.cli.serve import WebSettings, run
+from exporter.cli.serve import Site, run
 from exporter.cli.wiring import Exporter
 from exporter.config import parse
 from exporter.simulator import RealClock, Simulator, demo_fleet
@@ -13,25 +13,25 @@ from exporter.web import address_of, bind
 _INTERVAL = "5s"
 
 
-def demo(web: WebSettings, seed: int) -> None:
+def demo(site: Site, seed: int) -> None:
     """Serve a fleet that builds all the time, until SIGTERM or SIGINT.
 
     Raises:
         ExporterError: an address is taken.
     """
-    sockets = bind(web.addresses)
+    sockets = bind(site.addresses)
     with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
-        url = f"http://{_reachable(address_of(sockets[0]))}"
+        url = f"{site.web_config.current.scheme}://{_reachable(address_of(sockets[0]))}"
         click.echo(
             f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
         )
-        click.echo(f"Metrics:  {url}{web.telemetry_path}")
-        click.echo(f"Try:      curl -s {url}{web.telemetry_path} | grep builds_total")
+        click.echo(f"Metrics:  {url}{site.telemetry_path}")
+        click.echo(f"Try:      curl -s {url}{site.telemetry_path} | grep builds_total")
         click.echo(f"Truth:    {simulator.url}/_sim/truth")
         click.echo("Ctrl-C ends it.")
         exporter.publisher.start()
-        run(exporter, sockets, web)
+        run(exporter, sockets, site)
 
 
 def _reachable(address: str) -> str:

@@ -14,7 +14,7 @@ import structlog
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
 from exporter.errors import ExporterError
-from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from exporter.web import MetricsEndpoint, WatchedConfig, WebServer, address_of, application, bind
 
 _STOP_WITHIN_S: Final = 3.0
 
@@ -22,25 +22,28 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class WebSettings:
+class Site:
     """Where and how to answer over HTTP.
 
     Attributes:
         addresses: ``host:port`` each.
+        telemetry_path: where the metrics are.
+        web_config: TLS, passwords, headers.
         enable_lifecycle: whether ``POST /-/reload`` is there.
     """
 
     addresses: tuple[str, ...]
     telemetry_path: str
+    web_config: WatchedConfig
     enable_lifecycle: bool = False
 
 
-def serve(load: Callable[[], Config], web: WebSettings, shard: Shard) -> None:
+def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
     """Run until SIGTERM or SIGINT; then stop polling, finish the commit in hand, and return.
 
     Args:
         load: reads the configuration, now and at each reload.
-        web: where and how to answer.
+        site: where and how to answer.
         shard: which of the jobs to take.
 
     Raises:
@@ -51,12 +54,12 @@ def serve(load: Callable[[], Config], web: WebSettings, shard: Shard) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = load()
     _warn_of_idle_keys(config)
-    sockets = bind(web.addresses)
+    sockets = bind(site.addresses)
     try:
         with _uncollected():
             exporter = Exporter(config, shard)
             exporter.publisher.start()
-        run(exporter, sockets, web, lambda: exporter.reload(load))
+        run(exporter, sockets, site, lambda: exporter.reload(load))
     finally:
         for listening in sockets:
             listening.close()
@@ -87,13 +90,13 @@ def _leave(_signal: int, _frame: object) -> None:
 def run(
     exporter: Exporter,
     sockets: list[socket.socket],
-    web: WebSettings,
+    site: Site,
     reload: Callable[[], None] | None = None,
 ) -> None:
     """Serve on sockets that already listen; SIGHUP reloads, if that is possible."""
     metrics = MetricsEndpoint(exporter.publisher, exporter.registry)
-    lifecycle = reload if web.enable_lifecycle else None
-    server = WebServer(application(metrics, exporter, web.telemetry_path, reload=lifecycle))
+    lifecycle = reload if site.enable_lifecycle else None
+    server = WebServer(application(metrics, exporter, site.telemetry_path, reload=lifecycle), site.web_config)
 
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
@@ -106,9 +109,17 @@ def run(
     if reload:
         signal.signal(signal.SIGHUP, reload_apart)
     exporter.threads.start()
+    site.web_config.start()
     for listening in sockets:
-        _log.info("listening", address=address_of(listening), path=web.telemetry_path, jobs=exporter.watched)
+        _log.info(
+            "listening",
+            address=address_of(listening),
+            path=site.telemetry_path,
+            scheme=site.web_config.current.scheme,
+            jobs=exporter.watched,
+        )
     server.run(sockets=sockets)
+    site.web_config.stop()
     if not exporter.stop(_STOP_WITHIN_S):
         _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)
     _log.info("stopped")

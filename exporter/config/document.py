@@ -2,7 +2,7 @@
 
 Every scalar stays the text that stands in the file, so that a job ID of digits only is not taken for
 a number; the schema reads numbers, durations and switches from text. ``${NAME}`` is replaced from
-the environment within scalars, never in keys.
+the environment within scalars, never in keys, save in a file whose format does not know that.
 """
 
 import re
@@ -60,8 +60,14 @@ class Document:
         return self.places[path].line if path in self.places else 1
 
 
-def read_document(text: str, environ: Mapping[str, str]) -> Document:
-    """Read one YAML document; whatever is wrong with it is listed in ``problems``."""
+def read_document(text: str, environ: Mapping[str, str] | None) -> Document:
+    """Read one YAML document; whatever is wrong with it is listed in ``problems``.
+
+    Args:
+        text: YAML.
+        environ: where ``${NAME}`` is looked up. None: every scalar is taken as it stands, be it empty or
+            of several lines.
+    """
     node = compose(text)
     if isinstance(node, Problem):
         return Document(data=BROKEN, problems=[node], broken={()})
@@ -81,7 +87,7 @@ class _TooManyValuesError(Exception):
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str] | None) -> None:
         self.places: dict[Path, Place] = {}
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
@@ -146,6 +152,8 @@ class _Reader:
         if node.tag == _NULL:
             return None
         self.places[path] = Place(line, node.value)
+        if self._environ is None:
+            return node.value
         text, unset = _substitute(node.value, self._environ)
         if unset:
             for problem in unset:

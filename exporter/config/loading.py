@@ -1,8 +1,11 @@
-"""From a file to a `Config`, or to one `ConfigError` that tells everything that is wrong."""
+"""From a file to a `Config`, or to one `ConfigError` that tells everything that is wrong.
+
+Files of another schema are read in the same way, by `read_text` and `validated`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,7 +14,10 @@ from exporter.config.document import Document, read_document
 from exporter.config.files import read_bounded, why
 from exporter.config.problems import Problem, quote, render
 from exporter.config.schema import Config
+from exporter.config.section import Section
 from exporter.errors import ConfigError
+
+S = TypeVar("S", bound=Section)
 
 _LARGEST_FILE: Final = 16 * 2**20
 
@@ -26,16 +32,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: a file cannot be read or its content is wrong; a line for each problem.
     """
-    try:
-        text = read_bounded(path, _LARGEST_FILE).decode("utf-8-sig")
-    except OSError as error:
-        problem = Problem(0, (), f"cannot be read: {why(error)}")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        problem = Problem(line, (), "is not UTF-8 text")
-    else:
-        return parse(text, source=str(path), environ=environ, base_dir=path.parent)
-    raise ConfigError(problem.render(str(path)))
+    return parse(read_text(path), source=str(path), environ=environ, base_dir=path.parent)
 
 
 def parse(text: str, *, source: str, environ: Mapping[str, str], base_dir: Path) -> Config:
@@ -51,23 +48,56 @@ def parse(text: str, *, source: str, environ: Mapping[str, str], base_dir: Path)
         ConfigError: a line for each problem, in the order of the text's lines.
     """
     document = read_document(text, environ)
-    outcome = _validate(document, base_dir)
+    if document.data is None:
+        problem = Problem(1, (), "is empty; config.example.yaml shows what belongs in it")
+        raise ConfigError(render([*document.problems, problem], source))
+    return validated(Config, document, source=source, base_dir=base_dir, example="config.example.yaml")
+
+
+def read_text(path: Path) -> str:
+    """Read a file of YAML.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return read_bounded(path, _LARGEST_FILE).decode("utf-8-sig")
+    except OSError as error:
+        problem = Problem(0, (), f"cannot be read: {why(error)}")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problem = Problem(line, (), "is not UTF-8 text")
+    raise ConfigError(problem.render(str(path)))
+
+
+def validated(schema: type[S], document: Document, *, source: str, base_dir: Path, example: str) -> S:
+    """Hold a document against the schema of its file.
+
+    Args:
+        schema: of the whole file.
+        document: what stands in it.
+        source: what errors call it: the file's name.
+        base_dir: where relative paths in it start from.
+        example: where a right one is to be seen.
+
+    Raises:
+        ConfigError: a line for each problem, in the order of the text's lines.
+    """
+    outcome = _validate(schema, document, base_dir, example)
     # Raised here, out of any `except`, so that no traceback shows an error that still holds values.
-    if isinstance(outcome, Config) and not document.problems:
+    if isinstance(outcome, schema) and not document.problems:
         return outcome
-    found = [] if isinstance(outcome, Config) else outcome
+    found = outcome if isinstance(outcome, list) else []
     raise ConfigError(render([*document.problems, *found], source))
 
 
-def _validate(document: Document, base_dir: Path) -> Config | list[Problem]:
+def _validate(schema: type[S], document: Document, base_dir: Path, example: str) -> S | list[Problem]:
     if () in document.broken:
         return []
-    if document.data is None:
-        return [Problem(1, (), "is empty; config.example.yaml shows what belongs in it")]
     if not isinstance(document.data, dict):
-        return [Problem(1, (), "must be a mapping of keys to values, as in config.example.yaml")]
+        return [Problem(1, (), f"must be a mapping of keys to values, as in {example}")]
     try:
-        return Config.model_validate(document.data, context={"base_dir": base_dir})
+        return schema.model_validate(document.data, context={"base_dir": base_dir})
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     return [_locate(item, document) for item in errors if not _is_broken(item["loc"], document)]

@@ -1,7 +1,17 @@
-"""What is served over HTTP: metrics, health, readiness, a landing page."""
+"""What is served over HTTP or HTTPS: metrics, health, readiness, a landing page."""
 
 from exporter.web.app import Shown, application
+from exporter.web.config import WatchedConfig, WebConfig
 from exporter.web.metrics import MetricsEndpoint
 from exporter.web.server import WebServer, address_of, bind
 
-__all__ = ["MetricsEndpoint", "Shown", "WebServer", "address_of", "application", "bind"]
+__all__ = [
+    "MetricsEndpoint",
+    "Shown",
+    "WatchedConfig",
+    "WebConfig",
+    "WebServer",
+    "address_of",
+    "application",
+    "bind",
+]

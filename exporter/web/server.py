@@ -1,28 +1,40 @@
 """Sockets and the server on them."""
 
+import asyncio
 import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from exporter.errors import ConfigError, ExporterError
-from exporter.web.protocol import BoundedProtocol
+from exporter.web.config import WatchedConfig
+from exporter.web.door import door
+from exporter.web.guard import Current, Guard
+from exporter.web.protocol import IDLE_FOR_S, BoundedProtocol
 
 _GRACE_S = 1
+_TICKS = 10
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn, with signals left to the command line, which has more to stop than this."""
+    """uvicorn, with signals left to the command line, which has more to stop than this.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: answers requests.
+        config: the web configuration in force; by default plain HTTP for everybody.
+    """
+
+    def __init__(self, app: ASGIApp, config: Current | None = None) -> None:
+        config = config or WatchedConfig()
         super().__init__(
             uvicorn.Config(
-                app,
-                http=BoundedProtocol,
+                Guard(app, config),
+                http=cast("type[asyncio.Protocol]", door(config)),
                 ws="none",
                 lifespan="off",
                 loop="uvloop",
@@ -30,9 +42,18 @@ class WebServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=IDLE_FOR_S,
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: do uvicorn's chores, and once a second those of the connections."""
+        if counter % _TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.server_state.connections):
+                cast("BoundedProtocol", connection).cut_off_if_stuck(now)
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
-"""A certificate authority made for a test, by ``openssl``."""
+"""Certificate authorities made for a test, by ``openssl``."""
 
+import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -25,3 +26,43 @@ def make_authority(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     return folder / "ca.pem", context
+
+
+class Authority:
+    """An authority with a folder of its own; what it issues lies there as ``{name}.pem`` and ``{name}.key``.
+
+    Raises:
+        FileNotFoundError: there is no ``openssl``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        uses = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
+        new_key = "-newkey rsa:2048 -nodes -keyout ca.key"
+        self._openssl(f"req -x509 {new_key} -days 2 -out ca.pem -subj /CN={folder.name} {uses}")
+
+    @property
+    def certificate(self) -> Path:
+        """Its own certificate."""
+        return self.folder / "ca.pem"
+
+    def issue(self, name: str, alternatives: str = "IP:127.0.0.1", days: int = 2) -> tuple[Path, Path]:
+        """A certificate and its key; with -1 for ``days`` it ended yesterday."""
+        (self.folder / "issue.ext").write_text(f"subjectAltName={alternatives}\n")
+        new_key = f"-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key"
+        signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile issue.ext"
+        self._openssl(f"req {new_key} -out issue.csr -subj /CN={name}")
+        self._openssl(f"x509 -req -days {days} -in issue.csr -out {name}.pem {signing}")
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+    def _openssl(self, command: str) -> None:
+        subprocess.run(["openssl", *command.split()], cwd=self.folder, check=True, capture_output=True)
+
+
+def put(files: tuple[Path, Path], folder: Path, name: str = "server") -> None:
+    """Put a certificate and its key where they are served from, each in one step, as a rotation does."""
+    for file in files:
+        new = folder / f"{name}{file.suffix}.new"
+        shutil.copy(file, new)
+        new.rename(folder / f"{name}{file.suffix}")

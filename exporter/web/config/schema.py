@@ -1,0 +1,60 @@
+"""The web configuration, key by key; attribute names are those of the file, which are exporter-toolkit's."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+
+from exporter.config.fields import Switch, Whole, between, whole_number
+from exporter.config.section import Section, problem
+from exporter.web.config.fields import BcryptHash, Headers, Interval, mapping
+from exporter.web.config.tls_section import TlsServerConfig
+
+
+class HttpServerConfig(Section):
+    """What all answers have in common."""
+
+    http2: Switch = Field(True, description="heeded by servers that speak HTTP/2; this one does not")
+    headers: Headers = Field({}, description="headers of every answer")
+
+
+class RateLimit(Section):
+    """A bucket of requests for all clients together; an ``interval`` of 0 seconds sets no limit."""
+
+    interval: Interval = Field(0.0, description="from one request to the next")
+    burst: Annotated[Whole, between("0", "1000000", whole_number)] = Field(
+        0, validate_default=True, description="requests at once"
+    )
+
+    @field_validator("burst")
+    @classmethod
+    def _lets_some_through(cls, value: int, info: ValidationInfo) -> int:
+        if not value and info.data.get("interval"):
+            raise problem("must be 1 at least, or no request would be answered")
+        return value
+
+
+class WebConfig(Section):
+    """The whole file; an empty one is plain HTTP for everybody."""
+
+    tls_server_config: TlsServerConfig | None = Field(None, description="TLS")
+    http_server_config: HttpServerConfig = Field(HttpServerConfig(), description="HTTP")
+    basic_auth_users: Annotated[dict[str, BcryptHash], BeforeValidator(mapping)] = Field(
+        {}, description="names and bcrypt hashes of who may come in"
+    )
+    rate_limit: RateLimit = Field(RateLimit(), description="how many requests are answered")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was read beside the file itself."""
+        return self.tls_server_config.files if self.tls_server_config else ()
+
+    @property
+    def scheme(self) -> str:
+        """How URLs begin."""
+        return "https" if self.tls_server_config else "http"
+
+    @property
+    def users(self) -> dict[bytes, SecretStr]:
+        """The hashes by the names as they are sent."""
+        return {name.encode(): hashed for name, hashed in self.basic_auth_users.items()}

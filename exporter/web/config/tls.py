@@ -1,0 +1,145 @@
+"""The server's side of TLS, made from settings that have been checked one by one."""
+
+import ipaddress
+import os
+import re
+import ssl
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.web.config.names import SUITES
+
+_KIND: Final = {"DNS": "", "email": "", "URI": "", "IP Address": "ip"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A certificate with the chain below its authority, and its key, both in PEM form."""
+
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return "Identity()"
+
+
+class RefusedError(Exception):
+    """OpenSSL refuses a certificate or its key.
+
+    Attributes:
+        is_about_key: it is the key rather than the certificate.
+    """
+
+    def __init__(self, text: str, *, is_about_key: bool = False) -> None:
+        super().__init__(text)
+        self.is_about_key = is_about_key
+
+
+def new_context(identity: Identity) -> ssl.SSLContext:
+    """A server's context that speaks HTTP/1.1 only.
+
+    Raises:
+        RefusedError: the certificate or the key cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    if b"-----BEGIN CERTIFICATE-----" not in identity.certificate:
+        raise RefusedError('holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")')
+    if not re.search(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----", identity.key):
+        raise RefusedError(
+            'holds no private key in PEM form ("-----BEGIN PRIVATE KEY-----")', is_about_key=True
+        )
+    if re.search(rb"ENCRYPTED", identity.key):
+        raise RefusedError("is protected by a passphrase, which nobody can give", is_about_key=True)
+    with _file_of(identity.certificate) as certificate, _file_of(identity.key) as key:
+        try:
+            context.load_cert_chain(certificate, key, password="")
+        except ssl.SSLError as error:
+            refusal = _refusal(error)
+        else:
+            return context
+    raise refusal
+
+
+def _refusal(error: ssl.SSLError) -> RefusedError:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return RefusedError("does not belong to the certificate", is_about_key=True)
+    return RefusedError(f"cannot be used with its key: {words_of(error)}")
+
+
+def words_of(error: ssl.SSLError) -> str:
+    """What OpenSSL has to say, in lower case."""
+    return (error.reason or "it is damaged").replace("_", " ").lower()
+
+
+def limit_versions(context: ssl.SSLContext, low: ssl.TLSVersion, high: ssl.TLSVersion) -> None:
+    """Speak these versions and those between; which old ones really work is up to OpenSSL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = low
+        context.maximum_version = high
+
+
+def limit_suites(context: ssl.SSLContext, suites: Sequence[str], *, prefers_own_order: bool) -> None:
+    """Speak TLS 1.2 and below with these suites only, called by Go's names; by default with OpenSSL's."""
+    named = [SUITES[suite] for suite in suites if suite in SUITES]
+    if named:
+        context.set_ciphers(":".join(named))
+    elif suites:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if prefers_own_order:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    else:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+
+
+def ask_for_certificates(context: ssl.SSLContext, mode: ssl.VerifyMode, authorities: bytes) -> None:
+    """Verify clients' certificates; any certificate among the authorities is trusted, as Go does.
+
+    Raises:
+        RefusedError: the authorities cannot be read.
+    """
+    try:
+        context.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+    except ssl.SSLError as error:
+        refusal = RefusedError(f"cannot be used: {words_of(error)}")
+    else:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_mode = mode
+        return
+    raise refusal
+
+
+def names_in(certificate: Mapping[str, object]) -> frozenset[str]:
+    """The subject alternative names of a certificate as `ssl.SSLSocket.getpeercert` tells it."""
+    alternatives = certificate.get("subjectAltName", ())
+    assert isinstance(alternatives, tuple)  # noqa: S101 (what Python documents)
+    return frozenset(_address(name) if _KIND[kind] else name for kind, name in alternatives if kind in _KIND)
+
+
+def _address(name: str) -> str:
+    """An IP address as Go writes it; OpenSSL neither shortens IPv6 nor writes it in lower case."""
+    try:
+        return str(ipaddress.ip_address(name.strip()))
+    except ValueError:
+        return name
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[str]:
+    """A file that is gone afterwards, in memory where the system has that: OpenSSL's way in is a path."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("pem"), "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            yield file.name

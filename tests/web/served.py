@@ -1,0 +1,110 @@
+"""The exporter's HTTP interface under a web configuration, by a real server on a real socket."""
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.web import WatchedConfig, WebServer, address_of, application, bind
+from exporter.web.guard import Guard
+from exporter.web.passwords import Comparison
+from tests.support.programs import eventually
+from tests.web.test_app import VIEW, Fleet, metrics, publishing
+
+RIGHT = "$2b$04$9qZoS//n.R5iQK4UY1wx/OHU3wyUAQLaOZJ5gjgYM6pbhG7Mu2kiO"
+"""A hash, at the lowest cost, of what is in `PASSWORD`."""
+PASSWORD = "12345678901234567890"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs."""
+
+    address: tuple[str, int]
+    config: WatchedConfig
+    server: WebServer
+
+    @property
+    def port(self) -> int:
+        return self.address[1]
+
+    def take_up(self) -> None:
+        """Look for changes until one that has been made cannot be missed."""
+        self.config.check()
+        self.config.check()
+
+
+@contextmanager
+def served(file: Path | None, comparison: Comparison | None = None) -> Iterator[Served]:
+    """The server for the length of a block; its configuration is looked at only when a test says so."""
+    config = WatchedConfig(file)
+    publisher = publishing(VIEW)
+    publisher.start()
+    app = application(metrics(publisher), Fleet())
+    sockets = bind(["127.0.0.1:0"])
+    server = WebServer(
+        Guard(app, config, comparison) if comparison else app, WatchedConfig() if comparison else config
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, 10)
+    host, _, port = address_of(sockets[0]).rpartition(":")
+    try:
+        yield Served((host, int(port)), config, server)
+    finally:
+        server.should_exit = True
+        publisher.stop()
+        thread.join(10)
+        sockets[0].close()
+        assert not thread.is_alive()
+
+
+def ask(connection: socket.socket, path: str = "/-/ready", *headers: str) -> None:
+    """One request."""
+    lines = [f"GET {path} HTTP/1.1", "Host: x", *headers]
+    connection.sendall("".join(f"{line}\r\n" for line in lines).encode() + b"\r\n")
+
+
+def talk(connection: socket.socket, path: str = "/-/ready", *headers: str) -> bytes:
+    """One request and its whole answer; empty if there is none."""
+    ask(connection, path, *headers)
+    answer = b""
+    while not (found := re.search(rb"content-length: (\d+)\r\n.*?\r\n\r\n", answer, re.DOTALL)) or len(
+        answer
+    ) < found.end() + int(found[1]):
+        part = connection.recv(65536)
+        if not part:
+            return b""
+        answer += part
+    return answer
+
+
+def client(authority: Path, **files: Path) -> ssl.SSLContext:
+    """A client's side of TLS, with a certificate if one is given."""
+    context = ssl.create_default_context(cafile=authority)
+    if files:
+        context.load_cert_chain(files["cert"], files["key"])
+    return context
+
+
+def connected(served: Served, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """A connection after its handshake."""
+    plain = socket.create_connection(served.address, timeout=10)
+    try:
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+    except BaseException:
+        plain.close()
+        raise
+
+
+def reaches(served: Served, context: ssl.SSLContext) -> bool:
+    """Whether a request is answered; a client is turned away in the handshake or right behind it."""
+    try:
+        with connected(served, context) as connection:
+            return talk(connection).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False

@@ -1,0 +1,267 @@
+"""TLS as it is spoken: versions, certificates of both sides, rotation under way."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import Authority, put
+from tests.support.programs import eventually
+from tests.web.served import Served, client, connected, reaches, served, talk
+
+TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
+VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    authority = Authority(tmp_path_factory.mktemp("tls") / "authority")
+    authority.issue("server")
+    authority.issue("prometheus", "DNS:prometheus.test,IP:::1")
+    return authority
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    authority = Authority(tmp_path_factory.mktemp("tls") / "stranger")
+    authority.issue("prometheus", "DNS:prometheus.test")
+    return authority
+
+
+def pair(authority: Authority, name: str) -> tuple[Path, Path]:
+    return authority.folder / f"{name}.pem", authority.folder / f"{name}.key"
+
+
+def configured(authority: Authority, folder: Path, more: str = "") -> Path:
+    put(pair(authority, "server"), folder)
+    (folder / "ca.pem").write_bytes(authority.certificate.read_bytes())
+    (folder / "web.yaml").write_text(TLS + more)
+    return folder / "web.yaml"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_both_versions_are_spoken(authority: Authority, tmp_path: Path, version: str) -> None:
+    context = client(authority.certificate)
+    context.minimum_version = context.maximum_version = VERSIONS[version]
+    with served(configured(authority, tmp_path)) as site, connected(site, context) as connection:
+        assert connection.version() == version.replace("TLS1", "TLSv1.")
+        assert talk(connection).startswith(b"HTTP/1.1 200")
+        assert talk(connection).endswith(b"ready\n")
+
+
+@pytest.mark.parametrize(
+    ("rule", "other"), [("min_version: TLS13", "TLS12"), ("max_version: TLS12", "TLS13")]
+)
+def test_a_version_outside_of_the_limits_is_not(
+    authority: Authority, tmp_path: Path, rule: str, other: str
+) -> None:
+    context = client(authority.certificate)
+    context.minimum_version = context.maximum_version = VERSIONS[other]
+    with served(configured(authority, tmp_path, f"  {rule}\n")) as site:
+        with pytest.raises(ssl.SSLError):
+            connected(site, context)
+        assert reaches(site, client(authority.certificate))
+
+
+def test_the_suite_is_the_one_that_is_named(authority: Authority, tmp_path: Path) -> None:
+    rule = "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n"
+    with served(configured(authority, tmp_path, rule)) as site:
+        with connected(site, client(authority.certificate)) as connection:
+            assert connection.cipher() == ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1.2", 256)
+        other = client(authority.certificate)
+        other.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+        assert not reaches(site, other)
+
+
+def test_http_1_1_is_agreed_upon(authority: Authority, tmp_path: Path) -> None:
+    context = client(authority.certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with served(configured(authority, tmp_path)) as site, connected(site, context) as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_server_of_another_authority_is_not_believed(
+    authority: Authority, stranger: Authority, tmp_path: Path
+) -> None:
+    with served(configured(authority, tmp_path)) as site:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connected(site, client(stranger.certificate))
+        assert reaches(site, client(authority.certificate))
+
+
+def test_an_expired_certificate_is_not_believed_until_it_is_renewed(
+    authority: Authority, tmp_path: Path
+) -> None:
+    file = configured(authority, tmp_path)
+    put(authority.issue("expired", days=-1), tmp_path)
+    with served(file) as site:
+        with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
+            connected(site, client(authority.certificate))
+        put(pair(authority, "server"), tmp_path)
+        site.take_up()
+        assert reaches(site, client(authority.certificate))
+
+
+class TestClients:
+    """Who comes in: with a certificate of the right authority, of another one, with none."""
+
+    @pytest.mark.parametrize(
+        ("rule", "right", "wrong", "none"),
+        [
+            ("NoClientCert", True, True, True),
+            ("RequestClientCert", True, True, True),
+            ("VerifyClientCertIfGiven", True, False, True),
+            ("RequireAndVerifyClientCert", True, False, False),
+        ],
+    )
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_it_depends_on_the_type(
+        self,
+        authority: Authority,
+        stranger: Authority,
+        tmp_path: Path,
+        version: str,
+        rule: str,
+        right: bool,
+        wrong: bool,
+        none: bool,
+    ) -> None:
+        more = f"  client_auth_type: {rule}\n  min_version: {version}\n  max_version: {version}\n"
+        if "Verify" in rule:
+            more += "  client_ca_file: ca.pem\n"
+        with served(configured(authority, tmp_path, more)) as site:
+            assert self.outcomes(authority, stranger, site) == (right, wrong, none)
+
+    def outcomes(self, authority: Authority, stranger: Authority, site: Served) -> tuple[bool, bool, bool]:
+        def comes_in(issuer: Authority) -> bool:
+            cert, key = pair(issuer, "prometheus")
+            return reaches(site, client(authority.certificate, cert=cert, key=key))
+
+        return comes_in(authority), comes_in(stranger), reaches(site, client(authority.certificate))
+
+    def test_a_changed_rule_holds_for_the_next_connection(
+        self, authority: Authority, stranger: Authority, tmp_path: Path
+    ) -> None:
+        file = configured(authority, tmp_path)
+        with served(file) as site:
+            assert self.outcomes(authority, stranger, site) == (True, True, True)
+            rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+            file.write_text(TLS + rule)
+            site.take_up()
+            assert self.outcomes(authority, stranger, site) == (True, False, False)
+            (tmp_path / "ca.pem").write_bytes(stranger.certificate.read_bytes())
+            site.take_up()
+            assert self.outcomes(authority, stranger, site) == (False, True, False)
+
+    @pytest.mark.parametrize(
+        ("allowed", "comes_in"),
+        [("prometheus.test", True), ("'::1'", True), ("other.test", False), ("test", False)],
+    )
+    def test_a_name_may_be_asked_for(
+        self, authority: Authority, tmp_path: Path, allowed: str, comes_in: bool
+    ) -> None:
+        rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+        file = configured(authority, tmp_path, f"{rule}  client_allowed_sans: [{allowed}]\n")
+        cert, key = pair(authority, "prometheus")
+        with served(file) as site:
+            assert reaches(site, client(authority.certificate, cert=cert, key=key)) is comes_in
+            eventually(lambda: site.server.server_state.total_requests == comes_in, 5)
+
+
+class Scraper(threading.Thread):
+    """Asks again and again, over a new connection each time and over one that is kept."""
+
+    def __init__(self, site: Served, context: ssl.SSLContext) -> None:
+        super().__init__(daemon=True)
+        self._site, self._context = site, context
+        self.stopping = threading.Event()
+        self.serials: list[str] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        with connected(self._site, self._context) as kept:
+            while not self.stopping.is_set():
+                try:
+                    self.ask(kept)
+                    with connected(self._site, self._context) as new:
+                        self.serials.append(str((new.getpeercert() or {})["serialNumber"]))
+                        self.ask(new)
+                except OSError as error:
+                    self.failures.append(repr(error))
+
+    def ask(self, connection: ssl.SSLSocket) -> None:
+        if not talk(connection).startswith(b"HTTP/1.1 200"):
+            self.failures.append("no answer")
+
+
+@pytest.fixture
+def scraper(authority: Authority, tmp_path: Path) -> Iterator[Scraper]:
+    with served(configured(authority, tmp_path)) as site:
+        site.config.start()
+        scraper = Scraper(site, client(authority.certificate))
+        scraper.start()
+        yield scraper
+        scraper.stopping.set()
+        scraper.join(10)
+        site.config.stop()
+
+
+def test_no_scrape_fails_while_certificates_are_rotated(
+    authority: Authority, tmp_path: Path, scraper: Scraper
+) -> None:
+    for turn in range(3):
+        eventually(lambda: bool(scraper.serials), 10)
+        before = scraper.serials[-1]
+        put(authority.issue(f"turn-{turn}"), tmp_path)
+        eventually(lambda before=before: scraper.serials[-1] != before, 15)  # type: ignore[misc]
+    assert len(dict.fromkeys(scraper.serials)) == 4
+    assert scraper.failures == []
+
+
+def test_a_rotation_that_is_broken_keeps_the_last_good_certificate(
+    authority: Authority, tmp_path: Path
+) -> None:
+    with served(configured(authority, tmp_path)) as site:
+        (tmp_path / "server.pem").write_text("half a certif")
+        site.take_up()
+        assert reaches(site, client(authority.certificate))
+
+
+def test_a_client_that_speaks_no_tls_is_turned_away_and_harms_nobody(
+    authority: Authority, tmp_path: Path
+) -> None:
+    with served(configured(authority, tmp_path)) as site:
+        for said in (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\xff\xff", b"\0" * 70_000):
+            with socket.create_connection(site.address, timeout=10) as plain:
+                plain.sendall(said)
+                plain.shutdown(socket.SHUT_WR)
+                try:
+                    heard = plain.recv(65536)
+                except ConnectionError:
+                    heard = b""
+            assert b"HTTP/1.1 200" not in heard
+        assert reaches(site, client(authority.certificate))
+
+
+def test_a_handshake_that_does_not_end_is_cut_off(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.web.door.HANDSHAKE_WITHIN_S", 0.3)
+    with (
+        served(configured(authority, tmp_path)) as site,
+        socket.create_connection(site.address, timeout=10) as silent,
+    ):
+        assert silent.recv(1) == b""
+
+
+def test_the_server_ends_though_a_handshake_does_not(authority: Authority, tmp_path: Path) -> None:
+    with served(configured(authority, tmp_path)) as site:
+        silent = socket.create_connection(site.address, timeout=10)
+        time.sleep(0.2)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    silent.close()
