@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture fuzz lint format bench golden dashboards lock dist sbom clean
+.PHONY: demo test torture fuzz lint format bench golden dashboards screenshot lock dist sbom clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -62,6 +62,9 @@ golden: $(VENV)/.dev  ## rewrite the golden expositions and the PrometheusRule; 
 
 dashboards: $(VENV)/.dev  ## rewrite grafana/dashboards from grafana/generate; review them as a diff
 	$(BIN)/python -m grafana.generate
+
+screenshot: $(VENV)/.dev  ## take the picture of the status page in the README anew
+	$(BIN)/python -m tests.support.screenshot docs/images/status.png
 
 lock: | $(BIN)/python  ## write both locks again for pyproject.toml; ARGS=--upgrade takes newer versions as well
 	$(PIP) install 'uv>=0.9'

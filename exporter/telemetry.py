@@ -1,6 +1,8 @@
 """The exporter's own metrics: instruments of prometheus-client, named by the catalogue."""
 
 import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,10 +14,36 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.samples import Sample
 
 from exporter import __version__, catalogue
 
 OPERATIONS = ("period-history", "record-info", "recycling-jobs", "job-list", "project-job-list", "projects")
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What the exporter's own metrics say at one moment, as far as people ask for it.
+
+    Attributes:
+        api_up: the API answered the last request as it should; None before the first one.
+        config_ok: the last attempt to load the configuration succeeded.
+        config_loaded_ms: when the configuration in force was loaded; None where nobody said.
+        budget_per_minute: requests that the throttle allows.
+        poll_lag_s: how late the most overdue job is.
+        snapshot_bytes: the largest snapshot; None before the first.
+        snapshot_gzip_bytes: the largest compressed one.
+    """
+
+    version: str
+    revision: str
+    api_up: bool | None
+    config_ok: bool
+    config_loaded_ms: int | None
+    budget_per_minute: float
+    poll_lag_s: float
+    snapshot_bytes: float | None
+    snapshot_gzip_bytes: float | None
 
 
 class Telemetry:
@@ -24,6 +52,7 @@ class Telemetry:
     def __init__(self, registry: CollectorRegistry, revision: str = "unknown") -> None:
         disable_created_metrics()
         self.registry = registry
+        self._revision = revision
         self.up = _gauge(catalogue.UP, registry)
         self.requests = _counter(catalogue.API_REQUESTS, registry)
         self.request_duration = Histogram(
@@ -58,6 +87,34 @@ class Telemetry:
     def payload_fault(self, operation: str, reason: str) -> None:
         """Something in an answer could not be read or could not be right."""
         self.payload_errors.labels(operation, reason).inc()
+
+    def readings(self) -> Readings:
+        """What they say now."""
+        loaded_s = _value(self.reload_timestamp)
+        sizes = list(_samples(self.snapshot_size))
+        return Readings(
+            version=__version__,
+            revision=self._revision,
+            api_up=_value(self.up) == 1 if any(_samples(self.requests)) else None,
+            config_ok=_value(self.reload_successful) == 1,
+            config_loaded_ms=round(loaded_s * 1000) if loaded_s else None,
+            budget_per_minute=_value(self.budget),
+            poll_lag_s=_value(self.poll_lag),
+            snapshot_bytes=_largest(sizes, "identity"),
+            snapshot_gzip_bytes=_largest(sizes, "gzip"),
+        )
+
+
+def _samples(metric: Gauge | Counter) -> Iterable[Sample]:
+    return (sample for family in metric.collect() for sample in family.samples)
+
+
+def _value(gauge: Gauge) -> float:
+    return next(iter(_samples(gauge))).value
+
+
+def _largest(sizes: Iterable[Sample], encoding: str) -> float | None:
+    return max((one.value for one in sizes if one.labels["encoding"] == encoding), default=None)
 
 
 def _gauge(declared: catalogue.Declared, registry: CollectorRegistry) -> Gauge:

@@ -63,12 +63,16 @@ class Fleet:
     """What an exporter's poller publishes while builds pour in: fold, commit, then show."""
 
     is_healthy = is_ready = True
+    stale_after_s = 1800.0
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self.view = fleet(jobs)
-        self.watched = jobs
         self._store = open_store(str(folder / "state.db"), None)
         self._dice = Random(1)
+
+    def now_ms(self) -> int:
+        """Now, as far as the status page asks."""
+        return round(time.time() * 1000)
 
     def pour(self, builds_a_second: float) -> None:
         """Let builds finish for ever."""
@@ -76,7 +80,7 @@ class Fleet:
         while True:
             due += 1 / builds_a_second
             time.sleep(max(0.0, due - time.monotonic()))
-            self._finish_one(self._dice.randrange(self.watched))
+            self._finish_one(self._dice.randrange(len(self.view.jobs)))
 
     def _finish_one(self, at: int) -> None:
         view = self.view.jobs[at]
@@ -104,7 +108,8 @@ def serve_exporter(jobs: int, builds_a_second: float) -> None:
             threading.Thread(target=shown.pour, args=(builds_a_second,), daemon=True).start()
         sockets = bind(["127.0.0.1:0"])
         print(address_of(sockets[0]).rpartition(":")[2], flush=True)
-        WebServer(application(MetricsEndpoint(publisher, telemetry.registry), shown)).run(sockets=sockets)
+        app = application(MetricsEndpoint(publisher, telemetry.registry), shown, told=telemetry)
+        WebServer(app).run(sockets=sockets)
 
 
 def serve_client(jobs: int) -> None:

@@ -26,6 +26,7 @@ def demo(site: Site, seed: int) -> None:
         click.echo(
             f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
         )
+        click.echo(f"Status:   {url}/")
         click.echo(f"Metrics:  {url}{site.telemetry_path}")
         click.echo(f"Try:      curl -s {url}{site.telemetry_path} | grep builds_total")
         click.echo(f"Truth:    {simulator.url}/_sim/truth")

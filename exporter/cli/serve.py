@@ -94,9 +94,14 @@ def run(
     reload: Callable[[], None] | None = None,
 ) -> None:
     """Serve on sockets that already listen; SIGHUP reloads, if that is possible."""
-    metrics = MetricsEndpoint(exporter.publisher, exporter.registry)
-    lifecycle = reload if site.enable_lifecycle else None
-    server = WebServer(application(metrics, exporter, site.telemetry_path, reload=lifecycle), site.web_config)
+    app = application(
+        MetricsEndpoint(exporter.publisher, exporter.registry),
+        exporter,
+        site.telemetry_path,
+        reload if site.enable_lifecycle else None,
+        told=exporter.telemetry,
+    )
+    server = WebServer(app, site.web_config)
 
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True

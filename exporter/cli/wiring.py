@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
-from exporter.catalogue import job_families
+from exporter.catalogue import FleetView, job_families
 from exporter.config import Config, load
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.ledger import Breakdown, Buckets, JobLedger
@@ -73,6 +73,15 @@ class Exporter:
     def is_ready(self) -> bool:
         """Whether every job has been polled, or restored from the store."""
         return self.poller.is_ready
+
+    @property
+    def view(self) -> FleetView:
+        """All that is published."""
+        return self.poller.view
+
+    def now_ms(self) -> int:
+        """Now, by the clock that polls are dated with."""
+        return self.poller.now_ms()
 
     @property
     def watched(self) -> int:
@@ -139,6 +148,7 @@ class Exporter:
             telemetry=self.telemetry,
             before=before,
         )
+        self.stale_after_s = GAP_INTERVALS * intervals.longest
         self.config, self.watchlist = config, watchlist
         self.credentials, self.client = credentials, client
         self.threads = PollingThreads(self.poller, config.poll.concurrency)

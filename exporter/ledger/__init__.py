@@ -30,12 +30,13 @@ from exporter.ledger.reducer import (
     see_history,
 )
 from exporter.ledger.runs import Run
-from exporter.ledger.state import Gap, JobLedger, LastBuild, OpenBuild
+from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
 
 __all__ = [
     "BY_RESULT",
     "OTHER",
+    "RECENT_KEPT",
     "Breakdown",
     "Buckets",
     "BuildLabels",
@@ -48,6 +49,7 @@ __all__ = [
     "JobLedger",
     "LastBuild",
     "OpenBuild",
+    "RecentBuild",
     "Refused",
     "Run",
     "Tally",

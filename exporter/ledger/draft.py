@@ -1,13 +1,13 @@
 """A ledger while it is being folded: mutable, alive for one call of the reducer, then frozen again."""
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from exporter.ledger.histogram import Exemplar
 from exporter.ledger.runs import Recovery, Run
-from exporter.ledger.state import Gap, JobLedger, LastBuild, OpenBuild
+from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State, Trigger
 
@@ -64,6 +64,7 @@ class Draft:
         self.lost_builds = ledger.lost_builds
         self.recovered_builds = ledger.recovered_builds
         self.names = ledger.names
+        self.recent = list(ledger.recent)
         self.faults: list[str] = []
         self.capped = 0
 
@@ -84,6 +85,7 @@ class Draft:
             lost_builds=self.lost_builds,
             recovered_builds=self.recovered_builds,
             names=self.names,
+            recent=tuple(self.recent[-RECENT_KEPT:]),
         )
 
     def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:
@@ -135,6 +137,11 @@ class Draft:
             self.last = LastBuild(
                 number, outcome.result, outcome.finish_ms, outcome.duration_ms, outcome.queue_ms
             )
+        insort(
+            self.recent,
+            RecentBuild(number, outcome.result, outcome.duration_ms, outcome.finish_ms),
+            key=_number,
+        )
 
     def lose(self, first: int, last: int, *, counts: bool | None) -> None:
         """Give up on missing numbers; those that were perhaps there before counting began go silently."""
@@ -272,6 +279,10 @@ def join(one: Build, other: Build) -> Build:
         branch=max(one.branch, other.branch),
         trigger=_preferred(one.trigger, other.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
     )
+
+
+def _number(build: RecentBuild) -> int:
+    return build.number
 
 
 def _preferred(one: Word | None, other: Word | None, least: Word) -> Word | None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
@@ -21,6 +21,9 @@ BACKOFF_STEPS: Final = 64
 SAME_START_MS: Final = 2000
 """Two statements of a start that are no further apart mean the same build."""
 
+
+RECENT_KEPT: Final = 20
+"""So many settled builds are remembered one by one, for the status page."""
 
 NAMELESS: Final = JobNames()
 
@@ -95,6 +98,15 @@ class LastBuild:
     queue_ms: int | None
 
 
+class RecentBuild(NamedTuple):
+    """A settled build as it is remembered for a while; what was absurd or never told is None."""
+
+    number: int
+    result: Result
+    duration_ms: int | None
+    finish_ms: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class JobLedger:
     """Everything known of one job's builds, folded.
@@ -111,6 +123,7 @@ class JobLedger:
         lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
         recovered_builds: builds counted after a gap, or after they had been given up on.
         names: what the API called the job last.
+        recent: the settled builds with the highest numbers, ascending, those of the baseline too.
     """
 
     since_ms: int
@@ -127,6 +140,7 @@ class JobLedger:
     lost_builds: int = 0
     recovered_builds: int = 0
     names: JobNames = NAMELESS
+    recent: tuple[RecentBuild, ...] = ()
 
     @property
     def counts(self) -> dict[Result, int]:

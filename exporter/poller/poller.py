@@ -134,6 +134,12 @@ class Poller:
         """How many jobs are watched."""
         return self._agenda.watchlist.size
 
+    def now_ms(self) -> int:
+        """Now, by the service's clock where it is to be believed, else by ours."""
+        offset = self._service.clock_offset_s
+        jitter, madness = _TRUSTED_OFFSET_S
+        return round((self._wall() + (offset if jitter < abs(offset) < madness else 0.0)) * 1000)
+
     def take(self, limit: int) -> list[Work]:
         """Up to ``limit`` tasks that are due, the most overdue first."""
         now = self._monotonic()
@@ -205,9 +211,9 @@ class Poller:
         if work.task == RECYCLE_BIN:
             return self._service.recycle_bin()
         if work.task == JOB_LISTS:
-            return sweep(self._service, work.lists, work.unnamed, self.watched, self._now_ms())
+            return sweep(self._service, work.lists, work.unnamed, self.watched, self.now_ms())
         rules = self._rules if work.has_room else self._rules.crowded()
-        return poll_job(work.task, work.ledger, self._api, self._now_ms(), rules, work.assured_ms)
+        return poll_job(work.task, work.ledger, self._api, self.now_ms(), rules, work.assured_ms)
 
     def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
         """Follow what the lists show; the ledgers that change by it."""
@@ -217,7 +223,7 @@ class Poller:
             self._transitions.lists_refused(swept.refused)
             self._watch(came, went)
         news = self._agenda.follow(swept, self._ledgers, now, unready=self._not_loaded)
-        at_ms = swept.read_ms if swept else self._now_ms()
+        at_ms = swept.read_ms if swept else self.now_ms()
         changed = {
             job_id: baseline((), at_ms=at_ms, buckets=self._rules.buckets).ledger
             for job_id in news.never_built
@@ -335,8 +341,3 @@ class Poller:
     def _checked_ms(self, job_id: str, ledger: JobLedger | None) -> int | None:
         moments = (ledger.polled_ms if ledger else None, self._agenda.assured_ms(job_id) if ledger else None)
         return max((moment for moment in moments if moment is not None), default=None)
-
-    def _now_ms(self) -> int:
-        offset = self._service.clock_offset_s
-        jitter, madness = _TRUSTED_OFFSET_S
-        return round((self._wall() + (offset if jitter < abs(offset) < madness else 0.0)) * 1000)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.ledger import BuildLabels, Histogram, JobLedger
+from exporter.ledger import RECENT_KEPT, BuildLabels, Histogram, JobLedger
 from exporter.model import Result
 
 VERSION: Final = 2
@@ -129,6 +129,15 @@ def _check(ledger: JobLedger) -> None:
         raise ValueError("the first run does not begin at 0")
     if any(number != one.build.number for number, one in ledger.open.items()):
         raise ValueError("an open build under another number")
+    _check_recent(ledger)
+
+
+def _check_recent(ledger: JobLedger) -> None:
+    numbers = [build.number for build in ledger.recent]
+    if len(numbers) > RECENT_KEPT or numbers != sorted(set(numbers)):
+        raise ValueError("recent builds are too many or not ascending")
+    if numbers and (ledger.last is None or ledger.last.number < numbers[-1]):
+        raise ValueError("a recent build after the last one")
 
 
 def _is_sound(histogram: Histogram) -> bool:

@@ -1,6 +1,6 @@
-"""What is served over HTTP or HTTPS: metrics, health, readiness, a landing page."""
+"""What is served over HTTP or HTTPS: metrics, health, readiness, the status page."""
 
-from exporter.web.app import Shown, application
+from exporter.web.app import Shown, Told, application
 from exporter.web.config import WatchedConfig, WebConfig
 from exporter.web.metrics import MetricsEndpoint
 from exporter.web.server import WebServer, address_of, bind
@@ -8,6 +8,7 @@ from exporter.web.server import WebServer, address_of, bind
 __all__ = [
     "MetricsEndpoint",
     "Shown",
+    "Told",
     "WatchedConfig",
     "WebConfig",
     "WebServer",

@@ -1,42 +1,21 @@
 """The ASGI application: paths of the contract, nothing that waits for the API."""
 
 from collections.abc import Callable
-from html import escape
 from typing import Protocol
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from exporter import __version__
 from exporter.errors import ExporterError
+from exporter.telemetry import Readings
 from exporter.web.metrics import MetricsEndpoint
-
-_LANDING = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>CodeArts Build exporter</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>
-</head>
-<body><main>
-<h1>CodeArts Build exporter</h1>
-<p>Version {version}, watching {jobs} jobs.</p>
-<ul><li><a href="{metrics}">Metrics</a></li><li><a href="/-/healthy">Health</a></li>
-<li><a href="/-/ready">Readiness</a></li></ul>
-</main></body></html>
-"""
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+from exporter.web.page import Fleet, StatusPage
 
 
-class Shown(Protocol):
+class Shown(Fleet, Protocol):
     """What the pages tell of the exporter."""
 
     @property
@@ -47,9 +26,12 @@ class Shown(Protocol):
     def is_ready(self) -> bool:
         """Every job has been polled, or restored from the store."""
 
-    @property
-    def watched(self) -> int:
-        """How many jobs are watched."""
+
+class Told(Protocol):
+    """What the pages tell of the exporter itself."""
+
+    def readings(self) -> Readings:
+        """At this moment."""
 
 
 def application(
@@ -57,19 +39,18 @@ def application(
     shown: Shown,
     telemetry_path: str = "/metrics",
     reload: Callable[[], None] | None = None,
+    *,
+    told: Told,
 ) -> ASGIApp:
     """The exporter's HTTP interface.
 
     Args:
         metrics: answers at ``telemetry_path``.
-        shown: is asked for health, readiness and the landing page.
+        shown: is asked for health, readiness and the fleet.
         telemetry_path: where the metrics are.
         reload: reads the configuration again; None where nobody may ask for that.
+        told: is asked for what the head of the status page says.
     """
-
-    async def landing(_request: Request) -> Response:
-        page = _LANDING.format(version=__version__, jobs=shown.watched, metrics=escape(telemetry_path))
-        return HTMLResponse(page, headers=_SECURITY_HEADERS)
 
     async def healthy(_request: Request) -> Response:
         if shown.is_healthy:
@@ -95,9 +76,8 @@ def application(
             Route("/-/healthy", healthy, methods=["GET"]),
             Route("/-/ready", ready, methods=["GET"]),
             Route("/-/reload", reloaded, methods=["POST", "PUT"]),
-            Route("/", landing, methods=["GET"]),
+            *StatusPage(shown, told.readings, telemetry_path).routes,
         ],
-        middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

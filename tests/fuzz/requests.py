@@ -21,6 +21,7 @@ from exporter.web import MetricsEndpoint, WebServer, address_of, application, bi
 from tests.exposition.views import busy
 from tests.fuzz.damage import torn
 from tests.support.programs import eventually
+from tests.web.fleets import Fleet as StatusFleet
 
 METHODS: Final = (*("GET",) * 6, "HEAD", "POST", "PUT", "OPTIONS", "CONNECT", "get", "G\x00T", "", "A" * 3000)
 PATHS: Final = (
@@ -107,7 +108,9 @@ def _server() -> Iterator[int]:
     publisher = Publisher(lambda: view, Telemetry(CollectorRegistry()))
     publisher.start()
     sockets = bind(["127.0.0.1:0"])
-    server = WebServer(application(MetricsEndpoint(publisher, CollectorRegistry()), _Shown()))
+    told = Telemetry(CollectorRegistry())
+    metrics = MetricsEndpoint(publisher, CollectorRegistry())
+    server = WebServer(application(metrics, StatusFleet(view), told=told))
     thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
     thread.start()
     eventually(lambda: server.started, 10)
@@ -118,11 +121,6 @@ def _server() -> Iterator[int]:
         publisher.stop()
         thread.join(10)
         sockets[0].close()
-
-
-class _Shown:
-    is_healthy = is_ready = True
-    watched = 20
 
 
 def main() -> None:

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from exporter.ledger import (
     OTHER,
+    RECENT_KEPT,
     Breakdown,
     Buckets,
     BuildLabels,
     DetailAnswer,
     JobLedger,
+    RecentBuild,
     Refused,
     baseline,
     give_up,
@@ -71,9 +73,9 @@ class Truth:
 
 
 @st.composite
-def truths(draw: st.DrawFn) -> list[Truth]:
+def truths(draw: st.DrawFn, most: int = 12) -> list[Truth]:
     builds = []
-    for number in range(1, draw(st.integers(1, 12)) + 1):
+    for number in range(1, draw(st.integers(1, most)) + 1):
         queued_ms = START_MS + number * 60_000 + draw(st.integers(0, 200_000))
         start_ms = queued_ms + draw(st.integers(0, 90_000))
         builds.append(
@@ -164,6 +166,35 @@ def streaks(builds: list[Truth]) -> tuple[int, int]:
             failures += 1
             broken_since = build.finish_ms if broken_since is None else broken_since
     return failures, recovery_ms
+
+
+def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:
+    """The highest numbers, whatever came when."""
+    ascending = sorted(builds, key=lambda build: build.number)
+    return tuple(
+        RecentBuild(one.number, one.result, one.finish_ms - one.start_ms, one.finish_ms) for one in ascending
+    )[-RECENT_KEPT:]
+
+
+@given(st.data(), truths(most=50))
+@settings(max_examples=200, deadline=None)
+def test_the_last_builds_are_remembered_whatever_the_order(data: st.DataObject, builds: list[Truth]) -> None:
+    before = data.draw(st.integers(0, len(builds)))
+    old, new = builds[:before], builds[before:]
+    told = data.draw(st.permutations([build.finished for build in old]))
+    ledger = baseline(told, at_ms=START_MS, buckets=BUCKETS).ledger
+    if old:
+        ledger = see_answers(ledger, old[-1:])
+    assert ledger.recent == remembered(old)
+    ledger = see_history(ledger, [build.running for build in new], at_ms=START_MS).ledger
+    order, settled = data.draw(st.permutations(new)), list(old)
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        page, order = order[:size], order[size:]
+        ledger = see_history(ledger, [build.finished for build in page], at_ms=START_MS).ledger
+        ledger = see_answers(ledger, data.draw(st.permutations(page + settled[-3:])))
+        settled += page
+        assert ledger.recent == remembered(settled)
 
 
 def counters(ledger: JobLedger) -> dict[object, int]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import string
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from exporter.ledger import JobLedger
 from exporter.store import rows
 from exporter.store.rows import decode, encode
-from tests.store.ledgers import counted, ledgers
+from tests.store.ledgers import START_MS, counted, ledgers
 
 
 @given(ledgers())
@@ -74,6 +75,10 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         (with_changes(runs=[{"first": 3, "last": 4}]), "the first run does not begin at 0"),
         (with_changes(runs=[{"first": 0, "last": 4}, {"first": 4, "last": 5}]), "runs overlap"),
         (with_changes(open={"5": {"build": {"number": 6}, "first_seen_ms": 1}}), "an open build under"),
+        (with_changes(recent=[[2, "success", 1, 1], [1, "success", 1, 1]]), "not ascending"),
+        (with_changes(recent=[[n, "success", 1, 1] for n in range(1, 22)]), "too many"),
+        (with_changes(recent=[[3, "success", 1, 1]]), "a recent build after the last one"),
+        (with_changes(recent=[[1, "good", 1, 1]]), "ledger.recent.0.1"),
     ],
 )
 def test_what_is_no_row_is_refused(row: str | bytes, told: str) -> None:
@@ -91,6 +96,15 @@ def test_no_damage_raises_anything_but_a_value_error(data: st.DataObject) -> Non
     patch = data.draw(st.text(string.printable, max_size=8))
     with contextlib.suppress(ValueError):
         decode(row[:start] + patch + row[end:])
+
+
+def test_a_row_from_before_builds_were_remembered_is_read() -> None:
+    row = json.loads(encode(counted(2)))
+    assert row["ledger"].pop("recent") == [
+        [1, "success", 500, START_MS + 1500],
+        [2, "success", 500, START_MS + 2500],
+    ]
+    assert decode(json.dumps(row)) == replace(counted(2), recent=())
 
 
 def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
+from exporter.telemetry import Telemetry
 from exporter.web import WatchedConfig, WebServer, address_of, application, bind
 from exporter.web.guard import Guard
 from exporter.web.passwords import Comparison
@@ -44,7 +47,7 @@ def served(file: Path | None, comparison: Comparison | None = None) -> Iterator[
     config = WatchedConfig(file)
     publisher = publishing(VIEW)
     publisher.start()
-    app = application(metrics(publisher), Fleet())
+    app = application(metrics(publisher), Fleet(VIEW), told=Telemetry(CollectorRegistry()))
     sockets = bind(["127.0.0.1:0"])
     server = WebServer(
         Guard(app, config, comparison) if comparison else app, WatchedConfig() if comparison else config

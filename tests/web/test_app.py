@@ -18,14 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import Collector
 from starlette.types import Message
 
-from exporter import __version__
 from exporter.catalogue import FleetView, JobView
 from exporter.exposition import Format
 from exporter.model import Job
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
 from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
-from tests.ledger.examples import idle
+from tests.ledger.examples import START_MS, idle
 from tests.support.programs import eventually
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,9 +51,13 @@ PROMETHEUS_3_PROTOBUF = (
 class Fleet:
     """What the pages ask the poller."""
 
+    view: FleetView
     is_healthy: bool = True
     is_ready: bool = True
-    watched: int = 3
+    stale_after_s: float = 1800.0
+
+    def now_ms(self) -> int:
+        return START_MS
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,12 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def serve(telemetry_path: str, view: FleetView = VIEW) -> Iterator[Site]:
-    fleet = Fleet()
+    fleet = Fleet(view)
     sockets = bind(["127.0.0.1:0"])
     publisher = publishing(view)
     publisher.start()
-    server = WebServer(application(metrics(publisher), fleet, telemetry_path))
+    told = Telemetry(CollectorRegistry())
+    server = WebServer(application(metrics(publisher), fleet, telemetry_path, told=told))
     thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
     thread.start()
     eventually(lambda: server.started, 10)
@@ -314,18 +318,6 @@ def test_it_is_ready_when_the_poller_is(plain: Site) -> None:
     assert plain.ask("/-/healthy").status == 200
     plain.fleet.is_ready = True
     assert plain.ask("/-/ready").status == 200
-
-
-def test_the_landing_page_says_what_it_is(plain: Site) -> None:
-    reply = plain.ask("/")
-    assert reply.headers["content-type"] == "text/html; charset=utf-8"
-    assert reply.headers["x-content-type-options"] == "nosniff"
-    assert "default-src 'none'" in reply.headers["content-security-policy"]
-    page = reply.body.decode()
-    assert __version__ in page
-    assert "3 jobs" in page
-    for path in ("/metrics", "/-/healthy", "/-/ready"):
-        assert f'href="{path}"' in page
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/", "/-/healthy/x", "/../etc/passwd", "/%00"])

@@ -1,0 +1,132 @@
+"""Fleets to look at, and a server that shows them."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from exporter.catalogue import FleetView, JobView
+from exporter.ledger import JobLedger, LastBuild, OpenBuild, RecentBuild, Run
+from exporter.model import Build, Job, Result, State
+from exporter.publisher import Publisher
+from exporter.telemetry import Readings, Telemetry
+from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from tests.ledger.examples import MINUTE_MS, START_MS, idle
+from tests.support.programs import eventually
+
+NOW_MS: Final = START_MS + 60 * MINUTE_MS
+
+READINGS: Final = Readings(
+    version="1.2.3",
+    revision="0123456789abcdef",
+    api_up=True,
+    config_ok=True,
+    config_loaded_ms=START_MS,
+    budget_per_minute=300,
+    poll_lag_s=0.25,
+    snapshot_bytes=6_300_000,
+    snapshot_gzip_bytes=235_000,
+)
+
+RESULTS: Final = tuple(Result)
+
+
+def ledger(*results: Result, first: int = 1, minutes: float = 2) -> JobLedger:
+    """Of a job whose last builds ended so, the oldest first, one each five minutes."""
+    builds = [
+        RecentBuild(
+            number,
+            result,
+            round((minutes + number % 3) * MINUTE_MS),
+            NOW_MS - (len(results) - at) * 5 * MINUTE_MS,
+        )
+        for at, (number, result) in enumerate(enumerate(results, first))
+    ]
+    runs = [Run.baseline(first - 1)]
+    for build in builds:
+        both, _ = runs[-1].joined(Run.single(build.number, build.result, build.finish_ms))
+        runs[-1] = both
+    newest = builds[-1] if builds else None
+    last = newest and LastBuild(newest.number, newest.result, newest.finish_ms, newest.duration_ms, 4200)
+    return replace(idle(), polled_ms=NOW_MS, runs=tuple(runs), last=last, recent=tuple(builds[-20:]))
+
+
+def busy(one: JobLedger, minutes: float, state: State = State.RUNNING) -> JobLedger:
+    """The same while its next build is under way since so many minutes."""
+    number = one.highest + 1
+    start_ms = round(NOW_MS - minutes * MINUTE_MS)
+    return replace(one, open={number: OpenBuild(Build(number, state=state, start_ms=start_ms), start_ms)})
+
+
+def view(name: str, one: JobLedger | None = None, project: str = "shop", **changes: object) -> JobView:
+    """A job that was polled a moment ago and is well."""
+    job = Job(f"id-of-{name}", name, project)
+    return replace(
+        JobView(job, one, up=True, deleted=False, checked_ms=NOW_MS - 3000 if one else None),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def many(jobs: int) -> FleetView:
+    """A fleet in which something is wrong here and there, of projects of a hundred jobs."""
+    kinds = [
+        ledger(*(RESULTS[(shift * at) % 7 % 6 if at % 4 == 2 else 0] for at in range(20)))
+        for shift in range(7)
+    ]
+    broken = ledger(*[Result.SUCCESS] * 15, *[Result.FAILURE] * 5)
+    stuck = busy(kinds[0], 50)
+    return FleetView(
+        tuple(
+            view(
+                f"job-{ordinal:05d}",
+                broken if ordinal % 50 == 7 else stuck if ordinal % 100 == 9 else kinds[ordinal % 2],
+                f"project-{ordinal // 100:03d}",
+            )
+            for ordinal in range(jobs)
+        )
+    )
+
+
+@dataclass
+class Fleet:
+    """What the page asks the poller."""
+
+    view: FleetView
+    is_healthy: bool = True
+    is_ready: bool = True
+    stale_after_s: float = 1800.0
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+
+@dataclass
+class Told:
+    """What the page asks of the exporter itself."""
+
+    readings: Callable[[], Readings] = lambda: READINGS
+
+
+@contextmanager
+def serving(fleet: FleetView, readings: Callable[[], Readings] = lambda: READINGS) -> Iterator[str]:
+    """A server that shows a fleet; the value is its URL."""
+    telemetry = Telemetry(CollectorRegistry())
+    publisher = Publisher(lambda: fleet, telemetry)
+    publisher.start()
+    metrics = MetricsEndpoint(publisher, telemetry.registry)
+    sockets = bind(["127.0.0.1:0"])
+    server = WebServer(application(metrics, Fleet(fleet), told=Told(readings)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, 10)
+    try:
+        yield f"http://{address_of(sockets[0])}"
+    finally:
+        server.should_exit = True
+        publisher.stop()
+        thread.join(5)
+        sockets[0].close()
+    assert not thread.is_alive()

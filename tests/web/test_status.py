@@ -1,0 +1,343 @@
+"""What the status page tells, without a server and without HTML."""
+
+import time
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from exporter.catalogue import FleetView, JobView
+from exporter.ledger import LastBuild
+from exporter.model import RecycleBin, RecycledJob, Result, State
+from exporter.telemetry import Readings, Telemetry
+from exporter.web.status import Asked, Status, Tag, Trouble, facts, status, strip, troubles
+from exporter.web.status import words as worded
+from exporter.web.status.strip import shape
+from tests.ledger.examples import MINUTE_MS
+from tests.web.fleets import NOW_MS, READINGS, busy, ledger, many, view
+
+STALE_MS = 30 * MINUTE_MS
+OK, BAD = Result.SUCCESS, Result.FAILURE
+
+
+def shown(*jobs: JobView, **asked: str) -> Status:
+    return status(FleetView(jobs), READINGS, Asked.of(asked), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+
+
+def names(page: Status) -> list[str]:
+    return [row.name for row in page.rows]
+
+
+def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
+    page = shown(
+        view("b", ledger(OK)),
+        view("A", ledger(OK)),
+        view("z", ledger(OK), "app"),
+        view("old", ledger(OK), checked_ms=NOW_MS - 31 * MINUTE_MS),
+        view("hidden", None, up=False),
+        view("gone", ledger(OK), deleted=True),
+        view("hangs", busy(ledger(OK), 121)),
+        view("red", ledger(OK, BAD)),
+    )
+    assert names(page) == ["red", "hangs", "gone", "hidden", "old", "z", "A", "b"]
+    assert page.trouble == 5
+    assert [(one.text, one.count) for one in page.choices] == [
+        ("all", 8),
+        ("failing", 1),
+        ("stuck", 1),
+        ("deleted", 1),
+        ("not visible", 1),
+        ("stale", 1),
+    ]
+
+
+def test_one_job_can_be_in_every_trouble() -> None:
+    job = view("x", busy(ledger(OK, BAD), 300), up=False, deleted=True, checked_ms=NOW_MS - 40 * MINUTE_MS)
+    assert troubles(job, NOW_MS, STALE_MS) == tuple(Trouble)
+
+
+@pytest.mark.parametrize(
+    ("results", "minutes", "is_stuck"),
+    [
+        ([OK] * 4, 119, False),
+        ([OK] * 4, 121, True),
+        ([OK] * 5, 11, False),
+        ([OK] * 5, 13, True),
+    ],
+    ids=["little known", "little known, too long", "within three times the longest", "beyond"],
+)
+def test_a_build_is_stuck_when_it_takes_far_longer_than_others(
+    results: list[Result], minutes: float, is_stuck: bool
+) -> None:
+    job = view("x", busy(ledger(*results), minutes))
+    assert (troubles(job, NOW_MS, STALE_MS) == (Trouble.STUCK,)) is is_stuck
+
+
+def test_short_builds_may_wait_two_minutes() -> None:
+    quick = ledger(*[OK] * 9)
+    quick = replace(quick, recent=tuple(build._replace(duration_ms=900) for build in quick.recent))
+    assert troubles(view("x", busy(quick, 1.9)), NOW_MS, STALE_MS) == ()
+    assert troubles(view("x", busy(quick, 2.1)), NOW_MS, STALE_MS) == (Trouble.STUCK,)
+
+
+def test_an_api_that_is_away_makes_no_build_stuck() -> None:
+    job = view("x", busy(ledger(OK), 150), checked_ms=NOW_MS - 40 * MINUTE_MS)
+    assert troubles(job, NOW_MS, STALE_MS) == (Trouble.STALE,)
+
+
+def test_a_row_says_all_of_a_job() -> None:
+    [row] = shown(view("checkout", busy(ledger(OK, BAD, BAD, first=530), 1))).rows
+    assert (row.project, row.name, row.id) == ("shop", "checkout", "id-of-checkout")
+    assert (row.result, row.result_words, row.number) == (BAD, "failure", "#532")
+    assert (row.duration, row.queue, row.failures) == ("3\xa0min", "4.2\xa0s", 2)
+    assert (row.polled, row.polled_at) == ("3\xa0s", "2023-11-14T23:13:17Z")
+    assert row.tags == (Tag("active", "1 running", "builds running now"),)
+    assert row.is_failing
+    assert row.strip.text == "Last 3 builds: 1 success, 2 failure; newest #532 failure"
+
+
+def test_a_job_that_was_never_polled_says_so() -> None:
+    [row] = shown(view("new", None, up=None)).rows
+    assert (row.result, row.result_words, row.number, row.failures) == (None, "not polled yet", "", 0)
+    assert (row.duration, row.queue, row.polled, row.polled_at) == ("–", "–", "–", "")
+    assert (row.strip.bars, row.strip.text) == ((), "No finished build")
+
+
+def test_a_job_without_builds_says_so() -> None:
+    [row] = shown(view("new", ledger())).rows
+    assert (row.result, row.result_words) == (None, "no build yet")
+
+
+def test_failing_is_said_where_the_last_result_does_not() -> None:
+    rows = shown(
+        view("a", ledger(BAD, Result.ABORTED)), view("b", ledger(Result.UNKNOWN)), view("c", ledger(BAD))
+    ).rows
+    assert [[tag.text for tag in row.tags] for row in rows] == [["failing"], ["failing"], []]
+
+
+def test_queued_builds_are_told_from_running_ones() -> None:
+    [row] = shown(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
+    assert [tag.text for tag in row.tags] == ["1 queued"]
+
+
+class TestStrip:
+    def test_the_newest_build_is_at_the_right_end(self) -> None:
+        drawn = strip(ledger(OK, BAD), NOW_MS)
+        assert [bar.path.partition(" ")[0] for bar in drawn.bars] == ["M144", "M152"]
+        assert drawn.width == 158
+
+    def test_twenty_fit(self) -> None:
+        drawn = strip(ledger(*[OK] * 33), NOW_MS)
+        assert len(drawn.bars) == 20
+        assert drawn.bars[0].path.startswith("M0 ")
+
+    def test_the_longest_is_the_highest_and_the_shortest_still_shows(self) -> None:
+        one = ledger(OK, OK, OK)
+        lengths = (1, 50_000, 100_000)
+        builds = tuple(b._replace(duration_ms=ms) for b, ms in zip(one.recent, lengths, strict=True))
+        drawn = strip(replace(one, recent=builds), NOW_MS)
+        assert [bar.path.split()[1].partition("h")[0] for bar in drawn.bars] == ["22", "13", "0"]
+
+    def test_every_result_has_a_shape_of_its_own(self) -> None:
+        assert len({shape(result, 0, 20) for result in Result}) == len(Result)
+
+    def test_what_failed_has_a_foot(self) -> None:
+        footed = {result for result in Result if shape(result, 0, 20).endswith("l-3 5z")}
+        assert footed == {BAD, Result.TIMEOUT, Result.SCHEDULE_FAILURE}
+
+    def test_a_bar_tells_its_build(self) -> None:
+        [bar] = strip(ledger(Result.SCHEDULE_FAILURE, first=9), NOW_MS).bars
+        assert (bar.result, bar.title) == (
+            Result.SCHEDULE_FAILURE,
+            "#9 schedule failure, 2\xa0min, 5\xa0min ago",
+        )
+
+    def test_what_is_not_known_of_a_build_is_not_told(self) -> None:
+        one = ledger(OK)
+        one = replace(one, recent=(one.recent[0]._replace(duration_ms=None, finish_ms=None),))
+        assert strip(one, NOW_MS).bars[0].title == "#1 success"
+        assert strip(one, NOW_MS).text == "Last build: #1 success"
+
+    def test_a_ledger_of_an_older_version_shows_at_least_its_last_build(self) -> None:
+        old = replace(ledger(OK, BAD), recent=())
+        assert [bar.title[:2] for bar in strip(old, NOW_MS).bars] == ["#2"]
+        last = LastBuild(7, OK, None, None, None)
+        assert [bar.title for bar in strip(replace(ledger(OK), last=last), NOW_MS).bars][1:] == ["#7 success"]
+
+
+class TestFilters:
+    JOBS = (
+        view("checkout-release", ledger(OK), "shop"),
+        view("checkout-nightly", ledger(BAD), "shop"),
+        view("Straße", ledger(OK), "数据平台"),
+        view("cart", ledger(BAD), "mobile"),
+    )
+
+    @pytest.mark.parametrize(
+        ("asked", "expected"),
+        [
+            ({}, ["cart", "checkout-nightly", "checkout-release", "Straße"]),
+            ({"project": "shop"}, ["checkout-nightly", "checkout-release"]),
+            ({"project": "shop", "text": "NIGHT"}, ["checkout-nightly"]),
+            ({"text": "checkout shop release"}, ["checkout-release"]),
+            ({"text": "strasse"}, ["Straße"]),
+            ({"text": "数据"}, ["Straße"]),
+            ({"text": "id-of-cart"}, ["cart"]),
+            ({"text": "  "}, ["cart", "checkout-nightly", "checkout-release", "Straße"]),
+            ({"trouble": "failing"}, ["cart", "checkout-nightly"]),
+            ({"trouble": "failing", "project": "mobile"}, ["cart"]),
+            ({"trouble": "stale"}, []),
+            ({"trouble": "<b>"}, ["cart", "checkout-nightly", "checkout-release", "Straße"]),
+            ({"project": "nowhere"}, []),
+        ],
+    )
+    def test_they_choose(self, asked: dict[str, str], expected: list[str]) -> None:
+        assert names(shown(*self.JOBS, **asked)) == expected
+
+    def test_choices_count_what_the_other_filters_leave(self) -> None:
+        page = shown(*self.JOBS, project="shop", trouble="failing")
+        assert [(one.text, one.count, one.is_chosen, one.href) for one in page.choices] == [
+            ("all", 2, False, "/?project=shop"),
+            ("failing", 1, True, "/?project=shop&trouble=failing"),
+        ]
+
+    def test_a_chosen_project_stays_chosen_when_it_is_gone(self) -> None:
+        assert shown(*self.JOBS, project="gone").projects == ("gone", "mobile", "shop", "数据平台")
+
+    @given(st.dictionaries(st.sampled_from(["project", "text", "trouble", "page"]), st.text()))
+    def test_a_link_asks_for_what_was_asked(self, query: dict[str, str]) -> None:
+        asked = Asked.of(query)
+        assert Asked.of(dict(parse_qsl(urlsplit(asked.href).query))) == asked
+        assert len(asked.text) <= 200
+
+
+class TestPaging:
+    JOBS = many(250)
+
+    def page(self, **asked: str) -> Status:
+        return status(self.JOBS, READINGS, Asked.of(asked), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+
+    def test_every_job_is_on_exactly_one_page(self) -> None:
+        seen = [name for page in "123" for name in names(self.page(page=page))]
+        assert sorted(seen) == [f"job-{ordinal:05d}" for ordinal in range(250)]
+
+    def test_links_lead_on_and_back(self) -> None:
+        first, middle, last = (self.page(page=page).paging for page in "123")
+        assert (first.text, first.previous, first.next) == ("1–100 of 250\xa0jobs", "", "/?page=2")
+        assert (middle.first, middle.previous, middle.next, middle.last) == ("/", "/", "/?page=3", "/?page=3")
+        assert (last.text, last.next) == ("201–250 of 250\xa0jobs", "")
+
+    @pytest.mark.parametrize(
+        ("page", "expected"),
+        [
+            ("0", 1),
+            ("-1", 1),
+            ("x", 1),
+            ("99", 3),
+            ("9" * 5000, 1),
+            ("²", 1),
+            ("٣", 1),
+            ("", 1),
+            ("999999999", 3),
+        ],
+    )
+    def test_a_page_that_is_not_there_is_the_nearest(self, page: str, expected: int) -> None:
+        assert self.page(page=page).paging.page == expected
+
+    def test_filters_survive_turning_pages(self) -> None:
+        assert self.page(text="job").paging.next == "/?text=job&page=2"
+
+    def test_a_few_jobs_need_no_pages(self) -> None:
+        paging = self.page(project="project-002").paging
+        assert (paging.text, paging.pages, paging.next) == ("50\xa0jobs", 1, "")
+
+
+class TestFacts:
+    def facts(self, view: FleetView | None = None, **changes: object) -> dict[str, tuple[str, str, bool]]:
+        readings = replace(READINGS, **changes)  # type: ignore[arg-type]
+        told = facts(view or FleetView(), readings, NOW_MS, STALE_MS)
+        return {fact.name: (fact.value, fact.remark, fact.is_bad) for fact in told}
+
+    def test_all_is_well(self) -> None:
+        assert self.facts() == {
+            "API": ("up", "", False),
+            "Jobs": ("0", "", False),
+            "Configuration": ("ok", "loaded 1\xa0h ago", False),
+            "Request budget": ("300", "per minute", False),
+            "Poll lag": ("0.2\xa0s", "most overdue", False),
+            "Snapshot": ("6.3\xa0MB", "235\xa0KB gzip", False),
+        }
+
+    def test_what_is_wrong_is_marked(self) -> None:
+        told = self.facts(api_up=False, config_ok=False, poll_lag_s=1900)
+        assert {name for name, (_, _, is_bad) in told.items() if is_bad} == {
+            "API",
+            "Configuration",
+            "Poll lag",
+        }
+        assert (told["API"][0], told["Configuration"][0]) == ("down", "reload failed")
+
+    def test_what_is_not_known_yet_is_not_made_up(self) -> None:
+        told = self.facts(api_up=None, snapshot_bytes=None, snapshot_gzip_bytes=None, config_loaded_ms=None)
+        assert (told["API"], told["Snapshot"]) == (("not asked yet", "", False), ("–", "", False))
+        assert told["Configuration"] == ("ok", "", False)
+
+    def test_the_recycle_bin_is_told_where_it_is_known(self) -> None:
+        full = RecycleBin(None, {"a": RecycledJob("a", "a", "", None)})
+        assert self.facts(FleetView(recycle_bin=full))["Jobs"][1] == "1 in recycle bin"
+
+
+def test_readings_are_what_the_metrics_say() -> None:
+    telemetry = Telemetry(CollectorRegistry(), revision="abc")
+    assert telemetry.readings().api_up is None
+    telemetry.requests.labels("job-list", "200").inc()
+    telemetry.up.set(1)
+    telemetry.budget.set_function(lambda: 120)
+    telemetry.poll_lag.set(2)
+    telemetry.reload_successful.set(1)
+    telemetry.reload_timestamp.set(1000)
+    telemetry.snapshot_size.labels("text", "identity").set(10)
+    telemetry.snapshot_size.labels("openmetrics", "identity").set(20)
+    telemetry.snapshot_size.labels("openmetrics", "gzip").set(5)
+    version = telemetry.readings().version
+    assert telemetry.readings() == Readings(version, "abc", True, True, 1_000_000, 120, 2, 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("value_ms", "expected"),
+    [
+        (None, "–"), (-5, "0.0 s"), (0, "0.0 s"), (4249, "4.2 s"), (12_000, "12 s"), (59_999, "1 min"),
+        (192_000, "3 min 12 s"), (3_600_000, "1 h"), (7_500_000, "2 h 5 min"), (90_000_000, "1 d 1 h"),
+    ],
+)  # fmt: skip
+def test_lengths_read_well(value_ms: int | None, expected: str) -> None:
+    assert worded.length(value_ms).replace("\xa0", " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("value_ms", "expected"),
+    [(None, "–"), (-9000, "0 s"), (999, "0 s"), (59_999, "59 s"), (3_599_999, "59 min"), (10**12, "11574 d")],
+)
+def test_ages_read_well(value_ms: int | None, expected: str) -> None:
+    assert worded.age(value_ms).replace("\xa0", " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(812, "812 B"), (1000, "1.0 KB"), (999_499, "999 KB"), (999_999, "1.0 MB")]
+)
+def test_sizes_read_well(value: float, expected: str) -> None:
+    assert worded.size(value).replace("\xa0", " ") == expected
+
+
+def test_a_moment_that_no_calendar_holds_is_empty() -> None:
+    assert worded.moment(10**18) == worded.moment(None) == ""
+
+
+def test_a_large_fleet_is_chosen_from_in_a_blink() -> None:
+    fleet = many(10_000)
+    began = time.perf_counter()
+    status(fleet, READINGS, Asked(text="job 7", page=3), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+    assert time.perf_counter() - began < 2
