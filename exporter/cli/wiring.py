@@ -90,11 +90,11 @@ class Exporter:
 
     def stop(self, timeout: float) -> bool:
         """Begin nothing new, finish the commit in hand; True if that was done within ``timeout`` seconds."""
-        with self._reloading:
-            self.publisher.stop()
-            stopped = self.threads.stop(timeout)
-            self.store.close()
-            return stopped
+        is_mine = self._reloading.acquire(timeout=timeout / 2)
+        self.publisher.stop()
+        stopped = self.threads.stop(timeout / 2) and is_mine
+        self.store.close()
+        return stopped
 
     def reload(self, load: Callable[[], Config]) -> None:
         """Go on under another configuration; no count is lost, and none is forgotten.
@@ -117,6 +117,7 @@ class Exporter:
         if config.state != self.config.state:
             raise ConfigError("state: cannot be changed while the exporter runs; restart it")
         if not self.threads.stop(_COMMIT_WITHIN_S):
+            threading.Thread(target=self._go_on, name="reload", daemon=True).start()
             raise ExporterError(f"the commit in hand has not ended within {_COMMIT_WITHIN_S:g} s; try again")
         try:
             self._take_up(config, self.poller)
@@ -124,6 +125,13 @@ class Exporter:
             self.threads = PollingThreads(self.poller, self.config.poll.concurrency)
             raise
         finally:
+            self.threads.start()
+
+    def _go_on(self) -> None:
+        """Poll again as before, once the commit in hand has ended."""
+        with self._reloading:
+            self.threads.stop(None)
+            self.threads = PollingThreads(self.poller, self.config.poll.concurrency)
             self.threads.start()
 
     def _take_up(self, config: Config, before: Poller | None = None) -> None:

@@ -41,8 +41,12 @@ class PollingThreads:
         for index in range(self._concurrency):
             threading.Thread(target=self._serve, name=f"poller-{index}", daemon=True).start()
 
-    def stop(self, timeout: float) -> bool:
-        """Begin nothing new, finish the commit in hand; True if that was done within ``timeout`` seconds."""
+    def stop(self, timeout: float | None) -> bool:
+        """Begin nothing new, finish the commit in hand.
+
+        Returns:
+            Whether that was done within ``timeout`` seconds; None waits for as long as it takes.
+        """
         self._stopping.set()
         self._outcomes.put(None)
         self._coordinator.join(timeout)

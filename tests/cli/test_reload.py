@@ -2,12 +2,16 @@
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
 
+from exporter.cli import wiring
+from exporter.errors import ExporterError
+from exporter.ledger import JobLedger
 from exporter.simulator import Simulator
 from tests.cli.conftest import Running, started
 from tests.cli.test_running import LOCAL, ready
@@ -166,3 +170,33 @@ def test_nobody_reloads_by_request_unless_that_was_allowed(config: Path, tmp_pat
         answer = requests.post(f"{url}/-/reload", timeout=5)
         assert (answer.status_code, "--web.enable-lifecycle" in answer.text) == (403, True)
         assert requests.get(f"{url}/-/reload", timeout=5).status_code == 405
+
+
+def test_a_commit_that_hangs_puts_off_a_reload_and_polling_goes_on(
+    simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "_COMMIT_WITHIN_S", 0.2)
+    one = wiring.Exporter(wiring.read(str(config)))
+    hang, go_on = threading.Event(), threading.Event()
+    commit = one.store.commit
+
+    def slow(changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        hang.set()
+        go_on.wait(20)
+        return commit(changed)
+
+    monkeypatch.setattr(one.store, "commit", slow)
+    one.threads.start()
+    try:
+        assert hang.wait(20)
+        with pytest.raises(ExporterError, match="the commit in hand has not ended within"):
+            one.reload(lambda: wiring.read(str(config)))
+        before = one.threads
+        go_on.set()
+        eventually(lambda: one.threads is not before, 20)
+        asked = len(simulator.requests)
+        eventually(lambda: len(simulator.requests) > asked + 5, 20)
+        one.reload(lambda: wiring.read(str(config)))
+    finally:
+        go_on.set()
+        assert one.stop(5)
