@@ -143,7 +143,7 @@ def await_quiet(simulator: Simulator, asked: Prometheus, since: dict[str, int]) 
         all_counted = counted >= sum(sum(one.finished.values()) for one in totals)
         return not active_builds(simulator) and all_counted and lost >= sum(one.lost for one in totals)
 
-    eventually(quiet, 90, every=1)
+    eventually(quiet, 240, every=1)
     time.sleep(5)
 
 
