@@ -83,18 +83,22 @@ class Fleet:
             self._finish_one(self._dice.randrange(len(self.view.jobs)))
 
     def _finish_one(self, at: int) -> None:
-        view = self.view.jobs[at]
-        if view.ledger is None:
-            return
-        number, now_ms = view.ledger.highest + 1, view.ledger.polled_ms + 60_000
-        build = Build(number, Result.SUCCESS, start_ms=now_ms - 50_000, finish_ms=now_ms)
-        detail = BuildDetail(number, Result.SUCCESS, queued_ms=now_ms - 55_000, start_ms=now_ms - 50_000)
-        ledger = see_history(view.ledger, [build], at_ms=now_ms).ledger
-        ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
-        self._store.commit({view.job.id: ledger})
-        jobs = list(self.view.jobs)
-        jobs[at] = replace(view, ledger=ledger, checked_ms=now_ms)
-        self.view = replace(self.view, jobs=tuple(jobs))
+        after = built(self.view.jobs[at])
+        if after.ledger:
+            self._store.commit({after.job.id: after.ledger})
+        self.view = replace(self.view, jobs=(*self.view.jobs[:at], after, *self.view.jobs[at + 1 :]))
+
+
+def built(view: JobView) -> JobView:
+    """The job after a poll that found one success more."""
+    if view.ledger is None:
+        return view
+    number, now_ms = view.ledger.highest + 1, view.ledger.polled_ms + 60_000
+    build = Build(number, Result.SUCCESS, start_ms=now_ms - 50_000, finish_ms=now_ms)
+    detail = BuildDetail(number, Result.SUCCESS, queued_ms=now_ms - 55_000, start_ms=now_ms - 50_000)
+    ledger = see_history(view.ledger, [build], at_ms=now_ms).ledger
+    ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
+    return replace(view, ledger=ledger, checked_ms=now_ms)
 
 
 def serve_exporter(jobs: int, builds_a_second: float) -> None:

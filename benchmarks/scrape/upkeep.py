@@ -16,13 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.scrape.scraper import fetch
-from benchmarks.scrape.servers import EXPORTER, fleet, server
+from benchmarks.scrape.servers import EXPORTER, built, fleet, server
 from benchmarks.store.fleet import ledgers
 from benchmarks.tables import milliseconds, seconds, table
 from exporter.catalogue import JOB_FAMILIES, FleetView
 from exporter.exposition import Format, Renderer
-from exporter.ledger import see_details, see_history
-from exporter.model import Build, BuildDetail, Result
+from exporter.model import Result
 from exporter.store import open_store
 from exporter.web import address_of, bind
 
@@ -77,15 +76,7 @@ def _changes(jobs: int) -> tuple[float, ...]:
 
 
 def _with_a_build(view: FleetView, at: int) -> FleetView:
-    shown = view.jobs[at]
-    if shown.ledger is None:
-        return view
-    number, now_ms = shown.ledger.highest + 1, shown.ledger.polled_ms + 60_000
-    build = Build(number, Result.SUCCESS, start_ms=now_ms - 50_000, finish_ms=now_ms)
-    detail = BuildDetail(number, Result.SUCCESS, queued_ms=now_ms - 55_000, start_ms=now_ms - 50_000)
-    ledger = see_history(shown.ledger, [build], at_ms=now_ms).ledger
-    ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
-    return replace(view, jobs=(*view.jobs[:at], replace(shown, ledger=ledger), *view.jobs[at + 1 :]))
+    return replace(view, jobs=(*view.jobs[:at], built(view.jobs[at]), *view.jobs[at + 1 :]))
 
 
 def _starts(results: Sequence[Result]) -> tuple[float, float, float]:

@@ -138,7 +138,7 @@ class Exporter:
         """Set up what follows from a configuration; nothing changes unless all of it can be."""
         shard = self._shard
         watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
-        credentials, client = connect(config, self.telemetry, self.throttle)
+        _, client = connect(config, self.telemetry, self.throttle)
         ledgers = self._restored(config, watchlist, before)
         intervals = Intervals(
             interval=config.poll.interval,
@@ -157,8 +157,7 @@ class Exporter:
             before=before,
         )
         self.stale_after_s = GAP_INTERVALS * intervals.longest
-        self.config, self.watchlist = config, watchlist
-        self.credentials, self.client = credentials, client
+        self.config, self.client = config, client
         self.threads = PollingThreads(self.poller, config.poll.concurrency)
         self.throttle.limit_to(config.poll.max_requests_per_minute)
         self.publisher.show(job_families(config.metrics.extra_labels))

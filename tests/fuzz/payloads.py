@@ -3,7 +3,6 @@
 ``python -m tests.fuzz.payloads --runs N --seed S``
 """
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from exporter.errors import ApiError, PayloadError
 from exporter.ledger import Buckets, JobLedger, baseline, give_up, see_details, see_history
 from exporter.model import Build, BuildDetail, Result
 from exporter.store.rows import decode, encode
+from tests.fuzz.command import main
 from tests.fuzz.damage import as_bytes, damaged
 
 EXAMPLES: Final = Path(__file__).parents[1] / "fixtures" / "api"
@@ -128,18 +128,5 @@ def _beside_sound_ones(dice: Random, runs: int) -> None:
         assert page.seen == 4
 
 
-def main() -> None:
-    """From the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    came_to = run(given.runs, given.seed)
-    print(
-        f"{given.runs:,} damaged answers:",
-        ", ".join(f"{many:,} {what}" for what, many in came_to.most_common()),
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, run, 100_000, "damaged answers")

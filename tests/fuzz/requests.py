@@ -3,7 +3,6 @@
 ``python -m tests.fuzz.requests --runs N --seed S``
 """
 
-import argparse
 import socket
 import threading
 from collections import Counter
@@ -17,11 +16,11 @@ from prometheus_client import CollectorRegistry
 from exporter.catalogue import FleetView
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
-from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from exporter.web import MetricsEndpoint, WebServer, application
 from tests.exposition.views import busy
+from tests.fuzz.command import main
 from tests.fuzz.damage import torn
-from tests.support.programs import eventually
-from tests.web.fleets import Fleet as StatusFleet
+from tests.support.sites import Fleet, listening
 
 POOLED: Final = 41
 """Threads that come with the first request that needs them: the page's, and those for reloads."""
@@ -110,34 +109,14 @@ def _server() -> Iterator[int]:
     view = FleetView(tuple(map(busy, range(20))))
     publisher = Publisher(lambda: view, Telemetry(CollectorRegistry()))
     publisher.start()
-    sockets = bind(["127.0.0.1:0"])
     told = Telemetry(CollectorRegistry())
     metrics = MetricsEndpoint(publisher, CollectorRegistry())
-    server = WebServer(application(metrics, StatusFleet(view), told=told))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
-    thread.start()
-    eventually(lambda: server.started, 10)
     try:
-        yield int(address_of(sockets[0]).rpartition(":")[2])
+        with listening(WebServer(application(metrics, Fleet(view), told=told))) as (_, port):
+            yield port
     finally:
-        server.should_exit = True
         publisher.stop()
-        thread.join(10)
-        sockets[0].close()
-
-
-def main() -> None:
-    """From the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    came_to = run(given.runs, given.seed)
-    print(
-        f"{given.runs:,} odd requests:",
-        ", ".join(f"{many:,} × {what}" for what, many in came_to.most_common()),
-    )
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, run, 10_000, "odd requests")

@@ -1,6 +1,5 @@
 """Fleets to look at, and a server that shows them."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,11 +12,9 @@ from exporter.ledger import JobLedger, LastBuild, OpenBuild, RecentBuild, Run
 from exporter.model import Build, Job, Result, State
 from exporter.publisher import Publisher
 from exporter.telemetry import Readings, Telemetry
-from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
+from exporter.web import MetricsEndpoint, WebServer, application
 from tests.ledger.examples import MINUTE_MS, START_MS, idle
-from tests.support.programs import eventually
-
-NOW_MS: Final = START_MS + 60 * MINUTE_MS
+from tests.support.sites import NOW_MS, Fleet, listening
 
 READINGS: Final = Readings(
     version="1.2.3",
@@ -91,19 +88,6 @@ def many(jobs: int) -> FleetView:
 
 
 @dataclass
-class Fleet:
-    """What the page asks the poller."""
-
-    view: FleetView
-    is_healthy: bool = True
-    is_ready: bool = True
-    stale_after_s: float = 1800.0
-
-    def now_ms(self) -> int:
-        return NOW_MS
-
-
-@dataclass
 class Told:
     """What the page asks of the exporter itself."""
 
@@ -117,16 +101,9 @@ def serving(fleet: FleetView, readings: Callable[[], Readings] = lambda: READING
     publisher = Publisher(lambda: fleet, telemetry)
     publisher.start()
     metrics = MetricsEndpoint(publisher, telemetry.registry)
-    sockets = bind(["127.0.0.1:0"])
-    server = WebServer(application(metrics, Fleet(fleet), told=Told(readings)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
-    thread.start()
-    eventually(lambda: server.started, 10)
+    app = application(metrics, Fleet(fleet), told=Told(readings))
     try:
-        yield f"http://{address_of(sockets[0])}"
+        with listening(WebServer(app)) as (host, port):
+            yield f"http://{host}:{port}"
     finally:
-        server.should_exit = True
         publisher.stop()
-        thread.join(5)
-        sockets[0].close()
-    assert not thread.is_alive()

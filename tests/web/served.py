@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from exporter.telemetry import Telemetry
-from exporter.web import WatchedConfig, WebServer, address_of, application, bind
+from exporter.web import WatchedConfig, WebServer, application
 from exporter.web.guard import Guard
 from exporter.web.passwords import Comparison
-from tests.support.programs import eventually
-from tests.web.test_app import VIEW, Fleet, metrics, publishing
+from tests.support.sites import Fleet, listening
+from tests.web.test_app import VIEW, metrics, publishing
 
 RIGHT = "$2b$04$9qZoS//n.R5iQK4UY1wx/OHU3wyUAQLaOZJ5gjgYM6pbhG7Mu2kiO"
 """A hash, at the lowest cost, of what is in `PASSWORD`."""
@@ -48,22 +47,14 @@ def served(file: Path | None, comparison: Comparison | None = None) -> Iterator[
     publisher = publishing(VIEW)
     publisher.start()
     app = application(metrics(publisher), Fleet(VIEW), told=Telemetry(CollectorRegistry()))
-    sockets = bind(["127.0.0.1:0"])
     server = WebServer(
         Guard(app, config, comparison) if comparison else app, WatchedConfig() if comparison else config
     )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
-    thread.start()
-    eventually(lambda: server.started, 10)
-    host, _, port = address_of(sockets[0]).rpartition(":")
     try:
-        yield Served((host, int(port)), config, server)
+        with listening(server) as address:
+            yield Served(address, config, server)
     finally:
-        server.should_exit = True
         publisher.stop()
-        thread.join(10)
-        sockets[0].close()
-        assert not thread.is_alive()
 
 
 def ask(connection: socket.socket, path: str = "/-/ready", *headers: str) -> None:

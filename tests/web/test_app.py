@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import http.client
 import socket
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ from exporter.exposition import Format
 from exporter.model import Job
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
-from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
-from tests.ledger.examples import START_MS, idle
-from tests.support.programs import eventually
+from exporter.web import MetricsEndpoint, WebServer, application
+from tests.ledger.examples import idle
+from tests.support.sites import Fleet, listening
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -45,19 +44,6 @@ PROMETHEUS_3_PROTOBUF = (
     "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
     "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
-
-
-@dataclass
-class Fleet:
-    """What the pages ask the poller."""
-
-    view: FleetView
-    is_healthy: bool = True
-    is_ready: bool = True
-    stale_after_s: float = 1800.0
-
-    def now_ms(self) -> int:
-        return START_MS
 
 
 @dataclass(frozen=True)
@@ -116,20 +102,13 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 def serve(telemetry_path: str, view: FleetView = VIEW) -> Iterator[Site]:
     fleet = Fleet(view)
-    sockets = bind(["127.0.0.1:0"])
     publisher = publishing(view)
     publisher.start()
     told = Telemetry(CollectorRegistry())
-    server = WebServer(application(metrics(publisher), fleet, telemetry_path, told=told))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
-    thread.start()
-    eventually(lambda: server.started, 10)
-    yield Site(int(address_of(sockets[0]).rpartition(":")[2]), fleet)
-    server.should_exit = True
+    app = application(metrics(publisher), fleet, telemetry_path, told=told)
+    with listening(WebServer(app)) as (_, port):
+        yield Site(port, fleet)
     publisher.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    sockets[0].close()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from exporter.model import Result
 from exporter.telemetry import Readings
 from exporter.web.page import StatusPage
 from exporter.web.status import Asked
-from tests.web.fleets import READINGS, Fleet, ledger, many, serving, view
+from tests.support.sites import Fleet
+from tests.web.fleets import READINGS, ledger, many, serving, view
 
 ROOT = Path(__file__).parents[2]
 

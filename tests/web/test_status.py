@@ -17,7 +17,8 @@ from exporter.web.status import Asked, Status, Tag, Trouble, facts, status, stri
 from exporter.web.status import words as worded
 from exporter.web.status.strip import shape
 from tests.ledger.examples import MINUTE_MS
-from tests.web.fleets import NOW_MS, READINGS, busy, ledger, many, view
+from tests.support.sites import NOW_MS
+from tests.web.fleets import READINGS, busy, ledger, many, view
 
 STALE_MS = 30 * MINUTE_MS
 OK, BAD = Result.SUCCESS, Result.FAILURE

@@ -1,0 +1,43 @@
+"""The exporter's web server on a thread, and what stands in for the exporter behind it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from exporter.catalogue import FleetView
+from exporter.web import WebServer, address_of, bind
+from tests.ledger.examples import MINUTE_MS, START_MS
+from tests.support.programs import eventually
+
+NOW_MS = START_MS + 60 * MINUTE_MS
+
+
+@dataclass
+class Fleet:
+    """What the pages ask the exporter."""
+
+    view: FleetView
+    is_healthy: bool = True
+    is_ready: bool = True
+    stale_after_s: float = 1800.0
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+
+@contextmanager
+def listening(server: WebServer) -> Iterator[tuple[str, int]]:
+    """The server on a free port for the length of a block, which ends with it; the value is host and port."""
+    [opened] = bind(["127.0.0.1:0"])
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+    thread.start()
+    eventually(lambda: server.started, 10)
+    host, _, port = address_of(opened).rpartition(":")
+    try:
+        yield host, int(port)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        opened.close()
+    assert not thread.is_alive()
