@@ -5,6 +5,7 @@
     ExporterError
     ├── ConfigError           the configuration, or a file it names, is wrong
     ├── StoreError            ledgers could not be read or written
+    ├── BackfillError         what was brought back could not be kept, written or sent
     ├── PayloadError          an answer, or one record in it, has no readable shape
     └── ApiError              what a request to the API can come to, other than a value
         ├── CredentialsError  refused: 401, a wrong password, a locked key
@@ -30,6 +31,10 @@ class ConfigError(ExporterError):
 
 class StoreError(ExporterError):
     """Ledgers could not be read or written; what was committed before stands."""
+
+
+class BackfillError(ExporterError):
+    """The past could not be kept, written or sent; what was kept before stands."""
 
 
 class PayloadError(ExporterError):

@@ -10,11 +10,14 @@ import click
 
 from exporter import __version__
 from exporter.cli import logs
+from exporter.cli.backfill import Asked
+from exporter.cli.backfill import backfill as run_backfill
 from exporter.cli.check import check_online, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
 from exporter.cli.wiring import Shard, read
+from exporter.config import parse_duration
 from exporter.errors import ConfigError, ExporterError
 from exporter.simulator import run as run_simulator
 from exporter.web import WatchedConfig
@@ -161,6 +164,66 @@ def check_config(config_file: str, online: bool) -> None:
     click.echo(f"{config_file} is right: {summary(config)}")
     if online and not check_online(config):
         raise ExporterError("not everything is visible")
+
+
+def _pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    def read(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+        pairs = [value.partition(separator) for value in values]
+        for name, found, _ in pairs:
+            if not found or not name.strip():
+                raise click.BadParameter(f"must be a name and a value with {separator!r} between them")
+        return {name.strip(): value.strip() for name, _, value in pairs}
+
+    return read
+
+
+def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    try:
+        length = parse_duration(value)
+    except ValueError:
+        raise click.BadParameter("must be a length of time, as 5m") from None
+    if length % 1 or not 1 <= length <= 86_400:
+        raise click.BadParameter("must be between 1s and 1d, in whole seconds")
+    return length
+
+
+@cli.command()
+@_config_flag
+@click.option("--start", default="30d", show_default=True, help="How long ago, or when, the past begins.")
+@click.option("--end", default="0", help="How long ago, or when, it ends; by default now.")
+@click.option(
+    "--exporter", default="", help="URL of a running exporter's metrics: end where it began to count."
+)
+@click.option("--step", default="5m", show_default=True, callback=_length, help="From sample to sample.")
+@click.option("--output", default="", help="A folder for OpenMetrics files, or - for standard output.")
+@click.option("--remote-write", default="", help="Send to this URL instead of writing files.")
+@click.option(
+    "--remote-write-header",
+    "headers",
+    multiple=True,
+    callback=_pairs(":"),
+    help="A header for it, as 'X-Scope-OrgID: builds'; may be repeated.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=_pairs("="),
+    help="name=value for each series, as job=codearts-build; may be repeated.",
+)
+@click.option("--no-details", is_flag=True, help="Ask for no build one by one: quick, without queue times.")
+@click.option(
+    "--max-requests-per-minute",
+    type=click.IntRange(1, 100_000),
+    help="By default what the configuration says.",
+)
+@click.option("--spool", type=click.Path(path_type=Path), help="Where answers are kept until it is done.")
+def backfill(config_file: str, step: float, no_details: bool, **asked: Any) -> None:
+    """Bring the builds of the past to Prometheus, as OpenMetrics files or by remote write."""
+    logs.configure("error")
+    if bool(asked["output"]) == bool(asked["remote_write"]):
+        raise click.UsageError("give either --output or --remote-write")
+    run_backfill(read(config_file), Asked(step_s=step, details=not no_details, **asked))
 
 
 @cli.command()

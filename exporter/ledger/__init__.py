@@ -28,6 +28,7 @@ from exporter.ledger.reducer import (
     give_up,
     see_details,
     see_history,
+    write_off,
 )
 from exporter.ledger.runs import Run
 from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
@@ -57,4 +58,5 @@ __all__ = [
     "give_up",
     "see_details",
     "see_history",
+    "write_off",
 ]

@@ -161,6 +161,16 @@ def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Break
     return _folded(draft)
 
 
+def write_off(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger:
+    """Settle numbers that nobody will ever tell anything of, without counting them as lost."""
+    draft = Draft(ledger)
+    for first, last in ranges:
+        for number in range(first, last + 1):
+            draft.lose(number, number, counts=False)
+    draft.find_gaps(ledger.polled_ms, counts=True)
+    return draft.frozen()
+
+
 def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail) -> None:
     ended = one.build.result is not None
     if detail.result is not None or (ended and detail.state is None):

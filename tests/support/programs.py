@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -79,23 +80,37 @@ def exporter(config: Path, log: Path, *flags: str) -> Iterator[str]:
         yield f"http://{address}"
 
 
+Labels = tuple[tuple[str, str], ...]
+
+
+def _labels(series: dict[str, Any]) -> Labels:
+    dropped = ("__name__", "job", "instance")
+    return tuple(sorted((name, value) for name, value in series["metric"].items() if name not in dropped))
+
+
 class Prometheus:
     """A real Prometheus that scrapes one target each second."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def query(self, expression: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """An instant query: values by their labels, without name, job and instance."""
-        answer = requests.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=30).json()
-        assert answer["status"] == "success", answer
-        dropped = ("__name__", "job", "instance")
+    def query(self, expression: str, at_s: float | None = None) -> dict[Labels, float]:
+        """An instant query, now or at some time: values by labels, without name, job and instance."""
+        return {_labels(one): float(one["value"][1]) for one in self._ask(expression, at_s)}
+
+    def samples(self, selector: str, at_s: float | None = None) -> dict[Labels, list[tuple[float, float]]]:
+        """The samples of a range selector, as ``up[1h]``: times in seconds and values, by labels."""
         return {
-            tuple(sorted((k, v) for k, v in one["metric"].items() if k not in dropped)): float(
-                one["value"][1]
-            )
-            for one in answer["data"]["result"]
+            _labels(one): [(moment, float(value)) for moment, value in one["values"]]
+            for one in self._ask(selector, at_s)
         }
+
+    def _ask(self, expression: str, at_s: float | None) -> list[dict[str, Any]]:
+        params = {"query": expression} | ({} if at_s is None else {"time": str(at_s)})
+        answer = requests.get(f"{self.url}/api/v1/query", params=params, timeout=60).json()
+        assert answer["status"] == "success", answer
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
 
     def exemplars(self, expression: str) -> list[tuple[dict[str, str], dict[str, str], float, float]]:
         """Exemplars of the last hour: labels of the series, labels of the exemplar, value, timestamp."""
@@ -112,13 +127,17 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
-    """Debian's Prometheus on a free port, scraping ``host:port`` each second and keeping exemplars."""
+def prometheus(target: str, folder: Path, *flags: str, settings: str = "") -> Iterator[Prometheus]:
+    """Debian's Prometheus on a free port, scraping ``host:port`` each second and keeping exemplars.
+
+    Its storage is ``tsdb`` in the folder; ``settings`` is YAML added to its configuration.
+    """
     port = free_port()
     config = folder / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 1s}\n"
         f"scrape_configs: [{{job_name: codearts, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        f"{settings}"
     )
     command = [
         program("prometheus"),
@@ -126,6 +145,7 @@ def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--enable-feature=exemplar-storage",
+        *flags,
     ]
     url = f"http://127.0.0.1:{port}"
     with running(command, folder / "prometheus.log"):

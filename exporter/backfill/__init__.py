@@ -1,0 +1,35 @@
+"""The past, brought to Prometheus: what the API still tells of builds, as samples with their true times.
+
+First everything is asked for and kept in a spool; then it happens once more, by the same ledger that counts
+live builds, and what the ledger shows at each step is written as OpenMetrics or sent by remote write.
+"""
+
+from exporter.backfill.collect import Collection
+from exporter.backfill.estimate import Size, size
+from exporter.backfill.files import streamed, write_files
+from exporter.backfill.jobs import watched_jobs
+from exporter.backfill.lines import PastFamily, past_families
+from exporter.backfill.live import counted
+from exporter.backfill.period import Period, moment_ms
+from exporter.backfill.plan import Plan, planned
+from exporter.backfill.replay import PastJob, Replay
+from exporter.backfill.spool import Spool
+
+__all__ = [
+    "Collection",
+    "PastFamily",
+    "PastJob",
+    "Period",
+    "Plan",
+    "Replay",
+    "Size",
+    "Spool",
+    "counted",
+    "moment_ms",
+    "past_families",
+    "planned",
+    "size",
+    "streamed",
+    "watched_jobs",
+    "write_files",
+]

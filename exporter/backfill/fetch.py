@@ -1,0 +1,122 @@
+"""Asks the API for the past, several questions at once, each as often as it takes."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from typing import Final, Generic, TypeVar
+
+from exporter.errors import ApiError, CredentialsError, NotVisibleError, RejectedError, ThrottledError
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+_PAUSES_S: Final = (2.0, 10.0, 30.0, 60.0)
+"""Between tries of one question; the client itself has tried three times before each."""
+
+_TROUBLE_AFTER: Final = 5
+"""So many questions in a row without an answer mean that the API is in trouble: nothing is final then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Question, Answer]):
+    """A question and what came of it: an answer, or the error that stood in the end."""
+
+    question: Question
+    answer: Answer | None = None
+    error: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some days of a job's history."""
+
+    job_id: str
+    first: date
+    last: date
+
+
+def each(
+    ask: Callable[[Question], Answer],
+    questions: Iterable[Question],
+    concurrency: int,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Iterator[Asked[Question, Answer]]:
+    """Ask all questions, some at once; answers come as they are ready.
+
+    What is refused comes as such. What fails is tried again, and comes as failed if others are answered.
+
+    Raises:
+        ApiError: the credentials are refused, or nothing is answered any more.
+    """
+    waiting = iter(questions)
+    work: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Asked[Question, Answer] | Exception] = queue.SimpleQueue()
+
+    def serve() -> None:
+        while (question := work.get()) is not None:
+            try:
+                done.put(_persist(ask, question, sleep))
+            except Exception as error:
+                done.put(error)
+
+    for index in range(concurrency):
+        threading.Thread(target=serve, name=f"backfill-{index}", daemon=True).start()
+    trouble = _Trouble()
+    under_way = 0
+    try:
+        while True:
+            for question in islice(waiting, concurrency - under_way):
+                work.put(question)
+                under_way += 1
+            if not under_way:
+                return
+            asked = done.get()
+            under_way -= 1
+            if isinstance(asked, Exception):
+                raise asked
+            trouble.look_at(asked.error)
+            yield asked
+    finally:
+        for _ in range(concurrency):
+            work.put(None)
+
+
+class _Trouble:
+    """Tells one question that fails from an API that does."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def look_at(self, error: ApiError | None) -> None:
+        """Take in how a question ended.
+
+        Raises:
+            ApiError: too many in a row have failed.
+        """
+        is_answer = error is None or isinstance(error, NotVisibleError | RejectedError)
+        self._in_a_row = 0 if is_answer else self._in_a_row + 1
+        if error and self._in_a_row >= _TROUBLE_AFTER:
+            raise error
+
+
+def _persist(
+    ask: Callable[[Question], Answer], question: Question, sleep: Callable[[float], object]
+) -> Asked[Question, Answer]:
+    """Ask again what is worth it; too many requests is no failure, only a reason to wait."""
+    pauses = iter(_PAUSES_S)
+    while True:
+        try:
+            return Asked(question, ask(question))
+        except ThrottledError:
+            continue
+        except CredentialsError:
+            raise
+        except ApiError as error:
+            pause = next(pauses, None) if error.retryable else None
+            if pause is None:
+                return Asked(question, error=error)
+            sleep(pause)

@@ -1,0 +1,97 @@
+"""Ledgers over time → OpenMetrics lines with timestamps; pure.
+
+Source: https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md. Families do not
+interleave, nor do the metrics of a family; the points of a metric ascend in time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from exporter.catalogue import Declared, Family, JobView
+from exporter.exposition import Encoder, Format
+from exporter.exposition.encoder import escaped
+
+EOF: Final = "# EOF\n"
+"""Ends a file."""
+
+OF_THE_PRESENT: Final = frozenset(
+    (
+        "codearts_build_active_builds",
+        "codearts_build_oldest_active_build_timestamp_seconds",
+        "codearts_build_recovered_builds_total",
+        "codearts_build_lost_builds_total",
+    )
+)
+"""What only those can know who were there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A job as it was at some moments in a row, in milliseconds since the epoch."""
+
+    moments: tuple[int, ...]
+    view: JobView
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The same lines of one metric at some moments in a row."""
+
+    moments: tuple[int, ...]
+    lines: str
+
+    def stamped(self) -> str:
+        """The lines once for each moment."""
+        lines = self.lines.splitlines()
+        return "".join([f" {stamp}\n".join(lines) + f" {stamp}\n" for stamp in map(_seconds, self.moments)])
+
+
+class PastFamily:
+    """Writes one family.
+
+    Args:
+        family: of jobs.
+        labels: further labels that every line gets.
+    """
+
+    def __init__(self, family: Family[JobView], labels: Mapping[str, str]) -> None:
+        self._family = family
+        self._labels = tuple(map(escaped, labels.values()))
+        declared = Declared(family.name, family.kind, family.help, (*family.labels, *labels))
+        self.header = Encoder(declared, Format.OPENMETRICS).header.decode()
+        self._encoder = Encoder(declared, Format.TEXT)
+
+    def metrics(self, stretches: Iterable[Stretch]) -> Iterator[list[Points]]:
+        """The points of each metric of one job; stretches follow one another."""
+        metrics: dict[tuple[str, ...], list[Points]] = {}
+        for stretch in stretches:
+            job = stretch.view.job
+            names = escaped(job.project), escaped(job.name)
+            for values, value in self._family.samples(stretch.view):
+                text = self._encoder.text((*names, *map(escaped, values), *self._labels), value, None)
+                points = metrics.setdefault(values, [])
+                if points and points[-1].lines == text:
+                    points[-1] = replace(points[-1], moments=points[-1].moments + stretch.moments)
+                else:
+                    points.append(Points(stretch.moments, text))
+        yield from metrics.values()
+
+    def text(self, jobs: Iterable[Sequence[Stretch]]) -> Iterator[str]:
+        """The family's lines, job by job; nothing if no job has any."""
+        header = self.header
+        for stretches in jobs:
+            lines = "".join([points.stamped() for metric in self.metrics(stretches) for points in metric])
+            if lines:
+                yield header + lines
+                header = ""
+
+
+def past_families(families: Iterable[Family[JobView]], labels: Mapping[str, str]) -> list[PastFamily]:
+    """Those families that tell of the past."""
+    return [PastFamily(family, labels) for family in families if family.name not in OF_THE_PRESENT]
+
+
+def _seconds(moment_ms: int) -> str:
+    """Samples lie on whole seconds."""
+    return str(moment_ms // 1000)

@@ -1,0 +1,102 @@
+"""The past of all jobs once more, from the spool: ledgers as they were, one stretch of time after another.
+
+What is held in memory is a ledger for each job, and the builds of one stretch.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.backfill.lines import Stretch
+from exporter.backfill.past import PastBuild, begin, grow
+from exporter.backfill.period import Period
+from exporter.backfill.spool import Spool
+from exporter.backfill.wanted import missing
+from exporter.catalogue import JobView
+from exporter.ledger import JobLedger
+from exporter.model import Job
+from exporter.poller import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class PastJob:
+    """A job, and up to when its builds are brought back, in milliseconds since the epoch."""
+
+    job: Job
+    end_ms: int
+
+
+class Replay:
+    """Lets some jobs happen again, from the start of a period on.
+
+    Args:
+        jobs: one or all of those in the spool.
+        period: their samples.
+        rules: from the configuration.
+        spool: has their builds.
+
+    Attributes:
+        faults: what was told but cannot be right.
+    """
+
+    def __init__(self, jobs: Sequence[PastJob], period: Period, rules: Rules, spool: Spool) -> None:
+        self._jobs = jobs
+        self._period = period
+        self._rules = rules
+        self._spool = spool
+        self._only = jobs[0].job.id if len(jobs) == 1 else None
+        self._through_ms = period.start_ms
+        self._waiting: dict[str, deque[tuple[int, PastBuild]]] = {one.job.id: deque() for one in jobs}
+        self._ledgers = {one.job.id: self._begin(one) for one in jobs}
+        self.faults: Counter[str] = Counter()
+
+    def until(self, before_ms: int) -> list[list[Stretch]]:
+        """Go on to some moment; the stretches of each job up to it, split where its ledger changes."""
+        first_ms, self._through_ms = self._through_ms, before_ms - 1
+        for job_id, builds in self._spool.finished(first_ms, before_ms - 1, self._only).items():
+            if job_id in self._waiting:
+                self._waiting[job_id] += builds
+        begun_ms = first_ms if first_ms == self._period.start_ms else first_ms + 1
+        return [self._stretches(one, begun_ms, before_ms) for one in self._jobs]
+
+    def _begin(self, one: PastJob) -> JobLedger:
+        start_ms = self._period.start_ms
+        known = self._spool.numbers(one.job.id)
+        finished = self._spool.finished(0, start_ms, one.job.id).get(one.job.id, ())
+        before = [past.build for _, past in finished]
+        later = [number for number, ms, _ in known if ms is not None and start_ms < ms <= one.end_ms]
+        never = [(number, number) for number, ms, _ in known if ms is None]
+        gaps = missing([number for number, _, _ in known])
+        return begin(before, later, never + gaps, start_ms, self._rules)
+
+    def _stretches(self, one: PastJob, first_ms: int, before_ms: int) -> list[Stretch]:
+        stretches: list[Stretch] = []
+        moments: list[int] = []
+        for at_ms in self._period.moments(first_ms, before_ms, one.end_ms):
+            grown = self._grown(one, at_ms)
+            if grown is not self._ledgers[one.job.id]:
+                if moments:
+                    stretches.append(self._stretch(one, moments))
+                moments = []
+                self._ledgers[one.job.id] = grown
+            moments.append(at_ms)
+        if moments:
+            stretches.append(self._stretch(one, moments))
+        return stretches
+
+    def _stretch(self, one: PastJob, moments: Sequence[int]) -> Stretch:
+        return Stretch(tuple(moments), JobView(one.job, self._ledgers[one.job.id]))
+
+    def _grown(self, one: PastJob, at_ms: int) -> JobLedger:
+        """The ledger as of a moment; the same object where nothing finished since."""
+        ledger, waiting = self._ledgers[one.job.id], self._waiting[one.job.id]
+        is_last = at_ms == one.end_ms // 1000 * 1000
+        through_ms = one.end_ms if is_last else at_ms
+        builds: list[PastBuild] = []
+        while waiting and waiting[0][0] <= through_ms:
+            builds.append(waiting.popleft()[1])
+        if not builds:
+            return ledger
+        folded = grow(ledger, builds, through_ms, self._rules)
+        self.faults.update(folded.faults)
+        return folded.ledger

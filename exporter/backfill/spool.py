@@ -1,0 +1,202 @@
+"""What the API has told so far, in one SQLite file: a backfill that was killed goes on from it.
+
+Everything is committed as it comes, so a kill costs the answers under way. The file belongs to one request,
+that is to the same jobs and the same period, and to one process at a time.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from exporter.backfill.past import PastBuild
+from exporter.errors import BackfillError
+from exporter.ledger.draft import join
+from exporter.model import Build, BuildDetail
+
+APPLICATION_ID: Final = 0x43424246
+"""``CBBF``; tells our files from others."""
+
+VERSION: Final = 1
+
+_SCHEMA: Final = f"""
+    CREATE TABLE request (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE windows (
+        job_id TEXT, first TEXT, last TEXT, PRIMARY KEY (job_id, first, last)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE builds (
+        job_id TEXT, number INTEGER, finish_ms INTEGER, asked INTEGER NOT NULL, build TEXT NOT NULL,
+        detail TEXT, PRIMARY KEY (job_id, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX builds_by_finish ON builds (finish_ms);
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {VERSION};
+"""
+
+_FINISHED: Final = """
+    SELECT job_id, finish_ms, build, detail FROM builds
+    WHERE finish_ms > ? AND finish_ms <= ? ORDER BY finish_ms, number
+"""
+_FINISHED_OF_ONE: Final = """
+    SELECT job_id, finish_ms, build, detail FROM builds
+    WHERE job_id = ? AND finish_ms > ? AND finish_ms <= ? ORDER BY finish_ms, number
+"""
+
+_BUILD: Final = TypeAdapter(Build)
+_DETAIL: Final = TypeAdapter(BuildDetail)
+
+
+class Spool:
+    """The answers of one backfill.
+
+    Args:
+        path: the file; it is made, readable by its owner only, where there is none.
+
+    Raises:
+        BackfillError: the file is in use, cannot be opened, or is not one of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise BackfillError(f"{path}: cannot open: {error.strerror}") from None
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            with self._explained():
+                self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def recall(self, key: str) -> str | None:
+        """What was noted under that key."""
+        with self._explained():
+            row = self._connection.execute("SELECT value FROM request WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def note(self, key: str, value: str) -> None:
+        """Remember something about the request."""
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO request VALUES (?, ?)", (key, value))
+
+    def has_window(self, job_id: str, first: date, last: date) -> bool:
+        """Whether the history of those days is here."""
+        query = "SELECT 1 FROM windows WHERE job_id = ? AND first = ? AND last = ?"
+        with self._explained():
+            asked = (job_id, first.isoformat(), last.isoformat())
+            return self._connection.execute(query, asked).fetchone() is not None
+
+    def add_window(self, job_id: str, first: date, last: date, builds: Iterable[Build]) -> None:
+        """Keep the history of some days."""
+        known: dict[int, Build] = {}
+        for build in builds:
+            known[build.number] = join(known[build.number], build) if build.number in known else build
+        with self._transaction():
+            for number, build in known.items():
+                kept = self._find(job_id, number)
+                self._put(job_id, PastBuild(join(kept, build) if kept else build), asked=False)
+            window = (job_id, first.isoformat(), last.isoformat())
+            self._connection.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", window)
+
+    def add_details(self, answers: Iterable[tuple[str, int, BuildDetail | None]]) -> None:
+        """Keep what single builds were answered with; None where the service will never tell."""
+        with self._transaction():
+            for job_id, number, detail in answers:
+                build = self._find(job_id, number) or Build(number)
+                self._put(job_id, PastBuild(build, detail), asked=True)
+
+    def numbers(self, job_id: str) -> list[tuple[int, int | None, bool]]:
+        """The build numbers of a job that are known, when those finished, and whether they were asked for."""
+        query = "SELECT number, finish_ms, asked FROM builds WHERE job_id = ? ORDER BY number"
+        with self._explained():
+            rows = self._connection.execute(query, (job_id,)).fetchall()
+        return [(number, finish_ms, bool(asked)) for number, finish_ms, asked in rows]
+
+    def finished(
+        self, after_ms: int, through_ms: int, job_id: str | None = None
+    ) -> dict[str, list[tuple[int, PastBuild]]]:
+        """The builds that finished in that stretch, in that order, and when; by job, or of one job alone."""
+        query = _FINISHED_OF_ONE if job_id else _FINISHED
+        values = (job_id, after_ms, through_ms) if job_id else (after_ms, through_ms)
+        found: dict[str, list[tuple[int, PastBuild]]] = {}
+        with self._explained():
+            for owner, finish_ms, build, detail in self._connection.execute(query, values):
+                past = PastBuild(
+                    _BUILD.validate_json(build), _DETAIL.validate_json(detail) if detail else None
+                )
+                found.setdefault(owner, []).append((finish_ms, past))
+        return found
+
+    def without_detail(self) -> int:
+        """How many builds the service would not tell more of than their history records."""
+        query = "SELECT count(*) FROM builds WHERE asked AND detail IS NULL AND finish_ms IS NOT NULL"
+        with self._explained():
+            return int(self._connection.execute(query).fetchone()[0])
+
+    def contents(self) -> tuple[int, ...]:
+        """Another tuple whenever other builds or details are kept."""
+        query = "SELECT count(*), total(asked), total(finish_ms % 1000003), count(detail) FROM builds"
+        with self._explained():
+            return tuple(map(int, self._connection.execute(query).fetchone()))
+
+    def _find(self, job_id: str, number: int) -> Build | None:
+        query = "SELECT build FROM builds WHERE job_id = ? AND number = ?"
+        row = self._connection.execute(query, (job_id, number)).fetchone()
+        return _BUILD.validate_json(row[0]) if row else None
+
+    def _put(self, job_id: str, one: PastBuild, *, asked: bool) -> None:
+        row = (
+            job_id,
+            one.build.number,
+            one.finish_ms,
+            asked,
+            _BUILD.dump_json(one.build, exclude_defaults=True).decode(),
+            _DETAIL.dump_json(one.detail, exclude_defaults=True).decode() if one.detail else None,
+        )
+        self._connection.execute("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def _open(self) -> None:
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        application_id, version, objects = self._connection.execute(
+            "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_schema)"
+        ).fetchone()
+        if not objects:
+            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
+        elif (application_id, version) != (APPLICATION_ID, VERSION):
+            raise BackfillError(
+                f"{self.path}: not made by the backfill of this version; remove it to begin anew"
+            )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            meaning = "another backfill has it open" if busy else error
+            raise BackfillError(f"{self.path}: {meaning}") from None

@@ -1,0 +1,156 @@
+"""A backfill without a command line, from a simulated fleet that lives at noon of a day in the past."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from exporter.api.client import ApiClient
+from exporter.api.throttle import Throttle
+from exporter.backfill import (
+    Collection,
+    PastFamily,
+    PastJob,
+    Period,
+    Replay,
+    Spool,
+    past_families,
+    watched_jobs,
+    write_files,
+)
+from exporter.catalogue import job_families
+from exporter.cli.wiring import connect, rules
+from exporter.config import parse
+from exporter.simulator import Fleet, ManualClock, Simulator
+from exporter.telemetry import Telemetry
+from tests.support.truth import Labels
+
+NOON_MS = round(datetime(2025, 3, 10, 12, tzinfo=UTC).timestamp() * 1000)
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+Shown = dict[tuple[str, Labels], dict[float, float]]
+"""Values by time in seconds, by name and labels."""
+
+
+@dataclass
+class Past:
+    """The past of a simulated fleet, as far as it has been asked for."""
+
+    simulator: Simulator
+    folder: Path
+    settings: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.config = parse(
+            f"endpoint: {self.simulator.url}\nauth: {{token: {self.simulator.credentials.tokens[0]}}}\n"
+            f"jobs: [{', '.join(job.id for job in self.simulator.fleet.jobs())}]\n"
+            f"poll: {{max_requests_per_minute: 100000, timeout: 2s}}\n{self.settings}",
+            source="test",
+            environ={},
+            base_dir=Path(),
+        )
+        self.rules = rules(self.config, 600)
+        self.families: list[PastFamily] = past_families(
+            job_families(self.config.metrics.extra_labels), self.labels
+        )
+
+    def client(self) -> ApiClient:
+        """A new client, as a new start would have it."""
+        _, client = connect(self.config, Telemetry(CollectorRegistry()), Throttle(100_000))
+        return client
+
+    @contextmanager
+    def spool(self) -> Iterator[Spool]:
+        """The answers so far."""
+        with closing(Spool(self.folder / "backfill.db")) as spool:
+            yield spool
+
+    def collect(self, period: Period, *, details: bool = True) -> Collection:
+        """Ask for everything."""
+        client = self.client()
+        jobs = [PastJob(job, period.end_ms) for job in watched_jobs(self.config, client)]
+        with self.spool() as spool:
+            collection = Collection(jobs, period, spool)
+            list(collection.ask_histories(client, 4))
+            if details:
+                list(collection.ask_details(client, 4))
+            self.jobs = collection.jobs
+        return collection
+
+    def files(self, period: Period, folder: Path | None = None) -> list[Path]:
+        """Write what was collected."""
+        folder = folder or self.folder
+        with self.spool() as spool:
+            replay = Replay(self.jobs, period, self.rules, spool)
+            list(write_files(replay, period.chunks(100 * len(self.jobs)), self.families, folder))
+            self.faults = replay.faults
+        return sorted(folder.glob("*.om"))
+
+    def shown(self, period: Period, *, details: bool = True) -> Shown:
+        """All of it, from asking to reading the files."""
+        self.collect(period, details=details)
+        return read(self.files(period))
+
+
+def read(files: list[Path]) -> Shown:
+    """Files as prometheus-client's parser reads them, moment by moment.
+
+    Given all moments at once, it drops points of histograms after the first as if they were repeated.
+    """
+    shown: Shown = {}
+    for file in files:
+        for text in by_moment(file.read_text()):
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    assert sample.timestamp is not None
+                    series = shown.setdefault((sample.name, tuple(sorted(sample.labels.items()))), {})
+                    assert float(sample.timestamp) not in series, sample
+                    series[float(sample.timestamp)] = sample.value
+    return shown
+
+
+def by_moment(text: str) -> Iterator[str]:
+    """An exposition for each moment."""
+    lines = text.splitlines(keepends=True)
+    for moment in sorted({line.split()[-1] for line in lines if not line.startswith("#")}):
+        yield "".join(line for line in lines if line.startswith("#") or line.split()[-1] == moment)
+
+
+def series_of(shown: Shown, name: str, **labels: str) -> dict[float, float]:
+    """The one series with that name and these labels, perhaps among others."""
+    [found] = [
+        values
+        for (named, told), values in shown.items()
+        if named == f"codearts_build_{name}" and labels.items() <= dict(told).items()
+    ]
+    return found
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOON_MS)
+
+
+@pytest.fixture
+def fleet(clock: ManualClock) -> Fleet:
+    return Fleet(clock, seed=5, history_days=40)
+
+
+@pytest.fixture
+def simulator(fleet: Fleet) -> Iterator[Simulator]:
+    with Simulator(fleet).start() as running:
+        yield running
+
+
+@pytest.fixture
+def past(simulator: Simulator, fleet: Fleet, tmp_path: Path) -> Past:
+    """One job that ran only what a test tells it to."""
+    fleet.add_job("checkout")
+    return Past(simulator, tmp_path)

@@ -1,0 +1,231 @@
+"""The command, as a process of its own: resumed, streamed, refused."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from exporter.simulator import Fleet, Plan, RealClock, Simulator, fault
+from tests.backfill.conftest import by_moment, read, series_of
+from tests.cli.conftest import PROGRAM, Ended, run
+from tests.support.programs import answers, eventually, exporter, program
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+END = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
+START = f"{NOW - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
+JOBS = 4
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    fleet = Fleet(RealClock(), seed=2, history_days=5)
+    for ordinal in range(JOBS):
+        plan = Plan(gap_s=1500, duration_s=60 + 200 * ordinal, failure_ratio=0.3)
+        fleet.add_job(f"job-{ordinal}", plan=plan)
+    with Simulator(fleet).start() as running:
+        yield running
+
+
+@pytest.fixture
+def config(simulator: Simulator, tmp_path: Path) -> Path:
+    jobs = "".join(f"  - {job.id}\n" for job in simulator.fleet.jobs())
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"endpoint: {simulator.url}\nauth: {{token: {simulator.credentials.tokens[0]}}}\njobs:\n{jobs}"
+        f"poll: {{max_requests_per_minute: 100000, interval: 1s}}\nstate: {{path: {tmp_path / 'state.db'}}}\n"
+    )
+    return path
+
+
+def command(config: Path, *flags: str) -> list[str]:
+    return ["backfill", f"--config.file={config}", f"--start={START}", f"--end={END}", *flags]
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*.om")}
+
+
+def details_asked(simulator: Simulator) -> int:
+    return sum(asked.operation == "record-info" for asked in simulator.requests)
+
+
+def kill_when(reached: Callable[[], bool], *arguments: str) -> None:
+    process = subprocess.Popen([*PROGRAM, *arguments], stderr=subprocess.DEVNULL)
+    eventually(reached, 60, every=0.01)
+    assert process.poll() is None, "it had ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_twice_and_resumed_it_writes_the_same_bytes(
+    config: Path, simulator: Simulator, tmp_path: Path
+) -> None:
+    straight = run(*command(config, f"--output={tmp_path / 'straight'}"))
+    assert straight.code == 0, straight.err
+    details = details_asked(simulator)
+    simulator.reset_counts()
+    killed = command(config, f"--output={tmp_path / 'killed'}", "--max-requests-per-minute=1500")
+    for share in (0.3, 0.5):
+        kill_when(lambda share=share: details_asked(simulator) > share * details, *killed)  # type: ignore[misc]
+    resumed = run(*command(config, f"--output={tmp_path / 'killed'}"))
+    assert resumed.code == 0, resumed.err
+    assert checksums(tmp_path / "killed") == checksums(tmp_path / "straight") != {}
+    assert details_asked(simulator) - details < 0.5 * details, "a kill costs the answers of a second"
+
+
+def test_killed_while_it_writes_it_leaves_whole_files_only(config: Path, tmp_path: Path) -> None:
+    flags = (f"--output={tmp_path / 'killed'}", "--step=20s")
+    process = subprocess.Popen([*PROGRAM, *command(config, *flags)], stderr=subprocess.DEVNULL)
+    eventually(lambda: len(list((tmp_path / "killed").glob("*.om"))) > 2, 60)
+    process.kill()
+    process.wait()
+    written = checksums(tmp_path / "killed")
+    resumed = run(*command(config, *flags))
+    assert resumed.code == 0, resumed.err
+    assert written.items() <= checksums(tmp_path / "killed").items()
+    straight = run(*command(config, f"--output={tmp_path / 'straight'}", "--step=20s"))
+    assert straight.code == 0, straight.err
+    assert checksums(tmp_path / "killed") == checksums(tmp_path / "straight")
+    assert {path.suffix for path in (tmp_path / "killed").iterdir()} == {".om", ".db"}
+
+
+def test_again_it_asks_for_nothing_and_another_step_needs_nothing_more(
+    config: Path, simulator: Simulator, tmp_path: Path
+) -> None:
+    assert run(*command(config, f"--output={tmp_path / 'out'}")).code == 0
+    before = checksums(tmp_path / "out")
+    simulator.reset_counts()
+    assert run(*command(config, f"--output={tmp_path / 'out'}")).code == 0
+    assert checksums(tmp_path / "out") == before
+    assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
+    assert checksums(tmp_path / "out") != before
+    assert list(simulator.requests) == []
+
+
+def test_the_stream_is_what_the_files_are(config: Path, tmp_path: Path) -> None:
+    assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
+    streamed = run(*command(config, "--output=-", "--step=1h"), folder=tmp_path)
+    assert streamed.code == 0, streamed.err
+    (tmp_path / "stream.om").write_text(streamed.out)
+    assert read([tmp_path / "stream.om"]) == read(sorted((tmp_path / "out").glob("*.om")))
+    assert streamed.out.count("# EOF") == 1
+    assert len(list(by_moment(streamed.out))) == 73
+
+
+def test_families_and_metrics_do_not_interleave(config: Path, tmp_path: Path) -> None:
+    assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
+    for file in (tmp_path / "out").glob("*.om"):
+        points: list[tuple[str, int]] = []
+        for line in file.read_text().splitlines():
+            if line.startswith("#"):
+                continue
+            name, _, rest = line.partition("{")
+            labels = ",".join(part for part in rest.split("}")[0].split(",") if not part.startswith("le="))
+            for suffix in ("_bucket", "_count", "_sum"):
+                name = name.removesuffix(suffix)
+            points.append((name + labels, int(line.split()[-1])))
+        metrics = list(dict.fromkeys(metric for metric, _ in points))
+        assert points == sorted(points, key=lambda point: (metrics.index(point[0]), point[1]))
+
+
+def test_promtool_takes_the_files(config: Path, tmp_path: Path) -> None:
+    assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
+    for file in sorted((tmp_path / "out").glob("*.om")):
+        make = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(file)]
+        subprocess.run([*make, str(tmp_path / "tsdb")], check=True, timeout=60, capture_output=True)
+    blocks = [json.loads(meta.read_text()) for meta in (tmp_path / "tsdb").glob("*/meta.json")]
+    assert sum(block["stats"]["numSamples"] for block in blocks) == sum(
+        not line.startswith("#")
+        for file in (tmp_path / "out").glob("*.om")
+        for line in file.read_text().splitlines()
+    )
+
+
+def test_each_job_ends_where_a_running_exporter_began(
+    config: Path, simulator: Simulator, tmp_path: Path
+) -> None:
+    with exporter(config, tmp_path / "log") as url:
+        eventually(lambda: answers(f"{url}/-/ready"), 30)
+        flags = ("--start=3d", "--step=6h", f"--exporter={url}/metrics", f"--output={tmp_path / 'out'}")
+        done = run("backfill", f"--config.file={config}", *flags)
+        assert done.code == 0, done.err
+        text = requests.get(
+            f"{url}/metrics", headers={"Accept": "application/openmetrics-text"}, timeout=5
+        ).text
+    shown = read(sorted((tmp_path / "out").glob("*.om")))
+    for job in simulator.fleet.jobs():
+        [created] = {
+            float(line.split()[-1])
+            for line in text.splitlines()
+            if line.startswith("codearts_build_builds_created") and f'"{job.name}"' in line
+        }
+        assert max(series_of(shown, "consecutive_failures", job_name=job.name)) == created // 1
+
+
+def test_a_job_that_is_not_visible_costs_itself_alone(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("jobs:\n", f"jobs:\n  - {'f' * 32}\n"))
+    done = run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h"))
+    assert done.code == 1
+    assert f"the history of job {'f' * 32} could not be had" in done.err
+    assert len({labels for _, labels in read(sorted((tmp_path / "out").glob("*.om")))}) > JOBS
+
+
+def test_expired_credentials_end_it_and_it_goes_on_later(
+    config: Path, simulator: Simulator, tmp_path: Path
+) -> None:
+    flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
+    simulator.faults.replace([fault("unauthorized", operation="record-info", probability=0.02)])
+    done = run(*flags)
+    assert (done.code, "401" in done.err) == (1, True), done.err
+    simulator.faults.replace([])
+    simulator.reset_counts()
+    assert run(*flags).code == 0
+    assert sum(asked.operation == "period-history" for asked in simulator.requests) == 0
+
+
+def refused(done: Ended, code: int, text: str) -> None:
+    assert (done.code, text in done.err) == (code, True), done.err
+    assert "Traceback" not in done.err
+
+
+def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> None:
+    assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
+    other = run("backfill", f"--config.file={config}", "--start=2d", f"--output={tmp_path / 'out'}")
+    refused(other, 1, "holds a backfill of other jobs or another time")
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ((), "either --output or --remote-write"),
+        (("--output=out", "--remote-write=http://localhost"), "either --output or --remote-write"),
+        (("--output=out", "--step=5"), "must be a length of time"),
+        (("--output=out", "--step=500ms"), "whole seconds"),
+        (("--output=out", "--start=yesterday"), "--start"),
+        (("--output=out", "--start=1h", "--end=2h"), "--start must lie before the end"),
+        (("--output=out", "--label=job"), "a name and a value"),
+        (("--output=out", "--label=result=x"), "result"),
+        (("--output=out", "--label=9=x"), "9"),
+    ],
+)
+def test_wrong_usage_is_told(config: Path, tmp_path: Path, flags: tuple[str, ...], text: str) -> None:
+    refused(run("backfill", f"--config.file={config}", *flags, folder=tmp_path), 2, text)
+
+
+def test_a_foreign_file_is_left_alone(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine" * 1000)
+    done = run(*command(config, f"--output={tmp_path / 'out'}", f"--spool={tmp_path / 'notes.txt'}"))
+    refused(done, 1, "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine" * 1000
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_made_is_told(config: Path) -> None:
+    refused(run(*command(config, "--output=/proc/out")), 1, "/proc/out")

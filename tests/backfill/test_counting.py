@@ -1,0 +1,173 @@
+"""What the past shows: each build once, at its time, under the labels of live ones."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.backfill import Period
+from exporter.simulator import Fault, Fleet, Plan, Simulator, fault, totals
+from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, read, series_of
+from tests.support.truth import expected
+
+MINUTE_MS = 60_000
+DAY = Period(NOON_MS - DAY_MS, NOON_MS, HOUR_MS)
+
+
+def at(hours: float) -> float:
+    """Seconds of a sample so many hours before noon."""
+    return (NOON_MS - hours * HOUR_MS) / 1000
+
+
+def test_a_build_shows_from_the_first_sample_after_its_finish_on(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    fleet.add_build(job.id, at_ms=NOON_MS - 3 * HOUR_MS, queue_s=60, duration_s=90)
+    shown = past.shown(DAY)
+    counts = series_of(shown, "builds_total", result="success")
+    assert (counts[at(24)], counts[at(3)], counts[at(2)], counts[at(0)]) == (0, 0, 1, 1)
+    assert len(counts) == 25
+    assert series_of(shown, "duration_seconds_sum", result="success")[at(0)] == 90
+    assert series_of(shown, "queue_duration_seconds_sum")[at(0)] == 60
+    assert series_of(shown, "last_build_result", result="success") == {
+        at(2): 1.0,
+        at(1): 1.0,
+        at(0): 1.0,
+    }
+
+
+def test_a_finish_at_a_sample_is_in_it_and_one_at_the_start_is_not(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    for finish_ms in (DAY.start_ms, DAY.start_ms + 1, NOON_MS - HOUR_MS, NOON_MS):
+        fleet.add_build(job.id, at_ms=finish_ms - 20_000, queue_s=5, duration_s=15)
+    counts = series_of(past.shown(DAY), "builds_total", result="success")
+    assert [counts[at(hours)] for hours in (24, 23, 2, 1, 0)] == [0, 1, 1, 2, 3]
+
+
+def test_the_last_build_before_the_start_sets_the_gauges_and_is_not_counted(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    for _ in range(2):
+        fleet.add_build(job.id, at_ms=DAY.start_ms - HOUR_MS, result="failure", duration_s=30)
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, result="success", duration_s=30)
+    shown = past.shown(DAY)
+    failures = series_of(shown, "consecutive_failures")
+    assert (failures[at(24)], failures[at(1)], failures[at(0)]) == (2, 2, 0)
+    assert series_of(shown, "last_build_number")[at(24)] == 2
+    assert set(series_of(shown, "builds_total", result="failure").values()) == {0}
+    recovery_s = (DAY_MS + 30_000) / 1000
+    assert series_of(shown, "recovery_duration_seconds_sum")[at(0)] == pytest.approx(recovery_s, abs=HOUR_MS)
+
+
+def test_a_build_that_runs_across_the_start_counts_though_newer_ones_had_finished(
+    past: Past, fleet: Fleet
+) -> None:
+    [job] = fleet.jobs()
+    fleet.add_build(job.id, at_ms=DAY.start_ms - HOUR_MS, duration_s=3 * 3600)
+    for _ in range(30):
+        fleet.add_build(job.id, at_ms=DAY.start_ms - HOUR_MS, duration_s=5)
+    counts = series_of(past.shown(DAY), "builds_total", result="success")
+    assert (counts[at(24)], counts[at(22)], counts[at(0)]) == (0, 0, 1)
+
+
+def test_what_still_runs_is_left_to_the_live_exporter(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=None)
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
+    assert series_of(past.shown(DAY), "builds_total", result="success")[at(0)] == 1
+
+
+def test_without_details_there_are_no_queue_times(past: Past, fleet: Fleet, simulator: Simulator) -> None:
+    [job] = fleet.jobs()
+    fleet.add_build(job.id, at_ms=NOON_MS - 2 * HOUR_MS, duration_s=61.5)
+    shown = past.shown(DAY, details=False)
+    assert series_of(shown, "builds_total", result="success")[at(0)] == 1
+    assert series_of(shown, "duration_seconds_sum", result="success")[at(0)] == pytest.approx(61.5, abs=1)
+    assert series_of(shown, "queue_duration_seconds_count")[at(0)] == 0
+    assert "record-info" not in {asked.operation for asked in simulator.requests}
+
+
+def test_a_record_that_history_lost_is_found_by_its_number(
+    past: Past, fleet: Fleet, simulator: Simulator
+) -> None:
+    [job] = fleet.jobs()
+    for hours in (5, 4, 3, 2):
+        fleet.add_build(job.id, at_ms=NOON_MS - hours * HOUR_MS, duration_s=5)
+    simulator.faults.replace(
+        [
+            fault("lost-records", job=job.id, numbers=[2], detail="known"),
+            fault("lost-records", job=job.id, numbers=[3], detail="unknown"),
+        ]
+    )
+    shown = past.shown(DAY)
+    assert series_of(shown, "builds_total", result="success")[at(0)] == 3
+    assert series_of(shown, "consecutive_failures")[at(0)] == 0
+
+
+def test_a_refused_detail_leaves_the_history_record(past: Past, fleet: Fleet, simulator: Simulator) -> None:
+    [job] = fleet.jobs()
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
+    simulator.faults.replace([fault("error", operation="record-info", status=403, code="CB.00031059")])
+    past.collect(DAY)
+    with past.spool() as spool:
+        assert spool.without_detail() == 1
+    assert series_of(read(past.files(DAY)), "builds_total", result="success")[at(0)] == 1
+
+
+def test_extra_labels_are_those_of_the_live_exporter(
+    fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    job = fleet.add_job("checkout")
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, branch="release/1", trigger="pipeline")
+    settings = "metrics: {extra_labels: [trigger, branch], branches: [main, 'release/.*']}\n"
+    shown = Past(simulator, tmp_path, settings, {"job": "codearts", "cluster": 'a"b\\c'}).shown(DAY)
+    wanted = {"result": "success", "trigger": "pipeline", "branch": "release/1"}
+    assert series_of(shown, "builds_total", **wanted, job="codearts", cluster='a"b\\c')[at(0)] == 1
+
+
+TROUBLE: list[Fault] = [
+    fault("error", probability=0.03),
+    fault("html", probability=0.02),
+    fault("truncated", probability=0.02),
+    fault("order", operation="period-history"),
+    fault("shifting-pages", probability=0.2),
+    fault("garbage-records", probability=0.1),
+    fault("lost-records", numbers=[70, 71, 100, 470, 471, 500], detail="known"),
+    fault("backwards-clock", probability=0.05),
+    fault("localised-triggers"),
+    fault("numbers-as-strings", probability=0.3),
+]
+
+
+@pytest.mark.timeout(120)
+def test_the_last_sample_is_the_truth_of_the_whole_month(
+    fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    for ordinal in range(6):
+        plan = Plan(
+            gap_s=3600 * (4 + ordinal),
+            duration_s=60 * (1 + 5 * ordinal),
+            queue_s=30,
+            failure_ratio=0.3,
+            concurrency=1 + ordinal % 3,
+            first_number=1 + 400 * (ordinal % 2),
+        )
+        fleet.add_job(f"job-{ordinal}", plan=plan)
+    simulator.faults.replace(TROUBLE)
+    month = Period(NOON_MS - 30 * DAY_MS, NOON_MS, 6 * HOUR_MS)
+    shown = Past(simulator, tmp_path).shown(month)
+    latest = {series: values.get(NOON_MS / 1000) for series, values in shown.items()}
+    for job in simulator.truth().values():
+        older = max((b.number for b in job.builds if (b.finish_ms or NOON_MS) <= month.start_ms), default=0)
+        inside = [b for b in job.builds if b.number > older or (b.finish_ms or 0) > month.start_ms]
+        crossing = {b.number for b in inside if b.number <= older}
+        assert not crossing, "choose another seed: a build overtook another at the start"
+        truth = {**job.to_json(), "totals": {**job.to_json()["totals"]}}  # type: ignore[dict-item]
+        truth["totals"] = vars_of(totals(job.builds, older))
+        for key, value in expected([truth]).items():
+            if not key[0].endswith(("active_builds", "lost_builds_total")):
+                assert latest[key] == pytest.approx(value), key
+
+
+def vars_of(told: object) -> dict[str, object]:
+    """A frozen value with slots as plain values."""
+    from dataclasses import asdict
+
+    return asdict(told)  # type: ignore[call-overload, no-any-return]
