@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture fuzz lint format bench golden dashboards screenshot lock dist sbom clean
+.PHONY: demo test torture fuzz lint format bench golden dashboards reference screenshot lock dist sbom clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -63,12 +63,15 @@ golden: $(VENV)/.dev  ## rewrite the golden expositions and the PrometheusRule; 
 dashboards: $(VENV)/.dev  ## rewrite grafana/dashboards from grafana/generate; review them as a diff
 	$(BIN)/python -m grafana.generate
 
+reference: $(VENV)/.dev  ## rewrite the pages, the schema and the README's --help that come from the code; review them as a diff
+	$(BIN)/python -m tools.reference
+
 screenshot: $(VENV)/.dev  ## take the picture of the status page in the README anew
 	$(BIN)/python -m tests.support.screenshot docs/images/status.png
 
 lock: | $(BIN)/python  ## write both locks again for pyproject.toml; ARGS=--upgrade takes newer versions as well
 	$(PIP) install 'uv>=0.9'
-	$(LOCK) --extra redis --output-file requirements.lock
+	$(LOCK) --extra redis --extra remote-write --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 dist: $(VENV)/.dev  ## source distribution and wheel in dist/: the same bytes whenever and wherever they are made

@@ -74,8 +74,8 @@ class Telemetry:
         self.store_errors = _counter(catalogue.STORE_ERRORS, registry)
         self.reload_successful = _gauge(catalogue.CONFIG_RELOAD_SUCCESSFUL, registry)
         self.reload_timestamp = _gauge(catalogue.CONFIG_RELOAD_TIMESTAMP, registry)
-        build_info = _gauge(catalogue.BUILD_INFO, registry)
-        build_info.labels(__version__, revision, platform.python_version()).set(1)
+        self.build_info = _gauge(catalogue.BUILD_INFO, registry)
+        self.build_info.labels(__version__, revision, platform.python_version()).set(1)
         for operation in OPERATIONS:
             self.throttled.labels(operation)
         for operation in ("load", "commit", "prune"):

@@ -12,11 +12,12 @@ import yaml
 from click.testing import CliRunner
 
 from exporter import __version__
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, JOB_LABELS, Declared
+from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, Declared
 from exporter.cli.commands import cli
 from exporter.config import parse
 from exporter.web.config import parse as parse_web_config
 from exporter.web.passwords import compare
+from tests.config.test_example import SECTIONS
 from tests.support.certificates import Authority, put
 from tests.support.programs import program
 
@@ -73,7 +74,11 @@ def prose(document: str) -> str:
 def flags_of(*command: str) -> set[str]:
     shown = CliRunner().invoke(cli, [*command, "--help"])
     assert shown.exit_code == 0, shown.output
-    return set(re.findall(rf"^  ({FLAG.pattern})", shown.output, re.MULTILINE))
+    return shown_flags(shown.output)
+
+
+def shown_flags(told: str) -> set[str]:
+    return set(re.findall(rf"^  ({FLAG.pattern})", told, re.MULTILINE))
 
 
 def anchors(document: str) -> set[str]:
@@ -94,17 +99,12 @@ def links() -> Iterator[tuple[str, str]]:
                 yield name_of(document), target
 
 
-def test_docs_metrics_lists_every_metric_with_its_type_and_labels() -> None:
-    listed = {
-        coded(name)[0]: (kind, tuple(coded(labels)))
-        for name, kind, labels, _ in rows(text("docs/metrics.md"), "name")
-    }
-    assert listed == {
-        one.name: (str(one.kind), tuple(label for label in one.labels if label not in JOB_LABELS))
-        if one in JOB_FAMILIES
-        else (str(one.kind), one.labels)
-        for one in METRICS.values()
-    }
+def test_docs_metrics_explains_every_metric_with_its_type_and_labels() -> None:
+    entries = re.findall(
+        r"^### `(\w+)`\n\n.+\n\n(Counter|Gauge|Histogram)(.*)\.$", text("docs/metrics.md"), re.MULTILINE
+    )
+    listed = {name: (kind.lower(), tuple(coded(labels))) for name, kind, labels in entries}
+    assert listed == {one.name: (str(one.kind), one.labels) for one in DECLARED}
 
 
 def test_the_readme_lists_every_metric_once() -> None:
@@ -118,14 +118,27 @@ def test_no_document_names_a_metric_that_is_not(document: Path) -> None:
     assert named - METRICS.keys() == set()
 
 
-def test_the_readme_lists_the_flags_of_serve() -> None:
-    listed = {flag for cells in rows(README, "flag of `serve`") for flag in coded(cells[0])}
-    assert listed == flags_of("serve")
+def test_the_readme_shows_the_flags_of_serve_and_the_commands() -> None:
+    [flags] = [body for body in fences(README, "text") if " serve [OPTIONS]" in body]
+    assert shown_flags(flags) == flags_of("serve")
+    [commands] = [body for body in fences(README, "text") if "\nCommands:\n" in body]
+    assert set(re.findall(r"^  ([a-z][a-z-]+)  ", commands, re.MULTILINE)) == cli.commands.keys()
 
 
-def test_the_readme_lists_the_other_commands_and_their_flags() -> None:
-    listed = {coded(command)[0]: set(coded(flags)) for command, flags, _ in rows(README, "other command")}
-    assert listed == {name: flags_of(name) for name in cli.commands if name != "serve"}
+def test_the_command_line_page_shows_every_command_with_its_flags() -> None:
+    parts = re.split(r"^## (\S+)$", text("docs/command-line.md"), flags=re.MULTILINE)[1:]
+    shown = {name: shown_flags(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    assert shown == {name: flags_of(name) for name in cli.commands}
+
+
+def test_the_configuration_page_lists_the_flags_of_serve() -> None:
+    listed = {flag for cells in rows(text("docs/configuration.md"), "flag") for flag in coded(cells[0])}
+    assert listed == flags_of("serve") - {"--help"}
+
+
+def test_the_configuration_page_lists_every_key() -> None:
+    listed = {coded(cells[0])[0].rpartition(".")[2] for cells in rows(text("docs/configuration.md"), "key")}
+    assert listed == {key for section in SECTIONS for key in section.model_fields}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

@@ -67,12 +67,19 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A metric's name (a counter's with ``_total``), type, help and labels."""
+    """A metric as Prometheus is told of it.
+
+    Attributes:
+        name: a counter's with ``_total``.
+        help: what it means; shown in the exposition and in docs/metrics.md.
+        note: what a reader may want to know besides, in Markdown; follows ``help`` in docs/metrics.md.
+    """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
+    note: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

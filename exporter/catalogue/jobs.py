@@ -16,13 +16,15 @@ def _of_ledger(
     text: str,
     labels: tuple[str, ...],
     samples: Callable[[JobLedger], Samples],
+    *,
+    note: str = "",
 ) -> Family[JobView]:
     """A family that shows nothing before the first successful poll."""
 
     def read(view: JobView) -> Samples:
         return samples(view.ledger) if view.ledger else iter(())
 
-    return Family(name, kind, text, labels, read, attrgetter("ledger"))
+    return Family(name, kind, text, labels, read, attrgetter("ledger"), note=note)
 
 
 def _builds(extra: tuple[str, ...]) -> Callable[[JobLedger], Samples]:
@@ -103,6 +105,7 @@ def job_families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
             "Finished builds, each counted once, since the job was first watched.",
             (*JOB_LABELS, "result", *extra),
             _builds(extra),
+            note="Every result is there at 0 from the first poll on: its first build is an increase.",
         ),
         _of_ledger(
             "codearts_build_duration_seconds",
@@ -110,6 +113,7 @@ def job_families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
             "How long finished builds took from start to finish, without the queue.",
             (*JOB_LABELS, "result", *extra),
             _durations(extra),
+            note="`success` and `failure` are there from the first poll on, others from their first build.",
         ),
         *_UNVARYING,
     )
@@ -122,6 +126,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         "How long finished builds waited in the queue before they started.",
         JOB_LABELS,
         lambda ledger: _one(ledger.queue),
+        note="Builds whose details the service refuses are missing here.",
     ),
     _of_ledger(
         "codearts_build_recovery_duration_seconds",
@@ -164,6 +169,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         "How long the last finished build took from start to finish.",
         JOB_LABELS,
         lambda ledger: seconds(ledger.last.duration_ms if ledger.last else None),
+        note="Absent when not known.",
     ),
     _of_ledger(
         "codearts_build_last_build_queue_duration_seconds",
@@ -171,6 +177,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         "How long the last finished build waited in the queue.",
         JOB_LABELS,
         lambda ledger: seconds(ledger.last.queue_ms if ledger.last else None),
+        note="Absent when not known.",
     ),
     _of_ledger(
         "codearts_build_last_build_finish_timestamp_seconds",
@@ -178,6 +185,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         "When the last finished build finished.",
         JOB_LABELS,
         lambda ledger: seconds(ledger.last.finish_ms if ledger.last else None),
+        note="Absent when not known.",
     ),
     _of_ledger(
         "codearts_build_last_success_timestamp_seconds",
@@ -192,6 +200,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         "Finished builds since the last success that were not one; aborted ones neither add nor reset.",
         JOB_LABELS,
         lambda ledger: known(ledger.consecutive_failures),
+        note="Blind to unfinished builds.",
     ),
     _of_ledger(
         "codearts_build_recovered_builds_total",
@@ -223,6 +232,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         JOB_LABELS,
         lambda view: known(view.up),
         attrgetter("up"),
+        note="A job list that shows nothing new counts as a poll. Absent before the first one has ended.",
     ),
     Family(
         "codearts_build_job_last_poll_timestamp_seconds",
@@ -239,6 +249,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         JOB_LABELS,
         lambda view: known(view.deleted),
         attrgetter("deleted"),
+        note="Absent while the recycle bin has not been read.",
     ),
 )
 

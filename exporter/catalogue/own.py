@@ -8,6 +8,7 @@ UP: Final = Declared(
     "codearts_build_up",
     Kind.GAUGE,
     "1 if the API answered the last request as it should; throttled answers leave it as it was.",
+    note='An answer that says "no such job" is as it should be. 0 before the first answer.',
 )
 API_REQUESTS: Final = Declared(
     "codearts_build_exporter_api_requests_total",
@@ -37,6 +38,7 @@ PAYLOAD_ERRORS: Final = Declared(
     Kind.COUNTER,
     "Records or answers that could not be read, each time they were read; unknown words too.",
     ("operation", "reason"),
+    note="[Reasons](#reasons) explains them.",
 )
 POLL_LAG: Final = Declared(
     "codearts_build_exporter_poll_lag_seconds",
@@ -47,16 +49,19 @@ LISTS_TRUSTED: Final = Declared(
     "codearts_build_exporter_job_lists_trusted",
     Kind.GAUGE,
     "1 while job lists tell which jobs to poll; 0 while every job is polled by itself.",
+    note="Lists are not used where they are refused, hid a build, or would cost more than polls.",
 )
 SERIES: Final = Declared(
     "codearts_build_exporter_series",
     Kind.GAUGE,
     "Series of jobs and of the fleet in the snapshot.",
+    note="In the format that has most: OpenMetrics has `_created` too.",
 )
 SERIES_LIMIT: Final = Declared(
     "codearts_build_exporter_series_limit",
     Kind.GAUGE,
     "Series from which on builds of branches that are new to a job count under other.",
+    note="That is `metrics.max_series`, and kept to roughly.",
 )
 CAPPED_BUILDS: Final = Declared(
     "codearts_build_exporter_capped_builds_total",
@@ -68,17 +73,21 @@ SNAPSHOT_SIZE: Final = Declared(
     Kind.GAUGE,
     "Size of the snapshot in each format and encoding that is kept ready.",
     ("format", "encoding"),
+    note="`format` is `text` or `openmetrics`, `encoding` is `identity` or `gzip`. A form that nobody asked "
+    "for in the last 15 minutes is not kept.",
 )
 SNAPSHOT_TIMESTAMP: Final = Declared(
     "codearts_build_exporter_snapshot_timestamp_seconds",
     Kind.GAUGE,
     "When the snapshot was last known to show all that was committed.",
+    note="Older than a few seconds, it is stale.",
 )
 STORE_ERRORS: Final = Declared(
     "codearts_build_exporter_store_errors_total",
     Kind.COUNTER,
     "Failures to read or write ledgers.",
     ("operation",),
+    note="`operation` is `load`, `commit` or `prune`: to read, write or drop them.",
 )
 CONFIG_RELOAD_SUCCESSFUL: Final = Declared(
     "codearts_build_exporter_config_last_reload_successful",
@@ -95,6 +104,7 @@ BUILD_INFO: Final = Declared(
     Kind.GAUGE,
     "Version, revision and Python version of the exporter; always 1.",
     ("version", "revision", "pythonversion"),
+    note="`revision` comes from the environment variable `EXPORTER_REVISION`.",
 )
 
 EXPORTER_METRICS: Final = (

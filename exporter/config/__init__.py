@@ -12,11 +12,11 @@ from exporter.config.auth import (
 from exporter.config.durations import format_duration, parse_duration
 from exporter.config.loading import load, parse
 from exporter.config.regions import KNOWN_REGIONS
-from exporter.config.schema import (
+from exporter.config.schema import Config
+from exporter.config.sections import (
     DEFAULT_STATE_PATH,
     DURATION_BUCKETS,
     QUEUE_BUCKETS,
-    Config,
     MetricsConfig,
     PollConfig,
     RecycleBinConfig,

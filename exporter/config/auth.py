@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
+from exporter.config.described import exactly_one_of
 from exporter.config.fields import Text, Url
 from exporter.config.problems import listing
 from exporter.config.secret_fields import FilePath, HeaderSecret, Secret, header_secret, secret, secret_from
@@ -47,11 +48,23 @@ class PasswordAuth(_Credentials):
     ``password`` is filled from ``password_file``, ``project`` from the region.
     """
 
-    domain: Text = Field(description="the name of the account that the IAM user belongs to")
-    username: Text = Field(description="the name of the IAM user")
-    password_file: FilePath | None = Field(None, description="the path of a file that holds the password")
+    model_config = ConfigDict(json_schema_extra={"oneOf": exactly_one_of("password", "password_file")})
+
+    domain: Text = Field(
+        description="the name of the account that the IAM user belongs to", examples=["example-company"]
+    )
+    username: Text = Field(description="the name of the IAM user", examples=["build-exporter"])
+    password_file: FilePath | None = Field(
+        None,
+        description="a file that holds the password, in place of `password`. One line break at its end does "
+        "not count",
+        examples=["secrets/password"],
+    )
     password: Secret = Field(
-        SecretStr(""), validate_default=True, description="the password, if there is no password_file"
+        SecretStr(""),
+        validate_default=True,
+        description="the password. Give this or `password_file`",
+        examples=["${CODEARTS_PASSWORD}"],
     )
     project: Text = Field("", description="the name of the IAM project; by default the region")
 
@@ -64,14 +77,30 @@ class PasswordAuth(_Credentials):
 class AccessKeyAuth(_Credentials):
     """An access key, which signs each request; ``secret_key`` is filled from ``secret_key_file``."""
 
-    access_key: Text = Field(description="the access key ID (AK)")
-    secret_key_file: FilePath | None = Field(None, description="the path of a file that holds the SK")
-    secret_key: Secret = Field(
-        SecretStr(""), validate_default=True, description="the secret access key (SK), if there is no file"
+    model_config = ConfigDict(json_schema_extra={"oneOf": exactly_one_of("secret_key", "secret_key_file")})
+
+    access_key: Text = Field(description="the access key ID (AK)", examples=["${HUAWEICLOUD_SDK_AK}"])
+    secret_key_file: FilePath | None = Field(
+        None,
+        description="a file that holds the secret access key, in place of `secret_key`. One line break at "
+        "its end does not count",
+        examples=["secrets/secret-key"],
     )
-    security_token: HeaderSecret | None = Field(None, description="goes with a temporary access key only")
+    secret_key: Secret = Field(
+        SecretStr(""),
+        validate_default=True,
+        description="the secret access key (SK). Give this or `secret_key_file`",
+        examples=["${HUAWEICLOUD_SDK_SK}"],
+    )
+    security_token: HeaderSecret | None = Field(
+        None,
+        description="goes with a temporary access key, and only with one",
+        examples=["${HUAWEICLOUD_SDK_SECURITY_TOKEN}"],
+    )
     project_id: Text | None = Field(
-        None, description="the ID of the IAM project, if the service asks for one"
+        None,
+        description="the ID of the IAM project, where the service asks for one",
+        examples=["${HUAWEICLOUD_SDK_PROJECT_ID}"],
     )
 
     @field_validator("access_key")
@@ -99,11 +128,38 @@ Auth = TokenAuth | TokenFileAuth | PasswordAuth | AccessKeyAuth | EcsAgencyAuth
 class AuthSection(_Credentials):
     """``auth`` as it stands in the file."""
 
-    token: HeaderSecret | None = Field(None, description="an IAM token")
-    token_file: FilePath | None = Field(None, description="the path of a file that holds an IAM token")
-    password: PasswordAuth | None = Field(None, description="an IAM user with a password")
-    access_key: AccessKeyAuth | None = Field(None, description="an access key (AK/SK)")
-    ecs_agency: EcsAgencyAuth | None = Field(None, description="the agency of the cloud server")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                *exactly_one_of("token", "token_file", "password", "access_key"),
+                {"required": ["ecs_agency"]},
+            ]
+        }
+    )
+
+    token: HeaderSecret | None = Field(
+        None,
+        description="an IAM token, scoped to the IAM project of the region. It ends after 24 hours: good for "
+        "a first try",
+        examples=["${CODEARTS_TOKEN}"],
+    )
+    token_file: FilePath | None = Field(
+        None,
+        description="a file that holds an IAM token, and that somebody else keeps fresh. It is read again "
+        "when it changes",
+        examples=["secrets/token"],
+    )
+    password: PasswordAuth | None = Field(
+        None, description="an IAM user. Tokens are obtained and renewed as needed"
+    )
+    access_key: AccessKeyAuth | None = Field(
+        None, description="an access key, which signs each request and does not end: the usual choice"
+    )
+    ecs_agency: EcsAgencyAuth | None = Field(
+        None,
+        description="the agency of the cloud server that the exporter runs on. There is no secret to keep; "
+        "`{}` or nothing after it will do",
+    )
 
     @classmethod
     def unfold(cls, value: object) -> object:

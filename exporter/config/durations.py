@@ -16,6 +16,8 @@ _MILLISECONDS: Final = {
     "ms": 1,
 }
 _DURATION: Final = re.compile("".join(f"(?:(?P<{unit}>[0-9]{{1,12}}){unit})?" for unit in _MILLISECONDS))
+DURATION_PATTERN: Final = "0|(?=.)" + "".join(f"(?:[0-9]{{1,12}}{unit})?" for unit in _MILLISECONDS)
+"""What `parse_duration` reads, save for the longest, as a pattern without names."""
 _LONGEST: Final = 2**63 // 1_000_000  # Prometheus keeps nanoseconds in 64 bits: 292 years
 _EXACT_ONLY: Final = ("y", "w", "d")
 

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from exporter.config.durations import parse_duration
+from exporter.config.described import TEXT, Between, Described, shaped
+from exporter.config.durations import DURATION_PATTERN, parse_duration
 from exporter.config.problems import listing
 from exporter.config.section import about_value, problem
 
@@ -74,16 +75,9 @@ def duration(value: object) -> float:
     raise about_value("is not a duration; write a number and a unit, as 30s, 5m, 1h30m or 7d")
 
 
-def between(low: str, high: str, read: Callable[[object], float]) -> AfterValidator:
+def between(low: str, high: str, read: Callable[[object], float]) -> Between:
     """Refuse what lies outside of two limits, which are given as they would be written in the file."""
-    lowest, highest = read(low), read(high)
-
-    def check(value: float) -> float:
-        if not lowest <= value <= highest:
-            raise about_value(f"is not between {low} and {high}")
-        return value
-
-    return AfterValidator(check)
+    return Between(low, high, read(low), read(high))
 
 
 def job_id(value: object) -> str:
@@ -177,19 +171,40 @@ def one_of(*words: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Text = Annotated[str, BeforeValidator(text)]
-Switch = Annotated[bool, BeforeValidator(switch)]
-Whole = Annotated[int, BeforeValidator(whole_number)]
-Duration = Annotated[float, BeforeValidator(duration)]
-JobId = Annotated[str, BeforeValidator(job_id)]
-ProjectId = Annotated[str, BeforeValidator(project_id)]
-Patterns = Annotated[
-    tuple[Annotated[re.Pattern[str], BeforeValidator(pattern)], ...],
-    BeforeValidator(items),
+ID_SHAPE: Final = shaped("[0-9a-z]{32}", "number")
+_SECONDS_SHAPE: Final = {
+    **shaped(r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "number"),
+    "minimum": _SHORTEST_S,
+    "maximum": _LONGEST_S,
+}
+_SWITCH_SHAPE: Final = shaped(
+    "|".join("".join(f"[{letter.upper()}{letter}]" for letter in word) for word in _SWITCHES), "boolean"
+)
+_URL_SHAPE: Final = shaped(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+')
+
+Text = Annotated[str, BeforeValidator(text), Described("text", TEXT)]
+Switch = Annotated[bool, BeforeValidator(switch), Described("true or false", _SWITCH_SHAPE)]
+Whole = Annotated[
+    int, BeforeValidator(whole_number), Described("whole number", shaped("-?[0-9]{1,12}", "integer"))
 ]
-Url = Annotated[str, BeforeValidator(url)]
+Duration = Annotated[float, BeforeValidator(duration), Described("duration", shaped(DURATION_PATTERN))]
+JobId = Annotated[str, BeforeValidator(job_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
+ProjectId = Annotated[str, BeforeValidator(project_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
+Patterns = Annotated[
+    tuple[
+        Annotated[re.Pattern[str], BeforeValidator(pattern), Described("regular expression", TEXT)],
+        ...,
+    ],
+    BeforeValidator(items),
+    Described("list of regular expressions"),
+]
+Url = Annotated[str, BeforeValidator(url), Described("URL", _URL_SHAPE)]
 Buckets = Annotated[
-    tuple[Annotated[float, BeforeValidator(bucket)], ...],
+    tuple[
+        Annotated[float, BeforeValidator(bucket), Described("seconds, 0.001 to 31536000", _SECONDS_SHAPE)],
+        ...,
+    ],
     BeforeValidator(items),
     AfterValidator(buckets),
+    Described("ascending list of seconds", {"minItems": 1, "uniqueItems": True}),
 ]

@@ -4,13 +4,12 @@ Lengths of time are seconds. A later field may look at the earlier ones that are
 is why the order within a section matters where a rule speaks of two keys.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -18,137 +17,14 @@ from pydantic import (
 )
 
 from exporter.config.auth import Auth, AuthSection, PasswordAuth
-from exporter.config.durations import format_duration
-from exporter.config.fields import (
-    Buckets,
-    Duration,
-    Patterns,
-    Switch,
-    Text,
-    Url,
-    Whole,
-    between,
-    duration,
-    items,
-    one_of,
-    whole_number,
-)
+from exporter.config.described import AsWritten, Described, OrBare, one_word_of
+from exporter.config.fields import ID_SHAPE, Text, Url, items
 from exporter.config.problems import listing, nearest
 from exporter.config.regions import KNOWN_REGIONS, default_endpoints
-from exporter.config.secret_fields import Certificates, RedisUrl
+from exporter.config.secret_fields import Certificates
 from exporter.config.section import Section, about_value, at, gathered, problem
-from exporter.config.watched import JobConfig, ProjectConfig, any_matches, repetitions
-
-DURATION_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
-QUEUE_BUCKETS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
-
-_PollInterval = Annotated[Duration, between("100ms", "1d", duration)]
-_ExtraLabels = Annotated[
-    tuple[Annotated[str, one_of("trigger", "branch")], ...],
-    BeforeValidator(items),
-    AfterValidator(lambda labels: tuple(dict.fromkeys(labels))),
-]
-
-
-class PollConfig(Section):
-    """How often, and how much at once, the API is asked; seconds."""
-
-    interval: _PollInterval = Field(60.0, description="from one poll of a busy job to the next")
-    max_interval: _PollInterval | None = Field(
-        None,
-        validate_default=True,
-        description="the longest a job goes without a poll of its own; by default 10m, and longer for "
-        "large fleets whose changes job lists show",
-    )
-    lookback: Annotated[Duration, between("1d", "365d", duration)] = Field(
-        30 * 86_400.0, description="how far back builds are searched for"
-    )
-    concurrency: Annotated[Whole, between("1", "64", whole_number)] = Field(
-        8, description="requests at the same time"
-    )
-    max_requests_per_minute: Annotated[Whole, between("1", "100000", whole_number)] = Field(
-        300, description="requests a minute; less when the service says so"
-    )
-    timeout: Annotated[Duration, between("100ms", "5m", duration)] = Field(
-        10.0, description="how long to wait for an answer"
-    )
-
-    @field_validator("max_interval")
-    @classmethod
-    def _not_below_interval(cls, value: float | None, info: ValidationInfo) -> float | None:
-        interval = info.data.get("interval", 0.0)
-        if value is not None and value < interval:
-            longest, shortest = format_duration(value), format_duration(interval)
-            raise problem(f"must not be shorter than poll.interval: {longest} against {shortest}")
-        return value
-
-
-class RecycleBinConfig(Section):
-    """Whether and how often the recycle bin is read; seconds."""
-
-    enabled: Switch = Field(True, description="read the recycle bin")
-    interval: _PollInterval = Field(600.0, description="from one reading of the recycle bin to the next")
-
-
-class MetricsConfig(Section):
-    """The shape of the metrics; buckets are upper bounds in seconds, without ``+Inf``."""
-
-    duration_buckets: Buckets = Field(
-        DURATION_BUCKETS, description="the buckets of codearts_build_duration_seconds"
-    )
-    queue_buckets: Buckets = Field(
-        QUEUE_BUCKETS, description="the buckets of codearts_build_queue_duration_seconds"
-    )
-    extra_labels: _ExtraLabels = Field((), description="trigger, branch: labels of finished builds")
-    branches: Patterns = Field(
-        (), validate_default=True, description="branches that keep their name; all others are other"
-    )
-    max_series: Annotated[Whole, between("1000", "100000000", whole_number)] = Field(
-        1_000_000, description="series from which on branches that are new to a job count under other"
-    )
-    stages: Switch = Field(False, description="measure the stages of each build, at a request each")
-
-    @field_validator("branches")
-    @classmethod
-    def _given_for_the_label(
-        cls, value: tuple[re.Pattern[str], ...], info: ValidationInfo
-    ) -> tuple[re.Pattern[str], ...]:
-        if not value and "branch" in info.data.get("extra_labels", ()):
-            raise problem('must list the branches to tell apart, since extra_labels has "branch"')
-        return value
-
-    def branch_label(self, branch: str) -> str:
-        """Tell the value of the label ``branch``: the branch, or ``other`` if it is not allowed."""
-        return branch if any_matches(self.branches, branch) else "other"
-
-
-class StateConfig(Section):
-    """Where the ledgers are kept: exactly one of ``path`` and ``redis_url`` is not None."""
-
-    redis_url: RedisUrl | None = Field(None, description="a Redis or Valkey server instead of a file")
-    path: Text | None = Field(
-        None, validate_default=True, description="a file, or :memory: to start anew each time"
-    )
-    retention: Annotated[Duration, between("1h", "10y", duration)] = Field(
-        30 * 86_400.0, description="how long the ledger of a job outlives the last poll of it"
-    )
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _default(cls, value: object, info: ValidationInfo) -> object:
-        if value is None and info.data.get("redis_url", "faulty") is None:
-            return DEFAULT_STATE_PATH
-        return value
-
-    @field_validator("path")
-    @classmethod
-    def _either_or(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and "://" in value:
-            raise problem("must be the path of a file; the URL of a server belongs in redis_url")
-        if value is not None and info.data.get("redis_url") is not None:
-            raise problem("cannot be given together with redis_url; keep one")
-        return value
+from exporter.config.sections import MetricsConfig, PollConfig, RecycleBinConfig, StateConfig
+from exporter.config.watched import JobConfig, ProjectConfig, repetitions
 
 
 class Config(Section):
@@ -157,25 +33,83 @@ class Config(Section):
     ``endpoint`` is never empty; ``iam_endpoint`` is never empty where `PasswordAuth` needs it.
     """
 
-    endpoint: Url = Field("", description="the address of CodeArts Build; by default the region's")
-    region: Text | None = Field(None, validate_default=True, description="the region, as cn-north-4")
-    iam_endpoint: Url = Field("", description="the address of IAM; by default the region's")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {
+                    "anyOf": [
+                        {"required": ["endpoint"]},
+                        {
+                            "required": ["region"],
+                            "properties": {"region": one_word_of(*KNOWN_REGIONS)},
+                        },
+                    ]
+                },
+                {
+                    "anyOf": [
+                        {"required": [key], "properties": {key: {"minItems": 1}}}
+                        for key in ("jobs", "projects")
+                    ]
+                },
+            ]
+        }
+    )
+
+    endpoint: Url = Field(
+        "",
+        description="the address of CodeArts Build, for a private installation or a region that is not "
+        "known; by default the region's",
+        examples=["https://cloudbuild-ext.cn-north-4.myhuaweicloud.com"],
+    )
+    region: Text | None = Field(
+        None,
+        validate_default=True,
+        description="the region of Huawei Cloud, which gives the addresses. Without `endpoint` it has to be "
+        "a known one",
+        examples=["cn-north-4"],
+    )
+    iam_endpoint: Url = Field(
+        "",
+        description="the address of IAM, where tokens are obtained; of use with auth.password only; by "
+        "default the region's",
+        examples=["https://iam.cn-north-4.myhuaweicloud.com"],
+    )
     ca_file: Certificates | None = Field(
-        None, description="certificates to trust instead of the built-in ones"
+        None,
+        description="certificates (PEM) to trust instead of the built-in ones, for an installation with a "
+        "CA of its own",
+        examples=["ca.pem"],
     )
-    auth: Annotated[Auth, BeforeValidator(AuthSection.read)] = Field(
-        description=f"give one of {listing(AuthSection.model_fields, 'or')}"
+    auth: Annotated[Auth, BeforeValidator(AuthSection.read), AsWritten(AuthSection)] = Field(
+        description=f"give one of {listing([f'`{key}`' for key in AuthSection.model_fields], 'or')}"
     )
-    projects: Annotated[tuple[ProjectConfig, ...], BeforeValidator(items)] = Field(
-        (), description="projects to watch all jobs of"
+    projects: Annotated[
+        tuple[Annotated[ProjectConfig, OrBare(ID_SHAPE)], ...],
+        BeforeValidator(items),
+        Described("list of IDs or sections"),
+    ] = Field(
+        (),
+        description="CodeArts projects of which every job is watched, also those that are added later. A "
+        "bare ID will do for one",
     )
-    jobs: Annotated[tuple[JobConfig, ...], BeforeValidator(items)] = Field(
-        (), validate_default=True, description="jobs to watch"
+    jobs: Annotated[
+        tuple[Annotated[JobConfig, OrBare(ID_SHAPE)], ...],
+        BeforeValidator(items),
+        Described("list of IDs or sections"),
+    ] = Field((), validate_default=True, description="the jobs to watch. A bare ID will do for one")
+    poll: PollConfig = Field(PollConfig(), description="how the service is asked")
+    recycle_bin: RecycleBinConfig = Field(
+        RecycleBinConfig(), description="deleted jobs, which the service keeps for a while"
     )
-    poll: PollConfig = Field(PollConfig(), description="how the API is asked")
-    recycle_bin: RecycleBinConfig = Field(RecycleBinConfig(), description="deleted jobs")
-    metrics: MetricsConfig = Field(MetricsConfig(), description="the shape of the metrics")
-    state: StateConfig = Field(StateConfig(), description="what outlives the process")
+    metrics: MetricsConfig = Field(
+        MetricsConfig(),
+        description="the shape of the metrics. More labels and buckets mean more series, for each job",
+    )
+    state: StateConfig = Field(
+        StateConfig(),
+        description="what the exporter remembers, so that a restart neither loses a build nor counts "
+        "it again",
+    )
 
     @classmethod
     def unfold(cls, value: object) -> object:

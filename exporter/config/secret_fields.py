@@ -3,11 +3,13 @@
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
+from exporter.config.described import TEXT, Described, shaped
 from exporter.config.fields import text
 from exporter.config.files import CONTROL_CHARACTERS, read_bounded, why
 from exporter.config.section import base_dir, problem
@@ -81,8 +83,21 @@ def certificates(path: Path) -> Path:
     return path
 
 
-Secret = Annotated[SecretStr, BeforeValidator(secret)]
-HeaderSecret = Annotated[SecretStr, BeforeValidator(header_secret)]
-RedisUrl = Annotated[SecretStr, BeforeValidator(redis_url)]
-FilePath = Annotated[Path, BeforeValidator(file_path)]
+def _described(words: str, shape: Mapping[str, Any]) -> Described:
+    """A secret, which editors and pages show no example of."""
+    return Described(words, {**shape, "writeOnly": True})
+
+
+Secret = Annotated[SecretStr, BeforeValidator(secret), _described("secret", TEXT)]
+HeaderSecret = Annotated[
+    SecretStr,
+    BeforeValidator(header_secret),
+    _described("secret", shaped("[!-~]+", "number", "boolean")),
+]
+RedisUrl = Annotated[
+    SecretStr,
+    BeforeValidator(redis_url),
+    _described("secret URL", shaped("(?:redis|rediss|unix)://.*")),
+]
+FilePath = Annotated[Path, BeforeValidator(file_path), Described("path of a file", TEXT)]
 Certificates = Annotated[FilePath, AfterValidator(certificates)]

@@ -105,7 +105,9 @@ class Section(BaseModel):
     def _describe(cls, error: InitErrorDetails) -> InitErrorDetails:
         key = error.get("loc", ())[-1:]
         if isinstance(error["type"], PydanticCustomError) and error["type"].type == "missing":
-            return at(problem(f"is missing: {cls.model_fields[str(*key)].description}"), *key)
+            description = str(cls.model_fields[str(*key)].description)
+            meaning = description.partition(". ")[0].replace("`", "")
+            return at(problem(f"is missing: {meaning}"), *key)
         return error
 
     @classmethod

@@ -13,9 +13,16 @@ from exporter.config.section import Section, at, problem
 class JobConfig(Section):
     """A job to watch; in the file its bare id will do."""
 
-    id: JobId = Field(description="the job's ID")
-    name: Text | None = Field(None, description="the label job_name; by default the job's name")
-    project: Text | None = Field(None, description="the label project; by default the project's name")
+    id: JobId = Field(
+        description="the job's ID. It is the 32 characters at the end of the job's URL in the console",
+        examples=["48c66c6002964721be537cdc6ce0297b"],
+    )
+    name: Text | None = Field(
+        None, description="the label `job_name`; by default the job's name", examples=["checkout"]
+    )
+    project: Text | None = Field(
+        None, description="the label `project`; by default the project's name", examples=["shop"]
+    )
 
     @classmethod
     def unfold(cls, value: object) -> object:
@@ -26,10 +33,25 @@ class JobConfig(Section):
 class ProjectConfig(Section):
     """A CodeArts project whose jobs are watched, as far as their names fit."""
 
-    id: ProjectId = Field(description="the CodeArts project's ID")
-    name: Text | None = Field(None, description="the label project; by default the project's name")
-    include: Patterns = Field((), description="regular expressions for the job names to watch; empty: all")
-    exclude: Patterns = Field((), description="regular expressions for the job names to leave out")
+    id: ProjectId = Field(
+        description="the CodeArts project's ID. It is the 32 characters after /project/ in the project's URL",
+        examples=["b4d3971c3988463b865f6f920846149e"],
+    )
+    name: Text | None = Field(
+        None, description="the label `project`; by default the project's name", examples=["shop"]
+    )
+    include: Patterns = Field(
+        (),
+        description="names of the jobs to watch. Each expression has to match the whole name; without any, "
+        "every job is watched",
+        examples=[["release-.*", "nightly"]],
+    )
+    exclude: Patterns = Field(
+        (),
+        description="names of the jobs to leave out. Each expression has to match the whole name, and wins "
+        "over `include`",
+        examples=[[".*-experimental"]],
+    )
 
     @classmethod
     def unfold(cls, value: object) -> object:

@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from exporter.config.schema import PollConfig
+from exporter.config import PollConfig
 from tests.support.deploy import DEPLOY, IMAGE, PORT, USER, document, loaded, unknown_flags
 from tests.support.kustomize import BASE, Manifests, built, container
 

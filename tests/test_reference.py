@@ -1,0 +1,100 @@
+"""What is written from the code is as committed, and says what it should."""
+
+import ast
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, Declared, Kind
+from exporter.cli.commands import cli
+from tools.reference import written
+from tools.reference.commands import WIDTH, help_of, with_help
+from tools.reference.fleet import exposition, families
+from tools.reference.metrics import samples
+from tools.reference.words import REASONS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WRITTEN = written(README)
+DECLARED: tuple[Declared, ...] = (*families(), *FLEET_FAMILIES, *EXPORTER_METRICS)
+LINES = exposition().splitlines()
+
+REPORTED_IN = {
+    "PayloadError": 0,
+    "mapping": 1,
+    "payload_fault": 1,
+    "faults.append": 0,
+    "self.faults.append": 0,
+}
+"""The calls that name a reason, and which of their arguments it is."""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_is_committed_is_what_the_code_says(name: str) -> None:
+    committed = (ROOT / name).read_text(encoding="utf-8")
+    assert committed == WRITTEN[name], f"{name} does not say what the code says: run `make reference`"
+
+
+def test_writing_twice_changes_nothing() -> None:
+    assert written(WRITTEN["README.md"]) == WRITTEN
+
+
+def test_the_readme_has_a_place_for_the_help_of_serve_and_of_the_program() -> None:
+    assert help_of(cli, "serve") in WRITTEN["README.md"]
+    assert help_of(cli) in WRITTEN["README.md"]
+
+
+def test_only_marked_places_are_filled() -> None:
+    mark, end = "<!-- help of codearts-build-exporter simulate, by `make reference` -->\n", "<!-- end -->"
+    filled = with_help(f"before\n{mark}old{end}\nafter\n", cli)
+    assert filled == f"before\n{mark}\n```text\n{help_of(cli, 'simulate')}\n```\n\n{end}\nafter\n"
+
+
+@pytest.mark.parametrize("command", ["", *cli.commands])
+def test_help_is_the_same_in_every_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = help_of(cli, command)
+    monkeypatch.setenv("COLUMNS", "55")
+    monkeypatch.setenv("TERM", "dumb")
+    assert help_of(cli, command) == before
+    assert max(map(len, before.splitlines())) <= WIDTH
+
+
+@pytest.mark.parametrize("one", DECLARED, ids=lambda one: one.name)
+def test_a_metric_is_shown_by_real_samples_of_it(one: Declared) -> None:
+    [family] = text_string_to_metric_families(
+        f"# TYPE {one.name} {one.kind}\n" + "\n".join(shown(one)) + "\n"
+    )
+    assert family.type == one.kind
+    assert len(family.samples) == (3 if one.kind is Kind.HISTOGRAM else 1)
+    assert all(sample.labels.keys() - {"le"} == set(one.labels) for sample in family.samples)
+
+
+def shown(one: Declared) -> list[str]:
+    found = samples(one, LINES)
+    assert "\n".join(found) in WRITTEN["docs/metrics.md"]
+    return found
+
+
+def test_a_metric_without_a_sample_is_told() -> None:
+    with pytest.raises(LookupError, match=r"fleet\.py shows no sample of codearts_build_new$"):
+        samples(Declared("codearts_build_new", Kind.GAUGE, "New."), LINES)
+
+
+def test_every_reason_that_can_be_reported_is_explained() -> None:
+    files = [*ROOT.glob("exporter/api/*.py"), *ROOT.glob("exporter/ledger/*.py")]
+    found = {reason for file in files for reason in reasons(ast.parse(file.read_text(encoding="utf-8")))}
+    assert found == {*chain.from_iterable(REASONS)}
+
+
+def reasons(source: ast.Module) -> Iterator[str]:
+    for call in ast.walk(source):
+        if isinstance(call, ast.Call):
+            name = ast.unparse(call.func).removeprefix("self._telemetry.")
+            texts = [one.value if isinstance(one, ast.Constant) else None for one in call.args]
+            if name == "self._sane":
+                yield from (f"{odd}_{texts[1]!s}" for odd in ("negative", "absurd"))
+            elif name in REPORTED_IN and texts[REPORTED_IN[name]]:
+                yield str(texts[REPORTED_IN[name]])

@@ -1,0 +1,10 @@
+"""Write the pages where they belong."""
+
+from pathlib import Path
+
+from tools.reference import written
+
+if __name__ == "__main__":
+    root = Path(__file__).parents[2]
+    for name, text in written((root / "README.md").read_text(encoding="utf-8")).items():
+        (root / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,52 @@
+"""What the command line says of itself, at a fixed width."""
+
+import re
+from collections.abc import Iterator
+
+import click
+
+from tools.reference.markdown import fence, page
+
+PROGRAM = "codearts-build-exporter"
+WIDTH = 100
+
+_MARKED = re.compile(r"(<!-- help of (.+?), by `make reference` -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def help_of(group: click.Group, name: str = "") -> str:
+    """What ``--help`` prints for the program, or for one of its commands."""
+    context = click.Context(group, info_name=PROGRAM, terminal_width=WIDTH)
+    if not name:
+        return group.get_help(context)
+    return group.commands[name].get_help(click.Context(group.commands[name], parent=context, info_name=name))
+
+
+def commands_page(group: click.Group) -> str:
+    """docs/command-line.md."""
+    return page(*_blocks(group))
+
+
+def with_help(document: str, group: click.Group) -> str:
+    """A document in which each marked place shows what ``--help`` prints there now.
+
+    A place begins with ``<!-- help of PROGRAM COMMAND, by `make reference` -->`` and ends with
+    ``<!-- end -->``.
+    """
+
+    def shown(place: re.Match[str]) -> str:
+        command = place[2].removeprefix(PROGRAM).strip()
+        return f"{place[1]}\n{fence(help_of(group, command))}\n\n{place[3]}"
+
+    return _MARKED.sub(shown, document)
+
+
+def _blocks(group: click.Group) -> Iterator[str]:
+    yield "# Command line"
+    yield (
+        f"`{PROGRAM}` without a command is `{PROGRAM} serve`, and `python -m exporter` is the same program. "
+        "Exit codes: 0 all is well, 1 it ran and failed, 2 wrong usage or configuration."
+    )
+    yield fence(help_of(group))
+    for name in group.commands:
+        yield f"## {name}"
+        yield fence(help_of(group, name))

@@ -1,0 +1,100 @@
+"""A small fleet at one moment, of which the page of metrics shows samples: always the same."""
+
+import inspect
+from dataclasses import replace
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from exporter.catalogue import Family, FleetView, JobView, job_families
+from exporter.cli.wiring import RECOVERY_BUCKETS
+from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
+from exporter.exposition import Format, Renderer
+from exporter.ledger import Buckets, JobLedger, baseline, see_details, see_history
+from exporter.model import Build, BuildDetail, Job, RecycleBin, RecycledJob, Result, State
+from exporter.telemetry import Telemetry
+
+_BEGAN_MS: Final = 1_741_579_200_000  # 10 March 2025, noon in UTC+8
+_MINUTE_MS: Final = 60_000
+_DAY_MS: Final = 86_400_000
+_BUCKETS: Final = Buckets.of_seconds(DURATION_BUCKETS, QUEUE_BUCKETS, RECOVERY_BUCKETS)
+_PROJECT: Final = "b4d3971c3988463b865f6f920846149e"
+_CHECKOUT: Final = Job("48c66c6002964721be537cdc6ce0297b", "checkout", "shop", _PROJECT)
+_NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PROJECT)
+
+
+def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
+    """The metrics of jobs with all that can be switched on, so that the page leaves none out."""
+    switches = inspect.signature(job_families).parameters.values()
+    return job_families(extra, **{one.name: True for one in switches if one.kind is one.KEYWORD_ONLY})
+
+
+def exposition() -> str:
+    """All that a scrape of the example would get, in the text format."""
+    view = _fleet()
+    own = CollectorRegistry()
+    _exercise(Telemetry(own))
+    snapshot = Renderer(families(), Format.TEXT).render(view, compress=False)
+    return b"".join(snapshot.identity(generate_latest(own))).decode()
+
+
+def _fleet() -> FleetView:
+    ended = (Result.SUCCESS, Result.FAILURE, Result.FAILURE, Result.SUCCESS)
+    checkout = replace(_ledger(*ended), lost_builds=1, recovered_builds=2)
+    at_ms = checkout.polled_ms + _MINUTE_MS
+    running = Build(532, state=State.RUNNING, start_ms=at_ms - 40_000)
+    checkout = see_history(checkout, [Build(533, state=State.QUEUED), running], at_ms=at_ms).ledger
+    nightly = _ledger(Result.SUCCESS, Result.FAILURE, Result.FAILURE)
+    gone = RecycledJob(_NIGHTLY.id, _NIGHTLY.name, _PROJECT, _BEGAN_MS - 3 * _DAY_MS)
+    return FleetView(
+        jobs=(
+            JobView(_CHECKOUT, checkout, up=True, deleted=False, checked_ms=checkout.polled_ms),
+            JobView(_NIGHTLY, nightly, up=True, deleted=True, checked_ms=nightly.polled_ms),
+        ),
+        recycle_bin=RecycleBin(30 * _DAY_MS, {gone.id: gone}),
+        projects={_PROJECT: "shop"},
+    )
+
+
+def _ledger(*results: Result) -> JobLedger:
+    """Of a job that has ended so since build 527, a build every ten minutes."""
+    first = Build(527, result=Result.SUCCESS, start_ms=_BEGAN_MS - 90_000, finish_ms=_BEGAN_MS - 30_000)
+    ledger = baseline([first], at_ms=_BEGAN_MS, buckets=_BUCKETS).ledger
+    for at, result in enumerate(results):
+        start_ms = _BEGAN_MS + (10 * at + 1) * _MINUTE_MS
+        finish_ms = start_ms + 48_125 + 20_000 * at
+        build = Build(528 + at, result=result, start_ms=start_ms, finish_ms=finish_ms)
+        detail = BuildDetail(
+            528 + at,
+            result=result,
+            queued_ms=start_ms - 2500,
+            start_ms=start_ms,
+            finish_ms=finish_ms,
+            duration_ms=finish_ms - start_ms,
+        )
+        ledger = see_history(ledger, [build], at_ms=finish_ms + _MINUTE_MS).ledger
+        ledger = see_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS).ledger
+    return ledger
+
+
+def _exercise(telemetry: Telemetry) -> None:
+    """What some hours of such a fleet leave behind."""
+    telemetry.up.set(1)
+    telemetry.requests.labels("period-history", "200").inc(1742)
+    for seconds in (0.08, 0.12, 0.31):
+        telemetry.request_duration.labels("period-history").observe(seconds)
+    telemetry.throttled.labels("period-history").inc(2)
+    telemetry.budget.set(300)
+    telemetry.payload_fault("record-info", "unknown_trigger")
+    telemetry.poll_lag.set(0.4)
+    telemetry.lists_trusted.set(1)
+    telemetry.series.set(212)
+    telemetry.series_limit.set(1_000_000)
+    telemetry.capped_builds.inc(7)
+    telemetry.snapshot_size.labels("openmetrics", "gzip").set(2318)
+    telemetry.snapshot_timestamp.set(_BEGAN_MS / 1000 + 2530)
+    telemetry.store_errors.labels("commit").inc()
+    telemetry.reload_successful.set(1)
+    telemetry.reload_timestamp.set(_BEGAN_MS / 1000)
+    telemetry.build_info.clear()
+    telemetry.build_info.labels("0.1.0", "4194870", "3.11.2").set(1)

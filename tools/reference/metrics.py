@@ -1,0 +1,131 @@
+"""docs/metrics.md: every metric with a sample, and what the values of its labels mean."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from exporter.catalogue import (
+    EXPORTER_METRICS,
+    EXTRA_LABELS,
+    FLEET_FAMILIES,
+    JOB_LABELS,
+    Declared,
+    Kind,
+)
+from exporter.cli.wiring import RECOVERY_BUCKETS
+from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
+from exporter.ledger import OTHER
+from exporter.model import Result, State, Trigger
+from exporter.telemetry import OPERATIONS
+from tools.reference.fleet import families
+from tools.reference.markdown import code, codes, fence, marked, page, table
+from tools.reference.words import REASONS, RESULTS, STATES, TRIGGERS
+
+Word = TypeVar("Word", bound=StrEnum)
+
+_SUFFIXES: Final = {Kind.HISTOGRAM: ("_bucket", "_count", "_sum")}
+
+_INTRO: Final = """\
+# Metrics
+
+Every metric that the exporter shows of CodeArts Build and of itself, each with a sample as a scrape gets it.
+The values are made up. A histogram is shown by one line each of its buckets, its count and its sum. In
+OpenMetrics, counters and histograms of jobs have `_created` and exemplars too. `process_*` and `python_*`
+come from the Prometheus client library.
+
+[Of jobs](#of-jobs) · [Of the recycle bin](#of-the-recycle-bin) · [Of the exporter](#of-the-exporter) ·
+[Results](#results) · [States](#states) · [Extra labels](#extra-labels) · [Operations](#operations) ·
+[Reasons](#reasons) · [Buckets](#buckets)"""
+
+_OF_JOBS: Final = f"""\
+All of these carry {" and ".join(map(code, JOB_LABELS))}: the names that the service tells, or those of your
+configuration. A name that is not known yet shows the job's id, an unknown project `unknown`. The last build
+is the finished one with the highest number."""
+
+_LABELLED: Final = [
+    one.name
+    for one, more in zip(families(), families(EXTRA_LABELS), strict=True)
+    if one.labels != more.labels
+]
+
+_EXTRA: Final = f"""\
+`metrics.extra_labels` adds one or both of {codes(EXTRA_LABELS)} to {" and ".join(map(code, _LABELLED))}.
+Of branches, those that match `metrics.branches` keep their names; all others are {code(OTHER)}, and so are
+new ones beyond `metrics.max_series`. `trigger` is one of:"""
+
+
+def metrics_page(exposition: str) -> str:
+    """The page.
+
+    Args:
+        exposition: has samples of every metric, in the text format.
+    """
+    lines = exposition.splitlines()
+    return page(
+        _INTRO,
+        "## Of jobs",
+        _OF_JOBS,
+        *_entries(families(), lines),
+        "## Of the recycle bin",
+        "With several shards, shard 0 shows these.",
+        *_entries(FLEET_FAMILIES, lines),
+        "## Of the exporter",
+        *_entries(EXPORTER_METRICS, lines),
+        *_words(),
+        "## Buckets",
+        table(("histogram", "upper bounds in seconds"), _buckets()),
+    )
+
+
+def samples(one: Declared, lines: Iterable[str]) -> list[str]:
+    """The most telling lines of a metric: the first that is not 0, or else the first.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = []
+    for suffix in _SUFFIXES.get(one.kind, ("",)):
+        own = [line for line in lines if re.match(rf"{one.name}{suffix}[ {{]", line)]
+        if not own:
+            raise LookupError(f"tools/reference/fleet.py shows no sample of {one.name}{suffix}")
+        found.append(next((line for line in own if float(line.rpartition(" ")[2])), own[0]))
+    return found
+
+
+def _entries(declared: Iterable[Declared], lines: list[str]) -> Iterator[str]:
+    for one in declared:
+        yield f"### `{one.name}`"
+        yield f"{marked(one.help)} {one.note}".strip()
+        yield f"{str(one.kind).capitalize()}{f' by {codes(one.labels)}' if one.labels else ''}."
+        yield fence("\n".join(samples(one, lines)))
+
+
+def _words() -> Iterator[str]:
+    yield "## Results"
+    yield "`result` is how a build ended, one of:"
+    yield table(("result", "meaning"), _meanings(Result, RESULTS))
+    yield "## States"
+    yield "`state` is where an unfinished build is, one of:"
+    yield table(("state", "meaning"), _meanings(State, STATES))
+    yield "## Extra labels"
+    yield _EXTRA
+    yield table(("trigger", "meaning"), _meanings(Trigger, TRIGGERS))
+    yield "## Operations"
+    yield f"`operation` is what the API was asked for: {codes(OPERATIONS)}."
+    yield "## Reasons"
+    yield "`reason` is what could not be read, or cannot be right. These are all:"
+    yield table(("reason", "meaning"), ((codes(reasons), meaning) for reasons, meaning in REASONS.items()))
+
+
+def _meanings(words: Iterable[Word], meanings: Mapping[Word, str]) -> Iterator[tuple[str, str]]:
+    return ((code(word), meanings[word]) for word in words)
+
+
+def _buckets() -> Iterator[tuple[str, str]]:
+    for name, bounds, key in (
+        ("duration", DURATION_BUCKETS, "metrics.duration_buckets"),
+        ("queue time", QUEUE_BUCKETS, "metrics.queue_buckets"),
+        ("recovery", RECOVERY_BUCKETS, ""),
+    ):
+        yield name, ", ".join(f"{bound:g}" for bound in bounds) + (f"; `{key}` changes them" if key else "")
