@@ -20,6 +20,8 @@ Whatever is left of them ends in one of two places: per job in the poller (count
 and in the command line (one line for a person, an exit code).
 """
 
+from enum import StrEnum
+
 
 class ExporterError(Exception):
     """Root of the tree; ``str()`` is a line for a person, of a `ConfigError` one for each problem."""
@@ -108,10 +110,38 @@ class BackendError(ApiError):
     retryable = True
 
 
+class Obstacle(StrEnum):
+    """What kept an answer from coming."""
+
+    UNKNOWN_HOST = "unknown_host"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    UNTRUSTED = "untrusted"
+    TLS = "tls"
+    PROXY = "proxy"
+    BROKEN = "broken"
+
+
 class UnreachableError(ApiError):
-    """No answer came: a time-out, or a refused or broken connection."""
+    """No answer came: a time-out, or a refused or broken connection.
+
+    Attributes:
+        obstacle: why, as far as this machine can tell.
+    """
 
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        error_code: str = "",
+        retry_after: float | None = None,
+        obstacle: Obstacle = Obstacle.BROKEN,
+    ) -> None:
+        super().__init__(message, code=code, error_code=error_code, retry_after=retry_after)
+        self.obstacle = obstacle
 
 
 class InvalidAnswerError(ApiError):

@@ -8,6 +8,7 @@ may take three times as long as one silence.
 import http.client
 import io
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from exporter import __version__
-from exporter.errors import InvalidAnswerError, UnreachableError
+from exporter.errors import InvalidAnswerError, Obstacle, UnreachableError
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
@@ -134,7 +135,23 @@ def _unreachable(error: Exception) -> UnreachableError:
     while cause := innermost.__cause__ or innermost.__context__:
         innermost = cause
     late = isinstance(error, requests.Timeout) or isinstance(innermost, TimeoutError)
-    return UnreachableError(_brief(error, innermost), code="timeout" if late else "connection")
+    return UnreachableError(
+        _brief(error, innermost),
+        code="timeout" if late else "connection",
+        obstacle=Obstacle.TIMEOUT if late else _obstacle(error, innermost),
+    )
+
+
+def _obstacle(error: Exception, innermost: BaseException) -> Obstacle:
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Obstacle.PROXY
+    if isinstance(innermost, ssl.SSLCertVerificationError):
+        return Obstacle.UNTRUSTED
+    if isinstance(error, requests.exceptions.SSLError) or isinstance(innermost, ssl.SSLError):
+        return Obstacle.TLS
+    if isinstance(innermost, socket.gaierror):
+        return Obstacle.UNKNOWN_HOST
+    return Obstacle.REFUSED if isinstance(innermost, ConnectionRefusedError) else Obstacle.BROKEN
 
 
 def _brief(error: Exception, innermost: BaseException) -> str:

@@ -156,14 +156,16 @@ def serve(
 
 @cli.command("check-config")
 @_config_flag
-@click.option("--online", is_flag=True, help="Log in and ask for each job once.")
+@click.option(
+    "--online", is_flag=True, help="Log in, ask, and tell what is wrong, what it costs, what to change."
+)
 def check_config(config_file: str, online: bool) -> None:
-    """Tell whether the configuration is right, and with --online, what the credentials can see."""
+    """Tell whether the configuration is right, and with --online, whether it will do."""
     logs.configure("error")
     config = read(config_file)
     click.echo(f"{config_file} is right: {summary(config)}")
     if online and not check_online(config):
-        raise ExporterError("not everything is visible")
+        sys.exit(1)
 
 
 def _pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
@@ -190,7 +192,7 @@ def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 @cli.command()
 @_config_flag
 @click.option("--start", default="30d", show_default=True, help="How long ago, or when, the past begins.")
-@click.option("--end", default="0", help="How long ago, or when, it ends; by default now.")
+@click.option("--end", default="0s", show_default=True, help="How long ago, or when, it ends.")
 @click.option(
     "--exporter", default="", help="URL of a running exporter's metrics: end where it began to count."
 )
@@ -219,7 +221,7 @@ def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 )
 @click.option("--spool", type=click.Path(path_type=Path), help="Where answers are kept until it is done.")
 def backfill(config_file: str, step: float, no_details: bool, **asked: Any) -> None:
-    """Bring the builds of the past to Prometheus, as OpenMetrics files or by remote write."""
+    """Bring the past to Prometheus: as OpenMetrics files, or by remote write."""
     logs.configure("error")
     if bool(asked["output"]) == bool(asked["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")

@@ -57,7 +57,7 @@ class SqliteStore:
     def __init__(self, path: str) -> None:
         self._path = path
         _create_private(path)
-        _refuse_strange(path)
+        refuse_strange(path)
         self._connection = sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=16
         )
@@ -190,8 +190,12 @@ def _create_private(path: str) -> None:
         raise StoreError(f"{path}: cannot open: {error.strerror}{hint}") from None
 
 
-def _refuse_strange(path: str) -> None:
-    """Look before SQLite does: opening a file, it may finish or drop what it finds in the files beside it."""
+def refuse_strange(path: str) -> None:
+    """Look before SQLite does: opening a file, it may finish or drop what it finds in the files beside it.
+
+    Raises:
+        StoreError: the file is not one of ours.
+    """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise StoreError(f"{path}: this is no file; name another state.path")
     with open(path, "rb") as file:

@@ -15,10 +15,10 @@ import pytest
 import requests
 
 from exporter.api.transport import LARGEST_ANSWER, USER_AGENT, Answer, exchange, new_session, prepare
-from exporter.errors import InvalidAnswerError, UnreachableError
+from exporter.errors import InvalidAnswerError, Obstacle, UnreachableError
 from exporter.simulator import Fleet, ManualClock, Simulator
 from tests.support.certificates import make_authority
-from tests.support.wires import Proxy, RawServer, Relay
+from tests.support.wires import Proxy, RawServer, Relay, Wire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 TIMEOUT = 0.2
@@ -380,3 +380,52 @@ def test_a_dripping_answer_is_given_up_inside_tls_too(
         began = time.monotonic()
         assert failure(session, relay.url, TIMEOUT).code == "timeout"
         assert time.monotonic() - began < PATIENCE + SLACK
+
+
+class Silent(Wire):
+    """Takes connections and says nothing."""
+
+    def serve(self, connection: socket.socket) -> None:
+        self.stopping.wait(5)
+
+
+class Blunt(Wire):
+    """Answers before anybody has asked, and not by TLS."""
+
+    def serve(self, connection: socket.socket) -> None:
+        connection.sendall(OK)
+        connection.recv(65536)
+
+
+class TestObstacles:
+    def test_nobody_listens(self, session: requests.Session) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        assert failure(session, f"http://127.0.0.1:{port}").obstacle is Obstacle.REFUSED
+
+    def test_the_host_is_unknown(self, session: requests.Session) -> None:
+        assert failure(session, "http://nobody.invalid").obstacle is Obstacle.UNKNOWN_HOST
+
+    def test_no_answer_comes_in_time(self, session: requests.Session) -> None:
+        with Silent() as server:
+            assert failure(session, server.url, TIMEOUT).obstacle is Obstacle.TIMEOUT
+
+    def test_the_certificate_is_a_strangers(self, session: requests.Session, tmp_path: Path) -> None:
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl makes the certificates, and is missing")
+        _, context = make_authority(tmp_path)
+        with RawServer(OK) as server, Relay(server.port, context) as relay:
+            url = f"https://127.0.0.1:{relay.port}"
+            assert failure(session, url).obstacle is Obstacle.UNTRUSTED
+
+    def test_tls_where_there_is_none(self, session: requests.Session) -> None:
+        with Blunt() as server:
+            url = server.url.replace("http:", "https:")
+            assert failure(session, url).obstacle is Obstacle.TLS
+
+    def test_the_proxy_is_away(self, session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        assert failure(session, "http://example.test").obstacle is Obstacle.PROXY

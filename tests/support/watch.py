@@ -80,7 +80,7 @@ class Watch:
             sleep=lambda _: None,
         )
         self.service: Service = self.client
-        self._config = config
+        self.config = config
         self._extra = config.metrics.extra_labels
         self._intervals = Intervals(
             config.poll.interval,
@@ -98,7 +98,7 @@ class Watch:
         """
         self._begun = False
         monotonic = time.monotonic if real_time else self.now
-        watchlist = Watchlist(self._config)
+        watchlist = Watchlist(self.config)
         ledgers = self.store.load(None)
         watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()})
         self.poller = Poller(

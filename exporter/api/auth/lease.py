@@ -9,7 +9,7 @@ from cachetools import TLRUCache
 
 from exporter.api.auth.gate import Pause, pause_after_refusal
 from exporter.api.auth.times import MINUTE, Clock, when
-from exporter.errors import ApiError, CredentialsError
+from exporter.errors import ApiError, CredentialsError, UnreachableError
 
 T = TypeVar("T")
 
@@ -115,4 +115,6 @@ class Lease(Generic[T]):
 
 
 def _again(error: ApiError, text: str, retry_after: float | None = None) -> ApiError:
+    if isinstance(error, UnreachableError):
+        return UnreachableError(text, code=error.code, retry_after=retry_after, obstacle=error.obstacle)
     return type(error)(text, code=error.code, error_code=error.error_code, retry_after=retry_after)

@@ -55,7 +55,7 @@ class Peer:
             return exchange(self.session, prepared, timeout=self.timeout, largest=LARGEST)
         except UnreachableError as error:
             what = "did not answer in time" if error.code == "timeout" else f"cannot be reached: {error}"
-            raise UnreachableError(f"{self.name} {what}", code=error.code) from None
+            raise UnreachableError(f"{self.name} {what}", code=error.code, obstacle=error.obstacle) from None
         except InvalidAnswerError as error:
             self.raise_strange(str(error))
 

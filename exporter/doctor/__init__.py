@@ -1,0 +1,12 @@
+"""``check-config --online``: what is right, what is not, and what to do about it.
+
+A thin part asks (`asking`, `state`, `proxies`); the rest makes findings of the answers, and lines of the
+findings. The rules of the poller decide what is asked and what it will cost, so that both cannot differ.
+"""
+
+from exporter.doctor.examination import examine
+from exporter.doctor.findings import Finding, Mark, Report, Section
+from exporter.doctor.questions import at_most
+from exporter.doctor.text import lines_of
+
+__all__ = ["Finding", "Mark", "Report", "Section", "at_most", "examine", "lines_of"]

@@ -1,0 +1,115 @@
+"""Where requests go, and in plain words what keeps them from arriving; pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.config import Config, PasswordAuth
+from exporter.config.regions import default_endpoints
+from exporter.doctor.answers import Answers
+from exporter.doctor.findings import Finding, Section, note, ok, problem
+from exporter.errors import (
+    ApiError,
+    BackendError,
+    CredentialsError,
+    InvalidAnswerError,
+    Obstacle,
+    ThrottledError,
+    UnreachableError,
+)
+
+_OBSTACLES: Final = {
+    Obstacle.UNKNOWN_HOST: (
+        "nobody knows that host",
+        "check region and endpoint for a slip, then the machine's DNS",
+    ),
+    Obstacle.REFUSED: (
+        "nothing listens at that address",
+        "check host and port of endpoint; a firewall may refuse too",
+    ),
+    Obstacle.TIMEOUT: (
+        "no answer within poll.timeout",
+        "see whether a firewall drops the requests or a proxy is needed (HTTPS_PROXY); if the service is "
+        "only slow, raise poll.timeout",
+    ),
+    Obstacle.UNTRUSTED: (
+        "its certificate is not trusted",
+        "name the certificates of your installation or proxy in ca_file; if there are none, the address is "
+        "somebody else's",
+    ),
+    Obstacle.TLS: ("TLS does not come about", "check whether endpoint should begin with http:// or https://"),
+    Obstacle.PROXY: (
+        "the proxy does not let it through",
+        "check HTTPS_PROXY and its password, or put the host into NO_PROXY",
+    ),
+    Obstacle.BROKEN: ("the connection breaks", "look for a firewall or a proxy in between"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that the environment names.
+
+    Attributes:
+        variable: the environment variable.
+        address: without user and password.
+    """
+
+    variable: str
+    address: str
+
+
+def address(config: Config, answers: Answers, proxy: Proxy | None) -> Section:
+    """Where requests go, and whether they arrive."""
+    findings = [_endpoint(config)]
+    if isinstance(config.auth, PasswordAuth):
+        default = default_endpoints(config.region or "").get("iam_endpoint")
+        findings.append(ok(f"tokens come from {config.iam_endpoint}{_origin(config.iam_endpoint, default)}"))
+    if proxy:
+        findings.append(note(f"requests go through the proxy {proxy.address} ({proxy.variable})"))
+    if config.ca_file:
+        findings.append(ok(f"certificates are checked against ca_file {config.ca_file}, and no others"))
+    if answers.stopped:
+        findings.append(_stopped(answers.stopped, has_value=answers.has_value))
+    return Section("Address", tuple(findings))
+
+
+def _endpoint(config: Config) -> Finding:
+    default = default_endpoints(config.region or "").get("endpoint")
+    region = f"region {config.region}, " if config.region else ""
+    return ok(f"{region}{config.endpoint}{_origin(config.endpoint, default)}")
+
+
+def _origin(given: str, default: str | None) -> str:
+    if default is None:
+        return ""
+    return " (the region's own)" if given == default else f" (given; the region's own is {default})"
+
+
+def _stopped(error: ApiError, *, has_value: bool) -> Finding:
+    """Why asking ended before everything was asked."""
+    rest = "; the rest was not asked" if has_value else ""
+    match error:
+        case CredentialsError():
+            return note("nothing more was asked, since the credentials are refused (see Credentials)")
+        case ThrottledError():
+            return problem(
+                f"the service wants fewer requests{rest}: {error}",
+                "wait a minute and run this again; if it stays, lower poll.max_requests_per_minute, or give "
+                "the exporter a user of its own: the limit is one for all that a user does",
+            )
+        case UnreachableError():
+            words, todo = _OBSTACLES[error.obstacle]
+            return problem(f"{words}{rest}: {error}", todo)
+        case _ if "an HTML page" in str(error):
+            return problem(
+                f"an HTML page comes instead of the API's answer{rest}: {error}",
+                "check endpoint: this is another service, or the login page of a proxy",
+            )
+        case InvalidAnswerError():
+            return problem(
+                f"what comes is no answer of the API{rest}: {error}", "check endpoint, and proxies in between"
+            )
+        case BackendError():
+            return problem(f"the service is in trouble{rest}: {error}", "run this again later")
+        case _:
+            return problem(f"the service does not answer as it should{rest}: {error}", "run this again later")

@@ -1,0 +1,69 @@
+"""What the API answered to an examination; plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exporter.errors import ApiError, NotVisibleError, RejectedError
+from exporter.model import Build, BuildDetail, RecycleBin
+from exporter.watchlist import Listing
+
+
+def is_refused(answer: object) -> bool:
+    """Whether an answer says that what was asked for is not to be had."""
+    return isinstance(answer, NotVisibleError | RejectedError)
+
+
+@dataclass(frozen=True, slots=True)
+class ListAnswer:
+    """A job list that could be read.
+
+    Attributes:
+        listing: its jobs, as far as they were read.
+        size: how many jobs the service says there are.
+    """
+
+    listing: Listing
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetailAnswer:
+    """What became of the question for one build's detail."""
+
+    job_id: str
+    number: int
+    answer: BuildDetail | ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers; None, or absent by its key, is what was not asked.
+
+    Attributes:
+        lists: job lists by project id, ``""`` for the list of all jobs.
+        names: of projects, by id.
+        histories: the latest builds, by job id.
+        stopped: why asking ended early.
+        clock_offset_s: the service's clock minus ours; None where no answer told it.
+        expires_at: of the credentials, seconds since the epoch; None where unknown.
+    """
+
+    lists: Mapping[str, ListAnswer | ApiError] = field(default_factory=dict)
+    names: Mapping[str, str] | ApiError | None = None
+    recycle_bin: RecycleBin | ApiError | None = None
+    histories: Mapping[str, tuple[Build, ...] | ApiError] = field(default_factory=dict)
+    detail: DetailAnswer | None = None
+    stopped: ApiError | None = None
+    clock_offset_s: float | None = None
+    expires_at: float | None = None
+
+    @property
+    def has_value(self) -> bool:
+        """Whether anything was answered as it should be."""
+        told: tuple[object, ...] = (
+            *self.lists.values(),
+            *self.histories.values(),
+            self.recycle_bin,
+            self.names,
+        )
+        return any(each is not None and not isinstance(each, ApiError) for each in told)

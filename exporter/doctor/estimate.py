@@ -1,0 +1,223 @@
+"""What a configuration will cost: requests, freshness, series, memory; pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from exporter.config import Config, format_duration
+from exporter.doctor.answers import Answers, is_refused
+from exporter.doctor.costs import Cost, Load, costs
+from exporter.doctor.findings import Finding, Section, note, ok, problem
+from exporter.doctor.series import SeriesOfAJob
+from exporter.doctor.text import counted
+from exporter.doctor.watched import Watched, intervals_of
+from exporter.errors import ApiError
+from exporter.model import RecycleBin
+from exporter.poller.lists import ALL, PAGE
+
+LISTS_LIKELY: Final = 50
+POLLS_LIKELY: Final = 120
+"""Requests a minute that the gateway likely bears of a user: of lists, and of history and details."""
+
+_PROCESS_MB: Final = 58
+_JOB_KB: Final = 30
+"""Memory of a process, and of a job: 21 KB of snapshot and 9 KB of ledger (docs/performance.md)."""
+
+
+def load_of(config: Config, answers: Answers, seen: Watched, *, as_if_listed: bool = False) -> Load:
+    """What there is to ask under a configuration.
+
+    Args:
+        config: what is examined.
+        answers: of the API.
+        seen: what is watched.
+        as_if_listed: as it would be if the list of all jobs could be read and held just the watched ones.
+    """
+    number = len(seen.jobs)
+    bin_ = answers.recycle_bin
+    deleted = bin_.jobs.keys() if isinstance(bin_, RecycleBin) else set()
+    refused = {job_id for job_id, answer in answers.histories.items() if is_refused(answer)}
+    whole_pages = max(1, -(-number // PAGE))
+    return Load(
+        intervals_of(config),
+        jobs=number,
+        served=number if as_if_listed else seen.served,
+        refused=sum(job.id in deleted or job.id in refused - seen.listed.keys() for job in seen.jobs),
+        list_pages=whole_pages if as_if_listed else seen.pages,
+        worth_it=seen.worth_it or as_if_listed,
+        numbers_told=ALL in seen.plan or as_if_listed,
+        recycle_pages=max(1, -(-len(bin_.jobs) // PAGE)) if isinstance(bin_, RecycleBin) else 1,
+        name_pages=1 if seen.unnamed else 0,
+        stages=config.metrics.stages,
+    )
+
+
+def requests_section(config: Config, answers: Answers, seen: Watched) -> Section:
+    """How many requests polling will take, and how fresh that keeps the jobs."""
+    everything = answers.lists.get(ALL)
+    if everything is None or (isinstance(everything, ApiError) and everything is answers.stopped):
+        return Section("Requests", (note("not estimated: the job lists were not answered"),))
+    if not seen.jobs:
+        return Section("Requests", (note("not estimated: no job is watched"),))
+    load = load_of(config, answers, seen)
+    return Section("Requests", tuple(_requests(config, load, costs(load))))
+
+
+def _requests(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
+    ceiling = config.poll.max_requests_per_minute
+    idle = f"idle: {cost.idle:.1f} a minute = {_formula(load, cost)}"
+    if cost.idle > ceiling:
+        yield problem(
+            f"{idle}; more than poll.max_requests_per_minute = {ceiling}", _spare(load, cost, ceiling)
+        )
+    else:
+        yield ok(idle)
+    yield ok(_per_build(load, cost))
+    busy = cost.busy(load.jobs)
+    text = (
+        f"busy: {busy:.0f} in a minute in which a tenth of the jobs ends a build; at most {ceiling} are sent"
+    )
+    yield (
+        note(f"{text}, so that details come up to {busy / ceiling:.0f} min later")
+        if busy > 2 * ceiling
+        else ok(text)
+    )
+    yield from _likely(load, cost)
+    yield ok(_fresh(load, cost, ceiling))
+    minutes = load.jobs / ceiling
+    lasts = f"in {minutes:.0f} to {2 * minutes:.0f} minutes" if minutes >= 1 else "within two minutes"
+    yield ok(
+        f"first start: one or two for each job that has built, {load.jobs:,} to {2 * load.jobs:,} {lasts}"
+    )
+    yield from _needless(config, load, cost)
+
+
+def _formula(load: Load, cost: Cost) -> str:
+    intervals = load.intervals
+    parts = []
+    if load.list_pages:
+        every = intervals.interval if load.worth_it else intervals.longest
+        parts.append(
+            f"{cost.lists:.1f} for lists ({counted(load.list_pages, 'page')} every {format_duration(every)})"
+        )
+    unserved = load.jobs - load.served - load.refused
+    polls = []
+    if load.served:
+        every = intervals.by_itself(load.jobs)
+        polls.append(
+            f"{load.served:,} that lists show, every {format_duration(every / 2)} to {format_duration(every)}"
+        )
+    if unserved:
+        polls.append(
+            f"{unserved:,} that no list serves, every {format_duration(intervals.unserved(load.jobs))}"
+        )
+    if load.refused:
+        polls.append(f"{load.refused:,} in vain, every {format_duration(intervals.longest)}")
+    parts.append(f"{cost.polls:.1f} for polls of jobs ({'; '.join(polls)})")
+    if cost.rest:
+        parts.append(f"{cost.rest:.1f} for recycle bin and names")
+    return " + ".join(parts)
+
+
+def _per_build(load: Load, cost: Cost) -> str:
+    of_stages = ", stages" if load.stages else ""
+    history = "history, " if cost.per_build - load.stages > 1 else ""
+    text = f"a finished build: {cost.per_build:g} more ({history}details{of_stages})"
+    if cost.while_running >= 0.05:
+        text += f", and {cost.while_running:.1f} a minute while it runs"
+    return text
+
+
+def _spare(load: Load, cost: Cost, ceiling: float) -> str:
+    needed = load.intervals.interval * cost.idle / ceiling
+    return (
+        f"raise poll.interval to {format_duration(float(max(1, round(needed))))} or more"
+        + (" and leave out poll.max_interval" if load.intervals.max_interval is not None else "")
+        + ", raise poll.max_requests_per_minute if the service bears it, or watch fewer jobs"
+    )
+
+
+def _likely(load: Load, cost: Cost) -> Iterator[Finding]:
+    lists = cost.lists + cost.rest
+    if lists > LISTS_LIKELY:
+        longer = format_duration(float(round(load.intervals.interval * lists / LISTS_LIKELY)))
+        yield note(
+            f"{lists:.0f} requests a minute for lists: the gateway likely bears {LISTS_LIKELY} of a user",
+            f"raise poll.interval to {longer}, or watch projects of a user that sees fewer jobs",
+        )
+    if cost.polls > POLLS_LIKELY:
+        yield note(
+            f"{cost.polls:.0f} polls a minute: the gateway likely bears about {POLLS_LIKELY} of a user",
+            "raise poll.max_interval, or leave it out",
+        )
+
+
+def _fresh(load: Load, cost: Cost, ceiling: float) -> str:
+    late = max(1.0, cost.idle / ceiling)
+    interval = format_duration(float(round(load.intervals.interval * late)))
+    quiet = format_duration(float(round(load.intervals.unserved(load.jobs) * late)))
+    if load.served + load.refused >= load.jobs or quiet == interval:
+        return f"fresh: a finished build shows within {interval}"
+    return (
+        f"fresh: a finished build shows within {interval} while its job is known to build, and within "
+        f"{quiet} after a quiet time"
+    )
+
+
+def _needless(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
+    """What a given ``poll.max_interval`` costs where lists show each change."""
+    if config.poll.max_interval is None or not load.served:
+        return
+    left_out = costs(
+        Load(
+            intervals_of(
+                config.model_copy(update={"poll": config.poll.model_copy(update={"max_interval": None})})
+            ),
+            load.jobs,
+            load.served,
+            load.list_pages,
+            load.worth_it,
+        )
+    ).polls
+    if cost.polls > 2 * left_out:
+        yield note(
+            f"poll.max_interval makes {cost.polls:.1f} polls a minute of {left_out:.1f}, for nothing",
+            "leave out poll.max_interval",
+        )
+
+
+def series_section(config: Config, seen: Watched, of_a_job: SeriesOfAJob) -> Section:
+    """How many series there will be, and how much memory they take."""
+    number = len(seen.jobs)
+    if not number:
+        return Section("Series and memory", (note("not estimated: no job is watched"),))
+    most, limit = number * of_a_job.most, config.metrics.max_series
+    text = (
+        f"{number * of_a_job.usual:,} series for {counted(number, 'job')} that succeed and fail "
+        f"({of_a_job.usual} each), {most:,} with every result{_by_labels(config)} ({of_a_job.most} each)"
+    )
+    findings = [ok(f"{text}; metrics.max_series = {limit:,}")]
+    if most > limit:
+        findings = [
+            note(
+                f"{text}: more than metrics.max_series = {limit:,}; beyond, new branches count under other",
+                "raise metrics.max_series if Prometheus bears them, or tell fewer branches and labels apart",
+            )
+        ]
+    if "branch" in config.metrics.extra_labels:
+        findings.append(
+            ok(
+                "each of metrics.branches is taken for one branch; one more that an expression lets through "
+                f"adds up to {of_a_job.branch} series a job"
+            )
+        )
+    megabytes = round(_PROCESS_MB + number * _JOB_KB / 1000)
+    findings.append(ok(f"about {megabytes:,} MB of memory: {_PROCESS_MB} MB, and {_JOB_KB} KB a job"))
+    return Section("Series and memory", tuple(findings))
+
+
+def _by_labels(config: Config) -> str:
+    labels = {"trigger": "trigger", "branch": "branch of metrics.branches"}
+    parts = [labels[label] for label in config.metrics.extra_labels]
+    if config.metrics.stages:
+        parts.append("stage")
+    return "".join(f", {part}" for part in parts)

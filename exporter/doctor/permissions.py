@@ -1,0 +1,172 @@
+"""One line for each operation that the exporter will use: whether it may, and what is lost if not; pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from exporter.config import Config, ProjectConfig
+from exporter.doctor.answers import Answers, ListAnswer, is_refused
+from exporter.doctor.costs import costs
+from exporter.doctor.estimate import load_of
+from exporter.doctor.findings import Finding, Section, note, ok, problem
+from exporter.doctor.text import counted
+from exporter.doctor.watched import Watched
+from exporter.errors import ApiError
+from exporter.poller.lists import ALL
+
+ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
+_AGAIN: Final = "run this again later"
+
+
+def permissions(config: Config, answers: Answers, seen: Watched) -> Section:
+    """What may be asked and what may not."""
+    told = {
+        "job-list": _list_of_all(config, answers, seen),
+        "period-history": _histories(answers),
+        "record-info": _detail(answers, seen),
+        "projects": _names(answers, seen),
+    }
+    if config.recycle_bin.enabled:
+        told["recycling-jobs"] = _recycle_bin(answers)
+    findings = [finding for finding in told.values() if finding]
+    findings[1:1] = _project_lists(config, answers, seen)
+    unasked = [operation for operation, finding in told.items() if finding is None]
+    if unasked:
+        findings.append(note(f"not asked (see Address): {', '.join(unasked)}"))
+    if config.metrics.stages:
+        findings.append(note("full-stages (metrics.stages): not tried here; without it no stage is measured"))
+    return Section("Permissions", tuple(findings))
+
+
+def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
+    """Neither allowed nor refused."""
+    if error is answers.stopped:
+        return note(f"{operation}: not known, asking ended here (see Address)")
+    return problem(f"{operation}: no good answer: {error}", _AGAIN)
+
+
+def _histories(answers: Answers) -> Finding | None:
+    told = [answer for answer in answers.histories.values() if isinstance(answer, tuple)]
+    refused = [answer for answer in answers.histories.values() if is_refused(answer)]
+    errors = [answer for answer in answers.histories.values() if isinstance(answer, ApiError)]
+    if told:
+        return ok(f"period-history: allowed, tried on {counted(len(told), 'job')}")
+    if refused:
+        return problem(
+            f"period-history: refused for {counted(len(refused), 'job')}, allowed for none; without it "
+            "nothing is counted",
+            f"see Jobs below; or {ROLE}",
+        )
+    if errors:
+        return _unknown("period-history", errors[-1], answers)
+    return None if answers.stopped else note("period-history: could not be asked, since no job is known")
+
+
+def _detail(answers: Answers, seen: Watched) -> Finding | None:
+    lost = "without it no queue times, triggers and branches are known"
+    if answers.detail is None:
+        untold = note("record-info: could not be asked, since no finished build is known")
+        return None if answers.stopped else untold
+    names = {job.id: f"{job.project}/{job.name}" for job in seen.jobs}
+    build = f"build {answers.detail.number} of {names.get(answers.detail.job_id, answers.detail.job_id)}"
+    answer = answers.detail.answer
+    if not isinstance(answer, ApiError):
+        return ok(f"record-info: allowed, tried on {build}")
+    if is_refused(answer):
+        return problem(f"record-info: refused for {build}: {answer}; {lost}", ROLE)
+    return _unknown("record-info", answer, answers)
+
+
+def _list_of_all(config: Config, answers: Answers, seen: Watched) -> Finding | None:
+    answer = answers.lists.get(ALL)
+    if isinstance(answer, ListAnswer):
+        told = counted(answer.size, "job")
+        if not answer.size:
+            return note(
+                "job-list: allowed, but empty: the user sees no job, or the service had a bad moment",
+                f"run this again; if it stays empty, {ROLE}",
+            )
+        if not answer.listing.is_whole:
+            return ok(f"job-list: allowed; its {told} are too many to be read for those that are watched")
+        return ok(f"job-list: allowed, the user sees {told}")
+    if answer is None:
+        return None
+    if not is_refused(answer):
+        return _unknown("job-list", answer, answers)
+    if seen.worth_it:
+        return note(f"job-list: refused, but the lists of projects do as well: {answer}")
+    without = costs(load_of(config, answers, seen)).idle
+    served = costs(load_of(config, answers, seen, as_if_listed=True)).idle
+    more = f": {without - served:.1f} requests a minute more" if without > served else ""
+    return note(
+        f"job-list: refused; without job lists every job is polled by itself{more}. {answer}",
+        "let the user list jobs (a member of the projects may), so that one request tells the state of 100",
+    )
+
+
+def _project_lists(config: Config, answers: Answers, seen: Watched) -> Iterator[Finding]:
+    """Each project that is watched, and those of watched jobs whose lists are the shortest."""
+    watched = {project.id: project for project in config.projects}
+    for project_id, answer in answers.lists.items():
+        if project_id:
+            yield _project_list(project_id, watched.get(project_id), answer, answers, seen)
+    not_asked = len(watched.keys() - answers.lists.keys())
+    if not_asked:
+        yield note(f"project-job-list: not asked of {counted(not_asked, 'project')} (see Address)")
+
+
+def _project_list(
+    project_id: str,
+    project: ProjectConfig | None,
+    answer: ListAnswer | ApiError,
+    answers: Answers,
+    seen: Watched,
+) -> Finding:
+    name = next((job.project for job in seen.jobs if job.project_id == project_id), "")
+    shown = f"project-job-list of {(project and project.name) or name or project_id}"
+    if isinstance(answer, ListAnswer):
+        if project is None:
+            return ok(f"{shown}: allowed, {counted(answer.size, 'job')}")
+        wanted = sum(project.wants(job.names.name) for job in answer.listing.jobs.values())
+        text = f"{shown}: allowed, {wanted} of {counted(answer.size, 'job')} watched"
+        if wanted or not answer.size:
+            return ok(text) if wanted else note(f"{shown}: allowed, but it has no jobs")
+        return note(text, f"make include and exclude of the project {project_id} match whole names of jobs")
+    if not is_refused(answer):
+        return _unknown(shown, answer, answers)
+    if project and not any(job.project_id == project_id for job in seen.jobs):
+        return problem(
+            f"{shown}: refused, so that none of its jobs is watched: {answer}",
+            f"check that {project_id} is the ID of a CodeArts project, then {ROLE}",
+        )
+    return note(f"{shown}: refused: {answer}")
+
+
+def _names(answers: Answers, seen: Watched) -> Finding | None:
+    if answers.names is None:
+        known = ok("projects: not needed, since the names of all projects are known")
+        return None if answers.stopped else known
+    lost = f"{counted(len(seen.unnamed), 'project')} without a name in labels, asked for again and again"
+    todo = "give project under jobs:, or name under projects:, to save the request for names"
+    if not isinstance(answers.names, ApiError):
+        told = f"projects: allowed, {counted(len(answers.names), 'project')}"
+        return note(f"{told}; still {lost}", todo) if seen.unnamed else ok(told)
+    if not is_refused(answers.names):
+        return _unknown("projects", answers.names, answers)
+    return note(
+        f"projects: refused{f'; {lost}' if seen.unnamed else ''}: {answers.names}",
+        todo if seen.unnamed else "",
+    )
+
+
+def _recycle_bin(answers: Answers) -> Finding | None:
+    answer = answers.recycle_bin
+    if answer is None:
+        return None
+    if not isinstance(answer, ApiError):
+        return ok(f"recycling-jobs: allowed, {counted(len(answer.jobs), 'job')} in the recycle bin")
+    if not is_refused(answer):
+        return _unknown("recycling-jobs", answer, answers)
+    return problem(
+        f"recycling-jobs: refused; without it nobody tells that a job was deleted: {answer}",
+        "let the user view build tasks, or set recycle_bin.enabled to false",
+    )

@@ -1,0 +1,33 @@
+"""Which proxy the environment names for an address."""
+
+import os
+from urllib.parse import urlsplit
+
+from requests.utils import get_environ_proxies, select_proxy
+
+from exporter.doctor.address import Proxy
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """The proxy that requests to an address go through; never with its user and password."""
+    found = select_proxy(url, get_environ_proxies(url))
+    if not found:
+        return None
+    return Proxy(_variable(url, found), _without_user(found))
+
+
+def _variable(url: str, proxy: str) -> str:
+    scheme = urlsplit(url).scheme
+    names = (f"{scheme}_proxy", "all_proxy")
+    known = (spelt for name in names for spelt in (name, name.upper()) if os.environ.get(spelt) == proxy)
+    return next(known, "set by the system")
+
+
+def _without_user(proxy: str) -> str:
+    """Scheme, host and port; nothing at all of what cannot be told apart."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(its address cannot be read)"
+    return f"{parts.scheme}://{parts.hostname or '?'}{port}"

@@ -1,0 +1,101 @@
+"""Whether ledgers can be kept where the configuration says; looks, and touches nothing."""
+
+import fcntl
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Final
+
+from exporter.config import Config
+from exporter.doctor.findings import Finding, Section, note, ok, problem
+from exporter.errors import StoreError
+from exporter.store import open_store
+from exporter.store.sqlite import refuse_strange
+
+_SCARCE_BYTES: Final = 100 * 1024 * 1024
+_LOCK_BYTES: Final = (0x40000000, 512)
+"""Where SQLite locks a file: https://www.sqlite.org/src/file/src/os.h (``PENDING_BYTE``)."""
+
+
+def state(config: Config, watched: int) -> Section:
+    """Where the ledgers of so many jobs will be kept."""
+    url, path = config.state.redis_url, config.state.path
+    if url is not None:
+        return Section("State", (_redis(url.get_secret_value()),))
+    if path == ":memory:":
+        return Section("State", (_memory(watched),))
+    return Section("State", _file(str(path)))
+
+
+def _memory(watched: int) -> Finding:
+    text = ":memory:, so that every start is a baseline and counts nothing of what was missed"
+    return (
+        note(text, "name a state.path on a volume that outlives the process") if watched > 1 else note(text)
+    )
+
+
+def _redis(url: str) -> Finding:
+    try:
+        open_store(None, url).close()
+    except StoreError as error:
+        return problem(
+            str(error), "check state.redis_url, and whether the server is up and lets this machine in"
+        )
+    return ok("the Redis server answers")
+
+
+def _file(path: str) -> tuple[Finding, ...]:
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        return (
+            problem(f"{path}: there is no folder {folder}", "make the folder, or name another state.path"),
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return (
+            problem(
+                f"{path}: the folder {folder} is not writable for this user",
+                "give the exporter's user the folder",
+            ),
+        )
+    if not os.path.lexists(path):
+        return (ok(f"{path}: will be made at the first start"), *_room(folder))
+    try:
+        refuse_strange(path)
+    except (StoreError, OSError) as error:
+        return (
+            problem(str(error), "do what it says, or name another state.path, which begins with a baseline"),
+        )
+    if not os.access(path, os.R_OK | os.W_OK):
+        return (problem(f"{path}: not writable for this user", "give the exporter's user the file"),)
+    return (_held(path), *_room(folder))
+
+
+def _held(path: str) -> Finding:
+    holder = _holder(path)
+    if holder is None:
+        return ok(f"{path}: there, writable, and free")
+    return note(f"{path}: a running exporter has it open (process {holder}); a second one could not start")
+
+
+def _holder(path: str) -> int | None:
+    """The process that has a lock on a database; asked of the system, which locks nothing."""
+    start, length = _LOCK_BYTES
+    with open(path, "rb") as file:
+        if sys.platform == "darwin":
+            asked = struct.pack("qqihh", start, length, 0, fcntl.F_RDLCK, os.SEEK_SET)
+            _, _, holder, kind, _ = struct.unpack("qqihh", fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        else:
+            asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
+            kind, _, _, _, holder = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else int(holder)
+
+
+def _room(folder: Path) -> tuple[Finding, ...]:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free >= _SCARCE_BYTES:
+        return ()
+    return (
+        note(f"{free // 1_000_000} MB are free in {folder}", f"make room in {folder}; 1,000 jobs take 6 MB"),
+    )

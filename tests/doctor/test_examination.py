@@ -1,0 +1,212 @@
+"""An examination from end to end: what it tells of a service that is well, refuses, or is in trouble."""
+
+import pytest
+
+from exporter.doctor import Mark
+from exporter.simulator import Fault, Simulator, fault
+from tests.doctor.conftest import Examine, statuses
+from tests.support.programs import free_port
+
+
+def forbidden(operation: str | None = None, job: str | None = None) -> Fault:
+    return fault(
+        "error", operation=operation, job=job, status=403, code="CB.00031007", message="No permission."
+    )
+
+
+def test_a_right_configuration_has_no_problem(examined: Examine) -> None:
+    found = examined()
+    assert found.problems == []
+    assert found.section("Clock") == ["ok: within 5 s of the service's"]
+    assert found.section("Credentials")[-1] == "ok: the service takes them"
+    assert all("visible, last build 1" in line for line in found.section("Jobs"))
+    assert {line.partition(":")[0] for line in found.section("Permissions")} == {"ok"}
+    assert found.text.splitlines()[-1] == "All is well, with 1 note."
+
+
+def test_it_fits_a_terminal(examined: Examine) -> None:
+    assert max(map(len, examined(jobs=["f" * 32, "e" * 32]).text.splitlines())) <= 100
+
+
+def test_every_problem_says_what_to_do(simulator: Simulator, examined: Examine) -> None:
+    simulator.faults.add(forbidden("recycling-jobs"))
+    found = examined(jobs=["f" * 32])
+    assert found.text.count("what to do: ") == found.report.count(Mark.PROBLEM) == 3
+
+
+def test_each_operation_is_asked_a_few_times_at_most(simulator: Simulator, examined: Examine) -> None:
+    examined()
+    asked = {operation: count for (operation, _), count in simulator.counts.items()}
+    assert asked == {"job-list": 1, "recycling-jobs": 1, "period-history": 3, "record-info": 1}
+
+
+def test_many_jobs_take_little_more_than_their_lists(simulator: Simulator, examined: Examine) -> None:
+    for number in range(1_497):
+        simulator.fleet.add_job(f"job-{number}", f"project-{number % 3}")
+    found = examined()
+    assert sum(simulator.counts.values()) <= 15 + 10
+    assert "1,500 jobs" in found.text
+
+
+class TestTrouble:
+    def test_nobody_listens(self, examined: Examine) -> None:
+        found = examined(endpoint=f"http://127.0.0.1:{free_port()}")
+        assert "nothing listens at that address" in found.problems[0]
+        assert found.section("Clock") == ["note: not compared: no answer told the time"]
+        assert len(found.problems) == 1
+
+    def test_nothing_is_ever_answered(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("hang"))
+        found = examined(timeout="200ms")
+        assert "no answer within poll.timeout" in found.problems[0]
+
+    def test_one_job_hangs(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("hang", job=simulator.fleet.jobs()[1].id))
+        found = examined(timeout="200ms")
+        assert len(found.problems) == 1
+        assert "no good answer" in found.problems[0]
+
+    def test_a_page_comes_instead_of_answers(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("html", status=200))
+        found = examined()
+        assert any("an HTML page comes instead of the API's answer" in line for line in found.problems)
+
+    @pytest.mark.parametrize("kind", ["error", "truncated"])
+    def test_no_answer_is_a_good_one(self, kind: str, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault(kind))
+        found = examined()
+        assert found.report.count(Mark.PROBLEM) >= 1
+        assert len(simulator.requests) <= 4 * 3
+
+    def test_a_moment_of_trouble_is_got_over(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("error", status=500, times=1), fault("truncated", times=1))
+        assert examined().problems == []
+
+    def test_too_many_requests_for_a_moment(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("throttle", times=1, announce=False))
+        assert examined().problems == []
+
+    def test_too_many_requests_for_long(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("throttle", operation="period-history", retry_after=120))
+        found = examined()
+        assert len(found.problems) == 1
+        assert "the service wants fewer requests; the rest was not asked" in found.problems[0]
+        assert statuses(simulator, 429) == 1
+
+    def test_too_many_requests_again_and_again(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("throttle", announce=False))
+        assert "the service wants fewer requests" in examined().problems[0]
+        assert statuses(simulator, 429) == 3
+
+    def test_the_clock_of_the_machine_is_off(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("date-skew", seconds=1200))
+        [told] = examined().problems
+        assert told.startswith(("this machine is 20m behind the service", "this machine is 19m59s behind"))
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("operation", "mark", "told"),
+        [
+            ("period-history", "problem", "without it nothing is counted"),
+            ("record-info", "problem", "without it no queue times"),
+            ("recycling-jobs", "problem", "without it nobody tells that a job was deleted"),
+        ],
+    )
+    def test_an_operation(
+        self, operation: str, mark: str, told: str, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(forbidden(operation))
+        [line] = [line for line in examined().section("Permissions") if operation in line]
+        assert line.startswith(f"{mark}: {operation}: refused")
+        assert told in line
+
+    def test_job_lists_cost_what_they_would_save(self, simulator: Simulator, examined: Examine) -> None:
+        for number in range(30):
+            simulator.fleet.add_job(f"more-{number}", "shop")
+        simulator.faults.add(forbidden("job-list"))
+        [line] = [line for line in examined().section("Permissions") if "job-list" in line]
+        assert "every job is polled by itself: " in line
+        assert "requests a minute more" in line
+
+    def test_a_project_that_is_not_visible(self, examined: Examine) -> None:
+        found = examined(f"projects: [{'a' * 32}]")
+        assert any("none of its jobs is watched" in line for line in found.problems)
+
+    def test_a_project_whose_names_do_not_match(self, simulator: Simulator, examined: Examine) -> None:
+        project = simulator.fleet.jobs()[0].project_id
+        found = examined(f'projects: [{{id: {project}, include: ["release"]}}]')
+        assert found.problems == []
+        assert any("0 of 3 jobs watched" in line for line in found.section("Permissions"))
+        assert any("match whole names" in line for line in found.report.changes)
+
+    def test_a_list_that_is_empty(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("empty-list"))
+        found = examined()
+        assert found.problems == []
+        assert any("allowed, but empty" in line for line in found.section("Permissions"))
+
+    def test_stages_have_a_line(self, examined: Examine) -> None:
+        assert any(
+            "full-stages" in line for line in examined("metrics: {stages: true}").section("Permissions")
+        )
+
+
+class TestJobs:
+    def test_one_that_does_not_exist(self, examined: Examine) -> None:
+        [told] = [line for line in examined(jobs=["f" * 32, "0" * 32]).section("Jobs") if "ffff" in line]
+        assert "it does not exist or the user may not see it; not among the 3 jobs" in told
+
+    def test_one_that_is_forbidden(self, simulator: Simulator, examined: Examine) -> None:
+        hidden = simulator.fleet.jobs()[1].id
+        simulator.faults.add(forbidden(job=hidden))
+        [told] = examined().problems
+        assert told.startswith(f"shop/payment {hidden}: a list shows it, but its history is refused")
+
+    def test_one_in_the_recycle_bin(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.fleet.delete_job(simulator.fleet.jobs()[1].id)
+        [told] = examined().problems
+        assert "deleted on 2" in told
+        assert "can be restored until 2" in told
+
+    def test_one_that_has_never_built(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.fleet.add_job("new", "shop")
+        assert any("visible, has never built" in line for line in examined().section("Jobs"))
+
+    def test_one_that_is_a_project(self, simulator: Simulator, examined: Examine) -> None:
+        [told] = [
+            line
+            for line in examined(jobs=[simulator.fleet.jobs()[0].project_id]).section("Jobs")
+            if line.startswith("problem")
+        ]
+        assert "not a job, but a project has this ID" in told
+
+    def test_of_many_only_those_in_trouble_are_told(self, simulator: Simulator, examined: Examine) -> None:
+        for number in range(30):
+            simulator.fleet.add_job(f"more-{number}", "shop")
+        gone = simulator.fleet.jobs()[4].id
+        simulator.fleet.delete_job(gone)
+        lines = examined().section("Jobs")
+        assert [line for line in lines if line.startswith("problem")] == [
+            line for line in lines if gone in line
+        ]
+        assert len(lines) <= 3
+
+    def test_of_many_a_few_are_tried_where_lists_are_refused(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        for number in range(60):
+            simulator.fleet.add_job(f"more-{number}", "shop")
+        simulator.faults.add(forbidden("job-list"))
+        found = examined()
+        assert sum(count for (name, _), count in simulator.counts.items() if name == "period-history") == 20
+        assert any("43 jobs not asked" in line for line in found.section("Jobs"))
+
+    def test_those_that_a_project_brings_anyway(self, simulator: Simulator, examined: Examine) -> None:
+        found = examined(f"projects: [{simulator.fleet.jobs()[0].project_id}]")
+        assert any("3 jobs named under jobs:" in line for line in found.section("Jobs"))
+
+    def test_those_of_a_project_are_found(self, simulator: Simulator, examined: Examine) -> None:
+        found = examined(f"projects: [{simulator.fleet.jobs()[0].project_id}]", jobs=[])
+        assert len(found.section("Jobs")) == 3
+        assert found.problems == []

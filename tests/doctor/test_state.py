@@ -1,0 +1,82 @@
+"""Where ledgers are kept: looked at, never touched."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter.config import Config, parse
+from exporter.doctor import Mark
+from exporter.doctor.findings import Finding
+from exporter.doctor.state import state
+from exporter.store import SqliteStore
+from tests.support.programs import free_port
+
+HOLD = (
+    "import sys; from exporter.store import SqliteStore; "
+    "store = SqliteStore(sys.argv[1]); print('.', flush=True); input(); store.close()"
+)
+
+
+def config(section: str) -> Config:
+    text = f"region: cn-north-4\nauth: {{token: t}}\njobs: [{'f' * 32}]\nstate: {section}\n"
+    return parse(text, source="test", environ={}, base_dir=Path())
+
+
+def found(path: Path | str, watched: int = 1) -> Finding:
+    return state(config(f'{{path: "{path}"}}'), watched).findings[0]
+
+
+def test_a_file_that_is_to_be_made_is_not_made(tmp_path: Path) -> None:
+    assert found(tmp_path / "state.db").mark is Mark.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    assert "there is no folder" in found(tmp_path / "nowhere" / "state.db").text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert found(tmp_path / "state.db").mark is Mark.PROBLEM
+
+
+def test_a_file_of_ours_that_is_free_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    SqliteStore(str(path)).close()
+    before = path.read_bytes(), sorted(tmp_path.iterdir())
+    assert "writable, and free" in found(path).text
+    assert (path.read_bytes(), sorted(tmp_path.iterdir())) == before
+
+
+def test_a_running_exporter_is_named_and_not_disturbed(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        told = found(path)
+        assert told.mark is Mark.NOTE
+        assert f"(process {holder.pid})" in told.text
+        holder.communicate(b"\n")
+    assert holder.returncode == 0
+
+
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_text("a letter")
+    assert "no SQLite file" in found(tmp_path / "state.db").text
+
+
+def test_memory_is_worth_a_word_where_there_is_something_to_lose() -> None:
+    assert found(":memory:", watched=1).todo == ""
+    assert "name a state.path" in found(":memory:", watched=2).todo
+
+
+def test_a_server_that_is_away_is_told_without_its_password() -> None:
+    url = f"redis://:s3cret@127.0.0.1:{free_port()}"
+    [told] = state(config(f'{{redis_url: "{url}"}}'), 1).findings
+    assert told.mark is Mark.PROBLEM
+    assert "s3cret" not in told.text
