@@ -7,7 +7,7 @@ only at exposition.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Result(StrEnum):
@@ -132,6 +132,13 @@ class BuildDetail:
     project_id: str = ""
 
 
+class Stage(NamedTuple):
+    """A part of a build that ran; its name is told once in a build."""
+
+    name: str
+    duration_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class RecycledJob:
     """A deleted job that is kept for a while."""
@@ -151,3 +158,6 @@ class RecycleBin:
 
 
 DAY_MS: Final = 86_400_000
+
+LONGEST_MS: Final = 31 * DAY_MS
+"""A length above this is clock trouble; the service stops builds after hours."""

@@ -18,7 +18,15 @@ from prometheus_client.samples import Sample
 
 from exporter import __version__, catalogue
 
-OPERATIONS = ("period-history", "record-info", "recycling-jobs", "job-list", "project-job-list", "projects")
+OPERATIONS = (
+    "period-history",
+    "record-info",
+    "full-stages",
+    "recycling-jobs",
+    "job-list",
+    "project-job-list",
+    "projects",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,14 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, Declared
+from exporter.catalogue import (
+    EXPORTER_METRICS,
+    FLEET_FAMILIES,
+    JOB_FAMILIES,
+    STAGE_FAMILIES,
+    Declared,
+    job_families,
+)
 from exporter.telemetry import Telemetry
 
 JOB = ("project", "job_name")
@@ -30,6 +37,8 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_job_up": ("gauge", JOB),
     "codearts_build_job_last_poll_timestamp_seconds": ("gauge", JOB),
     "codearts_build_job_deleted": ("gauge", JOB),
+    "codearts_build_stage_duration_seconds": ("histogram", (*JOB, "stage")),
+    "codearts_build_last_build_stage_duration_seconds": ("gauge", (*JOB, "stage")),
     "codearts_build_recycle_bin_jobs": ("gauge", ()),
     "codearts_build_recycle_bin_project_jobs": ("gauge", ("project",)),
     "codearts_build_recycle_bin_retention_seconds": ("gauge", ()),
@@ -53,7 +62,12 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_exporter_build_info": ("gauge", ("version", "revision", "pythonversion")),
 }
 
-DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: tuple[Declared, ...] = (
+    *JOB_FAMILIES,
+    *STAGE_FAMILIES,
+    *FLEET_FAMILIES,
+    *EXPORTER_METRICS,
+)
 
 NEVER_LABELS = {
     "job",
@@ -70,6 +84,12 @@ NEVER_LABELS = {
 
 def test_names_types_and_labels_are_the_contract() -> None:
     assert {one.name: (str(one.kind), one.labels) for one in DECLARED} == CONTRACT
+
+
+def test_stages_are_shown_where_they_are_measured() -> None:
+    names = [one.name for one in JOB_FAMILIES]
+    assert [one.name for one in job_families()] == names
+    assert [one.name for one in job_families(stages=True)] == [*names, *(one.name for one in STAGE_FAMILIES)]
 
 
 def test_each_name_is_declared_once() -> None:

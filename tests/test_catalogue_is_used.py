@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, Declared, Kind
+from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
 from tests.grafana.queries import dashboards, metrics, panel_queries, variable_queries
 
 RULES: Final = Path(__file__).parents[1] / "prometheus"
-DECLARED: Final[tuple[Declared, ...]] = (*JOB_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: Final[tuple[Declared, ...]] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
 OURS: Final = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w])")
 
 SUFFIXES: Final = {

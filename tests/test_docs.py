@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from exporter import __version__
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, Declared
+from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared
 from exporter.cli.commands import cli
 from exporter.config import parse
 from exporter.web.config import parse as parse_web_config
@@ -24,7 +24,7 @@ from tests.support.programs import program
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
 
-DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
 METRICS = {one.name: one for one in DECLARED}
 METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")

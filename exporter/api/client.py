@@ -18,6 +18,7 @@ from exporter.api.auth import Credentials
 from exporter.api.job_lists import job_list_page, project_page
 from exporter.api.paging import Pages
 from exporter.api.payload import Page, build_detail, history_page, recycle_page
+from exporter.api.stages import build_stages
 from exporter.api.throttle import Throttle
 from exporter.api.transport import Answer, exchange, new_session, prepare
 from exporter.errors import (
@@ -30,7 +31,7 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
-from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob
+from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage
 from exporter.telemetry import Telemetry
 
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
@@ -125,6 +126,16 @@ class ApiClient:
         )
         self._count_faults("record-info", faults)
         return detail
+
+    def full_stages(self, record_id: str) -> tuple[Stage, ...]:
+        """The stages of one build, as far as they ran; in order.
+
+        Raises:
+            ApiError: they could not be had; `NotVisibleError` where they never will.
+        """
+        stages, faults = self._get("full-stages", f"/v1/record/{record_id}/full-stages", {}, build_stages)
+        self._count_faults("full-stages", faults)
+        return stages
 
     def recycle_bin(self) -> RecycleBin:
         """All deleted jobs that can still be restored.

@@ -69,8 +69,8 @@ def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail,
     if told is not None and told != number:
         raise PayloadError("foreign_record", f"asked for build {number} of {job_id}, got {told}")
     faults: list[str] = []
-    start_ms = _time(record.get("start_time"), faults)
-    finish_ms = _time(record.get("finish_time"), faults)
+    start_ms = moment_ms(record.get("start_time"), faults)
+    finish_ms = moment_ms(record.get("finish_time"), faults)
     result, state = outcome(record.get("status"), faults)
     if result is Result.UNKNOWN and finish_ms is None:
         result = None
@@ -81,10 +81,10 @@ def build_detail(answer: object, job_id: str, number: int) -> tuple[BuildDetail,
         queued_ms=_queued(record.get("queued_time"), start_ms, faults),
         start_ms=start_ms,
         finish_ms=finish_ms,
-        duration_ms=_length(record.get("duration"), faults),
+        duration_ms=length_ms(record.get("duration"), faults),
         branch=text(record.get("branch")),
         trigger=trigger(record.get("trigger_type"), faults),
-        record_id=text(record.get("id")),
+        record_id=_record_id(record.get("id")),
         project_id=text(record.get("devcloud_project_id")),
     ), tuple(faults)
 
@@ -171,8 +171,8 @@ def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
     if owner and owner != job_id:
         raise PayloadError("foreign_record", f"build {number} belongs to another job, {owner}")
     faults: list[str] = []
-    start_ms = _time(record.get("start_time"), faults)
-    finish_ms = _time(record.get("end_time"), faults)
+    start_ms = moment_ms(record.get("start_time"), faults)
+    finish_ms = moment_ms(record.get("end_time"), faults)
     result, state = outcome(record.get("result"), faults)
     if result is Result.UNKNOWN and finish_ms is None:
         result = None
@@ -197,7 +197,7 @@ def _recycled_job(value: object) -> tuple[RecycledJob, tuple[str, ...]]:
     faults: list[str] = []
     deleted_ms = timestamp_ms(record.get("delete_time_stamp"))
     if deleted_ms is None:
-        deleted_ms = _time(record.get("delete_time"), faults)
+        deleted_ms = moment_ms(record.get("delete_time"), faults)
     return RecycledJob(
         id=job_id,
         name=text(record.get("job_name")),
@@ -222,7 +222,8 @@ def text(value: object) -> str:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def _time(value: object, faults: list[str]) -> int | None:
+def moment_ms(value: object, faults: list[str]) -> int | None:
+    """As `timestamp_ms`; what is told and cannot be right adds ``bad_time`` to ``faults``."""
     if value in (None, "", 0, "0"):
         return None
     moment = timestamp_ms(value)
@@ -231,18 +232,25 @@ def _time(value: object, faults: list[str]) -> int | None:
     return moment
 
 
+def _record_id(value: object) -> str:
+    """What full-stages is asked by; it becomes part of a path, so that anything else counts as not told."""
+    told = text(value)
+    return told if re.fullmatch(r"[0-9A-Za-z-]{1,64}", told) else ""
+
+
 def _queued(value: object, start_ms: int | None, faults: list[str]) -> int | None:
     """``queued_time``: a moment in its examples, a length in milliseconds by its description."""
     length = integer(value)
     if length is None or timestamp_ms(value) is not None:
-        return _time(value, faults)
+        return moment_ms(value, faults)
     if not 0 <= length <= _LONGEST_QUEUE_MS:
         faults.append("bad_time")
         return None
     return None if start_ms is None else start_ms - length
 
 
-def _length(value: object, faults: list[str]) -> int | None:
+def length_ms(value: object, faults: list[str]) -> int | None:
+    """A length in milliseconds; what is told and is no integer adds ``bad_duration`` to ``faults``."""
     length = integer(value)
     if length is None and value not in (None, ""):
         faults.append("bad_duration")

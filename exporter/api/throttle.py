@@ -1,7 +1,7 @@
 """One queue for all threads that want to ask the API: the pace says when, fairness says who.
 
-Operations take turns by weight (start-time fair queueing): details of finished builds first, lists last, and
-none of them starves.
+Operations take turns by weight (start-time fair queueing): details of finished builds first, lists later,
+stages last, and none of them starves.
 """
 
 import threading
@@ -19,6 +19,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "period-history": 4,
     "job-list": 2,
     "project-job-list": 2,
+    "full-stages": 1,
     "projects": 1,
     "recycling-jobs": 1,
 }

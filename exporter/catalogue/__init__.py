@@ -6,6 +6,7 @@ metrics are counted as things happen: their entries are only declared here and b
 """
 
 from exporter.catalogue.families import (
+    JOB_LABELS,
     Declared,
     Family,
     FleetView,
@@ -16,7 +17,7 @@ from exporter.catalogue.families import (
     Value,
 )
 from exporter.catalogue.fleet import FLEET_FAMILIES
-from exporter.catalogue.jobs import EXTRA_LABELS, JOB_FAMILIES, JOB_LABELS, job_families
+from exporter.catalogue.jobs import EXTRA_LABELS, JOB_FAMILIES, job_families
 from exporter.catalogue.own import (
     API_BUDGET,
     API_REQUEST_DURATION,
@@ -37,6 +38,7 @@ from exporter.catalogue.own import (
     STORE_ERRORS,
     UP,
 )
+from exporter.catalogue.stages import STAGE_FAMILIES
 
 __all__ = [
     "API_BUDGET",
@@ -59,6 +61,7 @@ __all__ = [
     "SERIES_LIMIT",
     "SNAPSHOT_SIZE",
     "SNAPSHOT_TIMESTAMP",
+    "STAGE_FAMILIES",
     "STORE_ERRORS",
     "UP",
     "Declared",

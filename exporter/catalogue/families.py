@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from exporter.ledger import Exemplar, Histogram, JobLedger
 from exporter.model import Job, RecycleBin
+
+JOB_LABELS: Final = ("project", "job_name")
+"""What every metric of a job has."""
 
 
 class Kind(StrEnum):

@@ -5,7 +5,8 @@ from itertools import product
 from operator import attrgetter
 from typing import Final
 
-from exporter.catalogue.families import Family, JobView, Kind, Samples, Total, known, seconds
+from exporter.catalogue.families import JOB_LABELS, Family, JobView, Kind, Samples, Total, known, seconds
+from exporter.catalogue.stages import STAGE_FAMILIES
 from exporter.ledger import OTHER, BuildLabels, Histogram, JobLedger, Tally
 from exporter.model import Result, State, Trigger
 
@@ -91,13 +92,17 @@ def _job_info(view: JobView) -> Samples:
     yield (view.job.id, view.job.project_id), 1
 
 
-JOB_LABELS: Final = ("project", "job_name")
 EXTRA_LABELS: Final = ("trigger", "branch")
 """What finished builds can be told apart by, if it is asked for."""
 
 
-def job_families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
-    """The metrics of watched jobs; finished builds have these labels too, some of `EXTRA_LABELS`."""
+def job_families(extra: tuple[str, ...] = (), *, stages: bool = False) -> tuple[Family[JobView], ...]:
+    """The metrics of watched jobs.
+
+    Args:
+        extra: labels that finished builds have too, some of `EXTRA_LABELS`.
+        stages: whether stages are measured.
+    """
     return (
         _of_ledger(
             "codearts_build_builds_total",
@@ -116,6 +121,7 @@ def job_families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
             note="`success` and `failure` are there from the first poll on, others from their first build.",
         ),
         *_UNVARYING,
+        *(STAGE_FAMILIES if stages else ()),
     )
 
 

@@ -53,7 +53,6 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
         signal.signal(number, _leave)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = load()
-    _warn_of_idle_keys(config)
     sockets = bind(site.addresses)
     try:
         with _uncollected():
@@ -63,12 +62,6 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
     finally:
         for listening in sockets:
             listening.close()
-
-
-def _warn_of_idle_keys(config: Config) -> None:
-    """Keys of the contract that later versions will heed."""
-    if config.metrics.stages:
-        _log.warning("key_has_no_effect_yet", key="metrics.stages")
 
 
 @contextmanager

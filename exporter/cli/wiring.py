@@ -160,7 +160,7 @@ class Exporter:
         self.config, self.client = config, client
         self.threads = PollingThreads(self.poller, config.poll.concurrency)
         self.throttle.limit_to(config.poll.max_requests_per_minute)
-        self.publisher.show(job_families(config.metrics.extra_labels))
+        self.publisher.show(job_families(config.metrics.extra_labels, stages=config.metrics.stages))
         self.telemetry.series_limit.set(config.metrics.max_series)
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
@@ -236,6 +236,7 @@ def rules(config: Config, longest: float) -> Rules:
         breakdown=Breakdown(
             trigger="trigger" in config.metrics.extra_labels,
             branch=config.metrics.branch_label if "branch" in config.metrics.extra_labels else None,
+            stages=config.metrics.stages,
         ),
     )
 

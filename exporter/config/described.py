@@ -38,7 +38,8 @@ def one_word_of(*words: str) -> dict[str, Any]:
 
 def exactly_one_of(*keys: str) -> list[JsonValue]:
     """For ``oneOf``: just one of the keys has a value; null is none."""
-    return [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]
+    given = {"not": {"type": "null"}}
+    return [{"type": "object", "required": [key], "properties": {key: given}} for key in keys]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

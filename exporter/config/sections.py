@@ -94,7 +94,7 @@ class MetricsConfig(Section):
 
     duration_buckets: Buckets = Field(
         DURATION_BUCKETS,
-        description="upper bounds of the buckets of codearts_build_duration_seconds. One for "
+        description="upper bounds of the buckets of durations, of builds and of stages. One for "
         "all the rest is added",
     )
     queue_buckets: Buckets = Field(

@@ -13,6 +13,9 @@
 6. A ledger is committed to the store before its values are published: `store` and `poller` see to that.
 7. Detail that cannot be had never blocks: the build is counted from its history record, without queue time.
 8. Clock trouble never makes a negative or absurd observation: those are not observed, but reported as faults.
+9. Stages never hold up counting. A settled build waits for them apart, is asked for until they are known,
+   refused or given up on, and is folded in once. Rule 2 holds for them while a job has no more names than are
+   kept apart.
 
 What depends on the order of builds, streaks of failures and recoveries, is summed up in `runs.Run`, which
 joins in any order. Everything else is sums, maxima and unions.
@@ -24,20 +27,33 @@ from exporter.ledger.reducer import (
     Failed,
     Folded,
     Refused,
+    StageAnswer,
     baseline,
     give_up,
     see_details,
     see_history,
+    see_stages,
     write_off,
 )
 from exporter.ledger.runs import Run
+from exporter.ledger.stages import (
+    AWAITED_KEPT,
+    TOLD_APART,
+    AwaitedStages,
+    KnownStages,
+    LastStages,
+    Stages,
+)
 from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
 
 __all__ = [
+    "AWAITED_KEPT",
     "BY_RESULT",
     "OTHER",
     "RECENT_KEPT",
+    "TOLD_APART",
+    "AwaitedStages",
     "Breakdown",
     "Buckets",
     "BuildLabels",
@@ -48,15 +64,20 @@ __all__ = [
     "Gap",
     "Histogram",
     "JobLedger",
+    "KnownStages",
     "LastBuild",
+    "LastStages",
     "OpenBuild",
     "RecentBuild",
     "Refused",
     "Run",
+    "StageAnswer",
+    "Stages",
     "Tally",
     "baseline",
     "give_up",
     "see_details",
     "see_history",
+    "see_stages",
     "write_off",
 ]

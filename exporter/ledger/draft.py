@@ -7,14 +7,12 @@ from typing import Final, TypeVar
 
 from exporter.ledger.histogram import Exemplar
 from exporter.ledger.runs import Recovery, Run
+from exporter.ledger.stages import AwaitedStages
 from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
-from exporter.model import DAY_MS, Build, BuildDetail, Result, State, Trigger
+from exporter.model import DAY_MS, LONGEST_MS, Build, BuildDetail, Result, State, Trigger
 
 Word = TypeVar("Word", Result, Trigger)
-
-LONGEST_MS: Final = 31 * DAY_MS
-"""A duration or queue time above this is clock trouble; the service stops builds after hours."""
 
 AHEAD_MS: Final = DAY_MS
 """A build that finished so long after the latest poll finished at a time that is not known."""
@@ -52,9 +50,7 @@ class Draft:
         self.gaps = list(ledger.gaps)
         self.lost = list(ledger.lost)
         self.tallies = {tally.labels: tally for tally in ledger.tallies}
-        self._no_durations = next(
-            tally.durations.emptied() for tally in ledger.tallies if tally.durations is not None
-        )
+        self._no_durations = ledger.no_durations
         self.queue = ledger.queue
         self.recovery = ledger.recovery
         self.polled_ms = ledger.polled_ms
@@ -65,6 +61,7 @@ class Draft:
         self.recovered_builds = ledger.recovered_builds
         self.names = ledger.names
         self.recent = list(ledger.recent)
+        self.stages = ledger.stages
         self.faults: list[str] = []
         self.capped = 0
 
@@ -86,6 +83,7 @@ class Draft:
             recovered_builds=self.recovered_builds,
             names=self.names,
             recent=tuple(self.recent[-RECENT_KEPT:]),
+            stages=self.stages,
         )
 
     def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:
@@ -131,6 +129,9 @@ class Draft:
             self._insert(Run.single(number, outcome.result, known_ms))
         if counts:
             self._count(outcome, recovered=one.recovered)
+        if self._breakdown.stages and detail and detail.record_id:
+            awaited = AwaitedStages(detail.record_id, outcome.finish_ms, counts)
+            self.stages = self.stages.awaiting(number, awaited)
         if outcome.result is Result.SUCCESS and outcome.finish_ms is not None:
             self.last_success_ms = max(self.last_success_ms or 0, outcome.finish_ms)
         if self.last is None or number > self.last.number:

@@ -7,12 +7,16 @@ from typing import Final
 from exporter.ledger.draft import Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
+from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import Gap, JobLedger, OpenBuild
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
 from exporter.model import Build, BuildDetail, Result
 
 DETAIL_TRIES: Final = 10
-"""After so many failed requests for its detail, a build is counted from its history record."""
+"""After so many failed requests for its detail, a build is counted from its history record.
+
+After as many for its stages, it goes without them.
+"""
 
 LOST_TRIES: Final = 2
 """A number is lost when record-info denied it so often, and patience is over."""
@@ -23,19 +27,20 @@ BASELINE_GAPS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Record-info will never tell of this build: it is deleted, unknown or forbidden."""
+    """The service will never tell this of the build: it is deleted, unknown or forbidden."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Record-info did not tell of this build this time."""
+    """The service did not tell this of the build this time."""
 
     number: int
 
 
 DetailAnswer = BuildDetail | Refused | Failed
+StageAnswer = KnownStages | Refused | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,26 @@ def write_off(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger
             draft.lose(number, number, counts=False)
     draft.find_gaps(ledger.polled_ms, counts=True)
     return draft.frozen()
+
+
+def see_stages(
+    ledger: JobLedger, answers: Iterable[StageAnswer], *, breakdown: Breakdown = BY_RESULT
+) -> JobLedger:
+    """Fold what the service answered about the stages of single builds (rule 9).
+
+    Where stages are not measured any more, nothing waits for them.
+    """
+    stages = ledger.stages if breakdown.stages else ledger.stages.waiting_for_none()
+    for answer in answers:
+        if answer.number not in stages.awaited:
+            continue
+        if isinstance(answer, KnownStages):
+            stages = stages.seen(answer, ledger.no_durations)
+        elif isinstance(answer, Refused):
+            stages = stages.refused(answer.number)
+        else:
+            stages = stages.failed(answer.number, DETAIL_TRIES)
+    return ledger if stages is ledger.stages else replace(ledger, stages=stages)
 
 
 def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail) -> None:

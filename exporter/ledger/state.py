@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
+from exporter.ledger.stages import NO_STAGES, Stages
 from exporter.ledger.tallies import Tally
 from exporter.model import DAY_MS, Build, JobNames, ListedJob, Result, State
 
@@ -124,6 +125,7 @@ class JobLedger:
         recovered_builds: builds counted after a gap, or after they had been given up on.
         names: what the API called the job last.
         recent: the settled builds with the highest numbers, ascending, those of the baseline too.
+        stages: of settled builds, as far as they were asked for.
     """
 
     since_ms: int
@@ -141,6 +143,7 @@ class JobLedger:
     recovered_builds: int = 0
     names: JobNames = NAMELESS
     recent: tuple[RecentBuild, ...] = ()
+    stages: Stages = NO_STAGES
 
     @property
     def counts(self) -> dict[Result, int]:
@@ -159,6 +162,11 @@ class JobLedger:
                 before = durations.get(tally.labels.result)
                 durations[tally.labels.result] = before.plus(tally.durations) if before else tally.durations
         return durations
+
+    @property
+    def no_durations(self) -> Histogram:
+        """A histogram without observations, with the bounds of durations."""
+        return next(tally.durations.emptied() for tally in self.tallies if tally.durations is not None)
 
     @property
     def highest(self) -> int:
@@ -200,8 +208,8 @@ class JobLedger:
         return replace(self, polled_ms=other.polled_ms) == other
 
     def agrees_with(self, listed: ListedJob) -> bool:
-        """Whether a job list shows nothing that is not settled here."""
-        if self.open or self.gaps or listed.is_finished is False:
+        """Whether a job list shows nothing that is not settled here, stages included."""
+        if self.open or self.gaps or self.stages.awaited or listed.is_finished is False:
             return False
         if self.last is None:
             return listed.never_built and self.highest == 0
@@ -232,10 +240,13 @@ class JobLedger:
 
     def rebounded(self, buckets: Buckets) -> "JobLedger":
         """The same ledger with histograms of these buckets; counts and sums stay exact."""
-        durations = (tally.durations.bounds for tally in self.tallies if tally.durations)
-        if {*durations} == {buckets.duration} and (self.queue.bounds, self.recovery.bounds) == (
-            buckets.queue,
-            buckets.recovery,
+        durations = {tally.durations.bounds for tally in self.tallies if tally.durations}
+        others = (self.queue.bounds, self.recovery.bounds)
+        stages = self.stages.rebounded(buckets.duration)
+        if (
+            stages is self.stages
+            and durations == {buckets.duration}
+            and others == (buckets.queue, buckets.recovery)
         ):
             return self
         return replace(
@@ -243,6 +254,7 @@ class JobLedger:
             tallies=tuple(tally.rebounded(buckets.duration) for tally in self.tallies),
             queue=self.queue.rebounded(buckets.queue),
             recovery=self.recovery.rebounded(buckets.recovery),
+            stages=stages,
         )
 
     def wanted_details(self, patience_ms: int) -> tuple[int, ...]:

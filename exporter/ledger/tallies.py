@@ -49,18 +49,20 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """By which labels finished builds are told apart beside their result.
+    """How closely finished builds are looked at beside their result.
 
     Attributes:
         trigger: by what started them.
         branch: gives the label's value for a branch; None where branches are not told apart.
         has_room: whether branches may come that no build of the job had before. Without room they are counted
             under ``other``, which every job has.
+        stages: whether their stages are measured too.
     """
 
     trigger: bool = False
     branch: Callable[[str], str] | None = None
     has_room: bool = True
+    stages: bool = False
 
     def labels(self, result: Result, trigger: Trigger, branch: str) -> BuildLabels:
         """What a build is counted under, if there is room."""

@@ -295,11 +295,13 @@ class Agenda:
         disagrees = listed is not None and not ledger.agrees_with(listed)
         if listed and listed.mark != mark and disagrees:
             return 0.0
-        if ledger.open and listed and listed.is_finished is False and set(ledger.open) == {listed.number}:
-            return sooner(min(self._settled(), self._intervals.longest), JITTER)
+        waits = bool(ledger.stages.awaited)
         if ledger.open:
+            shown = {listed.number} if listed and listed.is_finished is False and not waits else set()
+            if shown == set(ledger.open):
+                return sooner(min(self._settled(), self._intervals.longest), JITTER)
             return sooner(self._intervals.interval, JITTER)
-        if disagrees and self._quiet[job_id] < PATIENCE:
+        if (disagrees and self._quiet[job_id] < PATIENCE) or waits:
             return self._backed_off(job_id, self._intervals.longest)
         if listed and not ledger.gaps:
             return sooner(self._settled(), SPREAD)

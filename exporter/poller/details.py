@@ -1,4 +1,4 @@
-"""Details between poll and commit: a finished build is asked for once, even while commits fail."""
+"""Answers between poll and commit: a finished build is asked for once, even while commits fail."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from exporter.model import Build, BuildDetail
+from exporter.model import Build, BuildDetail, Stage
 from exporter.poller.poll import Api, Enough
 
 _KEPT: Final = 10_000
@@ -25,6 +25,7 @@ class RememberedDetails:
     def __init__(self, api: Api, monotonic: Callable[[], float]) -> None:
         self._api = api
         self._known: TTLCache[tuple[str, int], BuildDetail] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
+        self._stages: TTLCache[str, tuple[Stage, ...]] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
         self._lock = threading.Lock()
 
     def period_history(
@@ -45,3 +46,13 @@ class RememberedDetails:
             with self._lock:
                 self._known[key] = detail
         return detail
+
+    def full_stages(self, record_id: str) -> tuple[Stage, ...]:
+        """The stages of one finished build; asked for once."""
+        with self._lock:
+            known = self._stages.get(record_id)
+        if known is None:
+            known = self._api.full_stages(record_id)
+            with self._lock:
+                self._stages[record_id] = known
+        return known

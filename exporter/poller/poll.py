@@ -6,14 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Protocol
 
 from exporter.api.payload import SERVICE_ZONE
-from exporter.errors import (
-    ApiError,
-    CredentialsError,
-    NotVisibleError,
-    RejectedError,
-    ThrottledError,
-    UnreachableError,
-)
+from exporter.errors import ApiError, CredentialsError, UnreachableError
 from exporter.ledger import (
     BY_RESULT,
     Breakdown,
@@ -21,13 +14,15 @@ from exporter.ledger import (
     DetailAnswer,
     Failed,
     JobLedger,
-    Refused,
+    KnownStages,
     baseline,
     give_up,
     see_details,
     see_history,
+    see_stages,
 )
-from exporter.model import Build, BuildDetail, Result
+from exporter.model import Build, BuildDetail, Result, Stage
+from exporter.poller.asking import FAILED_IN_A_ROW, ask_each
 
 WINDOW_DAYS: Final = 29
 """Days between the two dates of a request: the API takes 30, and does not say whether it counts both ends."""
@@ -37,10 +32,8 @@ MARGIN: Final = timedelta(days=1)
 
 LOST_EVERY_MS: Final = 3_600_000
 
-UNREACHABLE_IN_A_ROW: Final = 2
-
 DETAILS_AT_ONCE: Final = 50
-"""So many details are asked for in one poll; what was learnt is then committed before the next."""
+"""So many details, and as many stages, are asked for in one poll; what was learnt is then committed."""
 
 
 Enough = Callable[[Sequence[Build]], bool]
@@ -58,6 +51,9 @@ class Api(Protocol):
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """One build in detail."""
 
+    def full_stages(self, record_id: str) -> tuple[Stage, ...]:
+        """The stages of one build."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -66,7 +62,7 @@ class Rules:
     Attributes:
         gap_ms: a poll so long after the one before it recovers what finished in between.
         patience_ms: how long a missing build is waited for.
-        breakdown: by which labels finished builds are told apart.
+        breakdown: how closely finished builds are looked at.
     """
 
     buckets: Buckets
@@ -89,7 +85,7 @@ class Polled:
         faults: a word for each thing that was told but cannot be right.
         capped: builds counted under ``other`` for want of room.
         error: why the poll stopped early; what was learnt before it is in the ledger.
-        more: details are still wanted, and can be asked for at once: none has failed, which waits its turn.
+        more: details or stages are still wanted, and can be asked for at once: what failed waits its turn.
         found: history showed a build that was not known before.
         found_ms: when the newest such build began, if that is told.
         project_id: of the job's project, as a detail told it; empty where none did.
@@ -108,12 +104,12 @@ class Polled:
 def poll_job(
     job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules: Rules, assured_ms: int | None = None
 ) -> Polled:
-    """Read history since the oldest unsettled build, then the details that are wanted, and fold them.
+    """Read history since the oldest unsettled build, then the details and stages that are wanted; fold them.
 
     Args:
         job_id: the job.
         ledger: as committed; None if the job was never polled, which makes this its baseline.
-        api: is asked; at most one detail for each build that is not settled.
+        api: is asked; at most one detail for each build that is not settled, and one answer about its stages.
         now_ms: by the service's clock, as far as it is known.
         rules: from the configuration.
         assured_ms: when a job list last showed that there was nothing new.
@@ -141,7 +137,7 @@ def poll_job(
     newest = max(builds, key=lambda build: build.number, default=None)
     found = newest is not None and newest.number > (ledger.highest if ledger else 0)
     told = (answer.project_id for answer in answers if isinstance(answer, BuildDetail))
-    return Polled(
+    polled = Polled(
         ledger=settled.ledger,
         faults=folded.faults + detailed.faults + settled.faults,
         capped=detailed.capped + settled.capped,
@@ -153,6 +149,7 @@ def poll_job(
         found_ms=newest.start_ms if newest and found else None,
         project_id=next((project_id for project_id in told if project_id), ""),
     )
+    return _with_stages(polled, api, rules.breakdown)
 
 
 def _look_back(job_id: str, api: Api, now_ms: int, rules: Rules) -> list[Build]:
@@ -193,27 +190,30 @@ def _day(moment_ms: int) -> date:
 def _ask_details(
     job_id: str, numbers: tuple[int, ...], api: Api
 ) -> tuple[list[DetailAnswer], ApiError | None]:
-    """Ask for one detail after another, until the API as a whole is in trouble.
+    """The details of those builds; those that an API in trouble did not tell do not count as tries."""
+    answers, error = ask_each(numbers, lambda number: api.record_info(job_id, number), UnreachableError)
+    if isinstance(error, UnreachableError):
+        del answers[-FAILED_IN_A_ROW:]
+    return answers, error
 
-    History has answered just now, so one detail that does not come is that build's own trouble; two in a row
-    are the API's.
+
+def _with_stages(polled: Polled, api: Api, breakdown: Breakdown) -> Polled:
+    """Ask for stages that are awaited, after all else; what they bring or not changes nothing that counts.
+
+    Where they do not come, the poll has succeeded all the same, and they wait. Only refused credentials
+    concern the next poll too.
     """
-    answers: list[DetailAnswer] = []
-    unreachable = 0
-    for number in numbers:
-        try:
-            answers.append(api.record_info(job_id, number))
-        except (NotVisibleError, RejectedError):
-            answers.append(Refused(number))
-        except (CredentialsError, ThrottledError) as error:
-            return answers, error
-        except UnreachableError as error:
-            unreachable += 1
-            answers.append(Failed(number))
-            if unreachable == UNREACHABLE_IN_A_ROW:
-                return answers[:-UNREACHABLE_IN_A_ROW], error
-            continue
-        except ApiError:
-            answers.append(Failed(number))
-        unreachable = 0
-    return answers, None
+    wanted = polled.ledger.stages.wanted() if breakdown.stages and polled.error is None else ()
+    awaited = polled.ledger.stages.awaited
+
+    def ask(number: int) -> KnownStages:
+        return KnownStages(number, api.full_stages(awaited[number].record_id))
+
+    answers, trouble = ask_each(wanted[:DETAILS_AT_ONCE], ask, ApiError)
+    is_well = trouble is None and not any(isinstance(answer, Failed) for answer in answers)
+    return replace(
+        polled,
+        ledger=see_stages(polled.ledger, answers, breakdown=breakdown),
+        error=trouble if isinstance(trouble, CredentialsError) else polled.error,
+        more=polled.more or (is_well and len(wanted) > DETAILS_AT_ONCE),
+    )

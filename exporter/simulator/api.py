@@ -163,9 +163,10 @@ class Api:
         if not re.fullmatch(r"[0-9a-z-]{36}", record_id):
             raise refuse(400, INVALID, "record_id is not a record id.")
         build = self._fleet.find_record(record_id)
-        if build is None:
+        job = self._fleet.job(build.job_id) if build else None
+        if build is None or job is None:
             raise refuse(404, NO_JOB, "The build record does not exist.")
-        return stages_answer(self._fleet, build)
+        return stages_answer(self._fleet, job, build)
 
     def _record_list(self, call: Call) -> dict[str, object]:
         query = call.request.query

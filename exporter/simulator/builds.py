@@ -37,6 +37,7 @@ class Plan:
         aborted_ratio: how often somebody stops a build; so for the two that follow.
         concurrency: builds that run at once; more than one lets them finish out of order.
         first_number: the oldest build that is still kept; what came before is deleted history.
+        stages: what a build does, by display name, and each one's share of the time.
     """
 
     gap_s: float | None = 3600.0
@@ -52,6 +53,13 @@ class Plan:
     first_number: int = 1
     branches: tuple[str, ...] = ("main",)
     triggers: tuple[int, int, int, int] = (2, 2, 5, 1)
+    stages: tuple[tuple[str, int], ...] = (
+        ("initial", 5),
+        ("Cache Check", 3),
+        ("Code CheckOut", 12),
+        ("Maven", 75),
+        ("final", 5),
+    )
 
 
 @dataclass(frozen=True, slots=True)

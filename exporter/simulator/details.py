@@ -12,17 +12,11 @@ from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
 from exporter.simulator.history import ids_of_commit
 from exporter.simulator.identity import hex_id, uuid_id
+from exporter.simulator.stages import Stage, stages_of
 from exporter.simulator.telling import RESULT_WORDS, phase, stamp, tell, trigger_word
 
 USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
 DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"
-STAGES: Final = (
-    ("initial", "initial", 5),
-    ("stage1", "Cache Check", 3),
-    ("stage2", "Code CheckOut", 12),
-    ("stage3", "Maven", 75),
-    ("final", "final", 5),
-)
 
 
 def detail_answer(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[str, object]:
@@ -74,20 +68,15 @@ def detail_answer(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[
     return {"status": "success", "result": result}
 
 
-def stages_answer(fleet: Fleet, build: Build) -> dict[str, object]:
+def stages_answer(fleet: Fleet, job: Job, build: Build) -> dict[str, object]:
     """The body of a full-stages answer; the stages' durations add up to the build's."""
     now_ms = fleet.clock.now_ms()
-    stages: dict[str, object] = {}
-    begin_ms = build.start_ms
-    if begin_ms is not None:
-        known_end_ms = build.finish_ms if build.finish_ms is not None else begin_ms + 600_000
-        total_ms, spent = known_end_ms - begin_ms, 0
-        for sequence, (name, display_name, share) in enumerate(STAGES):
-            start_ms = begin_ms + total_ms * spent // 100
-            spent += share
-            end_ms = begin_ms + total_ms * spent // 100
-            if start_ms <= now_ms:
-                stages[name] = _stage(fleet, build, (sequence, name, display_name), start_ms, end_ms)
+    finished = build.finished(now_ms)
+    stages = {
+        stage.key: _stage(fleet, build, sequence, stage)
+        for sequence, stage in enumerate(stages_of(build, job.plan))
+        if finished or stage.start_ms <= now_ms
+    }
     return {"result": {"build_stages": stages, "check_stages": None}, "error": None, "status": "success"}
 
 
@@ -127,33 +116,30 @@ def _execution_id(fleet: Fleet, build: Build) -> str:
     return "j_" + hex_id(fleet.seed, "execution", build.job_id, build.number)[:8]
 
 
-def _stage(
-    fleet: Fleet, build: Build, what: tuple[int, str, str], start_ms: int, end_ms: int
-) -> dict[str, object]:
-    sequence, name, display_name = what
-    ended = build.finish_ms is not None and end_ms <= fleet.clock.now_ms()
-    last = sequence == len(STAGES) - 1
-    result = build.result if last or sequence == len(STAGES) - 2 else "success"
-    duration_ms = end_ms - start_ms if ended else None
+def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> dict[str, object]:
+    ended = build.finish_ms is not None and stage.finish_ms <= fleet.clock.now_ms()
+    duration_ms = stage.duration_ms if ended else None
+    waited_ms = min(1000, stage.duration_ms // 10)
+    begun_ms = stage.start_ms if stage.ran else build.created_ms
     return {
-        "id": uuid_id(fleet.seed, "stage", build.job_id, build.number, name),
+        "id": uuid_id(fleet.seed, "stage", build.job_id, build.number, stage.key),
         "build_record_id": uuid_id(fleet.seed, "build-record", build.job_id, build.number),
         "execution_id": _execution_id(fleet, build),
-        "execution_stage_name": name,
-        "display_name": display_name,
+        "execution_stage_name": stage.key,
+        "display_name": stage.name,
         "sequence": sequence,
-        "status": RESULT_WORDS[result] if ended else "Running",
+        "status": RESULT_WORDS[stage.result] if ended else "Running",
         "status_code": 0,
         "node_id": None,
         "log_status": None,
-        "create_time": stamp(start_ms),
-        "schedule_time": stamp(start_ms),
-        "queued_time": stamp(start_ms),
-        "start_time": stamp(start_ms),
-        "finish_time": stamp(end_ms) if ended else None,
+        "create_time": stamp(begun_ms),
+        "schedule_time": stamp(begun_ms),
+        "queued_time": stamp(begun_ms),
+        "start_time": stamp(begun_ms + waited_ms),
+        "finish_time": stamp(stage.finish_ms) if ended else None,
         "duration": duration_ms,
-        "build_duration": duration_ms,
-        "pending_duration": 0,
+        "build_duration": None if duration_ms is None else duration_ms - waited_ms,
+        "pending_duration": waited_ms,
     }
 
 

@@ -22,8 +22,10 @@ def mangle(body: dict[str, object], faults: Faults, operation: str, job: str | N
     if not isinstance(holder, dict):
         return body
     if operation not in LISTS:
+        stages = holder.get("build_stages")
         for change in _changes(faults, operation, job):
-            change(holder)
+            for record in stages.values() if isinstance(stages, dict) else (holder,):
+                change(record)
         return body
     name = LISTS[operation] if LISTS[operation] in holder else "job_list"
     records = holder[name]

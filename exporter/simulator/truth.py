@@ -8,9 +8,10 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from exporter.simulator.builds import RESULTS, Build, Job, Result, Trigger
+from exporter.simulator.builds import RESULTS, Build, Job, Plan, Result, Trigger
 from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import Fleet
+from exporter.simulator.stages import lengths, stages_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class BuildTruth:
         duration_observable: false where a backwards clock made the duration absurd.
         queue_observable: the same for the queue time, which ends at the start.
         recorded: false where a fault has lost the record everywhere.
+        stages: names and durations of those that ran, in order, once the build has finished.
     """
 
     number: int
@@ -39,6 +41,7 @@ class BuildTruth:
     duration_observable: bool = True
     queue_observable: bool = True
     recorded: bool = True
+    stages: tuple[tuple[str, int], ...] = ()
 
     @property
     def observable(self) -> bool:
@@ -59,6 +62,14 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageTotal:
+    """How often a stage ran in finished builds, and how long in all."""
+
+    count: int
+    sum_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """What a job's builds come to.
 
@@ -74,6 +85,7 @@ class Totals:
         recoveries: those whose success is above the baseline.
         consecutive_failures: finished since the last success and not one; an abort neither adds nor resets.
         lost: finished builds whose record nobody has.
+        stages: those that ran, by name.
     """
 
     finished: dict[Result, int]
@@ -86,6 +98,7 @@ class Totals:
     last_finished: BuildTruth | None
     active: dict[str, int]
     lost: int
+    stages: dict[str, StageTotal]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +133,7 @@ def fleet_truth(
 def job_truth(fleet: Fleet, faults: Faults, job: Job, since_number: int = 0) -> JobTruth:
     """One job; totals are over builds numbered above ``since_number``."""
     now_ms = fleet.clock.now_ms()
-    builds = [build_truth(build, now_ms, faults) for build in fleet.builds(job.id)]
+    builds = [build_truth(build, job.plan, now_ms, faults) for build in fleet.builds(job.id)]
     return JobTruth(
         job_id=job.id,
         job_name=job.name,
@@ -132,7 +145,7 @@ def job_truth(fleet: Fleet, faults: Faults, job: Job, since_number: int = 0) -> 
     )
 
 
-def build_truth(build: Build, now_ms: int, faults: Faults) -> BuildTruth:
+def build_truth(build: Build, plan: Plan, now_ms: int, faults: Faults) -> BuildTruth:
     """One build as of ``now_ms``, with what the faults have made of it."""
     finished, started = build.finished(now_ms), build.started(now_ms)
     duration_false, queue_false = _misdated(build, faults)
@@ -153,6 +166,7 @@ def build_truth(build: Build, now_ms: int, faults: Faults) -> BuildTruth:
         duration_observable=not duration_false,
         queue_observable=not queue_false,
         recorded=lost is None or lost.text("detail") == "known",
+        stages=tuple(lengths(stages_of(build, plan))) if finished else (),
     )
 
 
@@ -175,7 +189,16 @@ def totals(builds: Iterable[BuildTruth], since_number: int = 0) -> Totals:
         last_finished=ended[-1] if ended else None,
         active={state: sum(b.state == state for b in known) for state in ("queued", "running")},
         lost=sum(b.finished and not b.recorded and b.number > since_number for b in builds),
+        stages=_stage_totals(counted),
     )
+
+
+def _stage_totals(counted: Iterable[BuildTruth]) -> dict[str, StageTotal]:
+    found: dict[str, list[int]] = {}
+    for build in counted:
+        for name, length_ms in build.stages:
+            found.setdefault(name, []).append(length_ms)
+    return {name: StageTotal(count=len(each), sum_ms=sum(each)) for name, each in sorted(found.items())}
 
 
 def _streaks(ended: list[BuildTruth]) -> tuple[int, list[Recovery]]:

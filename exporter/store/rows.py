@@ -2,7 +2,7 @@
 
 ::
 
-    {"version":1,"ledger":{"since_ms":1700000000000,"runs":[{"first":0,"last":532, …}], …}}
+    {"version":3,"ledger":{"since_ms":1700000000000,"runs":[{"first":0,"last":532, …}], …}}
 
 A change of `JobLedger` that old rows do not fit raises `VERSION` and adds a step to `_UPGRADES`.
 """
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.ledger import RECENT_KEPT, BuildLabels, Histogram, JobLedger
+from exporter.ledger import AWAITED_KEPT, OTHER, RECENT_KEPT, TOLD_APART, BuildLabels, Histogram, JobLedger
 from exporter.model import Result
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def _tallied(row: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,15 @@ def _tallied(row: dict[str, Any]) -> dict[str, Any]:
     return {"version": 2, "ledger": {**ledger, "tallies": tallies}}
 
 
-_UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _tallied}
+def _without_stages(row: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew no stages."""
+    return {"version": 3, "ledger": row["ledger"]}
+
+
+_UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: _tallied,
+    2: _without_stages,
+}
 """From a version to the one after it: a whole row, as JSON reads it, to a whole row."""
 
 
@@ -130,6 +138,7 @@ def _check(ledger: JobLedger) -> None:
     if any(number != one.build.number for number, one in ledger.open.items()):
         raise ValueError("an open build under another number")
     _check_recent(ledger)
+    _check_stages(ledger)
 
 
 def _check_recent(ledger: JobLedger) -> None:
@@ -138,6 +147,20 @@ def _check_recent(ledger: JobLedger) -> None:
         raise ValueError("recent builds are too many or not ascending")
     if numbers and (ledger.last is None or ledger.last.number < numbers[-1]):
         raise ValueError("a recent build after the last one")
+
+
+def _check_stages(ledger: JobLedger) -> None:
+    stages, bounds = ledger.stages, ledger.no_durations.bounds
+    names = list(stages.durations)
+    if names != sorted(names) or len({*names} - {OTHER}) > TOLD_APART:
+        raise ValueError("stages are too many or not ascending")
+    if not all(_is_sound(one) and one.bounds == bounds for one in stages.durations.values()):
+        raise ValueError("a histogram of a stage contradicts itself or the others")
+    shown = stages.last.lengths if stages.last else {}
+    if not shown.keys() <= stages.durations.keys() or min(shown.values(), default=0) < 0:
+        raise ValueError("the last stages are not among the stages, or below zero")
+    if len(stages.awaited) > AWAITED_KEPT or stages.awaited.keys() & ledger.open.keys():
+        raise ValueError("too many builds wait for their stages, or they are not settled")
 
 
 def _is_sound(histogram: Histogram) -> bool:

@@ -6,8 +6,10 @@ from grafana.generate.frame import Line, Section, dashboard
 from grafana.generate.panels import (
     DASHED,
     Json,
+    bars,
     graph,
     named,
+    stacked_bars,
     stat,
     table,
     timeline,
@@ -16,6 +18,7 @@ from grafana.generate.promql import (
     BY_JOB,
     ON_JOB,
     by_job,
+    counted,
     mean,
     of_jobs,
     quantile,
@@ -41,11 +44,17 @@ SINCE_SUCCESS: Final = f"time() - {by_job('max', 'last_success_timestamp_seconds
 UNFINISHED: Final = f"time() - {by_job('min', 'oldest_active_build_timestamp_seconds')}"
 
 
+STAGES_ARE_OFF: Final = (
+    "Empty until a build finishes while the exporter measures stages: set metrics.stages to true in its "
+    "configuration, at the price of one more request for each build."
+)
+
+
 def job() -> Json:
     """The chosen jobs; what counts or measures takes them together, rows and legends tell them apart."""
     return dashboard(
         "job",
-        "One build job in depth: results, duration against the week before, queue, streaks, recovery.",
+        "One build job in depth: results, duration against the week before, stages, queue, recovery.",
         [
             Section("Now", [_stats(), _last_build()]),
             Section(
@@ -53,6 +62,7 @@ def job() -> Json:
                 [_result_over_time(), _each_build(), Line(8, [builds_per_hour(16), builds_by_result(8)])],
             ),
             Section("Duration", [_duration()]),
+            Section("Stages", [_stages()]),
             Section("Queue", [_queue()]),
             Section("Streaks and recovery", [_streaks(), _recovery()]),
         ],
@@ -205,6 +215,40 @@ def _duration() -> Line:
                 fillOpacity=0,
             ),
             durations(10),
+        ],
+    )
+
+
+def _stages() -> Line:
+    took, ran = (of_jobs(f"stage_duration_seconds_{part}") for part in ("sum", "count"))
+    spent = counted(took, "stage", "$__rate_interval")
+    times = counted(ran, "stage", "$__rate_interval")
+    return Line(
+        9,
+        [
+            stacked_bars(
+                (
+                    "Where the time goes",
+                    "How long a stage takes on average, waiting included, for builds that finished at that "
+                    f"time and got as far as this stage. {STAGES_ARE_OFF}",
+                ),
+                14,
+                "s",
+                over_time(f"{spent} / ({times} > 0)", "{{stage}}"),
+            ),
+            bars(
+                (
+                    "Stages of the last build",
+                    "How long each stage took in the finished build with the highest number whose stages are "
+                    f"known, waiting included. {STAGES_ARE_OFF}",
+                ),
+                10,
+                "s",
+                now(
+                    f"max by (project, job_name, stage) ({of_jobs('last_build_stage_duration_seconds')})",
+                    "{{job_name}}: {{stage}}",
+                ),
+            ),
         ],
     )
 

@@ -197,6 +197,18 @@ def test_record_info_tells_one_build_to_the_millisecond(
     assert simulator.counts == {("record-info", 200): 1}
 
 
+def test_full_stages_tells_the_stages_of_one_build(
+    caller: Caller, fleet: Fleet, simulator: Simulator
+) -> None:
+    record_id = caller.client.record_info(JOB, 1).record_id
+    stages = caller.client.full_stages(record_id)
+    assert [stage.name for stage in stages] == ["initial", "Cache Check", "Code CheckOut", "Maven", "final"]
+    assert sum(stage.duration_ms for stage in stages) == fleet.builds(JOB)[0].duration_ms
+    assert simulator.requests[-1].target == f"/v1/record/{record_id}/full-stages"
+    with pytest.raises(NotVisibleError):
+        caller.client.full_stages("94baa8ec-fd3f-4cae-81af-b24385a7220f")
+
+
 def test_the_recycle_bin_tells_of_deleted_jobs(caller: Caller, fleet: Fleet) -> None:
     assert dict(caller.client.recycle_bin().jobs) == {}
     fleet.delete_job(JOB, at_ms=NOW_MS - 60_000)

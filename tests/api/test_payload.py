@@ -42,6 +42,12 @@ def read_detail(**fields: object) -> tuple[BuildDetail, tuple[str, ...]]:
     return build_detail({"result": {"build_no": 7, **fields}, "status": "success"}, JOB, 7)
 
 
+@pytest.mark.parametrize("told", [None, 7, "", "../jobs", "a/b", "a?b", "一", "x" * 65])
+def test_a_record_id_that_could_change_a_path_counts_as_not_told(told: object) -> None:
+    detail, _ = build_detail({"result": {"id": told, "status": "SUCCESS"}}, JOB, 1)
+    assert detail.record_id == ""
+
+
 def test_the_example_of_period_history_is_a_failed_build_of_16_seconds() -> None:
     page = history_page(example("period-history"), JOB)
     [build] = page.records

@@ -182,7 +182,9 @@ def told(folder: Path) -> Iterator[Watcher]:
             "metrics: {max_series: 1000, extra_labels: [trigger, branch], branches: [main], "
             f"duration_buckets: {list(range(1, 500))}}}\n"
         )
-        address, process = stack.enter_context(exporting(fleet.configuration(folder / "fleet.yaml", JOBS)))
+        address, process = stack.enter_context(
+            exporting(fleet.configuration(folder / "fleet.yaml", JOBS, "metrics: {stages: true}\n"))
+        )
         other, _ = stack.enter_context(
             exporting(fleet.configuration(folder / "crowd.yaml", [CROWDED], crowd))
         )
@@ -218,6 +220,7 @@ def builds(fleet: Fleet, asked: Watcher) -> None:
         'codearts_build_active_builds{job_name="waiting", state="queued"} == 1',
         'increase(codearts_build_recovery_duration_seconds_count{job_name="repaired"}[1m]) > 0',
         "increase(codearts_build_exporter_capped_builds_total[1m]) > 0",
+        'sum(increase(codearts_build_stage_duration_seconds_count{job_name="steady"}[1m])) > 0',
         *(
             f'sum(increase(codearts_build_builds_total{{job_name="{result}", result="{result}"}}[1m])) > 0'
             for result in OTHER_RESULTS

@@ -72,10 +72,14 @@ def test_any_text_survives_as_a_label(text: str, form: Format) -> None:
     assert labels == {(text, text)}
 
 
+@pytest.mark.parametrize("stages", [False, True])
 @pytest.mark.parametrize("extra", EXTRA)
-def test_a_full_view_has_every_family_under_its_name_type_and_labels(extra: tuple[str, ...]) -> None:
-    shown = {family.name: family for family in parse_text(rendered(full(), TEXT, extra).decode())}
-    declarations: tuple[Declared, ...] = (*job_families(extra), *FLEET_FAMILIES)
+def test_a_full_view_has_every_family_under_its_name_type_and_labels(
+    extra: tuple[str, ...], stages: bool
+) -> None:
+    told = rendered(full(), TEXT, extra, stages=stages).decode()
+    shown = {family.name: family for family in parse_text(told)}
+    declarations: tuple[Declared, ...] = (*job_families(extra, stages=stages), *FLEET_FAMILIES)
     for declared in declarations:
         family = shown.pop(declared.name.removesuffix("_total"))
         assert family.type == declared.kind

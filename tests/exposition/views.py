@@ -1,11 +1,12 @@
 """Views to render: one with everything in it, and any."""
 
+from dataclasses import replace
 from typing import Final
 
 from hypothesis import strategies as st
 
 from exporter.catalogue import FleetView, JobView
-from exporter.ledger import JobLedger
+from exporter.ledger import Histogram, JobLedger, LastStages, Stages
 from exporter.model import Job, RecycleBin, RecycledJob, Result
 from tests.ledger.examples import counted, history, idle, running
 from tests.store.ledgers import ledgers
@@ -32,6 +33,11 @@ def full() -> FleetView:
     """Every family has a sample."""
     ledger = counted(counted(counted(idle(), 2, Result.FAILURE), 3), 4, Result.ABORTED)
     ledger = history(ledger, running(5, minute=9), minute=10)
+    durations = {name: Histogram.empty(ledger.no_durations.bounds) for name in ("fetch", *NASTY)}
+    durations["fetch"] = durations["fetch"].observed(1500, number=3, at_ms=ledger.polled_ms)
+    ledger = replace(
+        ledger, stages=Stages(durations=durations, last=LastStages(4, {"fetch": 1500, "\u2028": 0}))
+    )
     gone = RecycledJob("0" * 32, "gone", CHECKOUT.project_id, 1_700_000_000_000)
     return FleetView(
         jobs=(JobView(CHECKOUT, ledger, up=True, deleted=False, checked_ms=ledger.polled_ms),),

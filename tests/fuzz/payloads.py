@@ -13,6 +13,7 @@ from typing import Any, Final
 from exporter.api.answer import decipher
 from exporter.api.job_lists import job_list_page, project_page
 from exporter.api.payload import build_detail, history_page, recycle_page
+from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
 from exporter.ledger import Buckets, JobLedger, baseline, give_up, see_details, see_history
 from exporter.model import Build, BuildDetail, Result
@@ -42,6 +43,15 @@ _JOBS: Final = {
 }
 _PROJECTS: Final = {"result": {"total": 1, "project_info_list": [{"identifier": "p", "name": "shop"}]}}
 
+_STAGES: Final = {
+    "result": {
+        "build_stages": {
+            "initial": {"display_name": "initial", "duration": 9000, "sequence": 0, "status": "SUCCESS"},
+            "stage1": {"display_name": "Shell", "build_duration": 80, "pending_duration": 1, "sequence": 1},
+        }
+    }
+}
+
 
 def _example(name: str) -> Any:
     return json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
@@ -53,6 +63,7 @@ ANSWERS: Final[tuple[tuple[Any, Callable[[object], object]], ...]] = (
     (_example("recycling-jobs"), recycle_page),
     (_JOBS, job_list_page),
     (_PROJECTS, project_page),
+    (_STAGES, build_stages),
 )
 
 

@@ -193,3 +193,20 @@ def test_an_exporter_that_went_down_counts_and_another_program_does_not(tmp_path
         f"codearts_build_exporter_build_info{{{B}}}": "1x30 stale",
     }
     check(tmp_path, up, series, {"{}": 0.5})
+
+
+def stages(metric: str, stage: str, target: str = A, job: str = API) -> str:
+    return f'codearts_build_{metric}{{{target}, {job}, stage="{stage}"}}'
+
+
+def test_the_time_of_a_stage_is_that_of_an_average_build_that_got_so_far(tmp_path: Path) -> None:
+    series = {
+        stages("stage_duration_seconds_sum", "Maven"): "0+90x40",
+        stages("stage_duration_seconds_count", "Maven"): "0+2x40",
+        stages("stage_duration_seconds_sum", "Maven", B, WEB): "0+30x40",
+        stages("stage_duration_seconds_count", "Maven", B, WEB): "0+1x40",
+        stages("stage_duration_seconds_sum", "idle"): "7x40",
+        stages("stage_duration_seconds_count", "idle"): "1x40",
+    }
+    [average] = expressions("job", "Where the time goes")
+    check(tmp_path, average, series, {'{stage="Maven"}': 40})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, Declared, Kind
+from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
 from tests.support.programs import program
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 PAGES = "https://github.com/codearts-build-exporter/codearts-build-exporter/blob/main/docs/runbooks/"
 UNIT_TESTS = sorted((RULES / "tests").glob("*.yml"))
 
-DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
 METRIC = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w*])")
 SECTIONS = ["What it means", "How to look", "What to do"]
 

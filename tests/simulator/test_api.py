@@ -61,6 +61,38 @@ def test_stages_add_up_to_the_build(fleet: Fleet, caller: Caller, clock: ManualC
     assert sum(stage["duration"] for stage in stages.values()) == 33_333
 
 
+def test_a_build_that_is_aborted_shows_the_stages_behind_it_as_in_the_example(
+    fleet: Fleet, caller: Caller, clock: ManualClock
+) -> None:
+    fleet.add_build(JOB, result="aborted", duration_s=80)
+    clock.advance(100)
+    stages = caller.get(f"/v1/record/{caller.detail(1)['id']}/full-stages").json()["result"]["build_stages"]
+    told = [(one["display_name"], one["status"], one["duration"]) for one in stages.values()]
+    assert told == [
+        ("initial", "SUCCESS", 50_000),
+        ("Cache Check", "ABORTED", 30_000),
+        ("Code CheckOut", "ABORTED", 0),
+        ("Maven", "ABORTED", 0),
+        ("final", "ABORTED", 0),
+    ]
+    for one in stages.values():
+        assert one["duration"] == one["build_duration"] + one["pending_duration"]
+
+
+def test_an_unfinished_build_shows_the_stages_that_have_begun(
+    fleet: Fleet, caller: Caller, clock: ManualClock
+) -> None:
+    fleet.add_build(JOB, queue_s=0, duration_s=100)
+    clock.advance(10)
+    stages = caller.get(f"/v1/record/{caller.detail(1)['id']}/full-stages").json()["result"]["build_stages"]
+    told = [(name, one["status"], one["duration"]) for name, one in stages.items()]
+    assert told == [
+        ("initial", "SUCCESS", 5000),
+        ("stage1", "SUCCESS", 3000),
+        ("stage2", "Running", None),
+    ]
+
+
 def test_the_newer_list_of_records_has_strings_for_counts(fleet: Fleet, caller: Caller) -> None:
     fleet.add_build(JOB, at_ms=START_MS - 60_000)
     fleet.add_build(JOB, at_ms=START_MS + 60_000)

@@ -131,6 +131,17 @@ def test_numbers_can_be_strings(simulator: Simulator, caller: Caller) -> None:
     assert _record(caller, "5")["result"] == "SUCCESS"
 
 
+def test_stages_are_spoilt_one_by_one(simulator: Simulator, caller: Caller) -> None:
+    path = f"/v1/record/{caller.detail(2)['id']}/full-stages"
+    simulator.faults.add(
+        fault("numbers-as-strings", operation="full-stages"),
+        fault("null-fields", operation="full-stages", fields=["sequence"]),
+    )
+    stages = caller.get(path).json()["result"]["build_stages"].values()
+    assert sum(int(stage["duration"]) for stage in stages) == 8250
+    assert all(isinstance(stage["duration"], str) and stage["sequence"] is None for stage in stages)
+
+
 @pytest.mark.parametrize(
     ("show", "told"), [("null", (None, None)), ("empty", ("", "")), ("phase", (None, "Running"))]
 )

@@ -1,6 +1,6 @@
 """The truth is held against a recount as plain as can be."""
 
-from exporter.simulator import Faults, Fleet, ManualClock, Simulator, demo_fleet, fault
+from exporter.simulator import Faults, Fleet, ManualClock, Plan, Simulator, demo_fleet, fault
 from exporter.simulator.builds import Result
 from exporter.simulator.truth import fleet_truth
 
@@ -28,6 +28,37 @@ def test_totals_agree_with_a_recount(clock: ManualClock) -> None:
         assert {result: n for result, n in job.totals.finished.items() if n} == counts
         assert {result: n for result, n in job.totals.duration_ms.items() if n} == durations
         assert job.totals.queue_ms == queues
+
+
+def test_stages_add_up_to_the_builds_whatever_their_result(clock: ManualClock) -> None:
+    fleet = demo_fleet(clock, seed=3)
+    clock.advance(1800)
+    for job in fleet_truth(fleet, Faults()).values():
+        ended = [build for build in job.builds if build.finished]
+        for build in ended:
+            assert sum(length_ms for _, length_ms in build.stages) == (build.duration_ms or 0)
+        assert sum(one.sum_ms for one in job.totals.stages.values()) == sum(job.totals.duration_ms.values())
+        assert sum(one.count for one in job.totals.stages.values()) == sum(len(b.stages) for b in ended)
+
+
+def test_a_job_may_have_stages_of_its_own_and_some_of_one_name(clock: ManualClock) -> None:
+    fleet = Fleet(clock, seed=1)
+    plan = Plan(gap_s=None, stages=(("Shell", 1), ("Shell", 2), ("发布", 1)))
+    fleet.add_job("steps", job_id=JOB, plan=plan)
+    fleet.add_build(JOB, duration_s=8)
+    fleet.add_build(JOB, duration_s=8, result="failure")
+    clock.advance(60)
+    [truth] = fleet_truth(fleet, Faults()).values()
+    told = [build.stages for build in truth.builds]
+    assert told == [
+        (("Shell", 2000), ("Shell (2)", 4000), ("发布", 2000)),
+        (("Shell", 2000), ("Shell (2)", 4000), ("发布", 2000)),
+    ]
+    assert {name: one.count for name, one in truth.totals.stages.items()} == {
+        "Shell": 2,
+        "Shell (2)": 2,
+        "发布": 2,
+    }
 
 
 def test_a_streak_is_counted_by_number_and_ends_with_a_success(fleet: Fleet, simulator: Simulator) -> None:

@@ -8,14 +8,17 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.ledger import (
+    AwaitedStages,
     BuildLabels,
     Exemplar,
     Gap,
     Histogram,
     JobLedger,
     LastBuild,
+    LastStages,
     OpenBuild,
     Run,
+    Stages,
     Tally,
 )
 from exporter.model import Build, Result, State, Trigger
@@ -81,7 +84,23 @@ _TOLD_APART: Final = replace(
 )
 KEPT_V2: Final = {**KEPT_V1, "1f3a3b9d0c5e4b6f8a7d2e1c0b9a8f7e": _TOLD_APART}
 
+_MEASURED: Final = replace(
+    _TOLD_APART,
+    stages=Stages(
+        awaited={
+            529: AwaitedStages("94baa8ec-fd3f-4cae-81af-b24385a7220f", counts=False),
+            532: AwaitedStages("2cc26382-b2cb-4234-8eb0-b37d362f4d4c", 1_700_003_000_000, tries=3),
+        },
+        durations={
+            "Code CheckOut": Histogram.empty(_SECONDS),
+            "执行shell命令": Histogram(_SECONDS, (1, 1, 0), 44_762, (Exemplar(1_700_002_000_000, 500, 381),)),
+        },
+        last=LastStages(531, {"执行shell命令": 44_381, "Code CheckOut": 0}),
+    ),
+)
+KEPT_V3: Final = {**KEPT_V2, "5d0c6f1be2a94c1f8b7e3a2d9c4f6e80": _MEASURED}
+
 if __name__ == "__main__":
     store = SqliteStore(sys.argv[1])
-    store.commit(KEPT_V2)
+    store.commit(KEPT_V3)
     store.close()

@@ -10,13 +10,16 @@ from exporter.ledger import (
     DetailAnswer,
     Failed,
     JobLedger,
+    KnownStages,
     Refused,
+    StageAnswer,
     baseline,
     give_up,
     see_details,
     see_history,
+    see_stages,
 )
-from exporter.model import Build, BuildDetail, Result, State, Trigger
+from exporter.model import Build, BuildDetail, Result, Stage, State, Trigger
 
 START_MS: Final = 1_700_000_000_000
 PATIENCE_MS: Final = 3_600_000
@@ -46,6 +49,16 @@ _answers: st.SearchStrategy[DetailAnswer] = st.one_of(
         start_ms=_moments,
         finish_ms=_moments,
         duration_ms=st.none() | st.integers(-(10**10), 10**12),
+        record_id=st.sampled_from(["", "94baa8ec-fd3f-4cae-81af-b24385a7220f"]),
+    ),
+    st.builds(Refused, number=_numbers),
+    st.builds(Failed, number=_numbers),
+)
+_stages: st.SearchStrategy[StageAnswer] = st.one_of(
+    st.builds(
+        KnownStages,
+        number=_numbers,
+        stages=st.lists(st.builds(Stage, _branches, st.integers(0, 10**9)), max_size=4).map(tuple),
     ),
     st.builds(Refused, number=_numbers),
     st.builds(Failed, number=_numbers),
@@ -61,9 +74,15 @@ def ledgers(draw: st.DrawFn) -> JobLedger:
         now_ms += draw(st.integers(0, 2 * PATIENCE_MS))
         seen, told = draw(st.lists(_builds, max_size=6)), draw(st.lists(_answers, max_size=6))
         ledger = see_history(ledger, seen, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
-        breakdown = Breakdown(draw(st.booleans()), draw(st.sampled_from([None, str])), draw(st.booleans()))
+        breakdown = Breakdown(
+            draw(st.booleans()),
+            draw(st.sampled_from([None, str])),
+            draw(st.booleans()),
+            stages=draw(st.sampled_from([True, True, False])),
+        )
         ledger = see_details(ledger, told, at_ms=now_ms, breakdown=breakdown).ledger
         ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS, breakdown=breakdown).ledger
+        ledger = see_stages(ledger, draw(st.lists(_stages, max_size=6)), breakdown=breakdown)
     return ledger
 
 

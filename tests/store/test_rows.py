@@ -36,6 +36,12 @@ def with_tallies(*tallies: dict[str, Any]) -> str:
     return with_changes(tallies=[{"labels": ["failure"], "durations": HISTOGRAM}, *tallies])
 
 
+def with_stages(**stages: Any) -> str:
+    """The row of a sound ledger that knows these of its stages."""
+    return with_changes(stages=stages)
+
+
+STAGE = {"bounds": [10_000, 60_000, 600_000], "counts": [0, 0, 0, 0]}
 HISTOGRAM = {"bounds": [1, 2], "counts": [0, 0, 0]}
 SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
 
@@ -50,15 +56,17 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         ("[]", "object"),
         ("{}", "version: Field required"),
         ('{"version": "one"}', "version: Input should be a valid integer"),
-        ('{"version": 3, "ledger": {"all": "new"}}', "written by a newer exporter (row version 3"),
+        ('{"version": 4, "ledger": {"all": "new"}}', "written by a newer exporter (row version 4"),
         ('{"version": 0, "ledger": {}}', "there never was a row version 0"),
         ('{"version": -7}', "there never was a row version -7"),
         ('{"version": 1}', "not what row version 1 looked like"),
         ('{"version": 1, "ledger": []}', "not what row version 1 looked like"),
         ('{"version": 1, "ledger": {"counts": 7}}', "not what row version 1 looked like"),
         ('{"version": 1, "ledger": {"counts": {"good": 1}}}', "ledger.since_ms: Field required"),
-        ('{"version": 2}', "ledger: Field required"),
+        ('{"version": 2}', "not what row version 2 looked like"),
         ('{"version": 2, "ledger": {}}', "ledger.since_ms: Field required"),
+        ('{"version": 3}', "ledger: Field required"),
+        ('{"version": 3, "ledger": {}}', "ledger.since_ms: Field required"),
         (with_tallies(SUCCESSES | {"builds": -1}), "a counter below zero"),
         (with_tallies({"labels": ["good"], "builds": 1}), "ledger.tallies.1.labels.0"),
         (with_tallies(SUCCESSES, SUCCESSES), "builds are not tallied once for each set of labels"),
@@ -79,6 +87,17 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         (with_changes(recent=[[n, "success", 1, 1] for n in range(1, 22)]), "too many"),
         (with_changes(recent=[[3, "success", 1, 1]]), "a recent build after the last one"),
         (with_changes(recent=[[1, "good", 1, 1]]), "ledger.recent.0.1"),
+        (with_stages(durations={"b": STAGE, "a": STAGE}), "stages are too many or not ascending"),
+        (with_stages(durations={f"{n:02}": STAGE for n in range(31)}), "stages are too many"),
+        (with_stages(durations={"a": HISTOGRAM}), "a histogram of a stage contradicts itself or the others"),
+        (with_stages(durations={"a": STAGE | {"sum_ms": -1}}), "a histogram of a stage contradicts itself"),
+        (with_stages(last={"number": 1, "lengths": {"a": 1}}), "not among the stages"),
+        (
+            with_stages(durations={"a": STAGE}, last={"number": 1, "lengths": {"a": -1}}),
+            "the last stages are not among the stages, or below zero",
+        ),
+        (with_stages(awaited={"first": {"record_id": "r"}}), "ledger.stages.awaited.first"),
+        (with_stages(awaited={str(n): {"record_id": "r"} for n in range(501)}), "too many builds wait"),
     ],
 )
 def test_what_is_no_row_is_refused(row: str | bytes, told: str) -> None:
@@ -105,6 +124,15 @@ def test_a_row_from_before_builds_were_remembered_is_read() -> None:
         [2, "success", 500, START_MS + 2500],
     ]
     assert decode(json.dumps(row)) == replace(counted(2), recent=())
+
+
+def test_a_row_from_before_stages_were_measured_is_read() -> None:
+    row = json.loads(encode(counted(2)))
+    assert decode(json.dumps(row | {"version": 2})) == counted(2)
+
+
+def test_a_job_without_stages_costs_nothing_more() -> None:
+    assert "stages" not in encode(counted(2))
 
 
 def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store import SqliteStore, sqlite
 from exporter.store.rows import encode
-from tests.store.kept_file import KEPT_V1, KEPT_V2
+from tests.store.kept_file import KEPT_V1, KEPT_V2, KEPT_V3
 from tests.store.ledgers import START_MS, counted, ledgers
 from tests.support.programs import answers, eventually, free_port, running
 
@@ -309,7 +309,7 @@ def replaced(path: Path, row: object) -> None:
     [
         ("garbage", "Invalid JSON: expected value at line 1 column 1"),
         (b"\xff\xfe\x00", "Invalid JSON: expected value at line 1 column 1"),
-        ('{"version":9,"ledger":{}}', "written by a newer exporter (row version 9, this one reads up to 2)"),
+        ('{"version":9,"ledger":{}}', "written by a newer exporter (row version 9, this one reads up to 3)"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(path: Path, row: object, told: str) -> None:
@@ -325,7 +325,9 @@ def test_a_row_that_somebody_edited_is_named_though_it_is_a_ledger(path: Path) -
     assert refusal(path) == f"the ledger of job {JOB_IDS[0]}: it is damaged: its checksum is another"
 
 
-@pytest.mark.parametrize(("name", "kept"), [("state-v1.db", KEPT_V1), ("state-v2.db", KEPT_V2)])
+@pytest.mark.parametrize(
+    ("name", "kept"), [("state-v1.db", KEPT_V1), ("state-v2.db", KEPT_V2), ("state-v3.db", KEPT_V3)]
+)
 def test_a_file_of_any_version_opens_for_ever(path: Path, name: str, kept: dict[str, JobLedger]) -> None:
     shutil.copy(FIXTURES / name, path)
     with opened(path) as store:

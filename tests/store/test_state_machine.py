@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exporter.errors import BackendError, NotVisibleError, UnreachableError
-from exporter.ledger import JobLedger
-from exporter.model import Build, BuildDetail, Result, State
+from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
+from exporter.ledger import Breakdown, JobLedger
+from exporter.model import Build, BuildDetail, Result, Stage, State
 from exporter.poller.poll import Enough, Rules, poll_job
 from exporter.store import SqliteStore, Store
 from exporter.store.redis import RedisStore
@@ -31,7 +31,13 @@ from tests.store.redis_server import RedisServer
 
 MINUTE_MS: Final = 60_000
 PATIENCE_MS: Final = 60 * MINUTE_MS
-RULES: Final = Rules(buckets=BUCKETS, lookback_ms=86_400_000, gap_ms=30 * MINUTE_MS, patience_ms=PATIENCE_MS)
+RULES: Final = Rules(
+    buckets=BUCKETS,
+    lookback_ms=86_400_000,
+    gap_ms=30 * MINUTE_MS,
+    patience_ms=PATIENCE_MS,
+    breakdown=Breakdown(stages=True),
+)
 JOBS: Final = tuple(letter * 32 for letter in "abc")
 LATEST_MS: Final = 30 * MINUTE_MS
 """So late may a record come; longer than patience would make it a lost one."""
@@ -63,6 +69,7 @@ class Service:
 
     now_ms: int = START_MS
     down: bool = False
+    stages_down: bool = False
     made: dict[str, list[Made]] = field(default_factory=lambda: {job_id: [] for job_id in JOBS})
 
     def period_history(
@@ -95,7 +102,17 @@ class Service:
             start_ms=one.start_ms,
             finish_ms=one.finish_ms,
             duration_ms=None if one.finish_ms is None else one.finish_ms - one.start_ms,
+            record_id=f"{job_id}-{number}",
         )
+
+    def full_stages(self, record_id: str) -> tuple[Stage, ...]:
+        """The stages of one build: a third of its time, and the rest."""
+        if self.stages_down:
+            raise ThrottledError("too many requests")
+        job_id, number = record_id.split("-")
+        one = self.made[job_id][int(number) - 1]
+        length_ms = (one.finish_ms or 0) - one.start_ms
+        return (Stage("fetch", length_ms // 3), Stage("build", length_ms - length_ms // 3))
 
     def _is_shown(self, one: Made) -> bool:
         return not one.lost and one.shown_ms <= self.now_ms
@@ -109,6 +126,7 @@ def counters(ledger: JobLedger) -> Counters:
     found: Counters = {("builds", str(result)): count for result, count in ledger.counts.items()}
     histograms = [("queue", ledger.queue), ("recovery", ledger.recovery)]
     histograms += [(str(result), durations) for result, durations in ledger.durations.items()]
+    histograms += [(f"stage {name}", durations) for name, durations in ledger.stages.durations.items()]
     for name, histogram in histograms:
         found[name, "sum"], found[name, "count"] = histogram.sum_ms, histogram.count
     return found | {("lost", ""): ledger.lost_builds, ("recovered", ""): ledger.recovered_builds}
@@ -203,6 +221,10 @@ class Machine(RuleBasedStateMachine):
     def the_api_goes_or_comes(self, down: bool) -> None:
         self.service.down = down
 
+    @rule(down=st.booleans())
+    def stages_go_or_come(self, down: bool) -> None:
+        self.service.stages_down = down
+
     @rule(at=st.integers(0, 5))
     def a_poll(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
@@ -241,7 +263,7 @@ class Machine(RuleBasedStateMachine):
         """Let everything end, and hold what is shown against the truth."""
         if not self.instances:
             return
-        self.service.down = False
+        self.service.down = self.service.stages_down = False
         for job_id in JOBS:
             for which in range(len(self.service.made[job_id])):
                 self.a_build_finishes(job_id, which, Result.SUCCESS)
@@ -273,6 +295,10 @@ def assert_truth(ledger: JobLedger, made: Sequence[Made]) -> None:
         len(detailed),
         sum(one.start_ms - one.queued_ms for one in detailed),
     )
+    assert sum(one.sum_ms for one in ledger.stages.durations.values()) == sum(
+        (one.finish_ms or 0) - one.start_ms for one in detailed
+    )
+    assert {one.count for one in ledger.stages.durations.values()} <= {len(detailed)}
     assert ledger.lost_builds == len(made) - len(shown)
     assert (ledger.open, ledger.gaps, len(ledger.runs)) == ({}, (), 1)
 

@@ -34,14 +34,21 @@ KINDS: Final = {
 class Oracle(Collector):
     """A collector of one view."""
 
-    def __init__(self, view: FleetView, extra: tuple[str, ...] = (), form: Format = Format.TEXT) -> None:
+    def __init__(
+        self,
+        view: FleetView,
+        extra: tuple[str, ...] = (),
+        form: Format = Format.TEXT,
+        *,
+        stages: bool = False,
+    ) -> None:
         self._view = view
-        self._extra = extra
+        self._families = job_families(extra, stages=stages)
         self._form = form
 
     def collect(self) -> Iterator[Metric]:
         """Every family with all its samples; a family without any is left out."""
-        for job_family in job_families(self._extra):
+        for job_family in self._families:
             samples = (
                 (
                     (view.job.project, view.job.name, *labels),
@@ -98,7 +105,10 @@ class Oracle(Collector):
         return Exemplar({"build_number": str(build.number)}, build.value_ms / per_unit, build.at_ms / 1000)
 
 
-def rendered(view: FleetView, form: Format = Format.TEXT, extra: tuple[str, ...] = ()) -> bytes:
+def rendered(
+    view: FleetView, form: Format = Format.TEXT, extra: tuple[str, ...] = (), *, stages: bool = False
+) -> bytes:
     """What the exporter makes of it, without anything live."""
     end = b"# EOF\n" if form is Format.OPENMETRICS else b""
-    return b"".join(Renderer(job_families(extra), form).render(view, compress=False).identity(end))
+    renderer = Renderer(job_families(extra, stages=stages), form)
+    return b"".join(renderer.render(view, compress=False).identity(end))

@@ -8,11 +8,16 @@ Values = dict[tuple[str, Labels], float]
 """By a metric's name and its sorted labels."""
 
 
-def expected(jobs: Iterable[Mapping[str, Any]]) -> Values:
-    """Every value that follows from jobs, as ``JobTruth.to_json()`` or ``/_sim/truth`` tells them."""
+def expected(jobs: Iterable[Mapping[str, Any]], *, stages: bool = False) -> Values:
+    """Every value that follows from jobs, as ``JobTruth.to_json()`` or ``/_sim/truth`` tells them.
+
+    Args:
+        jobs: what they tell.
+        stages: whether stages are measured, from the first build that counts on.
+    """
     values: Values = {}
     for job in jobs:
-        for name, labels, value in _of_job(job):
+        for name, labels, value in (*_of_job(job), *(_of_stages(job) if stages else ())):
             if value is not None:
                 named = {"project": job["project"], "job_name": job["job_name"], **labels}
                 values[f"codearts_build_{name}", tuple(sorted(named.items()))] = value
@@ -47,6 +52,15 @@ def _of_last(last: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, str], flo
         yield "last_build_finish_timestamp_seconds", {}, _seconds(last["finish_ms"])
     if last["queue_observable"]:
         yield "last_build_queue_duration_seconds", {}, _seconds(last["queue_ms"])
+
+
+def _of_stages(job: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, str], float | None]]:
+    for name, total in job["totals"]["stages"].items():
+        yield "stage_duration_seconds_sum", {"stage": name}, total["sum_ms"] / 1000
+        yield "stage_duration_seconds_count", {"stage": name}, total["count"]
+    told = [build["stages"] for build in job["builds"] if build["stages"] and build["recorded"]]
+    for name, length_ms in told[-1] if told else ():
+        yield "last_build_stage_duration_seconds", {"stage": name}, length_ms / 1000
 
 
 def _seconds(value_ms: int | None) -> float | None:

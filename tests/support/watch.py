@@ -81,7 +81,7 @@ class Watch:
         )
         self.service: Service = self.client
         self.config = config
-        self._extra = config.metrics.extra_labels
+        self._extra, self._stages = config.metrics.extra_labels, config.metrics.stages
         self._intervals = Intervals(
             config.poll.interval,
             config.poll.max_interval,
@@ -153,9 +153,10 @@ class Watch:
 
     def shown(self) -> Values:
         """Every sample."""
+        oracle = Oracle(self.poller.view, self._extra, stages=self._stages)
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in (*self.registry.collect(), *Oracle(self.poller.view, self._extra).collect())
+            for family in (*self.registry.collect(), *oracle.collect())
             for sample in family.samples
         }
 
@@ -183,7 +184,8 @@ class Watch:
 
     def text(self) -> str:
         """The whole exposition."""
-        return (rendered(self.poller.view, extra=self._extra) + generate_latest(self.registry)).decode()
+        jobs = rendered(self.poller.view, extra=self._extra, stages=self._stages)
+        return (jobs + generate_latest(self.registry)).decode()
 
     def asked(self, operation: str) -> list[Exchange]:
         """What the simulator was asked."""

@@ -10,14 +10,25 @@ from exporter.catalogue import Family, FleetView, JobView, job_families
 from exporter.cli.wiring import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.exposition import Format, Renderer
-from exporter.ledger import Buckets, JobLedger, baseline, see_details, see_history
-from exporter.model import Build, BuildDetail, Job, RecycleBin, RecycledJob, Result, State
+from exporter.ledger import (
+    Breakdown,
+    Buckets,
+    JobLedger,
+    KnownStages,
+    baseline,
+    see_details,
+    see_history,
+    see_stages,
+)
+from exporter.model import Build, BuildDetail, Job, RecycleBin, RecycledJob, Result, Stage, State
 from exporter.telemetry import Telemetry
 
 _BEGAN_MS: Final = 1_741_579_200_000  # 10 March 2025, noon in UTC+8
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 _BUCKETS: Final = Buckets.of_seconds(DURATION_BUCKETS, QUEUE_BUCKETS, RECOVERY_BUCKETS)
+_BREAKDOWN: Final = Breakdown(stages=True)
+_RECORD: Final = "94baa8ec-fd3f-4cae-81af-b24385a7220f"
 _PROJECT: Final = "b4d3971c3988463b865f6f920846149e"
 _CHECKOUT: Final = Job("48c66c6002964721be537cdc6ce0297b", "checkout", "shop", _PROJECT)
 _NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PROJECT)
@@ -71,9 +82,12 @@ def _ledger(*results: Result) -> JobLedger:
             start_ms=start_ms,
             finish_ms=finish_ms,
             duration_ms=finish_ms - start_ms,
+            record_id=_RECORD,
         )
+        stages = (Stage("Code checkout", 9_125), Stage("Maven", finish_ms - start_ms - 9_125))
         ledger = see_history(ledger, [build], at_ms=finish_ms + _MINUTE_MS).ledger
-        ledger = see_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS).ledger
+        ledger = see_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS, breakdown=_BREAKDOWN).ledger
+        ledger = see_stages(ledger, [KnownStages(528 + at, stages)], breakdown=_BREAKDOWN)
     return ledger
 
 

@@ -15,7 +15,7 @@ from exporter.catalogue import (
 )
 from exporter.cli.wiring import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
-from exporter.ledger import OTHER
+from exporter.ledger import OTHER, TOLD_APART
 from exporter.model import Result, State, Trigger
 from exporter.telemetry import OPERATIONS
 from tools.reference.fleet import families
@@ -34,14 +34,28 @@ The values are made up. A histogram is shown by one line each of its buckets, it
 OpenMetrics, counters and histograms of jobs have `_created` and exemplars too. `process_*` and `python_*`
 come from the Prometheus client library.
 
-[Of jobs](#of-jobs) · [Of the recycle bin](#of-the-recycle-bin) · [Of the exporter](#of-the-exporter) ·
-[Results](#results) · [States](#states) · [Extra labels](#extra-labels) · [Operations](#operations) ·
-[Reasons](#reasons) · [Buckets](#buckets)"""
+[Of jobs](#of-jobs) · [Stages](#stages) · [Of the recycle bin](#of-the-recycle-bin) ·
+[Of the exporter](#of-the-exporter) · [Results](#results) · [States](#states) ·
+[Extra labels](#extra-labels) · [Operations](#operations) · [Reasons](#reasons) · [Buckets](#buckets)"""
 
 _OF_JOBS: Final = f"""\
 All of these carry {" and ".join(map(code, JOB_LABELS))}: the names that the service tells, or those of your
 configuration. A name that is not known yet shows the job's id, an unknown project `unknown`. The last build
 is the finished one with the highest number."""
+
+_STAGES: Final = f"""\
+With `metrics.stages: true` the service is asked for the stages of each finished build, at one more request
+each. `stage` is the name that people gave the stage; the second one of the same name in a build is
+`name (2)`. The first {TOLD_APART} names of a job are kept, and what comes later is added up under
+{code(OTHER)}. `metrics.max_series` does not bound them.
+
+Whether stages come or not, builds are counted. A poll asks for stages after all else, and for those that did
+not come at a later one. After ten polls in which they failed, or one answer that refused them, a build goes
+without. A stage that did not run, since the build ended before it, is left out.
+
+What had finished before the job was watched is not counted, as elsewhere; the stages of the last such build
+show in the gauge, and in the histogram at 0. Switched off, both metrics go, and no build that finishes
+meanwhile is measured later; switched on again, the histogram goes on from where it was."""
 
 _LABELLED: Final = [
     one.name
@@ -67,6 +81,8 @@ def metrics_page(exposition: str) -> str:
         "## Of jobs",
         _OF_JOBS,
         *_entries(families(), lines),
+        "### Stages",
+        _STAGES,
         "## Of the recycle bin",
         "With several shards, shard 0 shows these.",
         *_entries(FLEET_FAMILIES, lines),

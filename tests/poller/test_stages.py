@@ -1,0 +1,302 @@
+"""Stages of builds: asked for after all that counts, once each, and never in its way."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import StoreError
+from exporter.ledger import JobLedger
+from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
+from exporter.store import MemoryStore, SqliteStore
+from tests.poller.conftest import JOB
+from tests.support.truth import Labels, Values, differences, expected
+from tests.support.watch import DAY, HOUR, MINUTE, START_MS, Watch, watching
+
+ON = "metrics: {stages: true}"
+DOWN = (
+    fault("error", operation="full-stages", status=500),
+    fault("error", operation="full-stages", status=404, code="DEVCB.00031006"),
+    fault("html", operation="full-stages"),
+    fault("truncated", operation="full-stages"),
+    fault("reset", operation="full-stages"),
+    fault("body", operation="full-stages", text='{"result": {"build_stages": 7}}'),
+)
+PASSING = (
+    fault("throttle", operation="full-stages", probability=0.01, announce=False),
+    fault("error", operation="full-stages", probability=0.2, status=503),
+    fault("truncated", operation="full-stages", probability=0.2),
+    fault("html", operation="full-stages", probability=0.1),
+    fault("reset", probability=0.03),
+    fault("numbers-as-strings", operation="full-stages", probability=0.3),
+    fault("null-fields", operation="full-stages", probability=0.3, fields=("duration", "sequence")),
+    fault("error", operation="record-info", probability=0.1),
+    fault("shifting-pages", operation="period-history", probability=0.2),
+)
+THROTTLED = fault("throttle", operation="full-stages", announce=False)
+STAGES = (("初始化", 5), ("Shell", 20), ("Shell", 30), ("发布", 45))
+
+
+class FullDisk(MemoryStore):
+    """A store that fails while it is full."""
+
+    is_full = False
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        if self.is_full:
+            raise StoreError("no space left on device")
+        return super().commit(changed)
+
+
+def false_values(
+    watch: Watch, simulator: Simulator, since: dict[str, int]
+) -> Mapping[tuple[str, Labels], object]:
+    """Where what is shown of builds and stages is not the truth.
+
+    A streak that began before the first poll is known to the second only, so recoveries are left aside.
+    """
+    jobs = [job.to_json() for job in simulator.truth(since).values()]
+    wanted = {key: value for key, value in expected(jobs, stages=True).items() if "recovery" not in key[0]}
+    return differences(watch.shown(), wanted)
+
+
+def baselines(simulator: Simulator) -> dict[str, int]:
+    """The highest number of each job; nothing may be running."""
+    truth = simulator.truth()
+    return {job_id: max((b.number for b in job.builds), default=0) for job_id, job in truth.items()}
+
+
+def lengths(watch: Watch, name: str = "last_build_stage_duration_seconds") -> dict[str, float]:
+    return {dict(labels)["stage"]: value for labels, value in watch.series(f"codearts_build_{name}").items()}
+
+
+def counts(watch: Watch) -> dict[str, float]:
+    return lengths(watch, "stage_duration_seconds_count")
+
+
+def test_a_build_is_measured_by_its_stages_with_one_request(fleet: Fleet) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        fleet.add_build(JOB, duration_s=100)
+        watch.poll(times=5)
+        shares = {"initial": 5, "Cache Check": 3, "Code CheckOut": 12, "Maven": 75, "final": 5}
+        assert lengths(watch) == lengths(watch, "stage_duration_seconds_sum") == shares
+        watch.poll_for(HOUR)
+        assert len(watch.asked("full-stages")) == 1
+
+
+def test_each_finished_build_costs_exactly_one_request(clock: ManualClock) -> None:
+    fleet = Fleet(clock, seed=5)
+    for name in ("a", "b", "c"):
+        fleet.add_job(name, plan=Plan(gap_s=900, concurrency=2, schedule_failure_ratio=0))
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        watch.poll_for(DAY, every=5 * MINUTE)
+        fleet.stop_arrivals()
+        watch.poll_for(6 * HOUR, every=5 * MINUTE)
+        asked = Counter(exchange.target for exchange in watch.asked("full-stages"))
+        assert set(asked.values()) == {1}
+        assert len(asked) == sum(sum(watch.counted(name).values()) for name in "abc") + 3
+
+
+def test_where_stages_are_not_wanted_nobody_asks(fleet: Fleet, watch: Watch) -> None:
+    watch.poll()
+    fleet.add_build(JOB)
+    watch.poll(times=5)
+    assert watch.counted() == {"success": 1}
+    assert watch.asked("full-stages") == []
+    assert not [name for name, _ in watch.shown() if "stage" in name and "full" not in name]
+
+
+def test_a_build_that_ends_early_has_only_the_stages_that_ran(fleet: Fleet) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        fleet.add_build(JOB, result="aborted", duration_s=80)
+        watch.poll(times=4)
+        assert list(lengths(watch)) == ["initial", "Cache Check"]
+        assert sum(lengths(watch).values()) == 80
+
+
+def test_the_last_build_from_before_shows_its_stages_and_is_not_counted(fleet: Fleet) -> None:
+    fleet.add_build(JOB, duration_s=20)
+    fleet.add_build(JOB, duration_s=40)
+    with watching(fleet, settings=ON) as watch:
+        watch.poll(times=2)
+        assert sum(lengths(watch).values()) == 40
+        assert set(counts(watch).values()) == {0}
+        assert len(watch.asked("full-stages")) == 1
+
+
+@pytest.mark.parametrize("trouble", DOWN, ids=lambda one: f"{one.kind}-{one.options.get('status', '')}")
+def test_stages_that_are_not_to_be_had_hold_up_no_count(clock: ManualClock, trouble: Fault) -> None:
+    counted_at: list[list[int]] = []
+    for faults in ([], [trouble]):
+        fleet = Fleet(ManualClock(START_MS), seed=1)
+        fleet.add_job("checkout", "shop", job_id=JOB)
+        with watching(fleet, settings=f"{ON}\npoll: {{max_interval: 1m}}") as watch:
+            watch.simulator.faults.replace(faults)
+            watch.poll()
+            seen = []
+            for _ in range(30):
+                fleet.add_build(JOB, queue_s=0, duration_s=20)
+                watch.poll()
+                seen.append(sum(watch.counted().values()))
+            counted_at.append(seen)
+            assert watch.value("job_up") == 1
+            assert bool(counts(watch)) == (not faults)
+    assert counted_at[0] == counted_at[1]
+
+
+def test_refused_stages_are_asked_for_once(fleet: Fleet) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.simulator.faults.replace([DOWN[1]])
+        watch.poll()
+        for _ in range(3):
+            fleet.add_build(JOB)
+        watch.poll_for(6 * HOUR)
+        assert len(watch.asked("full-stages")) == 3
+        assert watch.poller.ledgers[JOB].stages.awaited == {}
+
+
+def test_stages_that_fail_for_ever_are_given_up(fleet: Fleet) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.simulator.faults.replace([DOWN[0]])
+        watch.poll()
+        fleet.add_build(JOB)
+        fleet.add_build(JOB)
+        watch.poll_for(6 * HOUR)
+        asked = len(watch.asked("full-stages"))
+        assert asked == 2 * 10 * 3
+        watch.poll_for(DAY, every=10 * MINUTE)
+        assert len(watch.asked("full-stages")) == asked
+
+
+def test_a_job_without_news_is_polled_for_the_stages_it_waits_for(fleet: Fleet) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        watch.simulator.faults.replace([THROTTLED])
+        fleet.add_build(JOB)
+        watch.poll(times=3)
+        assert (watch.counted(), counts(watch)) == ({"success": 1}, {})
+        watch.simulator.faults.clear()
+        watch.poll_for(5 * MINUTE)
+        assert set(counts(watch).values()) == {1}
+
+
+def test_a_long_backlog_is_asked_for_in_portions(fleet: Fleet) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        watch.simulator.faults.replace([THROTTLED])
+        for _ in range(120):
+            fleet.add_build(JOB, queue_s=0)
+        watch.poll(times=2)
+        watch.simulator.faults.clear()
+        watch.poll_for(10 * MINUTE)
+        assert watch.counted() == {"success": 120}
+        assert set(counts(watch).values()) == {120}
+
+
+def test_an_answer_is_not_asked_for_again_while_commits_fail(fleet: Fleet) -> None:
+    store = FullDisk()
+    with watching(fleet, settings=ON, store=store) as watch:
+        watch.poll()
+        fleet.add_build(JOB)
+        store.is_full = True
+        watch.poll(times=5)
+        store.is_full = False
+        watch.poll(times=10)
+        assert set(counts(watch).values()) == {1}
+        assert len(watch.asked("full-stages")) == 1
+
+
+def test_more_stages_than_are_told_apart_add_up_under_other(clock: ManualClock) -> None:
+    fleet = Fleet(clock, seed=1)
+    stages = tuple((f"step {nth:02}", nth) for nth in range(1, 41))
+    fleet.add_job("checkout", "shop", job_id=JOB, plan=Plan(gap_s=None, stages=stages))
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        for _ in range(3):
+            fleet.add_build(JOB, queue_s=0, duration_s=8.2)
+        watch.poll(times=5)
+        sums = lengths(watch, "stage_duration_seconds_sum")
+        [truth] = watch.simulator.truth().values()
+        wanted = {name: total.sum_ms / 1000 for name, total in truth.totals.stages.items()}
+        late = [name for name in wanted if name > "step 30"]
+        assert sums.pop("other") == pytest.approx(sum(wanted.pop(name) for name in late))
+        assert sums == wanted
+        assert counts(watch)["other"] == 3 * len(late)
+        assert sum(lengths(watch).values()) == pytest.approx(8.2)
+
+
+def test_stages_can_be_switched_off_and_on(fleet: Fleet, simulator: Simulator, tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "state.db"))
+    shown: list[dict[str, float]] = []
+    for settings in (ON, "", ON):
+        watch = Watch(simulator, settings=settings, store=store)
+        watch.poll()
+        fleet.add_build(JOB)
+        watch.poll(times=3)
+        shown.append(counts(watch))
+        watch.close()
+    assert [set(one.values()) for one in shown] == [{1}, set(), {2}]
+    assert watch.counted() == {"success": 3}
+    store.close()
+
+
+def test_what_waits_when_stages_are_switched_off_waits_no_more(
+    fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    store = SqliteStore(str(tmp_path / "state.db"))
+    simulator.faults.replace([THROTTLED])
+    for settings in (ON, ""):
+        watch = Watch(simulator, settings=settings, store=store)
+        watch.poll()
+        fleet.add_build(JOB)
+        watch.poll(times=3)
+        assert bool(store.load(None)[JOB].stages.awaited) == bool(settings)
+        watch.close()
+    store.close()
+
+
+def test_through_faults_and_restarts_stages_add_up_to_the_truth(tmp_path: Path) -> None:
+    fleet = Fleet(ManualClock(START_MS), seed=11)
+    plan = Plan(gap_s=1200, duration_s=120, concurrency=3, failure_ratio=0.3, aborted_ratio=0.1)
+    for ordinal in range(4):
+        fleet.add_job(f"job-{ordinal}", "shop", plan=plan)
+    fleet.add_job("steps", "shop", plan=Plan(gap_s=1800, stages=STAGES))
+    with Simulator(fleet, caller_clock=fleet.clock) as simulator:
+        fleet.stop_arrivals()
+        simulator.fleet.clock.advance(DAY)  # type: ignore[attr-defined]
+        path = str(tmp_path / "state.db")
+        since: dict[str, int] = {}
+        seen: Values = {}
+        for life in range(6):
+            store = SqliteStore(path)
+            watch = Watch(simulator, settings=ON, store=store)
+            watch.poll()
+            if not life:
+                since = baselines(simulator)
+                fleet.resume_arrivals()
+                simulator.faults.replace(PASSING)
+            watch.poll_for(2 * HOUR, every=3 * MINUTE)
+            shown = {
+                key: value
+                for key, value in watch.shown().items()
+                if "_build_stage_" in key[0] and "_last_" not in key[0]
+            }
+            assert all(shown[key] >= value for key, value in seen.items())
+            seen = shown
+            for work in watch.poller.take(3):
+                watch.poller.run(work)
+            watch.close()
+            store.close()
+        fleet.stop_arrivals()
+        simulator.faults.clear()
+        store = SqliteStore(path)
+        watch = Watch(simulator, settings=ON, store=store)
+        watch.poll_for(DAY, every=10 * MINUTE)
+        assert false_values(watch, simulator, since) == {}
+        assert sum(counts(watch).values()) > 100
+        watch.close()
+        store.close()
