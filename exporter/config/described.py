@@ -38,7 +38,7 @@ def one_word_of(*words: str) -> dict[str, Any]:
 
 def exactly_one_of(*keys: str) -> list[JsonValue]:
     """For ``oneOf``: just one of the keys has a value; null is none."""
-    given = {"not": {"type": "null"}}
+    given: JsonValue = {"not": {"type": "null"}}
     return [{"type": "object", "required": [key], "properties": {key: given}} for key in keys]
 
 
