@@ -1,8 +1,8 @@
 """Fills a spool: histories first, then the details of what they show."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 from exporter.api.client import ApiClient
 from exporter.backfill.fetch import Window, each
@@ -11,11 +11,13 @@ from exporter.backfill.replay import PastJob
 from exporter.backfill.spool import Spool
 from exporter.backfill.wanted import details
 from exporter.errors import ApiError
-from exporter.model import Build, BuildDetail
+from exporter.model import Build
 from exporter.poller.poll import windows
 
+Answer = TypeVar("Answer")
+
 _KEEP_EVERY_S: Final = 1.0
-"""A kill costs the details of so long."""
+"""A kill costs the answers of so long."""
 
 
 class Collection:
@@ -66,25 +68,50 @@ class Collection:
                 self._spool.add_window(window.job_id, window.first, window.last, asked.answer or ())
             yield window
 
-    def ask_details(self, client: ApiClient, concurrency: int) -> Iterator[tuple[str, int]]:
+    def ask_details(self, client: ApiClient, concurrency: int) -> Iterator[object]:
         """Ask for what `builds` names; each as it has been answered.
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
         """
-        waiting: list[tuple[str, int, BuildDetail | None]] = []
-        kept_at = monotonic()
-        try:
-            for asked in each(lambda build: client.record_info(*build), self.builds(), concurrency):
-                waiting.append((*asked.question, asked.answer))
-                if monotonic() - kept_at >= _KEEP_EVERY_S:
-                    self._spool.add_details(waiting)
-                    waiting, kept_at = [], monotonic()
-                yield asked.question
-        finally:
-            self._spool.add_details(waiting)
+        asked = each(lambda build: client.record_info(*build), self.builds(), concurrency)
+        answers = ((*one.question, one.answer) for one in asked)
+        return kept(answers, self._spool.add_details)
+
+    def stages(self) -> Iterator[tuple[str, int, str]]:
+        """The builds whose stages are not here yet: job, number and record id."""
+        for one in self.jobs:
+            for number, record_id in self._spool.without_stages(
+                one.job.id, self._period.start_ms, one.end_ms
+            ):
+                yield one.job.id, number, record_id
+
+    def ask_stages(self, client: ApiClient, concurrency: int) -> Iterator[object]:
+        """Ask for what `stages` names; each as it has been answered.
+
+        Raises:
+            ApiError: nothing is answered any more; what was answered is kept.
+        """
+        asked = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency)
+        answers = ((*one.question[:2], one.answer) for one in asked)
+        return kept(answers, self._spool.add_stages)
 
     def _windows_of(self, one: PastJob) -> Iterator[Window]:
         for first, last in self._days:
             if not self._spool.has_window(one.job.id, first, last):
                 yield Window(one.job.id, first, last)
+
+
+def kept(answers: Iterable[Answer], keep: Callable[[list[Answer]], None]) -> Iterator[Answer]:
+    """The same answers, kept every second and at the end, whatever ends it."""
+    waiting: list[Answer] = []
+    kept_at = monotonic()
+    try:
+        for answer in answers:
+            waiting.append(answer)
+            if monotonic() - kept_at >= _KEEP_EVERY_S:
+                keep(waiting)
+                waiting, kept_at = [], monotonic()
+            yield answer
+    finally:
+        keep(waiting)

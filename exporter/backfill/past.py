@@ -7,8 +7,19 @@ is that all is known from the beginning: which numbers are missing, and when eac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from exporter.ledger import Folded, JobLedger, Refused, Run, baseline, see_details, see_history, write_off
-from exporter.model import Build, BuildDetail, State
+from exporter.ledger import (
+    Folded,
+    JobLedger,
+    KnownStages,
+    Refused,
+    Run,
+    baseline,
+    see_details,
+    see_history,
+    see_stages,
+    write_off,
+)
+from exporter.model import Build, BuildDetail, Stage, State
 from exporter.poller import Rules
 
 
@@ -18,10 +29,12 @@ class PastBuild:
 
     Attributes:
         detail: None where there is none; the build is then counted from its history record.
+        stages: None where they were not asked for, or not told.
     """
 
     build: Build
     detail: BuildDetail | None = None
+    stages: tuple[Stage, ...] | None = None
 
     @property
     def finish_ms(self) -> int | None:
@@ -66,7 +79,9 @@ def grow(ledger: JobLedger, builds: Sequence[PastBuild], at_ms: int, rules: Rule
     seen = see_history(ledger, [one.build for one in builds], at_ms=at_ms)
     answers = [_answer(one) for one in builds]
     told = see_details(seen.ledger, answers, at_ms=at_ms, breakdown=rules.breakdown)
-    return Folded(told.ledger, seen.faults + told.faults)
+    stages = [_stages(one) for one in builds]
+    ledger = see_stages(told.ledger, stages, breakdown=rules.breakdown)
+    return Folded(ledger, seen.faults + told.faults)
 
 
 def _answer(one: PastBuild) -> BuildDetail | Refused:
@@ -74,3 +89,8 @@ def _answer(one: PastBuild) -> BuildDetail | Refused:
     if one.detail is None or (one.detail.result is None and one.detail.state is not None):
         return Refused(one.build.number)
     return one.detail
+
+
+def _stages(one: PastBuild) -> KnownStages | Refused:
+    number = one.build.number
+    return Refused(number) if one.stages is None else KnownStages(number, one.stages)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from exporter.backfill.past import PastBuild
 from exporter.errors import BackfillError
 from exporter.ledger.draft import join
-from exporter.model import Build, BuildDetail
+from exporter.model import Build, BuildDetail, Stage
 
 APPLICATION_ID: Final = 0x43424246
 """``CBBF``; tells our files from others."""
@@ -31,7 +31,7 @@ _SCHEMA: Final = f"""
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE builds (
         job_id TEXT, number INTEGER, finish_ms INTEGER, asked INTEGER NOT NULL, build TEXT NOT NULL,
-        detail TEXT, PRIMARY KEY (job_id, number)
+        detail TEXT, stages TEXT, PRIMARY KEY (job_id, number)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX builds_by_finish ON builds (finish_ms);
     PRAGMA application_id = {APPLICATION_ID};
@@ -39,16 +39,17 @@ _SCHEMA: Final = f"""
 """
 
 _FINISHED: Final = """
-    SELECT job_id, finish_ms, build, detail FROM builds
+    SELECT job_id, finish_ms, build, detail, stages FROM builds
     WHERE finish_ms > ? AND finish_ms <= ? ORDER BY finish_ms, number
 """
 _FINISHED_OF_ONE: Final = """
-    SELECT job_id, finish_ms, build, detail FROM builds
+    SELECT job_id, finish_ms, build, detail, stages FROM builds
     WHERE job_id = ? AND finish_ms > ? AND finish_ms <= ? ORDER BY finish_ms, number
 """
 
 _BUILD: Final = TypeAdapter(Build)
 _DETAIL: Final = TypeAdapter(BuildDetail)
+_STAGES: Final = TypeAdapter(tuple[Stage, ...])
 
 
 class Spool:
@@ -116,6 +117,25 @@ class Spool:
                 build = self._find(job_id, number) or Build(number)
                 self._put(job_id, PastBuild(build, detail), asked=True)
 
+    def add_stages(self, answers: Iterable[tuple[str, int, tuple[Stage, ...] | None]]) -> None:
+        """Keep the stages of single builds; None where the service will never tell."""
+        rows = [
+            (_STAGES.dump_json(stages or ()).decode(), job_id, number) for job_id, number, stages in answers
+        ]
+        with self._transaction():
+            self._connection.executemany("UPDATE builds SET stages = ? WHERE job_id = ? AND number = ?", rows)
+
+    def without_stages(self, job_id: str, after_ms: int, through_ms: int) -> list[tuple[int, str]]:
+        """Number and record id of the builds that finished in that stretch and whose stages are not here."""
+        query = (
+            "SELECT number, detail FROM builds WHERE job_id = ? AND finish_ms > ? AND finish_ms <= ? "
+            "AND detail IS NOT NULL AND stages IS NULL ORDER BY number"
+        )
+        with self._explained():
+            rows = self._connection.execute(query, (job_id, after_ms, through_ms)).fetchall()
+        found = ((number, _DETAIL.validate_json(detail).record_id) for number, detail in rows)
+        return [(number, record_id) for number, record_id in found if record_id]
+
     def numbers(self, job_id: str) -> list[tuple[int, int | None, bool]]:
         """The build numbers of a job that are known, when those finished, and whether they were asked for."""
         query = "SELECT number, finish_ms, asked FROM builds WHERE job_id = ? ORDER BY number"
@@ -131,9 +151,11 @@ class Spool:
         values = (job_id, after_ms, through_ms) if job_id else (after_ms, through_ms)
         found: dict[str, list[tuple[int, PastBuild]]] = {}
         with self._explained():
-            for owner, finish_ms, build, detail in self._connection.execute(query, values):
+            for owner, finish_ms, build, detail, stages in self._connection.execute(query, values):
                 past = PastBuild(
-                    _BUILD.validate_json(build), _DETAIL.validate_json(detail) if detail else None
+                    _BUILD.validate_json(build),
+                    _DETAIL.validate_json(detail) if detail else None,
+                    _STAGES.validate_json(stages) if stages else None,
                 )
                 found.setdefault(owner, []).append((finish_ms, past))
         return found
@@ -146,9 +168,10 @@ class Spool:
 
     def contents(self) -> tuple[int, ...]:
         """Another tuple whenever other builds or details are kept."""
-        query = "SELECT count(*), total(asked), total(finish_ms % 1000003), count(detail) FROM builds"
+        counts = "count(*), total(asked), total(finish_ms % 1000003), count(detail), count(stages)"
         with self._explained():
-            return tuple(map(int, self._connection.execute(query).fetchone()))
+            row = self._connection.execute(f"SELECT {counts} FROM builds").fetchone()  # noqa: S608 no input
+        return tuple(map(int, row))
 
     def _find(self, job_id: str, number: int) -> Build | None:
         query = "SELECT build FROM builds WHERE job_id = ? AND number = ?"
@@ -163,8 +186,9 @@ class Spool:
             asked,
             _BUILD.dump_json(one.build, exclude_defaults=True).decode(),
             _DETAIL.dump_json(one.detail, exclude_defaults=True).decode() if one.detail else None,
+            None,
         )
-        self._connection.execute("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._connection.execute("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def _open(self) -> None:
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -12,6 +12,7 @@ from exporter import __version__
 from exporter.cli import logs
 from exporter.cli.backfill import Asked
 from exporter.cli.backfill import backfill as run_backfill
+from exporter.cli.backfill_output import Destination
 from exporter.cli.check import check_online, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.serve import Site
@@ -220,12 +221,25 @@ def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     help="By default what the configuration says.",
 )
 @click.option("--spool", type=click.Path(path_type=Path), help="Where answers are kept until it is done.")
-def backfill(config_file: str, step: float, no_details: bool, **asked: Any) -> None:
+def backfill(
+    config_file: str,
+    start: str,
+    end: str,
+    exporter: str,
+    step: float,
+    no_details: bool,
+    max_requests_per_minute: int | None,
+    spool: Path | None,
+    **to: Any,
+) -> None:
     """Bring the past to Prometheus: as OpenMetrics files, or by remote write."""
     logs.configure("error")
-    if bool(asked["output"]) == bool(asked["remote_write"]):
+    if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
-    run_backfill(read(config_file), Asked(step_s=step, details=not no_details, **asked))
+    asked = Asked(
+        start, end, exporter, step, Destination(**to), not no_details, max_requests_per_minute, spool
+    )
+    run_backfill(read(config_file), asked)
 
 
 @cli.command()

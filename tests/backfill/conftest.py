@@ -58,7 +58,8 @@ class Past:
         )
         self.rules = rules(self.config, 600)
         self.families: list[PastFamily] = past_families(
-            job_families(self.config.metrics.extra_labels), self.labels
+            job_families(self.config.metrics.extra_labels, stages=self.config.metrics.stages),
+            self.labels,
         )
 
     def client(self) -> ApiClient:
@@ -81,6 +82,8 @@ class Past:
             list(collection.ask_histories(client, 4))
             if details:
                 list(collection.ask_details(client, 4))
+            if self.config.metrics.stages:
+                list(collection.ask_stages(client, 4))
             self.jobs = collection.jobs
         return collection
 

@@ -122,6 +122,35 @@ def test_extra_labels_are_those_of_the_live_exporter(
     assert series_of(shown, "builds_total", **wanted, job="codearts", cluster='a"b\\c')[at(0)] == 1
 
 
+def test_stages_are_asked_for_once_each_and_add_up(
+    fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    job = fleet.add_job("checkout")
+    for hours in (5, 4, 3):
+        fleet.add_build(job.id, at_ms=NOON_MS - hours * HOUR_MS, duration_s=60)
+    past = Past(simulator, tmp_path, "metrics: {stages: true}\n")
+    shown = past.shown(DAY)
+    sums = {
+        dict(labels)["stage"]: (values[at(4)], values[at(0)])
+        for (name, labels), values in shown.items()
+        if name == "codearts_build_stage_duration_seconds_sum" and at(4) in values
+    }
+    assert sum(early for early, _ in sums.values()) == pytest.approx(60)
+    assert sum(late for _, late in sums.values()) == pytest.approx(180)
+    assert sum(asked.operation == "full-stages" for asked in simulator.requests) == 3
+    past.collect(DAY)
+    assert sum(asked.operation == "full-stages" for asked in simulator.requests) == 3
+
+
+def test_builds_without_stages_count_all_the_same(fleet: Fleet, simulator: Simulator, tmp_path: Path) -> None:
+    job = fleet.add_job("checkout")
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=60)
+    simulator.faults.replace([fault("error", operation="full-stages", status=404, code="DEVCB.00031006")])
+    shown = Past(simulator, tmp_path, "metrics: {stages: true}\n").shown(DAY)
+    assert series_of(shown, "builds_total", result="success")[at(0)] == 1
+    assert not any("stage" in name for name, _ in shown)
+
+
 TROUBLE: list[Fault] = [
     fault("error", probability=0.03),
     fault("html", probability=0.02),

@@ -1,0 +1,40 @@
+"""What a long command tells on standard error while it goes on."""
+
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+_TENTHS: Final = 10
+
+
+def say(text: str) -> None:
+    """A line."""
+    click.echo(text, err=True)
+
+
+def follow(steps: Iterable[object], length: int, label: str) -> None:
+    """Do all steps; a bar tells how far it is, or without a terminal a line for each tenth."""
+    if sys.stderr.isatty():
+        with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+            for _ in steps:
+                bar.update(1)
+        return
+    tenths = 0
+    for done, _ in enumerate(steps, 1):
+        if _TENTHS * done // length > tenths:
+            tenths = _TENTHS * done // length
+            say(f"{label}: {done:,} of {length:,}")
+
+
+def takes(questions: int, per_minute: float) -> str:
+    """How long so many requests take."""
+    minutes = questions / per_minute
+    length = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
+    return f"about {length} at {per_minute:g} a minute"
+
+
+def in_bytes(size: int) -> str:
+    """A size as a person reads it."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,122 @@
+"""What is sent to a real Prometheus is what the files hold; and what becomes of receivers in trouble."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from exporter.backfill.remote_write import RemoteWrite
+from exporter.errors import BackfillError
+from exporter.simulator import Fleet, Plan, RealClock, Simulator
+from tests.backfill.conftest import read
+from tests.cli.conftest import run
+from tests.support.programs import program, prometheus
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+START = f"{NOW - timedelta(days=2):%Y-%m-%dT%H:%M:%SZ}"
+END = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Answers as it is told, then 204."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = list(answers)
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/api/v1/write"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((dict(self.headers), body))
+        status, text = self.server.answers.pop(0) if self.server.answers else (204, "")
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_request(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def receiving(*answers: tuple[int, str]) -> Iterator[Receiver]:
+    with Receiver(*answers) as receiver:
+        threading.Thread(target=receiver.serve_forever, args=(0.02,), daemon=True).start()
+        yield receiver
+        receiver.shutdown()
+
+
+def sent(receiver: Receiver, **headers: str) -> RemoteWrite:
+    return RemoteWrite(receiver.url, headers, requests.Session(), sleep=lambda _: None)
+
+
+def test_a_receiver_in_trouble_is_tried_again() -> None:
+    with receiving((503, "busy"), (429, "too many"), (500, "")) as receiver:
+        sent(receiver, Authorization="Bearer made-up").send(b"body")
+    assert [body for _, body in receiver.requests] == [b"body"] * 4
+    headers = receiver.requests[0][0]
+    assert headers["Authorization"] == "Bearer made-up"
+    assert headers["Content-Encoding"] == "snappy"
+
+
+def test_a_refusal_is_told_with_its_reason() -> None:
+    with receiving((400, "out of bounds")) as receiver, pytest.raises(BackfillError) as told:
+        sent(receiver).send(b"body")
+    assert str(told.value) == "remote write: HTTP 400: out of bounds"
+    assert len(receiver.requests) == 1
+
+
+def test_nobody_there_is_told() -> None:
+    with receiving() as receiver:
+        gone = sent(receiver)
+    receiver.server_close()
+    with pytest.raises(BackfillError, match="remote write: no answer"):
+        gone.send(b"body")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Path]:
+    fleet = Fleet(RealClock(), seed=2, history_days=4)
+    for name in ("checkout", 'cart "new"'):
+        fleet.add_job(name, plan=Plan(gap_s=3000, duration_s=90, failure_ratio=0.3))
+    with Simulator(fleet).start() as simulator:
+        path = tmp_path / "config.yaml"
+        path.write_text(
+            f"endpoint: {simulator.url}\nauth: {{token: {simulator.credentials.tokens[0]}}}\n"
+            f"jobs: [{', '.join(job.id for job in fleet.jobs())}]\n"
+            "poll: {max_requests_per_minute: 100000}\n"
+        )
+        yield path
+
+
+def test_prometheus_gets_what_the_files_hold(config: Path, tmp_path: Path) -> None:
+    program("prometheus")
+    flags = [f"--config.file={config}", f"--start={START}", f"--end={END}", "--step=1h"]
+    files = run("backfill", *flags, f"--output={tmp_path / 'out'}", folder=tmp_path)
+    assert files.code == 0, files.err
+    late = "storage: {tsdb: {out_of_order_time_window: 40d}}\n"
+    with prometheus("localhost:9", tmp_path, "--web.enable-remote-write-receiver", settings=late) as receiver:
+        sending = ["backfill", *flags, f"--remote-write={receiver.url}/api/v1/write"]
+        done = run(*sending, folder=tmp_path)
+        assert done.code == 0, done.err
+        again = run(*sending, folder=tmp_path)
+        assert again.code == 0, again.err
+        shown = read(sorted((tmp_path / "out").glob("*.om")))
+        for name in {name for name, _ in shown}:
+            wanted = {
+                labels: list(values.items()) for (named, labels), values in shown.items() if named == name
+            }
+            assert receiver.samples(f"{name}[3d]") == wanted
