@@ -1,0 +1,117 @@
+"""``python -m benchmarks.backfill.months``: the past of a large fleet: requests, time, memory, size.
+
+The simulator runs in a process of its own, as fast as it can answer; the allowance of requests is no limit
+here. Two lengths of the past show what grows with it.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from benchmarks.tables import table
+from exporter.simulator import Fleet, Plan, RealClock, Simulator
+
+_DAY_S: Final = 86_400
+_COPIED_AT_ONCE: Final = 1 << 20
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Measure each length, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--builds", type=int, default=10, help="a day, of each job")
+    parser.add_argument("--days", type=int, nargs="+", default=[10, 30])
+    parser.add_argument("--step", default="1h")
+    asked = parser.parse_args(arguments)
+    rows = []
+    for days in asked.days:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            rows.append(measure(asked.jobs, asked.builds, days, asked.step, Path(folder)))
+            print(rows[-1], flush=True)
+    table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def serve(jobs: int, builds: int, days: int, end: Connection) -> None:
+    """A simulated fleet, until the other end says that it is over; tells its URL, then its requests."""
+    fleet = Fleet(RealClock(), seed=1, history_days=days + 3)
+    for ordinal in range(jobs):
+        plan = Plan(gap_s=_DAY_S / builds, duration_s=300, queue_s=10)
+        fleet.add_job(f"job-{ordinal}", f"project-{ordinal % 20}", plan=plan)
+    with Simulator(fleet).start() as simulator:
+        end.send((simulator.url, simulator.credentials.tokens[0], [job.id for job in fleet.jobs()]))
+        end.recv()
+        end.send(sum(simulator.counts.values()))
+
+
+def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[str, object]:
+    """One backfill, in a process of its own."""
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(jobs, builds, days, there))
+    server.start()
+    url, token, job_ids = here.recv()
+    config = folder / "config.yaml"
+    config.write_text(
+        f"endpoint: {url}\nauth: {{token: {token}}}\njobs: [{', '.join(job_ids)}]\n"
+        "poll: {max_requests_per_minute: 100000}\n"
+    )
+    phases, memory = run(config, folder / "out", days, step)
+    here.send("over")
+    requests = here.recv()
+    server.join()
+    size = sum(file.stat().st_size for file in (folder / "out").glob("*.om"))
+    copied = copy(folder / "out", folder / "copy")
+    return {
+        "days": days,
+        "builds": f"{jobs * builds * days:,}",
+        "requests": f"{requests:,}",
+        "× builds": f"{requests / (jobs * builds * days):.2f}",
+        "asking": f"{phases['asking']:,.0f} s",
+        "writing": f"{phases['writing']:,.0f} s",
+        "text": f"{size / 1e9:.2f} GB",
+        "writing ÷ copying": f"{phases['writing'] / copied:.1f}",
+        "memory, most": f"{memory / 1024:,.0f} MB",
+    }
+
+
+def run(config: Path, output: Path, days: int, step: str) -> tuple[dict[str, float], int]:
+    """Seconds of each phase, and the most memory in KiB."""
+    command = [sys.executable, "-m", "exporter", "backfill", f"--config.file={config}"]
+    process = subprocess.Popen(
+        [*command, f"--start={days}d", f"--step={step}", f"--output={output}"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    began = time.monotonic()
+    asking = 0.0
+    for line in process.stderr or ():
+        if " samples, about " in line:
+            asking = time.monotonic() - began
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit("the backfill failed")
+    return {"asking": asking, "writing": time.monotonic() - began - asking}, used.ru_maxrss
+
+
+def copy(source: Path, target: Path) -> float:
+    """How long it takes to write the same bytes, each file to the disk, in seconds."""
+    target.mkdir()
+    began = time.monotonic()
+    for file in source.glob("*.om"):
+        with file.open("rb") as read, (target / file.name).open("wb") as written:
+            shutil.copyfileobj(read, written, _COPIED_AT_ONCE)
+            written.flush()
+            os.fsync(written.fileno())
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
