@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ class Asked:
     Attributes:
         start: how long ago, or when, the past begins.
         end: the same of its end; empty for now.
-        exporter: URL of a running exporter's metrics; where it begins to count a job, the past of it ends.
+        exporters: URLs of running exporters' metrics; where one begins to count a job, the past of it ends.
         step_s: from one sample to the next.
         to: where it goes.
         details: whether each build is asked for.
@@ -52,7 +53,7 @@ class Asked:
 
     start: str
     end: str
-    exporter: str
+    exporters: tuple[str, ...]
     step_s: float
     to: Destination
     details: bool
@@ -112,25 +113,26 @@ def _request(config: Config, asked: Asked) -> str:
     """What the answers in a spool depend on."""
     watched = [(job.id, job.name, job.project) for job in config.jobs]
     projects = [(one.id, one.name, one.include, one.exclude) for one in config.projects]
-    return repr((config.endpoint, watched, projects, asked.start, asked.end, asked.exporter))
+    exporters = [_without_credentials(url) for url in asked.exporters]
+    return repr((config.endpoint, watched, projects, asked.start, asked.end, exporters))
 
 
 def _settle(config: Config, asked: Asked, client: ApiClient) -> Plan:
-    """Which jobs, from when to when; asks for their names, or a running exporter for what it watches."""
+    """Which jobs, from when to when; asks for their names, and running exporters for what they count."""
     now_ms = round(time.time() * 1000)
     start_ms = _moment("--start", asked.start, now_ms)
     end_ms = min(now_ms, _moment("--end", asked.end, now_ms)) // 1000 * 1000
-    jobs = [PastJob(job, end_ms) for job in watched_jobs(config, client)]
-    if asked.exporter:
-        live = counted(_metrics_of(asked.exporter))
-        missing = [one.job.id for one in jobs if one.job.id not in live]
-        if missing:
-            raise BackfillError(f"{asked.exporter} does not show these jobs (yet): {', '.join(missing)}")
-        jobs = [PastJob(*live[one.job.id]) for one in jobs]
-        end_ms = max(one.end_ms for one in jobs)
+    live = {job_id: one for url in asked.exporters for job_id, one in counted(_metrics_of(url)).items()}
+    jobs = tuple(
+        PastJob(*live[job.id]) if job.id in live else PastJob(job, end_ms)
+        for job in watched_jobs(config, client)
+    )
+    uncounted = [one.job.id for one in jobs if one.job.id not in live]
+    if asked.exporters and uncounted:
+        say(f"no exporter counts these jobs, so their past ends at --end: {', '.join(uncounted)}")
     if start_ms >= min((one.end_ms for one in jobs), default=end_ms):
         raise ConfigError("--start must lie before the end")
-    return Plan(tuple(jobs), start_ms, end_ms)
+    return Plan(jobs, start_ms, max((one.end_ms for one in jobs), default=end_ms))
 
 
 def _moment(flag: str, text: str, now_ms: int) -> int:
@@ -143,10 +145,17 @@ def _moment(flag: str, text: str, now_ms: int) -> int:
 def _metrics_of(url: str) -> str:
     try:
         answer = requests.get(url, headers={"Accept": "application/openmetrics-text"}, timeout=30)
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise BackfillError(f"{url}: {error}") from None
+    except (requests.RequestException, ValueError) as error:
+        raise BackfillError(f"{_without_credentials(url)}: no answer ({type(error).__name__})") from None
+    if answer.status_code != HTTPStatus.OK:
+        raise BackfillError(f"{_without_credentials(url)}: HTTP {answer.status_code}")
     return answer.text
+
+
+def _without_credentials(url: str) -> str:
+    """An address as it may be shown and kept."""
+    before, at, after = url.rpartition("@")
+    return f"{before.partition('//')[0]}//{after}" if at else url
 
 
 def _collect(

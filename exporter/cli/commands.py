@@ -195,7 +195,10 @@ def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 @click.option("--start", default="30d", show_default=True, help="How long ago, or when, the past begins.")
 @click.option("--end", default="0s", show_default=True, help="How long ago, or when, it ends.")
 @click.option(
-    "--exporter", default="", help="URL of a running exporter's metrics: end where it began to count."
+    "--exporter",
+    "exporters",
+    multiple=True,
+    help="URL of a running exporter's metrics: a job's past ends where it began to count. May be repeated.",
 )
 @click.option("--step", default="5m", show_default=True, callback=_length, help="From sample to sample.")
 @click.option("--output", default="", help="A folder for OpenMetrics files, or - for standard output.")
@@ -225,7 +228,7 @@ def backfill(
     config_file: str,
     start: str,
     end: str,
-    exporter: str,
+    exporters: tuple[str, ...],
     step: float,
     no_details: bool,
     max_requests_per_minute: int | None,
@@ -237,7 +240,7 @@ def backfill(
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
     asked = Asked(
-        start, end, exporter, step, Destination(**to), not no_details, max_requests_per_minute, spool
+        start, end, exporters, step, Destination(**to), not no_details, max_requests_per_minute, spool
     )
     run_backfill(read(config_file), asked)
 

@@ -53,5 +53,6 @@ def _config(simulator: Simulator) -> str:
         f"jobs:\n{jobs}"
         f"poll: {{interval: {_INTERVAL}, max_interval: 10s, max_requests_per_minute: 3000}}\n"
         f"recycle_bin: {{interval: 10s}}\n"
+        "metrics: {stages: true}\n"
         'state: {path: ":memory:"}\n'
     )
