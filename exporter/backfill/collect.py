@@ -1,17 +1,21 @@
-"""Fills a spool: histories first, then the details of what they show."""
+"""Fills a spool: histories first, then the details of what they show, then stages.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+Each `ask_…` is a generator that whoever shows progress drives: a step asks, keeps the answer in the spool,
+and yields. Closed early, it keeps what it has.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from exporter.api.client import ApiClient
-from exporter.backfill.fetch import Window, each
+from exporter.backfill.fetch import Reply, Window, each
 from exporter.backfill.period import Period
 from exporter.backfill.replay import PastJob
 from exporter.backfill.spool import Spool
-from exporter.backfill.wanted import details
+from exporter.backfill.wanted import numbers_to_ask
 from exporter.errors import ApiError
-from exporter.model import Build
+from exporter.model import DAY_MS, Build
 from exporter.poller.poll import windows
 
 Answer = TypeVar("Answer")
@@ -23,15 +27,21 @@ _KEEP_EVERY_S: Final = 1.0
 class Collection:
     """What is known of some jobs, and what is still to be asked.
 
+    Args:
+        jobs: all of them.
+        period: when what is counted finished.
+        since_ms: history is asked for from the day before on, whatever the step of the period is.
+        spool: keeps the answers.
+
     Attributes:
-        failed: jobs whose history could not be had, and why.
+        failed: what could not be had this time, and why; asking again later may help.
     """
 
-    def __init__(self, jobs: Sequence[PastJob], period: Period, spool: Spool) -> None:
+    def __init__(self, jobs: Sequence[PastJob], period: Period, since_ms: int, spool: Spool) -> None:
         self._jobs = {one.job.id: one for one in jobs}
         self._period = period
         self._spool = spool
-        self._days = windows(period.start_ms, period.end_ms)
+        self._days = windows(since_ms - DAY_MS, period.end_ms)
         self.failed: dict[str, ApiError] = {}
 
     @property
@@ -46,11 +56,11 @@ class Collection:
     def builds(self) -> Iterator[tuple[str, int]]:
         """The builds whose details are not here yet."""
         for one in self.jobs:
-            known = self._spool.numbers(one.job.id)
-            for number in details(known, self._period.start_ms, one.end_ms):
+            known = self._spool.known(one.job.id)
+            for number in numbers_to_ask(known, self._period.start_ms, one.end_ms):
                 yield one.job.id, number
 
-    def ask_histories(self, client: ApiClient, concurrency: int) -> Iterator[Window]:
+    def ask_histories(self, client: ApiClient, concurrency: int) -> Generator[Window]:
         """Ask for what `windows` names; each as it has been answered.
 
         Raises:
@@ -60,23 +70,22 @@ class Collection:
         def ask(window: Window) -> tuple[Build, ...]:
             return client.period_history(window.job_id, window.first, window.last)
 
-        for asked in each(ask, self.windows(), concurrency):
-            window = asked.question
-            if asked.error:
-                self.failed[window.job_id] = asked.error
+        for reply in each(ask, self.windows(), concurrency):
+            window = reply.question
+            if reply.error:
+                self.failed[f"the history of job {window.job_id}"] = reply.error
             else:
-                self._spool.add_window(window.job_id, window.first, window.last, asked.answer or ())
+                self._spool.add_window(window.job_id, window.first, window.last, reply.answer or ())
             yield window
 
-    def ask_details(self, client: ApiClient, concurrency: int) -> Iterator[object]:
+    def ask_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
         """Ask for what `builds` names; each as it has been answered.
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
         """
-        asked = each(lambda build: client.record_info(*build), self.builds(), concurrency)
-        answers = ((*one.question, one.answer) for one in asked)
-        return kept(answers, self._spool.add_details)
+        replies = each(lambda build: client.record_info(*build), self.builds(), concurrency)
+        return self._kept(replies, self._spool.add_details, "details")
 
     def stages(self) -> Iterator[tuple[str, int, str]]:
         """The builds whose stages are not here yet: job, number and record id."""
@@ -86,32 +95,39 @@ class Collection:
             ):
                 yield one.job.id, number, record_id
 
-    def ask_stages(self, client: ApiClient, concurrency: int) -> Iterator[object]:
+    def ask_stages(self, client: ApiClient, concurrency: int) -> Generator[object]:
         """Ask for what `stages` names; each as it has been answered.
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
         """
-        asked = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency)
-        answers = ((*one.question[:2], one.answer) for one in asked)
-        return kept(answers, self._spool.add_stages)
+        replies = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency)
+        return self._kept(replies, self._spool.add_stages, "stages")
 
     def _windows_of(self, one: PastJob) -> Iterator[Window]:
         for first, last in self._days:
             if not self._spool.has_window(one.job.id, first, last):
                 yield Window(one.job.id, first, last)
 
-
-def kept(answers: Iterable[Answer], keep: Callable[[list[Answer]], None]) -> Iterator[Answer]:
-    """The same answers, kept every second and at the end, whatever ends it."""
-    waiting: list[Answer] = []
-    kept_at = monotonic()
-    try:
-        for answer in answers:
-            waiting.append(answer)
-            if monotonic() - kept_at >= _KEEP_EVERY_S:
-                keep(waiting)
-                waiting, kept_at = [], monotonic()
-            yield answer
-    finally:
-        keep(waiting)
+    def _kept(
+        self,
+        replies: Iterable[Reply[Any, Answer]],
+        keep: Callable[[list[tuple[str, int, Answer | None]]], None],
+        what: str,
+    ) -> Generator[object]:
+        """The same replies; those that are final are kept every second and at the end, whatever ends it."""
+        waiting: list[tuple[str, int, Answer | None]] = []
+        kept_at = monotonic()
+        try:
+            for reply in replies:
+                job_id, number = reply.question[:2]
+                if reply.is_final:
+                    waiting.append((job_id, number, reply.answer))
+                elif reply.error:
+                    self.failed[f"the {what} of build {number} of job {job_id}"] = reply.error
+                if monotonic() - kept_at >= _KEEP_EVERY_S:
+                    keep(waiting)
+                    waiting, kept_at = [], monotonic()
+                yield reply
+        finally:
+            keep(waiting)

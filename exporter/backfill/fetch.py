@@ -22,12 +22,17 @@ _TROUBLE_AFTER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Generic[Question, Answer]):
+class Reply(Generic[Question, Answer]):
     """A question and what came of it: an answer, or the error that stood in the end."""
 
     question: Question
     answer: Answer | None = None
     error: ApiError | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """An answer, or a refusal; not so a failure, after which asking later may help."""
+        return self.error is None or isinstance(self.error, NotVisibleError | RejectedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ def each(
     questions: Iterable[Question],
     concurrency: int,
     sleep: Callable[[float], object] = time.sleep,
-) -> Iterator[Asked[Question, Answer]]:
+) -> Iterator[Reply[Question, Answer]]:
     """Ask all questions, some at once; answers come as they are ready.
 
     What is refused comes as such. What fails is tried again, and comes as failed if others are answered.
@@ -54,12 +59,12 @@ def each(
     """
     waiting = iter(questions)
     work: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Asked[Question, Answer] | Exception] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Reply[Question, Answer] | Exception] = queue.SimpleQueue()
 
     def serve() -> None:
         while (question := work.get()) is not None:
             try:
-                done.put(_persist(ask, question, sleep))
+                done.put(persist(ask, question, sleep))
             except Exception as error:
                 done.put(error)
 
@@ -78,7 +83,7 @@ def each(
             under_way -= 1
             if isinstance(asked, Exception):
                 raise asked
-            trouble.look_at(asked.error)
+            trouble.look_at(asked)
             yield asked
     finally:
         for _ in range(concurrency):
@@ -91,26 +96,29 @@ class _Trouble:
     def __init__(self) -> None:
         self._in_a_row = 0
 
-    def look_at(self, error: ApiError | None) -> None:
+    def look_at(self, reply: Reply[Question, Answer]) -> None:
         """Take in how a question ended.
 
         Raises:
             ApiError: too many in a row have failed.
         """
-        is_answer = error is None or isinstance(error, NotVisibleError | RejectedError)
-        self._in_a_row = 0 if is_answer else self._in_a_row + 1
-        if error and self._in_a_row >= _TROUBLE_AFTER:
-            raise error
+        self._in_a_row = 0 if reply.is_final else self._in_a_row + 1
+        if reply.error and self._in_a_row >= _TROUBLE_AFTER:
+            raise reply.error
 
 
-def _persist(
-    ask: Callable[[Question], Answer], question: Question, sleep: Callable[[float], object]
-) -> Asked[Question, Answer]:
-    """Ask again what is worth it; too many requests is no failure, only a reason to wait."""
+def persist(
+    ask: Callable[[Question], Answer], question: Question, sleep: Callable[[float], object] = time.sleep
+) -> Reply[Question, Answer]:
+    """Ask again what is worth it; too many requests is no failure, only a reason to wait.
+
+    Raises:
+        CredentialsError: asking again could lock the key.
+    """
     pauses = iter(_PAUSES_S)
     while True:
         try:
-            return Asked(question, ask(question))
+            return Reply(question, ask(question))
         except ThrottledError:
             continue
         except CredentialsError:
@@ -118,5 +126,5 @@ def _persist(
         except ApiError as error:
             pause = next(pauses, None) if error.retryable else None
             if pause is None:
-                return Asked(question, error=error)
+                return Reply(question, error=error)
             sleep(pause)

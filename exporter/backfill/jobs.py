@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from exporter.api.client import ApiClient
+from exporter.backfill.fetch import persist
 from exporter.config import Config
 from exporter.errors import ApiError, NotVisibleError, RejectedError
 from exporter.model import Job
@@ -28,5 +29,8 @@ def watched_jobs(config: Config, client: ApiClient) -> tuple[Job, ...]:
 
 
 def _listing(client: ApiClient, project_id: str) -> Listing:
-    jobs, _, is_whole = client.job_list(project_id, most=None, expected=0)
+    reply = persist(lambda wanted: client.job_list(wanted, most=None, expected=0), project_id)
+    if reply.answer is None:
+        raise reply.error or AssertionError("neither answer nor error")
+    jobs, _, is_whole = reply.answer
     return Listing(project_id, jobs, is_whole)

@@ -43,7 +43,7 @@ class Points:
 
     def stamped(self) -> str:
         """The lines once for each moment."""
-        lines = self.lines.splitlines()
+        lines = self.lines.split("\n")[:-1]  # names may hold what splitlines takes for the end of a line
         return "".join([f" {stamp}\n".join(lines) + f" {stamp}\n" for stamp in map(_seconds, self.moments)])
 
 

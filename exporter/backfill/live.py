@@ -32,7 +32,8 @@ def counted(exposition: str) -> dict[str, tuple[Job, int]]:
             since[_names(sample)] = round(sample.value * 1000)
         elif sample.name == _INFO:
             project, name = _names(sample)
-            jobs.append(Job(sample.labels["job_id"], name, project, sample.labels["project_id"]))
+            ids = (sample.labels.get("job_id", ""), sample.labels.get("project_id", ""))
+            jobs.append(Job(ids[0], name, project, ids[1]))
     if not jobs:
         raise BackfillError(f"the exporter's metrics have no {_INFO}; does it watch any job?")
     return {job.id: (job, since[job.project, job.name]) for job in jobs if (job.project, job.name) in since}

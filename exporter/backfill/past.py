@@ -6,6 +6,7 @@ is that all is known from the beginning: which numbers are missing, and when eac
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from exporter.ledger import (
     Folded,
@@ -19,8 +20,11 @@ from exporter.ledger import (
     see_stages,
     write_off,
 )
-from exporter.model import Build, BuildDetail, Stage, State
+from exporter.model import DAY_MS, Build, BuildDetail, Stage, State
 from exporter.poller import Rules
+
+_AT_ONCE: Final = 100
+"""A ledger remembers only so many builds that wait for their stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class PastBuild:
     """A build as it is known now.
 
     Attributes:
+        build: as history tells it; a number alone where history does not.
         detail: None where there is none; the build is then counted from its history record.
         stages: None where they were not asked for, or not told.
     """
@@ -37,14 +42,33 @@ class PastBuild:
     stages: tuple[Stage, ...] | None = None
 
     @property
-    def finish_ms(self) -> int | None:
-        """When it finished, or failing that began; None for one that has not, or that nobody can date."""
+    def told(self) -> Build:
+        """The history record, completed by the detail."""
         build, detail = self.build, self.detail
-        if not (build.result or build.finish_ms or (detail and detail.result)):
+        if detail is None:
+            return build
+        ended = build.result or detail.result
+        return replace(
+            build,
+            result=ended,
+            state=None if ended else build.state or detail.state,
+            start_ms=detail.start_ms if build.start_ms is None else build.start_ms,
+            finish_ms=detail.finish_ms if build.finish_ms is None else build.finish_ms,
+        )
+
+    @property
+    def dated_ms(self) -> int | None:
+        """When it finished, or failing that began; None for one that has not ended or that nobody can date.
+
+        The detail's finish is the more exact one, as long as it is not another day than history's.
+        """
+        told = self.told
+        if told.state or (told.result is None and told.finish_ms is None):
             return None
-        told = (detail, build) if detail else (build,)
-        moments = (*(one.finish_ms for one in told), *(one.start_ms for one in told))
-        return next((moment for moment in moments if moment is not None), None)
+        exact = self.detail.finish_ms if self.detail else None
+        if exact is not None and told.finish_ms is not None and abs(exact - told.finish_ms) < DAY_MS:
+            return exact
+        return told.start_ms if told.finish_ms is None else told.finish_ms
 
 
 def begin(
@@ -64,7 +88,7 @@ def begin(
         rules: from the configuration.
     """
     numbers = sorted(later)
-    newest = max((build.number for build in before), default=0)
+    newest = max((build.number for build in before), default=numbers[0] + 1 if numbers else 0)
     under_way = [Build(number, state=State.RUNNING) for number in numbers if number < newest]
     ledger = baseline([*before, *under_way], at_ms=at_ms, buckets=rules.buckets).ledger
     if before:
@@ -76,17 +100,24 @@ def begin(
 
 def grow(ledger: JobLedger, builds: Sequence[PastBuild], at_ms: int, rules: Rules) -> Folded:
     """The same job when those builds have finished too."""
-    seen = see_history(ledger, [one.build for one in builds], at_ms=at_ms)
-    answers = [_answer(one) for one in builds]
-    told = see_details(seen.ledger, answers, at_ms=at_ms, breakdown=rules.breakdown)
-    stages = [_stages(one) for one in builds]
-    ledger = see_stages(told.ledger, stages, breakdown=rules.breakdown)
-    return Folded(ledger, seen.faults + told.faults)
+    faults: tuple[str, ...] = ()
+    for some in _batches(builds):
+        seen = see_history(ledger, [one.told for one in some], at_ms=at_ms)
+        answers = [_answer(one) for one in some]
+        told = see_details(seen.ledger, answers, at_ms=at_ms, breakdown=rules.breakdown)
+        stages = [_stages(one) for one in some]
+        ledger = see_stages(told.ledger, stages, breakdown=rules.breakdown)
+        faults += seen.faults + told.faults
+    return Folded(ledger, faults)
+
+
+def _batches(builds: Sequence[PastBuild]) -> Iterable[Sequence[PastBuild]]:
+    return (builds[at : at + _AT_ONCE] for at in range(0, len(builds), _AT_ONCE))
 
 
 def _answer(one: PastBuild) -> BuildDetail | Refused:
-    """A detail that still takes the build for unfinished is older than the record that ends it."""
-    if one.detail is None or (one.detail.result is None and one.detail.state is not None):
+    """A detail without a result has nothing that ends the build; what history and it tell together may."""
+    if one.detail is None or one.detail.result is None:
         return Refused(one.build.number)
     return one.detail
 

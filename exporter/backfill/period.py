@@ -72,6 +72,8 @@ def moment_ms(text: str, now_ms: int) -> int:
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):
         raise ValueError("neither a length of time, as 30d, nor a time, as 2026-10-23T08:00:00Z")
     told = datetime.fromisoformat(text)
+    if not 2000 <= told.year < 2100:
+        raise ValueError("not between the years 2000 and 2100")
     return round((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

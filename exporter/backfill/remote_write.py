@@ -94,6 +94,9 @@ class RemoteWrite:
         headers: sent with each request, besides those of the protocol.
         session: carries the requests.
         sleep: waits between tries.
+
+    Raises:
+        BackfillError: the address or a header can be none.
     """
 
     def __init__(
@@ -113,6 +116,13 @@ class RemoteWrite:
             "User-Agent": "codearts-build-exporter",
             "X-Prometheus-Remote-Write-Version": "0.1.0",
         }
+        if not url.startswith(("http://", "https://")):
+            raise BackfillError("remote write: the address must begin with http:// or https://")
+        try:
+            session.prepare_request(requests.Request("POST", url, headers=self._headers))
+            "".join(headers.values()).encode("latin-1")
+        except (ValueError, requests.RequestException) as error:
+            raise BackfillError(f"remote write: {type(error).__name__}: not an address or a header") from None
 
     def send(self, body: bytes) -> None:
         """Send one request, again and again while the receiver is in trouble.
@@ -126,7 +136,7 @@ class RemoteWrite:
                     self._url, data=body, headers=self._headers, timeout=_TIMEOUT_S, allow_redirects=False
                 )
                 status, told = answer.status_code, answer.text
-            except requests.RequestException as error:
+            except (requests.ConnectionError, requests.Timeout) as error:
                 status, told = 0, type(error).__name__
             if 200 <= status < 300:
                 return

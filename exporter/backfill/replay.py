@@ -47,27 +47,33 @@ class Replay:
         self._only = jobs[0].job.id if len(jobs) == 1 else None
         self._through_ms = period.start_ms
         self._waiting: dict[str, deque[tuple[int, PastBuild]]] = {one.job.id: deque() for one in jobs}
+        self._highest: dict[str, int] = {}
         self._ledgers = {one.job.id: self._begin(one) for one in jobs}
         self.faults: Counter[str] = Counter()
 
     def until(self, before_ms: int) -> list[list[Stretch]]:
         """Go on to some moment; the stretches of each job up to it, split where its ledger changes."""
         first_ms, self._through_ms = self._through_ms, before_ms - 1
-        for job_id, builds in self._spool.finished(first_ms, before_ms - 1, self._only).items():
-            if job_id in self._waiting:
-                self._waiting[job_id] += builds
+        found = self._spool.finished(first_ms, before_ms - 1, self._only)
+        for one in self._jobs:
+            self._waiting[one.job.id] += [
+                (at_ms, past)
+                for at_ms, past in found.get(one.job.id, ())
+                if at_ms <= one.end_ms and past.build.number <= self._highest[one.job.id]
+            ]
         begun_ms = first_ms if first_ms == self._period.start_ms else first_ms + 1
         return [self._stretches(one, begun_ms, before_ms) for one in self._jobs]
 
     def _begin(self, one: PastJob) -> JobLedger:
         start_ms = self._period.start_ms
-        known = self._spool.numbers(one.job.id)
+        known = self._spool.known(one.job.id)
+        self._highest[one.job.id] = highest = known[-1].number if known else 0
         finished = self._spool.finished(0, start_ms, one.job.id).get(one.job.id, ())
-        before = [past.build for _, past in finished]
-        later = [number for number, ms, _ in known if ms is not None and start_ms < ms <= one.end_ms]
-        never = [(number, number) for number, ms, _ in known if ms is None]
-        gaps = missing([number for number, _, _ in known])
-        return begin(before, later, never + gaps, start_ms, self._rules)
+        before = [past.told for _, past in finished if past.build.number <= highest]
+        dates = [(each.number, each.dated_ms) for each in known]
+        later = [number for number, ms in dates if ms is not None and start_ms < ms <= one.end_ms]
+        never = [(number, number) for number, ms in dates if ms is None]
+        return begin(before, later, never + missing(known), start_ms, self._rules)
 
     def _stretches(self, one: PastJob, first_ms: int, before_ms: int) -> list[Stretch]:
         stretches: list[Stretch] = []

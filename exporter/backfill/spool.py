@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from exporter.backfill.past import PastBuild
+from exporter.backfill.wanted import Known, plausible
 from exporter.errors import BackfillError
 from exporter.ledger.draft import join
 from exporter.model import Build, BuildDetail, Stage
@@ -30,21 +32,32 @@ _SCHEMA: Final = f"""
         job_id TEXT, first TEXT, last TEXT, PRIMARY KEY (job_id, first, last)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE builds (
-        job_id TEXT, number INTEGER, finish_ms INTEGER, asked INTEGER NOT NULL, build TEXT NOT NULL,
-        detail TEXT, stages TEXT, PRIMARY KEY (job_id, number)
+        job_id TEXT, number INTEGER, dated_ms INTEGER, listed INTEGER NOT NULL, asked INTEGER NOT NULL,
+        build TEXT NOT NULL, detail TEXT, stages TEXT, PRIMARY KEY (job_id, number)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX builds_by_finish ON builds (finish_ms);
+    CREATE INDEX builds_by_date ON builds (dated_ms);
     PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {VERSION};
 """
 
 _FINISHED: Final = """
-    SELECT job_id, finish_ms, build, detail, stages FROM builds
-    WHERE finish_ms > ? AND finish_ms <= ? ORDER BY finish_ms, number
+    SELECT job_id, dated_ms, build, detail, stages FROM builds
+    WHERE dated_ms > ? AND dated_ms <= ? ORDER BY dated_ms, number
 """
 _FINISHED_OF_ONE: Final = """
-    SELECT job_id, finish_ms, build, detail, stages FROM builds
-    WHERE job_id = ? AND finish_ms > ? AND finish_ms <= ? ORDER BY finish_ms, number
+    SELECT job_id, dated_ms, build, detail, stages FROM builds
+    WHERE job_id = ? AND dated_ms > ? AND dated_ms <= ? ORDER BY dated_ms, number
+"""
+
+_LISTED: Final = """
+    INSERT INTO builds VALUES (?, ?, ?, 1, 0, ?, ?, NULL)
+    ON CONFLICT (job_id, number) DO UPDATE
+    SET listed = 1, dated_ms = excluded.dated_ms, build = excluded.build
+"""
+_ASKED: Final = """
+    INSERT INTO builds VALUES (?, ?, ?, 0, 1, ?, ?, NULL)
+    ON CONFLICT (job_id, number) DO UPDATE
+    SET asked = 1, dated_ms = excluded.dated_ms, detail = excluded.detail
 """
 
 _BUILD: Final = TypeAdapter(Build)
@@ -99,14 +112,15 @@ class Spool:
             return self._connection.execute(query, asked).fetchone() is not None
 
     def add_window(self, job_id: str, first: date, last: date, builds: Iterable[Build]) -> None:
-        """Keep the history of some days."""
+        """Keep the history of some days; what is known of the details stays."""
         known: dict[int, Build] = {}
         for build in builds:
             known[build.number] = join(known[build.number], build) if build.number in known else build
         with self._transaction():
             for number, build in known.items():
                 kept = self._find(job_id, number)
-                self._put(job_id, PastBuild(join(kept, build) if kept else build), asked=False)
+                one = replace(kept, build=join(kept.build, build)) if kept else PastBuild(build)
+                self._connection.execute(_LISTED, _row(job_id, one))
             window = (job_id, first.isoformat(), last.isoformat())
             self._connection.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", window)
 
@@ -114,8 +128,8 @@ class Spool:
         """Keep what single builds were answered with; None where the service will never tell."""
         with self._transaction():
             for job_id, number, detail in answers:
-                build = self._find(job_id, number) or Build(number)
-                self._put(job_id, PastBuild(build, detail), asked=True)
+                kept = self._find(job_id, number) or PastBuild(Build(number))
+                self._connection.execute(_ASKED, _row(job_id, replace(kept, detail=detail)))
 
     def add_stages(self, answers: Iterable[tuple[str, int, tuple[Stage, ...] | None]]) -> None:
         """Keep the stages of single builds; None where the service will never tell."""
@@ -128,7 +142,7 @@ class Spool:
     def without_stages(self, job_id: str, after_ms: int, through_ms: int) -> list[tuple[int, str]]:
         """Number and record id of the builds that finished in that stretch and whose stages are not here."""
         query = (
-            "SELECT number, detail FROM builds WHERE job_id = ? AND finish_ms > ? AND finish_ms <= ? "
+            "SELECT number, detail FROM builds WHERE job_id = ? AND dated_ms > ? AND dated_ms <= ? "
             "AND detail IS NOT NULL AND stages IS NULL ORDER BY number"
         )
         with self._explained():
@@ -136,12 +150,12 @@ class Spool:
         found = ((number, _DETAIL.validate_json(detail).record_id) for number, detail in rows)
         return [(number, record_id) for number, record_id in found if record_id]
 
-    def numbers(self, job_id: str) -> list[tuple[int, int | None, bool]]:
-        """The build numbers of a job that are known, when those finished, and whether they were asked for."""
-        query = "SELECT number, finish_ms, asked FROM builds WHERE job_id = ? ORDER BY number"
+    def known(self, job_id: str) -> list[Known]:
+        """The build numbers of a job, ascending, but those that can only be garbage."""
+        query = "SELECT number, dated_ms, listed, asked FROM builds WHERE job_id = ? ORDER BY number"
         with self._explained():
             rows = self._connection.execute(query, (job_id,)).fetchall()
-        return [(number, finish_ms, bool(asked)) for number, finish_ms, asked in rows]
+        return plausible(Known(number, ms, bool(listed), bool(asked)) for number, ms, listed, asked in rows)
 
     def finished(
         self, after_ms: int, through_ms: int, job_id: str | None = None
@@ -151,44 +165,37 @@ class Spool:
         values = (job_id, after_ms, through_ms) if job_id else (after_ms, through_ms)
         found: dict[str, list[tuple[int, PastBuild]]] = {}
         with self._explained():
-            for owner, finish_ms, build, detail, stages in self._connection.execute(query, values):
-                past = PastBuild(
-                    _BUILD.validate_json(build),
-                    _DETAIL.validate_json(detail) if detail else None,
-                    _STAGES.validate_json(stages) if stages else None,
-                )
-                found.setdefault(owner, []).append((finish_ms, past))
+            for owner, dated_ms, build, detail, stages in self._connection.execute(query, values):
+                past = _past_build(build, detail, stages)
+                found.setdefault(owner, []).append((dated_ms, past))
         return found
 
     def without_detail(self) -> int:
         """How many builds the service would not tell more of than their history records."""
-        query = "SELECT count(*) FROM builds WHERE asked AND detail IS NULL AND finish_ms IS NOT NULL"
-        with self._explained():
-            return int(self._connection.execute(query).fetchone()[0])
+        return self._count("asked AND detail IS NULL AND dated_ms IS NOT NULL")
+
+    def undated(self) -> int:
+        """How many builds have ended at a time that nobody tells."""
+        return self._count(
+            "dated_ms IS NULL AND coalesce(build ->> 'result', detail ->> 'result') IS NOT NULL"
+        )
 
     def contents(self) -> tuple[int, ...]:
-        """Another tuple whenever other builds or details are kept."""
-        counts = "count(*), total(asked), total(finish_ms % 1000003), count(detail), count(stages)"
+        """Another tuple whenever other builds, details or stages are kept, or another date of one."""
+        dates = "total(dated_ms / 1000000), total(dated_ms % 1000000)"  # sums that a float holds exactly
+        query = f"SELECT count(*), total(asked), {dates}, count(detail), count(stages) FROM builds"  # noqa: S608
         with self._explained():
-            row = self._connection.execute(f"SELECT {counts} FROM builds").fetchone()  # noqa: S608 no input
-        return tuple(map(int, row))
+            return tuple(map(int, self._connection.execute(query).fetchone()))
 
-    def _find(self, job_id: str, number: int) -> Build | None:
-        query = "SELECT build FROM builds WHERE job_id = ? AND number = ?"
+    def _count(self, which: str) -> int:
+        with self._explained():
+            query = f"SELECT count(*) FROM builds WHERE {which}"  # noqa: S608 written above
+            return int(self._connection.execute(query).fetchone()[0])
+
+    def _find(self, job_id: str, number: int) -> PastBuild | None:
+        query = "SELECT build, detail FROM builds WHERE job_id = ? AND number = ?"
         row = self._connection.execute(query, (job_id, number)).fetchone()
-        return _BUILD.validate_json(row[0]) if row else None
-
-    def _put(self, job_id: str, one: PastBuild, *, asked: bool) -> None:
-        row = (
-            job_id,
-            one.build.number,
-            one.finish_ms,
-            asked,
-            _BUILD.dump_json(one.build, exclude_defaults=True).decode(),
-            _DETAIL.dump_json(one.detail, exclude_defaults=True).decode() if one.detail else None,
-            None,
-        )
-        self._connection.execute("INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        return _past_build(*row) if row else None
 
     def _open(self) -> None:
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -197,10 +204,10 @@ class Spool:
         ).fetchone()
         if not objects:
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
-        elif (application_id, version) != (APPLICATION_ID, VERSION):
-            raise BackfillError(
-                f"{self.path}: not made by the backfill of this version; remove it to begin anew"
-            )
+        elif application_id != APPLICATION_ID:
+            raise BackfillError(f"{self.path}: this file is not a backfill's; choose another --spool")
+        elif version != VERSION:
+            raise BackfillError(f"{self.path}: of another version; remove it, or choose another --spool")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -222,5 +229,19 @@ class Spool:
             yield
         except sqlite3.Error as error:
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            meaning = "another backfill has it open" if busy else error
+            meaning = "another program has it open" if busy else error
             raise BackfillError(f"{self.path}: {meaning}") from None
+
+
+def _row(job_id: str, one: PastBuild) -> tuple[object, ...]:
+    build = _BUILD.dump_json(one.build, exclude_defaults=True).decode()
+    detail = _DETAIL.dump_json(one.detail, exclude_defaults=True).decode() if one.detail else None
+    return job_id, one.build.number, one.dated_ms, build, detail
+
+
+def _past_build(build: str, detail: str | None, stages: str | None = None) -> PastBuild:
+    return PastBuild(
+        _BUILD.validate_json(build),
+        _DETAIL.validate_json(detail) if detail else None,
+        _STAGES.validate_json(stages) if stages else None,
+    )

@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from exporter.backfill import (
     watched_jobs,
 )
 from exporter.catalogue import job_families
-from exporter.cli.backfill_output import Destination, Output
+from exporter.cli.backfill_output import Destination, Output, receiver_of
 from exporter.cli.telling import follow, say, takes
 from exporter.cli.wiring import connect
 from exporter.config import Config
@@ -34,10 +35,11 @@ from exporter.telemetry import Telemetry
 
 _SPOOL: Final = "backfill.db"
 _STREAM_SPOOL: Final = "codearts-build-backfill.db"
+_TOLD: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """What the command line asks for.
 
     Attributes:
@@ -61,26 +63,38 @@ class Asked:
     spool: Path | None
 
 
-def backfill(config: Config, asked: Asked) -> None:
+def backfill(config: Config, asked: Request) -> None:
     """Ask for the past, then write or send it; goes on where the same command was stopped before.
 
     Raises:
         ExporterError: it could not be done, or not for all jobs; what the API has told is kept.
     """
     _check_labels(config, asked.to.labels)
+    receiver = receiver_of(asked.to)
     throttle = Throttle(asked.max_requests_per_minute or config.poll.max_requests_per_minute)
     _, client = connect(config, Telemetry(CollectorRegistry()), throttle)
     with closing(Spool(_spool(asked))) as spool:
-        plan = planned(spool, _request(config, asked), lambda: _settle(config, asked, client))
+        plan = planned(spool, _identity(config, asked), lambda: _settle(config, asked, client))
         period = plan.period(round(asked.step_s * 1000))
-        collection = Collection(plan.jobs, period, spool)
+        say(f"builds that finished from {_shown(period.start_ms)} to {_shown(period.end_ms)}")
+        collection = Collection(plan.jobs, period, plan.start_ms, spool)
         _collect(collection, client, config, throttle, details=asked.details)
-        if spool.without_detail():
-            say(f"{spool.without_detail():,} builds have no details: they count without queue time")
+        _tell_what_is_unknown(spool)
         if collection.jobs:
-            Output(config, collection.jobs, period, spool, asked.to).put()
+            Output(config, collection.jobs, period, spool, asked.to, receiver).put()
     if collection.failed:
         raise BackfillError(_told_of(collection))
+
+
+def _tell_what_is_unknown(spool: Spool) -> None:
+    if spool.without_detail():
+        say(f"{spool.without_detail():,} builds have no details: they count without queue time")
+    if spool.undated():
+        say(f"{spool.undated():,} builds have ended at a time that nobody tells: they do not count")
+
+
+def _shown(moment_ms: int) -> str:
+    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _check_labels(config: Config, labels: Mapping[str, str]) -> None:
@@ -96,20 +110,15 @@ def _check_labels(config: Config, labels: Mapping[str, str]) -> None:
             raise ConfigError(f"--label: the metrics have a label {name} of their own")
 
 
-def _spool(asked: Asked) -> Path:
+def _spool(asked: Request) -> Path:
     if asked.spool:
         return asked.spool
     if asked.to.remote_write or asked.to.output == "-":
         return Path(_STREAM_SPOOL)
-    folder = Path(asked.to.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BackfillError(f"{folder}: cannot make the folder: {error.strerror}") from None
-    return folder / _SPOOL
+    return Path(asked.to.output) / _SPOOL
 
 
-def _request(config: Config, asked: Asked) -> str:
+def _identity(config: Config, asked: Request) -> str:
     """What the answers in a spool depend on."""
     watched = [(job.id, job.name, job.project) for job in config.jobs]
     projects = [(one.id, one.name, one.include, one.exclude) for one in config.projects]
@@ -117,22 +126,24 @@ def _request(config: Config, asked: Asked) -> str:
     return repr((config.endpoint, watched, projects, asked.start, asked.end, exporters))
 
 
-def _settle(config: Config, asked: Asked, client: ApiClient) -> Plan:
+def _settle(config: Config, asked: Request, client: ApiClient) -> Plan:
     """Which jobs, from when to when; asks for their names, and running exporters for what they count."""
     now_ms = round(time.time() * 1000)
     start_ms = _moment("--start", asked.start, now_ms)
     end_ms = min(now_ms, _moment("--end", asked.end, now_ms)) // 1000 * 1000
     live = {job_id: one for url in asked.exporters for job_id, one in counted(_metrics_of(url)).items()}
-    jobs = tuple(
-        PastJob(*live[job.id]) if job.id in live else PastJob(job, end_ms)
-        for job in watched_jobs(config, client)
-    )
-    uncounted = [one.job.id for one in jobs if one.job.id not in live]
-    if asked.exporters and uncounted:
-        say(f"no exporter counts these jobs, so their past ends at --end: {', '.join(uncounted)}")
-    if start_ms >= min((one.end_ms for one in jobs), default=end_ms):
+    if start_ms >= end_ms:
         raise ConfigError("--start must lie before the end")
-    return Plan(jobs, start_ms, max((one.end_ms for one in jobs), default=end_ms))
+    jobs: list[PastJob] = []
+    for job in watched_jobs(config, client):
+        shown, since_ms = live.get(job.id, (job, end_ms))
+        if asked.exporters and job.id not in live:
+            say(f"no exporter counts job {job.id} yet: its past ends now")
+        if since_ms <= start_ms:
+            say(f"job {job.id} is counted since before --start: left out")
+        else:
+            jobs.append(PastJob(shown, min(since_ms, end_ms)))
+    return Plan(tuple(jobs), start_ms, end_ms)
 
 
 def _moment(flag: str, text: str, now_ms: int) -> int:
@@ -164,9 +175,10 @@ def _collect(
     """Ask for all that is not known yet; what it takes is told before each kind of question."""
     concurrency = config.poll.concurrency
 
-    def ask(what: str, questions: int, answers: Iterable[object]) -> None:
+    def ask(what: str, questions: int, answers: Generator[object]) -> None:
         if questions:
-            say(f"{questions:,} requests for {what}, {takes(questions, throttle.requests_per_minute)}")
+            say(f"{what}: {questions:,} questions, {takes(questions, throttle.requests_per_minute)}")
+        with closing(answers):
             follow(answers, questions, what)
 
     ask("history", len(collection.windows()), collection.ask_histories(client, concurrency))
@@ -181,7 +193,7 @@ def _count(things: Iterable[object]) -> int:
 
 
 def _told_of(collection: Collection) -> str:
-    lines = [
-        f"the history of job {job_id} could not be had: {why}" for job_id, why in collection.failed.items()
-    ]
-    return "\n".join([*lines, "all other jobs are there; the same command tries these again"])
+    """The first few of what could not be had."""
+    lines = [f"{what} could not be had: {why}" for what, why in collection.failed.items()]
+    more = [f"… and {len(lines) - _TOLD:,} more"] if len(lines) > _TOLD else []
+    return "\n".join([*lines[:_TOLD], *more, "all else is there; the same command asks for these again"])

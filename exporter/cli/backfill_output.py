@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import requests
 
+from exporter import __version__
 from exporter.backfill import (
     PastFamily,
     PastJob,
@@ -29,8 +30,12 @@ from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import Intervals
 
+if TYPE_CHECKING:
+    from exporter.backfill.remote_write import RemoteWrite
+
 _FILES: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9].om"
-_WRITTEN: Final = "written"
+_STAMP: Final = "backfill.stamp"
+"""Lies beside the files and tells which backfill they are of."""
 _SENT: Final = "sent"
 
 
@@ -51,6 +56,32 @@ class Destination:
     labels: Mapping[str, str]
 
 
+def receiver_of(to: Destination) -> "RemoteWrite | None":
+    """Whatever samples are sent to; None where they are written. Folders are made here too.
+
+    Raises:
+        ExporterError: there is something wrong with the destination.
+    """
+    if not to.remote_write:
+        if to.output != "-":
+            _make_folder(Path(to.output))
+        return None
+    try:
+        from exporter.backfill.remote_write import RemoteWrite
+    except ImportError:
+        raise ConfigError(
+            "--remote-write needs the extra: pip install 'codearts-build-exporter[remote-write]'"
+        ) from None
+    return RemoteWrite(to.remote_write, to.headers, requests.Session())
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackfillError(f"{folder}: cannot make the folder: {error.strerror}") from None
+
+
 class Output:
     """What is put out of one spool.
 
@@ -60,11 +91,19 @@ class Output:
         period: their samples.
         spool: what was answered, and what was put out before.
         to: the destination.
+        receiver: of remote write.
     """
 
     def __init__(
-        self, config: Config, jobs: list[PastJob], period: Period, spool: Spool, to: Destination
+        self,
+        config: Config,
+        jobs: list[PastJob],
+        period: Period,
+        spool: Spool,
+        to: Destination,
+        receiver: "RemoteWrite | None",
     ) -> None:
+        self._receiver = receiver
         self._jobs = jobs
         self._period = period
         self._spool = spool
@@ -72,7 +111,8 @@ class Output:
         self._rules = rules(config, Intervals(config.poll.interval, config.poll.max_interval, None).longest)
         families = job_families(config.metrics.extra_labels, stages=config.metrics.stages)
         self._families: list[PastFamily] = past_families(families, to.labels)
-        same = (period, jobs, to.labels, to.remote_write, config.metrics, spool.contents())
+        # All that decides about a byte of the output: two with the same stamp put out the same.
+        same = (__version__, period, jobs, to.labels, to.remote_write, config.metrics, spool.contents())
         self._stamp = hashlib.sha256(repr(same).encode()).hexdigest()
 
     def put(self) -> None:
@@ -89,49 +129,59 @@ class Output:
             return
         replay = self._replay(self._jobs)
         chunks = self._period.chunks(expected.series)
-        if self._to.remote_write:
-            self._send(replay, chunks)
+        if self._receiver:
+            self._send(replay, chunks, self._receiver)
         else:
             self._write(replay, chunks, expected)
         for reason, times in sorted(replay.faults.items()):
-            say(f"{times:,} times {reason}: the build is counted, that value is not")
+            say(f"{times:,} times {reason}: docs/metrics.md explains it")
 
     def _replay(self, jobs: list[PastJob]) -> Replay:
         return Replay(jobs, self._period, self._rules, self._spool)
 
     def _stream(self) -> None:
         before_ms = self._period.end_ms + 1
-        for text in streamed(self._families, self._jobs, lambda job: self._replay([job]), before_ms):
-            sys.stdout.write(text)
+        try:
+            for text in streamed(self._families, self._jobs, lambda job: self._replay([job]), before_ms):
+                sys.stdout.buffer.write(text.encode())
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise BackfillError(f"standard output: cannot write: {error.strerror}") from None
 
     def _write(self, replay: Replay, chunks: list[tuple[int, int]], expected: Size) -> None:
-        """Files of another backfill go first; those of this one stay."""
         folder = Path(self._to.output)
-        if self._spool.recall(_WRITTEN) != self._stamp:
-            for file in folder.glob(_FILES):
-                file.unlink()
-            self._spool.note(_WRITTEN, self._stamp)
-        there = sum(file.stat().st_size for file in folder.glob(_FILES))
-        missing, free = expected.bytes - there, shutil.disk_usage(folder).free
-        if missing > free:
-            raise BackfillError(
-                f"{folder}: {in_bytes(missing)} will be written, {in_bytes(free)} are free; "
-                "a larger --step writes less, --remote-write needs no disk"
-            )
+        try:
+            self._make_room(folder, expected.bytes)
+        except OSError as error:
+            raise BackfillError(f"{folder}: {error.strerror}") from None
         follow(write_files(replay, chunks, self._families, folder), len(chunks), "files")
         say("Make blocks of them in Prometheus's storage.tsdb.path, as the user that it runs as:")
         say(
             f'  for file in {folder}/*.om; do promtool tsdb create-blocks-from openmetrics "$file" PATH; done'
         )
 
-    def _send(self, replay: Replay, chunks: list[tuple[int, int]]) -> None:
-        try:
-            from exporter.backfill.remote_write import RemoteWrite, send_all
-        except ImportError:
-            raise ConfigError(
-                "--remote-write needs the extra: pip install 'codearts-build-exporter[remote-write]'"
-            ) from None
-        receiver = RemoteWrite(self._to.remote_write, self._to.headers, requests.Session())
+    def _make_room(self, folder: Path, size: int) -> None:
+        """Files of another backfill of ours go; those of this one stay."""
+        stamp = folder / _STAMP
+        files = list(folder.glob(_FILES))
+        if files and not stamp.exists():
+            raise BackfillError(f"{folder}: holds .om files of somebody else; choose another --output")
+        if not stamp.exists() or stamp.read_text() != self._stamp:
+            for file in files:
+                file.unlink()
+            files = []
+            stamp.write_text(self._stamp)
+        missing = size - sum(file.stat().st_size for file in files)
+        free = shutil.disk_usage(folder).free
+        if missing > free:
+            raise BackfillError(
+                f"{folder}: {in_bytes(missing)} will be written, {in_bytes(free)} are free; "
+                "a larger --step writes less, --remote-write needs no disk"
+            )
+
+    def _send(self, replay: Replay, chunks: list[tuple[int, int]], receiver: "RemoteWrite") -> None:
+        from exporter.backfill.remote_write import send_all
+
         stamp, _, before = (self._spool.recall(_SENT) or "").partition(" ")
         sent_before_ms = int(before) if stamp == self._stamp else 0
         done = send_all(replay, chunks, self._families, receiver, sent_before_ms)

@@ -10,7 +10,7 @@ import click
 
 from exporter import __version__
 from exporter.cli import logs
-from exporter.cli.backfill import Asked
+from exporter.cli.backfill import Request
 from exporter.cli.backfill import backfill as run_backfill
 from exporter.cli.backfill_output import Destination
 from exporter.cli.check import check_online, summary
@@ -239,7 +239,7 @@ def backfill(
     logs.configure("error")
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
-    asked = Asked(
+    asked = Request(
         start, end, exporters, step, Destination(**to), not no_details, max_requests_per_minute, spool
     )
     run_backfill(read(config_file), asked)

@@ -29,10 +29,10 @@ def follow(steps: Iterable[object], length: int, label: str) -> None:
 
 
 def takes(questions: int, per_minute: float) -> str:
-    """How long so many requests take."""
+    """How long so many requests take, at least."""
     minutes = questions / per_minute
     length = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
-    return f"about {length} at {per_minute:g} a minute"
+    return f"at least {length} at {per_minute:g} a minute"
 
 
 def in_bytes(size: int) -> str:

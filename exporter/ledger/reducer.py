@@ -170,8 +170,13 @@ def write_off(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger
     """Settle numbers that nobody will ever tell anything of, without counting them as lost."""
     draft = Draft(ledger)
     for first, last in ranges:
-        for number in range(first, last + 1):
-            draft.lose(number, number, counts=False)
+        for run in tuple(draft.runs):
+            if first <= run.last and run.first <= last:
+                if first < run.first:
+                    draft.lose(first, run.first - 1, counts=False)
+                first = run.last + 1
+        if first <= last:
+            draft.lose(first, last, counts=False)
     draft.find_gaps(ledger.polled_ms, counts=True)
     return draft.frozen()
 

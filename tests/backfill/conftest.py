@@ -78,7 +78,7 @@ class Past:
         client = self.client()
         jobs = [PastJob(job, period.end_ms) for job in watched_jobs(self.config, client)]
         with self.spool() as spool:
-            collection = Collection(jobs, period, spool)
+            collection = Collection(jobs, period, period.start_ms, spool)
             list(collection.ask_histories(client, 4))
             if details:
                 list(collection.ask_details(client, 4))

@@ -93,7 +93,7 @@ def test_killed_while_it_writes_it_leaves_whole_files_only(config: Path, tmp_pat
     straight = run(*command(config, f"--output={tmp_path / 'straight'}", "--step=20s"))
     assert straight.code == 0, straight.err
     assert checksums(tmp_path / "killed") == checksums(tmp_path / "straight")
-    assert {path.suffix for path in (tmp_path / "killed").iterdir()} == {".om", ".db"}
+    assert {path.suffix for path in (tmp_path / "killed").iterdir()} == {".om", ".db", ".stamp"}
 
 
 def test_again_it_asks_for_nothing_and_another_step_needs_nothing_more(
@@ -104,8 +104,9 @@ def test_again_it_asks_for_nothing_and_another_step_needs_nothing_more(
     simulator.reset_counts()
     assert run(*command(config, f"--output={tmp_path / 'out'}")).code == 0
     assert checksums(tmp_path / "out") == before
-    assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
-    assert checksums(tmp_path / "out") != before
+    for step in ("30m", "1h"):
+        assert run(*command(config, f"--output={tmp_path / 'out'}", f"--step={step}")).code == 0
+        assert checksums(tmp_path / "out") != before
     assert list(simulator.requests) == []
 
 
@@ -190,6 +191,32 @@ def test_expired_credentials_end_it_and_it_goes_on_later(
     assert sum(asked.operation == "period-history" for asked in simulator.requests) == 0
 
 
+def test_an_outage_makes_nothing_final(config: Path, simulator: Simulator, tmp_path: Path) -> None:
+    straight = command(config, f"--output={tmp_path / 'straight'}", "--step=1h")
+    assert run(*straight).code == 0
+    flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
+    simulator.faults.replace([fault("unauthorized", operation="record-info", probability=0.01)])
+    assert run(*flags).code == 1
+    simulator.faults.replace([])
+    assert run(*flags).code == 0
+    assert checksums(tmp_path / "out") == checksums(tmp_path / "straight")
+
+
+def test_one_spool_and_two_folders(config: Path, tmp_path: Path) -> None:
+    spool = f"--spool={tmp_path / 'answers.db'}"
+    for step, folder in (("1h", "a"), ("2h", "b"), ("2h", "a")):
+        done = run(*command(config, spool, f"--output={tmp_path / folder}", f"--step={step}"))
+        assert done.code == 0, done.err
+    assert checksums(tmp_path / "a") == checksums(tmp_path / "b")
+
+
+def test_files_of_somebody_else_stay(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "2020-01-01T00.om").write_text("mine")
+    refused(run(*command(config, f"--output={tmp_path / 'out'}")), 1, "somebody else")
+    assert (tmp_path / "out" / "2020-01-01T00.om").read_text() == "mine"
+
+
 def refused(done: Ended, code: int, text: str) -> None:
     assert (done.code, text in done.err) == (code, True), done.err
     assert "Traceback" not in done.err
@@ -211,12 +238,24 @@ def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> N
         (("--output=out", "--start=yesterday"), "--start"),
         (("--output=out", "--start=1h", "--end=2h"), "--start must lie before the end"),
         (("--output=out", "--label=job"), "a name and a value"),
-        (("--output=out", "--label=result=x"), "result"),
-        (("--output=out", "--label=9=x"), "9"),
+        (("--output=out", "--label=result=x"), "have a label result of their own"),
+        (("--output=out", "--label=9=x"), "9 is no name of a label"),
+        (("--output=out", "--start=0001-01-01"), "not between the years"),
     ],
 )
 def test_wrong_usage_is_told(config: Path, tmp_path: Path, flags: tuple[str, ...], text: str) -> None:
     refused(run("backfill", f"--config.file={config}", *flags, folder=tmp_path), 2, text)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--remote-write=localhost:9090/write",), ("--remote-write=http://x", "--remote-write-header=a: 团队")],
+)
+def test_a_receiver_that_cannot_be_is_told_before_anything_is_asked(
+    config: Path, simulator: Simulator, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    refused(run(*command(config, *flags), folder=tmp_path), 1, "remote write: ")
+    assert not simulator.requests
 
 
 def test_a_foreign_file_is_left_alone(config: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.backfill.fetch import Asked, each
+from exporter.backfill.fetch import Reply, each
 from exporter.errors import (
     ApiError,
     BackendError,
@@ -34,7 +34,7 @@ class Service:
         return question
 
 
-def ask(service: Service, questions: int, concurrency: int = 3) -> dict[int, Asked[int, int]]:
+def ask(service: Service, questions: int, concurrency: int = 3) -> dict[int, Reply[int, int]]:
     answers = each(service, range(questions), concurrency, sleep=lambda _: None)
     return {asked.question: asked for asked in answers}
 
