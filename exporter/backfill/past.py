@@ -20,7 +20,7 @@ from exporter.ledger import (
     see_stages,
     write_off,
 )
-from exporter.model import DAY_MS, Build, BuildDetail, Stage, State
+from exporter.model import DAY_MS, Build, BuildDetail, Result, Stage, State
 from exporter.poller import Rules
 
 _AT_ONCE: Final = 100
@@ -43,17 +43,15 @@ class PastBuild:
 
     @property
     def told(self) -> Build:
-        """The history record, completed by the detail."""
-        build, detail = self.build, self.detail
-        if detail is None:
-            return build
-        ended = build.result or detail.result
+        """The history record, completed by the detail; what has ended has a result."""
+        build, detail = self.build, self.detail or BuildDetail(self.build.number)
+        finish_ms = detail.finish_ms if build.finish_ms is None else build.finish_ms
+        state = build.state or detail.state
+        unsaid = Result.UNKNOWN if finish_ms is not None and state is None else None
+        result = build.result or detail.result or unsaid
+        start_ms = detail.start_ms if build.start_ms is None else build.start_ms
         return replace(
-            build,
-            result=ended,
-            state=None if ended else build.state or detail.state,
-            start_ms=detail.start_ms if build.start_ms is None else build.start_ms,
-            finish_ms=detail.finish_ms if build.finish_ms is None else build.finish_ms,
+            build, result=result, state=None if result else state, start_ms=start_ms, finish_ms=finish_ms
         )
 
     @property
@@ -63,7 +61,7 @@ class PastBuild:
         The detail's finish is the more exact one, as long as it is not another day than history's.
         """
         told = self.told
-        if told.state or (told.result is None and told.finish_ms is None):
+        if told.result is None:
             return None
         exact = self.detail.finish_ms if self.detail else None
         if exact is not None and told.finish_ms is not None and abs(exact - told.finish_ms) < DAY_MS:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from exporter.api.throttle import Throttle
 from exporter.cli.wiring import buckets_of, connect
 from exporter.config import Config
-from exporter.doctor import Mark, at_most, examine, lines_of
+from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, wrapped
 from exporter.telemetry import Telemetry
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
@@ -25,14 +25,12 @@ def summary(config: Config) -> str:
 
 def check_online(config: Config) -> bool:
     """Examine what the configuration leads to, print the report; True if there is no problem."""
-    ceiling, questions = config.poll.max_requests_per_minute, at_most(config)
-    click.echo(
-        f"asking: about {questions} requests, and one for each further 100 jobs in a list; "
-        f"at most {ceiling} a minute"
-    )
-    credentials, client = connect(config, Telemetry(CollectorRegistry()), Throttle(ceiling))
+    for line in wrapped(announced(config)):
+        click.echo(line)
+    throttle = Throttle(config.poll.max_requests_per_minute)
+    credentials, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS)
     with click.progressbar(
-        length=questions, label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         report = examine(
             config, client, credentials, buckets_of(config), now=time.time, done=lambda: bar.update(1)

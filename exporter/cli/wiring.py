@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from exporter.api.auth import Credentials, credentials_for
+from exporter.api.auth import Credentials, WaryCredentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
 from exporter.catalogue import FleetView, job_families
@@ -204,8 +204,10 @@ def read(path: str) -> Config:
     return load(Path(path), os.environ)
 
 
-def connect(config: Config, telemetry: Telemetry, throttle: Throttle) -> tuple[Credentials, ApiClient]:
-    """The API client of a configuration, and the credentials it uses; sends nothing yet."""
+def connect(
+    config: Config, telemetry: Telemetry, throttle: Throttle, refusals: int | None = None
+) -> tuple[Credentials, ApiClient]:
+    """A configuration's API client and credentials, which bear so many ``refusals``; sends nothing yet."""
     session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency)
     credentials = credentials_for(
         config.auth,
@@ -214,6 +216,8 @@ def connect(config: Config, telemetry: Telemetry, throttle: Throttle) -> tuple[C
         timeout=config.poll.timeout,
         clock=time.time,
     )
+    if refusals is not None:
+        credentials = WaryCredentials(credentials, refusals)
     client = ApiClient(
         config.endpoint, session, credentials, throttle, telemetry, timeout=config.poll.timeout
     )

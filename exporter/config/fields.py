@@ -80,8 +80,14 @@ def between(low: str, high: str, read: Callable[[object], float]) -> Between:
     return Between(low, high, read(low), read(high))
 
 
+def _refuse_capitals(value: object) -> None:
+    if not _ID.fullmatch(text(value)) and _ID.fullmatch(text(value).lower()):
+        raise about_value("has capital letters, which IDs have not; write them small")
+
+
 def job_id(value: object) -> str:
     """Take a job's id."""
+    _refuse_capitals(value)
     if not _ID.fullmatch(text(value)):
         raise about_value(
             "is not a job ID; it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
@@ -91,6 +97,7 @@ def job_id(value: object) -> str:
 
 def project_id(value: object) -> str:
     """Take a CodeArts project's id."""
+    _refuse_capitals(value)
     if not _ID.fullmatch(text(value)):
         raise about_value(
             "is not a project ID; it is the 32 characters [0-9a-z] after /project/ in the project's URL"

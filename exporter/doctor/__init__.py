@@ -4,9 +4,21 @@ A thin part asks (`asking`, `state`, `proxies`); the rest makes findings of the 
 findings. The rules of the poller decide what is asked and what it will cost, so that both cannot differ.
 """
 
+from exporter.doctor.asking import REFUSALS
 from exporter.doctor.examination import examine
 from exporter.doctor.findings import Finding, Mark, Report, Section
-from exporter.doctor.questions import at_most
-from exporter.doctor.text import lines_of
+from exporter.doctor.questions import announced, at_most
+from exporter.doctor.text import lines_of, wrapped
 
-__all__ = ["Finding", "Mark", "Report", "Section", "at_most", "examine", "lines_of"]
+__all__ = [
+    "REFUSALS",
+    "Finding",
+    "Mark",
+    "Report",
+    "Section",
+    "announced",
+    "at_most",
+    "examine",
+    "lines_of",
+    "wrapped",
+]

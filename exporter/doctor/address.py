@@ -20,7 +20,7 @@ from exporter.errors import (
 _OBSTACLES: Final = {
     Obstacle.UNKNOWN_HOST: (
         "nobody knows that host",
-        "check region and endpoint for a slip, then the machine's DNS",
+        "check region and endpoint for a slip (a region is like cn-north-4), then the machine's DNS",
     ),
     Obstacle.REFUSED: (
         "nothing listens at that address",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from exporter.errors import ApiError, NotVisibleError, RejectedError
-from exporter.model import Build, BuildDetail, RecycleBin
+from exporter.model import Build, BuildDetail, RecycleBin, Stage
 from exporter.watchlist import Listing
 
 
@@ -43,6 +43,7 @@ class Answers:
         lists: job lists by project id, ``""`` for the list of all jobs.
         names: of projects, by id.
         histories: the latest builds, by job id.
+        stages: of the build whose detail was asked for.
         stopped: why asking ended early.
         clock_offset_s: the service's clock minus ours; None where no answer told it.
         expires_at: of the credentials, seconds since the epoch; None where unknown.
@@ -53,6 +54,7 @@ class Answers:
     recycle_bin: RecycleBin | ApiError | None = None
     histories: Mapping[str, tuple[Build, ...] | ApiError] = field(default_factory=dict)
     detail: DetailAnswer | None = None
+    stages: tuple[Stage, ...] | ApiError | None = None
     stopped: ApiError | None = None
     clock_offset_s: float | None = None
     expires_at: float | None = None
@@ -65,5 +67,6 @@ class Answers:
             *self.histories.values(),
             self.recycle_bin,
             self.names,
+            self.stages,
         )
         return any(each is not None and not isinstance(each, ApiError) for each in told)

@@ -1,7 +1,7 @@
 """Asking: one question after another, given up in time where the API is in trouble.
 
-A refusal of the credentials ends it at once, since five in a row lock a key; so do requests that are too many
-for the service, and an API that does not answer.
+A refusal of the credentials ends it at once, or the second one where they can be renewed, since five in a row
+lock a key; so do requests that are too many for the service, and an API that does not answer.
 """
 
 import math
@@ -15,9 +15,9 @@ from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
 from exporter.api.payload import SERVICE_ZONE
 from exporter.config import Config
-from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer
-from exporter.doctor.questions import detail_to_ask, histories_to_ask, names_are_wanted
-from exporter.doctor.watched import watched
+from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer, is_refused
+from exporter.doctor.questions import PROJECTS_BY_DETAILS, detail_to_ask, histories_to_ask, names_are_wanted
+from exporter.doctor.watched import Watched, watched
 from exporter.errors import (
     ApiError,
     CredentialsError,
@@ -26,14 +26,16 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
-from exporter.model import Build
-from exporter.poller.lists import ALL
+from exporter.model import Build, BuildDetail, Stage
+from exporter.poller.lists import ALL, PAGE
 from exporter.poller.poll import WINDOW_DAYS
 from exporter.poller.sweep import LEAST_WORTH
 from exporter.watchlist import Listing
 
 Value = TypeVar("Value")
 
+REFUSALS: Final = 2
+"""So many refusals of the credentials are borne in all, though they could be renewed."""
 _THROTTLED: Final = 3
 """So many answers that ask for fewer requests are borne."""
 _LONGEST_WAIT_S: Final = 15.0
@@ -42,17 +44,25 @@ _TROUBLE: Final = 4
 """So many questions in a row without an answer, or without a good one, are enough."""
 
 
-def ask(config: Config, client: ApiClient, credentials: Credentials, done: Callable[[], object]) -> Answers:
+def ask(
+    config: Config,
+    client: ApiClient,
+    credentials: Credentials,
+    *,
+    now: Callable[[], float],
+    done: Callable[[], object],
+) -> Answers:
     """Ask for all that an examination wants to know.
 
     Args:
         config: what is examined.
         client: is asked, one question at a time.
         credentials: what the client signs with.
+        now: seconds since the epoch.
         done: is called after each question.
     """
     client.clock_offset_s = math.nan
-    answers = _Asking(config, client, done).answers()
+    answers = _Asking(config, client, now, done).answers()
     offset = client.clock_offset_s
     return replace(
         answers,
@@ -64,9 +74,12 @@ def ask(config: Config, client: ApiClient, credentials: Credentials, done: Calla
 class _Asking:
     """One examination's questions."""
 
-    def __init__(self, config: Config, client: ApiClient, done: Callable[[], object]) -> None:
+    def __init__(
+        self, config: Config, client: ApiClient, now: Callable[[], float], done: Callable[[], object]
+    ) -> None:
         self._config = config
         self._client = client
+        self._now = now
         self._done = done
         self._stopped: ApiError | None = None
         self._throttled = 0
@@ -87,7 +100,9 @@ class _Asking:
             for job_id in histories_to_ask(seen, recycle_bin)
             if (answer := self._try(partial(self._history, job_id))) is not None
         }
-        answers = replace(answers, histories=histories, detail=self._detail(detail_to_ask(histories, seen)))
+        detail = self._detail(detail_to_ask(histories, seen))
+        answers = replace(answers, histories=histories, detail=detail, stages=self._stages(detail))
+        answers, seen = self._lists_of_details(answers, seen)
         if names_are_wanted(seen, answers):
             answers = replace(answers, names=self._try(self._client.project_names))
         return replace(answers, stopped=self._stopped)
@@ -99,19 +114,46 @@ class _Asking:
             if (answer := self._try(partial(self._list, project_id))) is not None
         }
 
+    def _lists_of_details(self, answers: Answers, seen: Watched) -> tuple[Answers, Watched]:
+        """Read lists of projects that only details tell of, as the poller will where there is no other."""
+        detail, strange = answers.detail, dict(answers.histories)
+        for _ in range(PROJECTS_BY_DETAILS if is_refused(answers.lists.get(ALL)) else 0):
+            told = detail.answer if detail else None
+            if detail is None or not isinstance(told, BuildDetail) or told.project_id in {"", *answers.lists}:
+                break
+            lists = self._lists([told.project_id])
+            answers = replace(answers, lists={**answers.lists, **lists})
+            seen = watched(self._config, answers)
+            strange = {
+                job_id: builds
+                for job_id, builds in strange.items()
+                if job_id not in seen.listed and job_id != detail.job_id
+            }
+            detail = self._detail(detail_to_ask(strange, seen))
+        return answers, seen
+
     def _list(self, project_id: str) -> ListAnswer:
-        """As much of a list as the poller would read at its start."""
-        most = None if project_id else max(LEAST_WORTH, 2 * len(self._config.jobs))
+        """As much of a list as is worth it: all of a watched project, else no more than polls would take."""
+        jobs_named = len(self._config.jobs)
+        most: int | None = max(LEAST_WORTH, PAGE * jobs_named if project_id else 2 * jobs_named)
+        if any(project.id == project_id for project in self._config.projects):
+            most = None
         jobs, size, is_whole = self._client.job_list(project_id, most=most, expected=0)
         return ListAnswer(Listing(project_id, jobs, is_whole), size)
 
     def _history(self, job_id: str) -> tuple[Build, ...]:
-        end = datetime.now(SERVICE_ZONE).date() + timedelta(days=1)
+        end = datetime.fromtimestamp(self._now(), SERVICE_ZONE).date() + timedelta(days=1)
         return self._client.period_history(job_id, end - timedelta(days=WINDOW_DAYS), end, enough=bool)
 
     def _detail(self, build: tuple[str, int] | None) -> DetailAnswer | None:
         answer = self._try(partial(self._client.record_info, *build)) if build else None
         return DetailAnswer(*build, answer) if build and answer is not None else None
+
+    def _stages(self, detail: DetailAnswer | None) -> tuple[Stage, ...] | ApiError | None:
+        told = detail.answer if detail and self._config.metrics.stages else None
+        if not isinstance(told, BuildDetail) or not told.record_id:
+            return None
+        return self._try(partial(self._client.full_stages, told.record_id))
 
     def _try(self, question: Callable[[], Value]) -> Value | ApiError | None:
         """The answer, or why there is none; None where it is not asked any more."""

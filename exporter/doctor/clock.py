@@ -7,7 +7,7 @@ from exporter.doctor.findings import Section, note, ok, problem
 
 _GOOD_S: Final = 5
 _BEARABLE_S: Final = 300
-"""Signatures are refused from 15 minutes on: https://support.huaweicloud.com/intl/en-us/devg-apisign/"""
+"""The provider's signing guide: signatures whose time is more than 15 minutes off are refused."""
 
 _REPAIR: Final = (
     "let NTP set the machine's clock (chronyd, systemd-timesyncd; of a container, the host's): "

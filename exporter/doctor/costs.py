@@ -7,7 +7,9 @@
 - A finished build takes a poll of its history and one request for its detail. Where the list tells the number
   of a running build that is all; otherwise it is polled each interval while it runs.
 - What is refused is polled once in the longest interval.
-- What no list serves is polled ever more rarely after a build, the pause doubling up to `Intervals.unserved`.
+- What no list serves is polled each interval while it is known to build, and then ever more rarely, the pause
+  doubling with each poll since the build was seen, up to `Intervals.unserved`. What such polls take the place
+  of is no cost of the build.
 """
 
 import math
@@ -18,6 +20,9 @@ from exporter.poller import Intervals
 from exporter.poller.intervals import JITTER, SPREAD
 
 MINUTE_S: Final = 60.0
+
+_MOMENTS: Final = 20
+"""So many moments of a pause are taken for the one in which a build begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ class Cost:
         lists: for the job lists.
         polls: for jobs polled by themselves.
         rest: for the recycle bin and the names of projects.
-        per_build: requests for each build that finishes.
-        while_running: requests a minute more for each build that runs.
+        per_build: requests more for each build that finishes soon.
+        while_running: requests a minute more for each build that is known to run.
     """
 
     lists: float
@@ -88,18 +93,37 @@ def costs(load: Load) -> Cost:
     rest = load.name_pages / intervals.longest
     if intervals.recycle is not None:
         rest += load.recycle_pages / intervals.recycle
-    serves = load.served > 0
     return Cost(
         lists=MINUTE_S * load.list_pages / sweep_s,
         polls=MINUTE_S * polls,
         rest=MINUTE_S * rest,
-        per_build=(2 if serves else 1 + _doublings(unserved_s / intervals.interval)) + load.stages,
+        per_build=of_a_build(load, 0.0),
         while_running=_while_running(load, unserved_s),
     )
 
 
-def _doublings(ratio: float) -> int:
-    return math.ceil(math.log2(ratio)) if ratio > 1 else 0
+def of_a_build(load: Load, duration_s: float) -> float:
+    """Requests more that a build takes which runs so long, on average."""
+    intervals = load.intervals
+    if load.served:
+        running = 0.0 if load.numbers_told else duration_s / intervals.interval
+        return 2 + running + load.stages
+    pause_s = intervals.unserved(load.jobs)
+    seen_s = (max(0.0, duration_s - pause_s * (at + 0.5) / _MOMENTS) for at in range(_MOMENTS))
+    polls = [_polls(pause_s / intervals.interval, math.ceil(s / intervals.interval)) for s in seen_s]
+    return 1 + sum(polls) / len(polls) + load.stages
+
+
+def _polls(ratio: float, running: int) -> float:
+    """Polls because of a build, without those that would have come anyway.
+
+    Args:
+        ratio: of the pause of a quiet job to that of one that builds.
+        running: how many polls see the build run.
+    """
+    doublings = math.ceil(math.log2(ratio)) if ratio > 1 else 0
+    pauses = (1 if poll < running else 2**poll for poll in range(max(running, doublings)))
+    return sum(1 - pause / ratio for pause in pauses)
 
 
 def _while_running(load: Load, unserved_s: float) -> float:

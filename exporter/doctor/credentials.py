@@ -24,8 +24,6 @@ _LOCKED: Final = (
 _CAUSES: Final = (
     _LOCKED,
     ("signature expired", "the signature's time is off", "set the machine's clock (see Clock)"),
-    ("token expires", "the token has ended", "get a new one; it lasts 24 hours"),
-    ("securitytoken expired", "the temporary key has ended", "get a new temporary key, or use a lasting one"),
     (
         "securitytoken",
         "security_token is missing or belongs to another key",
@@ -40,6 +38,12 @@ _CAUSES: Final = (
     ("project-id", "project_id is not one of an IAM project", "check project_id, or leave it out"),
 )
 """A piece of the service's words, what it means, and what to do."""
+
+_ENDED: Final = (
+    ("token expires", "the token has ended", "get a new one; it lasts 24 hours"),
+    ("securitytoken expired", "the temporary key has ended", "get a new temporary key, or use a lasting one"),
+)
+"""The same for what nothing renews."""
 
 _SKEWED_S: Final = 600
 
@@ -101,7 +105,8 @@ def _kind(auth: Auth, lasting: str) -> Finding:
 def _refused(config: Config, error: ApiError, offset_s: float | None) -> Finding:
     """A refusal in plain words: by what the service said, by the clock, or else by the kind."""
     told = str(error).lower()
-    for piece, meaning, todo in _CAUSES:
+    is_renewed = isinstance(config.auth, PasswordAuth | EcsAgencyAuth)
+    for piece, meaning, todo in _CAUSES if is_renewed else (*_ENDED, *_CAUSES):
         if piece in told:
             return problem(f"refused: {meaning} ({error})", todo)
     if isinstance(config.auth, AccessKeyAuth | EcsAgencyAuth) and abs(offset_s or 0.0) > _SKEWED_S:
@@ -112,7 +117,10 @@ def _refused(config: Config, error: ApiError, offset_s: float | None) -> Finding
 def _usual_cause(auth: Auth, region: str) -> str:
     match auth:
         case TokenAuth() | TokenFileAuth():
-            return f"get a new token, scoped to the project of {region}; those of other regions are refused"
+            return (
+                f"see that it was copied whole; else get a new token, scoped to the project of {region}: "
+                "those of other regions are refused"
+            )
         case PasswordAuth():
             return (
                 f"check domain, username and password, that the user may log in by program, and that "

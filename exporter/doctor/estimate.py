@@ -1,4 +1,4 @@
-"""What a configuration will cost: requests, freshness, series, memory; pure."""
+"""What a configuration will cost in requests, and how fresh that keeps the jobs; pure."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,7 +7,6 @@ from exporter.config import Config, format_duration
 from exporter.doctor.answers import Answers, is_refused
 from exporter.doctor.costs import Cost, Load, costs
 from exporter.doctor.findings import Finding, Section, note, ok, problem
-from exporter.doctor.series import SeriesOfAJob
 from exporter.doctor.text import counted
 from exporter.doctor.watched import Watched, intervals_of
 from exporter.errors import ApiError
@@ -17,10 +16,6 @@ from exporter.poller.lists import ALL, PAGE
 LISTS_LIKELY: Final = 50
 POLLS_LIKELY: Final = 120
 """Requests a minute that the gateway likely bears of a user: of lists, and of history and details."""
-
-_PROCESS_MB: Final = 58
-_JOB_KB: Final = 30
-"""Memory of a process, and of a job: 21 KB of snapshot and 9 KB of ledger (docs/performance.md)."""
 
 
 def load_of(config: Config, answers: Answers, seen: Watched, *, as_if_listed: bool = False) -> Load:
@@ -74,7 +69,7 @@ def _requests(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
     yield ok(_per_build(load, cost))
     busy = cost.busy(load.jobs)
     text = (
-        f"busy: {busy:.0f} in a minute in which a tenth of the jobs ends a build; at most {ceiling} are sent"
+        f"busy: {busy:,.0f} in a minute in which a tenth of the jobs ends a build; at most {ceiling} are sent"
     )
     yield (
         note(f"{text}, so that details come up to {busy / ceiling:.0f} min later")
@@ -83,12 +78,16 @@ def _requests(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
     )
     yield from _likely(load, cost)
     yield ok(_fresh(load, cost, ceiling))
-    minutes = load.jobs / ceiling
-    lasts = f"in {minutes:.0f} to {2 * minutes:.0f} minutes" if minutes >= 1 else "within two minutes"
-    yield ok(
-        f"first start: one or two for each job that has built, {load.jobs:,} to {2 * load.jobs:,} {lasts}"
-    )
+    yield ok(_first_start(load, ceiling))
     yield from _needless(config, load, cost)
+
+
+def _first_start(load: Load, ceiling: float) -> str:
+    most, words = (3, "one to three") if load.stages else (2, "one or two")
+    minutes = load.jobs / ceiling
+    lasts = f"in {minutes:.0f} to {most * minutes:.0f} minutes" if minutes >= 1 else f"within {most} minutes"
+    requests = f"{load.jobs:,} to {most * load.jobs:,}"
+    return f"first start: {words} for each job that has built, {requests} {lasts}"
 
 
 def _formula(load: Load, cost: Cost) -> str:
@@ -121,9 +120,9 @@ def _formula(load: Load, cost: Cost) -> str:
 def _per_build(load: Load, cost: Cost) -> str:
     of_stages = ", stages" if load.stages else ""
     history = "history, " if cost.per_build - load.stages > 1 else ""
-    text = f"a finished build: {cost.per_build:g} more ({history}details{of_stages})"
+    text = f"a finished build: {round(cost.per_build, 1):g} more ({history}details{of_stages})"
     if cost.while_running >= 0.05:
-        text += f", and {cost.while_running:.1f} a minute while it runs"
+        text += f", and up to {cost.while_running:.1f} a minute while it runs"
     return text
 
 
@@ -183,41 +182,3 @@ def _needless(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
             f"poll.max_interval makes {cost.polls:.1f} polls a minute of {left_out:.1f}, for nothing",
             "leave out poll.max_interval",
         )
-
-
-def series_section(config: Config, seen: Watched, of_a_job: SeriesOfAJob) -> Section:
-    """How many series there will be, and how much memory they take."""
-    number = len(seen.jobs)
-    if not number:
-        return Section("Series and memory", (note("not estimated: no job is watched"),))
-    most, limit = number * of_a_job.most, config.metrics.max_series
-    text = (
-        f"{number * of_a_job.usual:,} series for {counted(number, 'job')} that succeed and fail "
-        f"({of_a_job.usual} each), {most:,} with every result{_by_labels(config)} ({of_a_job.most} each)"
-    )
-    findings = [ok(f"{text}; metrics.max_series = {limit:,}")]
-    if most > limit:
-        findings = [
-            note(
-                f"{text}: more than metrics.max_series = {limit:,}; beyond, new branches count under other",
-                "raise metrics.max_series if Prometheus bears them, or tell fewer branches and labels apart",
-            )
-        ]
-    if "branch" in config.metrics.extra_labels:
-        findings.append(
-            ok(
-                "each of metrics.branches is taken for one branch; one more that an expression lets through "
-                f"adds up to {of_a_job.branch} series a job"
-            )
-        )
-    megabytes = round(_PROCESS_MB + number * _JOB_KB / 1000)
-    findings.append(ok(f"about {megabytes:,} MB of memory: {_PROCESS_MB} MB, and {_JOB_KB} KB a job"))
-    return Section("Series and memory", tuple(findings))
-
-
-def _by_labels(config: Config) -> str:
-    labels = {"trigger": "trigger", "branch": "branch of metrics.branches"}
-    parts = [labels[label] for label in config.metrics.extra_labels]
-    if config.metrics.stages:
-        parts.append("stage")
-    return "".join(f", {part}" for part in parts)

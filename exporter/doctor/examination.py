@@ -9,12 +9,13 @@ from exporter.doctor.address import address
 from exporter.doctor.asking import ask
 from exporter.doctor.clock import clock
 from exporter.doctor.credentials import credentials as credentials_section
-from exporter.doctor.estimate import requests_section, series_section
+from exporter.doctor.estimate import requests_section
 from exporter.doctor.findings import Report
 from exporter.doctor.jobs import jobs
 from exporter.doctor.permissions import permissions
 from exporter.doctor.proxies import proxy_for
 from exporter.doctor.series import series_of_a_job
+from exporter.doctor.size import series_section, stages_of_a_build
 from exporter.doctor.state import state
 from exporter.doctor.watched import watched
 from exporter.ledger import Buckets
@@ -39,10 +40,10 @@ def examine(
         now: seconds since the epoch.
         done: is called after each question.
     """
-    answers = ask(config, client, credentials, done)
+    answers = ask(config, client, credentials, now=now, done=done)
     seen = watched(config, answers)
-    metrics = config.metrics
-    of_a_job = series_of_a_job(buckets, metrics.extra_labels, len(metrics.branches), stages=metrics.stages)
+    metrics, stages = config.metrics, stages_of_a_build(config, answers)
+    of_a_job = series_of_a_job(buckets, metrics.extra_labels, len(metrics.branches), stages)
     return Report(
         (
             address(config, answers, proxy_for(config.endpoint)),

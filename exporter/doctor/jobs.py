@@ -42,14 +42,9 @@ def _collapsed(findings: list[Finding], answers: Answers, seen: Watched) -> Iter
     troubles = [finding for finding in findings if finding.mark is Mark.PROBLEM]
     tried = sum(isinstance(answer, tuple) for answer in answers.histories.values())
     if visible:
-        listed = (
-            f"{counted(len(seen.listed), 'job')} of them by the lists"
-            if seen.listed
-            else "by their histories"
-        )
-        yield ok(
-            f"{visible:,} of {counted(len(seen.jobs), 'job')} visible, {listed}; {tried} tried one by one"
-        )
+        whole = "all" if visible == len(seen.jobs) else f"{visible:,} of"
+        listed = f"{len(seen.listed):,} in lists, " if seen.listed else ""
+        yield ok(f"{whole} {counted(len(seen.jobs), 'job')} visible: {listed}{tried} tried one by one")
     if quiet:
         yield note(f"{counted(len(quiet), 'job')} of them have never built")
     yield from troubles[:_SHOWN]
@@ -127,7 +122,8 @@ def _invisible(job: Job, shown: str, config: Config, answers: Answers, error: Ap
         among = f"; not among the {counted(everything.size, 'job')} that the user sees"
     return problem(
         f"{shown}: not visible, it does not exist or the user may not see it{among}: {error}",
-        f"compare the ID with the end of the job's URL; if it is right, {ROLE}",
+        f"compare the ID with the end of the job's URL, and the region with its beginning; if both are "
+        f"right, {ROLE}",
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
-from exporter.doctor.answers import Answers, ListAnswer, is_refused
+from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer, is_refused
 from exporter.doctor.costs import costs
 from exporter.doctor.estimate import load_of
 from exporter.doctor.findings import Finding, Section, note, ok, problem
@@ -23,6 +23,7 @@ def permissions(config: Config, answers: Answers, seen: Watched) -> Section:
         "job-list": _list_of_all(config, answers, seen),
         "period-history": _histories(answers),
         "record-info": _detail(answers, seen),
+        **({"full-stages": _stages(answers, seen)} if config.metrics.stages else {}),
         "projects": _names(answers, seen),
     }
     if config.recycle_bin.enabled:
@@ -32,8 +33,6 @@ def permissions(config: Config, answers: Answers, seen: Watched) -> Section:
     unasked = [operation for operation, finding in told.items() if finding is None]
     if unasked:
         findings.append(note(f"not asked (see Address): {', '.join(unasked)}"))
-    if config.metrics.stages:
-        findings.append(note("full-stages (metrics.stages): not tried here; without it no stage is measured"))
     return Section("Permissions", tuple(findings))
 
 
@@ -66,14 +65,36 @@ def _detail(answers: Answers, seen: Watched) -> Finding | None:
     if answers.detail is None:
         untold = note("record-info: could not be asked, since no finished build is known")
         return None if answers.stopped else untold
-    names = {job.id: f"{job.project}/{job.name}" for job in seen.jobs}
-    build = f"build {answers.detail.number} of {names.get(answers.detail.job_id, answers.detail.job_id)}"
+    build = _tried(answers.detail, seen)
     answer = answers.detail.answer
     if not isinstance(answer, ApiError):
         return ok(f"record-info: allowed, tried on {build}")
     if is_refused(answer):
         return problem(f"record-info: refused for {build}: {answer}; {lost}", ROLE)
     return _unknown("record-info", answer, answers)
+
+
+def _stages(answers: Answers, seen: Watched) -> Finding | None:
+    if answers.detail is None or answers.stages is None:
+        why = "no finished build is known"
+        if answers.detail:
+            told = not isinstance(answers.detail.answer, ApiError)
+            why = "record-info told no record_id" if told else "record-info told nothing"
+        return None if answers.stopped else note(f"full-stages: could not be asked, since {why}")
+    build = _tried(answers.detail, seen)
+    if not isinstance(answers.stages, ApiError):
+        return ok(f"full-stages: allowed, tried on {build}: {counted(len(answers.stages), 'stage')}")
+    if is_refused(answers.stages):
+        return problem(
+            f"full-stages: refused for {build}: {answers.stages}; without it no stage is measured",
+            f"{ROLE}; or set metrics.stages to false, which saves a request for each build",
+        )
+    return _unknown("full-stages", answers.stages, answers)
+
+
+def _tried(detail: DetailAnswer, seen: Watched) -> str:
+    names = {job.id: f"{job.project}/{job.name}" for job in seen.jobs}
+    return f"build {detail.number} of {names.get(detail.job_id, detail.job_id)}"
 
 
 def _list_of_all(config: Config, answers: Answers, seen: Watched) -> Finding | None:
@@ -83,10 +104,11 @@ def _list_of_all(config: Config, answers: Answers, seen: Watched) -> Finding | N
         if not answer.size:
             return note(
                 "job-list: allowed, but empty: the user sees no job, or the service had a bad moment",
-                f"run this again; if it stays empty, {ROLE}",
+                f"run this again; if it stays empty, check the region of your projects, then {ROLE}",
             )
         if not answer.listing.is_whole:
-            return ok(f"job-list: allowed; its {told} are too many to be read for those that are watched")
+            why = f"for the {len(config.jobs):,} under jobs:" if config.jobs else "where projects have lists"
+            return ok(f"job-list: allowed, the user sees {told}; too many to be read {why}")
         return ok(f"job-list: allowed, the user sees {told}")
     if answer is None:
         return None
@@ -127,18 +149,26 @@ def _project_list(
         if project is None:
             return ok(f"{shown}: allowed, {counted(answer.size, 'job')}")
         wanted = sum(project.wants(job.names.name) for job in answer.listing.jobs.values())
-        text = f"{shown}: allowed, {wanted} of {counted(answer.size, 'job')} watched"
+        text = f"{shown}: allowed, {wanted:,} of {counted(answer.size, 'job')} watched"
         if wanted or not answer.size:
             return ok(text) if wanted else note(f"{shown}: allowed, but it has no jobs")
         return note(text, f"make include and exclude of the project {project_id} match whole names of jobs")
     if not is_refused(answer):
         return _unknown(shown, answer, answers)
+    if project and _is_a_job(project_id, answers):
+        return problem(f"{shown}: not a project, but a job has this ID", "put it under jobs:")
     if project and not any(job.project_id == project_id for job in seen.jobs):
         return problem(
             f"{shown}: refused, so that none of its jobs is watched: {answer}",
-            f"check that {project_id} is the ID of a CodeArts project, then {ROLE}",
+            f"check that {project_id} is the ID of a CodeArts project of this region, the 32 characters "
+            f"after /project/ in its URL; then {ROLE}",
         )
     return note(f"{shown}: refused: {answer}")
+
+
+def _is_a_job(project_id: str, answers: Answers) -> bool:
+    lists = (answer for answer in answers.lists.values() if isinstance(answer, ListAnswer))
+    return any(project_id in answer.listing.jobs for answer in lists)
 
 
 def _names(answers: Answers, seen: Watched) -> Finding | None:

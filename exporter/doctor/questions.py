@@ -3,24 +3,39 @@
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.config import Config
+from exporter.config import Config, format_duration
 from exporter.doctor.answers import Answers
 from exporter.doctor.watched import Watched
 from exporter.model import Build, RecycleBin
 
 ASKED_ONE_BY_ONE: Final = 20
 """So few jobs are asked for one by one; of more, those that no list shows, and one of each project."""
+PROJECTS_BY_DETAILS: Final = 5
+"""So many projects are found out by details of builds where the list of all jobs is refused."""
+
+_SOON_S: Final = 10
+"""What takes no longer than this needs no word about its length."""
 
 
 def at_most(config: Config) -> int:
     """Requests that an examination likely takes at most, with lists of a page each and none repeated."""
     jobs = len(config.jobs) if not config.projects else 2 * ASKED_ONE_BY_ONE
     lists = 1 + len(config.projects)
+    of_builds_and_names = len(("record-info", "projects")) + config.metrics.stages
+    return lists + config.recycle_bin.enabled + min(jobs, 2 * ASKED_ONE_BY_ONE) + of_builds_and_names
+
+
+def announced(config: Config) -> str:
+    """How much will be asked, and how long that takes, in a line."""
+    questions, ceiling = at_most(config), config.poll.max_requests_per_minute
+    each_s = 60 / ceiling
+    if questions * each_s < _SOON_S:
+        text = f"asking: about {questions} requests, and one for each further 100 jobs in a list"
+        return f"{text}; at most {ceiling} a minute"
+    whole, further = (format_duration(float(max(1, round(n * each_s)))) for n in (questions, 1))
     return (
-        lists
-        + config.recycle_bin.enabled
-        + min(jobs, 2 * ASKED_ONE_BY_ONE)
-        + len(("record-info", "projects"))
+        f"asking: about {questions} requests, which takes {whole} at {ceiling} a minute; each further 100 "
+        f"jobs in a list take {further} more"
     )
 
 

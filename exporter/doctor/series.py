@@ -6,25 +6,26 @@ They are those of OpenMetrics, which Prometheus asks for: ``_created`` among the
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Final
 
 from exporter.catalogue import FleetView, JobView, job_families
 from exporter.exposition import Format, Renderer
 from exporter.ledger import (
     OTHER,
+    TOLD_APART,
+    AwaitedStages,
+    Breakdown,
     Buckets,
     BuildLabels,
     Histogram,
     JobLedger,
+    KnownStages,
     LastBuild,
     OpenBuild,
     Tally,
     baseline,
+    see_stages,
 )
-from exporter.model import Build, Job, Result, State, Trigger
-
-STAGES_AT_MOST: Final = 31
-"""Stages of a build that are told apart, ``other`` among them."""
+from exporter.model import Build, Job, Result, Stage, State, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,23 @@ class SeriesOfAJob:
     """Series of one job.
 
     Attributes:
-        usual: once it has had a success and a failure.
-        most: once it has had every result, under every trigger and every branch that is told apart.
+        usual: once it has had a success and a failure, and some builds with that many stages.
+        most: once it has had every result, under every trigger, every branch and every stage that is told
+            apart.
         branch: what each branch more adds to that.
+        stages: how many stages ``usual`` has.
+        stage: what each stage adds.
     """
 
     usual: int
     most: int
     branch: int
+    stages: int = 0
+    stage: int = 0
 
 
 def series_of_a_job(
-    buckets: Buckets, extra: tuple[str, ...] = (), branches: int = 0, *, stages: bool = False
+    buckets: Buckets, extra: tuple[str, ...] = (), branches: int = 0, stages: int | None = None
 ) -> SeriesOfAJob:
     """Count them.
 
@@ -51,15 +57,23 @@ def series_of_a_job(
         buckets: of the histograms.
         extra: labels of finished builds beside the result.
         branches: how many branches keep their name, beside ``other``.
-        stages: whether stages are measured.
+        stages: how many a build has; None where they are not measured.
     """
-    usual = _rendered(_ledger(buckets, (Result.SUCCESS, Result.FAILURE), ("",), ("",)), extra)
+    usual = _ledger(buckets, (Result.SUCCESS, Result.FAILURE), ("",), ("",))
     triggers = tuple(Trigger) if "trigger" in extra else ("",)
     names = (OTHER, *(f"branch-{number}" for number in range(branches))) if "branch" in extra else ("",)
-    most = _rendered(_ledger(buckets, tuple(Result), triggers, names), extra)
-    more = _rendered(_ledger(buckets, tuple(Result), triggers, (*names, "one-more")), extra)
-    of_stages = STAGES_AT_MOST * (len(buckets.duration) + 3) if stages else 0
-    return SeriesOfAJob(usual, most + of_stages, more - most)
+    full = _ledger(buckets, tuple(Result), triggers, names)
+    most = _rendered(full, extra)
+    branch = _rendered(_ledger(buckets, tuple(Result), triggers, (*names, "one-more")), extra) - most
+    if stages is None:
+        return SeriesOfAJob(_rendered(usual, extra), most, branch)
+    return SeriesOfAJob(
+        usual=_rendered(_with_stages(usual, stages), extra),
+        most=_rendered(_with_stages(full, TOLD_APART + 1), extra),
+        branch=branch,
+        stages=stages,
+        stage=_rendered(_with_stages(full, 1), extra) - most,
+    )
 
 
 def _ledger(
@@ -78,11 +92,18 @@ def _ledger(
     )
 
 
+def _with_stages(ledger: JobLedger, number: int) -> JobLedger:
+    """The same once a build has shown so many stages."""
+    told = KnownStages(1, tuple(Stage(f"stage-{index}", 1) for index in range(number)))
+    waiting = replace(ledger, stages=ledger.stages.awaiting(1, AwaitedStages("record")))
+    return see_stages(waiting, (told,), breakdown=Breakdown(stages=True))
+
+
 def _rendered(ledger: JobLedger, extra: tuple[str, ...]) -> int:
     job = JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, checked_ms=1)
     return _series(extra, (job,)) - _series(extra, ())
 
 
 def _series(extra: tuple[str, ...], jobs: tuple[JobView, ...]) -> int:
-    renderer = Renderer(job_families(extra), Format.OPENMETRICS)
+    renderer = Renderer(job_families(extra, stages=True), Format.OPENMETRICS)
     return renderer.render(FleetView(jobs=jobs), compress=False).series

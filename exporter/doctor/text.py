@@ -1,8 +1,8 @@
 """A report as lines for a terminal; pure."""
 
 from collections.abc import Callable, Iterator
-from textwrap import wrap
 from typing import Final
+from unicodedata import combining, east_asian_width
 
 from exporter.doctor.findings import Finding, Mark, Report
 
@@ -25,13 +25,15 @@ def lines_of(report: Report, paint: Paint = plain) -> Iterator[str]:
     for section in report.sections:
         yield ""
         yield section.title
+        before = ""
         for finding in section.findings:
-            yield from _lines(finding, paint)
+            yield from _lines(finding, paint, before)
+            before = finding.todo
     if report.changes:
         yield ""
         yield "What to change"
         for number, change in enumerate(report.changes, 1):
-            yield from _wrapped(f"{_INDENT}{number}. ", change, len(_INDENT) + 3)
+            yield from wrapped(change, first := f"{_INDENT}{number}. ", len(first))
     yield ""
     yield summary(report)
 
@@ -49,19 +51,56 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def _lines(finding: Finding, paint: Paint) -> Iterator[str]:
+def _lines(finding: Finding, paint: Paint, before: str) -> Iterator[str]:
+    """A finding, and what to do about it unless the finding ``before`` said just that."""
     mark = paint(finding.mark, finding.mark.value)
     first = _INDENT + mark + " " * (_COLUMN - len(_INDENT) - len(finding.mark.value))
-    yield from _wrapped(first, finding.text, _COLUMN)
+    yield from wrapped(finding.text, first, _COLUMN)
     if finding.mark is Mark.PROBLEM:
-        yield from _wrapped(" " * _COLUMN, f"what to do: {finding.todo}", _COLUMN)
+        todo = "the same" if finding.todo == before else finding.todo
+        yield from wrapped(f"what to do: {todo}", " " * _COLUMN, _COLUMN)
 
 
-def _wrapped(first: str, text: str, column: int) -> Iterator[str]:
-    """Lines of at most `WIDTH` characters, without what a terminal would obey: names come from outside."""
+def wrapped(text: str, first: str = "", column: int = 0) -> Iterator[str]:
+    """Lines of at most `WIDTH` columns, without what a terminal would obey: names come from outside.
+
+    Args:
+        text: is broken between words; only a word that is too long for a line of its own, within it.
+        first: what the first line begins with; it may hold colours, and fills the columns before ``column``.
+        column: where the text begins in each line.
+    """
     shown = "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
-    pieces = wrap(shown, WIDTH - column, break_long_words=False, break_on_hyphens=False) or [""]
+    pieces = _pieces(shown, WIDTH - column)
     yield first + pieces[0]
     yield from (" " * column + piece for piece in pieces[1:])
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    pieces = [""]
+    for word in text.split():
+        joined = f"{pieces[-1]} {word}".lstrip()
+        if columns(joined) <= width:
+            pieces[-1] = joined
+            continue
+        *whole, rest = _cut(word, width)
+        pieces = [*filter(None, pieces), *whole, rest]
+    return pieces
+
+
+def _cut(word: str, width: int) -> list[str]:
+    """A word in pieces that fit; mostly one."""
+    pieces = [""]
+    for character in word:
+        if columns(pieces[-1] + character) > width:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese characters take two, marks upon others none."""
+    return sum(
+        0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text
+    )

@@ -147,12 +147,19 @@ def test_nothing_to_watch_is_refused() -> None:
     assert read("region: cn-north-4\n" + AUTH + f"projects: [{PROJECT}]").projects[0].id == PROJECT
 
 
-@pytest.mark.parametrize("bad", ["abc", JOB.upper(), JOB + "0", JOB[:-1] + "-", "7"])
+@pytest.mark.parametrize("bad", ["abc", JOB + "0", JOB[:-1] + "-", "7"])
 def test_a_job_id_is_32_characters(bad: str) -> None:
     wrong = "is not a job ID; it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
     assert complaint(
         "region: cn-north-4\n" + AUTH + f"jobs:\n  - {JOB}\n  - {bad}\n  - {{id: {bad}a}}\n"
     ) == (f'config.yaml:5: jobs[1].id: "{bad}" {wrong}\nconfig.yaml:6: jobs[2].id: "{bad}a" {wrong}')
+
+
+def test_capital_letters_in_an_id_are_told() -> None:
+    told = "has capital letters, which IDs have not; write them small"
+    shouted = PROJECT.upper()
+    assert shouted != PROJECT
+    assert complaint_about(f"projects: [{shouted}]") == f'config.yaml:4: projects[0].id: "{shouted}" {told}'
 
 
 def test_a_project_id_is_32_characters() -> None:

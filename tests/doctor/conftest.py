@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from exporter.api.throttle import Throttle
 from exporter.cli.wiring import buckets_of, connect
 from exporter.config import parse
-from exporter.doctor import Mark, Report, examine, lines_of
+from exporter.doctor import REFUSALS, Mark, Report, examine, lines_of
 from exporter.simulator import Fleet, RealClock, Simulator
 from exporter.telemetry import Telemetry
 
@@ -81,7 +81,7 @@ def examined(simulator: Simulator, tmp_path: Path) -> Examine:
             text += f"poll: {{timeout: {timeout}, max_requests_per_minute: 6000}}\n"
         config = parse(text, source="test", environ={}, base_dir=tmp_path)
         ceiling = config.poll.max_requests_per_minute
-        credentials, client = connect(config, Telemetry(CollectorRegistry()), Throttle(ceiling))
+        credentials, client = connect(config, Telemetry(CollectorRegistry()), Throttle(ceiling), REFUSALS)
         report = examine(config, client, credentials, buckets_of(config), now=time.time)
         return Examined(report, "\n".join(lines_of(report)))
 

@@ -1,5 +1,6 @@
 """The estimate of requests against what the real poller sends, in a simulated hour."""
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -8,22 +9,27 @@ from prometheus_client import CollectorRegistry
 from exporter.api.throttle import Throttle
 from exporter.cli.wiring import connect
 from exporter.doctor.asking import ask
-from exporter.doctor.costs import Cost, Load, costs
+from exporter.doctor.costs import Cost, Load, costs, of_a_build
 from exporter.doctor.estimate import load_of
-from exporter.doctor.watched import intervals_of, watched
+from exporter.doctor.watched import watched
 from exporter.poller import Intervals
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, fault
 from exporter.telemetry import Telemetry
-from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
+from tests.support.watch import HOUR, START_MS, Watch, watching
 
 CLOSE = 0.15
 ALL_REFUSED = fault("error", operation="job-list", status=403, code="CB.00031007")
 PROJECTS_REFUSED = fault("error", operation="project-job-list", status=403, code="CB.00031007")
 
 
+@pytest.fixture(autouse=True)
+def _same_chances() -> None:
+    random.seed(1)
+
+
 def fleet(jobs: int, *, gap_s: float | None = None, duration_s: float = 20.0) -> Fleet:
     """Jobs of two projects that have all built once; with a gap, they go on building."""
-    made = Fleet(ManualClock(START_MS), seed=7)
+    made = Fleet(ManualClock(START_MS), seed=7, history_days=0.5)
     for number in range(jobs):
         plan = Plan(gap_s=gap_s, duration_s=duration_s, spread=0.05, queue_s=1.0, failure_ratio=0.1)
         job = made.add_job(f"job-{number}", ("shop", "mobile")[number % 2], plan=plan)
@@ -32,19 +38,41 @@ def fleet(jobs: int, *, gap_s: float | None = None, duration_s: float = 20.0) ->
     return made
 
 
-def estimated(watch: Watch) -> Cost:
+def estimated(watch: Watch) -> tuple[Load, Cost]:
     credentials, client = connect(watch.config, Telemetry(CollectorRegistry()), Throttle(6000))
-    answers = ask(watch.config, client, credentials, lambda: None)
-    return costs(load_of(watch.config, answers, watched(watch.config, answers)))
+    answers = ask(watch.config, client, credentials, now=watch.now, done=lambda: None)
+    load = load_of(watch.config, answers, watched(watch.config, answers))
+    return load, costs(load)
 
 
-def sent_in_an_hour(watch: Watch) -> int:
-    """Requests in an hour, once the first polls have spread: chance takes up to half off each wait."""
-    spread = 4 * intervals_of(watch.config).by_itself(watch.poller.watched)
-    watch.poll_for(HOUR + spread, every=MINUTE)
+def sent(watch: Watch, seconds: float = HOUR) -> int:
+    """Requests in that time, by the poller."""
     watch.simulator.reset_counts()
-    watch.poll_for(HOUR, every=5)
+    watch.poll_for(seconds, every=5)
     return sum(watch.simulator.counts.values())
+
+
+def sent_while_idle(watch: Watch) -> tuple[int, float]:
+    """Requests in an hour, once the first polls have spread, and what was estimated for it."""
+    load, cost = estimated(watch)
+    watch.poll_for(load.intervals.by_itself(load.jobs) if load.served else HOUR / 3)
+    return sent(watch), 60 * cost.idle
+
+
+def sent_while_building(watch: Watch, duration_s: float) -> tuple[int, float]:
+    """Requests in half an hour in which builds end, and what was estimated for so many of that length."""
+    load, cost = estimated(watch)
+    watch.poll_for(load.intervals.by_itself(load.jobs) if load.served else HOUR / 3)
+    made, from_ms = watch.simulator.fleet, watch.clock.now_ms()
+    counted = sent(watch, HOUR / 2)
+    finished = [
+        build
+        for job in made.jobs()
+        for build in made.builds(job.id)
+        if build.finish_ms is not None and from_ms < build.finish_ms <= watch.clock.now_ms()
+    ]
+    assert len(finished) > 5
+    return counted, 30 * cost.idle + len(finished) * of_a_build(load, duration_s)
 
 
 @pytest.mark.parametrize(
@@ -52,18 +80,18 @@ def sent_in_an_hour(watch: Watch) -> int:
     [
         pytest.param(1, "", [], id="one job"),
         pytest.param(6, "", [], id="a few jobs"),
-        pytest.param(150, "", [], id="many jobs, lists serve"),
-        pytest.param(60, "", [ALL_REFUSED, PROJECTS_REFUSED], id="lists are refused"),
-        pytest.param(90, "poll: {max_interval: 5m}", [], id="polled at least every five minutes"),
-        pytest.param(90, "poll: {interval: 30s, max_interval: 20m}", [], id="another interval"),
-        pytest.param(30, "recycle_bin: {interval: 1m}", [], id="a busy look into the recycle bin"),
+        pytest.param(105, "", [], id="many jobs, lists serve"),
+        pytest.param(20, "", [ALL_REFUSED, PROJECTS_REFUSED], id="lists are refused"),
+        pytest.param(25, "poll: {max_interval: 5m}", [], id="polled at least every five minutes"),
+        pytest.param(40, "poll: {interval: 30s, max_interval: 20m}", [], id="another interval"),
+        pytest.param(12, "recycle_bin: {interval: 1m}", [], id="a busy look into the recycle bin"),
     ],
 )
 def test_an_idle_fleet_takes_what_was_estimated(jobs: int, settings: str, faults: Sequence[Fault]) -> None:
     with watching(fleet(jobs), settings=settings) as watch:
         watch.simulator.faults.add(*faults)
-        expected = 60 * estimated(watch).idle
-        assert sent_in_an_hour(watch) == pytest.approx(expected, rel=CLOSE)
+        counted, expected = sent_while_idle(watch)
+        assert counted == pytest.approx(expected, rel=CLOSE)
 
 
 def test_jobs_that_are_gone_take_what_was_estimated() -> None:
@@ -72,7 +100,8 @@ def test_jobs_that_are_gone_take_what_was_estimated() -> None:
     with watching(made) as watch:
         for job_id in gone:
             made.delete_job(job_id)
-        assert sent_in_an_hour(watch) == pytest.approx(60 * estimated(watch).idle, rel=CLOSE)
+        counted, expected = sent_while_idle(watch)
+        assert counted == pytest.approx(expected, rel=CLOSE)
 
 
 def test_a_watched_project_takes_what_was_estimated() -> None:
@@ -80,37 +109,30 @@ def test_a_watched_project_takes_what_was_estimated() -> None:
     settings = f"projects: [{made.jobs()[0].project_id}]"
     with watching(made, settings=settings, jobs=[]) as watch:
         watch.simulator.faults.add(ALL_REFUSED)
-        expected = 60 * estimated(watch).idle
-        assert sent_in_an_hour(watch) == pytest.approx(expected, rel=CLOSE)
+        counted, expected = sent_while_idle(watch)
+        assert counted == pytest.approx(expected, rel=CLOSE)
 
 
 @pytest.mark.parametrize(
     ("jobs", "duration_s", "faults"),
     [
-        pytest.param(60, 20.0, [], id="lists serve, short builds"),
-        pytest.param(60, 300.0, [], id="lists serve, long builds"),
-        pytest.param(8, 300.0, [ALL_REFUSED, PROJECTS_REFUSED], id="few jobs without lists"),
+        pytest.param(40, 20.0, [], id="lists serve, short builds"),
+        pytest.param(40, 300.0, [], id="lists serve, long builds"),
+        pytest.param(10, 300.0, [ALL_REFUSED, PROJECTS_REFUSED], id="few jobs without lists"),
+        pytest.param(40, 20.0, [ALL_REFUSED, PROJECTS_REFUSED], id="many jobs without lists, short builds"),
+        pytest.param(40, 300.0, [ALL_REFUSED, PROJECTS_REFUSED], id="many jobs without lists, long builds"),
+        pytest.param(40, 20.0, [ALL_REFUSED], id="lists of projects alone, short builds"),
+        pytest.param(40, 300.0, [ALL_REFUSED], id="lists of projects alone, long builds"),
     ],
 )
 def test_a_building_fleet_takes_what_was_estimated(
     jobs: int, duration_s: float, faults: Sequence[Fault]
 ) -> None:
-    made = fleet(jobs, gap_s=1800.0, duration_s=duration_s)
-    with watching(made) as watch:
+    gap_s = 1800.0 if PROJECTS_REFUSED in faults else 3600.0
+    with watching(fleet(jobs, gap_s=gap_s, duration_s=duration_s)) as watch:
         watch.simulator.faults.add(*faults)
-        cost = estimated(watch)
-        sent = sent_in_an_hour(watch)
-        now_ms = made.clock.now_ms()
-        finished = [
-            build
-            for job in made.jobs()
-            for build in made.builds(job.id)
-            if build.finish_ms is not None and now_ms - HOUR * 1000 < build.finish_ms <= now_ms
-        ]
-        running_minutes = len(finished) * duration_s / MINUTE
-        expected = 60 * cost.idle + len(finished) * cost.per_build + running_minutes * cost.while_running
-        assert len(finished) > 10
-        assert sent == pytest.approx(expected, rel=CLOSE)
+        counted, expected = sent_while_building(watch, duration_s)
+        assert counted == pytest.approx(expected, rel=CLOSE)
 
 
 def test_a_list_that_tells_no_numbers_costs_polls_while_a_build_runs() -> None:

@@ -74,6 +74,35 @@ class TestRefusals:
         assert statuses(simulator, 401) == 2
         assert len(found.problems) == 1
 
+    def test_one_that_was_renewed_and_good_may_be_refused_no_more(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(
+            fault("unauthorized", operation="job-list", times=1),
+            fault("unauthorized", operation="period-history", times=1),
+        )
+        found = examined(auth=PASSWORD.format("example-password"))
+        assert statuses(simulator, 401) == 2
+        assert len(found.problems) == 1
+        asked = [exchange.operation for exchange in simulator.requests]
+        assert asked[-1] == "period-history", "nothing was asked after the second refusal"
+
+    def test_an_agencys_keys_are_given_up_as_well(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(
+            fault("unauthorized", operation="job-list", times=1),
+            fault("unauthorized", operation="record-info"),
+        )
+        found = examined(auth=f"{{ecs_agency: {{metadata_endpoint: {simulator.url}}}}}")
+        assert statuses(simulator, 401) == 2
+        assert len(found.problems) == 1
+
+    def test_a_wrong_token_in_a_file_is_tried_once(
+        self, simulator: Simulator, examined: Examine, tmp_path: Path
+    ) -> None:
+        (tmp_path / "token").write_text("wr0ng\n")
+        assert examined(auth="{token_file: token}").problems
+        assert statuses(simulator, 401) == 1
+
     def test_a_token_that_expired(self, simulator: Simulator, examined: Examine) -> None:
         simulator.expire_tokens()
         found = examined(auth="{token: example-token}")

@@ -1,8 +1,12 @@
 """An examination from end to end: what it tells of a service that is well, refuses, or is in trouble."""
 
+import re
+import time
+
 import pytest
 
 from exporter.doctor import Mark
+from exporter.doctor.text import columns
 from exporter.simulator import Fault, Simulator, fault
 from tests.doctor.conftest import Examine, statuses
 from tests.support.programs import free_port
@@ -24,8 +28,20 @@ def test_a_right_configuration_has_no_problem(examined: Examine) -> None:
     assert found.text.splitlines()[-1] == "All is well, with 1 note."
 
 
-def test_it_fits_a_terminal(examined: Examine) -> None:
-    assert max(map(len, examined(jobs=["f" * 32, "e" * 32]).text.splitlines())) <= 100
+def test_it_fits_a_terminal(simulator: Simulator, examined: Examine) -> None:
+    for name in ("release-" * 16, "构建" * 64, "构建 发布 " * 20):
+        simulator.fleet.add_job(name, "项目" * 30)
+    ids = [job.id for job in simulator.fleet.jobs()]
+    for job_id in ids[4:]:
+        simulator.faults.add(forbidden(job=job_id))
+    found = examined(jobs=[*ids, "f" * 32, "e" * 32])
+    assert found.report.count(Mark.PROBLEM) == 4
+    assert max(map(columns, found.text.splitlines())) <= 100
+
+
+def test_what_is_to_be_done_alike_is_told_once(examined: Examine) -> None:
+    found = examined(jobs=["f" * 32, "e" * 32])
+    assert found.text.count("what to do: compare the ID") == found.text.count("what to do: the same") == 1
 
 
 def test_every_problem_says_what_to_do(simulator: Simulator, examined: Examine) -> None:
@@ -124,10 +140,20 @@ class TestRefused:
     def test_job_lists_cost_what_they_would_save(self, simulator: Simulator, examined: Examine) -> None:
         for number in range(30):
             simulator.fleet.add_job(f"more-{number}", "shop")
-        simulator.faults.add(forbidden("job-list"))
-        [line] = [line for line in examined().section("Permissions") if "job-list" in line]
+        simulator.faults.add(forbidden("job-list"), forbidden("project-job-list"))
+        [line] = [line for line in examined().section("Permissions") if line.startswith("note: job-list")]
         assert "every job is polled by itself: " in line
         assert "requests a minute more" in line
+
+    def test_lists_of_projects_do_as_well(self, simulator: Simulator, examined: Examine) -> None:
+        for number in range(30):
+            job = simulator.fleet.add_job(f"more-{number}", f"project-{number % 2}")
+            simulator.fleet.add_build(job.id, duration_s=0.01, queue_s=0.01)
+        time.sleep(0.05)
+        simulator.faults.add(forbidden("job-list"))
+        lines = examined().section("Permissions")
+        assert any(line.startswith("note: job-list: refused, but the lists of projects do") for line in lines)
+        assert sum(line.startswith("ok: project-job-list") for line in lines) == 3
 
     def test_a_project_that_is_not_visible(self, examined: Examine) -> None:
         found = examined(f"projects: [{'a' * 32}]")
@@ -146,10 +172,67 @@ class TestRefused:
         assert found.problems == []
         assert any("allowed, but empty" in line for line in found.section("Permissions"))
 
-    def test_stages_have_a_line(self, examined: Examine) -> None:
-        assert any(
-            "full-stages" in line for line in examined("metrics: {stages: true}").section("Permissions")
+    def test_a_job_under_projects(self, simulator: Simulator, examined: Examine) -> None:
+        [told] = examined(f"projects: [{simulator.fleet.jobs()[1].id}]").problems
+        assert "not a project, but a job has this ID" in told
+
+
+class TestStages:
+    @staticmethod
+    def line(examined: Examine) -> str:
+        [line] = [
+            line
+            for line in examined("metrics: {stages: true}").section("Permissions")
+            if "full-stages" in line
+        ]
+        return line
+
+    def test_they_are_not_asked_for_where_they_are_not_measured(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        assert "full-stages" not in examined().text
+        assert "full-stages" not in {exchange.operation for exchange in simulator.requests}
+
+    def test_allowed(self, simulator: Simulator, examined: Examine) -> None:
+        assert re.fullmatch(
+            r"ok: full-stages: allowed, tried on build 1 of shop/\S+: \d stages?", self.line(examined)
         )
+        assert [exchange.operation for exchange in simulator.requests].count("full-stages") == 1
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_refused(self, status: int, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("error", operation="full-stages", status=status, code="CB.00031007"))
+        line = self.line(examined)
+        assert line.startswith("problem: full-stages: refused for build 1 of shop/")
+        assert line.endswith("without it no stage is measured")
+
+    def test_trouble(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("error", operation="full-stages", status=500))
+        assert self.line(examined).startswith("problem: full-stages: no good answer: ")
+
+    @pytest.mark.parametrize(
+        ("strikes", "why"),
+        [
+            (forbidden("record-info"), "record-info told nothing"),
+            (fault("missing-fields", operation="record-info", fields=("id",)), "told no record_id"),
+            (fault("error", operation="period-history", status=403), "no finished build is known"),
+        ],
+        ids=["detail refused", "no record", "no build"],
+    )
+    def test_they_cannot_be_asked_for(
+        self, strikes: Fault, why: str, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(strikes)
+        line = self.line(examined)
+        assert line.startswith("note: full-stages: could not be asked, since ")
+        assert why in line
+
+    def test_the_estimate_takes_as_many_as_were_told(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(forbidden("full-stages"))
+        [usual, each, _] = examined("metrics: {stages: true}").section("Series and memory")
+        assert "that succeed and fail in 6 stages" in usual
+        assert "with every result and stage" in usual
+        assert each.startswith("ok: each stage adds ")
 
 
 class TestJobs:
@@ -197,7 +280,7 @@ class TestJobs:
     ) -> None:
         for number in range(60):
             simulator.fleet.add_job(f"more-{number}", "shop")
-        simulator.faults.add(forbidden("job-list"))
+        simulator.faults.add(forbidden("job-list"), forbidden("project-job-list"))
         found = examined()
         assert sum(count for (name, _), count in simulator.counts.items() if name == "period-history") == 20
         assert any("43 jobs not asked" in line for line in found.section("Jobs"))

@@ -1,12 +1,17 @@
 """What single findings say, and how they look; no service is needed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from exporter.catalogue import FleetView, job_families
-from exporter.config import parse
-from exporter.doctor import Finding, Mark, Report, Section, lines_of
+from exporter.config import Config, parse
+from exporter.doctor import Finding, Mark, Report, Section, announced, at_most, lines_of
 from exporter.doctor.address import Proxy, address
 from exporter.doctor.answers import Answers
 from exporter.doctor.clock import clock
@@ -14,10 +19,16 @@ from exporter.doctor.proxies import proxy_for
 from exporter.doctor.series import series_of_a_job
 from exporter.errors import Obstacle, UnreachableError
 from exporter.exposition import Format, Renderer
-from exporter.simulator import Fleet, ManualClock
-from tests.support.watch import START_MS, watching
+from exporter.publisher import Publisher
+from exporter.simulator import Fleet, ManualClock, Plan
+from exporter.telemetry import Telemetry
+from tests.support.watch import START_MS, Watch, watching
 
 CONFIG = "region: cn-north-4\nauth: {token: t}\njobs: [ffffffffffffffffffffffffffffffff]\n"
+
+
+def config(settings: str) -> Config:
+    return parse(CONFIG + settings, source="test", environ={}, base_dir=Path())
 
 
 def report(*findings: Finding) -> Report:
@@ -117,4 +128,62 @@ def test_labels_multiply_series() -> None:
     branches = series_of_a_job(buckets, ("branch",), 2)
     assert branches.most == series_of_a_job(buckets, ("branch",), 1).most + branches.branch
     assert series_of_a_job(buckets, ("trigger",)).most > 3 * plain.most
-    assert series_of_a_job(buckets, stages=True).most == plain.most + 31 * (len(buckets.duration) + 3)
+
+
+@pytest.mark.parametrize("stages", [1, 5, 30])
+def test_series_of_stages_are_those_that_the_exporter_shows(stages: int) -> None:
+    with measured_stages(stages) as watch:
+        told = series_of_a_job(watch.rules.buckets, stages=stages)
+        assert told.usual == published(watch)
+        assert told.usual == series_of_a_job(watch.rules.buckets).usual + stages * told.stage
+
+
+def test_beyond_the_stages_that_are_told_apart_series_grow_no_more() -> None:
+    with measured_stages(40) as watch:
+        buckets = watch.rules.buckets
+        told = series_of_a_job(buckets, stages=40)
+        assert told.usual == published(watch)
+        assert told.most - series_of_a_job(buckets).most == told.usual - series_of_a_job(buckets).usual
+        assert told.most == series_of_a_job(buckets, stages=7).most
+
+
+@contextmanager
+def measured_stages(number: int) -> Iterator[Watch]:
+    """A job that has had a success and a failure under the real poller, and builds now."""
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    plan = Plan(gap_s=None, stages=tuple((f"stage {index}", 1) for index in range(number)))
+    job = fleet.add_job("checkout", plan=plan)
+    with watching(fleet, settings="metrics: {stages: true}\nrecycle_bin: {interval: 1m}") as watch:
+        watch.poll()
+        for result in ("failure", "success"):
+            fleet.add_build(job.id, result=result)
+            watch.poll(times=4)
+        fleet.add_build(job.id, duration_s=None)
+        watch.poll(times=2)
+        yield watch
+
+
+def published(watch: Watch) -> int:
+    """Series of jobs in what the publisher serves."""
+    families = job_families(stages=True)
+    shown = []
+    for view in (watch.poller.view, replace(watch.poller.view, jobs=())):
+        publisher = Publisher(partial(replace, view), Telemetry(CollectorRegistry()), families)
+        publisher.publish()
+        shown.append(publisher.series)
+    return shown[0] - shown[1]
+
+
+class TestAnnounced:
+    def test_a_moment_needs_no_word(self) -> None:
+        assert announced(config("")).endswith("at most 300 a minute")
+
+    def test_a_low_budget_is_told_in_time(self) -> None:
+        told = announced(config("poll: {max_requests_per_minute: 10}\nmetrics: {stages: true}\n"))
+        assert told == (
+            "asking: about 6 requests, which takes 36s at 10 a minute; each further 100 jobs in a list "
+            "take 6s more"
+        )
+
+    def test_stages_are_one_request_more(self) -> None:
+        assert at_most(config("metrics: {stages: true}")) == at_most(config("")) + 1

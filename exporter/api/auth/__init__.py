@@ -23,6 +23,7 @@ from exporter.api.auth.fetched import EcsAgencyCredentials, PasswordCredentials
 from exporter.api.auth.fixed import AccessKeyCredentials, TokenCredentials, TokenFileCredentials
 from exporter.api.auth.keys import Keys
 from exporter.api.auth.times import Clock
+from exporter.api.auth.wary import WaryCredentials
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "PasswordCredentials",
     "TokenCredentials",
     "TokenFileCredentials",
+    "WaryCredentials",
     "credentials_for",
 ]
 
