@@ -146,7 +146,7 @@ class Exporter:
             recycle=config.recycle_bin.interval if config.recycle_bin.enabled else None,
         )
         self.poller = Poller(
-            Agenda(watchlist, intervals, time.monotonic()),
+            Agenda(watchlist, intervals, time.monotonic(), concurrency=config.poll.concurrency),
             client,
             self.store,
             ledgers,

@@ -208,8 +208,8 @@ class JobLedger:
         return replace(self, polled_ms=other.polled_ms) == other
 
     def agrees_with(self, listed: ListedJob) -> bool:
-        """Whether a job list shows nothing that is not settled here, stages included."""
-        if self.open or self.gaps or self.stages.awaited or listed.is_finished is False:
+        """Whether a job list shows nothing that is not settled here."""
+        if self.open or self.gaps or listed.is_finished is False:
             return False
         if self.last is None:
             return listed.never_built and self.highest == 0

@@ -15,6 +15,7 @@ from exporter.model import Build
 from exporter.poller.intervals import JITTER, SPREAD, Intervals, sooner
 from exporter.poller.lists import STALE_AFTER, JobLists
 from exporter.poller.schedule import Schedule
+from exporter.poller.stages import StageSteps
 from exporter.watchlist import Listing, Watchlist
 
 JOB_LISTS: Final = "job-lists"
@@ -58,10 +59,20 @@ class News:
 
 
 class Agenda:
-    """Watchlist, lists and schedule, and the rules that bind them."""
+    """Watchlist, lists and schedule, and the rules that bind them.
 
-    def __init__(self, watchlist: Watchlist, intervals: Intervals, now: float) -> None:
+    Args:
+        watchlist: the jobs that are watched.
+        intervals: how long things wait.
+        now: the present.
+        concurrency: tasks that may be under way at once.
+    """
+
+    def __init__(
+        self, watchlist: Watchlist, intervals: Intervals, now: float, *, concurrency: int = 1
+    ) -> None:
         self.watchlist = watchlist
+        self.stages = StageSteps(intervals.interval, concurrency)
         self._intervals = intervals
         self._lists = JobLists(intervals.interval)
         self._schedule = Schedule()
@@ -84,19 +95,19 @@ class Agenda:
         self._assured_ms = {job_id: ms for job_id, ms in before._assured_ms.items() if job_id in watched}
 
     def take(self, now: float, limit: int) -> list[str]:
-        """Up to ``limit`` tasks that are due, the most overdue first."""
+        """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is."""
         tasks = self._schedule.take(now, limit)
         for task in tasks:
             self._begun[task] = now
             self._marks[task] = self._lists.mark(task)
-        return tasks
+        return tasks + self.stages.take(now, limit - len(tasks))
 
     def wait(self, now: float) -> float:
         """Seconds until a task comes due."""
-        return self._schedule.wait(now)
+        return min(self._schedule.wait(now), self.stages.wait(now))
 
     def lag(self, now: float) -> float:
-        """How late the most overdue task is, in seconds."""
+        """How late the most overdue task is, in seconds; stages are never late."""
         return self._schedule.lag(now)
 
     def assured_ms(self, job_id: str) -> int | None:
@@ -226,6 +237,7 @@ class Agenda:
     def drop(self, job_ids: Collection[str]) -> None:
         """Those jobs are not watched any more."""
         self._lists.forget(job_ids)
+        self.stages.drop(job_ids)
         for job_id in job_ids:
             self._schedule.remove(job_id)
             self._quiet.pop(job_id, None)
@@ -295,13 +307,12 @@ class Agenda:
         disagrees = listed is not None and not ledger.agrees_with(listed)
         if listed and listed.mark != mark and disagrees:
             return 0.0
-        waits = bool(ledger.stages.awaited)
         if ledger.open:
-            shown = {listed.number} if listed and listed.is_finished is False and not waits else set()
+            shown = {listed.number} if listed and listed.is_finished is False else set()
             if shown == set(ledger.open):
                 return sooner(min(self._settled(), self._intervals.longest), JITTER)
             return sooner(self._intervals.interval, JITTER)
-        if (disagrees and self._quiet[job_id] < PATIENCE) or waits:
+        if disagrees and self._quiet[job_id] < PATIENCE:
             return self._backed_off(job_id, self._intervals.longest)
         if listed and not ledger.gaps:
             return sooner(self._settled(), SPREAD)

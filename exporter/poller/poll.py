@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Protocol
 
 from exporter.api.payload import SERVICE_ZONE
-from exporter.errors import ApiError, CredentialsError, UnreachableError
+from exporter.errors import ApiError, UnreachableError
 from exporter.ledger import (
     BY_RESULT,
     Breakdown,
@@ -14,7 +14,6 @@ from exporter.ledger import (
     DetailAnswer,
     Failed,
     JobLedger,
-    KnownStages,
     baseline,
     give_up,
     see_details,
@@ -33,7 +32,7 @@ MARGIN: Final = timedelta(days=1)
 LOST_EVERY_MS: Final = 3_600_000
 
 DETAILS_AT_ONCE: Final = 50
-"""So many details, and as many stages, are asked for in one poll; what was learnt is then committed."""
+"""So many details are asked for in one poll; what was learnt is then committed."""
 
 
 Enough = Callable[[Sequence[Build]], bool]
@@ -41,7 +40,7 @@ Enough = Callable[[Sequence[Build]], bool]
 
 
 class Api(Protocol):
-    """The questions a poll asks; `exporter.api.client.ApiClient` answers them."""
+    """The questions about one job; `exporter.api.client.ApiClient` answers them."""
 
     def period_history(
         self, job_id: str, start: date, end: date, enough: Enough | None = None
@@ -85,7 +84,7 @@ class Polled:
         faults: a word for each thing that was told but cannot be right.
         capped: builds counted under ``other`` for want of room.
         error: why the poll stopped early; what was learnt before it is in the ledger.
-        more: details or stages are still wanted, and can be asked for at once: what failed waits its turn.
+        more: details are still wanted, and can be asked for at once: what failed waits its turn.
         found: history showed a build that was not known before.
         found_ms: when the newest such build began, if that is told.
         project_id: of the job's project, as a detail told it; empty where none did.
@@ -104,12 +103,12 @@ class Polled:
 def poll_job(
     job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules: Rules, assured_ms: int | None = None
 ) -> Polled:
-    """Read history since the oldest unsettled build, then the details and stages that are wanted; fold them.
+    """Read history since the oldest unsettled build, then the details that are wanted; fold them.
 
     Args:
         job_id: the job.
         ledger: as committed; None if the job was never polled, which makes this its baseline.
-        api: is asked; at most one detail for each build that is not settled, and one answer about its stages.
+        api: is asked; at most one detail for each build that is not settled.
         now_ms: by the service's clock, as far as it is known.
         rules: from the configuration.
         assured_ms: when a job list last showed that there was nothing new.
@@ -137,8 +136,8 @@ def poll_job(
     newest = max(builds, key=lambda build: build.number, default=None)
     found = newest is not None and newest.number > (ledger.highest if ledger else 0)
     told = (answer.project_id for answer in answers if isinstance(answer, BuildDetail))
-    polled = Polled(
-        ledger=settled.ledger,
+    return Polled(
+        ledger=see_stages(settled.ledger, (), breakdown=rules.breakdown),
         faults=folded.faults + detailed.faults + settled.faults,
         capped=detailed.capped + settled.capped,
         error=error,
@@ -149,7 +148,6 @@ def poll_job(
         found_ms=newest.start_ms if newest and found else None,
         project_id=next((project_id for project_id in told if project_id), ""),
     )
-    return _with_stages(polled, api, rules.breakdown)
 
 
 def _look_back(job_id: str, api: Api, now_ms: int, rules: Rules) -> list[Build]:
@@ -195,25 +193,3 @@ def _ask_details(
     if isinstance(error, UnreachableError):
         del answers[-FAILED_IN_A_ROW:]
     return answers, error
-
-
-def _with_stages(polled: Polled, api: Api, breakdown: Breakdown) -> Polled:
-    """Ask for stages that are awaited, after all else; what they bring or not changes nothing that counts.
-
-    Where they do not come, the poll has succeeded all the same, and they wait. Only refused credentials
-    concern the next poll too.
-    """
-    wanted = polled.ledger.stages.wanted() if breakdown.stages and polled.error is None else ()
-    awaited = polled.ledger.stages.awaited
-
-    def ask(number: int) -> KnownStages:
-        return KnownStages(number, api.full_stages(awaited[number].record_id))
-
-    answers, trouble = ask_each(wanted[:DETAILS_AT_ONCE], ask, ApiError)
-    is_well = trouble is None and not any(isinstance(answer, Failed) for answer in answers)
-    return replace(
-        polled,
-        ledger=see_stages(polled.ledger, answers, breakdown=breakdown),
-        error=trouble if isinstance(trouble, CredentialsError) else polled.error,
-        more=polled.more or (is_well and len(wanted) > DETAILS_AT_ONCE),
-    )

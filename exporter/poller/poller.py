@@ -6,18 +6,27 @@ nothing that changes. `threads.PollingThreads` drives it; a test drives it by ha
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from exporter.catalogue import FleetView, JobView
-from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
+from exporter.errors import (
+    ApiError,
+    CredentialsError,
+    ExporterError,
+    NotVisibleError,
+    RejectedError,
+    StoreError,
+)
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda, Swept
 from exporter.poller.details import RememberedDetails
+from exporter.poller.folding import changed_by, joined
 from exporter.poller.poll import Api, Polled, Rules, poll_job
+from exporter.poller.stages import Told, ask_stages, is_of_stages, job_of
 from exporter.poller.sweep import Lists, sweep
 from exporter.poller.transitions import COMMIT, Transitions
+from exporter.poller.work import Outcome, Work
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 
@@ -32,35 +41,6 @@ class Service(Api, Lists, Protocol):
 
     def recycle_bin(self) -> RecycleBin:
         """All deleted jobs that can still be restored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A task, and all it needs to know.
-
-    Attributes:
-        ledger: of the job, as committed.
-        assured_ms: when a job list last showed that nothing was new with it.
-        lists: of the sweep, which lists to read, and how long they were before.
-        unnamed: of the sweep, the projects whose names are wanted.
-        has_room: whether builds may bring label combinations that were not there before.
-    """
-
-    task: str
-    ledger: JobLedger | None = None
-    assured_ms: int | None = None
-    lists: Mapping[str, int] = field(default_factory=dict)
-    unnamed: frozenset[str] = frozenset()
-    has_room: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a task: what it brought, or why it failed."""
-
-    task: str
-    brought: Polled | RecycleBin | Swept | None = None
-    error: Exception | None = None
 
 
 class Poller:
@@ -116,6 +96,7 @@ class Poller:
         if agenda.watchlist.ids and not self._unanswered - {JOB_LISTS}:
             self._unanswered.clear()
         self._is_starting = True
+        self._want_stages(self._ledgers)
         self._jobs: tuple[Job, ...] = ()
         self._publish()
 
@@ -141,7 +122,7 @@ class Poller:
         return round((self._wall() + (offset if jitter < abs(offset) < madness else 0.0)) * 1000)
 
     def take(self, limit: int) -> list[Work]:
-        """Up to ``limit`` tasks that are due, the most overdue first."""
+        """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is."""
         now = self._monotonic()
         self._telemetry.poll_lag.set(self._agenda.lag(now))
         return [self._work(task) for task in self._agenda.take(now, limit)]
@@ -153,7 +134,7 @@ class Poller:
     def run(self, work: Work) -> Outcome:
         """Do a task: ask the API and fold what it says. Nothing that happens in one touches another."""
         try:
-            return Outcome(work.task, self._ask(work))
+            return Outcome(work.task, self._ask(work), before=work.ledger)
         except ExporterError as error:
             return Outcome(work.task, error=error)
         except Exception as error:
@@ -169,10 +150,13 @@ class Poller:
                 changed |= self._take_in_sweep(
                     outcome.brought if isinstance(outcome.brought, Swept) else None
                 )
-        for outcome in done:
-            if isinstance(outcome.brought, Polled) and outcome.task in self._agenda.watchlist.ids:
-                changed[outcome.task] = outcome.brought.ledger
-                self._agenda.watchlist.rename(outcome.task, JobNames(project_id=outcome.brought.project_id))
+        watched = self._agenda.watchlist.ids
+        done = [joined(outcome, self._ledgers.get(outcome.job_id)) for outcome in done]
+        of_jobs = [outcome for outcome in done if outcome.job_id in watched]
+        changed |= changed_by(of_jobs, {**self._ledgers, **changed}, self._rules.breakdown)
+        for outcome in of_jobs:
+            if isinstance(outcome.brought, Polled):
+                self._agenda.watchlist.rename(outcome.job_id, JobNames(project_id=outcome.brought.project_id))
         changed = {
             job_id: ledger.called(self._agenda.watchlist.names(job_id)) for job_id, ledger in changed.items()
         }
@@ -180,7 +164,8 @@ class Poller:
         self._ledgers.update(committed)
         self._unanswered.difference_update(committed)
         for outcome in done:
-            self._note(outcome, kept=committed.get(outcome.task) is changed.get(outcome.task))
+            self._note(outcome, kept=committed.get(outcome.job_id) is changed.get(outcome.job_id))
+        self._want_stages({outcome.job_id for outcome in done} | committed.keys())
         if self._unanswered or self._is_starting:
             self._is_starting = bool(self._unanswered)
             self._transitions.progress(len(self._unanswered - {JOB_LISTS}), self.watched)
@@ -189,7 +174,7 @@ class Poller:
         if trusted:
             self._transitions.lists_serve()
         everything = any(outcome.task in (JOB_LISTS, RECYCLE_BIN) for outcome in done)
-        self._publish(None if everything else {outcome.task for outcome in done})
+        self._publish(None if everything else {outcome.job_id for outcome in done})
 
     def _go_on_from(self, before: "Poller") -> None:
         """Keep what was known of the jobs that are still watched, and what the log has told."""
@@ -204,14 +189,16 @@ class Poller:
             return Work(
                 task, lists=self._agenda.lists_to_read(now), unnamed=self._agenda.unnamed_projects(now)
             )
-        ledger, assured_ms = self._ledgers.get(task), self._agenda.assured_ms(task)
+        ledger, assured_ms = self._ledgers.get(job_of(task)), self._agenda.assured_ms(task)
         return Work(task, ledger, assured_ms, has_room=self._has_room())
 
-    def _ask(self, work: Work) -> Polled | RecycleBin | Swept:
+    def _ask(self, work: Work) -> Polled | Told | RecycleBin | Swept:
         if work.task == RECYCLE_BIN:
             return self._service.recycle_bin()
         if work.task == JOB_LISTS:
             return sweep(self._service, work.lists, work.unnamed, self.watched, self.now_ms())
+        if is_of_stages(work.task):
+            return ask_stages(work.ledger, self._api)
         rules = self._rules if work.has_room else self._rules.crowded()
         return poll_job(work.task, work.ledger, self._api, self.now_ms(), rules, work.assured_ms)
 
@@ -235,6 +222,12 @@ class Poller:
                 changed.setdefault(job_id, ledger)
         return changed
 
+    def _want_stages(self, job_ids: Iterable[str]) -> None:
+        """Builds of those jobs may wait for their stages."""
+        for job_id in job_ids if self._rules.breakdown.stages else ():
+            if job_id in self._ledgers and self._ledgers[job_id].stages.awaited:
+                self._agenda.stages.want(job_id, self._monotonic())
+
     def _watch(self, came: Collection[str], went: Collection[str]) -> None:
         """Take up the ledgers of jobs that are watched from now on, and lay down those of the others."""
         for job_id in went:
@@ -251,6 +244,7 @@ class Poller:
             self._transitions.store_failed(error)
             return
         self._ledgers.update({job_id: one.rebounded(self._rules.buckets) for job_id, one in kept.items()})
+        self._want_stages(kept)
         self._unanswered |= self._not_loaded - kept.keys()
         self._not_loaded = set()
 
@@ -274,6 +268,9 @@ class Poller:
     def _note(self, outcome: Outcome, *, kept: bool) -> None:
         """What a task's end changes besides the ledgers: faults, health, readiness, when it is due again."""
         error = outcome.error
+        if is_of_stages(outcome.task):
+            self._note_stages(outcome, kept=kept)
+            return
         if outcome.task == RECYCLE_BIN:
             self._note_recycle_bin(outcome.brought if isinstance(outcome.brought, RecycleBin) else None)
         elif outcome.task == JOB_LISTS:
@@ -296,6 +293,15 @@ class Poller:
         if read:
             self._recycle_bin = read
             self._watch((), self._agenda.watchlist.drop_deleted(read.jobs))
+
+    def _note_stages(self, outcome: Outcome, *, kept: bool) -> None:
+        """That stages do not come is no trouble of the job; only refused credentials concern all tasks."""
+        told = outcome.brought if isinstance(outcome.brought, Told) else None
+        self._agenda.stages.ended(outcome.job_id, self._monotonic(), told if kept else None)
+        if told and isinstance(told.error, CredentialsError):
+            self._transitions.failed(outcome.task, told.error)
+        elif told and told.helps:
+            self._transitions.succeeded(outcome.task)
 
     def _reschedule(self, job_id: str, polled: Polled | None, error: Exception | None) -> None:
         now = self._monotonic()

@@ -18,6 +18,11 @@ class Schedule:
     def __contains__(self, task: str) -> bool:
         return task in self._due or (task in self._under_way and task not in self._unwanted)
 
+    @property
+    def under_way(self) -> int:
+        """How many tasks were taken and are not done."""
+        return len(self._under_way)
+
     def is_under_way(self, task: str) -> bool:
         """It was taken and is not done."""
         return task in self._under_way

@@ -4,7 +4,8 @@ import queue
 import threading
 from typing import Final
 
-from exporter.poller.poller import Outcome, Poller, Work
+from exporter.poller.poller import Poller
+from exporter.poller.work import Outcome, Work
 
 _LONGEST_NAP_S: Final = 1.0
 """The deciding thread looks around at least so often, which keeps the lag metric fresh."""

@@ -15,7 +15,7 @@ PROGRESS_FROM: Final = 100
 """Fewer jobs are polled before anybody could ask how far it is."""
 
 COMMIT: Final = "commit"
-"""The task that is neither job, sweep nor recycle bin."""
+"""The task that is neither of a job, sweep nor recycle bin."""
 
 _log = structlog.get_logger(__name__)
 

@@ -24,7 +24,6 @@ DOWN = (
     fault("body", operation="full-stages", text='{"result": {"build_stages": 7}}'),
 )
 PASSING = (
-    fault("throttle", operation="full-stages", probability=0.01, announce=False),
     fault("error", operation="full-stages", probability=0.2, status=503),
     fault("truncated", operation="full-stages", probability=0.2),
     fault("html", operation="full-stages", probability=0.1),
@@ -279,6 +278,9 @@ def test_through_faults_and_restarts_stages_add_up_to_the_truth(tmp_path: Path) 
                 since = baselines(simulator)
                 fleet.resume_arrivals()
                 simulator.faults.replace(PASSING)
+            simulator.faults.add(
+                fault("throttle", operation="full-stages", probability=0.5, times=20, announce=False)
+            )
             watch.poll_for(2 * HOUR, every=3 * MINUTE)
             shown = {
                 key: value

@@ -22,7 +22,10 @@ from hypothesis.stateful import (
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
 from exporter.ledger import Breakdown, JobLedger
 from exporter.model import Build, BuildDetail, Result, Stage, State
+from exporter.poller.folding import changed_by, joined
 from exporter.poller.poll import Enough, Rules, poll_job
+from exporter.poller.stages import ask_stages, stages_of
+from exporter.poller.work import Outcome
 from exporter.store import SqliteStore, Store
 from exporter.store.redis import RedisStore
 from exporter.watchlist import in_shard
@@ -145,14 +148,26 @@ class Instance:
         """Commit, then hold it as published."""
         self.ledgers |= {**polled, **self.store.commit(polled)}
 
-    def poll(self, service: Service) -> dict[str, JobLedger]:
+    def poll(self, service: Service) -> list[Outcome]:
         """What a round brings; nothing is kept yet."""
-        found: dict[str, JobLedger] = {}
+        found: list[Outcome] = []
         for job_id in self.jobs:
             with suppress(UnreachableError):
-                polled = poll_job(job_id, self.ledgers.get(job_id), service, service.now_ms, RULES)
-                found[job_id] = polled.ledger
+                before = self.ledgers.get(job_id)
+                polled = poll_job(job_id, before, service, service.now_ms, RULES)
+                found.append(Outcome(job_id, polled, before=before))
         return found
+
+    def ask_stages(self, service: Service) -> list[Outcome]:
+        """What steps bring for the builds that wait; nothing is kept yet."""
+        return [
+            Outcome(stages_of(job_id), ask_stages(ledger, service)) for job_id, ledger in self.ledgers.items()
+        ]
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Fold outcomes into the ledgers as they are now, and commit them."""
+        done = [joined(outcome, self.ledgers.get(outcome.job_id)) for outcome in outcomes]
+        self.commit(changed_by(done, self.ledgers, RULES.breakdown))
 
 
 class Machine(RuleBasedStateMachine):
@@ -228,7 +243,24 @@ class Machine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 5))
     def a_poll(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
-        instance.commit(instance.poll(self.service))
+        instance.settle(instance.poll(self.service))
+
+    @rule(at=st.integers(0, 5))
+    def stages(self, at: int) -> None:
+        instance = self.instances[self.pick(at)]
+        instance.settle(instance.ask_stages(self.service))
+
+    @rule(
+        at=st.integers(0, 5), order=st.sampled_from(["stages end first", "the poll ends first", "together"])
+    )
+    def stages_during_a_poll(self, at: int, order: str) -> None:
+        instance = self.instances[self.pick(at)]
+        polls, steps = instance.poll(self.service), instance.ask_stages(self.service)
+        if order == "together":
+            instance.settle([*steps, *polls])
+        else:
+            for outcomes in (steps, polls) if order == "stages end first" else (polls, steps):
+                instance.settle(outcomes)
 
     @rule(at=st.integers(0, 5))
     def a_crash_before_the_commit(self, at: int) -> None:
@@ -238,7 +270,7 @@ class Machine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 5))
     def a_crash_between_commit_and_publication(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
-        instance.store.commit(instance.poll(self.service))
+        instance.store.commit(changed_by(instance.poll(self.service), {}, RULES.breakdown))
         self.restart(self.pick(at))
 
     @rule(at=st.integers(0, 5))
@@ -256,7 +288,8 @@ class Machine(RuleBasedStateMachine):
 
     def poll_all(self) -> None:
         for instance in self.instances:
-            instance.commit(instance.poll(self.service))
+            instance.settle(instance.poll(self.service))
+            instance.settle(instance.ask_stages(self.service))
             self.no_counter_falls()
 
     def teardown(self) -> None:
@@ -274,7 +307,8 @@ class Machine(RuleBasedStateMachine):
             self.poll_all()
         for at in range(len(self.instances)):
             self.restart(at)
-            self.instances[at].commit(self.instances[at].poll(self.service))
+            self.instances[at].settle(self.instances[at].poll(self.service))
+            self.instances[at].settle(self.instances[at].ask_stages(self.service))
         self.no_counter_falls()
         for instance in self.instances:
             for job_id in instance.jobs:
@@ -324,8 +358,8 @@ class SqliteMachine(Machine):
         assert isinstance(instance.store, SqliteStore)
         polled = instance.poll(self.service)
         instance.store._connection.execute("BEGIN IMMEDIATE")
-        for job_id in list(polled)[:torn]:
-            instance.store._connection.execute("DELETE FROM ledgers WHERE job_id = ?", (job_id,))
+        for outcome in polled[:torn]:
+            instance.store._connection.execute("DELETE FROM ledgers WHERE job_id = ?", (outcome.job_id,))
         self.restart(0)
 
     def teardown(self) -> None:
@@ -379,7 +413,7 @@ class RedisMachine(Machine):
         instance = self.instances[self.pick(at)]
         assert isinstance(instance.store, RedisStore)
         revisions = dict(instance.store._revisions)
-        instance.store.commit(instance.poll(self.service))
+        instance.store.commit(changed_by(instance.poll(self.service), {}, RULES.breakdown))
         instance.store._revisions = revisions
 
     @rule()

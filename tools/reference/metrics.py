@@ -49,9 +49,11 @@ each. `stage` is the name that people gave the stage; the second one of the same
 `name (2)`. The first {TOLD_APART} names of a job are kept, and what comes later is added up under
 {code(OTHER)}. `metrics.max_series` does not bound them.
 
-Whether stages come or not, builds are counted. A poll asks for stages after all else, and for those that did
-not come at a later one. After ten polls in which they failed, or one answer that refused them, a build goes
-without. A stage that did not run, since the build ended before it, is left out.
+Builds are counted without waiting for their stages. Those are asked for afterwards, when no poll is due, with
+at most a quarter of `poll.concurrency` but always one; where that is 1, a request for stages that hangs holds
+up polls until its time is over. Stages that do not come are asked for again, ever more rarely, and those of
+other builds too where none come at all. After ten requests that failed, or one answer that refused them, a
+build goes without. A stage that did not run, since the build ended before it, is left out.
 
 What had finished before the job was watched is not counted, as elsewhere; the stages of the last such build
 show in the gauge, and in the histogram at 0. Switched off, both metrics go, and no build that finishes

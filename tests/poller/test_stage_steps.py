@@ -1,0 +1,292 @@
+"""Stages as a step of their own: behind what counts, beside the polls of the same job, and few at a time."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.errors import BackendError
+from exporter.ledger import Failed, JobLedger, KnownStages, Refused
+from exporter.poller.folding import joined
+from exporter.poller.poll import Polled
+from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps, Told, is_of_stages, stages_of
+from exporter.poller.work import Outcome, Work
+from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
+from exporter.store import MemoryStore, SqliteStore, Store
+from tests.ledger.examples import idle, watched
+from tests.poller.conftest import JOB
+from tests.poller.test_stages import ON, counts
+from tests.poller.test_threads import polling
+from tests.support.programs import eventually
+from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
+
+GOOD = Told((KnownStages(1, ()),))
+BAD = Told((Failed(1), Failed(2)), BackendError("down"))
+SLOW = (
+    fault("delay", operation="full-stages", seconds=0.1),
+    fault("hang", operation="full-stages"),
+    fault("throttle", operation="full-stages", announce=False),
+    fault("throttle", operation="full-stages", retry_after=300),
+)
+
+
+class WatchedStore(MemoryStore):
+    """Notes what had been asked about stages, and when it was, when a build's count was committed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watch: Watch | None = None
+        self.counted: list[tuple[int, int, float]] = []
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        for ledger in changed.values():
+            builds = sum(ledger.counts.values())
+            if self.watch and builds > len(self.counted):
+                asked = len(self.watch.asked("full-stages"))
+                self.counted.append((builds, asked, self.watch.now()))
+        return super().commit(changed)
+
+
+def until_steps(watch: Watch) -> list[Work]:
+    """Do all that is due until builds are to be asked for their stages; that work, under way."""
+    for _ in range(20):
+        works = watch.poller.take(1000)
+        steps = [work for work in works if is_of_stages(work.task)]
+        watch.poller.settle([watch.poller.run(work) for work in works if work not in steps])
+        if steps:
+            return steps
+    raise AssertionError("nobody asks for stages")
+
+
+def build_and_poll(watch: Watch, fleet: Fleet) -> list[Work]:
+    """A build that is over, and the poll that will find it, under way."""
+    fleet.add_build(JOB, queue_s=0, duration_s=20)
+    watch.clock.advance(2 * MINUTE)
+    works = watch.poller.take(1000)
+    assert JOB in [work.task for work in works]
+    return works
+
+
+@pytest.mark.parametrize("trouble", SLOW, ids=["delay", "hang", "throttle", "throttle-for-minutes"])
+def test_a_build_is_committed_before_anybody_asks_for_its_stages(clock: ManualClock, trouble: Fault) -> None:
+    counted: list[list[tuple[int, int, float]]] = []
+    for faults in ([], [trouble]):
+        fleet, store = Fleet(ManualClock(START_MS), seed=1), WatchedStore()
+        fleet.add_job("checkout", "shop", job_id=JOB)
+        with Simulator(fleet, caller_clock=fleet.clock) as simulator:
+            watch = Watch(simulator, settings=ON, store=store, timeout=0.3)
+            watch.poll()
+            store.watch = watch
+            simulator.faults.replace(faults)
+            fleet.add_build(JOB, queue_s=0, duration_s=20)
+            watch.poll()
+            assert watch.counted() == {"success": 1}
+            assert watch.asked("full-stages")
+            assert watch.value("job_up") == 1
+            watch.close()
+        counted.append(store.counted)
+    assert counted[0] == counted[1]
+    assert [asked for _, asked, _ in counted[0]] == [0]
+
+
+def test_builds_are_counted_while_a_request_for_stages_hangs(fleet: Fleet, simulator: Simulator) -> None:
+    others = [fleet.add_job(f"other-{ordinal}").id for ordinal in range(5)]
+    simulator.faults.add(fault("hang", operation="full-stages"))
+    settings = f"{ON}\npoll: {{interval: 100ms, max_interval: 1s, concurrency: 2}}"
+    watch = Watch(simulator, settings=settings, timeout=600, max_requests_per_minute=100_000)
+    with polling(watch, concurrency=2):
+        eventually(lambda: watch.poller.is_ready, 10)
+        fleet.add_build(JOB, queue_s=0, duration_s=1)
+        watch.clock.advance(60)
+        eventually(lambda: len(watch.asked("full-stages")) == 1, 10)
+        for job_id in (JOB, JOB, *others):
+            fleet.add_build(job_id, queue_s=0, duration_s=1)
+        watch.clock.advance(60)
+        eventually(lambda: sum(watch.series("codearts_build_builds_total").values()) == 8, 20)
+        assert len(watch.asked("full-stages")) == 1
+        assert not any(counts(watch).values())
+    simulator.stop()
+    watch.close()
+
+
+@pytest.mark.parametrize("order", ["stages first", "poll first", "together", "together, the poll first"])
+def test_a_poll_and_a_step_of_one_job_at_a_time_lose_nothing(fleet: Fleet, order: str) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        fleet.add_build(JOB, queue_s=0, duration_s=20)
+        watch.clock.advance(2 * MINUTE)
+        [step] = until_steps(watch)
+        assert watch.counted() == {"success": 1}
+        polls = build_and_poll(watch, fleet)
+        measured, polled = watch.poller.run(step), [watch.poller.run(work) for work in polls]
+        rounds: Mapping[str, Sequence[list[Outcome]]] = {
+            "stages first": ([measured], polled),
+            "poll first": (polled, [measured]),
+            "together": ([measured, *polled],),
+            "together, the poll first": ([*polled, measured],),
+        }
+        for outcomes in rounds[order]:
+            watch.poller.settle(outcomes)
+        assert watch.counted() == {"success": 2}
+        assert set(counts(watch).values()) == {1}
+        watch.poll()
+        assert set(counts(watch).values()) == {2}
+        assert sorted(Counter(exchange.target for exchange in watch.asked("full-stages")).values()) == [1, 1]
+
+
+def test_a_poll_is_not_kept_on_a_ledger_that_somebody_else_has_changed() -> None:
+    before, theirs = idle(), watched()
+    outcome = Outcome(JOB, Polled(replace(before, polled_ms=before.polled_ms + 1)), before=before)
+    assert joined(outcome, before).brought == outcome.brought
+    assert joined(outcome, theirs).brought is None
+    assert joined(outcome, None).brought is None
+
+
+def test_a_kill_between_count_and_stages_costs_nothing(
+    fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "state.db")
+    store: Store = SqliteStore(path)
+    watch = Watch(simulator, settings=ON, store=store)
+    watch.poll()
+    fleet.add_build(JOB, queue_s=0, duration_s=20)
+    watch.clock.advance(2 * MINUTE)
+    until_steps(watch)
+    store.close()
+    watch.close()
+    store = SqliteStore(path)
+    watch = Watch(simulator, settings=ON, store=store)
+    assert (watch.counted(), counts(watch)) == ({"success": 1}, {})
+    until_steps(watch)
+    store.close()
+    watch.close()
+    store = SqliteStore(path)
+    watch = Watch(simulator, settings=ON, store=store)
+    watch.poll(times=20)
+    assert (watch.counted(), set(counts(watch).values())) == ({"success": 1}, {1})
+    assert len(watch.asked("full-stages")) == 1
+    store.close()
+    watch.close()
+
+
+def test_stages_cost_no_other_request() -> None:
+    sent: list[Counter[str]] = []
+    for settings in ("", ON):
+        random.seed(3)
+        fleet = Fleet(ManualClock(START_MS), seed=5)
+        for ordinal in range(12):
+            fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=1500, concurrency=2, schedule_failure_ratio=0))
+        with watching(fleet, settings=settings) as watch:
+            watch.poll_for(6 * HOUR)
+            sent.append(Counter(exchange.operation for exchange in watch.simulator.requests))
+    without, with_stages = sent
+    assert with_stages.pop("full-stages") > 100
+    assert with_stages == without
+
+
+def test_an_endpoint_that_is_broken_for_all_is_asked_rarely(clock: ManualClock) -> None:
+    fleet = Fleet(clock, seed=5)
+    for ordinal in range(12):
+        fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=600, schedule_failure_ratio=0))
+    with watching(fleet, settings=ON) as watch:
+        watch.simulator.faults.add(fault("error", operation="full-stages", status=500))
+        watch.poll_for(HOUR)
+        watch.simulator.reset_counts()
+        watch.poll_for(6 * HOUR)
+        one_step = 2 * 3
+        assert 6 <= len(watch.asked("full-stages")) / one_step <= 6 * HOUR / (0.9 * LONGEST_PAUSE_S) + 1
+        watch.simulator.faults.clear()
+        watch.poll_for(HOUR)
+        assert not any(ledger.stages.awaited for ledger in watch.poller.ledgers.values())
+
+
+def test_credentials_refused_for_stages_lose_the_api_and_no_job(clock: ManualClock) -> None:
+    fleet = Fleet(clock, seed=1)
+    ids = [fleet.add_job(f"job-{ordinal}").id for ordinal in range(3)]
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        watch.simulator.faults.add(fault("unauthorized", operation="full-stages"))
+        for job_id in ids:
+            fleet.add_build(job_id, queue_s=0, duration_s=20)
+        watch.clock.advance(2 * MINUTE)
+        with capture_logs() as lines:
+            for _ in range(2):
+                watch.poller.settle([watch.poller.run(step) for step in until_steps(watch)])
+        assert [line["event"] for line in lines] == ["api_lost"]
+        assert set(watch.series("codearts_build_job_up").values()) == {1}
+
+
+class TestTurns:
+    def steps(self, jobs: int = 9, concurrency: int = 8) -> StageSteps:
+        made = StageSteps(60, concurrency)
+        for ordinal in range(jobs):
+            made.want(str(ordinal), 0)
+        return made
+
+    @pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (2, 1), (7, 1), (8, 2), (64, 16)])
+    def test_a_quarter_of_the_threads_and_always_one_may_work_on_stages(
+        self, concurrency: int, most: int
+    ) -> None:
+        made = self.steps(99, concurrency)
+        assert len(made.take(0, 99)) == most
+        assert (made.take(0, 99), made.wait(0)) == ([], 3600)
+        made.ended("0", 0, GOOD)
+        assert made.wait(0) == 0
+        assert made.take(0, 99) == [stages_of(str(most))]
+
+    def test_what_is_under_way_is_wanted_once_more_when_it_is_done(self) -> None:
+        made = self.steps(1)
+        assert made.take(0, 9) == [stages_of("0")]
+        made.want("0", 0)
+        assert made.take(0, 9) == []
+        made.ended("0", 0, GOOD)
+        made.want("0", 0)
+        assert made.take(0, 9) == [stages_of("0")]
+
+    def test_a_job_whose_stages_fail_waits_ever_longer_and_for_no_build_less(self) -> None:
+        made, now = StageSteps(60, 8), 0.0
+        pauses = []
+        for _ in range(8):
+            made.want("0", now)
+            made.want("0", now)
+            pauses.append(made.wait(now))
+            now += pauses[-1]
+            assert made.take(now, 9)
+            made.ended("0", now, BAD)
+        assert pauses[:2] == [0, pytest.approx(57, abs=3.1)]
+        assert max(pauses) == pytest.approx(570, abs=30.1)
+        made.want("0", now)
+        made.take(now + LONGEST_PAUSE_S, 9)
+        made.ended("0", now, GOOD)
+        made.want("0", now)
+        assert made.wait(now) == 0
+
+    def test_after_several_steps_for_nothing_one_at_a_time_is_tried(self) -> None:
+        made = self.steps()
+        for ordinal in range(BROKEN_AFTER):
+            assert stages_of(str(ordinal)) in made.take(0, 1)
+            made.ended(str(ordinal), 0, BAD)
+        assert made.take(0, 99) == []
+        assert 50 < made.wait(0) <= 60
+        assert made.take(60, 99) == [stages_of(str(BROKEN_AFTER))]
+        made.ended(str(BROKEN_AFTER), 60, GOOD)
+        assert len(made.take(60, 99)) == 2
+
+    def test_one_build_that_fails_among_others_makes_its_job_wait_and_nobody_else(self) -> None:
+        made = self.steps(2)
+        made.take(0, 1)
+        made.ended("0", 0, Told((Failed(1), Refused(2))))
+        made.want("0", 0)
+        assert made.take(0, 99) == [stages_of("1")]
+        assert 50 < made.wait(0) <= 60
+
+    def test_a_job_that_is_dropped_is_not_asked_about(self) -> None:
+        made = self.steps(3)
+        made.take(0, 1)
+        made.drop(["0", "1"])
+        made.ended("0", 0, BAD)
+        assert made.take(0, 99) == [stages_of("2")]
