@@ -31,6 +31,7 @@ from exporter.cli.telling import follow, say, takes
 from exporter.cli.wiring import connect
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
+from exporter.poller import service_ms
 from exporter.telemetry import Telemetry
 
 _SPOOL: Final = "backfill.db"
@@ -128,14 +129,15 @@ def _identity(config: Config, asked: Request) -> str:
 
 def _settle(config: Config, asked: Request, client: ApiClient) -> Plan:
     """Which jobs, from when to when; asks for their names, and running exporters for what they count."""
-    now_ms = round(time.time() * 1000)
+    watched = watched_jobs(config, client)
+    now_ms = service_ms(time.time(), client.clock_offset_s)
     start_ms = _moment("--start", asked.start, now_ms)
     end_ms = min(now_ms, _moment("--end", asked.end, now_ms)) // 1000 * 1000
     live = {job_id: one for url in asked.exporters for job_id, one in counted(_metrics_of(url)).items()}
     if start_ms >= end_ms:
         raise ConfigError("--start must lie before the end")
     jobs: list[PastJob] = []
-    for job in watched_jobs(config, client):
+    for job in watched:
         shown, since_ms = live.get(job.id, (job, end_ms))
         if asked.exporters and job.id not in live:
             say(f"no exporter counts job {job.id} yet: its past ends now")

@@ -6,7 +6,7 @@ nothing that changes. `threads.PollingThreads` drives it; a test drives it by ha
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from exporter.catalogue import FleetView, JobView
 from exporter.errors import (
@@ -20,6 +20,7 @@ from exporter.errors import (
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda, Swept
+from exporter.poller.clock import service_ms
 from exporter.poller.details import RememberedDetails
 from exporter.poller.folding import changed_by, joined
 from exporter.poller.poll import Api, Polled, Rules, poll_job
@@ -29,9 +30,6 @@ from exporter.poller.transitions import COMMIT, Transitions
 from exporter.poller.work import Outcome, Work
 from exporter.store import Store
 from exporter.telemetry import Telemetry
-
-_TRUSTED_OFFSET_S: Final = (5.0, 86_400.0)
-"""The service's clock is believed when it is off by more than jitter and less than madness."""
 
 
 class Service(Api, Lists, Protocol):
@@ -117,9 +115,7 @@ class Poller:
 
     def now_ms(self) -> int:
         """Now, by the service's clock where it is to be believed, else by ours."""
-        offset = self._service.clock_offset_s
-        jitter, madness = _TRUSTED_OFFSET_S
-        return round((self._wall() + (offset if jitter < abs(offset) < madness else 0.0)) * 1000)
+        return service_ms(self._wall(), self._service.clock_offset_s)
 
     def take(self, limit: int) -> list[Work]:
         """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is."""

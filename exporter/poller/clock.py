@@ -1,0 +1,17 @@
+"""What time it is for the service; pure."""
+
+from typing import Final
+
+_TRUSTED_OFFSET_S: Final = (5.0, 86_400.0)
+"""The service's clock is believed when it is off by more than jitter and less than madness."""
+
+
+def service_ms(wall_s: float, offset_s: float) -> int:
+    """Now in milliseconds since the epoch, by the service's clock where it is to be believed, else by ours.
+
+    Args:
+        wall_s: our clock, seconds since the epoch.
+        offset_s: the service's clock minus ours, as an answer told it.
+    """
+    jitter, madness = _TRUSTED_OFFSET_S
+    return round((wall_s + (offset_s if jitter < abs(offset_s) < madness else 0.0)) * 1000)
