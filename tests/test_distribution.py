@@ -75,6 +75,7 @@ def test_the_source_distribution_can_be_tested_and_holds_nothing_of_this_machine
         members = archive.getmembers()
     names = {member.name.removeprefix(f"{NAME}/") for member in members}
     assert {"Makefile", "LICENSE", "requirements-dev.lock", "tests/test_distribution.py"} <= names
+    assert {path.name for path in ROOT.glob("*.md")} <= names
     hidden = {name for name in names if name.startswith(".")}
     assert {name.split("/")[0] for name in hidden} <= {".ci", ".dockerignore", ".github", ".gitignore"}
     assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "", "")}

@@ -1,9 +1,11 @@
-"""The documents are held to the code: metrics, flags, targets, links, snippets, versions, log events."""
+"""The documents are held to the code: metrics, flags, targets, links, snippets, versions, log events.
+
+The README in Chinese is held to the one in English: what no translation changes is equal, section by section.
+"""
 
 import re
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from exporter.web.config import parse as parse_web_config
 from exporter.web.passwords import compare
 from tests.config.test_example import SECTIONS
 from tests.support.certificates import Authority, put
+from tests.support.languages import badly_set, differences
+from tests.support.markdown import anchors, cells, coded, fences, images, links, prose
 from tests.support.programs import program
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +33,6 @@ METRICS = {one.name: one for one in DECLARED}
 METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")
 FLAG = re.compile(r"--[a-z][a-z0-9.-]*[a-z0-9]")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIG_MARK = "# config.yaml\n"
 
 
@@ -42,6 +45,7 @@ def name_of(path: Path) -> str:
 
 
 README = text("README.md")
+CHINESE = text("README.zh-CN.md")
 
 
 def rows(document: str, header: str) -> list[list[str]]:
@@ -49,26 +53,14 @@ def rows(document: str, header: str) -> list[list[str]]:
     found: list[list[str]] = []
     inside = False
     for line in document.splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if not cells:
+        row = cells(line)
+        if not row:
             inside = False
-        elif cells[0] == header:
+        elif row[0] == header:
             inside = True
-        elif inside and not set(cells[0]) <= set("-:"):
-            found.append(cells)
+        elif inside and not set(row[0]) <= set("-:"):
+            found.append(row)
     return found
-
-
-def coded(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def fences(document: str, language: str) -> list[str]:
-    return [body for kind, body in FENCE.findall(document) if kind == language]
-
-
-def prose(document: str) -> str:
-    return FENCE.sub("", document)
 
 
 def flags_of(*command: str) -> set[str]:
@@ -81,20 +73,10 @@ def shown_flags(told: str) -> set[str]:
     return set(re.findall(rf"^  ({FLAG.pattern})", told, re.MULTILINE))
 
 
-def anchors(document: str) -> set[str]:
-    """The anchors that GitHub gives to the headings of a document."""
-    seen: Counter[str] = Counter()
-    found: set[str] = set()
-    for heading in re.findall(r"^#{1,6} +(.+?)\s*$", prose(document), re.MULTILINE):
-        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
-        seen[slug] += 1
-    return found
-
-
-def links() -> Iterator[tuple[str, str]]:
+def internal_links() -> Iterator[tuple[str, str]]:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)\s]+)\)", prose(document.read_text(encoding="utf-8"))):
+        content = document.read_text(encoding="utf-8")
+        for target in (*links(content), *images(content)):
             if not re.match(r"https?:", target):
                 yield name_of(document), target
 
@@ -108,7 +90,7 @@ def test_docs_metrics_explains_every_metric_with_its_type_and_labels() -> None:
 
 
 def test_the_readme_lists_every_metric_once() -> None:
-    listed = [name for cells in rows(README, "metric") for name in coded(cells[0])]
+    listed = [name for row in rows(README, "metric") for name in coded(row[0])]
     assert sorted(listed) == sorted(METRICS)
 
 
@@ -132,12 +114,12 @@ def test_the_command_line_page_shows_every_command_with_its_flags() -> None:
 
 
 def test_the_configuration_page_lists_the_flags_of_serve() -> None:
-    listed = {flag for cells in rows(text("docs/configuration.md"), "flag") for flag in coded(cells[0])}
+    listed = {flag for row in rows(text("docs/configuration.md"), "flag") for flag in coded(row[0])}
     assert listed == flags_of("serve") - {"--help"}
 
 
 def test_the_configuration_page_lists_every_key() -> None:
-    listed = {coded(cells[0])[0].rpartition(".")[2] for cells in rows(text("docs/configuration.md"), "key")}
+    listed = {coded(row[0])[0].rpartition(".")[2] for row in rows(text("docs/configuration.md"), "key")}
     assert listed == {key for section in SECTIONS for key in section.model_fields}
 
 
@@ -165,7 +147,7 @@ def test_every_make_target_named_exists(document: Path) -> None:
     assert named - targets == set()
 
 
-@pytest.mark.parametrize(("document", "target"), sorted(set(links())))
+@pytest.mark.parametrize(("document", "target"), sorted(set(internal_links())))
 def test_every_internal_link_leads_somewhere(document: str, target: str) -> None:
     path, _, anchor = target.partition("#")
     file = (ROOT / document).parent / path if path else ROOT / document
@@ -244,5 +226,110 @@ def test_the_newest_version_in_the_changelog_is_this_one_or_not_released_yet() -
 def test_the_operations_guide_explains_every_event_of_the_log() -> None:
     sources = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("exporter/**/*.py"))
     logged = set(re.findall(r"_log\.\w+\(\s*\"(\w+)\"", sources))
-    explained = {event for cells in rows(text("docs/operations.md"), "event") for event in coded(cells[0])}
+    explained = {event for row in rows(text("docs/operations.md"), "event") for event in coded(row[0])}
     assert explained == logged
+
+
+def test_the_chinese_readme_has_all_that_the_english_one_has() -> None:
+    told = differences(README, CHINESE)
+    assert not told, "README.md / README.zh-CN.md differ in\n" + "\n".join(told)
+
+
+def test_the_chinese_readme_is_set_as_chinese_is() -> None:
+    assert badly_set(CHINESE) == []
+
+
+ENGLISH_PAGE = """\
+# Thing
+
+Two | Three: [the other](README.zh-CN.md), [below](#set-up).
+
+## Set up
+
+![A picture](docs/images/status.png)
+
+Wait 1,000 s for `thing`, then look into [the guide](docs/backfill.md).
+
+```sh
+# what it is for
+thing --start  # now
+```
+
+| key | meaning |
+|---|---|
+| `a` | first, not `b` |
+"""
+CHINESE_PAGE = """\
+# 某物
+
+二｜三：[另一种语言](README.md)，[下文](#安装与配置)。
+
+## 安装与配置
+
+![图](docs/images/status.png)
+
+等待 1,000 秒，直到 `thing` 就绪，再查看[指南](docs/backfill.md)。
+
+```sh
+thing --start  # 现在
+```
+
+| 键 | 含义 |
+|---|---|
+| `a` | 第一个，不是 `b` |
+"""
+
+
+def test_two_languages_may_differ_in_words_order_within_a_sentence_and_comments() -> None:
+    assert differences(ENGLISH_PAGE, CHINESE_PAGE) == []
+    assert badly_set(CHINESE_PAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("thing --start", "thing --begin", "code blocks: ['thing --start'] / ['thing --begin']"),
+        ("```sh", "```text", "blocks: ['code block (sh)'] / ['code block (text)']"),
+        ("不是 `b`", "不是 `c`", """tables: ["['a'] | ['b']"] / ["['a'] | ['c']"]"""),
+        ("| `a` | 第一个，不是 `b` |\n", "", "blocks: ['table of 3 lines'] / ['table of 2 lines']"),
+        ("`thing`", "它", "code: ['thing'] / []"),
+        ("1,000", "100", "numbers: ['1,000'] / ['100']"),
+        ("docs/backfill.md", "docs/metrics.md", "links: ['docs/backfill.md'] / ['docs/metrics.md']"),
+        ("images/status.png", "images/scrape.png", "pictures: ['docs/images/status.png']"),
+        ("再查看", "\n\n再查看", "blocks: [] / ['paragraph']"),
+    ],
+)
+def test_what_differs_between_two_languages_is_told_with_its_section(old: str, new: str, told: str) -> None:
+    assert old in CHINESE_PAGE
+    found = differences(ENGLISH_PAGE, CHINESE_PAGE.replace(old, new))
+    assert any(one.startswith(f"Set up / 安装与配置: {told}") for one in found), found
+
+
+def test_a_link_to_another_heading_is_told_by_the_name_that_it_has_in_the_first_language() -> None:
+    found = differences(ENGLISH_PAGE, CHINESE_PAGE.replace("#安装与配置", "#某物"))
+    assert found == ["Thing / 某物: links: ['#set-up'] / ['#thing']"]
+
+
+def test_a_heading_that_is_missing_is_told_with_the_part_that_it_is_missing_from() -> None:
+    more = "\n### Here\n"
+    found = differences(ENGLISH_PAGE + more, CHINESE_PAGE)
+    assert found == ["Set up / 安装与配置: headings: ['Here'] / []"]
+    assert differences(ENGLISH_PAGE + more.replace("###", "##"), CHINESE_PAGE) == [
+        "parts: ['Thing', 'Set up', 'Here'] / ['某物', '安装与配置']"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["构建job", "构建`job`", "3个", "构建, 任务", "构建 (任务", "构建 。", "构建\n任务", "**构建。**任务"],
+)
+def test_chinese_that_is_badly_set_is_told(text: str) -> None:
+    assert len(badly_set(text)) == 1
+
+
+def test_anchors_are_those_of_github() -> None:
+    page = (
+        "# TLS 与密码\n\n```sh\n# no heading\n```\n\n"
+        "## 仪表盘、告警（*Fleet*）\n## `serve`: [it](x.md)\n## Set-up\n## Set-up\n"
+    )
+    assert anchors(page) == ["tls-与密码", "仪表盘告警fleet", "serve-it", "set-up", "set-up-1"]
