@@ -89,7 +89,9 @@ def asked(*extras: str) -> Iterator[Requirement]:
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: f"{machine[0]}-{machine[2]}")
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("lock", "extra"), [(RUNTIME, "redis"), (DEVELOPMENT, "dev")])
+@pytest.mark.parametrize(
+    ("lock", "extra"), [(RUNTIME, "redis"), (RUNTIME, "remote-write"), (DEVELOPMENT, "dev")]
+)
 def test_every_direct_dependency_is_locked_once_and_in_its_range(
     lock: str, extra: str, python: str, machine: tuple[str, str, str]
 ) -> None:
