@@ -20,6 +20,7 @@ from exporter.backfill.wanted import Known, plausible
 from exporter.errors import BackfillError
 from exporter.ledger.draft import join
 from exporter.model import Build, BuildDetail, Stage
+from exporter.store.transactions import transaction
 
 APPLICATION_ID: Final = 0x43424246
 """``CBBF``; tells our files from others."""
@@ -213,15 +214,8 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._explained(), transaction(self._connection):
+            yield
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

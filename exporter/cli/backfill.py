@@ -25,10 +25,9 @@ from exporter.backfill import (
     planned,
     watched_jobs,
 )
-from exporter.catalogue import job_families
 from exporter.cli.backfill_output import Destination, Output, receiver_of
 from exporter.cli.telling import follow, say, takes
-from exporter.cli.wiring import connect
+from exporter.cli.wiring import connect, families_of
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import service_ms
@@ -88,10 +87,10 @@ def backfill(config: Config, asked: Request) -> None:
 
 
 def _tell_what_is_unknown(spool: Spool) -> None:
-    if spool.without_detail():
-        say(f"{spool.without_detail():,} builds have no details: they count without queue time")
-    if spool.undated():
-        say(f"{spool.undated():,} builds have ended at a time that nobody tells: they do not count")
+    if without_detail := spool.without_detail():
+        say(f"{without_detail:,} builds have no details: they count without queue time")
+    if undated := spool.undated():
+        say(f"{undated:,} builds have ended at a time that nobody tells: they do not count")
 
 
 def _shown(moment_ms: int) -> str:
@@ -99,11 +98,7 @@ def _shown(moment_ms: int) -> str:
 
 
 def _check_labels(config: Config, labels: Mapping[str, str]) -> None:
-    taken = {
-        label
-        for family in job_families(config.metrics.extra_labels, stages=config.metrics.stages)
-        for label in family.labels
-    }
+    taken = {label for family in families_of(config) for label in family.labels}
     for name in labels:
         if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
             raise ConfigError(f"--label: {name} is no name of a label")

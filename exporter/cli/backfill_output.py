@@ -23,9 +23,8 @@ from exporter.backfill import (
     streamed,
     write_files,
 )
-from exporter.catalogue import job_families
 from exporter.cli.telling import follow, in_bytes, say
-from exporter.cli.wiring import rules
+from exporter.cli.wiring import families_of, rules
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import Intervals
@@ -108,9 +107,8 @@ class Output:
         self._period = period
         self._spool = spool
         self._to = to
-        self._rules = rules(config, Intervals(config.poll.interval, config.poll.max_interval, None).longest)
-        families = job_families(config.metrics.extra_labels, stages=config.metrics.stages)
-        self._families: list[PastFamily] = past_families(families, to.labels)
+        self._rules = rules(config, Intervals.of(config).longest)
+        self._families: list[PastFamily] = past_families(families_of(config), to.labels)
         # All that decides about a byte of the output: two with the same stamp put out the same.
         same = (__version__, period, jobs, to.labels, to.remote_write, config.metrics, spool.contents())
         self._stamp = hashlib.sha256(repr(same).encode()).hexdigest()

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from exporter.api.auth import Credentials, WaryCredentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
-from exporter.catalogue import FleetView, job_families
+from exporter.catalogue import Family, FleetView, JobView, job_families
 from exporter.config import Config, load
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.ledger import Breakdown, Buckets, JobLedger
@@ -140,11 +140,7 @@ class Exporter:
         watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
         _, client = connect(config, self.telemetry, self.throttle)
         ledgers = self._restored(config, watchlist, before)
-        intervals = Intervals(
-            interval=config.poll.interval,
-            max_interval=config.poll.max_interval,
-            recycle=config.recycle_bin.interval if config.recycle_bin.enabled else None,
-        )
+        intervals = Intervals.of(config)
         self.poller = Poller(
             Agenda(watchlist, intervals, time.monotonic(), concurrency=config.poll.concurrency),
             client,
@@ -160,7 +156,7 @@ class Exporter:
         self.config, self.client = config, client
         self.threads = PollingThreads(self.poller, config.poll.concurrency)
         self.throttle.limit_to(config.poll.max_requests_per_minute)
-        self.publisher.show(job_families(config.metrics.extra_labels, stages=config.metrics.stages))
+        self.publisher.show(families_of(config))
         self.telemetry.series_limit.set(config.metrics.max_series)
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
@@ -222,6 +218,11 @@ def connect(
         config.endpoint, session, credentials, throttle, telemetry, timeout=config.poll.timeout
     )
     return credentials, client
+
+
+def families_of(config: Config) -> tuple[Family[JobView], ...]:
+    """The metrics of jobs that are shown."""
+    return job_families(config.metrics.extra_labels, stages=config.metrics.stages)
 
 
 def buckets_of(config: Config) -> Buckets:

@@ -8,9 +8,10 @@ from exporter.doctor.answers import Answers, is_refused
 from exporter.doctor.costs import Cost, Load, costs
 from exporter.doctor.findings import Finding, Section, note, ok, problem
 from exporter.doctor.text import counted
-from exporter.doctor.watched import Watched, intervals_of
+from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
 from exporter.model import RecycleBin
+from exporter.poller.intervals import Intervals
 from exporter.poller.lists import ALL, PAGE
 
 LISTS_LIKELY: Final = 50
@@ -33,7 +34,7 @@ def load_of(config: Config, answers: Answers, seen: Watched, *, as_if_listed: bo
     refused = {job_id for job_id, answer in answers.histories.items() if is_refused(answer)}
     whole_pages = max(1, -(-number // PAGE))
     return Load(
-        intervals_of(config),
+        Intervals.of(config),
         jobs=number,
         served=number if as_if_listed else seen.served,
         refused=sum(job.id in deleted or job.id in refused - seen.listed.keys() for job in seen.jobs),
@@ -168,7 +169,7 @@ def _needless(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
         return
     left_out = costs(
         Load(
-            intervals_of(
+            Intervals.of(
                 config.model_copy(update={"poll": config.poll.model_copy(update={"max_interval": None})})
             ),
             load.jobs,

@@ -11,7 +11,6 @@ from exporter.config import Config
 from exporter.doctor.answers import Answers, ListAnswer
 from exporter.errors import NotVisibleError, RejectedError
 from exporter.model import Job, ListedJob
-from exporter.poller import Intervals
 from exporter.poller.lists import ALL, PAGE, JobLists
 from exporter.watchlist import Listing, Watchlist
 
@@ -37,12 +36,6 @@ class Watched:
     worth_it: bool
     served: int
     unnamed: frozenset[str]
-
-
-def intervals_of(config: Config) -> Intervals:
-    """How often things are asked under a configuration."""
-    recycle = config.recycle_bin.interval if config.recycle_bin.enabled else None
-    return Intervals(config.poll.interval, config.poll.max_interval, recycle)
 
 
 def watched(config: Config, answers: Answers) -> Watched:

@@ -4,6 +4,8 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from exporter.config import Config
+
 _DEFAULT_MAX_S: Final = 600.0
 _SELF_POLLS: Final = 0.8
 """Where lists serve and ``max_interval`` is left open, so many jobs an interval are polled by themselves."""
@@ -29,6 +31,12 @@ class Intervals:
     interval: float
     max_interval: float | None
     recycle: float | None
+
+    @classmethod
+    def of(cls, config: Config) -> "Intervals":
+        """Those of a configuration."""
+        recycle = config.recycle_bin.interval if config.recycle_bin.enabled else None
+        return cls(config.poll.interval, config.poll.max_interval, recycle)
 
     @property
     def longest(self) -> float:

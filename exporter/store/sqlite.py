@@ -18,6 +18,7 @@ from typing import Final
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store.rows import decode, encode
+from exporter.store.transactions import transaction
 
 APPLICATION_ID: Final = 0x43424558
 """``CBEX``; tells our files from others."""
@@ -150,16 +151,8 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[None]:
-        """All or nothing; a transaction that SQLite itself gave up is not rolled back twice."""
-        with self._explained(doing):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._explained(doing), transaction(self._connection):
+            yield
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:

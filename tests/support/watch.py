@@ -82,11 +82,7 @@ class Watch:
         self.service: Service = self.client
         self.config = config
         self._extra, self._stages = config.metrics.extra_labels, config.metrics.stages
-        self._intervals = Intervals(
-            config.poll.interval,
-            config.poll.max_interval,
-            config.recycle_bin.interval if config.recycle_bin.enabled else None,
-        )
+        self._intervals = Intervals.of(config)
         self.rules = rules(config, self._intervals.longest)
         self.start()
 
