@@ -128,6 +128,7 @@ def union(replicas: Sequence[Replica]) -> Values:
 def eventually_right(place: Place, look: Sequence[Sequence[Replica]]) -> None:
     """Each group of exporters shows the truth in the end, and keeps showing it."""
     place.await_ready([replica for group in look for replica in group])
+    eventually(place.simulator.is_quiet, 20)
     for group in look:
         eventually(lambda group=group: not place.wrong(union(group)), 20)  # type: ignore[misc]
     time.sleep(1)

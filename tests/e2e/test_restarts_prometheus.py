@@ -22,7 +22,7 @@ from random import Random
 
 import requests
 
-from tests.e2e.torture import Service, Victim, configure, live, service
+from tests.e2e.torture import Victim, configure, live, service
 from tests.support.programs import Prometheus, answers, eventually, prometheus
 from tests.support.truth import Labels, Values, differences, expected
 
@@ -30,11 +30,6 @@ JOBS = 5
 KILLS = 5
 BUSY_S = 40
 ROUNDING = 1e-9
-
-
-def is_quiet(simulator: Service) -> bool:
-    """Every build has ended."""
-    return not any(sum(job["totals"]["active"].values()) for job in simulator.truth())
 
 
 def counters(asked: Prometheus, function: str, name: str) -> dict[Labels, float]:
@@ -57,7 +52,7 @@ def test_prometheus_sees_no_reset_and_the_whole_increase(tmp_path: Path) -> None
                     live(simulator, jobs, dice, dice.uniform(0, 2))
                     victim.start()
                 live(simulator, jobs, dice, BUSY_S / (KILLS + 1))
-                eventually(lambda: is_quiet(simulator), 20)
+                eventually(simulator.is_quiet, 20)
                 wanted = counters_only(expected(simulator.truth()))
                 eventually(lambda: not differences(last_samples(asked, wanted), wanted), 30, every=1)
                 time.sleep(3)

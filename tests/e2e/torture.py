@@ -179,6 +179,10 @@ class Service:
         answer = self._session.get(f"{self.url}/_sim/truth", params=since, timeout=10)
         return list(answer.json()["jobs"].values())
 
+    def is_quiet(self) -> bool:
+        """Whether every build has ended: the truth moves no more."""
+        return not any(sum(job["totals"]["active"].values()) for job in self.truth())
+
 
 @contextlib.contextmanager
 def service(folder: Path) -> Iterator[Service]:
