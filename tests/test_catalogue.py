@@ -33,6 +33,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_consecutive_failures": ("gauge", JOB),
     "codearts_build_recovered_builds_total": ("counter", JOB),
     "codearts_build_lost_builds_total": ("counter", JOB),
+    "codearts_build_baseline_build_number": ("gauge", JOB),
     "codearts_build_job_info": ("gauge", (*JOB, "job_id", "project_id")),
     "codearts_build_job_up": ("gauge", JOB),
     "codearts_build_job_last_poll_timestamp_seconds": ("gauge", JOB),

@@ -4,19 +4,21 @@ First everything is asked for and kept in a spool; then it happens once more, by
 live builds, and what the ledger shows at each step is written as OpenMetrics or sent by remote write.
 """
 
+from exporter.backfill.border import PastJob
 from exporter.backfill.collect import Collection
 from exporter.backfill.estimate import Size, size
 from exporter.backfill.files import streamed, write_files
 from exporter.backfill.jobs import watched_jobs
 from exporter.backfill.lines import PastFamily, past_families
-from exporter.backfill.live import counted
+from exporter.backfill.live import Counted, counted
 from exporter.backfill.period import Period, moment_ms
 from exporter.backfill.plan import Plan, planned
-from exporter.backfill.replay import PastJob, Replay
+from exporter.backfill.replay import Replay
 from exporter.backfill.spool import Spool
 
 __all__ = [
     "Collection",
+    "Counted",
     "PastFamily",
     "PastJob",
     "Period",

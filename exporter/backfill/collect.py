@@ -9,9 +9,9 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from exporter.api.client import ApiClient
+from exporter.backfill.border import PastJob
 from exporter.backfill.fetch import Reply, Window, each
 from exporter.backfill.period import Period
-from exporter.backfill.replay import PastJob
 from exporter.backfill.spool import Spool
 from exporter.backfill.wanted import numbers_to_ask
 from exporter.errors import ApiError
@@ -57,7 +57,7 @@ class Collection:
         """The builds whose details are not here yet."""
         for one in self.jobs:
             known = self._spool.known(one.job.id)
-            for number in numbers_to_ask(known, self._period.start_ms, one.end_ms):
+            for number in numbers_to_ask(known, self._period.start_ms, one.border(known).end_ms):
                 yield one.job.id, number
 
     def ask_histories(self, client: ApiClient, concurrency: int) -> Generator[Window]:
@@ -89,10 +89,10 @@ class Collection:
 
     def stages(self) -> Iterator[tuple[str, int, str]]:
         """The builds whose stages are not here yet: job, number and record id."""
+        start_ms = self._period.start_ms
         for one in self.jobs:
-            for number, record_id in self._spool.without_stages(
-                one.job.id, self._period.start_ms, one.end_ms
-            ):
+            end_ms = one.border(self._spool.known(one.job.id)).end_ms
+            for number, record_id in self._spool.without_stages(one.job.id, start_ms, end_ms):
                 yield one.job.id, number, record_id
 
     def ask_stages(self, client: ApiClient, concurrency: int) -> Generator[object]:

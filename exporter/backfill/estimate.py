@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from exporter.backfill.border import PastJob
 from exporter.backfill.lines import PastFamily, Stretch
 from exporter.backfill.past import begin
 from exporter.backfill.period import Period
-from exporter.backfill.replay import PastJob
 from exporter.catalogue import JobView
 from exporter.model import Build, Result
 from exporter.poller import Rules

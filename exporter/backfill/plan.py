@@ -6,8 +6,8 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from exporter.backfill.border import PastJob
 from exporter.backfill.period import Period
-from exporter.backfill.replay import PastJob
 from exporter.backfill.spool import Spool
 from exporter.errors import BackfillError
 

@@ -5,8 +5,8 @@ What is held in memory is a ledger for each job, and the builds of one stretch.
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from exporter.backfill.border import Border, PastJob
 from exporter.backfill.lines import Stretch
 from exporter.backfill.past import PastBuild, begin, grow
 from exporter.backfill.period import Period
@@ -14,16 +14,7 @@ from exporter.backfill.spool import Spool
 from exporter.backfill.wanted import missing
 from exporter.catalogue import JobView
 from exporter.ledger import JobLedger
-from exporter.model import Job
 from exporter.poller import Rules
-
-
-@dataclass(frozen=True, slots=True)
-class PastJob:
-    """A job, and up to when its builds are brought back, in milliseconds since the epoch."""
-
-    job: Job
-    end_ms: int
 
 
 class Replay:
@@ -47,7 +38,9 @@ class Replay:
         self._only = jobs[0].job.id if len(jobs) == 1 else None
         self._through_ms = period.start_ms
         self._waiting: dict[str, deque[tuple[int, PastBuild]]] = {one.job.id: deque() for one in jobs}
+        self._late: dict[str, list[PastBuild]] = {}
         self._highest: dict[str, int] = {}
+        self._borders: dict[str, Border] = {}
         self._ledgers = {one.job.id: self._begin(one) for one in jobs}
         self.faults: Counter[str] = Counter()
 
@@ -56,10 +49,11 @@ class Replay:
         first_ms, self._through_ms = self._through_ms, before_ms - 1
         found = self._spool.finished(first_ms, before_ms - 1, self._only)
         for one in self._jobs:
+            finished = found.get(one.job.id, ())
             self._waiting[one.job.id] += [
                 (at_ms, past)
-                for at_ms, past in found.get(one.job.id, ())
-                if at_ms <= one.end_ms and past.build.number <= self._highest[one.job.id]
+                for at_ms, past in finished
+                if at_ms <= one.end_ms and self._is_past(one, at_ms, past)
             ]
         begun_ms = first_ms if first_ms == self._period.start_ms else first_ms + 1
         return [self._stretches(one, begun_ms, before_ms) for one in self._jobs]
@@ -68,12 +62,21 @@ class Replay:
         start_ms = self._period.start_ms
         known = self._spool.known(one.job.id)
         self._highest[one.job.id] = highest = known[-1].number if known else 0
+        self._borders[one.job.id] = border = one.border(known)
+        late = self._spool.finished(one.end_ms, border.end_ms, one.job.id).get(one.job.id, ())
+        self._late[one.job.id] = [past for at_ms, past in late if self._is_past(one, at_ms, past)]
         finished = self._spool.finished(0, start_ms, one.job.id).get(one.job.id, ())
         before = [past.told for _, past in finished if past.build.number <= highest]
         dates = [(each.number, each.dated_ms) for each in known]
-        later = [number for number, ms in dates if ms is not None and start_ms < ms <= one.end_ms]
+        later = [
+            number for number, ms in dates if ms is not None and start_ms < ms and border.includes(number, ms)
+        ]
         never = [(number, number) for number, ms in dates if ms is None]
         return begin(before, later, never + missing(known), start_ms, self._rules)
+
+    def _is_past(self, one: PastJob, at_ms: int, past: PastBuild) -> bool:
+        number = past.build.number
+        return number <= self._highest[one.job.id] and self._borders[one.job.id].includes(number, at_ms)
 
     def _stretches(self, one: PastJob, first_ms: int, before_ms: int) -> list[Stretch]:
         stretches: list[Stretch] = []
@@ -101,6 +104,8 @@ class Replay:
         builds: list[PastBuild] = []
         while waiting and waiting[0][0] <= through_ms:
             builds.append(waiting.popleft()[1])
+        if is_last:
+            builds += self._late[one.job.id]
         if not builds:
             return ledger
         folded = grow(ledger, builds, through_ms, self._rules)

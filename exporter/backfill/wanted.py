@@ -52,7 +52,7 @@ def numbers_to_ask(known: Sequence[Known], start_ms: int, end_ms: int) -> Iterat
     Args:
         known: plausible ones, ascending.
         start_ms: of the period.
-        end_ms: of the job.
+        end_ms: of the past of the job.
     """
     for one in known:
         is_near = one.dated_ms is None or start_ms - NEAR_MS <= one.dated_ms <= end_ms + NEAR_MS

@@ -223,6 +223,14 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         JOB_LABELS,
         lambda ledger: known(ledger.lost_builds),
     ),
+    _of_ledger(
+        "codearts_build_baseline_build_number",
+        Kind.GAUGE,
+        "The highest number of a build that had finished when counting began; absent when none was known.",
+        JOB_LABELS,
+        lambda ledger: known(ledger.baseline),
+        note="Every build above it is counted, and of those below it what still ran then.",
+    ),
     Family(
         "codearts_build_job_info",
         Kind.GAUGE,

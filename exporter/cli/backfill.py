@@ -17,6 +17,7 @@ from exporter.api.client import ApiClient
 from exporter.api.throttle import Throttle
 from exporter.backfill import (
     Collection,
+    Counted,
     PastJob,
     Plan,
     Spool,
@@ -128,18 +129,21 @@ def _settle(config: Config, asked: Request, client: ApiClient) -> Plan:
     now_ms = service_ms(time.time(), client.clock_offset_s)
     start_ms = _moment("--start", asked.start, now_ms)
     end_ms = min(now_ms, _moment("--end", asked.end, now_ms)) // 1000 * 1000
-    live = {job_id: one for url in asked.exporters for job_id, one in counted(_metrics_of(url)).items()}
+    live: dict[str, Counted] = {}
+    for url in asked.exporters:
+        live |= counted(_metrics_of(url))
     if start_ms >= end_ms:
         raise ConfigError("--start must lie before the end")
     jobs: list[PastJob] = []
     for job in watched:
-        shown, since_ms = live.get(job.id, (job, end_ms))
+        one = live.get(job.id, Counted(job, end_ms, None))
         if asked.exporters and job.id not in live:
             say(f"no exporter counts job {job.id} yet: its past ends now")
-        if since_ms <= start_ms:
+        if one.since_ms <= start_ms:
             say(f"job {job.id} is counted since before --start: left out")
         else:
-            jobs.append(PastJob(shown, min(since_ms, end_ms)))
+            baseline = one.baseline if one.since_ms <= end_ms else None
+            jobs.append(PastJob(one.job, min(one.since_ms, end_ms), baseline))
     return Plan(tuple(jobs), start_ms, end_ms)
 
 

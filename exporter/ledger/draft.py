@@ -62,6 +62,7 @@ class Draft:
         self.names = ledger.names
         self.recent = list(ledger.recent)
         self.stages = ledger.stages
+        self.baseline = ledger.baseline
         self.faults: list[str] = []
         self.capped = 0
 
@@ -84,6 +85,7 @@ class Draft:
             names=self.names,
             recent=tuple(self.recent[-RECENT_KEPT:]),
             stages=self.stages,
+            baseline=self.baseline,
         )
 
     def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:

@@ -82,9 +82,9 @@ def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded
     known = draft.plausible(builds, highest=None)
     if known:
         draft.runs = [Run.baseline(min(known) - 1)]
-        newest = max((number for number, build in known.items() if build.result), default=None)
+        draft.baseline = max((number for number, build in known.items() if build.result), default=None)
         for number, build in known.items():
-            if build.result and number != newest:
+            if build.result and number != draft.baseline:
                 draft.settle(OpenBuild(build, at_ms, counts=False), None)
             else:
                 counts = False if build.result else True if build.state else None

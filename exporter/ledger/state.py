@@ -126,6 +126,8 @@ class JobLedger:
         names: what the API called the job last.
         recent: the settled builds with the highest numbers, ascending, those of the baseline too.
         stages: of settled builds, as far as they were asked for.
+        baseline: the highest number of a build that had finished when counting began; None where none was
+            known.
     """
 
     since_ms: int
@@ -144,6 +146,7 @@ class JobLedger:
     names: JobNames = NAMELESS
     recent: tuple[RecentBuild, ...] = ()
     stages: Stages = NO_STAGES
+    baseline: int | None = None
 
     @property
     def counts(self) -> dict[Result, int]:

@@ -137,6 +137,8 @@ def _check(ledger: JobLedger) -> None:
         raise ValueError("the first run does not begin at 0")
     if any(number != one.build.number for number, one in ledger.open.items()):
         raise ValueError("an open build under another number")
+    if ledger.baseline is not None and ledger.baseline > ledger.highest:
+        raise ValueError("a baseline above all builds")
     _check_recent(ledger)
     _check_stages(ledger)
 

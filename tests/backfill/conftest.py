@@ -73,10 +73,10 @@ class Past:
         with closing(Spool(self.folder / "backfill.db")) as spool:
             yield spool
 
-    def collect(self, period: Period, *, details: bool = True) -> Collection:
+    def collect(self, period: Period, *, details: bool = True, baseline: int | None = None) -> Collection:
         """Ask for everything."""
         client = self.client()
-        jobs = [PastJob(job, period.end_ms) for job in watched_jobs(self.config, client)]
+        jobs = [PastJob(job, period.end_ms, baseline) for job in watched_jobs(self.config, client)]
         with self.spool() as spool:
             collection = Collection(jobs, period, period.start_ms, spool)
             list(collection.ask_histories(client, 4))
@@ -96,9 +96,9 @@ class Past:
             self.faults = replay.faults
         return sorted(folder.glob("*.om"))
 
-    def shown(self, period: Period, *, details: bool = True) -> Shown:
+    def shown(self, period: Period, *, details: bool = True, baseline: int | None = None) -> Shown:
         """All of it, from asking to reading the files."""
-        self.collect(period, details=details)
+        self.collect(period, details=details, baseline=baseline)
         return read(self.files(period))
 
 

@@ -168,6 +168,12 @@ def test_each_job_ends_where_a_running_exporter_began(
             if line.startswith("codearts_build_builds_created") and f'"{job.name}"' in line
         }
         assert max(series_of(shown, "consecutive_failures", job_name=job.name)) == created // 1
+        [baseline] = {
+            float(line.split()[-1])
+            for line in text.splitlines()
+            if line.startswith("codearts_build_baseline_build_number{") and f'"{job.name}"' in line
+        }
+        assert list(series_of(shown, "last_build_number", job_name=job.name).values())[-1] == baseline
 
 
 def test_a_job_that_is_not_visible_costs_itself_alone(config: Path, tmp_path: Path) -> None:

@@ -152,6 +152,12 @@ class TestRule3TheFirstPollIsABaseline:
         assert ledger.last == LastBuild(55, FAILURE, at(-4), 60_000, 1000)
         assert (ledger.last_success_ms, ledger.consecutive_failures) == (at(-8), 1)
 
+    def test_it_is_remembered_by_the_newest_number_that_had_finished(self) -> None:
+        ledger = watched(running(53, minute=-9), finished(54, start=-9), running(55, minute=-5))
+        assert ledger.baseline == 54
+        assert counted(ledger, 55, start=-5, finish=3).baseline == 54
+        assert watched(running(1, minute=-5)).baseline is None
+
     def test_a_build_that_was_unfinished_then_is_counted_when_it_finishes(self) -> None:
         ledger = watched(finished(54, start=-9), running(55, minute=-5))
         assert (ledger.counts, ledger.active(State.RUNNING)) == ({}, 1)

@@ -83,6 +83,7 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         (with_changes(runs=[{"first": 3, "last": 4}]), "the first run does not begin at 0"),
         (with_changes(runs=[{"first": 0, "last": 4}, {"first": 4, "last": 5}]), "runs overlap"),
         (with_changes(open={"5": {"build": {"number": 6}, "first_seen_ms": 1}}), "an open build under"),
+        (with_changes(baseline=5), "a baseline above all builds"),
         (with_changes(recent=[[2, "success", 1, 1], [1, "success", 1, 1]]), "not ascending"),
         (with_changes(recent=[[n, "success", 1, 1] for n in range(1, 22)]), "too many"),
         (with_changes(recent=[[3, "success", 1, 1]]), "a recent build after the last one"),
