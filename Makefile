@@ -29,7 +29,7 @@ demo: $(VENV)/.run  ## a simulated fleet with the exporter on it, at a lively pa
 	$(BIN)/codearts-build-exporter demo
 
 test: $(VENV)/.dev  ## everything that can be shown here
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 torture: $(VENV)/.dev  ## kill, freeze and lie, 200 times; ARGS='--runs 10' for less
 	$(BIN)/python -m tests.e2e.torture $(ARGS)

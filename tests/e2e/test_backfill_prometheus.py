@@ -189,6 +189,7 @@ def without_a_jump(asked: Prometheus, jobs: list[JobTruth], border_s: float) -> 
     assert shown[()] <= builds * 1.1 + ROUNDING
 
 
+@pytest.mark.long
 def test_a_month_is_the_truth_and_goes_on(simulator: Simulator, tmp_path: Path) -> None:
     program("prometheus")
     config = configuration(simulator, tmp_path)

@@ -92,6 +92,7 @@ def configuration(simulator: Simulator, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_counts_sums_and_gauges_are_the_truth(simulator: Simulator, tmp_path: Path) -> None:
     program("prometheus")
     config = configuration(simulator, tmp_path)

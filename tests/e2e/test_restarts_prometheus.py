@@ -20,6 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import pytest
 import requests
 
 from tests.e2e.torture import Victim, configure, live, service
@@ -36,6 +37,7 @@ def counters(asked: Prometheus, function: str, name: str) -> dict[Labels, float]
     return asked.query(f"{function}({name}[10m])")
 
 
+@pytest.mark.long
 def test_prometheus_sees_no_reset_and_the_whole_increase(tmp_path: Path) -> None:
     dice = Random(11)
     with service(tmp_path) as simulator:

@@ -7,10 +7,11 @@ import pytest
 
 from tests.e2e.torture import KILLS, Report, torture
 
-RUNS = 20
+RUNS = 12
 AT_ONCE = 5
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_build_is_counted_exactly_once(tmp_path: Path) -> None:
     def run(seed: int) -> Report:
