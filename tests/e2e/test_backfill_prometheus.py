@@ -2,9 +2,10 @@
 
 How exactly the numbers are held against the truth:
 
-- Samples lie six hours apart, at midnight too, and a range of Debian's Prometheus takes in both of its ends.
-  So at midnight nothing is extrapolated: ``increase(counter[1d])`` is the number of builds that finished in
-  that day, and quantiles are those of exactly the builds of that week.
+- Samples lie six hours apart, at midnight too. A range of a day and a millisecond that ends at midnight takes
+  in both midnights, in Prometheus 2 and in Prometheus 3, whose ranges leave out their beginning. Extrapolated
+  is that millisecond alone: ``increase(counter[1d1ms])`` is the number of builds that finished in that day,
+  and quantiles are those of exactly the builds of that week.
 - Across the border nothing is assumed of extrapolation: the samples themselves are added up as Prometheus
   adds them, where a lower value is a reset. The border is one reset, and the sum is the truth.
 - ``increase()`` over a range that holds the border and all of the live time is at most that sum, extended by
@@ -102,7 +103,7 @@ def of_days_and_results(asked: Prometheus, jobs: list[JobTruth], ends: list[floa
             for at_s, build in finished(job):
                 if end_s - DAY_S < at_s <= end_s:
                     expected[names(job, result=str(build.result))] += 1
-        shown = asked.query("increase(codearts_build_builds_total[1d])", end_s)
+        shown = asked.query("increase(codearts_build_builds_total[1d1ms])", end_s)
         assert {labels: round(value, 6) for labels, value in shown.items() if value} == expected, end_s
 
 
@@ -124,7 +125,7 @@ def quantile(share: float, values_s: list[float]) -> float:
 def of_quantiles(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
     expression = (
         "histogram_quantile({}, sum by (project, job_name, le)"
-        ' (increase(codearts_build_duration_seconds_bucket{{result="success"}}[7d])))'
+        ' (increase(codearts_build_duration_seconds_bucket{{result="success"}}[7d1ms])))'
     )
     for end_s in ends[:-6:7]:
         durations = defaultdict(list)
@@ -143,14 +144,14 @@ def of_sums(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
     """Milliseconds: queue times come from each build's details."""
     start_s, end_s = ends[-1], ends[0]
     days = round((end_s - start_s) / DAY_S)
-    shown = asked.query(f"increase(codearts_build_queue_duration_seconds_sum[{days}d])", end_s)
+    shown = asked.query(f"increase(codearts_build_queue_duration_seconds_sum[{days}d1ms])", end_s)
     expected = {
         names(job): sum(
             (build.queue_ms or 0) / 1000 for at_s, build in finished(job) if start_s < at_s <= end_s
         )
         for job in jobs
     }
-    assert shown == pytest.approx(expected, abs=1e-6)
+    assert shown == pytest.approx(expected, rel=1e-8)
 
 
 def added_up(samples: list[tuple[float, float]]) -> tuple[float, int]:
