@@ -21,6 +21,7 @@ and in the command line (one line for a person, an exit code).
 """
 
 from enum import StrEnum
+from typing import Self
 
 
 class ExporterError(Exception):
@@ -59,6 +60,7 @@ class ApiError(ExporterError):
             ``api_requests_total``.
         error_code: the service's own code, as ``CB.00031059``; empty where it gave none.
         retry_after: seconds the service asked to wait; None where it did not say.
+        address_key: the key of the configuration that names the address which was asked.
     """
 
     retryable = False
@@ -70,6 +72,12 @@ class ApiError(ExporterError):
         self.code = code
         self.error_code = error_code
         self.retry_after = retry_after
+        self.address_key = "endpoint"
+
+    def of(self, address_key: str) -> Self:
+        """The same, come from the address that another key names."""
+        self.address_key = address_key
+        return self
 
 
 class CredentialsError(ApiError):

@@ -4,7 +4,6 @@ Documented is an object of stages by name. A list of them is taken too, and null
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Final
 
 from exporter.api.payload import integer, length_ms, mapping, moment_ms, text
@@ -38,10 +37,9 @@ def build_stages(answer: object) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
         records.append((float("inf") if sequence is None else sequence, key, record))
     records.sort(key=lambda one: one[:2])
     stages: list[Stage] = []
-    names: set[str] = set()
+    uses: dict[str, int] = {}
     for _, key, record in records:
-        name = _free_name(record, key, names)
-        names.add(name)
+        name = _free_name(_name(record, key), uses)
         duration_ms = _duration(record, faults)
         if duration_ms is not None:
             stages.append(Stage(name, duration_ms))
@@ -57,13 +55,26 @@ def _entries(told: object) -> Iterator[tuple[str, object]]:
         raise PayloadError("not_a_list", f"stages were expected, not {type(told).__name__}")
 
 
-def _free_name(record: Mapping[str, object], key: str, taken: set[str]) -> str:
-    """What people call the stage; the second of one name in a build is ``Shell (2)``."""
+def _name(record: Mapping[str, object], key: str) -> str:
+    """What people call the stage."""
     told = (text(record.get("display_name")), text(record.get("execution_stage_name")), text(key))
-    name = next((" ".join(one.split()) for one in told if one.strip()), "unknown")[:LONGEST_NAME]
-    if name not in taken:
-        return name
-    return next(numbered for nth in count(2) if (numbered := f"{name} ({nth})") not in taken)
+    return next((" ".join(one.split()) for one in told if one.strip()), "unknown")[:LONGEST_NAME]
+
+
+def _free_name(name: str, uses: dict[str, int]) -> str:
+    """The name itself, or where it is taken, the first of ``Shell (2)``, ``Shell (3)`` that is free.
+
+    Args:
+        name: what is wanted.
+        uses: the names that are taken, each with the highest number it was given; the free one is added.
+    """
+    free, nth = name, uses.get(name, 0)
+    while free in uses:
+        nth += 1
+        free = f"{name} ({nth})"
+    uses[free] = 1
+    uses[name] = max(nth, 1)
+    return free
 
 
 def _duration(record: Mapping[str, object], faults: list[str]) -> int | None:

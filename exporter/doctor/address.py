@@ -1,8 +1,10 @@
 """Where requests go, and in plain words what keeps them from arriving; pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from exporter.api.auth import METADATA_KEY
 from exporter.config import Config, PasswordAuth
 from exporter.config.regions import default_endpoints
 from exporter.doctor.answers import Answers
@@ -20,14 +22,14 @@ from exporter.errors import (
 _OBSTACLES: Final = {
     Obstacle.UNKNOWN_HOST: (
         "nobody knows that host",
-        "check region and endpoint for a slip (a region is like cn-north-4), then the machine's DNS",
+        "check region and {key} for a slip (a region is like cn-north-4), then the machine's DNS",
     ),
     Obstacle.REFUSED: (
         "nothing listens at that address",
-        "check host and port of endpoint; a firewall may refuse too",
+        "check host and port of {key}; a firewall may refuse too",
     ),
     Obstacle.TIMEOUT: (
-        "no answer within poll.timeout",
+        "no answer in time",
         "see whether a firewall drops the requests or a proxy is needed (HTTPS_PROXY); if the service is "
         "only slow, raise poll.timeout",
     ),
@@ -36,13 +38,22 @@ _OBSTACLES: Final = {
         "name the certificates of your installation or proxy in ca_file; if there are none, the address is "
         "somebody else's",
     ),
-    Obstacle.TLS: ("TLS does not come about", "check whether endpoint should begin with http:// or https://"),
+    Obstacle.TLS: (
+        "TLS does not come about",
+        "check whether {key} should begin with http:// or https://",
+    ),
     Obstacle.PROXY: (
         "the proxy does not let it through",
         "check HTTPS_PROXY and its password, or put the host into NO_PROXY",
     ),
     Obstacle.BROKEN: ("the connection breaks", "look for a firewall or a proxy in between"),
 }
+"""What keeps requests from an address, and what to do about it; ``{key}`` names the address."""
+
+_NO_METADATA: Final = (
+    "see whether this machine is a Huawei Cloud server: others have no metadata service, and need another "
+    "kind of credentials; if it is one, check {key}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +69,20 @@ class Proxy:
     address: str
 
 
-def address(config: Config, answers: Answers, proxy: Proxy | None) -> Section:
-    """Where requests go, and whether they arrive."""
+def address(config: Config, answers: Answers, proxies: Mapping[str, Proxy]) -> Section:
+    """Where requests go, and whether they arrive.
+
+    Args:
+        config: what is examined.
+        answers: of the API.
+        proxies: on the way to an address, by the configuration's key for it; absent where there is none.
+    """
     findings = [_endpoint(config)]
     if isinstance(config.auth, PasswordAuth):
         default = default_endpoints(config.region or "").get("iam_endpoint")
         findings.append(ok(f"tokens come from {config.iam_endpoint}{_origin(config.iam_endpoint, default)}"))
-    if proxy:
-        findings.append(note(f"requests go through the proxy {proxy.address} ({proxy.variable})"))
+    for key, proxy in proxies.items():
+        findings.append(note(f"requests to {key} go through the proxy {proxy.address} ({proxy.variable})"))
     if config.ca_file:
         findings.append(ok(f"certificates are checked against ca_file {config.ca_file}, and no others"))
     if answers.stopped:
@@ -88,6 +105,7 @@ def _origin(given: str, default: str | None) -> str:
 def _stopped(error: ApiError, *, has_value: bool) -> Finding:
     """Why asking ended before everything was asked."""
     rest = "; the rest was not asked" if has_value else ""
+    key = error.address_key
     match error:
         case CredentialsError():
             return note("nothing more was asked, since the credentials are refused (see Credentials)")
@@ -99,15 +117,17 @@ def _stopped(error: ApiError, *, has_value: bool) -> Finding:
             )
         case UnreachableError():
             words, todo = _OBSTACLES[error.obstacle]
-            return problem(f"{words}{rest}: {error}", todo)
+            return problem(
+                f"{words}{rest}: {error}", (_NO_METADATA if key == METADATA_KEY else todo).format(key=key)
+            )
         case _ if "an HTML page" in str(error):
             return problem(
                 f"an HTML page comes instead of the API's answer{rest}: {error}",
-                "check endpoint: this is another service, or the login page of a proxy",
+                f"check {key}: this is another service, or the login page of a proxy",
             )
         case InvalidAnswerError():
             return problem(
-                f"what comes is no answer of the API{rest}: {error}", "check endpoint, and proxies in between"
+                f"what comes is no answer of the API{rest}: {error}", f"check {key}, and proxies in between"
             )
         case BackendError():
             return problem(f"the service is in trouble{rest}: {error}", "run this again later")

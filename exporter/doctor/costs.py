@@ -25,7 +25,7 @@ _MOMENTS: Final = 20
 """So many moments of a pause are taken for the one in which a build begins."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What there is to ask.
 

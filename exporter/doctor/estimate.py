@@ -1,6 +1,7 @@
 """What a configuration will cost in requests, and how fresh that keeps the jobs; pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from exporter.config import Config, format_duration
@@ -34,7 +35,7 @@ def load_of(config: Config, answers: Answers, seen: Watched, *, as_if_listed: bo
     refused = {job_id for job_id, answer in answers.histories.items() if is_refused(answer)}
     whole_pages = max(1, -(-number // PAGE))
     return Load(
-        Intervals.of(config),
+        intervals=Intervals.of(config),
         jobs=number,
         served=number if as_if_listed else seen.served,
         refused=sum(job.id in deleted or job.id in refused - seen.listed.keys() for job in seen.jobs),
@@ -167,17 +168,8 @@ def _needless(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
     """What a given ``poll.max_interval`` costs where lists show each change."""
     if config.poll.max_interval is None or not load.served:
         return
-    left_out = costs(
-        Load(
-            Intervals.of(
-                config.model_copy(update={"poll": config.poll.model_copy(update={"max_interval": None})})
-            ),
-            load.jobs,
-            load.served,
-            load.list_pages,
-            load.worth_it,
-        )
-    ).polls
+    poll = config.poll.model_copy(update={"max_interval": None})
+    left_out = costs(replace(load, intervals=Intervals.of(config.model_copy(update={"poll": poll})))).polls
     if cost.polls > 2 * left_out:
         yield note(
             f"poll.max_interval makes {cost.polls:.1f} polls a minute of {left_out:.1f}, for nothing",

@@ -13,7 +13,7 @@ from exporter.doctor.estimate import requests_section
 from exporter.doctor.findings import Report
 from exporter.doctor.jobs import jobs
 from exporter.doctor.permissions import permissions
-from exporter.doctor.proxies import proxy_for
+from exporter.doctor.proxies import proxies_of
 from exporter.doctor.series import series_of_a_job
 from exporter.doctor.size import series_section, stages_of_a_build
 from exporter.doctor.state import state
@@ -46,7 +46,7 @@ def examine(
     of_a_job = series_of_a_job(buckets, metrics.extra_labels, len(metrics.branches), stages)
     return Report(
         (
-            address(config, answers, proxy_for(config.endpoint)),
+            address(config, answers, proxies_of(config)),
             clock(answers.clock_offset_s),
             credentials_section(config, answers, now()),
             permissions(config, answers, seen),

@@ -46,12 +46,12 @@ def _collapsed(findings: list[Finding], answers: Answers, seen: Watched) -> Iter
         listed = f"{len(seen.listed):,} in lists, " if seen.listed else ""
         yield ok(f"{whole} {counted(len(seen.jobs), 'job')} visible: {listed}{tried} tried one by one")
     if quiet:
-        yield note(f"{counted(len(quiet), 'job')} of them have never built")
+        have = "has" if len(quiet) == 1 else "have"
+        yield note(f"{counted(len(quiet), 'job')} of them {have} never built")
     yield from troubles[:_SHOWN]
-    if len(troubles) > _SHOWN:
-        yield problem(
-            f"{counted(len(troubles) - _SHOWN, 'job')} more are in trouble", "see to those above first"
-        )
+    more = len(troubles[_SHOWN:])
+    if more:
+        yield problem(f"{counted(more, 'more job')} in trouble", "see to those above first")
 
 
 def _job(job: Job, config: Config, answers: Answers, seen: Watched) -> Finding | None:

@@ -11,7 +11,9 @@ from exporter.doctor.findings import Finding, Section, note, ok, problem
 from exporter.doctor.text import counted
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
+from exporter.model import RecycleBin
 from exporter.poller.lists import ALL
+from exporter.watchlist import UNKNOWN_PROJECT
 
 ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
 _AGAIN: Final = "run this again later"
@@ -173,8 +175,7 @@ def _is_a_job(project_id: str, answers: Answers) -> bool:
 
 def _names(answers: Answers, seen: Watched) -> Finding | None:
     if answers.names is None:
-        known = ok("projects: not needed, since the names of all projects are known")
-        return None if answers.stopped else known
+        return None if answers.stopped else _names_not_asked(answers, seen)
     lost = f"{counted(len(seen.unnamed), 'project')} without a name in labels, asked for again and again"
     todo = "give project under jobs:, or name under projects:, to save the request for names"
     if not isinstance(answers.names, ApiError):
@@ -185,6 +186,19 @@ def _names(answers: Answers, seen: Watched) -> Finding | None:
     return note(
         f"projects: refused{f'; {lost}' if seen.unnamed else ''}: {answers.names}",
         todo if seen.unnamed else "",
+    )
+
+
+def _names_not_asked(answers: Answers, seen: Watched) -> Finding:
+    deleted = answers.recycle_bin.jobs if isinstance(answers.recycle_bin, RecycleBin) else {}
+    strays = sum(
+        job.project == UNKNOWN_PROJECT and not job.project_id and job.id not in deleted for job in seen.jobs
+    )
+    if not strays:
+        return ok("projects: not needed, since the names of all projects are known")
+    return note(
+        f"projects: not asked, since no list tells the project of {counted(strays, 'job')}; labels say "
+        f"{UNKNOWN_PROJECT} until a list or the detail of a build tells it"
     )
 
 

@@ -5,7 +5,16 @@ from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
+from exporter.config import Config, PasswordAuth
 from exporter.doctor.address import Proxy
+
+
+def proxies_of(config: Config) -> dict[str, Proxy]:
+    """The proxies on the way to what is asked, by the key of its address; metadata is asked for directly."""
+    urls = {"endpoint": config.endpoint}
+    if isinstance(config.auth, PasswordAuth):
+        urls["iam_endpoint"] = config.iam_endpoint
+    return {key: proxy for key, url in urls.items() if (proxy := proxy_for(url))}
 
 
 def proxy_for(url: str) -> Proxy | None:

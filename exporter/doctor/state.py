@@ -46,28 +46,38 @@ def _redis(url: str) -> Finding:
 
 
 def _file(path: str) -> tuple[Finding, ...]:
-    folder = Path(path).absolute().parent
+    real = os.path.realpath(path)
+    shown = f"{path}, a link to {real}" if os.path.islink(path) else path
+    folder = Path(real).parent
     if not folder.is_dir():
         return (
-            problem(f"{path}: there is no folder {folder}", "make the folder, or name another state.path"),
+            problem(f"{shown}: there is no folder {folder}", "make the folder, or name another state.path"),
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         return (
             problem(
-                f"{path}: the folder {folder} is not writable for this user",
+                f"{shown}: the folder {folder} is not writable for this user",
                 "give the exporter's user the folder",
             ),
         )
-    if not os.path.lexists(path):
-        return (ok(f"{path}: will be made at the first start"), *_room(folder))
+    if not os.path.lexists(real):
+        return (ok(f"{shown}: will be made at the first start"), *_room(folder))
     try:
         refuse_strange(path)
-    except (StoreError, OSError) as error:
+    except StoreError as error:
         return (
             problem(str(error), "do what it says, or name another state.path, which begins with a baseline"),
         )
+    except OSError as error:
+        return (
+            problem(
+                f"{shown}: cannot be read: {error.strerror}",
+                "see that it is a file which the exporter's user may read and write, or name another "
+                "state.path, which begins with a baseline",
+            ),
+        )
     if not os.access(path, os.R_OK | os.W_OK):
-        return (problem(f"{path}: not writable for this user", "give the exporter's user the file"),)
+        return (problem(f"{shown}: not writable for this user", "give the exporter's user the file"),)
     return (_held(path), *_room(folder))
 
 

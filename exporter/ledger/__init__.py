@@ -23,6 +23,7 @@ joins in any order. Everything else is sums, maxima and unions.
 
 from exporter.ledger.histogram import Buckets, Exemplar, Histogram
 from exporter.ledger.reducer import (
+    DETAIL_TRIES,
     DetailAnswer,
     Failed,
     Folded,
@@ -50,6 +51,7 @@ from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Ta
 __all__ = [
     "AWAITED_KEPT",
     "BY_RESULT",
+    "DETAIL_TRIES",
     "OTHER",
     "RECENT_KEPT",
     "TOLD_APART",

@@ -44,6 +44,11 @@ class Swept:
     project_names: Mapping[str, str]
     read_ms: int
 
+    @property
+    def was_answered(self) -> bool:
+        """The API answered something; a sweep that had no list to read asks nothing."""
+        return bool(self.listings or self.refused or self.project_names)
+
 
 @dataclass(frozen=True, slots=True)
 class News:

@@ -188,8 +188,11 @@ def _day(moment_ms: int) -> date:
 def _ask_details(
     job_id: str, numbers: tuple[int, ...], api: Api
 ) -> tuple[list[DetailAnswer], ApiError | None]:
-    """The details of those builds; those that an API in trouble did not tell do not count as tries."""
-    answers, error = ask_each(numbers, lambda number: api.record_info(job_id, number), UnreachableError)
-    if isinstance(error, UnreachableError):
-        del answers[-FAILED_IN_A_ROW:]
-    return answers, error
+    """The details of those builds; those that an API in trouble did not tell do not count as tries.
+
+    History has answered just now, so a single one that cannot be reached does.
+    """
+    asked = ask_each(numbers, lambda number: api.record_info(job_id, number), UnreachableError)
+    if isinstance(asked.error, UnreachableError):
+        return asked.answers[:-FAILED_IN_A_ROW], asked.error
+    return asked.answers, asked.error

@@ -9,14 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from exporter.catalogue import FleetView, JobView
-from exporter.errors import (
-    ApiError,
-    CredentialsError,
-    ExporterError,
-    NotVisibleError,
-    RejectedError,
-    StoreError,
-)
+from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda, Swept
@@ -186,7 +179,8 @@ class Poller:
                 task, lists=self._agenda.lists_to_read(now), unnamed=self._agenda.unnamed_projects(now)
             )
         ledger, assured_ms = self._ledgers.get(job_of(task)), self._agenda.assured_ms(task)
-        return Work(task, ledger, assured_ms, has_room=self._has_room())
+        failures_count = self._agenda.stages.failures_count(job_of(task))
+        return Work(task, ledger, assured_ms, has_room=self._has_room(), failures_count=failures_count)
 
     def _ask(self, work: Work) -> Polled | Told | RecycleBin | Swept:
         if work.task == RECYCLE_BIN:
@@ -194,7 +188,7 @@ class Poller:
         if work.task == JOB_LISTS:
             return sweep(self._service, work.lists, work.unnamed, self.watched, self.now_ms())
         if is_of_stages(work.task):
-            return ask_stages(work.ledger, self._api)
+            return ask_stages(work.ledger, self._api, failures_count=work.failures_count)
         rules = self._rules if work.has_room else self._rules.crowded()
         return poll_job(work.task, work.ledger, self._api, self.now_ms(), rules, work.assured_ms)
 
@@ -271,6 +265,8 @@ class Poller:
             self._note_recycle_bin(outcome.brought if isinstance(outcome.brought, RecycleBin) else None)
         elif outcome.task == JOB_LISTS:
             self._unanswered.discard(JOB_LISTS)
+            if isinstance(outcome.brought, Swept) and not outcome.brought.was_answered:
+                return
         else:
             polled = outcome.brought if isinstance(outcome.brought, Polled) else None
             error = polled.error if polled else error
@@ -279,6 +275,8 @@ class Poller:
             if isinstance(error, NotVisibleError | RejectedError):
                 self._unanswered.discard(outcome.task)
             self._reschedule(outcome.task, polled if kept else None, error)
+        if error is None or isinstance(error, NotVisibleError | RejectedError):
+            self._agenda.stages.polls_answer()
         if error is None:
             self._transitions.succeeded(outcome.task)
         elif isinstance(error, ApiError):
@@ -291,13 +289,11 @@ class Poller:
             self._watch((), self._agenda.watchlist.drop_deleted(read.jobs))
 
     def _note_stages(self, outcome: Outcome, *, kept: bool) -> None:
-        """That stages do not come is no trouble of the job; only refused credentials concern all tasks."""
+        """That stages do not come is no trouble of the job."""
         told = outcome.brought if isinstance(outcome.brought, Told) else None
         self._agenda.stages.ended(outcome.job_id, self._monotonic(), told if kept else None)
-        if told and isinstance(told.error, CredentialsError):
-            self._transitions.failed(outcome.task, told.error)
-        elif told and told.helps:
-            self._transitions.succeeded(outcome.task)
+        if told:
+            self._transitions.stages_asked(outcome.task, told)
 
     def _reschedule(self, job_id: str, polled: Polled | None, error: Exception | None) -> None:
         now = self._monotonic()

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.errors import ApiError
+from exporter.errors import ApiError, ThrottledError
 from exporter.ledger import Failed, JobLedger, KnownStages, StageAnswer, Stages
 from exporter.poller.asking import ask_each
 from exporter.poller.intervals import JITTER, sooner
@@ -49,33 +49,50 @@ class Told:
     """What a step brought.
 
     Attributes:
-        answers: one for each build that was asked about.
-        error: why the others were not.
+        answers: of the builds that were asked about; a failure is here only if it counts as a try.
+        failure: what failed last; None where nothing did.
+        refusal: what was refused last; None where nothing was.
     """
 
     answers: tuple[StageAnswer, ...]
-    error: ApiError | None = None
+    failure: ApiError | None = None
+    refusal: ApiError | None = None
 
     @property
     def is_well(self) -> bool:
         """Nothing failed; the next builds can be asked about at once."""
-        return self.error is None and not any(isinstance(answer, Failed) for answer in self.answers)
+        return self.failure is None
 
     @property
     def helps(self) -> bool:
         """It brought something, be it a refusal."""
         return self.is_well or any(not isinstance(answer, Failed) for answer in self.answers)
 
+    @property
+    def has_stages(self) -> bool:
+        """It brought the stages of a build."""
+        return any(isinstance(answer, KnownStages) for answer in self.answers)
 
-def ask_stages(ledger: JobLedger | None, api: Api) -> Told:
-    """Ask for the stages of the builds that wait, as many as one step takes."""
+
+def ask_stages(ledger: JobLedger | None, api: Api, *, failures_count: bool) -> Told:
+    """Ask for the stages of the builds that wait, as many as one step takes.
+
+    Args:
+        ledger: of the job, as committed.
+        api: is asked.
+        failures_count: whatever fails is a try of its build. Otherwise it is one only if the API answered
+            about another build afterwards: the API as a whole may be in trouble.
+    """
     stages = ledger.stages if ledger else Stages()
 
     def ask(number: int) -> KnownStages:
         return KnownStages(number, api.full_stages(stages.awaited[number].record_id))
 
-    answers, error = ask_each(stages.wanted()[:STAGES_AT_ONCE], ask, ApiError)
-    return Told(tuple(answers), error)
+    asked = ask_each(stages.wanted()[:STAGES_AT_ONCE], ask, ApiError)
+    answers = list(asked.answers)
+    while answers and isinstance(answers[-1], Failed) and not failures_count:
+        answers.pop()
+    return Told(tuple(answers), asked.failure, asked.refusal)
 
 
 class StageSteps:
@@ -91,6 +108,8 @@ class StageSteps:
         self._at_once = max(1, concurrency // _SHARE)
         self._schedule = Schedule()
         self._failures: dict[str, int] = {}
+        self._doubtful: set[str] = set()
+        self._proven: set[str] = set()
         self._in_a_row = 0
         self._resume = float("-inf")
 
@@ -108,6 +127,15 @@ class StageSteps:
         """Seconds until a task can be taken; an hour where none can until another has ended."""
         return max(self._schedule.wait(now), self._resume - now) if self._room() else 3600.0
 
+    def polls_answer(self) -> None:
+        """A poll was answered, if only by a refusal: what failed for stages was not all of the API."""
+        self._proven |= self._doubtful
+        self._doubtful.clear()
+
+    def failures_count(self, job_id: str) -> bool:
+        """Whether failures of the job's next step do: its last one failed, and a poll was answered since."""
+        return job_id in self._proven
+
     def ended(self, job_id: str, now: float, told: Told | None) -> None:
         """A step ended; builds that still wait are to be told by `want`.
 
@@ -119,8 +147,11 @@ class StageSteps:
         helps = told is not None and told.helps
         failures = 0 if helps else self._failures.get(job_id, 0)
         self._failures.pop(job_id, None)
-        if self._schedule.done(stages_of(job_id)) and not (told and told.is_well):
-            self._failures[job_id] = failures + 1
+        if self._schedule.done(stages_of(job_id)):
+            if not (told and told.is_well):
+                self._failures[job_id] = failures + 1
+            if told and not isinstance(told.failure, ThrottledError):
+                self._doubt(job_id, failed=not told.is_well)
         self._in_a_row = 0 if helps else self._in_a_row + 1
         self._resume = now + self._pause(self._in_a_row + 1 - BROKEN_AFTER)
 
@@ -129,6 +160,15 @@ class StageSteps:
         for job_id in job_ids:
             self._schedule.remove(stages_of(job_id))
             self._failures.pop(job_id, None)
+            self._doubtful.discard(job_id)
+            self._proven.discard(job_id)
+
+    def _doubt(self, job_id: str, *, failed: bool) -> None:
+        """Whether the API as a whole or only its stages failed is not known before a poll is answered."""
+        self._proven.discard(job_id)
+        self._doubtful.discard(job_id)
+        if failed:
+            self._doubtful.add(job_id)
 
     def _room(self) -> int:
         most = self._at_once if self._in_a_row < BROKEN_AFTER else 1

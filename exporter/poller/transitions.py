@@ -5,8 +5,16 @@ from typing import Final
 
 import structlog
 
-from exporter.errors import ApiError, NotVisibleError, RejectedError, StoreError
+from exporter.errors import (
+    ApiError,
+    CredentialsError,
+    NotVisibleError,
+    RejectedError,
+    StoreError,
+    ThrottledError,
+)
 from exporter.poller.agenda import JOB_LISTS
+from exporter.poller.stages import Told
 
 LOST_AFTER: Final = 3
 """So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named."""
@@ -34,6 +42,8 @@ class Transitions:
         self._store_failed = False
         self._lists_doubted = False
         self._lists_refused: set[str] = set()
+        self._without_stages = 0
+        self._stages_fail = False
 
     def succeeded(self, task: str) -> None:
         """A task ended well."""
@@ -63,6 +73,32 @@ class Transitions:
         if persistent and task not in self._reported:
             self._reported.add(task)
             _log.warning("poll_fails", task=task, error=str(error), kind=type(error).__name__)
+
+    def stages_asked(self, task: str, told: Told) -> None:
+        """A step asked for stages; only refused credentials concern all tasks."""
+        if isinstance(told.failure, CredentialsError):
+            self.failed(task, told.failure)
+            return
+        if told.helps:
+            self.succeeded(task)
+        error = told.failure or told.refusal
+        if told.has_stages:
+            self._without_stages = 0
+            if self._stages_fail:
+                self._stages_fail = False
+                _log.info("stages_work_again")
+        elif error and not isinstance(error, ThrottledError):
+            self._stages_missing(task, error)
+
+    def _stages_missing(self, task: str, error: ApiError) -> None:
+        """A line once, unless all of the API is in trouble; a refusal may concern a single build."""
+        self._without_stages += 1
+        polls_fail = self._api_lost or self._failing_in_a_row
+        its_own = isinstance(error, NotVisibleError | RejectedError)
+        if self._stages_fail or polls_fail or (its_own and self._without_stages < LOST_AFTER):
+            return
+        self._stages_fail = True
+        _log.warning("stages_fail", task=task, error=str(error), kind=type(error).__name__)
 
     def progress(self, waiting: int, watched: int) -> None:
         """So many watched jobs wait for their first poll; a line for each tenth of a large fleet."""

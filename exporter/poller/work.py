@@ -20,6 +20,7 @@ class Work:
         lists: of the sweep, which lists to read, and how long they were before.
         unnamed: of the sweep, the projects whose names are wanted.
         has_room: whether builds may bring label combinations that were not there before.
+        failures_count: of stages, whether what fails counts as a try.
     """
 
     task: str
@@ -28,6 +29,7 @@ class Work:
     lists: Mapping[str, int] = field(default_factory=dict)
     unnamed: frozenset[str] = frozenset()
     has_room: bool = True
+    failures_count: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Stages: what full-stages is documented to answer, and what else has to be put up with."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ def test_a_name_that_comes_again_is_numbered() -> None:
         stage("Shell"),
     ]
     assert [one.name for one in read(told)] == ["Shell", "Shell (2)", "Shell (3)", "Shell (5)"]
+
+
+def test_so_many_equal_names_take_time_in_proportion() -> None:
+    told = [*(stage(f"Shell ({nth})") for nth in range(10_000)), *(stage("Shell") for _ in range(20_000))]
+    began = time.process_time()
+    names = {one.name for one in read(told)}
+    assert time.process_time() - began < 5
+    assert len(names) == 30_000
 
 
 @pytest.mark.parametrize(

@@ -69,13 +69,14 @@ def examined(simulator: Simulator, tmp_path: Path) -> Examine:
         jobs: list[str] | None = None,
         auth: str = "{access_key: {access_key: EXAMPLE-ACCESS-KEY, secret_key: example-secret-key}}",
         endpoint: str = "",
+        iam_endpoint: str = "",
         state: str = '{path: ":memory:"}',
         timeout: str = "5s",
     ) -> Examined:
         ids = [job.id for job in simulator.fleet.jobs()] if jobs is None else jobs
         text = (
-            f"endpoint: {endpoint or simulator.url}\niam_endpoint: {simulator.url}\nauth: {auth}\n"
-            f"jobs: [{', '.join(ids)}]\nstate: {state}\n{settings}\n"
+            f"endpoint: {endpoint or simulator.url}\niam_endpoint: {iam_endpoint or simulator.url}\n"
+            f"auth: {auth}\njobs: [{', '.join(ids)}]\nstate: {state}\n{settings}\n"
         )
         if "poll:" not in settings:
             text += f"poll: {{timeout: {timeout}, max_requests_per_minute: 6000}}\n"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -136,17 +137,18 @@ def test_a_building_fleet_takes_what_was_estimated(
 
 
 def test_a_list_that_tells_no_numbers_costs_polls_while_a_build_runs() -> None:
-    load = Load(Intervals(60.0, None, 600.0), jobs=50, served=50, list_pages=1, worth_it=True)
+    load = Load(intervals=Intervals(60.0, None, 600.0), jobs=50, served=50, list_pages=1, worth_it=True)
     assert costs(load).while_running == 0
-    told = Load(load.intervals, 50, 50, list_pages=1, worth_it=True, numbers_told=False)
-    assert costs(told).while_running == 1
+    assert costs(replace(load, numbers_told=False)).while_running == 1
 
 
 def test_stages_cost_a_request_for_each_build() -> None:
-    intervals = Intervals(60.0, None, None)
-    assert costs(Load(intervals, 5, 5, stages=True)).per_build == costs(Load(intervals, 5, 5)).per_build + 1
+    load = Load(intervals=Intervals(60.0, None, None), jobs=5, served=5)
+    assert costs(replace(load, stages=True)).per_build == costs(load).per_build + 1
 
 
 def test_a_busy_minute_costs_more_than_an_idle_one() -> None:
-    cost = costs(Load(Intervals(60.0, None, 600.0), jobs=300, served=300, list_pages=3, worth_it=True))
+    cost = costs(
+        Load(intervals=Intervals(60.0, None, 600.0), jobs=300, served=300, list_pages=3, worth_it=True)
+    )
     assert cost.busy(300) == pytest.approx(cost.idle + 60)

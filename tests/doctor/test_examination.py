@@ -11,6 +11,10 @@ from exporter.simulator import Fault, Simulator, fault
 from tests.doctor.conftest import Examine, statuses
 from tests.support.programs import free_port
 
+PASSWORD = (
+    "{password: {domain: example, username: exporter, password: example-password, project: cn-north-4}}"
+)
+
 
 def forbidden(operation: str | None = None, job: str | None = None) -> Fault:
     return fault(
@@ -64,6 +68,21 @@ def test_many_jobs_take_little_more_than_their_lists(simulator: Simulator, exami
     assert "1,500 jobs" in found.text
 
 
+def test_what_a_given_longest_interval_costs_is_held_against_that_of_none(
+    simulator: Simulator, examined: Examine
+) -> None:
+    for number in range(40):
+        simulator.fleet.add_job(f"job-{number}", "shop")
+    ids = [*(job.id for job in simulator.fleet.jobs()), "f" * 32]
+    ceiling = "max_requests_per_minute: 6000"
+    given = examined(f"poll: {{max_interval: 1m, {ceiling}}}", jobs=ids).section("Requests")
+    left_out = examined(f"poll: {{{ceiling}}}", jobs=ids).section("Requests")
+    polls = [re.findall(r"([0-9.]+) for polls of jobs", line) for line in (given[0], left_out[0])]
+    [[with_it], [without]] = polls
+    assert given[-1] == f"note: poll.max_interval makes {with_it} polls a minute of {without}, for nothing"
+    assert not any("poll.max_interval makes" in line for line in left_out)
+
+
 class TestTrouble:
     def test_nobody_listens(self, examined: Examine) -> None:
         found = examined(endpoint=f"http://127.0.0.1:{free_port()}")
@@ -71,10 +90,30 @@ class TestTrouble:
         assert found.section("Clock") == ["note: not compared: no answer told the time"]
         assert len(found.problems) == 1
 
+    def test_nobody_listens_where_tokens_come_from(self, examined: Examine) -> None:
+        dead = f"http://127.0.0.1:{free_port()}"
+        found = examined(auth=PASSWORD, iam_endpoint=dead)
+        [told] = found.problems
+        assert f"nothing listens at that address: IAM at {dead} cannot be reached" in told
+        assert "check host and port of iam_endpoint; " in found.text
+
+    def test_nobody_listens_where_temporary_keys_come_from(self, examined: Examine) -> None:
+        dead = f"http://127.0.0.1:{free_port()}"
+        found = examined(auth=f"{{ecs_agency: {{metadata_endpoint: {dead}}}}}")
+        [told] = found.problems
+        assert f"the metadata service at {dead} cannot be reached" in told
+        assert " ".join(found.text.split()).count("check auth.ecs_agency.metadata_endpoint") == 1
+
+    def test_a_page_comes_instead_of_a_token(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("html", status=200, operation="auth"))
+        found = examined(auth=PASSWORD)
+        assert found.problems[0].startswith("what comes is no answer of the API: IAM at ")
+        assert "what to do: check iam_endpoint, and proxies in between" in found.text
+
     def test_nothing_is_ever_answered(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("hang"))
         found = examined(timeout="200ms")
-        assert "no answer within poll.timeout" in found.problems[0]
+        assert "no answer in time" in found.problems[0]
 
     def test_one_job_hangs(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("hang", job=simulator.fleet.jobs()[1].id))
@@ -170,7 +209,10 @@ class TestRefused:
         simulator.faults.add(fault("empty-list"))
         found = examined()
         assert found.problems == []
-        assert any("allowed, but empty" in line for line in found.section("Permissions"))
+        lines = found.section("Permissions")
+        assert any("allowed, but empty" in line for line in lines)
+        assert any("no list tells the project of 3 jobs; labels say unknown" in line for line in lines)
+        assert "the names of all projects are known" not in found.text
 
     def test_a_job_under_projects(self, simulator: Simulator, examined: Examine) -> None:
         [told] = examined(f"projects: [{simulator.fleet.jobs()[1].id}]").problems

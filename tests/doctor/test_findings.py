@@ -10,12 +10,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from exporter.catalogue import FleetView, job_families
+from exporter.cli.check import summary
 from exporter.config import Config, parse
 from exporter.doctor import Finding, Mark, Report, Section, announced, at_most, lines_of
 from exporter.doctor.address import Proxy, address
 from exporter.doctor.answers import Answers
 from exporter.doctor.clock import clock
-from exporter.doctor.proxies import proxy_for
+from exporter.doctor.proxies import proxies_of, proxy_for
 from exporter.doctor.series import series_of_a_job
 from exporter.errors import Obstacle, UnreachableError
 from exporter.exposition import Format, Renderer
@@ -33,6 +34,15 @@ def config(settings: str) -> Config:
 
 def report(*findings: Finding) -> Report:
     return Report((Section("Title", findings),))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"), [(1, "1 job, 1 project, "), (2, "2 jobs, 1 project, ")], ids=["one job", "two jobs"]
+)
+def test_what_there_is_one_of_is_told_as_one(jobs: int, told: str) -> None:
+    ids = ", ".join(str(number) * 32 for number in range(jobs))
+    text = CONFIG.replace("f" * 32, ids) + f"projects: [{'a' * 32}]\n"
+    assert summary(parse(text, source="test", environ={}, base_dir=Path())).startswith(told)
 
 
 class TestText:
@@ -79,19 +89,20 @@ def test_the_clock_is_judged_by_how_far_it_is_off(offset_s: float | None, mark: 
 def test_each_obstacle_is_told_in_words_of_its_own(obstacle: Obstacle) -> None:
     config = parse(CONFIG, source="test", environ={}, base_dir=Path())
     error = UnreachableError("it broke", obstacle=obstacle)
-    finding = address(config, Answers(stopped=error), None).findings[-1]
+    finding = address(config, Answers(stopped=error), {}).findings[-1]
     assert finding.mark is Mark.PROBLEM
     assert finding.text.endswith(": it broke")
-    others = (address(config, Answers(stopped=UnreachableError("", obstacle=o)), None) for o in Obstacle)
+    others = (address(config, Answers(stopped=UnreachableError("", obstacle=o)), {}) for o in Obstacle)
     assert sum(other.findings[-1].todo == finding.todo for other in others) == 1
 
 
 def test_the_address_says_where_it_comes_from() -> None:
     config = parse(CONFIG, source="test", environ={}, base_dir=Path())
     own = "https://cloudbuild-ext.cn-north-4.myhuaweicloud.com"
-    assert [one.text for one in address(config, Answers(), Proxy("https_proxy", "http://p:1")).findings] == [
+    proxies = {"endpoint": Proxy("https_proxy", "http://p:1")}
+    assert [one.text for one in address(config, Answers(), proxies).findings] == [
         f"region cn-north-4, {own} (the region's own)",
-        "requests go through the proxy http://p:1 (https_proxy)",
+        "requests to endpoint go through the proxy http://p:1 (https_proxy)",
     ]
 
 
@@ -100,6 +111,18 @@ def test_a_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -
     assert proxy_for("https://example.com") == Proxy("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "example.com")
     assert proxy_for("https://example.com") is None
+
+
+def test_tokens_may_come_through_another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    auth = "{password: {domain: d, username: u, password: p, project: cn-north-4}}"
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "cloudbuild-ext.cn-north-4.myhuaweicloud.com")
+    assert proxies_of(config("")) == {}
+    by_password = parse(CONFIG.replace("{token: t}", auth), source="test", environ={}, base_dir=Path())
+    proxies = proxies_of(by_password)
+    assert proxies == {"iam_endpoint": Proxy("HTTPS_PROXY", "http://proxy.example:3128")}
+    texts = [one.text for one in address(by_password, Answers(), proxies).findings]
+    assert "requests to iam_endpoint go through the proxy http://proxy.example:3128 (HTTPS_PROXY)" in texts
 
 
 def test_series_are_those_that_the_exporter_shows() -> None:

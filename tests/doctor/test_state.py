@@ -52,6 +52,30 @@ def test_a_file_of_ours_that_is_free_stays_as_it_is(tmp_path: Path) -> None:
     assert (path.read_bytes(), sorted(tmp_path.iterdir())) == before
 
 
+def test_a_link_to_a_file_that_is_to_be_made_is_as_good_as_the_file(tmp_path: Path) -> None:
+    path, real = tmp_path / "state.db", tmp_path / "volume" / "real.db"
+    path.symlink_to(real)
+    assert f"there is no folder {real.parent}" in found(path).text
+    real.parent.mkdir()
+    told = found(path)
+    assert (told.mark, told.text) == (
+        Mark.OK,
+        f"{path}, a link to {real}: will be made at the first start",
+    )
+    SqliteStore(str(path)).close()
+    assert real.is_file()
+    assert "writable, and free" in found(path).text
+
+
+def test_what_cannot_be_opened_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.symlink_to(path)
+    told = found(path)
+    assert told.mark is Mark.PROBLEM
+    assert "Errno" not in told.text
+    assert told.todo.startswith("see that it is a file which the exporter's user may read and write")
+
+
 def test_a_running_exporter_is_named_and_not_disturbed(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     command = [sys.executable, "-c", HOLD, str(path)]

@@ -5,14 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.simulator import Fleet, ManualClock, Plan, Simulator
-from tests.support.watch import START_MS, Watch
+from tests.support.service import JOB, clock, simulator
+from tests.support.watch import Watch
 
-JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START_MS)
+__all__ = ["JOB", "clock", "simulator"]
 
 
 @pytest.fixture
@@ -21,12 +17,6 @@ def fleet(clock: ManualClock) -> Fleet:
     fleet = Fleet(clock, seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB)
     return fleet
-
-
-@pytest.fixture
-def simulator(fleet: Fleet, clock: ManualClock) -> Iterator[Simulator]:
-    with Simulator(fleet, caller_clock=clock) as running:
-        yield running
 
 
 @pytest.fixture

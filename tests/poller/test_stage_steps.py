@@ -26,6 +26,7 @@ from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
 GOOD = Told((KnownStages(1, ()),))
 BAD = Told((Failed(1), Failed(2)), BackendError("down"))
+REFUSED = fault("error", operation="full-stages", status=403, code="CB.00031007")
 SLOW = (
     fault("delay", operation="full-stages", seconds=0.1),
     fault("hang", operation="full-stages"),
@@ -220,6 +221,56 @@ def test_credentials_refused_for_stages_lose_the_api_and_no_job(clock: ManualClo
         assert set(watch.series("codearts_build_job_up").values()) == {1}
 
 
+class TestLog:
+    @staticmethod
+    def events(watch: Watch, seconds: float) -> list[str]:
+        with capture_logs() as lines:
+            watch.poll_for(seconds)
+        return [line["event"] for line in lines]
+
+    @pytest.mark.parametrize("kind", ["html", "error", "reset"])
+    def test_a_line_tells_that_stages_fail_and_one_that_they_work_again(
+        self, clock: ManualClock, kind: str
+    ) -> None:
+        fleet = Fleet(clock, seed=1)
+        ids = [fleet.add_job(f"job-{ordinal}").id for ordinal in range(4)]
+        with watching(fleet, settings=ON) as watch:
+            watch.poll()
+            watch.simulator.faults.add(fault(kind, operation="full-stages"))
+            for job_id in ids:
+                fleet.add_build(job_id, queue_s=0, duration_s=20)
+            assert self.events(watch, MINUTE) == ["stages_fail"]
+            assert self.events(watch, HOUR) == []
+            watch.simulator.faults.clear()
+            assert self.events(watch, HOUR) == ["stages_work_again"]
+            assert self.events(watch, HOUR) == []
+
+    def test_one_build_whose_stages_are_refused_is_no_news_and_several_are(self, fleet: Fleet) -> None:
+        with watching(fleet, settings=ON) as watch:
+            watch.poll()
+            watch.simulator.faults.add(
+                fault("error", operation="full-stages", status=403, code="CB.00031007")
+            )
+            told = []
+            for _ in range(4):
+                fleet.add_build(JOB, queue_s=0, duration_s=20)
+                told.append(self.events(watch, 5 * MINUTE))
+            assert told == [[], [], ["stages_fail"], []]
+
+    def test_where_all_of_the_api_is_in_trouble_that_is_the_news(self, fleet: Fleet) -> None:
+        with watching(fleet, settings=ON) as watch:
+            watch.poll()
+            watch.simulator.faults.add(fault("throttle", operation="full-stages", announce=False))
+            fleet.add_build(JOB, queue_s=0, duration_s=20)
+            assert self.events(watch, 3 * MINUTE) == []
+            watch.simulator.faults.replace([fault("reset")])
+            lost = self.events(watch, HOUR)
+            assert (lost.count("api_lost"), set(lost) - {"api_lost", "poll_fails"}) == (1, set())
+            watch.simulator.faults.clear()
+            back = self.events(watch, HOUR)
+            assert (back.count("api_back"), set(back) - {"api_back", "poll_works_again"}) == (1, set())
+
+
 class TestTurns:
     def steps(self, jobs: int = 9, concurrency: int = 8) -> StageSteps:
         made = StageSteps(60, concurrency)
@@ -279,10 +330,24 @@ class TestTurns:
     def test_one_build_that_fails_among_others_makes_its_job_wait_and_nobody_else(self) -> None:
         made = self.steps(2)
         made.take(0, 1)
-        made.ended("0", 0, Told((Failed(1), Refused(2))))
+        made.ended("0", 0, Told((Failed(1), Refused(2)), BackendError("down")))
         made.want("0", 0)
         assert made.take(0, 99) == [stages_of("1")]
         assert 50 < made.wait(0) <= 60
+
+    def test_a_failure_counts_where_polls_were_answered_since_the_one_before(self) -> None:
+        made = self.steps(2)
+        made.take(0, 9)
+        made.polls_answer()
+        assert not made.failures_count("0")
+        made.ended("0", 0, BAD)
+        assert not made.failures_count("0")
+        made.polls_answer()
+        assert (made.failures_count("0"), made.failures_count("1")) == (True, False)
+        made.want("0", 0)
+        made.take(60, 9)
+        made.ended("0", 60, BAD)
+        assert not made.failures_count("0")
 
     def test_a_job_that_is_dropped_is_not_asked_about(self) -> None:
         made = self.steps(3)

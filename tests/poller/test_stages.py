@@ -158,17 +158,40 @@ def test_refused_stages_are_asked_for_once(fleet: Fleet) -> None:
         assert watch.poller.ledgers[JOB].stages.awaited == {}
 
 
-def test_stages_that_fail_for_ever_are_given_up(fleet: Fleet) -> None:
+@pytest.mark.parametrize("builds", [1, 2])
+@pytest.mark.parametrize("trouble", [DOWN[0], DOWN[4]], ids=["in trouble", "unreachable"])
+def test_stages_that_alone_fail_for_ever_are_given_up(fleet: Fleet, trouble: Fault, builds: int) -> None:
     with watching(fleet, settings=ON) as watch:
-        watch.simulator.faults.replace([DOWN[0]])
+        watch.simulator.faults.replace([trouble])
         watch.poll()
-        fleet.add_build(JOB)
-        fleet.add_build(JOB)
-        watch.poll_for(6 * HOUR)
+        for _ in range(builds):
+            fleet.add_build(JOB)
+        watch.poll_for(6 * HOUR, every=2 * MINUTE)
         asked = len(watch.asked("full-stages"))
-        assert asked == 2 * 10 * 3
+        assert builds * 10 * 3 < asked <= builds * 14 * 3
+        assert watch.poller.ledgers[JOB].stages.awaited == {}
         watch.poll_for(DAY, every=10 * MINUTE)
         assert len(watch.asked("full-stages")) == asked
+
+
+@pytest.mark.parametrize("builds", [1, 2, 15])
+@pytest.mark.parametrize(
+    "trouble", [fault("reset"), fault("error", status=503), fault("html")], ids=lambda one: one.kind
+)
+def test_an_outage_of_hours_costs_no_build_its_stages(fleet: Fleet, trouble: Fault, builds: int) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        watch.simulator.faults.replace([THROTTLED])
+        for _ in range(builds):
+            fleet.add_build(JOB, queue_s=0, duration_s=20)
+        watch.poll(times=3)
+        assert watch.counted() == {"success": builds}
+        watch.simulator.faults.replace([trouble])
+        watch.poll_for(3 * HOUR, every=5 * MINUTE)
+        assert {one.tries for one in watch.poller.ledgers[JOB].stages.awaited.values()} == {0}
+        watch.simulator.faults.clear()
+        watch.poll_for(HOUR, every=2 * MINUTE)
+        assert set(counts(watch).values()) == {builds}
 
 
 def test_a_job_without_news_is_polled_for_the_stages_it_waits_for(fleet: Fleet) -> None:

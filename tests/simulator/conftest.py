@@ -2,19 +2,19 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from exporter.simulator import Fleet, ManualClock, Simulator
+from tests.support.service import JOB, START_MS, clock, simulator
 
-START_MS = round(datetime(2026, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
-JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
-WEEK = "start_time=2026-03-04&end_time=2026-03-11"
+__all__ = ["JOB", "START_MS", "WEEK", "Caller", "Reply", "clock", "simulator"]
+
+WEEK = "start_time=2025-03-04&end_time=2025-03-11"
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,11 @@ class Caller:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START_MS)
-
-
-@pytest.fixture
 def fleet(clock: ManualClock) -> Fleet:
     """One job that runs only what it is told to."""
     fleet = Fleet(clock, seed=1)
     fleet.add_job("checkout-release", "shop", job_id=JOB)
     return fleet
-
-
-@pytest.fixture
-def simulator(fleet: Fleet, clock: ManualClock) -> Iterator[Simulator]:
-    with Simulator(fleet, caller_clock=clock) as running:
-        yield running
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_request_without_credentials_is_refused(caller: Caller) -> None:
 def test_a_password_gives_a_token_that_works_and_ends(caller: Caller, clock: ManualClock) -> None:
     login = _login(caller)
     assert login.status == 201
-    assert login.json()["token"]["expires_at"] == "2026-03-11T04:00:00.000000Z"
+    assert login.json()["token"]["expires_at"] == "2025-03-11T04:00:00.000000Z"
     mine = replace(caller, token=login.headers["x-subject-token"])
     assert mine.get(PATH).status == 200
     clock.advance(86_400)
@@ -88,7 +88,7 @@ def test_a_signature_holds_for_fifteen_minutes(caller: Caller, seconds: int) -> 
 
 
 def test_a_header_that_must_be_signed_and_is_not_spoils_the_signature(caller: Caller) -> None:
-    date = "20260310T040000Z"
+    date = "20250310T040000Z"
     signature = signature_of(Request("GET", PATH, {"x-sdk-date": date}), ("x-sdk-date",), KEY.secret_key)
     access = f"SDK-HMAC-SHA256 Access={KEY.access_key}, SignedHeaders=x-sdk-date, Signature={signature}"
     reply = replace(caller, token="").get(PATH, {"Authorization": access, "X-Sdk-Date": date})
@@ -127,7 +127,7 @@ def test_the_metadata_service_gives_keys_that_work_with_their_token(fleet: Fleet
         token = caller.send("PUT", "/meta-data/latest/api/token", headers=lifetime).body.decode()
         answer = caller.get("/openstack/latest/securitykey", {"X-Metadata-Token": token}).json()
         given = answer["credential"]
-        assert given["expires_at"] == "2026-03-10T05:00:00.000000Z"
+        assert given["expires_at"] == "2025-03-10T05:00:00.000000Z"
         key = AccessKey(given["access"], given["secret"])
         session = {"X-Security-Token": given["securitytoken"]}
         assert _signed(caller, key).status == 401

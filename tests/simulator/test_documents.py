@@ -70,7 +70,7 @@ def test_the_neighbouring_answers_fit_their_definitions(
     fleet.add_build(JOB, at_ms=START_MS - 60_000)
     record_id = caller.detail(1)["id"]
     paged = "page_index=0&page_size=10"
-    span = "start_time=2026-03-10%2000:00:00&end_time=2026-03-10%2023:59:59"
+    span = "start_time=2025-03-10%2000:00:00&end_time=2025-03-10%2023:59:59"
     for name, path in {
         "ListJob": f"/v1/job/list?{paged}",
         "ListProjectJobs": f"/v1/job/{fleet.project_id('shop')}/list?{paged}",

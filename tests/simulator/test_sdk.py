@@ -51,7 +51,7 @@ def test_it_reads_the_history_of_a_period(sdk: Any, fleet: Fleet, clock: ManualC
     clock.advance(60)
     answer = sdk.show_list_period_history(
         ShowListPeriodHistoryRequest(
-            job_id=JOB, offset=0, limit=10, start_time="2026-03-10", end_time="2026-03-10"
+            job_id=JOB, offset=0, limit=10, start_time="2025-03-10", end_time="2025-03-10"
         )
     )
     assert (answer.total, [each.build_number for each in answer.history_records]) == (2, [2, 1])

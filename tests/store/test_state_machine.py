@@ -161,7 +161,8 @@ class Instance:
     def ask_stages(self, service: Service) -> list[Outcome]:
         """What steps bring for the builds that wait; nothing is kept yet."""
         return [
-            Outcome(stages_of(job_id), ask_stages(ledger, service)) for job_id, ledger in self.ledgers.items()
+            Outcome(stages_of(job_id), ask_stages(ledger, service, failures_count=True))
+            for job_id, ledger in self.ledgers.items()
         ]
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:

@@ -15,7 +15,7 @@ from exporter.catalogue import (
 )
 from exporter.cli.wiring import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
-from exporter.ledger import OTHER, TOLD_APART
+from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, TOLD_APART
 from exporter.model import Result, State, Trigger
 from exporter.telemetry import OPERATIONS
 from tools.reference.fleet import families
@@ -52,8 +52,10 @@ each. `stage` is the name that people gave the stage; the second one of the same
 Builds are counted without waiting for their stages. Those are asked for afterwards, when no poll is due, with
 at most a quarter of `poll.concurrency` but always one; where that is 1, a request for stages that hangs holds
 up polls until its time is over. Stages that do not come are asked for again, ever more rarely, and those of
-other builds too where none come at all. After ten requests that failed, or one answer that refused them, a
-build goes without. A stage that did not run, since the build ended before it, is left out.
+other builds too where none come at all; the log then says `stages_fail`. A build goes without where an answer
+refuses its stages, after {DETAIL_TRIES} failures while polls are answered (an API that is away, or wants
+fewer requests, costs none), and where more than {AWAITED_KEPT} builds of its job wait: those with the
+highest numbers go on waiting. A stage that did not run, since the build ended before it, is left out.
 
 What had finished before the job was watched is not counted, as elsewhere; the stages of the last such build
 show in the gauge, and in the histogram at 0. Switched off, both metrics go, and no build that finishes

@@ -19,7 +19,7 @@ from typing import Final, assert_never
 import requests
 
 from exporter.api.auth.base import Credentials
-from exporter.api.auth.fetched import EcsAgencyCredentials, PasswordCredentials
+from exporter.api.auth.fetched import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
 from exporter.api.auth.fixed import AccessKeyCredentials, TokenCredentials, TokenFileCredentials
 from exporter.api.auth.keys import Keys
 from exporter.api.auth.times import Clock
@@ -27,6 +27,7 @@ from exporter.api.auth.wary import WaryCredentials
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 
 __all__ = [
+    "METADATA_KEY",
     "AccessKeyCredentials",
     "Clock",
     "Credentials",

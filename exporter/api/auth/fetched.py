@@ -18,6 +18,9 @@ from exporter.errors import ApiError
 
 T = TypeVar("T")
 
+METADATA_KEY: Final = "auth.ecs_agency.metadata_endpoint"
+"""The key of the configuration that names the address of the metadata service."""
+
 _METADATA_TIMEOUT: Final = 3.0
 
 
@@ -92,7 +95,13 @@ class PasswordCredentials(FetchedCredentials[str]):
     ) -> None:
         super().__init__(clock, patience, renew_before=10 * MINUTE)
         self._user = user
-        self._iam = Peer(f"IAM at {iam_endpoint}", session, timeout, refusals=frozenset({400, 401, 403}))
+        self._iam = Peer(
+            f"IAM at {iam_endpoint}",
+            "iam_endpoint",
+            session,
+            timeout,
+            refusals=frozenset({400, 401, 403}),
+        )
         self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=true"
 
     def _authorize(self, request: PreparedRequest) -> None:
@@ -143,6 +152,7 @@ class EcsAgencyCredentials(FetchedCredentials["Keys"]):
             session.trust_env = False  # a link-local address; a proxy would hand the keys to a stranger
             service = Peer(
                 f"the metadata service at {self._endpoint}",
+                METADATA_KEY,
                 session,
                 _METADATA_TIMEOUT,
                 refusals=frozenset({400, 401, 403, 404}),  # 404: the machine has no agency

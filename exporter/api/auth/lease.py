@@ -116,5 +116,9 @@ class Lease(Generic[T]):
 
 def _again(error: ApiError, text: str, retry_after: float | None = None) -> ApiError:
     if isinstance(error, UnreachableError):
-        return UnreachableError(text, code=error.code, retry_after=retry_after, obstacle=error.obstacle)
-    return type(error)(text, code=error.code, error_code=error.error_code, retry_after=retry_after)
+        again: ApiError = UnreachableError(
+            text, code=error.code, retry_after=retry_after, obstacle=error.obstacle
+        )
+    else:
+        again = type(error)(text, code=error.code, error_code=error.error_code, retry_after=retry_after)
+    return again.of(error.address_key)

@@ -35,12 +35,14 @@ class Peer:
 
     Attributes:
         name: how errors call it.
+        key: of the configuration, which names its address.
         session: carries the requests.
         timeout: seconds, to connect and between two pieces of an answer.
         refusals: the statuses by which it refuses.
     """
 
     name: str
+    key: str
     session: requests.Session
     timeout: float
     refusals: frozenset[int]
@@ -55,7 +57,8 @@ class Peer:
             return exchange(self.session, prepared, timeout=self.timeout, largest=LARGEST)
         except UnreachableError as error:
             what = "did not answer in time" if error.code == "timeout" else f"cannot be reached: {error}"
-            raise UnreachableError(f"{self.name} {what}", code=error.code, obstacle=error.obstacle) from None
+            text = f"{self.name} {what}"
+            raise UnreachableError(text, code=error.code, obstacle=error.obstacle).of(self.key) from None
         except InvalidAnswerError as error:
             self.raise_strange(str(error))
 
@@ -70,11 +73,11 @@ class Peer:
             if kind is ThrottledError and wait is None:
                 wait = MINUTE
             text = " ".join(part for part in (f"{self.name} {what}: HTTP {answer.status}", code) if part)
-            raise kind(text, code=error.code, error_code=code, retry_after=wait) from None
+            raise kind(text, code=error.code, error_code=code, retry_after=wait).of(self.key) from None
 
     def raise_strange(self, what: str) -> NoReturn:
         """Raise that the answer is not what was asked for."""
-        raise InvalidAnswerError(f"{self.name} gave a strange answer: {what}", code="invalid")
+        raise InvalidAnswerError(f"{self.name} gave a strange answer: {what}", code="invalid").of(self.key)
 
     def _meaning(self, error: ApiError, status: int) -> tuple[type[ApiError], str]:
         if isinstance(error, ThrottledError):
