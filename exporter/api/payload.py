@@ -20,6 +20,9 @@ from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, Stat
 
 Record = TypeVar("Record")
 
+BUILD_FAULTS: Final = ("record_not_an_object", "bad_build_number", "foreign_record")
+"""What costs a record of history, of the words that `history_page` has for faults."""
+
 SERVICE_ZONE: Final = timezone(timedelta(hours=8))
 """The zone of times that name none, and of the calendar days that period-history takes."""
 

@@ -8,9 +8,11 @@ from exporter.backfill.border import PastJob
 from exporter.backfill.collect import Collection
 from exporter.backfill.estimate import Size, size
 from exporter.backfill.files import streamed, write_files
-from exporter.backfill.jobs import watched_jobs
+from exporter.backfill.jobs import missing_names, watched_jobs
 from exporter.backfill.lines import PastFamily, past_families
-from exporter.backfill.live import Counted, counted
+from exporter.backfill.live import Counted, counted, earliest
+from exporter.backfill.notices import Notices
+from exporter.backfill.past import PastBuild
 from exporter.backfill.period import Period, moment_ms
 from exporter.backfill.plan import Plan, planned
 from exporter.backfill.replay import Replay
@@ -19,6 +21,8 @@ from exporter.backfill.spool import Spool
 __all__ = [
     "Collection",
     "Counted",
+    "Notices",
+    "PastBuild",
     "PastFamily",
     "PastJob",
     "Period",
@@ -27,6 +31,8 @@ __all__ = [
     "Size",
     "Spool",
     "counted",
+    "earliest",
+    "missing_names",
     "moment_ms",
     "past_families",
     "planned",

@@ -11,11 +11,13 @@ from typing import Any, Final, TypeVar
 from exporter.api.client import ApiClient
 from exporter.backfill.border import PastJob
 from exporter.backfill.fetch import Reply, Window, each
+from exporter.backfill.notices import Notices
 from exporter.backfill.period import Period
+from exporter.backfill.refusals import Refusals
 from exporter.backfill.spool import Spool
 from exporter.backfill.wanted import numbers_to_ask
 from exporter.errors import ApiError
-from exporter.model import DAY_MS, Build
+from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.poll import windows
 
 Answer = TypeVar("Answer")
@@ -32,15 +34,19 @@ class Collection:
         period: when what is counted finished.
         since_ms: history is asked for from the day before on, whatever the step of the period is.
         spool: keeps the answers.
+        notices: are told of what is waited for.
 
     Attributes:
         failed: what could not be had this time, and why; asking again later may help.
     """
 
-    def __init__(self, jobs: Sequence[PastJob], period: Period, since_ms: int, spool: Spool) -> None:
+    def __init__(
+        self, jobs: Sequence[PastJob], period: Period, since_ms: int, spool: Spool, notices: Notices
+    ) -> None:
         self._jobs = {one.job.id: one for one in jobs}
         self._period = period
         self._spool = spool
+        self._notices = notices
         self._days = windows(since_ms - DAY_MS, period.end_ms)
         self.failed: dict[str, ApiError] = {}
 
@@ -70,7 +76,7 @@ class Collection:
         def ask(window: Window) -> tuple[Build, ...]:
             return client.period_history(window.job_id, window.first, window.last)
 
-        for reply in each(ask, self.windows(), concurrency):
+        for reply in each(ask, self.windows(), concurrency, self._notices):
             window = reply.question
             if reply.error:
                 self.failed[f"the history of job {window.job_id}"] = reply.error
@@ -83,9 +89,17 @@ class Collection:
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
+            BackfillError: everything was refused; nothing of that is kept.
         """
-        replies = each(lambda build: client.record_info(*build), self.builds(), concurrency)
-        return self._kept(replies, self._spool.add_details, "details")
+        replies = each(lambda build: client.record_info(*build), self.builds(), concurrency, self._notices)
+        refusals = Refusals[BuildDetail](
+            "details (record-info)",
+            "--no-details goes without",
+            was_answered=self._spool.has_details(),
+            real=self._listed,
+            notices=self._notices,
+        )
+        return self._kept(replies, self._spool.add_details, refusals, "details")
 
     def stages(self) -> Iterator[tuple[str, int, str]]:
         """The builds whose stages are not here yet: job, number and record id."""
@@ -100,9 +114,27 @@ class Collection:
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
+            BackfillError: everything was refused; nothing of that is kept.
         """
-        replies = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency)
-        return self._kept(replies, self._spool.add_stages, "stages")
+        replies = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency, self._notices)
+        refusals = Refusals[tuple[Stage, ...]](
+            "stages (full-stages)",
+            "metrics.stages: false goes without",
+            was_answered=self._spool.has_stages(),
+            real=lambda refused: refused,
+            notices=self._notices,
+        )
+        return self._kept(replies, self._spool.add_stages, refusals, "stages")
+
+    def _listed(self, builds: Sequence[tuple[str, int, object]]) -> Sequence[object]:
+        """Those that history tells of; any other number may be denied because there is none."""
+        listed = {
+            (job_id, one.number)
+            for job_id in {build[0] for build in builds}
+            for one in self._spool.known(job_id)
+            if one.is_listed
+        }
+        return [build for build in builds if build[:2] in listed]
 
     def _windows_of(self, one: PastJob) -> Iterator[Window]:
         for first, last in self._days:
@@ -113,6 +145,7 @@ class Collection:
         self,
         replies: Iterable[Reply[Any, Answer]],
         keep: Callable[[list[tuple[str, int, Answer | None]]], None],
+        refusals: Refusals[Answer],
         what: str,
     ) -> Generator[object]:
         """The same replies; those that are final are kept every second and at the end, whatever ends it."""
@@ -122,12 +155,13 @@ class Collection:
             for reply in replies:
                 job_id, number = reply.question[:2]
                 if reply.is_final:
-                    waiting.append((job_id, number, reply.answer))
+                    waiting += refusals.sifted((job_id, number, reply.answer), reply.error)
                 elif reply.error:
                     self.failed[f"the {what} of build {number} of job {job_id}"] = reply.error
                 if monotonic() - kept_at >= _KEEP_EVERY_S:
                     keep(waiting)
                     waiting, kept_at = [], monotonic()
                 yield reply
+            waiting += refusals.believed()
         finally:
             keep(waiting)

@@ -9,6 +9,7 @@ from datetime import date
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
+from exporter.backfill.notices import Notices
 from exporter.errors import ApiError, CredentialsError, NotVisibleError, RejectedError, ThrottledError
 
 Question = TypeVar("Question")
@@ -16,6 +17,9 @@ Answer = TypeVar("Answer")
 
 _PAUSES_S: Final = (2.0, 10.0, 30.0, 60.0)
 """Between tries of one question; the client itself has tried three times before each."""
+
+_THROTTLED_TOLD: Final = 3
+"""That a question waits is told when it was throttled so often in a row; less is how a limit is learnt."""
 
 _TROUBLE_AFTER: Final = 5
 """So many questions in a row without an answer mean that the API is in trouble: nothing is final then."""
@@ -48,6 +52,7 @@ def each(
     ask: Callable[[Question], Answer],
     questions: Iterable[Question],
     concurrency: int,
+    notices: Notices,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Reply[Question, Answer]]:
     """Ask all questions, some at once; answers come as they are ready.
@@ -64,7 +69,7 @@ def each(
     def serve() -> None:
         while (question := work.get()) is not None:
             try:
-                done.put(persist(ask, question, sleep))
+                done.put(persist(ask, question, notices, sleep))
             except Exception as error:
                 done.put(error)
 
@@ -108,23 +113,30 @@ class _Trouble:
 
 
 def persist(
-    ask: Callable[[Question], Answer], question: Question, sleep: Callable[[float], object] = time.sleep
+    ask: Callable[[Question], Answer],
+    question: Question,
+    notices: Notices,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Reply[Question, Answer]:
-    """Ask again what is worth it; too many requests is no failure, only a reason to wait.
+    """Ask again what is worth it, and tell of it; too many requests is no failure, only a reason to wait.
 
     Raises:
         CredentialsError: asking again could lock the key.
     """
     pauses = iter(_PAUSES_S)
+    throttled = 0
     while True:
         try:
             return Reply(question, ask(question))
-        except ThrottledError:
-            continue
+        except ThrottledError as error:
+            throttled += 1
+            if throttled >= _THROTTLED_TOLD:
+                notices.trouble("throttled", f"throttled ({error}): waiting")
         except CredentialsError:
             raise
         except ApiError as error:
             pause = next(pauses, None) if error.retryable else None
             if pause is None:
                 return Reply(question, error=error)
+            notices.trouble("no answer", f"no answer ({error}): trying again in {pause:g} s")
             sleep(pause)

@@ -1,36 +1,110 @@
 """Which jobs a configuration watches, and what the API calls them: asked once, where the exporter sweeps."""
 
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
 from exporter.api.client import ApiClient
-from exporter.backfill.fetch import persist
+from exporter.backfill.fetch import Reply, persist
+from exporter.backfill.notices import Notices
 from exporter.config import Config
-from exporter.errors import ApiError, NotVisibleError, RejectedError
-from exporter.model import Job
-from exporter.watchlist import Listing, Watchlist
+from exporter.errors import BackfillError
+from exporter.model import Job, ListedJob
+from exporter.watchlist import UNKNOWN_PROJECT, Listing, Watchlist
+
+_EMPTY_PAUSE_S: Final = 3.0
+"""Lists have been seen empty for a moment: one that is, is asked for once more after so long."""
+
+_NAMED: Final = 5
+
+Listed = TypeVar("Listed")
 
 
-def watched_jobs(config: Config, client: ApiClient) -> tuple[Job, ...]:
+def watched_jobs(
+    config: Config,
+    client: ApiClient,
+    notices: Notices,
+    sleep: Callable[[float], object] = time.sleep,
+) -> tuple[Job, ...]:
     """The jobs that are named and those of the projects, under the labels that the exporter gives them.
 
+    Names alone may be missing where the service refuses them.
+
     Raises:
-        ApiError: a project's jobs could not be listed. Names alone may be missing.
+        ApiError: a list could not be had, though asking later may help; or that of a project is refused.
+        BackfillError: a list broke off.
     """
+    lists = _Lists(client, notices, sleep)
     watchlist = Watchlist(config)
     for project in config.projects:
-        watchlist.take_in(_listing(client, project.id))
+        reply = lists.jobs(project.id)
+        if reply.error:
+            raise reply.error
+        watchlist.take_in(Listing(project.id, reply.answer or {}))
+        if all(job.project_id != project.id for job in watchlist.jobs):
+            notices.say(f"project {project.id} shows no job that is to be watched")
     if any(not (job.name and job.project) for job in config.jobs):
-        with suppress(NotVisibleError, RejectedError):
-            watchlist.take_in(_listing(client, ""))
+        watchlist.take_in(Listing("", _unless_refused(lists.jobs(""), "the list of all jobs", notices)))
     if watchlist.unnamed_projects:
-        with suppress(ApiError):
-            watchlist.name_projects(client.project_names())
+        watchlist.name_projects(_unless_refused(lists.projects(), "the list of projects", notices))
     return watchlist.jobs
 
 
-def _listing(client: ApiClient, project_id: str) -> Listing:
-    reply = persist(lambda wanted: client.job_list(wanted, most=None, expected=0), project_id)
-    if reply.answer is None:
-        raise reply.error or AssertionError("neither answer nor error")
-    jobs, _, is_whole = reply.answer
-    return Listing(project_id, jobs, is_whole)
+def missing_names(jobs: Iterable[Job]) -> Iterator[str]:
+    """Lines for a person: what stands in labels for names that nobody told."""
+    given = list(jobs)
+    if unnamed := [job.id for job in given if job.name == job.id]:
+        yield f"nobody tells the names of these jobs, so that job_name is the id: {_few(unnamed)}"
+    if without := [job.id for job in given if job.project == job.project_id]:
+        yield f"nobody tells the names of these jobs' projects, so that project is an id: {_few(without)}"
+    if unknown := [job.id for job in given if job.project == UNKNOWN_PROJECT]:
+        yield f"nobody tells these jobs' projects, so that project is {UNKNOWN_PROJECT}: {_few(unknown)}"
+
+
+def _few(ids: list[str]) -> str:
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return ", ".join(ids[:_NAMED]) + more
+
+
+class _Lists:
+    """Lists as they are, not as they may be for a moment."""
+
+    def __init__(self, client: ApiClient, notices: Notices, sleep: Callable[[float], object]) -> None:
+        self._client = client
+        self._notices = notices
+        self._sleep = sleep
+
+    def jobs(self, project_id: str) -> Reply[None, Mapping[str, ListedJob]]:
+        """The jobs of a project by id, or with ``""`` all that the credentials see."""
+        shown = f"the job list of project {project_id}" if project_id else "the list of all jobs"
+
+        def ask(_: None) -> Mapping[str, ListedJob]:
+            jobs, size, is_whole = self._client.job_list(project_id, most=None, expected=0)
+            if not is_whole:
+                raise BackfillError(f"{shown} broke off; the same command begins anew")
+            if size > len(jobs):
+                self._notices.say(f"{shown} shows {len(jobs):,} of {size:,}")
+            return jobs
+
+        return self._asked(ask)
+
+    def projects(self) -> Reply[None, Mapping[str, str]]:
+        """The names of projects, by id."""
+        return self._asked(lambda _: self._client.project_names())
+
+    def _asked(self, ask: Callable[[None], Mapping[str, Listed]]) -> Reply[None, Mapping[str, Listed]]:
+        reply = persist(ask, None, self._notices, self._sleep)
+        if reply.error or reply.answer:
+            return reply
+        self._sleep(_EMPTY_PAUSE_S)
+        return persist(ask, None, self._notices, self._sleep)
+
+
+def _unless_refused(
+    reply: Reply[None, Mapping[str, Listed]], what: str, notices: Notices
+) -> Mapping[str, Listed]:
+    if reply.error and not reply.is_final:
+        raise reply.error
+    if reply.error:
+        notices.say(f"{what} is refused: {reply.error}")
+    return reply.answer or {}

@@ -11,8 +11,10 @@ import cramjam
 import requests
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from prometheus_client.parser import text_string_to_metric_families
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from exporter.backfill.lines import PastFamily, Points
+from exporter.backfill.notices import Notices
 from exporter.backfill.replay import Replay
 from exporter.errors import BackfillError
 
@@ -22,6 +24,8 @@ _SAMPLES: Final = 10_000
 _PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0, 60.0)
 _TIMEOUT_S: Final = 60.0
 _MESSAGE_LENGTH: Final = 300
+_BROKEN: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
+"""What no whole answer comes out as; samples that arrived all the same may come again."""
 
 _FIELD: Final = descriptor_pb2.FieldDescriptorProto
 _FIELDS: Final = {
@@ -75,7 +79,8 @@ def _add(request: Any, points: Points) -> int:
         for sample in family.samples:
             series = request.timeseries.add()
             for name, value in sorted({"__name__": sample.name, **sample.labels}.items()):
-                series.labels.add(name=name, value=value)
+                if value:
+                    series.labels.add(name=name, value=value)
             for moment in points.moments:
                 series.samples.add(value=sample.value, timestamp=moment // 1000 * 1000)
             added += len(points.moments)
@@ -93,6 +98,7 @@ class RemoteWrite:
         url: as ``http://localhost:9090/api/v1/write``; may hold a user and a password.
         headers: sent with each request, besides those of the protocol.
         session: carries the requests.
+        notices: are told of what is waited for.
         sleep: waits between tries.
 
     Raises:
@@ -104,10 +110,12 @@ class RemoteWrite:
         url: str,
         headers: Mapping[str, str],
         session: requests.Session,
+        notices: Notices,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._url = url
         self._session = session
+        self._notices = notices
         self._sleep = sleep
         self._headers = {
             **headers,
@@ -136,13 +144,17 @@ class RemoteWrite:
                     self._url, data=body, headers=self._headers, timeout=_TIMEOUT_S, allow_redirects=False
                 )
                 status, told = answer.status_code, answer.text
-            except (requests.ConnectionError, requests.Timeout) as error:
+            except _BROKEN as error:
                 status, told = 0, type(error).__name__
             if 200 <= status < 300:
                 return
+            said = f"HTTP {status}" if status else "no answer"
+            why = " ".join(told.split())[:_MESSAGE_LENGTH]
             if (0 < status < 500 and status != 429) or pause_s is None:
-                said = " ".join(told.split())[:_MESSAGE_LENGTH]
-                raise BackfillError(f"remote write: {f'HTTP {status}' if status else 'no answer'}: {said}")
+                raise BackfillError(f"remote write: {said}: {why}")
+            self._notices.trouble(
+                "remote write", f"remote write: {said} ({why}): trying again in {pause_s:g} s"
+            )
             self._sleep(pause_s)
 
 

@@ -71,7 +71,12 @@ class Replay:
         later = [
             number for number, ms in dates if ms is not None and start_ms < ms and border.includes(number, ms)
         ]
-        never = [(number, number) for number, ms in dates if ms is None]
+        # A build that still ran when the past ended may have finished since, but must show as if it ran.
+        never = [
+            (number, number)
+            for number, ms in dates
+            if ms is None or not (ms <= start_ms or border.includes(number, ms))
+        ]
         return begin(before, later, never + missing(known), start_ms, self._rules)
 
     def _is_past(self, one: PastJob, at_ms: int, past: PastBuild) -> bool:

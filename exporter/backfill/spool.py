@@ -61,9 +61,12 @@ _ASKED: Final = """
     SET asked = 1, dated_ms = excluded.dated_ms, detail = excluded.detail
 """
 
+_REFUSED: Final = "null"
+"""Stands for stages that the service will never tell."""
+
 _BUILD: Final = TypeAdapter(Build)
 _DETAIL: Final = TypeAdapter(BuildDetail)
-_STAGES: Final = TypeAdapter(tuple[Stage, ...])
+_STAGES: Final = TypeAdapter(tuple[Stage, ...] | None)
 
 
 class Spool:
@@ -134,9 +137,7 @@ class Spool:
 
     def add_stages(self, answers: Iterable[tuple[str, int, tuple[Stage, ...] | None]]) -> None:
         """Keep the stages of single builds; None where the service will never tell."""
-        rows = [
-            (_STAGES.dump_json(stages or ()).decode(), job_id, number) for job_id, number, stages in answers
-        ]
+        rows = [(_STAGES.dump_json(stages).decode(), job_id, number) for job_id, number, stages in answers]
         with self._transaction():
             self._connection.executemany("UPDATE builds SET stages = ? WHERE job_id = ? AND number = ?", rows)
 
@@ -171,9 +172,29 @@ class Spool:
                 found.setdefault(owner, []).append((dated_ms, past))
         return found
 
+    def told(self, job_id: str, through_ms: int) -> Iterator[tuple[int, PastBuild]]:
+        """All builds of a job that finished by then, in that order, and when; one by one."""
+        with self._explained():
+            for _, dated_ms, build, detail, stages in self._connection.execute(
+                _FINISHED_OF_ONE, (job_id, 0, through_ms)
+            ):
+                yield dated_ms, _past_build(build, detail, stages)
+
+    def has_details(self) -> bool:
+        """Whether any build was told in detail."""
+        return self._count("detail IS NOT NULL") > 0
+
+    def has_stages(self) -> bool:
+        """Whether the stages of any build were told."""
+        return self._count(f"stages <> '{_REFUSED}'") > 0
+
     def without_detail(self) -> int:
         """How many builds the service would not tell more of than their history records."""
         return self._count("asked AND detail IS NULL AND dated_ms IS NOT NULL")
+
+    def refused_stages(self) -> int:
+        """How many builds there are whose stages the service would not tell."""
+        return self._count(f"stages = '{_REFUSED}'")
 
     def undated(self) -> int:
         """How many builds have ended at a time that nobody tells."""

@@ -1,41 +1,30 @@
 """``backfill``: what is asked for on the command line, told on standard error while it goes on."""
 
 import re
-import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-import requests
 from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
+from exporter.api.payload import BUILD_FAULTS
 from exporter.api.throttle import Throttle
-from exporter.backfill import (
-    Collection,
-    Counted,
-    PastJob,
-    Plan,
-    Spool,
-    counted,
-    moment_ms,
-    planned,
-    watched_jobs,
-)
+from exporter.backfill import Collection, Notices, Spool, planned
 from exporter.cli.backfill_output import Destination, Output, receiver_of
+from exporter.cli.backfill_plan import identity, settle, shown
 from exporter.cli.telling import follow, say, takes
 from exporter.cli.wiring import connect, families_of
 from exporter.config import Config
+from exporter.doctor import plural
 from exporter.errors import BackfillError, ConfigError
-from exporter.poller import service_ms
 from exporter.telemetry import Telemetry
 
 _SPOOL: Final = "backfill.db"
 _STREAM_SPOOL: Final = "codearts-build-backfill.db"
+_UNREADABLE: Final = "unreadable records"
 _TOLD: Final = 20
 
 
@@ -71,15 +60,26 @@ def backfill(config: Config, asked: Request) -> None:
         ExporterError: it could not be done, or not for all jobs; what the API has told is kept.
     """
     _check_labels(config, asked.to.labels)
-    receiver = receiver_of(asked.to)
+    notices = Notices(say)
+    receiver = receiver_of(asked.to, notices)
     throttle = Throttle(asked.max_requests_per_minute or config.poll.max_requests_per_minute)
-    _, client = connect(config, Telemetry(CollectorRegistry()), throttle)
+    telemetry = Telemetry(CollectorRegistry())
+    _, client = connect(config, telemetry, throttle)
+    period_of = (asked.start, asked.end, asked.exporters)
     with closing(Spool(_spool(asked))) as spool:
-        plan = planned(spool, _identity(config, asked), lambda: _settle(config, asked, client))
+        plan, was_begun = planned(
+            spool, identity(config, *period_of), lambda: settle(config, *period_of, client, notices)
+        )
+        if was_begun:
+            begun = shown(plan.begun_ms)
+            say(f"goes on with the backfill that was begun on {begun}; remove {spool.path} to begin anew")
         period = plan.period(round(asked.step_s * 1000))
-        say(f"builds that finished from {_shown(period.start_ms)} to {_shown(period.end_ms)}")
-        collection = Collection(plan.jobs, period, plan.start_ms, spool)
-        _collect(collection, client, config, throttle, details=asked.details)
+        say(f"builds that finished from {shown(period.start_ms)} to {shown(period.end_ms)}")
+        collection = Collection(plan.jobs, period, plan.start_ms, spool, notices)
+        try:
+            _collect(collection, client, config, throttle, details=asked.details)
+        finally:
+            _add_unreadable(spool, telemetry)
         _tell_what_is_unknown(spool)
         if collection.jobs:
             Output(config, collection.jobs, period, spool, asked.to, receiver).put()
@@ -87,22 +87,34 @@ def backfill(config: Config, asked: Request) -> None:
         raise BackfillError(_told_of(collection))
 
 
+def _add_unreadable(spool: Spool, telemetry: Telemetry) -> None:
+    """Keep the number of records, as the histories they were in are asked for only once."""
+    if found := telemetry.payload_faults("period-history", BUILD_FAULTS):
+        spool.note(_UNREADABLE, str(int(spool.recall(_UNREADABLE) or 0) + found))
+
+
 def _tell_what_is_unknown(spool: Spool) -> None:
+    again = f"remove {spool.path} to ask again"
     if without_detail := spool.without_detail():
-        say(f"{without_detail:,} builds have no details: they count without queue time")
+        say(f"{plural(without_detail, 'build')} without details, counted without queue time; {again}")
+    if refused := spool.refused_stages():
+        say(f"{plural(refused, 'build')} whose stages are refused, counted without them; {again}")
     if undated := spool.undated():
-        say(f"{undated:,} builds have ended at a time that nobody tells: they do not count")
-
-
-def _shown(moment_ms: int) -> str:
-    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        say(f"{plural(undated, 'build')} not counted, as nobody tells the time of the end")
+    if unreadable := int(spool.recall(_UNREADABLE) or 0):
+        say(
+            f"{plural(unreadable, 'record')} in histories cannot be read: "
+            "such builds count only where their numbers had details"
+        )
 
 
 def _check_labels(config: Config, labels: Mapping[str, str]) -> None:
     taken = {label for family in families_of(config) for label in family.labels}
-    for name in labels:
+    for name, value in labels.items():
         if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
             raise ConfigError(f"--label: {name} is no name of a label")
+        if not value:
+            raise ConfigError(f"--label: {name} has no value, which is the same as no label")
         if name in taken or name == "le":
             raise ConfigError(f"--label: the metrics have a label {name} of their own")
 
@@ -115,61 +127,6 @@ def _spool(asked: Request) -> Path:
     return Path(asked.to.output) / _SPOOL
 
 
-def _identity(config: Config, asked: Request) -> str:
-    """What the answers in a spool depend on."""
-    watched = [(job.id, job.name, job.project) for job in config.jobs]
-    projects = [(one.id, one.name, one.include, one.exclude) for one in config.projects]
-    exporters = [_without_credentials(url) for url in asked.exporters]
-    return repr((config.endpoint, watched, projects, asked.start, asked.end, exporters))
-
-
-def _settle(config: Config, asked: Request, client: ApiClient) -> Plan:
-    """Which jobs, from when to when; asks for their names, and running exporters for what they count."""
-    watched = watched_jobs(config, client)
-    now_ms = service_ms(time.time(), client.clock_offset_s)
-    start_ms = _moment("--start", asked.start, now_ms)
-    end_ms = min(now_ms, _moment("--end", asked.end, now_ms)) // 1000 * 1000
-    live: dict[str, Counted] = {}
-    for url in asked.exporters:
-        live |= counted(_metrics_of(url))
-    if start_ms >= end_ms:
-        raise ConfigError("--start must lie before the end")
-    jobs: list[PastJob] = []
-    for job in watched:
-        one = live.get(job.id, Counted(job, end_ms, None))
-        if asked.exporters and job.id not in live:
-            say(f"no exporter counts job {job.id} yet: its past ends now")
-        if one.since_ms <= start_ms:
-            say(f"job {job.id} is counted since before --start: left out")
-        else:
-            baseline = one.baseline if one.since_ms <= end_ms else None
-            jobs.append(PastJob(one.job, min(one.since_ms, end_ms), baseline))
-    return Plan(tuple(jobs), start_ms, end_ms)
-
-
-def _moment(flag: str, text: str, now_ms: int) -> int:
-    try:
-        return moment_ms(text, now_ms)
-    except ValueError as error:
-        raise ConfigError(f"{flag}={text}: {error}") from None
-
-
-def _metrics_of(url: str) -> str:
-    try:
-        answer = requests.get(url, headers={"Accept": "application/openmetrics-text"}, timeout=30)
-    except (requests.RequestException, ValueError) as error:
-        raise BackfillError(f"{_without_credentials(url)}: no answer ({type(error).__name__})") from None
-    if answer.status_code != HTTPStatus.OK:
-        raise BackfillError(f"{_without_credentials(url)}: HTTP {answer.status_code}")
-    return answer.text
-
-
-def _without_credentials(url: str) -> str:
-    """An address as it may be shown and kept."""
-    before, at, after = url.rpartition("@")
-    return f"{before.partition('//')[0]}//{after}" if at else url
-
-
 def _collect(
     collection: Collection, client: ApiClient, config: Config, throttle: Throttle, *, details: bool
 ) -> None:
@@ -178,7 +135,7 @@ def _collect(
 
     def ask(what: str, questions: int, answers: Generator[object]) -> None:
         if questions:
-            say(f"{what}: {questions:,} questions, {takes(questions, throttle.requests_per_minute)}")
+            say(f"{what}: {takes(questions, throttle.requests_per_minute)}")
         with closing(answers):
             follow(answers, questions, what)
 

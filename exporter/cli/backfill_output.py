@@ -12,6 +12,8 @@ import requests
 
 from exporter import __version__
 from exporter.backfill import (
+    Notices,
+    PastBuild,
     PastFamily,
     PastJob,
     Period,
@@ -26,6 +28,7 @@ from exporter.backfill import (
 from exporter.cli.telling import follow, in_bytes, say
 from exporter.cli.wiring import families_of, rules
 from exporter.config import Config
+from exporter.doctor import plural
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import Intervals
 
@@ -55,7 +58,7 @@ class Destination:
     labels: Mapping[str, str]
 
 
-def receiver_of(to: Destination) -> "RemoteWrite | None":
+def receiver_of(to: Destination, notices: Notices) -> "RemoteWrite | None":
     """Whatever samples are sent to; None where they are written. Folders are made here too.
 
     Raises:
@@ -71,7 +74,7 @@ def receiver_of(to: Destination) -> "RemoteWrite | None":
         raise ConfigError(
             "--remote-write needs the extra: pip install 'codearts-build-exporter[remote-write]'"
         ) from None
-    return RemoteWrite(to.remote_write, to.headers, requests.Session())
+    return RemoteWrite(to.remote_write, to.headers, requests.Session(), notices)
 
 
 def _make_folder(folder: Path) -> None:
@@ -119,9 +122,9 @@ class Output:
         Raises:
             ExporterError: it cannot be written or sent; what was put out before stands.
         """
-        expected = size(self._jobs, self._families, self._period, self._rules)
+        expected = size(self._jobs, self._families, self._period, self._rules, self._told)
         text = in_bytes(expected.bytes)
-        say(f"{expected.series:,} series, {expected.samples:,} samples, about {text} as text")
+        say(f"{expected.series:,} series, {plural(expected.samples, 'sample')}, about {text} as text")
         if self._to.output == "-":
             self._stream()
             return
@@ -132,7 +135,10 @@ class Output:
         else:
             self._write(replay, chunks, expected)
         for reason, times in sorted(replay.faults.items()):
-            say(f"{times:,} times {reason}: docs/metrics.md explains it")
+            say(f"{plural(times, 'time')} {reason}: docs/metrics.md explains it")
+
+    def _told(self, one: PastJob) -> Iterator[tuple[int, PastBuild]]:
+        return self._spool.told(one.job.id, one.end_ms)
 
     def _replay(self, jobs: list[PastJob]) -> Replay:
         return Replay(jobs, self._period, self._rules, self._spool)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from exporter.api.throttle import Throttle
 from exporter.cli.wiring import buckets_of, connect
 from exporter.config import Config
-from exporter.doctor import REFUSALS, Mark, announced, at_most, counted, examine, lines_of, wrapped
+from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.telemetry import Telemetry
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
@@ -19,7 +19,7 @@ _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 
 def summary(config: Config) -> str:
     """What the configuration comes to, in a line."""
-    jobs, projects = counted(len(config.jobs), "job"), counted(len(config.projects), "project")
+    jobs, projects = plural(len(config.jobs), "job"), plural(len(config.projects), "project")
     return f"{jobs}, {projects}, {config.endpoint}, every {config.poll.interval:g} s"
 
 

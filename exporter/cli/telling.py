@@ -6,12 +6,16 @@ from typing import Final
 
 import click
 
+from exporter.doctor import plural
+
 _TENTHS: Final = 10
+_CLEARED: Final = "\r\x1b[K"
+"""Empties the line of a terminal."""
 
 
 def say(text: str) -> None:
-    """A line."""
-    click.echo(text, err=True)
+    """A line; it takes the place of a bar, which is drawn anew below it."""
+    click.echo(f"{_CLEARED}{text}" if sys.stderr.isatty() else text, err=True)
 
 
 def follow(steps: Iterable[object], length: int, label: str) -> None:
@@ -29,10 +33,10 @@ def follow(steps: Iterable[object], length: int, label: str) -> None:
 
 
 def takes(questions: int, per_minute: float) -> str:
-    """How long so many requests take, at least."""
+    """So many questions, and how long they take at least."""
     minutes = questions / per_minute
     length = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
-    return f"at least {length} at {per_minute:g} a minute"
+    return f"{plural(questions, 'question')}, at least {length} at {per_minute:g} a minute"
 
 
 def in_bytes(size: int) -> str:

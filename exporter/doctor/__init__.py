@@ -8,7 +8,7 @@ from exporter.doctor.asking import REFUSALS
 from exporter.doctor.examination import examine
 from exporter.doctor.findings import Finding, Mark, Report, Section
 from exporter.doctor.questions import announced, at_most
-from exporter.doctor.text import counted, lines_of, wrapped
+from exporter.doctor.text import lines_of, plural, wrapped
 
 __all__ = [
     "REFUSALS",
@@ -18,8 +18,8 @@ __all__ = [
     "Section",
     "announced",
     "at_most",
-    "counted",
     "examine",
     "lines_of",
+    "plural",
     "wrapped",
 ]

@@ -8,7 +8,7 @@ from exporter.config import Config, format_duration
 from exporter.doctor.answers import Answers, is_refused
 from exporter.doctor.costs import Cost, Load, costs
 from exporter.doctor.findings import Finding, Section, note, ok, problem
-from exporter.doctor.text import counted
+from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
 from exporter.model import RecycleBin
@@ -98,7 +98,7 @@ def _formula(load: Load, cost: Cost) -> str:
     if load.list_pages:
         every = intervals.interval if load.worth_it else intervals.longest
         parts.append(
-            f"{cost.lists:.1f} for lists ({counted(load.list_pages, 'page')} every {format_duration(every)})"
+            f"{cost.lists:.1f} for lists ({plural(load.list_pages, 'page')} every {format_duration(every)})"
         )
     unserved = load.jobs - load.served - load.refused
     polls = []

@@ -10,7 +10,7 @@ from exporter.doctor.answers import Answers, ListAnswer, is_refused
 from exporter.doctor.findings import Finding, Mark, Section, note, ok, problem
 from exporter.doctor.permissions import ROLE
 from exporter.doctor.questions import ASKED_ONE_BY_ONE
-from exporter.doctor.text import counted
+from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
@@ -29,7 +29,7 @@ def jobs(config: Config, answers: Answers, seen: Watched) -> Section:
     unknown = told.count(None)
     if unknown:
         where = " (see Address)" if answers.stopped else ": no list shows them"
-        findings.append(note(f"{counted(unknown, 'job')} not asked one by one{where}"))
+        findings.append(note(f"{plural(unknown, 'job')} not asked one by one{where}"))
     if not findings:
         why = "nothing was answered" if answers.stopped else "no project shows any"
         findings = [note(f"none is known: {why}")]
@@ -44,14 +44,14 @@ def _collapsed(findings: list[Finding], answers: Answers, seen: Watched) -> Iter
     if visible:
         whole = "all" if visible == len(seen.jobs) else f"{visible:,} of"
         listed = f"{len(seen.listed):,} in lists, " if seen.listed else ""
-        yield ok(f"{whole} {counted(len(seen.jobs), 'job')} visible: {listed}{tried} tried one by one")
+        yield ok(f"{whole} {plural(len(seen.jobs), 'job')} visible: {listed}{tried} tried one by one")
     if quiet:
         have = "has" if len(quiet) == 1 else "have"
-        yield note(f"{counted(len(quiet), 'job')} of them {have} never built")
+        yield note(f"{plural(len(quiet), 'job')} of them {have} never built")
     yield from troubles[:_SHOWN]
     more = len(troubles[_SHOWN:])
     if more:
-        yield problem(f"{counted(more, 'more job')} in trouble", "see to those above first")
+        yield problem(f"{plural(more, 'more job')} in trouble", "see to those above first")
 
 
 def _job(job: Job, config: Config, answers: Answers, seen: Watched) -> Finding | None:
@@ -119,7 +119,7 @@ def _invisible(job: Job, shown: str, config: Config, answers: Answers, error: Ap
     everything = answers.lists.get(ALL)
     among = ""
     if isinstance(everything, ListAnswer) and everything.listing.is_whole and everything.size:
-        among = f"; not among the {counted(everything.size, 'job')} that the user sees"
+        among = f"; not among the {plural(everything.size, 'job')} that the user sees"
     return problem(
         f"{shown}: not visible, it does not exist or the user may not see it{among}: {error}",
         f"compare the ID with the end of the job's URL, and the region with its beginning; if both are "
@@ -155,6 +155,6 @@ def _named_twice(config: Config, answers: Answers) -> Iterable[Finding]:
     }
     if both:
         yield note(
-            f"{counted(len(both), 'job')} named under jobs: though projects: brings them anyway",
+            f"{plural(len(both), 'job')} named under jobs: though projects: brings them anyway",
             "take out of jobs: what projects: brings, unless it has a name or project of its own",
         )

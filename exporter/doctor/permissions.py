@@ -8,7 +8,7 @@ from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer, is_refuse
 from exporter.doctor.costs import costs
 from exporter.doctor.estimate import load_of
 from exporter.doctor.findings import Finding, Section, note, ok, problem
-from exporter.doctor.text import counted
+from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
 from exporter.model import RecycleBin
@@ -50,10 +50,10 @@ def _histories(answers: Answers) -> Finding | None:
     refused = [answer for answer in answers.histories.values() if is_refused(answer)]
     errors = [answer for answer in answers.histories.values() if isinstance(answer, ApiError)]
     if told:
-        return ok(f"period-history: allowed, tried on {counted(len(told), 'job')}")
+        return ok(f"period-history: allowed, tried on {plural(len(told), 'job')}")
     if refused:
         return problem(
-            f"period-history: refused for {counted(len(refused), 'job')}, allowed for none; without it "
+            f"period-history: refused for {plural(len(refused), 'job')}, allowed for none; without it "
             "nothing is counted",
             f"see Jobs below; or {ROLE}",
         )
@@ -85,7 +85,7 @@ def _stages(answers: Answers, seen: Watched) -> Finding | None:
         return None if answers.stopped else note(f"full-stages: could not be asked, since {why}")
     build = _tried(answers.detail, seen)
     if not isinstance(answers.stages, ApiError):
-        return ok(f"full-stages: allowed, tried on {build}: {counted(len(answers.stages), 'stage')}")
+        return ok(f"full-stages: allowed, tried on {build}: {plural(len(answers.stages), 'stage')}")
     if is_refused(answers.stages):
         return problem(
             f"full-stages: refused for {build}: {answers.stages}; without it no stage is measured",
@@ -102,7 +102,7 @@ def _tried(detail: DetailAnswer, seen: Watched) -> str:
 def _list_of_all(config: Config, answers: Answers, seen: Watched) -> Finding | None:
     answer = answers.lists.get(ALL)
     if isinstance(answer, ListAnswer):
-        told = counted(answer.size, "job")
+        told = plural(answer.size, "job")
         if not answer.size:
             return note(
                 "job-list: allowed, but empty: the user sees no job, or the service had a bad moment",
@@ -135,7 +135,7 @@ def _project_lists(config: Config, answers: Answers, seen: Watched) -> Iterator[
             yield _project_list(project_id, watched.get(project_id), answer, answers, seen)
     not_asked = len(watched.keys() - answers.lists.keys())
     if not_asked:
-        yield note(f"project-job-list: not asked of {counted(not_asked, 'project')} (see Address)")
+        yield note(f"project-job-list: not asked of {plural(not_asked, 'project')} (see Address)")
 
 
 def _project_list(
@@ -149,9 +149,9 @@ def _project_list(
     shown = f"project-job-list of {(project and project.name) or name or project_id}"
     if isinstance(answer, ListAnswer):
         if project is None:
-            return ok(f"{shown}: allowed, {counted(answer.size, 'job')}")
+            return ok(f"{shown}: allowed, {plural(answer.size, 'job')}")
         wanted = sum(project.wants(job.names.name) for job in answer.listing.jobs.values())
-        text = f"{shown}: allowed, {wanted:,} of {counted(answer.size, 'job')} watched"
+        text = f"{shown}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
         if wanted or not answer.size:
             return ok(text) if wanted else note(f"{shown}: allowed, but it has no jobs")
         return note(text, f"make include and exclude of the project {project_id} match whole names of jobs")
@@ -176,10 +176,10 @@ def _is_a_job(project_id: str, answers: Answers) -> bool:
 def _names(answers: Answers, seen: Watched) -> Finding | None:
     if answers.names is None:
         return None if answers.stopped else _names_not_asked(answers, seen)
-    lost = f"{counted(len(seen.unnamed), 'project')} without a name in labels, asked for again and again"
+    lost = f"{plural(len(seen.unnamed), 'project')} without a name in labels, asked for again and again"
     todo = "give project under jobs:, or name under projects:, to save the request for names"
     if not isinstance(answers.names, ApiError):
-        told = f"projects: allowed, {counted(len(answers.names), 'project')}"
+        told = f"projects: allowed, {plural(len(answers.names), 'project')}"
         return note(f"{told}; still {lost}", todo) if seen.unnamed else ok(told)
     if not is_refused(answers.names):
         return _unknown("projects", answers.names, answers)
@@ -197,7 +197,7 @@ def _names_not_asked(answers: Answers, seen: Watched) -> Finding:
     if not strays:
         return ok("projects: not needed, since the names of all projects are known")
     return note(
-        f"projects: not asked, since no list tells the project of {counted(strays, 'job')}; labels say "
+        f"projects: not asked, since no list tells the project of {plural(strays, 'job')}; labels say "
         f"{UNKNOWN_PROJECT} until a list or the detail of a build tells it"
     )
 
@@ -207,7 +207,7 @@ def _recycle_bin(answers: Answers) -> Finding | None:
     if answer is None:
         return None
     if not isinstance(answer, ApiError):
-        return ok(f"recycling-jobs: allowed, {counted(len(answer.jobs), 'job')} in the recycle bin")
+        return ok(f"recycling-jobs: allowed, {plural(len(answer.jobs), 'job')} in the recycle bin")
     if not is_refused(answer):
         return _unknown("recycling-jobs", answer, answers)
     return problem(

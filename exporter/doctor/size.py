@@ -6,7 +6,7 @@ from exporter.config import Config
 from exporter.doctor.answers import Answers
 from exporter.doctor.findings import Section, note, ok
 from exporter.doctor.series import SeriesOfAJob
-from exporter.doctor.text import counted
+from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.ledger import TOLD_APART
 
@@ -37,7 +37,7 @@ def series_section(config: Config, seen: Watched, of_a_job: SeriesOfAJob) -> Sec
         return Section("Series and memory", (note("not estimated: no job is watched"),))
     most, limit = number * of_a_job.most, config.metrics.max_series
     text = (
-        f"{number * of_a_job.usual:,} series for {counted(number, 'job')} that succeed and fail"
+        f"{number * of_a_job.usual:,} series for {plural(number, 'job')} that succeed and fail"
         f"{_in_stages(of_a_job)} ({of_a_job.usual} each), {most:,} with every {_labels(config)} "
         f"({of_a_job.most} each)"
     )
@@ -77,7 +77,7 @@ def series_section(config: Config, seen: Watched, of_a_job: SeriesOfAJob) -> Sec
 
 
 def _in_stages(of_a_job: SeriesOfAJob) -> str:
-    return f" in {counted(of_a_job.stages, 'stage')}" if of_a_job.stages else ""
+    return f" in {plural(of_a_job.stages, 'stage')}" if of_a_job.stages else ""
 
 
 def _labels(config: Config) -> str:

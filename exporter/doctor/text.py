@@ -42,11 +42,11 @@ def summary(report: Report) -> str:
     """One line for all of it."""
     problems, notes = report.count(Mark.PROBLEM), report.count(Mark.NOTE)
     if problems:
-        return f"{counted(problems, 'problem')}, {counted(notes, 'note')}."
-    return f"All is well, with {counted(notes, 'note')}." if notes else "All is well."
+        return f"{plural(problems, 'problem')}, {plural(notes, 'note')}."
+    return f"All is well, with {plural(notes, 'note')}." if notes else "All is well."
 
 
-def counted(number: int, word: str) -> str:
+def plural(number: int, word: str) -> str:
     """As ``1 job`` or ``2 jobs``."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 

@@ -14,6 +14,7 @@ from exporter.api.client import ApiClient
 from exporter.api.throttle import Throttle
 from exporter.backfill import (
     Collection,
+    Notices,
     PastFamily,
     PastJob,
     Period,
@@ -46,11 +47,14 @@ class Past:
     folder: Path
     settings: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    watched: str = ""
 
     def __post_init__(self) -> None:
+        jobs = f"jobs: [{', '.join(job.id for job in self.simulator.fleet.jobs())}]"
         self.config = parse(
             f"endpoint: {self.simulator.url}\nauth: {{token: {self.simulator.credentials.tokens[0]}}}\n"
-            f"jobs: [{', '.join(job.id for job in self.simulator.fleet.jobs())}]\n"
+            f"{self.watched or jobs}\n"
             f"poll: {{max_requests_per_minute: 100000, timeout: 2s}}\n{self.settings}",
             source="test",
             environ={},
@@ -75,10 +79,10 @@ class Past:
 
     def collect(self, period: Period, *, details: bool = True, baseline: int | None = None) -> Collection:
         """Ask for everything."""
-        client = self.client()
-        jobs = [PastJob(job, period.end_ms, baseline) for job in watched_jobs(self.config, client)]
+        client, notices = self.client(), Notices(self.said.append)
+        jobs = [PastJob(job, period.end_ms, baseline) for job in watched_jobs(self.config, client, notices)]
         with self.spool() as spool:
-            collection = Collection(jobs, period, period.start_ms, spool)
+            collection = Collection(jobs, period, period.start_ms, spool, notices)
             list(collection.ask_histories(client, 4))
             if details:
                 list(collection.ask_details(client, 4))

@@ -1,6 +1,7 @@
 """Where the past ends and an exporter begins to count: each build is on one side, whatever clocks say."""
 
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from exporter.backfill import PastJob, Period
 from exporter.backfill.wanted import Known
 from exporter.ledger import Buckets, JobLedger, Refused, baseline, see_details, see_history
 from exporter.model import DAY_MS, Build, Job, Result, State
-from exporter.simulator import Fleet
+from exporter.simulator import Fleet, ManualClock
 from tests.backfill.conftest import HOUR_MS, NOON_MS, Past, series_of
 
 BUCKETS = Buckets((1000,), (1000,), (1000,))
@@ -74,6 +75,26 @@ def test_an_absurd_finish_moves_no_border() -> None:
 def test_without_a_baseline_the_moment_tells() -> None:
     builds = [(NOON_MS, NOON_MS + 1000), (NOON_MS + 2000, NOON_MS + 3000)]
     assert of_the_past(builds, NOON_MS + 2500, None) == {1}
+
+
+def test_it_does_not_matter_when_a_build_beyond_the_border_finishes(
+    past: Past, fleet: Fleet, clock: ManualClock, tmp_path: Path
+) -> None:
+    [job] = fleet.jobs()
+    for minutes, result, duration_s in (
+        (240, "success", 60),
+        (180, "failure", 60),
+        (120, "success", None),
+        (60, "success", 60),
+    ):
+        fleet.add_build(job.id, at_ms=NOON_MS - minutes * 60_000, result=result, duration_s=duration_s)  # type: ignore[arg-type]
+    period = Period(NOON_MS - DAY_MS, NOON_MS, HOUR_MS)
+    straight = past.shown(period)
+    assert list(series_of(straight, "recovery_duration_seconds_count").values())[-1] == 1
+    clock.advance(600)
+    fleet.finish_build(job.id, 3)
+    (tmp_path / "later").mkdir()
+    assert Past(past.simulator, tmp_path / "later").shown(period) == straight
 
 
 @pytest.mark.parametrize("slow_ms", [0, 90_000])

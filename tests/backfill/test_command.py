@@ -208,6 +208,22 @@ def test_an_outage_makes_nothing_final(config: Path, simulator: Simulator, tmp_p
     assert checksums(tmp_path / "out") == checksums(tmp_path / "straight")
 
 
+def test_details_that_are_all_refused_end_it_before_it_writes(
+    config: Path, simulator: Simulator, tmp_path: Path
+) -> None:
+    flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
+    refusal = fault("error", operation="record-info", status=403, code="CB.00031059")
+    simulator.faults.replace([refusal])
+    refused(run(*flags), 1, "a role that may view build tasks")
+    assert not list((tmp_path / "out").glob("*.om"))
+    assert run(*flags, "--no-details").code == 0
+    refusal.times = 1
+    done = run(*flags)
+    assert done.code == 0, done.err
+    again = f"remove {tmp_path / 'out' / 'backfill.db'} to ask again"
+    assert f"1 build without details, counted without queue time; {again}" in done.err
+
+
 def test_one_spool_and_two_folders(config: Path, tmp_path: Path) -> None:
     spool = f"--spool={tmp_path / 'answers.db'}"
     for step, folder in (("1h", "a"), ("2h", "b"), ("2h", "a")):
@@ -244,6 +260,7 @@ def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> N
         (("--output=out", "--start=yesterday"), "--start"),
         (("--output=out", "--start=1h", "--end=2h"), "--start must lie before the end"),
         (("--output=out", "--label=job"), "a name and a value"),
+        (("--output=out", "--label=foo="), "--label: foo has no value"),
         (("--output=out", "--label=result=x"), "have a label result of their own"),
         (("--output=out", "--label=9=x"), "9 is no name of a label"),
         (("--output=out", "--start=0001-01-01"), "not between the years"),

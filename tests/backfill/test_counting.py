@@ -114,11 +114,17 @@ def test_a_record_that_history_lost_is_found_by_its_number(
 def test_a_refused_detail_leaves_the_history_record(past: Past, fleet: Fleet, simulator: Simulator) -> None:
     [job] = fleet.jobs()
     fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
-    simulator.faults.replace([fault("error", operation="record-info", status=403, code="CB.00031059")])
+    other = fleet.add_job("payment")
+    fleet.add_build(other.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
+    simulator.faults.replace(
+        [fault("error", operation="record-info", job=job.id, status=403, code="CB.00031059")]
+    )
+    past = Past(simulator, past.folder)
     past.collect(DAY)
     with past.spool() as spool:
         assert spool.without_detail() == 1
-    assert series_of(read(past.files(DAY)), "builds_total", result="success")[at(0)] == 1
+    shown = read(past.files(DAY))
+    assert series_of(shown, "builds_total", result="success", job_name="checkout")[at(0)] == 1
 
 
 def test_extra_labels_are_those_of_the_live_exporter(
@@ -154,11 +160,17 @@ def test_stages_are_asked_for_once_each_and_add_up(
 
 def test_builds_without_stages_count_all_the_same(fleet: Fleet, simulator: Simulator, tmp_path: Path) -> None:
     job = fleet.add_job("checkout")
-    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=60)
-    simulator.faults.replace([fault("error", operation="full-stages", status=404, code="DEVCB.00031006")])
-    shown = Past(simulator, tmp_path, "metrics: {stages: true}\n").shown(DAY)
-    assert series_of(shown, "builds_total", result="success")[at(0)] == 1
-    assert not any("stage" in name for name, _ in shown)
+    for _ in range(2):
+        fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=60)
+    refusal = fault("error", operation="full-stages", status=404, code="DEVCB.00031006", times=1)
+    simulator.faults.replace([refusal])
+    past = Past(simulator, tmp_path, "metrics: {stages: true}\n")
+    shown = past.shown(DAY)
+    assert series_of(shown, "builds_total", result="success")[at(0)] == 2
+    counts = (v[at(0)] for (name, _), v in shown.items() if name.endswith("stage_duration_seconds_count"))
+    assert set(counts) == {1}
+    with past.spool() as spool:
+        assert spool.refused_stages() == 1
 
 
 def test_a_build_that_ended_without_a_result_counts_as_unknown(

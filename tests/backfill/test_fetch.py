@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from exporter.backfill.fetch import Reply, each
+from exporter.backfill.notices import Notices
 from exporter.errors import (
     ApiError,
     BackendError,
@@ -34,8 +35,11 @@ class Service:
         return question
 
 
-def ask(service: Service, questions: int, concurrency: int = 3) -> dict[int, Reply[int, int]]:
-    answers = each(service, range(questions), concurrency, sleep=lambda _: None)
+def ask(
+    service: Service, questions: int, concurrency: int = 3, said: list[str] | None = None
+) -> dict[int, Reply[int, int]]:
+    notices = Notices(([] if said is None else said).append)
+    answers = each(service, range(questions), concurrency, notices, sleep=lambda _: None)
     return {asked.question: asked for asked in answers}
 
 
@@ -53,6 +57,33 @@ def test_trouble_that_passes_costs_nothing() -> None:
 def test_too_many_requests_is_waited_out_however_often_it_comes() -> None:
     service = Service(lambda _, times: ThrottledError("slow down", code="429") if times < 50 else None)
     assert all(asked.error is None for asked in ask(service, 5).values())
+
+
+def test_what_is_waited_for_is_told_once() -> None:
+    said: list[str] = []
+    service = Service(lambda _, times: ThrottledError("slow down", code="429") if times < 50 else None)
+    ask(service, 5, said=said)
+    assert said == ["throttled (slow down): waiting"]
+    said.clear()
+    service = Service(lambda _, times: BackendError("busy", code="500") if times < 4 else None)
+    ask(service, 20, said=said)
+    assert said == ["no answer (busy): trying again in 2 s"]
+
+
+def test_a_limit_that_is_learnt_is_no_trouble() -> None:
+    said: list[str] = []
+    ask(Service(lambda _, times: ThrottledError("slow down") if times < 3 else None), 20, said=said)
+    assert said == []
+
+
+def test_trouble_that_lasts_is_told_once_a_minute() -> None:
+    said: list[str] = []
+    now = 0.0
+    notices = Notices(said.append, lambda: now)
+    for now in (0.0, 1.0, 59.0, 60.0, 61.0):
+        notices.trouble("throttled", f"{now}")
+    notices.trouble("no answer", "another kind")
+    assert said == ["0.0", "60.0", "another kind"]
 
 
 def test_one_question_that_is_never_answered_ends_as_failed() -> None:
@@ -88,4 +119,4 @@ def test_a_mistake_of_ours_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(each(broken, range(3), 2))
+        list(each(broken, range(3), 2, Notices(lambda _: None)))

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cramjam
 import pytest
 import requests
 
-from exporter.backfill.remote_write import RemoteWrite
+from exporter.backfill.lines import Points
+from exporter.backfill.notices import Notices
+from exporter.backfill.remote_write import RemoteWrite, bodies
 from exporter.errors import BackfillError
 from exporter.simulator import Fleet, Plan, RealClock, Simulator
-from tests.backfill.conftest import read
+from tests.backfill.conftest import NOON_MS, read
 from tests.cli.conftest import run
 from tests.support.programs import program, prometheus
 
@@ -23,7 +26,7 @@ END = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Answers as it is told, then 204."""
+    """Answers as it is told, then 204; what ``breaks off`` or is ``garbage`` cannot be read."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -43,6 +46,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append((dict(self.headers), body))
         status, text = self.server.answers.pop(0) if self.server.answers else (204, "")
         self.send_response(status)
+        if text == "breaks off":
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"ff\r\nbegun")
+            return
+        if text == "garbage":
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text.encode())
@@ -59,8 +69,9 @@ def receiving(*answers: tuple[int, str]) -> Iterator[Receiver]:
         receiver.shutdown()
 
 
-def sent(receiver: Receiver, **headers: str) -> RemoteWrite:
-    return RemoteWrite(receiver.url, headers, requests.Session(), sleep=lambda _: None)
+def sent(receiver: Receiver, said: list[str] | None = None, **headers: str) -> RemoteWrite:
+    notices = Notices(([] if said is None else said).append)
+    return RemoteWrite(receiver.url, headers, requests.Session(), notices, sleep=lambda _: None)
 
 
 def test_a_receiver_in_trouble_is_tried_again() -> None:
@@ -70,6 +81,31 @@ def test_a_receiver_in_trouble_is_tried_again() -> None:
     headers = receiver.requests[0][0]
     assert headers["Authorization"] == "Bearer made-up"
     assert headers["Content-Encoding"] == "snappy"
+
+
+@pytest.mark.parametrize("broken", ["breaks off", "garbage"])
+def test_an_answer_that_cannot_be_read_is_a_lost_connection(broken: str) -> None:
+    said: list[str] = []
+    with receiving((200, broken)) as receiver:
+        sent(receiver, said).send(b"body")
+    assert [body for _, body in receiver.requests] == [b"body"] * 2
+    assert len(said) == 1
+    assert said[0].startswith("remote write: no answer (")
+    assert said[0].endswith("): trying again in 1 s")
+
+
+def test_trouble_is_told_once() -> None:
+    said: list[str] = []
+    with receiving((503, "busy"), (503, "busy")) as receiver:
+        sent(receiver, said).send(b"body")
+    assert said == ["remote write: HTTP 503 (busy): trying again in 1 s"]
+
+
+def test_empty_labels_are_not_sent() -> None:
+    [body] = bodies([[Points((NOON_MS,), 'up{branch="",job_name="x"} 1\n')]])
+    raw = bytes(cramjam.snappy.decompress_raw(body))
+    assert b"job_name" in raw
+    assert b"branch" not in raw
 
 
 def test_a_refusal_is_told_with_its_reason() -> None:

@@ -1,0 +1,106 @@
+"""Running exporters tell where the past ends: asked over HTTP, told apart from what is none."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter.simulator import Fleet, Simulator
+from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, read, series_of
+from tests.backfill.test_command import refused
+from tests.cli.conftest import Ended, run
+
+NAMES = 'project="shop",job_name="checkout"'
+
+
+def exposition(job_id: str, since: str, number: str = "1") -> str:
+    """Of an exporter that counts one job."""
+    return (
+        "# TYPE codearts_build_builds counter\n"
+        f'codearts_build_builds_total{{{NAMES},result="success"}} 0.0\n'
+        f'codearts_build_builds_created{{{NAMES},result="success"}} {since}\n'
+        "# TYPE codearts_build_baseline_build_number gauge\n"
+        f"codearts_build_baseline_build_number{{{NAMES}}} {number}\n"
+        "# TYPE codearts_build_job_info gauge\n"
+        f'codearts_build_job_info{{{NAMES},job_id="{job_id}",project_id="p"}} 1.0\n# EOF\n'
+    )
+
+
+@contextmanager
+def serving(text: str) -> Iterator[str]:
+    """The address of something that answers with that."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_request(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/metrics"
+        server.shutdown()
+
+
+@pytest.fixture
+def job_id(fleet: Fleet) -> str:
+    job = fleet.add_job("checkout")
+    for hours in (20, 10):
+        fleet.add_build(job.id, at_ms=NOON_MS - hours * HOUR_MS, duration_s=5)
+    return job.id
+
+
+def backfill(simulator: Simulator, job_id: str, folder: Path, *expositions: str) -> Ended:
+    folder.mkdir()
+    config = folder / "config.yaml"
+    config.write_text(
+        f"endpoint: {simulator.url}\nauth: {{token: {simulator.credentials.tokens[0]}}}\njobs: [{job_id}]\n"
+        "poll: {max_requests_per_minute: 100000}\n"
+    )
+    with ExitStack() as servers:
+        flags = [f"--exporter={servers.enter_context(serving(text))}" for text in expositions]
+        period = ("--start=2025-03-09T12:00:00Z", "--end=2025-03-10T12:00:00Z", "--step=1h")
+        return run("backfill", f"--config.file={config}", f"--output={folder}", *period, *flags)
+
+
+def test_of_two_that_count_a_job_the_earlier_beginning_is_the_end(
+    simulator: Simulator, job_id: str, tmp_path: Path
+) -> None:
+    early_s, late_s = ((NOON_MS - hours * HOUR_MS) / 1000 for hours in (12, 6))
+    told = [exposition(job_id, f"{early_s}"), exposition(job_id, f"{late_s}", "2")]
+    for folder, order in (("a", told), ("b", told[::-1])):
+        done = backfill(simulator, job_id, tmp_path / folder, *order)
+        assert done.code == 0, done.err
+        counts = series_of(read(sorted((tmp_path / folder).glob("*.om"))), "builds_total", result="success")
+        assert (max(counts), counts[max(counts)]) == (early_s, 1)
+
+
+@pytest.mark.parametrize(("since", "number"), [("NaN", "1"), ("+Inf", "1"), ("soon", "1"), ("1", "NaN")])
+def test_what_cannot_be_is_told(
+    simulator: Simulator, job_id: str, tmp_path: Path, since: str, number: str
+) -> None:
+    done = backfill(simulator, job_id, tmp_path / "out", exposition(job_id, since, number))
+    refused(done, 1, "the exporter's metrics cannot be read")
+
+
+def test_a_job_that_no_exporter_counts_ends_where_it_is_told_to(
+    simulator: Simulator, job_id: str, tmp_path: Path
+) -> None:
+    done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"))
+    assert f"no exporter counts job {job_id} yet: its past ends 2025-03-10 12:00:00 UTC" in done.err
+    counts = series_of(read(sorted((tmp_path / "out").glob("*.om"))), "builds_total", result="success")
+    assert max(counts) == NOON_MS / 1000
+
+
+def test_jobs_that_are_counted_already_leave_nothing_to_do(
+    simulator: Simulator, job_id: str, tmp_path: Path
+) -> None:
+    since = f"{(NOON_MS - 2 * DAY_MS) / 1000}"
+    done = backfill(simulator, job_id, tmp_path / "out", exposition(job_id, since))
+    refused(done, 1, "no job is left whose past could be brought back")

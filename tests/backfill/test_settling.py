@@ -1,0 +1,145 @@
+"""What a backfill is about is settled once, so what is wrong for a moment must not get into it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exporter.backfill import Notices, missing_names, watched_jobs
+from exporter.errors import ApiError
+from exporter.model import Job
+from exporter.simulator import Fleet, Simulator, fault
+from tests.backfill.conftest import HOUR_MS, NOON_MS, Past
+from tests.backfill.test_command import refused
+from tests.cli.conftest import run, started
+from tests.support.programs import free_port
+
+
+@pytest.fixture
+def past(past: Past, fleet: Fleet) -> Past:
+    [job] = fleet.jobs()
+    fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
+    return past
+
+
+def watched(past: Past) -> tuple[Job, ...]:
+    return watched_jobs(past.config, past.client(), Notices(past.said.append), sleep=lambda _: None)
+
+
+def of_project(past: Past) -> Past:
+    """The same fleet, watched as a project."""
+    project = past.simulator.fleet.project_id("shop")
+    return Past(past.simulator, past.folder, watched=f"projects: [{{id: {project}}}]")
+
+
+@pytest.mark.parametrize("operation", ["job-list", "project-job-list", "projects"])
+@pytest.mark.parametrize("kind", ["throttle", "empty-list"])
+def test_trouble_that_passes_costs_no_name(
+    past: Past, simulator: Simulator, operation: str, kind: str
+) -> None:
+    for each in (past, of_project(past)):
+        simulator.faults.replace([fault(kind, operation=operation, times=1)])
+        [job] = watched(each)
+        assert (job.project, job.name) == ("shop", "checkout")
+        assert each.said == []
+
+
+def test_trouble_that_lasts_is_an_error(past: Past, simulator: Simulator) -> None:
+    simulator.faults.replace([fault("error", operation="projects")])
+    with pytest.raises(ApiError):
+        watched(of_project(past))
+
+
+@pytest.mark.parametrize(("operation", "what"), [("job-list", "all jobs"), ("projects", "projects")])
+def test_names_that_are_refused_are_told(past: Past, simulator: Simulator, operation: str, what: str) -> None:
+    simulator.faults.replace([fault("error", operation=operation, status=403, code="CB.00031059")])
+    past = of_project(past) if operation == "projects" else past
+    jobs = watched(past)
+    assert past.said == [f"the list of {what} is refused: HTTP 403 CB.00031059 Internal error."]
+    [line] = {line for line in missing_names(jobs) if "project is" in line}
+    assert jobs[0].id in line
+
+
+def test_a_list_that_shows_less_than_it_tells_is_told(past: Past, simulator: Simulator) -> None:
+    simulator.faults.replace([fault("wrong-total", operation="job-list", value=50)])
+    watched(past)
+    assert past.said == ["the list of all jobs shows 1 of 50"]
+
+
+@pytest.fixture
+def config(past: Past, tmp_path: Path) -> Callable[[str], Path]:
+    def written(watched: str) -> Path:
+        path = tmp_path / "config.yaml"
+        path.write_text(
+            f"endpoint: {past.simulator.url}\nauth: {{token: {past.simulator.credentials.tokens[0]}}}\n"
+            f"poll: {{max_requests_per_minute: 100000}}\n{watched}"
+        )
+        return path
+
+    return written
+
+
+def test_a_plan_without_jobs_is_not_kept(
+    config: Callable[[str], Path], fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    path = config(f"projects: [{{id: {fleet.project_id('shop')}}}]\n")
+    command = ["backfill", f"--config.file={path}", f"--output={tmp_path / 'out'}", "--start=2025-03-09"]
+    command += ["--end=2025-03-10", "--step=1h"]
+    simulator.faults.replace([fault("empty-list", operation="project-job-list")])
+    done = run(*command)
+    refused(done, 1, "no job is left whose past could be brought back")
+    assert "shows no job that is to be watched" in done.err
+    simulator.faults.replace([])
+    done = run(*command)
+    assert done.code == 0, done.err
+    assert "asking for the jobs and their names" in done.err
+    assert list((tmp_path / "out").glob("*.om"))
+    again = run(*command)
+    assert "goes on with the backfill that was begun on " in again.err
+    assert f"remove {tmp_path / 'out' / 'backfill.db'} to begin anew" in again.err
+
+
+def test_an_endpoint_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"endpoint: http://127.0.0.1:{free_port()}\nauth: {{token: made-up}}\njobs: [{'a' * 32}]\n"
+    )
+    flags = (f"--config.file={path}", f"--output={tmp_path / 'out'}")
+    with started("backfill", *flags, log=tmp_path / "log") as running:
+        running.says("asking for the jobs and their names")
+        running.says("trying again in 2 s")
+
+
+def test_being_throttled_without_end_is_told(
+    config: Callable[[str], Path], fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    path = config(f"projects: [{{id: {fleet.project_id('shop')}}}]\n")
+    simulator.faults.replace([fault("throttle", announce=False)])
+    flags = (f"--config.file={path}", f"--output={tmp_path / 'out'}")
+    with started("backfill", *flags, log=tmp_path / "log") as running:
+        line = running.says("throttled (", within=30)
+        assert line.startswith("throttled (HTTP 429 ")
+        assert line.endswith("): waiting")
+
+
+def test_a_receiver_that_is_not_there_is_told(
+    config: Callable[[str], Path], fleet: Fleet, tmp_path: Path
+) -> None:
+    path = config(f"projects: [{{id: {fleet.project_id('shop')}}}]\n")
+    to = f"--remote-write=http://127.0.0.1:{free_port()}/"
+    flags = (f"--config.file={path}", to, f"--spool={tmp_path / 'spool'}", "--start=2025-03-09")
+    with started("backfill", *flags, "--end=2025-03-10", log=tmp_path / "log") as running:
+        running.says("remote write: no answer (ConnectionError): trying again in 1 s")
+
+
+def test_records_that_cannot_be_read_are_told_whenever_they_came(
+    config: Callable[[str], Path], fleet: Fleet, simulator: Simulator, tmp_path: Path
+) -> None:
+    [job] = fleet.jobs()
+    path = config(f"jobs: [{job.id}]\n")
+    simulator.faults.replace([fault("garbage-records", operation="period-history", items=[7], times=1)])
+    command = ["backfill", f"--config.file={path}", f"--output={tmp_path / 'out'}", "--start=2025-03-09"]
+    for _ in range(2):
+        done = run(*command, "--end=2025-03-10", "--step=1h")
+        assert done.code == 0, done.err
+        assert "1 record in histories cannot be read" in done.err

@@ -1,0 +1,35 @@
+"""Lines between the steps of a bar."""
+
+import io
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.cli.telling import follow, say
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def steps() -> Iterator[int]:
+    yield 1
+    say("throttled: waiting")
+    yield 2
+
+
+def test_a_line_on_a_terminal_takes_the_place_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    follow(steps(), 2, "builds")
+    assert "\r\x1b[Kthrottled: waiting\n" in terminal.getvalue()
+    assert "builds" in terminal.getvalue()
+
+
+def test_without_a_terminal_there_are_lines_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    follow(steps(), 2, "builds")
+    assert capsys.readouterr().err == "builds: 1 of 2\nthrottled: waiting\nbuilds: 2 of 2\n"
