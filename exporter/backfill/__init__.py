@@ -8,7 +8,7 @@ from exporter.backfill.border import PastJob
 from exporter.backfill.collect import Collection
 from exporter.backfill.estimate import Size, size
 from exporter.backfill.files import streamed, write_files
-from exporter.backfill.jobs import missing_names, watched_jobs
+from exporter.backfill.jobs import few, missing_names, watched_jobs
 from exporter.backfill.lines import PastFamily, past_families
 from exporter.backfill.live import Counted, counted, earliest
 from exporter.backfill.notices import Notices
@@ -32,6 +32,7 @@ __all__ = [
     "Spool",
     "counted",
     "earliest",
+    "few",
     "missing_names",
     "moment_ms",
     "past_families",

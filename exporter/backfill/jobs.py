@@ -1,7 +1,7 @@
 """Which jobs a configuration watches, and what the API calls them: asked once, where the exporter sweeps."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from exporter.api.client import ApiClient
@@ -54,14 +54,15 @@ def missing_names(jobs: Iterable[Job]) -> Iterator[str]:
     """Lines for a person: what stands in labels for names that nobody told."""
     given = list(jobs)
     if unnamed := [job.id for job in given if job.name == job.id]:
-        yield f"nobody tells the names of these jobs, so that job_name is the id: {_few(unnamed)}"
+        yield f"nobody tells the names of these jobs, so that job_name is the id: {few(unnamed)}"
     if without := [job.id for job in given if job.project == job.project_id]:
-        yield f"nobody tells the names of these jobs' projects, so that project is an id: {_few(without)}"
+        yield f"nobody tells the names of these jobs' projects, so that project is an id: {few(without)}"
     if unknown := [job.id for job in given if job.project == UNKNOWN_PROJECT]:
-        yield f"nobody tells these jobs' projects, so that project is {UNKNOWN_PROJECT}: {_few(unknown)}"
+        yield f"nobody tells these jobs' projects, so that project is {UNKNOWN_PROJECT}: {few(unknown)}"
 
 
-def _few(ids: list[str]) -> str:
+def few(ids: Sequence[str]) -> str:
+    """The first of them for a person, and how many more there are."""
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return ", ".join(ids[:_NAMED]) + more
 

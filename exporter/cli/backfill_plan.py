@@ -1,11 +1,12 @@
 """What a backfill is about, by the command line, the configuration, the service and running exporters."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urljoin
 
 import requests
 
@@ -17,6 +18,7 @@ from exporter.backfill import (
     Plan,
     counted,
     earliest,
+    few,
     missing_names,
     moment_ms,
     watched_jobs,
@@ -27,6 +29,9 @@ from exporter.poller import service_ms
 
 _SILENCE_S: Final = 30.0
 _PIECE: Final = 1 << 16
+_PAUSE_S: Final = 2.0
+_TRIES: Final = 5
+"""An exporter that has just been started takes a moment to listen."""
 
 
 def identity(config: Config, start: str, end: str, exporters: tuple[str, ...]) -> str:
@@ -38,30 +43,43 @@ def identity(config: Config, start: str, end: str, exporters: tuple[str, ...]) -
 
 
 def settle(
-    config: Config, start: str, end: str, exporters: tuple[str, ...], client: ApiClient, notices: Notices
+    config: Config,
+    start: str,
+    end: str,
+    exporters: tuple[str, ...],
+    client: ApiClient,
+    notices: Notices,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Plan:
     """Which jobs, from when to when; asks for their names, and running exporters for what they count.
+
+    Exporters that are starting are waited for. With a baseline the past ends at a number, whatever the clocks
+    say, unless ``end`` cuts it off before.
 
     Raises:
         ExporterError: it cannot be known now, or the command line is wrong.
     """
     notices.say("asking for the jobs and their names")
     watched = watched_jobs(config, client, notices)
-    now_ms = service_ms(time.time(), client.clock_offset_s)
-    start_ms = _moment("--start", start, now_ms)
-    end_ms = min(now_ms, _moment("--end", end, now_ms)) // 1000 * 1000
+    for url in exporters:
+        _await_ready(url, notices, sleep)
     live = earliest(counted(_metrics_of(url)) for url in exporters)
+    now_ms = service_ms(time.time(), client.clock_offset_s)
+    start_ms, cut_ms = _moment("--start", start, now_ms), _moment("--end", end, now_ms)
+    end_ms = min(now_ms, cut_ms) // 1000 * 1000
     if start_ms >= end_ms:
         raise ConfigError("--start must lie before the end")
+    if exporters and (uncounted := [job.id for job in watched if job.id not in live]):
+        notices.say(
+            f"no exporter counts these jobs yet, so their past ends {shown(end_ms)}: {few(uncounted)}"
+        )
     jobs: list[PastJob] = []
     for job in watched:
         one = live.get(job.id, Counted(job, end_ms, None))
-        if exporters and job.id not in live:
-            notices.say(f"no exporter counts job {job.id} yet: its past ends {shown(end_ms)}")
         if one.since_ms <= start_ms:
             notices.say(f"job {job.id} is counted since before --start: left out")
         else:
-            baseline = one.baseline if one.since_ms <= end_ms else None
+            baseline = None if cut_ms < min(one.since_ms, now_ms) else one.baseline
             jobs.append(PastJob(one.job, min(one.since_ms, end_ms), baseline))
     for line in missing_names(one.job for one in jobs):
         notices.say(line)
@@ -78,6 +96,21 @@ def _moment(flag: str, text: str, now_ms: int) -> int:
         return moment_ms(text, now_ms)
     except ValueError as error:
         raise ConfigError(f"{flag}={text}: {error}") from None
+
+
+def _await_ready(url: str, notices: Notices, sleep: Callable[[float], object]) -> None:
+    """Until an exporter has polled all its jobs; one that does not answer is told of by whoever asks next."""
+    tries = 0
+    while tries < _TRIES:
+        try:
+            status = requests.get(urljoin(url, "/-/ready"), timeout=_SILENCE_S).status_code
+        except (requests.RequestException, ValueError):
+            tries += 1
+        else:
+            if status != HTTPStatus.SERVICE_UNAVAILABLE:
+                return
+        notices.trouble("exporter", f"{_without_credentials(url)}: not all jobs are polled yet: waiting")
+        sleep(_PAUSE_S)
 
 
 def _metrics_of(url: str) -> Iterator[bytes]:

@@ -122,7 +122,8 @@ class Draft:
         outcome = self._outcome(one.build, detail)
         counts = one.counts
         if counts is None:
-            counts = outcome.finish_ms is not None and outcome.finish_ms >= self.since_ms
+            is_above = self.baseline is not None and number > self.baseline
+            counts = is_above or (outcome.finish_ms is not None and outcome.finish_ms >= self.since_ms)
         self.open.pop(number, None)
         if self._is_settled(number):
             self._forget_lost(number)

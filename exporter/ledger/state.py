@@ -40,7 +40,7 @@ class OpenBuild:
         build: all that history and detail said of it so far.
         first_seen_ms: our clock; stands in for a start the service does not tell.
         counts: False for a build that had finished before the job was watched; None where that is not
-            known yet: it counts if it turns out to have finished after counting began.
+            known yet: it counts if it is above the baseline, or finished after counting began.
         recovered: it was found after a gap.
         tries: requests for its detail that brought nothing.
         unseen_since_ms: since when history shows it no more; None while it does.

@@ -28,9 +28,15 @@ def as_history_shows(builds: list[tuple[int, int]], now_ms: int) -> list[Build]:
     ]
 
 
-def watched(builds: list[tuple[int, int]], from_ms: int, skew_ms: int) -> tuple[int | None, JobLedger]:
-    """The baseline of an exporter that looks first at one moment, and its ledger when all is over."""
-    first = baseline(as_history_shows(builds, from_ms), at_ms=from_ms + skew_ms, buckets=BUCKETS).ledger
+def watched(
+    builds: list[tuple[int, int]], from_ms: int, skew_ms: int, hidden: int = 0
+) -> tuple[int | None, JobLedger]:
+    """The baseline of an exporter that looks first at one moment, and its ledger when all is over.
+
+    History hides one build at first.
+    """
+    seen = [build for build in as_history_shows(builds, from_ms) if build.number != hidden]
+    first = baseline(seen, at_ms=from_ms + skew_ms, buckets=BUCKETS).ledger
     over_ms = max(finish_ms for _, finish_ms in builds)
     last = see_history(first, as_history_shows(builds, over_ms), at_ms=over_ms + skew_ms).ledger
     refused = [Refused(number) for number in range(1, len(builds) + 1)]
@@ -64,6 +70,14 @@ def test_several_builds_at_once(behind_ms: int) -> None:
     number, ledger = watched(builds, NOON_MS + 600_000, -behind_ms)
     assert number == 3
     assert of_the_past(builds, NOON_MS + 600_000 - behind_ms, number) == {1, 3}
+    assert ledger.counts == {Result.SUCCESS: 3}
+
+
+def test_a_build_that_history_hid_at_first() -> None:
+    builds = [(NOON_MS + minute * 60_000, NOON_MS + (minute + 1) * 60_000) for minute in range(0, 8, 2)]
+    from_ms = NOON_MS + 4 * 60_000 + 1
+    number, ledger = watched(builds, from_ms, 0, hidden=2)
+    assert of_the_past(builds, from_ms, number) == {1}
     assert ledger.counts == {Result.SUCCESS: 3}
 
 

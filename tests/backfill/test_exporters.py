@@ -2,16 +2,21 @@
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from exporter.backfill import Notices, Plan
+from exporter.cli.backfill_plan import settle
+from exporter.errors import BackfillError
 from exporter.simulator import Fleet, Simulator
-from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, read, series_of
+from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, read, series_of
 from tests.backfill.test_command import refused
 from tests.cli.conftest import Ended, run
+from tests.support.programs import free_port
 
 NAMES = 'project="shop",job_name="checkout"'
 
@@ -30,12 +35,13 @@ def exposition(job_id: str, since: str, number: str = "1") -> str:
 
 
 @contextmanager
-def serving(text: str) -> Iterator[str]:
-    """The address of something that answers with that."""
+def serving(text: str, not_ready: int = 0) -> Iterator[str]:
+    """The address of something that answers with that, and at first so often that it is not ready."""
+    statuses = [503] * not_ready
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(statuses.pop() if self.path == "/-/ready" and statuses else 200)
             self.end_headers()
             self.wfile.write(text.encode())
 
@@ -93,7 +99,8 @@ def test_a_job_that_no_exporter_counts_ends_where_it_is_told_to(
     simulator: Simulator, job_id: str, tmp_path: Path
 ) -> None:
     done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"))
-    assert f"no exporter counts job {job_id} yet: its past ends 2025-03-10 12:00:00 UTC" in done.err
+    told = "no exporter counts these jobs yet, so their past ends 2025-03-10 12:00:00 UTC"
+    assert f"{told}: {job_id}" in done.err
     counts = series_of(read(sorted((tmp_path / "out").glob("*.om"))), "builds_total", result="success")
     assert max(counts) == NOON_MS / 1000
 
@@ -104,3 +111,39 @@ def test_jobs_that_are_counted_already_leave_nothing_to_do(
     since = f"{(NOON_MS - 2 * DAY_MS) / 1000}"
     done = backfill(simulator, job_id, tmp_path / "out", exposition(job_id, since))
     refused(done, 1, "no job is left whose past could be brought back")
+
+
+def settled(past: Past, url: str, end: str = "0s", waits: list[float] | None = None) -> Plan:
+    """The plan of a backfill from years ago on."""
+    waits = [] if waits is None else waits
+    notices = Notices(past.said.append)
+    return settle(past.config, "1000d", end, (url,), past.client(), notices, waits.append)
+
+
+@pytest.mark.parametrize(
+    ("since_s", "end", "number"),
+    [(-7200, "0s", 7), (3, "0s", 7), (60, "0s", 7), (-7200, "1h", 7), (-60, "1h", None)],
+)
+def test_the_number_tells_the_end_unless_it_is_cut_off_before(
+    past: Past, fleet: Fleet, since_s: int, end: str, number: int | None
+) -> None:
+    [job] = fleet.jobs()
+    with serving(exposition(job.id, f"{time.time() + since_s}", "7")) as url:
+        [one] = settled(past, url, end).jobs
+    assert one.baseline == number
+
+
+def test_an_exporter_that_is_starting_is_waited_for(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    waits: list[float] = []
+    with serving(exposition(job.id, f"{time.time()}"), not_ready=3) as url:
+        assert settled(past, url, waits=waits).jobs
+    assert len(waits) == 3
+    assert f"{url}: not all jobs are polled yet: waiting" in past.said
+
+
+def test_one_that_does_not_answer_is_not_waited_for_long(past: Past) -> None:
+    waits: list[float] = []
+    with pytest.raises(BackfillError, match="no answer"):
+        settled(past, f"http://127.0.0.1:{free_port()}/metrics", waits=waits)
+    assert 0 < sum(waits) < 30

@@ -152,6 +152,12 @@ class TestRule3TheFirstPollIsABaseline:
         assert ledger.last == LastBuild(55, FAILURE, at(-4), 60_000, 1000)
         assert (ledger.last_success_ms, ledger.consecutive_failures) == (at(-8), 1)
 
+    def test_a_build_above_all_that_had_finished_then_counts_though_it_was_overlooked(self) -> None:
+        ledger = watched(finished(53, start=-9), running(55, minute=-5))
+        assert ledger.baseline == 53
+        assert details(ledger, detail(54, start=-7, finish=-6)).counts == {SUCCESS: 1}
+        assert denied(counted(ledger, 55, start=-5, finish=3), 4, 20, 90).lost_builds == 0
+
     def test_it_is_remembered_by_the_newest_number_that_had_finished(self) -> None:
         ledger = watched(running(53, minute=-9), finished(54, start=-9), running(55, minute=-5))
         assert ledger.baseline == 54
