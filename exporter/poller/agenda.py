@@ -6,7 +6,7 @@ are monotonic seconds given by the caller. Belongs to one thread.
 """
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -233,11 +233,21 @@ class Agenda:
         if self._schedule.done(job_id):
             self._schedule.put(job_id, now)
 
+    def polled_in_vain(self, job_id: str) -> None:
+        """A poll ended of a job that is not watched any more."""
+        self._schedule.done(job_id)
+
     def recycle_bin_read(self, now: float) -> None:
         """The recycle bin was read, or could not be."""
         self._schedule.done(RECYCLE_BIN)
         if self._intervals.recycle is not None:
             self._put(RECYCLE_BIN, now, self._intervals.recycle)
+
+    def drop_deleted(self, deleted: Iterable[str]) -> set[str]:
+        """Discovered jobs that lie in the recycle bin are watched no more; which those were."""
+        went = self.watchlist.drop_deleted(deleted)
+        self.drop(went)
+        return went
 
     def drop(self, job_ids: Collection[str]) -> None:
         """Those jobs are not watched any more."""
@@ -246,6 +256,8 @@ class Agenda:
         for job_id in job_ids:
             self._schedule.remove(job_id)
             self._quiet.pop(job_id, None)
+            self._begun.pop(job_id, None)
+            self._marks.pop(job_id, None)
             self._assured_ms.pop(job_id, None)
 
     def _open(self, ledgers: Mapping[str, JobLedger], now: float, unready: Collection[str]) -> set[str]:

@@ -224,6 +224,7 @@ class Poller:
             self._ledgers.pop(job_id, None)
             self._up.pop(job_id, None)
             self._unanswered.discard(job_id)
+        self._transitions.forget(went)
         self._not_loaded = self._not_loaded.union(came) & self._agenda.watchlist.ids
         if not self._not_loaded:
             return
@@ -267,11 +268,13 @@ class Poller:
             self._unanswered.discard(JOB_LISTS)
             if isinstance(outcome.brought, Swept) and not outcome.brought.was_answered:
                 return
+        elif outcome.task not in self._agenda.watchlist.ids:
+            self._agenda.polled_in_vain(outcome.task)
+            return
         else:
             polled = outcome.brought if isinstance(outcome.brought, Polled) else None
             error = polled.error if polled else error
-            if outcome.task in self._agenda.watchlist.ids:
-                self._up[outcome.task] = error is None
+            self._up[outcome.task] = error is None
             if isinstance(error, NotVisibleError | RejectedError):
                 self._unanswered.discard(outcome.task)
             self._reschedule(outcome.task, polled if kept else None, error)
@@ -286,13 +289,13 @@ class Poller:
         self._agenda.recycle_bin_read(self._monotonic())
         if read:
             self._recycle_bin = read
-            self._watch((), self._agenda.watchlist.drop_deleted(read.jobs))
+            self._watch((), self._agenda.drop_deleted(read.jobs))
 
     def _note_stages(self, outcome: Outcome, *, kept: bool) -> None:
         """That stages do not come is no trouble of the job."""
         told = outcome.brought if isinstance(outcome.brought, Told) else None
         self._agenda.stages.ended(outcome.job_id, self._monotonic(), told if kept else None)
-        if told:
+        if told and outcome.job_id in self._agenda.watchlist.ids:
             self._transitions.stages_asked(outcome.task, told)
 
     def _reschedule(self, job_id: str, polled: Polled | None, error: Exception | None) -> None:

@@ -64,9 +64,14 @@ class Told:
         return self.failure is None
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing was asked."""
+        return not self.answers and self.failure is None
+
+    @property
     def helps(self) -> bool:
         """It brought something, be it a refusal."""
-        return self.is_well or any(not isinstance(answer, Failed) for answer in self.answers)
+        return any(not isinstance(answer, Failed) for answer in self.answers)
 
     @property
     def has_stages(self) -> bool:
@@ -144,6 +149,9 @@ class StageSteps:
             now: the present.
             told: what it brought; None where nothing of that was kept.
         """
+        if told and told.is_empty:
+            self._schedule.done(stages_of(job_id))
+            return
         helps = told is not None and told.helps
         failures = 0 if helps else self._failures.get(job_id, 0)
         self._failures.pop(job_id, None)

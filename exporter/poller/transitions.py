@@ -14,10 +14,11 @@ from exporter.errors import (
     ThrottledError,
 )
 from exporter.poller.agenda import JOB_LISTS
-from exporter.poller.stages import Told
+from exporter.poller.stages import Told, is_of_stages, stages_of
 
 LOST_AFTER: Final = 3
-"""So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named."""
+"""So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named;
+steps for stages, before they are."""
 
 PROGRESS_FROM: Final = 100
 """Fewer jobs are polled before anybody could ask how far it is."""
@@ -42,7 +43,9 @@ class Transitions:
         self._store_failed = False
         self._lists_doubted = False
         self._lists_refused: set[str] = set()
-        self._without_stages = 0
+        self._poll_answered = False
+        self._steps_failed = 0
+        self._steps_refused = 0
         self._stages_fail = False
 
     def succeeded(self, task: str) -> None:
@@ -52,6 +55,8 @@ class Transitions:
         if self._api_lost:
             self._api_lost = False
             _log.info("api_back")
+        if not is_of_stages(task):
+            self._poll_answered = True
         self._failures.pop(task, None)
         self._bugs.discard(task)
         if task in self._reported:
@@ -74,31 +79,48 @@ class Transitions:
             self._reported.add(task)
             _log.warning("poll_fails", task=task, error=str(error), kind=type(error).__name__)
 
+    def forget(self, job_ids: Collection[str]) -> None:
+        """Those jobs are not watched any more."""
+        for task in {*job_ids, *map(stages_of, job_ids)}:
+            self._failing_in_a_row.discard(task)
+            self._failures.pop(task, None)
+            self._bugs.discard(task)
+            self._reported.discard(task)
+
     def stages_asked(self, task: str, told: Told) -> None:
         """A step asked for stages; only refused credentials concern all tasks."""
         if isinstance(told.failure, CredentialsError):
             self.failed(task, told.failure)
             return
+        polls_fail = self._api_lost or bool(self._failing_in_a_row)
         if told.helps:
             self.succeeded(task)
-        error = told.failure or told.refusal
+        error = told.refusal or told.failure
         if told.has_stages:
-            self._without_stages = 0
-            if self._stages_fail:
-                self._stages_fail = False
-                _log.info("stages_work_again")
-        elif error and not isinstance(error, ThrottledError):
-            self._stages_missing(task, error)
+            self._stages_came()
+        elif error and not polls_fail and not isinstance(error, ThrottledError):
+            self._stages_missing(task, error, refused=told.refusal is not None)
 
-    def _stages_missing(self, task: str, error: ApiError) -> None:
-        """A line once, unless all of the API is in trouble; a refusal may concern a single build."""
-        self._without_stages += 1
-        polls_fail = self._api_lost or self._failing_in_a_row
-        its_own = isinstance(error, NotVisibleError | RejectedError)
-        if self._stages_fail or polls_fail or (its_own and self._without_stages < LOST_AFTER):
-            return
-        self._stages_fail = True
-        _log.warning("stages_fail", task=task, error=str(error), kind=type(error).__name__)
+    def _stages_came(self) -> None:
+        self._steps_failed = self._steps_refused = 0
+        if self._stages_fail:
+            self._stages_fail = False
+            _log.info("stages_work_again")
+
+    def _stages_missing(self, task: str, error: ApiError, *, refused: bool) -> None:
+        """A line once, where it goes on: one refusal may concern its build, one failure all of the API.
+
+        So a step that failed counts only if a poll was answered since the last one that did.
+        """
+        if refused:
+            self._steps_refused += 1
+            self._steps_failed = 0
+        elif self._poll_answered:
+            self._steps_failed += 1
+            self._poll_answered = False
+        if max(self._steps_refused, self._steps_failed) >= LOST_AFTER and not self._stages_fail:
+            self._stages_fail = True
+            _log.warning("stages_fail", task=task, error=str(error), kind=type(error).__name__)
 
     def progress(self, waiting: int, watched: int) -> None:
         """So many watched jobs wait for their first poll; a line for each tenth of a large fleet."""

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from exporter.errors import BackendError
 from exporter.ledger import Failed, JobLedger, KnownStages, Refused
+from exporter.poller.agenda import JOB_LISTS, Swept
 from exporter.poller.folding import joined
 from exporter.poller.poll import Polled
 from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps, Told, is_of_stages, stages_of
@@ -26,6 +27,7 @@ from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
 GOOD = Told((KnownStages(1, ()),))
 BAD = Told((Failed(1), Failed(2)), BackendError("down"))
+NOTHING = Told(())
 REFUSED = fault("error", operation="full-stages", status=403, code="CB.00031007")
 SLOW = (
     fault("delay", operation="full-stages", seconds=0.1),
@@ -221,6 +223,24 @@ def test_credentials_refused_for_stages_lose_the_api_and_no_job(clock: ManualClo
         assert set(watch.series("codearts_build_job_up").values()) == {1}
 
 
+@pytest.mark.parametrize("refused", [(), ("",)], ids=["asks nothing", "is refused"])
+def test_only_a_sweep_that_was_answered_proves_that_stages_alone_fail(
+    fleet: Fleet, refused: tuple[str, ...]
+) -> None:
+    with watching(fleet, settings=ON) as watch:
+        watch.poll()
+        fleet.add_build(JOB, queue_s=0, duration_s=20)
+        watch.clock.advance(2 * MINUTE)
+        [step] = until_steps(watch)
+        watch.simulator.faults.replace([fault("reset")])
+        watch.poller.settle([watch.poller.run(step)])
+        swept = Swept((), refused, {}, {}, watch.poller.now_ms())
+        watch.poller.settle([Outcome(JOB_LISTS, swept)])
+        watch.clock.advance(2 * MINUTE)
+        [again] = until_steps(watch)
+        assert again.failures_count == bool(refused)
+
+
 class TestLog:
     @staticmethod
     def events(watch: Watch, seconds: float) -> list[str]:
@@ -239,7 +259,8 @@ class TestLog:
             watch.simulator.faults.add(fault(kind, operation="full-stages"))
             for job_id in ids:
                 fleet.add_build(job_id, queue_s=0, duration_s=20)
-            assert self.events(watch, MINUTE) == ["stages_fail"]
+            assert self.events(watch, MINUTE) == []
+            assert self.events(watch, 15 * MINUTE) == ["stages_fail"]
             assert self.events(watch, HOUR) == []
             watch.simulator.faults.clear()
             assert self.events(watch, HOUR) == ["stages_work_again"]
@@ -355,3 +376,33 @@ class TestTurns:
         made.drop(["0", "1"])
         made.ended("0", 0, BAD)
         assert made.take(0, 99) == [stages_of("2")]
+
+    def test_what_is_known_of_a_job_goes_with_it(self) -> None:
+        made = self.steps(2)
+        made.take(0, 9)
+        made.ended("0", 0, BAD)
+        made.polls_answer()
+        made.ended("1", 0, BAD)
+        made.drop(["0", "1"])
+        made.polls_answer()
+        assert not made.failures_count("0")
+        assert not made.failures_count("1")
+
+    def test_a_step_that_asked_nothing_tells_nothing(self) -> None:
+        made = self.steps()
+        for ordinal, told in enumerate((BAD, BAD, NOTHING)):
+            assert stages_of(str(ordinal)) in made.take(0, 1)
+            made.ended(str(ordinal), 0, told)
+        assert made.take(0, 1) == [stages_of("3")]
+        made.ended("3", 0, BAD)
+        assert made.take(0, 99) == []
+
+    def test_a_step_that_asked_nothing_leaves_its_job_what_it_was(self) -> None:
+        made = self.steps(1)
+        made.take(0, 1)
+        made.ended("0", 0, BAD)
+        made.polls_answer()
+        made.want("0", 0)
+        made.take(60, 1)
+        made.ended("0", 60, NOTHING)
+        assert made.failures_count("0")

@@ -1,0 +1,117 @@
+"""What the log says of stages that do not come, beside polls that are answered or are not."""
+
+from collections.abc import Iterable
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.errors import ApiError, BackendError, NotVisibleError
+from exporter.ledger import Failed, KnownStages, Refused
+from exporter.poller.stages import Told, stages_of
+from exporter.poller.transitions import LOST_AFTER, Transitions
+from exporter.simulator import Fault, Fleet, fault
+from tests.poller.conftest import JOB
+from tests.poller.test_stage_steps import until_steps
+from tests.poller.test_stages import ON
+from tests.support.watch import HOUR, MINUTE, watching
+
+GOOD = Told((KnownStages(1, ()),))
+BAD = Told((Failed(1), Failed(2)), BackendError("down"))
+REFUSED = Told((Refused(1),), refusal=NotVisibleError("not yours"))
+NOTHING = Told(())
+ANSWERED = "a poll is answered"
+FAILS = "a poll fails"
+
+
+def events(*happens: Told | str) -> list[str]:
+    """What the log says where all that happens, each step of another job."""
+    transitions = Transitions()
+    with capture_logs() as lines:
+        for ordinal, one in enumerate(happens):
+            if isinstance(one, Told):
+                transitions.stages_asked(stages_of(str(ordinal)), one)
+            elif one == ANSWERED:
+                transitions.succeeded(JOB)
+            else:
+                transitions.failed(JOB, BackendError("down"))
+    return [line["event"] for line in lines if not line["event"].startswith("poll_")]
+
+
+def between(what: str, steps: Iterable[Told]) -> list[Told | str]:
+    return [one for step in steps for one in (what, step)]
+
+
+def test_steps_that_fail_between_polls_that_are_answered_are_told_once() -> None:
+    assert events(*between(ANSWERED, [BAD] * (LOST_AFTER - 1))) == []
+    assert events(*between(ANSWERED, [BAD] * 20)) == ["stages_fail"]
+    assert events(*between(ANSWERED, [BAD] * 20), GOOD) == ["stages_fail", "stages_work_again"]
+
+
+def test_steps_that_fail_without_a_poll_between_them_are_no_news() -> None:
+    assert events(ANSWERED, *[BAD] * 20) == []
+    assert events(*[BAD] * 20) == []
+    assert events(REFUSED, BAD, *between(ANSWERED, [BAD] * (LOST_AFTER - 1))) == []
+
+
+@pytest.mark.parametrize("breaks", [GOOD, REFUSED], ids=["brought", "refused"])
+def test_a_row_of_failures_ends_with_an_answer(breaks: Told) -> None:
+    steps = [BAD, BAD, breaks, BAD, BAD]
+    assert events(*between(ANSWERED, steps)) == []
+
+
+def test_stages_that_come_work_again_only_if_they_were_said_to_fail() -> None:
+    assert events(*between(ANSWERED, [BAD, BAD, GOOD, REFUSED, GOOD])) == []
+
+
+def test_refusals_are_counted_apart_from_failures_and_not_while_polls_fail() -> None:
+    assert events(ANSWERED, REFUSED, REFUSED) == []
+    assert events(ANSWERED, REFUSED, REFUSED, REFUSED, GOOD) == ["stages_fail", "stages_work_again"]
+    assert events(ANSWERED, REFUSED, REFUSED, GOOD, REFUSED, REFUSED) == []
+    assert events(*between(FAILS, [REFUSED] * 20)) == []
+
+
+def test_steps_that_fail_in_an_outage_are_not_held_against_a_refused_build() -> None:
+    outage = between(FAILS, [BAD] * 20)
+    assert events(ANSWERED, BAD, *outage, ANSWERED, REFUSED) == []
+    assert events(ANSWERED, BAD, *outage, ANSWERED, BAD, GOOD) == []
+
+
+def test_a_step_that_asked_nothing_brings_no_api_back() -> None:
+    transitions = Transitions()
+    with capture_logs() as lines:
+        for task in ("a", "b", "c"):
+            transitions.failed(task, BackendError("down"))
+        transitions.stages_asked(stages_of(JOB), NOTHING)
+    assert [line["event"] for line in lines] == ["api_lost"]
+
+
+def test_of_a_job_that_went_nothing_is_remembered() -> None:
+    transitions, errors = Transitions(), [BackendError("down"), BackendError("down"), NotVisibleError("gone")]
+
+    def told(error: ApiError) -> list[str]:
+        with capture_logs() as lines:
+            transitions.failed(JOB, error)
+        return [line["event"] for line in lines]
+
+    assert [told(error) for error in errors] == [[], [], ["poll_fails"]]
+    transitions.forget([JOB])
+    assert [told(error) for error in errors] == [[], [], ["poll_fails"]]
+
+
+@pytest.mark.parametrize(
+    "trouble", [fault("reset"), fault("error", status=503), fault("html")], ids=lambda one: one.kind
+)
+def test_an_outage_that_a_step_meets_first_is_one_of_the_api(fleet: Fleet, trouble: Fault) -> None:
+    with watching(fleet, settings=ON) as watch, capture_logs() as lines:
+        watch.poll()
+        fleet.add_build(JOB, queue_s=0, duration_s=20)
+        watch.clock.advance(2 * MINUTE)
+        [step] = until_steps(watch)
+        watch.simulator.faults.replace([trouble])
+        watch.poller.settle([watch.poller.run(step)])
+        watch.poll_for(2 * HOUR)
+        watch.simulator.faults.clear()
+        watch.poll_for(HOUR)
+    told = [line["event"] for line in lines]
+    assert (told.count("api_lost"), told.count("api_back")) == (1, 1)
+    assert not [event for event in told if event.startswith("stages")]
