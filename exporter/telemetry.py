@@ -96,14 +96,6 @@ class Telemetry:
         """Something in an answer could not be read or could not be right."""
         self.payload_errors.labels(operation, reason).inc()
 
-    def payload_faults(self, operation: str, reasons: Iterable[str]) -> int:
-        """How often so far, for any of those reasons."""
-        wanted = {(operation, reason) for reason in reasons}
-        told = _samples(self.payload_errors)
-        return round(
-            sum(one.value for one in told if (one.labels["operation"], one.labels["reason"]) in wanted)
-        )
-
     def readings(self) -> Readings:
         """What they say now."""
         loaded_s = _value(self.reload_timestamp)

@@ -87,11 +87,13 @@ class ApiClient:
         start: date,
         end: date,
         enough: Callable[[Sequence[Build]], bool] | None = None,
+        tell_faults: Callable[[Sequence[str]], object] | None = None,
     ) -> tuple[Build, ...]:
         """The builds of a job that period-history shows for those days (UTC+8, at most 30 apart).
 
         Each record comes once for each page it was on; order and completeness are the service's. Paging stops
-        early where the records so far are ``enough``.
+        early where the records so far are ``enough``. ``tell_faults`` takes the words of each page for what
+        could not be read.
 
         Raises:
             ApiError: any page could not be had.
@@ -110,6 +112,8 @@ class ApiClient:
                 lambda value: history_page(value, job_id),
             )
             pages.add(self._page("period-history", answer))
+            if tell_faults:
+                tell_faults(answer.faults)
         return tuple(pages.records)
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:

@@ -9,8 +9,9 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from exporter.api.client import ApiClient
+from exporter.api.payload import BUILD_FAULTS
 from exporter.backfill.border import PastJob
-from exporter.backfill.fetch import Reply, Window, each
+from exporter.backfill.fetch import Reply, Window, each, persist
 from exporter.backfill.notices import Notices
 from exporter.backfill.period import Period
 from exporter.backfill.refusals import Refusals
@@ -21,6 +22,7 @@ from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.poll import windows
 
 Answer = TypeVar("Answer")
+Question = TypeVar("Question")
 
 _KEEP_EVERY_S: Final = 1.0
 """A kill costs the answers of so long."""
@@ -73,15 +75,19 @@ class Collection:
             ApiError: nothing is answered any more; what was answered is kept.
         """
 
-        def ask(window: Window) -> tuple[Build, ...]:
-            return client.period_history(window.job_id, window.first, window.last)
+        def ask(window: Window) -> tuple[tuple[Build, ...], int]:
+            faults: list[str] = []
+            builds = client.period_history(
+                window.job_id, window.first, window.last, tell_faults=faults.extend
+            )
+            return builds, sum(fault in BUILD_FAULTS for fault in faults)
 
         for reply in each(ask, self.windows(), concurrency, self._notices):
             window = reply.question
             if reply.error:
                 self.failed[f"the history of job {window.job_id}"] = reply.error
-            else:
-                self._spool.add_window(window.job_id, window.first, window.last, reply.answer or ())
+            elif reply.answer:
+                self._spool.add_window(window.job_id, window.first, window.last, *reply.answer)
             yield window
 
     def ask_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
@@ -89,14 +95,16 @@ class Collection:
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
-            BackfillError: everything was refused; nothing of that is kept.
+            BackfillError: everything was refused, what an earlier run was told too; nothing of that is kept.
         """
         replies = each(lambda build: client.record_info(*build), self.builds(), concurrency, self._notices)
         refusals = Refusals[BuildDetail](
             "details (record-info)",
             "--no-details goes without",
-            was_answered=self._spool.has_details(),
-            real=self._listed,
+            is_real=self._spool.is_listed,
+            control=lambda: self._is_answered(
+                lambda build: client.record_info(*build), self._spool.newest_detailed()
+            ),
             notices=self._notices,
         )
         return self._kept(replies, self._spool.add_details, refusals, "details")
@@ -114,27 +122,30 @@ class Collection:
 
         Raises:
             ApiError: nothing is answered any more; what was answered is kept.
-            BackfillError: everything was refused; nothing of that is kept.
+            BackfillError: everything was refused, what an earlier run was told too; nothing of that is kept.
         """
         replies = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency, self._notices)
         refusals = Refusals[tuple[Stage, ...]](
             "stages (full-stages)",
             "metrics.stages: false goes without",
-            was_answered=self._spool.has_stages(),
-            real=lambda refused: refused,
+            is_real=lambda *_: True,
+            control=lambda: self._is_answered(client.full_stages, self._spool.newest_staged()),
             notices=self._notices,
         )
         return self._kept(replies, self._spool.add_stages, refusals, "stages")
 
-    def _listed(self, builds: Sequence[tuple[str, int, object]]) -> Sequence[object]:
-        """Those that history tells of; any other number may be denied because there is none."""
-        listed = {
-            (job_id, one.number)
-            for job_id in {build[0] for build in builds}
-            for one in self._spool.known(job_id)
-            if one.is_listed
-        }
-        return [build for build in builds if build[:2] in listed]
+    def _is_answered(self, ask: Callable[[Question], object], question: Question | None) -> bool:
+        """Whether that is answered, not refused.
+
+        Raises:
+            ApiError: neither; asking later may help.
+        """
+        if question is None:
+            return False
+        reply = persist(ask, question, self._notices)
+        if reply.error and not reply.is_final:
+            raise reply.error
+        return reply.error is None
 
     def _windows_of(self, one: PastJob) -> Iterator[Window]:
         for first, last in self._days:

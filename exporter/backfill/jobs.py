@@ -12,11 +12,12 @@ from exporter.errors import BackfillError
 from exporter.model import Job, ListedJob
 from exporter.watchlist import UNKNOWN_PROJECT, Listing, Watchlist
 
-_EMPTY_PAUSE_S: Final = 3.0
-"""Lists have been seen empty for a moment: one that is, is asked for once more after so long."""
+_DOUBT_PAUSE_S: Final = 3.0
+"""Lists have been seen empty for a moment: one that is, or is short, is asked for once more after so long."""
 
 _NAMED: Final = 5
 
+Answer = TypeVar("Answer")
 Listed = TypeVar("Listed")
 
 
@@ -32,7 +33,7 @@ def watched_jobs(
 
     Raises:
         ApiError: a list could not be had, though asking later may help; or that of a project is refused.
-        BackfillError: a list broke off.
+        BackfillError: the list of a project is short, and another each time.
     """
     lists = _Lists(client, notices, sleep)
     watchlist = Watchlist(config)
@@ -74,31 +75,50 @@ class _Lists:
         self._client = client
         self._notices = notices
         self._sleep = sleep
+        self._is_told = False
 
     def jobs(self, project_id: str) -> Reply[None, Mapping[str, ListedJob]]:
-        """The jobs of a project by id, or with ``""`` all that the credentials see."""
-        shown = f"the job list of project {project_id}" if project_id else "the list of all jobs"
+        """The jobs of a project by id, or with ``""`` all that the credentials see.
 
-        def ask(_: None) -> Mapping[str, ListedJob]:
-            jobs, size, is_whole = self._client.job_list(project_id, most=None, expected=0)
-            if not is_whole:
-                raise BackfillError(f"{shown} broke off; the same command begins anew")
-            if size > len(jobs):
-                self._notices.say(f"{shown} shows {len(jobs):,} of {size:,}")
-            return jobs
+        A list that is shorter than its total is believed if it shows the same jobs twice: the total may count
+        jobs that the user does not see.
 
-        return self._asked(ask)
+        Raises:
+            BackfillError: that of a project is short, and another each time.
+        """
+        replies = self._asked(
+            lambda _: self._client.job_list(project_id, most=None, expected=0)[:2],
+            lambda told: not told[0] or told[1] > len(told[0]),
+        )
+        jobs, size = replies[-1].answer or ({}, 0)
+        if size > len(jobs):
+            shown = f"the job list of project {project_id}" if project_id else "the list of all jobs"
+            short = f"{shown} shows {len(jobs):,} of {size:,}"
+            if project_id and any(
+                reply.answer and reply.answer[0].keys() != jobs.keys() for reply in replies
+            ):
+                raise BackfillError(
+                    f"{short}, and others before: nothing is begun; the same command asks again"
+                )
+            self._notices.say(short)
+        return Reply(None, jobs, replies[-1].error)
 
     def projects(self) -> Reply[None, Mapping[str, str]]:
         """The names of projects, by id."""
-        return self._asked(lambda _: self._client.project_names())
+        return self._asked(lambda _: self._client.project_names(), lambda names: not names)[-1]
 
-    def _asked(self, ask: Callable[[None], Mapping[str, Listed]]) -> Reply[None, Mapping[str, Listed]]:
+    def _asked(
+        self, ask: Callable[[None], Answer], is_doubtful: Callable[[Answer], bool]
+    ) -> list[Reply[None, Answer]]:
+        """What comes of it the first time, and the second where the first answer may be wrong."""
         reply = persist(ask, None, self._notices, self._sleep)
-        if reply.error or reply.answer:
-            return reply
-        self._sleep(_EMPTY_PAUSE_S)
-        return persist(ask, None, self._notices, self._sleep)
+        if reply.answer is None or not is_doubtful(reply.answer):
+            return [reply]
+        if not self._is_told:
+            self._notices.say("some lists are empty or cut short: asking once more")
+            self._is_told = True
+        self._sleep(_DOUBT_PAUSE_S)
+        return [reply, persist(ask, None, self._notices, self._sleep)]
 
 
 def _unless_refused(

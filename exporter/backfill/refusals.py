@@ -1,6 +1,6 @@
 """Tells a build that the service will never tell of from credentials that may not ask."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from exporter.backfill.notices import Notices
@@ -9,7 +9,10 @@ from exporter.errors import ApiError, BackfillError
 Answer = TypeVar("Answer")
 
 _MANY: Final = 20
-"""So many refusals and no answer are no accident, even where there were answers in an earlier run."""
+"""That nothing but refusals came is told after so many."""
+
+_FEW: Final = 2
+"""So many builds may all have lost their records."""
 
 
 class Refusals(Generic[Answer]):
@@ -18,8 +21,9 @@ class Refusals(Generic[Answer]):
     Args:
         what: is asked for.
         otherwise: how to go without.
-        was_answered: something was in an earlier run.
-        real: picks those out of refused ones that are of builds which exist.
+        is_real: whether the build of a job id and a number exists, so that a refusal means something.
+        control: asks once more for what an earlier run was told, and whether it is told again; False where no
+            run was told anything.
         notices: are told of a beginning without answers.
     """
 
@@ -27,17 +31,18 @@ class Refusals(Generic[Answer]):
         self,
         what: str,
         otherwise: str,
-        was_answered: bool,
-        real: Callable[[Sequence[tuple[str, int, Answer | None]]], Sequence[object]],
+        is_real: Callable[[str, int], bool],
+        control: Callable[[], bool],
         notices: Notices,
     ) -> None:
         self._what = what
         self._otherwise = otherwise
-        self._was_answered = was_answered
-        self._real = real
+        self._is_real = is_real
+        self._control = control
         self._notices = notices
         self._is_answered = False
         self._held: list[tuple[str, int, Answer | None]] = []
+        self._refused = 0
         self._error: ApiError | None = None
 
     def sifted(
@@ -48,22 +53,25 @@ class Refusals(Generic[Answer]):
         self._is_answered = self._is_answered or error is None
         if self._is_answered:
             return self._released()
-        self._error = error
-        if len(self._held) == _MANY:
-            self._notices.say(f"{self._what}: nothing but refusals so far: {error}")
+        if self._is_real(*entry[:2]):
+            self._error = error
+            self._refused += 1
+            if self._refused == _MANY:
+                self._notices.say(f"{self._what}: nothing but refusals so far: {error}")
         return []
 
     def believed(self) -> list[tuple[str, int, Answer | None]]:
         """What is left when all has been asked.
 
         Raises:
-            BackfillError: nothing but refusals came.
+            ApiError: the control question failed; asking later may help.
+            BackfillError: nothing but refusals came, of the control question too.
         """
-        refused = len(self._real(self._held))
-        if refused >= _MANY or (refused and not self._was_answered):
+        if self._refused and not self._is_answered and not self._control():
+            gone = "the records of so few builds may be gone; if not, " if self._refused <= _FEW else ""
             raise BackfillError(
                 f"{self._what}: every question was refused, so none of that is kept: {self._error}\n"
-                "make the user a member of the projects, with a role that may view build tasks, "
+                f"{gone}make the user a member of the projects, with a role that may view build tasks, "
                 f"and look for proxies on the way; {self._otherwise}"
             )
         return self._released()

@@ -30,7 +30,7 @@ VERSION: Final = 1
 _SCHEMA: Final = f"""
     CREATE TABLE request (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE windows (
-        job_id TEXT, first TEXT, last TEXT, PRIMARY KEY (job_id, first, last)
+        job_id TEXT, first TEXT, last TEXT, unreadable INTEGER NOT NULL, PRIMARY KEY (job_id, first, last)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE builds (
         job_id TEXT, number INTEGER, dated_ms INTEGER, listed INTEGER NOT NULL, asked INTEGER NOT NULL,
@@ -115,8 +115,10 @@ class Spool:
             asked = (job_id, first.isoformat(), last.isoformat())
             return self._connection.execute(query, asked).fetchone() is not None
 
-    def add_window(self, job_id: str, first: date, last: date, builds: Iterable[Build]) -> None:
-        """Keep the history of some days; what is known of the details stays."""
+    def add_window(
+        self, job_id: str, first: date, last: date, builds: Iterable[Build], unreadable: int
+    ) -> None:
+        """Keep the history of some days, and how many records of it cannot be read; known details stay."""
         known: dict[int, Build] = {}
         for build in builds:
             known[build.number] = join(known[build.number], build) if build.number in known else build
@@ -125,8 +127,8 @@ class Spool:
                 kept = self._find(job_id, number)
                 one = replace(kept, build=join(kept.build, build)) if kept else PastBuild(build)
                 self._connection.execute(_LISTED, _row(job_id, one))
-            window = (job_id, first.isoformat(), last.isoformat())
-            self._connection.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", window)
+            window = (job_id, first.isoformat(), last.isoformat(), unreadable)
+            self._connection.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?)", window)
 
     def add_details(self, answers: Iterable[tuple[str, int, BuildDetail | None]]) -> None:
         """Keep what single builds were answered with; None where the service will never tell."""
@@ -180,13 +182,25 @@ class Spool:
             ):
                 yield dated_ms, _past_build(build, detail, stages)
 
-    def has_details(self) -> bool:
-        """Whether any build was told in detail."""
-        return self._count("detail IS NOT NULL") > 0
+    def is_listed(self, job_id: str, number: int) -> bool:
+        """Whether history told of a build."""
+        query = "SELECT 1 FROM builds WHERE job_id = ? AND number = ? AND listed"
+        with self._explained():
+            return self._connection.execute(query, (job_id, number)).fetchone() is not None
 
-    def has_stages(self) -> bool:
-        """Whether the stages of any build were told."""
-        return self._count(f"stages <> '{_REFUSED}'") > 0
+    def newest_detailed(self) -> tuple[str, int] | None:
+        """Job and number of the last build that was told in detail; None where none was."""
+        query = "SELECT job_id, number FROM builds WHERE detail IS NOT NULL ORDER BY dated_ms DESC LIMIT 1"
+        with self._explained():
+            row = self._connection.execute(query).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def newest_staged(self) -> str | None:
+        """Record id of the last build whose stages were told; None where those of none were."""
+        query = "SELECT detail FROM builds WHERE stages <> ? ORDER BY dated_ms DESC LIMIT 1"
+        with self._explained():
+            row = self._connection.execute(query, (_REFUSED,)).fetchone()
+        return _DETAIL.validate_json(row[0]).record_id if row else None
 
     def without_detail(self) -> int:
         """How many builds the service would not tell more of than their history records."""
@@ -201,6 +215,11 @@ class Spool:
         return self._count(
             "dated_ms IS NULL AND coalesce(build ->> 'result', detail ->> 'result') IS NOT NULL"
         )
+
+    def unreadable(self) -> int:
+        """How many records of the histories cannot be read."""
+        with self._explained():
+            return int(self._connection.execute("SELECT total(unreadable) FROM windows").fetchone()[0])
 
     def contents(self) -> tuple[int, ...]:
         """Another tuple whenever other builds, details or stages are kept, or another date of one."""

@@ -10,7 +10,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
-from exporter.api.payload import BUILD_FAULTS
 from exporter.api.throttle import Throttle
 from exporter.backfill import Collection, Notices, Spool, planned
 from exporter.cli.backfill_output import Destination, Output, receiver_of
@@ -24,7 +23,6 @@ from exporter.telemetry import Telemetry
 
 _SPOOL: Final = "backfill.db"
 _STREAM_SPOOL: Final = "codearts-build-backfill.db"
-_UNREADABLE: Final = "unreadable records"
 _TOLD: Final = 20
 
 
@@ -63,8 +61,7 @@ def backfill(config: Config, asked: Request) -> None:
     notices = Notices(say)
     receiver = receiver_of(asked.to, notices)
     throttle = Throttle(asked.max_requests_per_minute or config.poll.max_requests_per_minute)
-    telemetry = Telemetry(CollectorRegistry())
-    _, client = connect(config, telemetry, throttle)
+    _, client = connect(config, Telemetry(CollectorRegistry()), throttle)
     period_of = (asked.start, asked.end, asked.exporters)
     with closing(Spool(_spool(asked))) as spool:
         plan, was_begun = planned(
@@ -76,21 +73,12 @@ def backfill(config: Config, asked: Request) -> None:
         period = plan.period(round(asked.step_s * 1000))
         say(f"builds that finished from {shown(period.start_ms)} to {shown(period.end_ms)}")
         collection = Collection(plan.jobs, period, plan.start_ms, spool, notices)
-        try:
-            _collect(collection, client, config, throttle, details=asked.details)
-        finally:
-            _add_unreadable(spool, telemetry)
+        _collect(collection, client, config, throttle, details=asked.details)
         _tell_what_is_unknown(spool)
         if collection.jobs:
             Output(config, collection.jobs, period, spool, asked.to, receiver).put()
     if collection.failed:
         raise BackfillError(_told_of(collection))
-
-
-def _add_unreadable(spool: Spool, telemetry: Telemetry) -> None:
-    """Keep the number of records, as the histories they were in are asked for only once."""
-    if found := telemetry.payload_faults("period-history", BUILD_FAULTS):
-        spool.note(_UNREADABLE, str(int(spool.recall(_UNREADABLE) or 0) + found))
 
 
 def _tell_what_is_unknown(spool: Spool) -> None:
@@ -101,7 +89,7 @@ def _tell_what_is_unknown(spool: Spool) -> None:
         say(f"{plural(refused, 'build')} whose stages are refused, counted without them; {again}")
     if undated := spool.undated():
         say(f"{plural(undated, 'build')} not counted, as nobody tells the time of the end")
-    if unreadable := int(spool.recall(_UNREADABLE) or 0):
+    if unreadable := spool.unreadable():
         say(
             f"{plural(unreadable, 'record')} in histories cannot be read: "
             "such builds count only where their numbers had details"

@@ -124,3 +124,12 @@ def test_the_last_sample_has_what_had_finished_by_the_clock_of_the_service(
     counts = series_of(shown, "builds_total", result="success")
     assert counts[max(counts)] == series_of(shown, "queue_duration_seconds_count")[max(counts)] == 3
     assert (max(counts), list(counts.values())[-2]) == ((NOON_MS - slow_ms) / 1000, 1)
+
+
+def test_stages_are_asked_for_up_to_the_border(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    for minutes in (200, 2, 1):
+        fleet.add_build(job.id, at_ms=NOON_MS - minutes * 60_000, queue_s=1, duration_s=20)
+    past = Past(past.simulator, past.folder, "metrics: {stages: true}\n")
+    past.collect(Period(NOON_MS - DAY_MS, NOON_MS - 90_000, HOUR_MS), baseline=3)
+    assert sum(asked.operation == "full-stages" for asked in past.simulator.requests) == 3

@@ -1,10 +1,17 @@
 """Refusals of everything are about the credentials: nothing of them is kept."""
 
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from exporter.backfill import Notices, Period
+from exporter.api.client import ApiClient
+from exporter.backfill import Collection, Notices, PastJob, Period, Spool, collect, watched_jobs
+from exporter.backfill.fetch import Reply
 from exporter.backfill.refusals import Refusals
-from exporter.errors import BackfillError, NotVisibleError
+from exporter.errors import BackendError, BackfillError, NotVisibleError
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, series_of
 
@@ -53,28 +60,125 @@ def test_a_number_after_the_newest_build_may_be_refused_alone(
     assert series_of(shown, "builds_total", result="success")[NOON_MS / 1000] == 0
 
 
-def test_few_refusals_after_a_run_with_answers_are_about_builds() -> None:
-    entries = [("job", number, None) for number in range(1, 25)]
-    said: list[str] = []
-    for refused, is_believed in ((19, True), (20, False)):
-        held = Refusals[int](
-            "details", "do without", was_answered=True, real=lambda some: some, notices=Notices(said.append)
-        )
-        for entry in entries[:refused]:
-            assert held.sifted(entry, NotVisibleError("HTTP 404")) == []
-        if is_believed:
-            assert held.believed() == entries[:refused]
+def held(*, is_real: bool = True, control: bool = False, said: list[str] | None = None) -> Refusals[int]:
+    return Refusals[int](
+        "details",
+        "do without",
+        is_real=lambda *_: is_real,
+        control=lambda: control,
+        notices=Notices(([] if said is None else said).append),
+    )
+
+
+def entries(count: int) -> list[tuple[str, int, int | None]]:
+    return [("job", number, None) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("refused", [1, 25])
+def test_a_control_question_tells_refusals_from_accidents(refused: int) -> None:
+    for control in (True, False):
+        refusals = held(control=control)
+        for entry in entries(refused):
+            assert refusals.sifted(entry, NotVisibleError("HTTP 404")) == []
+        if control:
+            assert refusals.believed() == entries(refused)
         else:
-            with pytest.raises(BackfillError):
-                held.believed()
-    assert said == ["details: nothing but refusals so far: HTTP 404"]
+            with pytest.raises(BackfillError, match="every question was refused") as told:
+                refusals.believed()
+            assert ("records of so few builds may be gone" in str(told.value)) == (refused == 1)
+            assert "make the user a member" in str(told.value)
+
+
+def test_only_refusals_of_builds_that_exist_are_told_and_once() -> None:
+    for is_real, lines in ((True, ["details: nothing but refusals so far: HTTP 404"]), (False, [])):
+        said: list[str] = []
+        refusals = held(is_real=is_real, said=said, control=is_real)
+        for entry in entries(50):
+            refusals.sifted(entry, NotVisibleError("HTTP 404"))
+        assert said == lines
+        assert refusals.believed() == entries(50)
 
 
 def test_an_answer_lets_go_of_what_was_refused_before() -> None:
-    held = Refusals[int](
-        "details", "do without", was_answered=False, real=lambda some: some, notices=Notices(lambda _: None)
-    )
-    assert held.sifted(("job", 1, None), NotVisibleError("HTTP 404")) == []
-    assert held.sifted(("job", 2, 7), None) == [("job", 1, None), ("job", 2, 7)]
-    assert held.sifted(("job", 3, None), NotVisibleError("HTTP 404")) == [("job", 3, None)]
-    assert held.believed() == []
+    refusals = held()
+    assert refusals.sifted(("job", 1, None), NotVisibleError("HTTP 404")) == []
+    assert refusals.sifted(("job", 2, 7), None) == [("job", 1, None), ("job", 2, 7)]
+    assert refusals.sifted(("job", 3, None), NotVisibleError("HTTP 404")) == [("job", 3, None)]
+    assert refusals.believed() == []
+
+
+BUILDS = 25
+
+
+@pytest.fixture
+def two(simulator: Simulator, fleet: Fleet, tmp_path: Path) -> Past:
+    """Two jobs of so many builds."""
+    jobs = [fleet.add_job(name) for name in ("open", "shut")]
+    for job in jobs:
+        for minutes in range(BUILDS):
+            fleet.add_build(job.id, at_ms=NOON_MS - (BUILDS - minutes) * 60_000, duration_s=5)
+    watched = f"jobs: [{', '.join(job.id for job in jobs)}]"
+    return Past(simulator, tmp_path, "metrics: {stages: true}\n", watched=watched)
+
+
+@contextmanager
+def collecting(past: Past) -> Iterator[tuple[Collection, ApiClient, Spool]]:
+    """A run whose histories are here."""
+    client, notices = past.client(), Notices(past.said.append)
+    jobs = [PastJob(job, DAY.end_ms) for job in watched_jobs(past.config, client, notices)]
+    with past.spool() as spool:
+        collection = Collection(jobs, DAY, DAY.start_ms, spool, notices)
+        list(collection.ask_histories(client, 1))
+        yield collection, client, spool
+
+
+def stopped(answers: Generator[object], after: int) -> None:
+    for _ in range(after):
+        next(answers)
+    answers.close()
+
+
+def test_a_job_refused_for_good_ends_as_it_does_in_one_go(two: Past, simulator: Simulator) -> None:
+    shut = simulator.fleet.jobs()[-1]
+    refusal = fault("error", operation="record-info", status=403, code="CB.00031059")
+    simulator.faults.replace([replace(refusal, job=shut.id)])
+    straight = replace(two, folder=two.folder / "straight")
+    straight.folder.mkdir()
+    told = straight.shown(DAY)
+    with collecting(two) as (collection, client, spool):
+        stopped(collection.ask_details(client, 1), after=BUILDS + 2)
+        kept = spool.contents()
+        simulator.faults.replace([refusal])
+        with pytest.raises(BackfillError, match="every question was refused"):
+            list(collection.ask_details(client, 1))
+        assert spool.contents() == kept
+    simulator.faults.replace([replace(refusal, job=shut.id)])
+    assert two.shown(DAY) == told
+
+
+def test_stages_refused_for_good_end_as_they_do_in_one_go(two: Past, simulator: Simulator) -> None:
+    refusal = fault("error", operation="full-stages", status=403, code="CB.00031059")
+    with collecting(two) as (collection, client, spool):
+        list(collection.ask_details(client, 1))
+        stopped(collection.ask_stages(client, 1), after=BUILDS)
+        simulator.faults.replace([refusal])
+        with pytest.raises(BackfillError, match="every question was refused"):
+            list(collection.ask_stages(client, 1))
+        assert spool.refused_stages() == 0
+        simulator.faults.replace([replace(refusal, times=BUILDS)])
+        list(collection.ask_stages(client, 1))
+        assert spool.refused_stages() == BUILDS
+
+
+def test_a_control_question_that_fails_makes_nothing_final(
+    two: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = fault("error", operation="full-stages", status=403, code="CB.00031059")
+    with collecting(two) as (collection, client, spool):
+        list(collection.ask_details(client, 1))
+        stopped(collection.ask_stages(client, 1), after=BUILDS)
+        simulator.faults.replace([refusal])
+        monkeypatch.setattr(collect, "persist", lambda _, asked, __: Reply(asked, error=BackendError("busy")))
+        with pytest.raises(BackendError, match="busy"):
+            list(collection.ask_stages(client, 1))
+        assert spool.refused_stages() == 0

@@ -1,15 +1,16 @@
 """What a backfill is about is settled once, so what is wrong for a moment must not get into it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Notices, missing_names, watched_jobs
-from exporter.errors import ApiError
-from exporter.model import Job
+from exporter.backfill import Collection, Notices, PastJob, Period, missing_names, watched_jobs
+from exporter.errors import ApiError, BackfillError, ThrottledError
+from exporter.model import Build, Job
 from exporter.simulator import Fleet, Simulator, fault
-from tests.backfill.conftest import HOUR_MS, NOON_MS, Past
+from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
 from tests.backfill.test_command import refused
 from tests.cli.conftest import run, started
 from tests.support.programs import free_port
@@ -32,16 +33,20 @@ def of_project(past: Past) -> Past:
     return Past(past.simulator, past.folder, watched=f"projects: [{{id: {project}}}]")
 
 
+ASKED_ANEW = "some lists are empty or cut short: asking once more"
+
+
 @pytest.mark.parametrize("operation", ["job-list", "project-job-list", "projects"])
-@pytest.mark.parametrize("kind", ["throttle", "empty-list"])
+@pytest.mark.parametrize(("kind", "said"), [("throttle", []), ("empty-list", [ASKED_ANEW])])
 def test_trouble_that_passes_costs_no_name(
-    past: Past, simulator: Simulator, operation: str, kind: str
+    past: Past, simulator: Simulator, operation: str, kind: str, said: list[str]
 ) -> None:
-    for each in (past, of_project(past)):
-        simulator.faults.replace([fault(kind, operation=operation, times=1)])
-        [job] = watched(each)
-        assert (job.project, job.name) == ("shop", "checkout")
-        assert each.said == []
+    past = past if operation == "job-list" else of_project(past)
+    trouble = fault(kind, operation=operation, times=1)
+    simulator.faults.replace([trouble])
+    [job] = watched(past)
+    assert (job.project, job.name) == ("shop", "checkout")
+    assert (trouble.fired, past.said) == (1, said)
 
 
 def test_trouble_that_lasts_is_an_error(past: Past, simulator: Simulator) -> None:
@@ -63,7 +68,47 @@ def test_names_that_are_refused_are_told(past: Past, simulator: Simulator, opera
 def test_a_list_that_shows_less_than_it_tells_is_told(past: Past, simulator: Simulator) -> None:
     simulator.faults.replace([fault("wrong-total", operation="job-list", value=50)])
     watched(past)
-    assert past.said == ["the list of all jobs shows 1 of 50"]
+    assert past.said == [ASKED_ANEW, "the list of all jobs shows 1 of 50"]
+
+
+def test_a_project_that_shows_less_than_it_tells_is_asked_again(past: Past, simulator: Simulator) -> None:
+    past = of_project(past)
+    short = fault("wrong-total", operation="project-job-list", value=50, times=2)
+    simulator.faults.replace([short])
+    assert [job.name for job in watched(past)] == ["checkout"]
+    assert (short.fired, past.said) == (2, [ASKED_ANEW])
+
+
+def test_a_project_that_shows_less_but_the_same_twice_is_believed(past: Past, simulator: Simulator) -> None:
+    past = of_project(past)
+    simulator.faults.replace([fault("wrong-total", operation="project-job-list", value=50)])
+    assert [job.name for job in watched(past)] == ["checkout"]
+    [asked_anew, told] = past.said
+    assert (asked_anew, told.endswith("shows 1 of 50")) == (ASKED_ANEW, True)
+
+
+def test_a_project_that_shows_less_and_others_each_time_is_an_error(
+    past: Past, simulator: Simulator, fleet: Fleet
+) -> None:
+    past = of_project(past)
+    simulator.faults.replace([fault("wrong-total", operation="project-job-list", value=50)])
+
+    def meanwhile(_: float) -> None:
+        fleet.add_job("late", "shop")
+
+    with pytest.raises(BackfillError, match="shows 2 of 50, and others before: nothing is begun"):
+        watched_jobs(past.config, past.client(), Notices(past.said.append), meanwhile)
+
+
+def test_many_empty_lists_are_told_once(past: Past, fleet: Fleet) -> None:
+    projects = [fleet.project_id(name) for name in ("shop", "bank", "park")]
+    listed = ", ".join(f"{{id: {project}}}" for project in projects)
+    past = Past(past.simulator, past.folder, watched=f"projects: [{listed}]")
+    assert len(watched(past)) == 1
+    assert past.said == [
+        ASKED_ANEW,
+        *(f"project {project} shows no job that is to be watched" for project in projects[1:]),
+    ]
 
 
 @pytest.fixture
@@ -143,3 +188,28 @@ def test_records_that_cannot_be_read_are_told_whenever_they_came(
         done = run(*command, "--end=2025-03-10", "--step=1h")
         assert done.code == 0, done.err
         assert "1 record in histories cannot be read" in done.err
+
+
+def test_an_unreadable_record_counts_once_however_often_its_window_is_asked_for(
+    past: Past, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, asked = past.client(), []
+
+    def stuttering(
+        _: str, first: date, __: date, *, tell_faults: Callable[[Sequence[str]], object]
+    ) -> tuple[Build, ...]:
+        tell_faults(["bad_build_number", "bad_time"])
+        asked.append(first)
+        if len(asked) == 1:
+            raise ThrottledError("slow down")
+        return ()
+
+    monkeypatch.setattr(client, "period_history", stuttering)
+    [job] = watched(past)
+    day = Period(NOON_MS - DAY_MS, NOON_MS, HOUR_MS)
+    with past.spool() as spool:
+        collection = Collection([PastJob(job, NOON_MS)], day, day.start_ms, spool, Notices(past.said.append))
+        assert len(collection.windows()) == 1
+        next(collection.ask_histories(client, 1))
+    with past.spool() as spool:
+        assert (len(asked), spool.unreadable()) == (2, 1)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Period, size
+from exporter.backfill import PastBuild, PastJob, Period, size
+from exporter.model import Build, BuildDetail, Job, Result, Stage
 from exporter.simulator import Fleet, Plan, Simulator
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
 
@@ -38,3 +39,23 @@ def test_the_size_that_is_told(fleet: Fleet, simulator: Simulator, tmp_path: Pat
     assert told.series == pytest.approx(len(series), rel=0.1)
     assert told.samples == pytest.approx(len(lines), rel=0.3)
     assert told.bytes == pytest.approx(sum(map(len, lines)), rel=0.3)
+
+
+def test_a_build_with_other_stages_brings_series(past: Past) -> None:
+    past = Past(past.simulator, past.folder, "metrics: {stages: true}\n")
+    [job] = past.config.jobs
+
+    def built(number: int, stages: tuple[str, ...]) -> PastBuild:
+        moments = (WEEK.end_ms - 5000, WEEK.end_ms)
+        return PastBuild(
+            Build(number, Result.SUCCESS, None, *moments),
+            BuildDetail(number, Result.SUCCESS, None, moments[0], *moments, record_id="r"),
+            tuple(Stage(name, 1000) for name in stages),
+        )
+
+    def series(*builds: tuple[str, ...]) -> int:
+        told = [(WEEK.end_ms, built(number, stages)) for number, stages in enumerate(builds, start=1)]
+        one = PastJob(Job(job.id, "job", "project"), WEEK.end_ms)
+        return size([one], past.families, WEEK, past.rules, lambda _: told).series
+
+    assert series(("compile",), ("compile", "test")) == series(("compile", "test")) > series(("compile",))
