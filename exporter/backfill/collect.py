@@ -97,14 +97,16 @@ class Collection:
             ApiError: nothing is answered any more; what was answered is kept.
             BackfillError: everything was refused, what an earlier run was told too; nothing of that is kept.
         """
-        replies = each(lambda build: client.record_info(*build), self.builds(), concurrency, self._notices)
+
+        def ask(build: tuple[str, int]) -> BuildDetail:
+            return client.record_info(*build)
+
+        replies = each(ask, self.builds(), concurrency, self._notices)
         refusals = Refusals[BuildDetail](
             "details (record-info)",
             "--no-details goes without",
             is_real=self._spool.is_listed,
-            control=lambda: self._is_answered(
-                lambda build: client.record_info(*build), self._spool.newest_detailed()
-            ),
+            control=lambda: self._is_answered(ask, self._spool.newest_detailed()),
             notices=self._notices,
         )
         return self._kept(replies, self._spool.add_details, refusals, "details")

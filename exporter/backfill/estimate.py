@@ -9,7 +9,8 @@ from exporter.backfill.past import PastBuild, begin, grow
 from exporter.backfill.period import Period
 from exporter.catalogue import JobView
 from exporter.ledger import JobLedger
-from exporter.model import Trigger
+from exporter.ledger.draft import join
+from exporter.model import Build
 from exporter.poller import Rules
 
 
@@ -75,11 +76,9 @@ def _outlined(one: PastJob, period: Period, rules: Rules, told: Iterable[tuple[i
 def _shown(past: PastBuild, rules: Rules) -> set[object]:
     """The labels that a build is counted under, and the names of its stages."""
     told, detail = past.told, past.detail
-    trigger, branch = told.trigger, told.branch
     if detail:
-        trigger = detail.trigger if trigger is Trigger.UNKNOWN else trigger
-        branch = branch or detail.branch
-    labels = told.result and rules.breakdown.labels(told.result, trigger, branch)
+        told = join(told, Build(told.number, trigger=detail.trigger, branch=detail.branch))
+    labels = told.result and rules.breakdown.labels(told.result, told.trigger, told.branch)
     return {labels, *(stage.name for stage in past.stages or ())}
 
 
