@@ -45,7 +45,7 @@ class _Kept:
 
     def let_go(self, families: Sequence[Family[JobView]]) -> None:
         """Keep nothing until somebody asks again."""
-        self.renderer, self.view, self.snapshot = Renderer(families, self.form), None, None
+        self.snapshot, self.view, self.renderer = None, None, Renderer(families, self.form)
 
 
 class Publisher:
@@ -88,6 +88,12 @@ class Publisher:
         return not self._failed
 
     @property
+    def is_complete(self) -> bool:
+        """Whoever scrapes now gets every job."""
+        shown = [kept.view for kept in self._kept.values() if kept.snapshot]
+        return bool(shown) and all(view is not None and view.is_complete for view in shown)
+
+    @property
     def series(self) -> int:
         """How many series the largest snapshot holds."""
         return max((kept.snapshot.series for kept in self._kept.values() if kept.snapshot), default=0)
@@ -98,6 +104,7 @@ class Publisher:
             self._families = families
             for kept in self._kept.values():
                 kept.renderer, kept.view = Renderer(families, kept.form), None
+        self._wake.set()
 
     def latest(self, form: Format, *, gzip: bool) -> Snapshot | None:
         """The snapshot in that format, with its gzip form if that is wanted; None if it is not there yet."""

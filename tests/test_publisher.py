@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import FleetView
+from exporter.catalogue import JOB_FAMILIES, FleetView
 from exporter.exposition import Format
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
@@ -126,6 +126,31 @@ def test_the_time_told_is_that_of_the_view(stage: Stage) -> None:
     stage.publisher._view = slow
     stage.publisher.publish()
     assert before <= (stage.value("snapshot_timestamp_seconds") or 0) < before + 0.2
+
+
+def test_it_is_complete_when_what_it_shows_is_not_when_there_is_more_to_show(stage: Stage) -> None:
+    assert not stage.publisher.is_complete
+    stage.publisher.publish()
+    assert not stage.publisher.is_complete
+    stage.view = replace(stage.view, is_complete=True)
+    assert not stage.publisher.is_complete
+    stage.publisher.publish()
+    assert stage.publisher.is_complete
+    stage.publisher.show(JOB_FAMILIES)
+    assert not stage.publisher.is_complete
+    stage.publisher.publish()
+    assert stage.publisher.is_complete
+
+
+def test_a_form_that_is_let_go_says_nothing_of_what_is_shown(stage: Stage) -> None:
+    stage.view = replace(stage.view, is_complete=True)
+    stage.text(TEXT)
+    stage.publisher.publish()
+    stage.now += QUARTER_HOUR_S + 1
+    stage.text(TEXT)
+    stage.publisher.publish()
+    assert stage.sizes() == {"text identity"}
+    assert stage.publisher.is_complete
 
 
 def test_a_view_that_is_the_same_object_is_not_rendered_again(stage: Stage) -> None:

@@ -46,11 +46,13 @@ class FleetView:
         jobs: the watched jobs.
         recycle_bin: as last read; None before.
         projects: names of CodeArts projects by id, as far as they are known.
+        is_complete: every job has been polled, restored from the store, or refused by the API.
     """
 
     jobs: tuple[JobView, ...] = ()
     recycle_bin: RecycleBin | None = None
     projects: Mapping[str, str] = field(default_factory=dict)
+    is_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,8 @@ class Exporter:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every job has been polled, or restored from the store."""
-        return self.poller.is_ready
+        """Whether every job has been polled, or restored from the store, and is shown."""
+        return self.publisher.is_complete
 
     @property
     def view(self) -> FleetView:

@@ -327,6 +327,7 @@ class Poller:
             jobs=tuple(self._views.values()),
             recycle_bin=self._recycle_bin if self._shows_fleet else None,
             projects=self._projects,
+            is_complete=self.is_ready,
         )
 
     def _view(self, job: Job) -> JobView:

@@ -24,7 +24,7 @@ class Shown(Fleet, Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Every job has been polled, or restored from the store."""
+        """Every job has been polled, or restored from the store, and is shown."""
 
 
 class Told(Protocol):

@@ -83,6 +83,16 @@ def test_an_api_that_is_down_does_not_keep_it_from_starting(
         assert serving.output.count("event=api_lost") == 1
 
 
+def test_once_it_is_ready_a_scrape_shows_every_job(config: Path, tmp_path: Path) -> None:
+    asked = {"Accept": "application/openmetrics-text"}
+    with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
+        url = f"http://{address(serving)}"
+        eventually(lambda: answers(f"{url}/-/ready"), 15, every=0.01)
+        shown = requests.get(f"{url}/metrics", headers=asked, timeout=5).text
+    watched = shown.count("codearts_build_job_info{")
+    assert shown.count("codearts_build_baseline_build_number{") == watched > 0
+
+
 def test_promtool_finds_nothing_to_say_of_what_it_serves(config: Path, tmp_path: Path) -> None:
     with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
         served = requests.get(f"{ready(serving)}/metrics", timeout=5)
