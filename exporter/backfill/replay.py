@@ -4,17 +4,20 @@ What is held in memory is a ledger for each job, and the builds of one stretch.
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from exporter.backfill.border import Border, PastJob
+from exporter.backfill.border import PastJob
 from exporter.backfill.lines import Stretch
 from exporter.backfill.past import PastBuild, begin, grow
 from exporter.backfill.period import Period
 from exporter.backfill.spool import Spool
-from exporter.backfill.wanted import missing
+from exporter.backfill.wanted import Known, missing
 from exporter.catalogue import JobView
 from exporter.ledger import JobLedger
 from exporter.poller import Rules
+
+Dated = tuple[int, PastBuild]
+"""A build after the moment when it finished, in milliseconds since the epoch."""
 
 
 class Replay:
@@ -25,94 +28,103 @@ class Replay:
         period: their samples.
         rules: from the configuration.
         spool: has their builds.
-
-    Attributes:
-        faults: what was told but cannot be right.
     """
 
     def __init__(self, jobs: Sequence[PastJob], period: Period, rules: Rules, spool: Spool) -> None:
-        self._jobs = jobs
         self._period = period
-        self._rules = rules
         self._spool = spool
         self._only = jobs[0].job.id if len(jobs) == 1 else None
         self._through_ms = period.start_ms
-        self._waiting: dict[str, deque[tuple[int, PastBuild]]] = {one.job.id: deque() for one in jobs}
-        self._late: dict[str, list[PastBuild]] = {}
-        self._highest: dict[str, int] = {}
-        self._borders: dict[str, Border] = {}
-        self._ledgers = {one.job.id: self._begin(one) for one in jobs}
-        self.faults: Counter[str] = Counter()
+        self._replays = {one.job.id: _JobReplay(one, period, rules, spool) for one in jobs}
+
+    @property
+    def faults(self) -> Counter[str]:
+        """What was told but cannot be right."""
+        return sum((replay.faults for replay in self._replays.values()), Counter())
 
     def until(self, before_ms: int) -> list[list[Stretch]]:
         """Go on to some moment; the stretches of each job up to it, split where its ledger changes."""
         first_ms, self._through_ms = self._through_ms, before_ms - 1
         found = self._spool.finished(first_ms, before_ms - 1, self._only)
-        for one in self._jobs:
-            finished = found.get(one.job.id, ())
-            self._waiting[one.job.id] += [
-                (at_ms, past)
-                for at_ms, past in finished
-                if at_ms <= one.end_ms and self._is_past(one, at_ms, past)
-            ]
         begun_ms = first_ms if first_ms == self._period.start_ms else first_ms + 1
-        return [self._stretches(one, begun_ms, before_ms) for one in self._jobs]
-
-    def _begin(self, one: PastJob) -> JobLedger:
-        start_ms = self._period.start_ms
-        known = self._spool.known(one.job.id)
-        self._highest[one.job.id] = highest = known[-1].number if known else 0
-        self._borders[one.job.id] = border = one.border(known)
-        late = self._spool.finished(one.end_ms, border.end_ms, one.job.id).get(one.job.id, ())
-        self._late[one.job.id] = [past for at_ms, past in late if self._is_past(one, at_ms, past)]
-        finished = self._spool.finished(0, start_ms, one.job.id).get(one.job.id, ())
-        before = [past.told for _, past in finished if past.build.number <= highest]
-        dates = [(each.number, each.dated_ms) for each in known]
-        later = [
-            number for number, ms in dates if ms is not None and start_ms < ms and border.includes(number, ms)
+        return [
+            replay.stretches(found.get(job_id, ()), begun_ms, before_ms)
+            for job_id, replay in self._replays.items()
         ]
-        # A build that still ran when the past ended may have finished since, but must show as if it ran.
-        never = [
-            (number, number)
-            for number, ms in dates
-            if ms is None or not (ms <= start_ms or border.includes(number, ms))
+
+
+class _JobReplay:
+    """Lets one job happen again.
+
+    Attributes:
+        faults: what was told but cannot be right.
+    """
+
+    def __init__(self, one: PastJob, period: Period, rules: Rules, spool: Spool) -> None:
+        self._job = one.job
+        self._end_ms = one.end_ms
+        self._period = period
+        self._rules = rules
+        known = spool.known(one.job.id)
+        self._highest = known[-1].number if known else 0
+        self._border = one.border(known)
+        late = spool.finished(one.end_ms, self._border.end_ms, one.job.id).get(one.job.id, ())
+        self._late = [past for at_ms, past in late if self._is_past(at_ms, past)]
+        before = spool.finished(0, period.start_ms, one.job.id).get(one.job.id, ())
+        self._ledger = self._begin(before, known)
+        self._waiting: deque[Dated] = deque()
+        self.faults: Counter[str] = Counter()
+
+    def stretches(self, finished: Iterable[Dated], first_ms: int, before_ms: int) -> list[Stretch]:
+        """Those up to a moment, by the builds that finished since the last call; split where it changes."""
+        self._waiting += [
+            (at_ms, past) for at_ms, past in finished if at_ms <= self._end_ms and self._is_past(at_ms, past)
         ]
-        return begin(before, later, never + missing(known), start_ms, self._rules)
-
-    def _is_past(self, one: PastJob, at_ms: int, past: PastBuild) -> bool:
-        number = past.build.number
-        return number <= self._highest[one.job.id] and self._borders[one.job.id].includes(number, at_ms)
-
-    def _stretches(self, one: PastJob, first_ms: int, before_ms: int) -> list[Stretch]:
         stretches: list[Stretch] = []
         moments: list[int] = []
-        for at_ms in self._period.moments(first_ms, before_ms, one.end_ms):
-            grown = self._grown(one, at_ms)
-            if grown is not self._ledgers[one.job.id]:
+        for at_ms in self._period.moments(first_ms, before_ms, self._end_ms):
+            grown = self._grown(at_ms)
+            if grown is not self._ledger:
                 if moments:
-                    stretches.append(self._stretch(one, moments))
+                    stretches.append(self._stretch(moments))
                 moments = []
-                self._ledgers[one.job.id] = grown
+                self._ledger = grown
             moments.append(at_ms)
         if moments:
-            stretches.append(self._stretch(one, moments))
+            stretches.append(self._stretch(moments))
         return stretches
 
-    def _stretch(self, one: PastJob, moments: Sequence[int]) -> Stretch:
-        return Stretch(tuple(moments), JobView(one.job, self._ledgers[one.job.id]))
+    def _begin(self, finished: Iterable[Dated], known: Sequence[Known]) -> JobLedger:
+        start_ms = self._period.start_ms
+        before = [past.told for _, past in finished if past.build.number <= self._highest]
+        later: list[int] = []
+        # A build that still ran when the past ended may have finished since, but must show as if it ran.
+        never: list[tuple[int, int]] = []
+        for number, ms, *_ in known:
+            if ms is None or not (ms <= start_ms or self._border.includes(number, ms)):
+                never.append((number, number))
+            elif start_ms < ms:
+                later.append(number)
+        return begin(before, later, never + missing(known), start_ms, self._rules)
 
-    def _grown(self, one: PastJob, at_ms: int) -> JobLedger:
+    def _is_past(self, at_ms: int, past: PastBuild) -> bool:
+        number = past.build.number
+        return number <= self._highest and self._border.includes(number, at_ms)
+
+    def _stretch(self, moments: Sequence[int]) -> Stretch:
+        return Stretch(tuple(moments), JobView(self._job, self._ledger))
+
+    def _grown(self, at_ms: int) -> JobLedger:
         """The ledger as of a moment; the same object where nothing finished since."""
-        ledger, waiting = self._ledgers[one.job.id], self._waiting[one.job.id]
-        is_last = at_ms == one.end_ms // 1000 * 1000
-        through_ms = one.end_ms if is_last else at_ms
+        is_last = at_ms == self._end_ms // 1000 * 1000
+        through_ms = self._end_ms if is_last else at_ms
         builds: list[PastBuild] = []
-        while waiting and waiting[0][0] <= through_ms:
-            builds.append(waiting.popleft()[1])
+        while self._waiting and self._waiting[0][0] <= through_ms:
+            builds.append(self._waiting.popleft()[1])
         if is_last:
-            builds += self._late[one.job.id]
+            builds += self._late
         if not builds:
-            return ledger
-        folded = grow(ledger, builds, through_ms, self._rules)
+            return self._ledger
+        folded = grow(self._ledger, builds, through_ms, self._rules)
         self.faults.update(folded.faults)
         return folded.ledger
