@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter.simulator import Fleet, RealClock, Simulator
-from tests.support.programs import eventually
+from tests.support.programs import eventually, free_port
 
 PROGRAM = [sys.executable, "-m", "exporter"]
 
@@ -88,7 +88,7 @@ def simulator() -> Iterator[Simulator]:
     for name in ("checkout", "payment", "构建"):
         job = fleet.add_job(name, "shop")
         fleet.add_build(job.id, duration_s=0.1, queue_s=0.1)
-    with Simulator(fleet) as running:
+    with Simulator(fleet).start(port=free_port()) as running:
         yield running
 
 

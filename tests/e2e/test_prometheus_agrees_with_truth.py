@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import requests
 
 from exporter.simulator import BuildTruth, Fault, Fleet, JobTruth, Plan, RealClock, Simulator, fault
 from tests.support.programs import Prometheus, eventually, exporter, program, prometheus
-from tests.support.truth import differences, expected
+from tests.support.truth import Values, differences, expected
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -107,10 +108,16 @@ def test_counts_sums_and_gauges_are_the_truth(simulator: Simulator, tmp_path: Pa
                 simulator.expire_tokens()
             simulator.fleet.stop_arrivals()
             end_with_visible_builds(simulator)
+            eventually(lambda: not active_builds(simulator), 60)
             since = {job_id: last.number if last else 0 for job_id, last in baseline.items()}
-            await_quiet(simulator, asked, since)
             live = [job for job in simulator.truth(since).values() if job.deleted_ms is None]
-            agree(asked, live, since)
+            wanted = expected(as_told(job, since[job.job_id]) for job in live)
+            with suppress(AssertionError):
+                eventually(lambda: not wrong(asked, wanted), 240, every=1)
+            time.sleep(5)
+            assert wrong(asked, wanted) == {}
+            assert sum(sum(job.totals.finished.values()) for job in live) > JOBS * BUSY_S / 15
+            assert asked.query("codearts_build_recycle_bin_jobs") == {(): 3.0}
             exemplars_are_builds(asked, live)
     assert "unexpected_error" not in (tmp_path / "exporter.log").read_text()
 
@@ -134,27 +141,11 @@ def end_with_visible_builds(simulator: Simulator) -> None:
                 lost = bool(simulator.faults.strikes("lost-records", None, job.id, last.number))
 
 
-def await_quiet(simulator: Simulator, asked: Prometheus, since: dict[str, int]) -> None:
-    """Until every build has ended, and Prometheus has as many as there were."""
-
-    def quiet() -> bool:
-        totals = [job.totals for job in simulator.truth(since).values()]
-        counted = sum(asked.query("codearts_build_builds_total").values())
-        lost = sum(asked.query("codearts_build_lost_builds_total").values())
-        all_counted = counted >= sum(sum(one.finished.values()) for one in totals)
-        return not active_builds(simulator) and all_counted and lost >= sum(one.lost for one in totals)
-
-    eventually(quiet, 240, every=1)
-    time.sleep(5)
-
-
-def agree(asked: Prometheus, jobs: list[JobTruth], since: Mapping[str, int]) -> None:
-    wanted = expected(as_told(job, since[job.job_id]) for job in jobs)
+def wrong(asked: Prometheus, wanted: Values) -> dict[Any, Any]:
+    """What Prometheus has, where it is not what there was."""
     names = {name for name, _ in wanted}
     shown = {(name, labels): value for name in names for labels, value in asked.query(name).items()}
-    assert differences(shown, wanted) == {}
-    assert sum(sum(job.totals.finished.values()) for job in jobs) > JOBS * BUSY_S / 15
-    assert asked.query("codearts_build_recycle_bin_jobs") == {(): 3.0}
+    return differences(shown, wanted)
 
 
 def exemplars_are_builds(asked: Prometheus, jobs: list[JobTruth]) -> None:

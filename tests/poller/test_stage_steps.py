@@ -22,7 +22,7 @@ from tests.ledger.examples import idle, watched
 from tests.poller.conftest import JOB
 from tests.poller.test_stages import ON, counts
 from tests.poller.test_threads import polling
-from tests.support.programs import eventually
+from tests.support.programs import eventually, free_port
 from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
 GOOD = Told((KnownStages(1, ()),))
@@ -80,7 +80,7 @@ def test_a_build_is_committed_before_anybody_asks_for_its_stages(clock: ManualCl
     for faults in ([], [trouble]):
         fleet, store = Fleet(ManualClock(START_MS), seed=1), WatchedStore()
         fleet.add_job("checkout", "shop", job_id=JOB)
-        with Simulator(fleet, caller_clock=fleet.clock) as simulator:
+        with Simulator(fleet, caller_clock=fleet.clock).start(port=free_port()) as simulator:
             watch = Watch(simulator, settings=ON, store=store, timeout=0.3)
             watch.poll()
             store.watch = watch

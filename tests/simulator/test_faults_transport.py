@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from exporter.simulator import Fleet, ManualClock, Simulator, fault
+from tests.support.programs import free_port
 
 from .conftest import JOB, START_MS, WEEK, Caller
 
@@ -178,7 +179,7 @@ def test_connections_are_kept_alive(simulator: Simulator) -> None:
 
 
 def test_a_stopped_simulator_frees_its_port_and_can_start_again(fleet: Fleet) -> None:
-    simulator = Simulator(fleet).start()
+    simulator = Simulator(fleet).start(port=free_port())
     port = simulator.port
     simulator.stop()
     simulator.start(port=port)

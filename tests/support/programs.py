@@ -1,5 +1,6 @@
 """Programs that tests talk to: found, started on free ports, stopped again."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,18 @@ def program(name: str, *, installable: bool = True) -> str:
     pytest.skip(reason)
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 5
+_PORTS = range(10_000 + 4000 * _WORKER, 14_000 + 4000 * _WORKER)
+"""Of this test worker alone, and below those that systems give to clients and to servers on port 0."""
+_next = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that nobody else takes while a test's program is down."""
+    while True:
+        port = _PORTS[next(_next) % len(_PORTS)]
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def eventually(what: Callable[[], bool], within: float, every: float = 0.1) -> None:

@@ -23,6 +23,7 @@ from exporter.store import MemoryStore, Store
 from exporter.telemetry import Telemetry
 from exporter.watchlist import Watchlist
 from tests.support.oracle import Oracle, rendered
+from tests.support.programs import free_port
 from tests.support.truth import Labels, Values
 
 START_MS: Final = round(datetime(2025, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
@@ -207,7 +208,7 @@ def watching(
     max_requests_per_minute: float = 6000,
 ) -> Iterator[Watch]:
     """A simulator of a fleet and an exporter on it, for the length of a block."""
-    with Simulator(fleet, caller_clock=fleet.clock) as simulator:
+    with Simulator(fleet, caller_clock=fleet.clock).start(port=free_port()) as simulator:
         watch = Watch(
             simulator,
             settings=settings,
