@@ -296,6 +296,11 @@ def test_what_cannot_be_read_is_counted(caller: Caller, simulator: Simulator) ->
     ] == [2, 1, 1]
 
 
+def patience(trouble: Fault) -> float:
+    """Short only where there is nothing to wait for."""
+    return 0.2 if trouble.kind in ("hang", "slow-drip") else 5.0
+
+
 @pytest.mark.parametrize(
     ("trouble", "kind", "code", "tries"),
     [
@@ -328,7 +333,7 @@ def test_only_what_is_worth_it_is_asked_again(
     connect: Connect, simulator: Simulator, trouble: Fault, kind: type[ApiError], code: str, tries: int
 ) -> None:
     simulator.faults.add(trouble)
-    caller = connect(timeout=0.2)
+    caller = connect(timeout=patience(trouble))
     error = failure(caller.history)
     assert (type(error), error.code) == (kind, code)
     assert caller.requests() == {("period-history", code): tries}
@@ -459,7 +464,7 @@ def test_refused_credentials_are_not_sent_again_soon(caller: Caller, simulator: 
 def test_up_tells_whether_the_api_answers_as_it_should(
     connect: Connect, simulator: Simulator, trouble: Fault, up: int
 ) -> None:
-    caller = connect(timeout=0.2)
+    caller = connect(timeout=patience(trouble))
     caller.history()
     simulator.faults.add(trouble)
     failure(caller.history)

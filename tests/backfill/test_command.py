@@ -153,7 +153,7 @@ def test_each_job_ends_where_a_running_exporter_began(
     config: Path, simulator: Simulator, tmp_path: Path
 ) -> None:
     with exporter(config, tmp_path / "log") as url:
-        eventually(lambda: answers(f"{url}/-/ready"), 30)
+        eventually(lambda: answers(f"{url}/-/ready"), 60)
         flags = ("--start=3d", "--step=6h", f"--exporter={url}/metrics", f"--output={tmp_path / 'out'}")
         done = run("backfill", f"--config.file={config}", *flags)
         assert done.code == 0, done.err

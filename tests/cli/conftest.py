@@ -33,7 +33,7 @@ def run(*arguments: str, folder: Path | None = None, program: list[str] | None =
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -51,7 +51,7 @@ class Running:
         """All it has said so far, on either stream."""
         return self._log.read_text(encoding="utf-8")
 
-    def says(self, text: str, within: float = 15) -> str:
+    def says(self, text: str, within: float = 60) -> str:
         """Wait for a line with this text."""
 
         def lines() -> list[str]:
@@ -61,7 +61,7 @@ class Running:
         assert lines(), self.output
         return lines()[0]
 
-    def end(self, sign: signal.Signals = signal.SIGTERM, within: float = 5) -> int:
+    def end(self, sign: signal.Signals = signal.SIGTERM, within: float = 30) -> int:
         """Tell it to end; its exit code."""
         self._process.send_signal(sign)
         return self._process.wait(within)

@@ -196,7 +196,8 @@ def test_a_commit_that_hangs_puts_off_a_reload_and_polling_goes_on(
         eventually(lambda: one.threads is not before, 20)
         asked = len(simulator.requests)
         eventually(lambda: len(simulator.requests) > asked + 5, 20)
+        monkeypatch.setattr(wiring, "_COMMIT_WITHIN_S", 20)
         one.reload(lambda: wiring.read(str(config)))
     finally:
         go_on.set()
-        assert one.stop(5)
+        assert one.stop(20)

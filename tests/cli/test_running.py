@@ -28,7 +28,7 @@ def address(serving: Running) -> str:
 
 def ready(serving: Running) -> str:
     url = f"http://{address(serving)}"
-    eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 15)
+    eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 60)
     return url
 
 
@@ -52,7 +52,7 @@ def test_it_ends_within_5_seconds_though_every_request_hangs(
     simulator.faults.add(fault("hang"))
     with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
         where = address(serving)
-        eventually(lambda: len(simulator.requests) >= 1, 10)
+        eventually(lambda: len(simulator.requests) >= 1, 30)
         assert requests.get(f"http://{where}/metrics", timeout=5).status_code == 200
         assert requests.get(f"http://{where}/-/ready", timeout=5).status_code == 503
         assert serving.end(within=5) == 0
@@ -87,7 +87,7 @@ def test_once_it_is_ready_a_scrape_shows_every_job(config: Path, tmp_path: Path)
     asked = {"Accept": "application/openmetrics-text"}
     with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
         url = f"http://{address(serving)}"
-        eventually(lambda: answers(f"{url}/-/ready"), 15, every=0.01)
+        eventually(lambda: answers(f"{url}/-/ready"), 60, every=0.01)
         shown = requests.get(f"{url}/metrics", headers=asked, timeout=5).text
     watched = shown.count("codearts_build_job_info{")
     assert shown.count("codearts_build_baseline_build_number{") == watched > 0
@@ -153,6 +153,6 @@ class TestTheLog:
         flags = [f"--web.listen-address={address}", "--log.level=error"]
         simulator.stop()
         with started(f"--config.file={config}", *flags, log=tmp_path / "log") as serving:
-            eventually(lambda: answers(f"http://{address}/-/healthy"), 30)
+            eventually(lambda: answers(f"http://{address}/-/healthy"), 60)
             assert serving.end() == 0
             assert serving.output == ""

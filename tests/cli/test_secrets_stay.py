@@ -57,7 +57,7 @@ def test_no_secret_leaves_a_running_exporter(simulator: Simulator, tmp_path: Pat
     flags = (f"--config.file={config}", LOCAL, "--log.level=debug", "--web.enable-lifecycle")
     with started(*flags, log=tmp_path / "log") as serving:
         url = f"http://{address(serving)}"
-        eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 20)
+        eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 60)
         for trouble in (
             fault("error", status=401),
             fault("error", status=500),
@@ -66,7 +66,7 @@ def test_no_secret_leaves_a_running_exporter(simulator: Simulator, tmp_path: Pat
         ):
             simulator.faults.replace([trouble])
             asked = len(simulator.requests)
-            eventually(lambda asked=asked: len(simulator.requests) > asked + 2, 30)  # type: ignore[misc]
+            eventually(lambda asked=asked: len(simulator.requests) > asked + 2, 60)  # type: ignore[misc]
         simulator.faults.replace([])
         config.write_text(config.read_text() + "nonsense: {}\n")
         shown = [requests.post(f"{url}/-/reload", timeout=20).text]

@@ -214,6 +214,7 @@ def builds(fleet: Fleet, asked: Watcher) -> None:
         asked.until(
             f'codearts_build_consecutive_failures{{job_name="broken"}} == {count}',
             f"count({ended}) == {len(OTHER_RESULTS)}",
+            f'max(codearts_build_stage_duration_seconds_count{{job_name="steady"}}) >= {count}',
         )
     asked.until(
         'codearts_build_active_builds{job_name="waiting", state="running"} == 1',

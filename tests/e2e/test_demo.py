@@ -25,7 +25,7 @@ def test_its_numbers_move_and_agree_with_the_truth(tmp_path: Path) -> None:
         url = demo.says("Metrics:").split()[1]
         truth = demo.says("Truth:").split()[1]
         assert re.search(r"; 24 jobs are watched", demo.says("A simulated CodeArts Build runs at"))
-        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=5).ok, 30)
+        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=5).ok, 60)
         before = counted(url)
         eventually(lambda: counted(url) >= before + 3, 60, every=0.5)
         text = requests.get(url, timeout=5).text

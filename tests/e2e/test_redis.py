@@ -46,6 +46,12 @@ class Replica(Victim):
         errors = "codearts_build_exporter_store_errors_total"
         return samples(self.text())[errors, (("operation", "commit"),)]
 
+    def await_store_error(self, errors: float) -> None:
+        """Until more commits than these have failed, and what was committed before is published."""
+        eventually(lambda: self.store_errors() > errors, 30)
+        failed_s, published = time.time(), "codearts_build_exporter_snapshot_timestamp_seconds"
+        eventually(lambda: samples(self.text())[published, ()] > failed_s, 30)
+
 
 @dataclass
 class Place:
@@ -75,7 +81,7 @@ class Place:
     def await_ready(self, replicas: Sequence[Replica]) -> None:
         """Until each of them has polled, or restored, all its jobs."""
         for replica in replicas:
-            eventually(lambda url=replica.url: answers(f"{url}/-/ready"), 30)  # type: ignore[misc]
+            eventually(lambda url=replica.url: answers(f"{url}/-/ready"), 60)  # type: ignore[misc]
 
     def live(self, seconds: float) -> None:
         """Builds come for a while."""
@@ -98,7 +104,7 @@ class Place:
 def place(tmp_path: Path) -> Iterator[Place]:
     with redis_server(tmp_path) as server, service(tmp_path) as simulator:
         jobs = [simulator.post("jobs", {"name": f"job-{at}", "project": "p"})["job_id"] for at in range(JOBS)]
-        config = configure(simulator, jobs, tmp_path, f"redis_url: '{server.url}?socket_timeout=0.3'")
+        config = configure(simulator, jobs, tmp_path, f"redis_url: '{server.url}?socket_timeout=1'")
         config.write_text(config.read_text().replace("{enabled: false}", "{interval: 10s}"))
         yield Place(simulator, server, jobs, config, tmp_path, Random(7), Report(7))
 
@@ -128,9 +134,9 @@ def union(replicas: Sequence[Replica]) -> Values:
 def eventually_right(place: Place, look: Sequence[Sequence[Replica]]) -> None:
     """Each group of exporters shows the truth in the end, and keeps showing it."""
     place.await_ready([replica for group in look for replica in group])
-    eventually(place.simulator.is_quiet, 20)
+    eventually(place.simulator.is_quiet, 60)
     for group in look:
-        eventually(lambda group=group: not place.wrong(union(group)), 20)  # type: ignore[misc]
+        eventually(lambda group=group: not place.wrong(union(group)), 60)  # type: ignore[misc]
     time.sleep(1)
     assert [place.wrong(union(group)) for group in look] == [{}] * len(look)
 
@@ -178,12 +184,14 @@ def test_a_server_that_goes_away_is_as_a_full_disk(place: Place) -> None:
         with scraped(place, [replica]):
             for number in (signal.SIGSTOP, signal.SIGKILL):
                 place.live(1)
+                errors = replica.store_errors()
                 place.server.signal(number)
-                time.sleep(3)  # whatever was committed before is published by then
+                place.live(0.5)
+                replica.await_store_error(errors)
                 before, errors = build_counters(replica.text()), replica.store_errors()
                 place.live(2.5)
+                replica.await_store_error(errors)
                 assert build_counters(replica.text()) == before
-                assert replica.store_errors() > errors
                 place.server.revive()
             place.live(1)
             eventually_right(place, [[replica]])

@@ -59,10 +59,12 @@ def test_prometheus_is_let_in_with_the_right_password_only(config: Path, site: P
             def up(job: str) -> list[float]:
                 return list(prometheus.query(f'up{{job="{job}"}}').values())
 
-            eventually(lambda: up("right") == [1.0] and up("wrong") == [0.0], 30)
+            polled = 'sum by () (codearts_build_job_up{job="right"})'
+            eventually(lambda: up("right") == [1.0] and up("wrong") == [0.0], 60)
+            eventually(lambda: prometheus.query(polled) == {(): 3.0}, 60)
             put(Authority(site / "second").issue("server"), site)  # which Prometheus does not trust
             serving.says("event=web_config_read_again")
-            assert prometheus.query('sum by () (codearts_build_job_up{job="right"})') == {(): 3.0}
+            assert prometheus.query(polled) == {(): 3.0}
         certificate = (str(site / "client.pem"), str(site / "client.key"))
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(
@@ -90,6 +92,6 @@ def test_the_demo_takes_it_too(site: Path) -> None:
     flags = ["--web.listen-address=127.0.0.1:0", f"--web.config.file={file}"]
     with started("demo", *flags, log=site / "log") as demo:
         url = demo.says("Metrics:").split()[1]
-        eventually(lambda: requests.get(url, timeout=5).status_code == 401, 20)
+        eventually(lambda: requests.get(url, timeout=5).status_code == 401, 60)
         assert requests.get(url, auth=("alice", PASSWORD), timeout=5).ok
         assert demo.end() == 0

@@ -137,7 +137,7 @@ class Victim:
         assert self._process is not None
         self._process.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
-            code = self._process.wait(8)
+            code = self._process.wait(30)
             assert code == (0 if number is signal.SIGTERM else -9) or code == -15, code
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ def service(folder: Path) -> Iterator[Service]:
     command = [sys.executable, "-m", "exporter", "simulate", f"--port={port}", "--jobs=0"]
     with running(command, folder / "simulator.log"):
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: answers(f"{url}/_sim/counts"), 30)
+        eventually(lambda: answers(f"{url}/_sim/counts"), 60)
         yield Service(url)
 
 
@@ -278,16 +278,16 @@ def settle(simulator: Service, jobs: Sequence[str], victim: Victim, report: Repo
 
     def agrees() -> bool:
         truth = simulator.truth()
-        shown = samples(requests.get(f"{victim.url}/metrics", timeout=5).text)
+        shown = samples(requests.get(f"{victim.url}/metrics", timeout=30).text)
         report.builds = sum(sum(job["totals"]["finished"].values()) for job in truth)
         report.lost = sum(job["totals"]["lost"] for job in truth)
         report.recovered = int(sum(v for (n, _), v in shown.items() if n.endswith("_recovered_builds_total")))
         report.wrong = dict(differences(shown, expected(truth)))
         return not report.wrong
 
-    eventually(lambda: answers(f"{victim.url}/-/healthy"), 20)
+    eventually(lambda: answers(f"{victim.url}/-/healthy"), 60)
     with contextlib.suppress(AssertionError):
-        eventually(agrees, 45, every=0.5)
+        eventually(agrees, 90, every=0.5)
 
 
 def end_with_visible_builds(simulator: Service, jobs: Sequence[str]) -> None:

@@ -90,7 +90,7 @@ def test_they_stop_though_requests_hang(watch: Watch) -> None:
         eventually(lambda: len(watch.simulator.requests) >= 2, 10)
         began = time.monotonic()
         assert threads.stop(5)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
     watch.simulator.stop()
 
 
@@ -98,7 +98,7 @@ def test_after_the_stop_nothing_more_is_asked(watch: Watch) -> None:
     with polling(watch) as threads:
         eventually(lambda: watch.poller.is_ready, 10)
         assert threads.stop(5)
-    eventually(lambda: not any(t.name.startswith("poller-") for t in threading.enumerate()), 5)
+    eventually(lambda: not any(t.name.startswith("poller-") for t in threading.enumerate()), 20)
     watch.simulator.reset_counts()
     time.sleep(0.3)
     assert watch.simulator.requests == []

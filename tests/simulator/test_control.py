@@ -119,4 +119,4 @@ def test_it_runs_as_a_program_until_it_is_told_to_end() -> None:
         assert found, welcome
         assert Caller(found[0]).get("/v1/job/list").json()["result"]["total"] == 24
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=30) == 0

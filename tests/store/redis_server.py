@@ -28,7 +28,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it with what its files hold."""
         self._process = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
-        eventually(self._answers, 20)
+        eventually(self._answers, 60)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; wait for the end after SIGKILL."""

@@ -87,7 +87,11 @@ def refusal(path: Path) -> str:
 
 
 @given(st.dictionaries(st.sampled_from(JOB_IDS), ledgers(), max_size=4), st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_what_was_committed_is_loaded(path: Path, ledgers: dict[str, JobLedger], data: st.DataObject) -> None:
     path.unlink(missing_ok=True)
     keep(path, ledgers)
@@ -158,9 +162,9 @@ def test_a_second_exporter_is_told_so_and_ends(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "exporter", f"--config.file={config}", "--web.listen-address"]
     with running([*command, f"127.0.0.1:{port}"], tmp_path / "first.log") as first:
-        eventually(lambda: answers(f"http://127.0.0.1:{port}/-/healthy"), 20)
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/-/healthy"), 60)
         second = subprocess.run(
-            [*command, "127.0.0.1:0"], check=False, capture_output=True, text=True, timeout=20
+            [*command, "127.0.0.1:0"], check=False, capture_output=True, text=True, timeout=60
         )
         assert first.poll() is None
         first.kill()

@@ -1,10 +1,10 @@
 """A disk that is full or read-only: nothing is published that is not kept, and it heals by itself."""
 
-import os
 import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -168,8 +168,7 @@ def opened_by_nobody(path: Path) -> str:
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder that everybody can reach."""
-    folder = Path("/tmp") / f"codearts-build-exporter-{os.getpid()}"
-    folder.mkdir(mode=0o777)
+    folder = Path(tempfile.mkdtemp(prefix="codearts-build-exporter-", dir="/tmp"))
     folder.chmod(0o777)
     yield folder
     folder.chmod(0o777)

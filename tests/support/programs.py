@@ -83,7 +83,7 @@ def exporter(config: Path, log: Path, *flags: str) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "exporter", f"--config.file={config}", f"--web.listen-address={address}"]
     with running([*command, *flags], log) as process:
-        eventually(lambda: answers(f"http://{address}/-/healthy") or process.poll() is not None, 20)
+        eventually(lambda: answers(f"http://{address}/-/healthy") or process.poll() is not None, 60)
         assert process.poll() is None, log.read_text()
         yield f"http://{address}"
 

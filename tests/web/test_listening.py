@@ -7,6 +7,7 @@ import pytest
 
 from exporter.errors import ConfigError, ExporterError
 from exporter.web import address_of, bind
+from tests.support.programs import free_port
 
 
 def listening(*addresses: str) -> list[str]:
@@ -64,9 +65,7 @@ def test_a_host_that_does_not_exist_is_named() -> None:
 
 
 def test_a_refused_address_leaves_no_socket_behind() -> None:
-    with ExitStack() as stack:
-        (probe,) = (stack.enter_context(one) for one in bind(["127.0.0.1:0"]))
-        free = address_of(probe)
+    free = f"127.0.0.1:{free_port()}"
     for wrong in ("nonsense", "no-such-host.invalid:0"):
         with pytest.raises(ExporterError):
             bind([free, wrong])

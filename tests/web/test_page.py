@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -184,16 +183,15 @@ def test_a_page_that_takes_long_holds_up_nothing_else() -> None:
 
     def readings() -> Readings:
         going.set()
-        held.wait(10)
+        held.wait(30)
         return READINGS
 
     with serving(many(1), readings) as url:
         asking = threading.Thread(target=get, args=[url])
         asking.start()
         assert going.wait(5)
-        began = time.monotonic()
         assert get(f"{url}/metrics").status_code == get(f"{url}/-/healthy").status_code == 200
-        assert time.monotonic() - began < 2
+        assert asking.is_alive()
         held.set()
         asking.join(10)
 
