@@ -97,6 +97,27 @@ class Watchlist:
             self._jobs = distinct(self._job(job_id) for job_id in (*self._named, *self._discovered))
         return self._jobs
 
+    @property
+    def project_names(self) -> Mapping[str, str]:
+        """What projects are called, by their ids.
+
+        The configuration's ``projects`` win, then the API, whose word is kept when the last job has gone. The
+        label of a job is its own: it names a project only if nobody else does and no other label differs.
+        """
+        labels: dict[str, set[str]] = {}
+        for job in self.jobs:
+            asked = self._named.get(job.id)
+            if job.project_id and asked and asked.project:
+                labels.setdefault(job.project_id, set()).add(asked.project)
+        agreed = {project_id: one for project_id, (one, *others) in labels.items() if not others}
+        watched = self.ids
+        latest_last = sorted(self._names.items(), key=lambda known: known[0] in watched)
+        told = {
+            names.project_id: names.project for _, names in latest_last if names.project_id and names.project
+        }
+        named = {project.id: project.name for project in self._projects.values() if project.name}
+        return {**agreed, **told, **named}
+
     def names(self, job_id: str) -> JobNames:
         """What the API calls a job, as far as it has told."""
         return self._names.get(job_id, JobNames())

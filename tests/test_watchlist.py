@@ -88,6 +88,43 @@ class TestNames:
         watched.name_projects({PROJECT: "shop", ELSEWHERE: "far", "0" * 32: "nobody's"})
         assert watched.unnamed_projects == frozenset()
         assert [job.project for job in watched.jobs] == ["far", "ours", "shop"]
+        assert watched.project_names == {PROJECT: "shop", ELSEWHERE: "far"}
+
+
+class TestNamesOfProjects:
+    def test_the_configuration_names_a_project_whether_jobs_of_it_are_watched_or_not(self) -> None:
+        watched = discovering(
+            f"{{id: {PROJECT}, name: My Shop}}", jobs=f"[{{id: {FIRST}, project: payments}}]"
+        )
+        assert watched.project_names == {PROJECT: "My Shop"}
+        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        assert watched.project_names == {PROJECT: "My Shop"}
+
+    def test_a_job_with_a_label_of_its_own_does_not_rename_its_project(self) -> None:
+        watched = watchlist(f"[{FIRST}, {{id: {SECOND}, project: payments}}]")
+        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        assert watched.jobs[-1].project == "payments"
+        assert watched.project_names == {PROJECT: "called"}
+
+    @pytest.mark.parametrize(("label", "names"), [("ours", {PROJECT: "ours"}), ("other", {})])
+    def test_labels_name_a_project_that_nobody_else_names_if_they_agree(
+        self, label: str, names: dict[str, str]
+    ) -> None:
+        watched = watchlist(f"[{{id: {FIRST}, project: ours}}, {{id: {SECOND}, project: {label}}}, {THIRD}]")
+        for job_id in (FIRST, SECOND, THIRD):
+            watched.rename(job_id, JobNames(project_id=PROJECT))
+        assert watched.project_names == names
+
+    def test_what_the_service_told_outlives_the_last_job_and_follows_the_watched_ones(self) -> None:
+        watched = discovering(PROJECT)
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.name_projects({PROJECT: "shop"})
+        watched.drop_deleted([FIRST])
+        watched.name_projects({PROJECT: "store"})
+        assert watched.project_names == {PROJECT: "store"}
+        watched.drop_deleted([SECOND])
+        assert watched.jobs == ()
+        assert PROJECT in watched.project_names
 
 
 class TestDiscovery:

@@ -98,9 +98,9 @@ def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> 
 
 
 def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    found = re.fullmatch(r"(?:.*-)?(\d{1,4})", value)
+    found = re.fullmatch(r"(?:[^-].*-)?(\d{1,4})", value)
     if not found:
-        raise click.BadParameter("must be a number from 0, or a name that ends in -number")
+        raise click.BadParameter("must be a number from 0, or a name that ends in -number, as exporter-0")
     return int(found[1])
 
 

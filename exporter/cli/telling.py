@@ -33,10 +33,13 @@ def follow(steps: Iterable[object], length: int, label: str) -> None:
 
 
 def takes(questions: int, per_minute: float) -> str:
-    """So many questions, and how long they take at least."""
+    """So many questions, and how long they take if none has to be asked again."""
     minutes = questions / per_minute
-    length = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} min"
-    return f"{plural(questions, 'question')}, at least {length} at {per_minute:g} a minute"
+    if minutes < 1:
+        length = "less than a minute"
+    else:
+        length = f"at least {minutes / 60:.1f} hours" if minutes > 90 else f"at least {round(minutes)} min"
+    return f"{plural(questions, 'question')}, {length} at {per_minute:g} a minute"
 
 
 def in_bytes(size: int) -> str:

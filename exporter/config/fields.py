@@ -6,15 +6,15 @@ Values that a program gives are taken as they are, so that ``PollConfig(interval
 import itertools
 import math
 import re
-import warnings
 from collections.abc import Callable
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, InstanceOf
 
 from exporter.config.described import TEXT, Between, Described, shaped
 from exporter.config.durations import DURATION_PATTERN, parse_duration
+from exporter.config.patterns import Pattern
 from exporter.config.problems import listing
 from exporter.config.section import about_value, problem
 
@@ -105,22 +105,16 @@ def project_id(value: object) -> str:
     return text(value)
 
 
-def pattern(value: object) -> re.Pattern[str]:
+def pattern(value: object) -> Pattern:
     """Compile a regular expression."""
-    if isinstance(value, re.Pattern):
+    if isinstance(value, Pattern):
         return value
     expression = text(value)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible nested set": of interest to its author only
-            return re.compile(expression)
-    except re.error as error:
-        # What the library puts in quotation marks is a part of the expression.
-        words = re.split("['\"]", error.msg, maxsplit=1)[0].strip()
-        reason = f"{words} at position {error.pos}"
-    except (OverflowError, RecursionError):
-        reason = "it is too large"
-    raise about_value(f"is not a regular expression: {reason}")
+        return Pattern(expression)
+    except ValueError as error:
+        reason = str(error)
+    raise about_value(f"is not a regular expression in RE2's syntax: {reason}")
 
 
 def url(value: object) -> str:
@@ -199,7 +193,11 @@ JobId = Annotated[str, BeforeValidator(job_id), Described("32 characters of 0-9 
 ProjectId = Annotated[str, BeforeValidator(project_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
 Patterns = Annotated[
     tuple[
-        Annotated[re.Pattern[str], BeforeValidator(pattern), Described("regular expression", TEXT)],
+        Annotated[
+            InstanceOf[Pattern],
+            BeforeValidator(pattern),
+            Described("regular expression in RE2's syntax", TEXT),
+        ],
         ...,
     ],
     BeforeValidator(items),

@@ -1,6 +1,5 @@
 """The sections that have a default for every key; lengths of time are seconds."""
 
-import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -20,6 +19,7 @@ from exporter.config.fields import (
     one_of,
     whole_number,
 )
+from exporter.config.patterns import Pattern
 from exporter.config.problems import listing
 from exporter.config.secret_fields import RedisUrl
 from exporter.config.section import Section, problem
@@ -120,9 +120,7 @@ class MetricsConfig(Section):
 
     @field_validator("branches")
     @classmethod
-    def _given_for_the_label(
-        cls, value: tuple[re.Pattern[str], ...], info: ValidationInfo
-    ) -> tuple[re.Pattern[str], ...]:
+    def _given_for_the_label(cls, value: tuple[Pattern, ...], info: ValidationInfo) -> tuple[Pattern, ...]:
         if not value and "branch" in info.data.get("extra_labels", ()):
             raise problem('must list the branches to tell apart, since extra_labels has "branch"')
         return value

@@ -1,12 +1,12 @@
 """What is watched: jobs one by one, and whole CodeArts projects."""
 
-import re
 from collections.abc import Mapping
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from exporter.config.fields import JobId, Patterns, ProjectId, Text
+from exporter.config.patterns import Pattern
 from exporter.config.section import Section, at, problem
 
 
@@ -64,9 +64,9 @@ class ProjectConfig(Section):
         return included and not any_matches(self.exclude, job_name)
 
 
-def any_matches(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
+def any_matches(patterns: tuple[Pattern, ...], name: str) -> bool:
     """Tell whether one of the patterns matches the whole name."""
-    return any(pattern.fullmatch(name) for pattern in patterns)
+    return any(pattern.matches(name) for pattern in patterns)
 
 
 def repetitions(listed: str, entries: list[object] | tuple[object, ...]) -> list[InitErrorDetails]:

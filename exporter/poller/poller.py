@@ -318,7 +318,7 @@ class Poller:
         if changed is None or watchlist.jobs is not self._jobs:
             self._jobs = watchlist.jobs
             self._views = {job.id: self._view(job) for job in self._jobs}
-            self._projects = {job.project_id: job.project for job in self._jobs if job.project_id}
+            self._projects = watchlist.project_names
         else:
             for job_id in changed:
                 if job_id in self._views:

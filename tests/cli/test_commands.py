@@ -55,6 +55,9 @@ class TestUsage:
             ["serve", "--web.telemetry-path=/-/ready"],
             ["check-config", "extra"],
             ["simulate", "--port=many"],
+            ["serve", "--shard=last"],
+            ["serve", "--shard=-1", "--total-shards=2"],
+            ["serve", "--shard=--1", "--total-shards=2"],
         ],
         ids=" ".join,
     )

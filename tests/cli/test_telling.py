@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.cli.telling import follow, say
+from exporter.cli.telling import follow, say, takes
 
 
 class Terminal(io.StringIO):
@@ -33,3 +33,17 @@ def test_a_line_on_a_terminal_takes_the_place_of_the_bar(monkeypatch: pytest.Mon
 def test_without_a_terminal_there_are_lines_alone(capsys: pytest.CaptureFixture[str]) -> None:
     follow(steps(), 2, "builds")
     assert capsys.readouterr().err == "builds: 1 of 2\nthrottled: waiting\nbuilds: 2 of 2\n"
+
+
+@pytest.mark.parametrize(
+    ("questions", "length"),
+    [
+        (3, "less than a minute"),
+        (299, "less than a minute"),
+        (300, "at least 1 min"),
+        (600, "at least 2 min"),
+        (36_000, "at least 2.0 hours"),
+    ],
+)
+def test_it_is_told_how_long_questions_take(questions: int, length: str) -> None:
+    assert takes(questions, 300) == f"{questions:,} questions, {length} at 300 a minute"

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -224,20 +225,71 @@ def test_a_project_wants_the_jobs_whose_whole_name_matches(
 
 def test_what_is_no_regular_expression_is_refused() -> None:
     text = f"projects:\n  - id: {PROJECT}\n    include: ['a(']\n    exclude: [ok, '*b']\n"
-    assert complaint_about(text + 'metrics: {branches: ["[a", "a{99999999999999999999}"]}') == (
-        'config.yaml:6: projects[0].include[0]: "a(" is not a regular expression: missing ), unterminated '
-        "subpattern at position 1\n"
-        'config.yaml:7: projects[0].exclude[1]: "*b" is not a regular expression: nothing to repeat at '
-        "position 0\n"
-        'config.yaml:8: metrics.branches[0]: "[a" is not a regular expression: unterminated character set at '
-        "position 0\n"
-        'config.yaml:8: metrics.branches[1]: "a{99999999999999999999}" is not a regular expression: it is '
-        "too large"
+    wrong = "is not a regular expression in RE2's syntax"
+    assert complaint_about(text + 'metrics: {branches: ["[a", "a{1001}"]}') == (
+        f'config.yaml:6: projects[0].include[0]: "a(" {wrong}: missing )\n'
+        f'config.yaml:7: projects[0].exclude[1]: "*b" {wrong}: no argument for repetition operator\n'
+        f'config.yaml:8: metrics.branches[0]: "[a" {wrong}: missing ]\n'
+        f'config.yaml:8: metrics.branches[1]: "a{{1001}}" {wrong}: invalid repetition size'
     )
 
 
-def test_the_author_of_an_expression_is_not_warned_of_nested_sets() -> None:
-    assert read_with("metrics: {branches: ['[[a]']}").metrics.branches[0].fullmatch("[")
+@pytest.mark.parametrize(
+    "expression", ["(?!tmp).*", "(?=a)a", "a(?<!b)", "(?<=a)b", r"(a)\1", "(?P<n>a)(?P=n)"]
+)
+def test_it_is_told_what_only_other_libraries_have(
+    expression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    complaint = complaint_about(f"metrics: {{branches: ['{expression}']}}")
+    assert complaint.startswith(
+        f'config.yaml:4: metrics.branches[0]: "{expression}" is not a regular expression'
+    )
+    assert complaint.endswith("; RE2 has no lookarounds and no backreferences")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_expression_is_a_single_value() -> None:
+    assert complaint_about("metrics: {branches: [[main]]}") == (
+        "config.yaml:4: metrics.branches[0]: must be a single value, not a list"
+    )
+
+
+@pytest.mark.timeout(20)
+def test_no_expression_takes_long_over_an_ordinary_name() -> None:
+    name = "feature-this-is-a-quite-ordinary-branch-name-x"
+    slow = "'([a-z0-9]+-?)+/main'"
+    assert read_with(f"metrics: {{branches: [{slow}]}}").metrics.branch_label(name) == "other"
+    for key in ("include", "exclude"):
+        project = read_with(f"projects: [{{id: {PROJECT}, {key}: [{slow}]}}]").projects[0]
+        assert project.wants(name) is (key == "exclude")
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted", "unwanted"),
+    [
+        ("发布/.", "发布/一", "发布/一二"),
+        (r"\p{Han}+", "构建", "build"),
+        ("(?i)ÉTÉ", "été", "ete"),
+        ("[^a]🎉", "b🎉", "a🎉"),
+        ("a|ab", "ab", "abc"),
+        (".*", "", "two\nlines"),
+    ],
+)
+def test_expressions_match_whole_names_in_any_script(expression: str, wanted: str, unwanted: str) -> None:
+    metrics = read_with(f"metrics: {{branches: ['{expression}']}}").metrics
+    assert [metrics.branch_label(name) for name in (wanted, unwanted)] == [wanted, "other"]
+
+
+def test_half_a_surrogate_pair_in_a_name_is_no_trouble() -> None:
+    metrics = read_with("metrics: {branches: ['release.*']}").metrics
+    assert metrics.branch_label("\ud800") == "other"
+
+
+def test_expressions_that_read_alike_are_alike() -> None:
+    one, other = (read_with("metrics: {branches: ['release/.*']}").metrics.branches for _ in range(2))
+    assert one == other
+    assert repr(one) == "(Pattern(text='release/.*'),)"
+    assert pickle.loads(pickle.dumps(one))[0].matches("release/1")
 
 
 def test_unknown_keys_are_refused_with_what_was_meant() -> None:

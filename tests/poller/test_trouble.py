@@ -223,6 +223,16 @@ class TestTheRecycleBin:
             assert watch.value("recycle_bin_project_jobs", project=elsewhere) == 1
             assert watch.value("recycle_bin_retention_seconds") == 29 * 86_400
 
+    def test_a_job_that_is_relabelled_leaves_the_deletions_of_its_project_alone(self, fleet: Fleet) -> None:
+        other = fleet.add_job("payment", "shop").id
+        jobs = [JOB, f"{{id: {other}, project: payments}}"]
+        fleet.delete_job(fleet.add_job("gone", "shop").id)
+        with watching(fleet, jobs=jobs) as watch:
+            watch.poll_for(20 * MINUTE)
+            assert watch.value("job_up", project="payments", job_name="payment") == 1
+            assert watch.value("recycle_bin_project_jobs", project="shop") == 1
+            assert watch.value("recycle_bin_project_jobs", project="payments") is None
+
     def test_a_watched_job_in_it_is_marked_and_keeps_its_numbers(self, fleet: Fleet, watch: Watch) -> None:
         watch.poll()
         fleet.add_build(JOB)

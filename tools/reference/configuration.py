@@ -61,7 +61,9 @@ _TYPES: Final = (
     ("true or false", "`yes`, `no`, `on` and `off` will do too."),
     (
         "regular expression",
-        "As Python reads it, for the whole name. Quote one that has a `*`, `[` or `{` in it.",
+        "In [RE2's syntax](https://github.com/google/re2/wiki/Syntax), as in Prometheus's relabelling, for "
+        "the whole name. It has no lookarounds and no backreferences. Quote one that has a `*`, `[` or `{` "
+        "in it.",
     ),
     (
         "path of a file",
