@@ -7,6 +7,7 @@
     ├── StoreError            ledgers could not be read or written
     ├── BackfillError         what was brought back could not be kept, written or sent
     ├── PayloadError          an answer, or one record in it, has no readable shape
+    ├── CalledOffError        a request was not sent, since nobody wants its answer any more
     └── ApiError              what a request to the API can come to, other than a value
         ├── CredentialsError  refused: 401, a wrong password, a locked key
         ├── ThrottledError    "too many requests"
@@ -50,6 +51,10 @@ class PayloadError(ExporterError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class CalledOffError(ExporterError):
+    """A request was not sent, since nobody wants its answer any more; nothing is wrong."""
 
 
 class ApiError(ExporterError):

@@ -148,6 +148,18 @@ class Watchlist:
                     self._discovered.setdefault(job_id, 0)
                     self._jobs = None
 
+    def go_on_from(self, before: "Watchlist") -> None:
+        """Take up names and discovered jobs as they were; of the same projects exactly those."""
+        if self.has_projects_of(before):
+            self._discovered = {}
+        self.restore({job_id: before.names(job_id) for job_id in before.ids})
+        missed = {job_id: before._discovered.get(job_id, 0) for job_id in self._discovered}
+        self._discovered, self._jobs = missed, None
+
+    def has_projects_of(self, other: "Watchlist") -> bool:
+        """Whether both watch the same jobs of the same projects."""
+        return self._projects == other._projects
+
     def take_in(self, listing: Listing) -> tuple[set[str], set[str]]:
         """Learn from a job list; the ids that are watched from now on, and those no more."""
         before = self.ids

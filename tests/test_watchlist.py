@@ -43,6 +43,50 @@ def of_all(*jobs: tuple[str, str, str]) -> Listing:
     )
 
 
+class TestGoingOn:
+    """Under a configuration that was read again."""
+
+    def test_names_and_jobs_stay_that_no_ledger_tells_of(self) -> None:
+        before = discovering(jobs=f"[{FIRST}]")
+        before.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        after = discovering(jobs=f"[{FIRST}]")
+        after.go_on_from(before)
+        assert after.jobs == before.jobs
+
+    def test_jobs_that_were_gone_do_not_come_back(self) -> None:
+        before = discovering()
+        before.take_in(listing((FIRST, "checkout")))
+        after = discovering()
+        after.restore({job_id: JobNames("x", "", PROJECT) for job_id in (FIRST, SECOND)})
+        after.go_on_from(before)
+        assert after.ids == {FIRST}
+
+    def test_a_job_that_is_missing_goes_no_later(self) -> None:
+        before = discovering()
+        before.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        for _ in range(GONE_AFTER - 1):
+            before.take_in(listing((FIRST, "checkout")))
+        after = discovering()
+        after.go_on_from(before)
+        assert after.take_in(listing((FIRST, "checkout"))) == (set(), {SECOND})
+
+    def test_a_job_that_is_no_more_named_stays_as_one_of_its_project(self) -> None:
+        before = discovering(jobs=f"[{FIRST}]")
+        before.take_in(listing((FIRST, "checkout")))
+        after = discovering()
+        after.go_on_from(before)
+        assert after.ids == {FIRST}
+
+    def test_of_other_projects_what_the_store_knew_is_watched_too(self) -> None:
+        before = discovering(f"{{id: {PROJECT}, include: [checkout]}}")
+        before.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        after = discovering()
+        after.restore({SECOND: JobNames("payment", "", PROJECT)})
+        after.go_on_from(before)
+        assert after.ids == {FIRST, SECOND}
+        assert not after.has_projects_of(before)
+
+
 class TestNames:
     def test_a_bare_id_is_the_name_until_the_service_tells_one(self) -> None:
         watched = watchlist(f"[{FIRST}]")

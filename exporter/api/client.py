@@ -4,7 +4,9 @@ A request passes the throttle, is signed, sent, and its answer deciphered; what 
 again with jitter. Everything else comes out as one of the `ApiError` tree.
 """
 
+import copy
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date
@@ -15,6 +17,7 @@ import requests
 
 from exporter.api.answer import decipher
 from exporter.api.auth import Credentials
+from exporter.api.clock import ClockOffset
 from exporter.api.job_lists import job_list_page, project_page
 from exporter.api.paging import Pages
 from exporter.api.payload import Page, build_detail, history_page, recycle_page
@@ -23,6 +26,7 @@ from exporter.api.throttle import Throttle
 from exporter.api.transport import Answer, exchange, new_session, prepare
 from exporter.errors import (
     ApiError,
+    CalledOffError,
     CredentialsError,
     InvalidAnswerError,
     NotVisibleError,
@@ -58,7 +62,7 @@ class ApiClient:
         telemetry: counts each request and each fault.
         timeout: seconds to connect, and between two pieces of an answer; a whole answer may take three times
             as long.
-        sleep: waits between retries.
+        sleep: waits between retries; by default until `close` at the latest.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class ApiClient:
         throttle: Throttle,
         telemetry: Telemetry,
         timeout: float,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._session = session
@@ -78,8 +82,24 @@ class ApiClient:
         self._telemetry = telemetry
         self._timeout = timeout
         self._sleep = sleep
-        self.clock_offset_s = 0.0
-        """The service's clock minus ours, as the last answer's ``Date`` told it; to the second."""
+        self._closed = threading.Event()
+        self.clock = ClockOffset()
+
+    @property
+    def clock_offset_s(self) -> float | None:
+        """The service's clock minus ours, as the ``Date`` of its last answers told it; to the second."""
+        return self.clock.seconds
+
+    def close(self) -> None:
+        """Send nothing more: who waits for a turn, or asks from now on, gets a `CalledOffError`."""
+        self._closed.set()
+        self._throttle.rouse()
+
+    def reopened(self) -> "ApiClient":
+        """One that goes on with all that this one has; who asks by this one stays called off."""
+        other = copy.copy(self)
+        other._closed = threading.Event()
+        return other
 
     def period_history(
         self,
@@ -227,7 +247,8 @@ class ApiClient:
         attempt = 0
         renewed = False
         while True:
-            self._throttle.acquire(operation)
+            if not self._throttle.acquire(operation, self._closed.is_set):
+                raise CalledOffError(f"{operation}: called off")
             prepared = self._signed(path, query)
             try:
                 return self._ask_once(operation, prepared, read)
@@ -243,7 +264,7 @@ class ApiClient:
                 if pause is None:
                     raise
                 attempt += 1
-                self._sleep(pause)
+                (self._sleep or self._closed.wait)(pause)
 
     def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
         request = requests.Request("GET", self._endpoint + path, params=query, auth=self._credentials)
@@ -262,8 +283,7 @@ class ApiClient:
         try:
             answer = exchange(self._session, prepared, timeout=self._timeout)
             code = str(answer.status)
-            self._compare_clocks(answer)
-            value = read(decipher(answer.status, answer.headers, answer.body))
+            value = self._deciphered(answer, read)
         except PayloadError as error:
             code = "invalid"
             self._throttle.accepted()
@@ -282,6 +302,17 @@ class ApiClient:
         finally:
             self._telemetry.requests.labels(operation, code).inc()
             self._telemetry.request_duration.labels(operation).observe(time.monotonic() - began)
+
+    def _deciphered(self, answer: Answer, read: Callable[[object], Value]) -> Value:
+        """What an answer says; its clock is the service's if it can be read, or has a code of the service."""
+        try:
+            value = read(decipher(answer.status, answer.headers, answer.body))
+        except ApiError as error:
+            if error.error_code:
+                self._compare_clocks(answer)
+            raise
+        self._compare_clocks(answer)
+        return value
 
     def _note(self, operation: str, error: ApiError) -> None:
         if isinstance(error, ThrottledError):
@@ -303,7 +334,7 @@ class ApiClient:
             theirs = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
         except (TypeError, ValueError, OverflowError):
             return
-        self.clock_offset_s = theirs - answer.came_at
+        self.clock.tell(theirs - answer.came_at)
 
 
 def _pause(error: ApiError, attempt: int) -> float | None:

@@ -7,7 +7,7 @@ stages last, and none of them starves.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
 
@@ -56,20 +56,38 @@ class Throttle:
         with self._turn:
             return self._pace.limit(self._clock())
 
-    def acquire(self, operation: str) -> None:
-        """Wait until one more request for that operation may go out."""
+    def acquire(self, operation: str, given_up: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until one more request for that operation may go out.
+
+        Args:
+            operation: decides whose turn it is.
+            given_up: whether nobody wants the request any more; `rouse` makes those who wait look again.
+
+        Returns:
+            Whether it may; False where it was given up.
+        """
         with self._turn:
             ticket = self._ticket(operation)
             heappush(self._queue, ticket)
-            while True:
+            while not given_up():
                 now = self._clock()
                 go_at = self._pace.go_at(now)
                 if self._queue[0] is ticket and go_at <= now:
-                    break
+                    heappop(self._queue)
+                    self._served = ticket[0]
+                    self._pace.sent(now)
+                    self._turn.notify_all()
+                    return True
                 self._wait(self._turn, go_at - now if self._queue[0] is ticket else None)
-            heappop(self._queue)
-            self._served = ticket[0]
-            self._pace.sent(now)
+            self._queue.remove(ticket)
+            heapify(self._queue)
+            self._shares[operation] -= _share(operation)
+            self._turn.notify_all()
+            return False
+
+    def rouse(self) -> None:
+        """Let those who wait look whether they are still wanted."""
+        with self._turn:
             self._turn.notify_all()
 
     def limit_to(self, max_requests_per_minute: float) -> None:
@@ -91,5 +109,10 @@ class Throttle:
 
     def _ticket(self, operation: str) -> tuple[float, int]:
         begin = max(self._served, self._shares.get(operation, 0.0))
-        self._shares[operation] = begin + 1 / WEIGHTS.get(operation, 1)
+        self._shares[operation] = begin + _share(operation)
         return self._shares[operation], next(self._order)
+
+
+def _share(operation: str) -> float:
+    """What one request takes of what its operation may have."""
+    return 1 / WEIGHTS.get(operation, 1)

@@ -61,6 +61,7 @@ class Exporter:
         self.publisher = Publisher(lambda: self.poller.view, self.telemetry)
         self.config: Config
         self.poller: Poller
+        self.client: ApiClient
         self.threads: PollingThreads
         self._take_up(config)
 
@@ -99,7 +100,8 @@ class Exporter:
     def reload(self, load: Callable[[], Config]) -> None:
         """Go on under another configuration; no count is lost, and none is forgotten.
 
-        Polls under way come to nothing and are made again. What the throttle has learnt stays.
+        Requests that wait for their turn are called off, and the polls under way are made again. What the
+        throttle has learnt stays, and what the same service has told is not asked again before it is due.
 
         Raises:
             ExporterError: nothing has changed.
@@ -122,7 +124,7 @@ class Exporter:
         try:
             self._take_up(config, self.poller)
         except ExporterError:
-            self.threads = PollingThreads(self.poller, self.config.poll.concurrency)
+            self._resume()
             raise
         finally:
             self.threads.start()
@@ -131,14 +133,23 @@ class Exporter:
         """Poll again as before, once the commit in hand has ended."""
         with self._reloading:
             self.threads.stop(None)
-            self.threads = PollingThreads(self.poller, self.config.poll.concurrency)
+            self._resume()
             self.threads.start()
+
+    def _resume(self) -> None:
+        """Under the same configuration, after a stop."""
+        self.client = self.client.reopened()
+        self.poller.resume(self.client)
+        self.threads = PollingThreads(self.poller, self.config.poll.concurrency, self.client.close)
 
     def _take_up(self, config: Config, before: Poller | None = None) -> None:
         """Set up what follows from a configuration; nothing changes unless all of it can be."""
         shard = self._shard
         watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
         _, client = connect(config, self.telemetry, self.throttle)
+        same_service = before is not None and _service_of(config) == _service_of(self.config)
+        if same_service:
+            client.clock = self.client.clock
         ledgers = self._restored(config, watchlist, before)
         intervals = Intervals.of(config)
         self.poller = Poller(
@@ -151,10 +162,11 @@ class Exporter:
             has_room=lambda: self.publisher.series < config.metrics.max_series,
             telemetry=self.telemetry,
             before=before,
+            same_service=same_service,
         )
         self.stale_after_s = GAP_INTERVALS * intervals.longest
-        self.config, self.client = config, client
-        self.threads = PollingThreads(self.poller, config.poll.concurrency)
+        self.config, self.client, self._watchlist = config, client, watchlist
+        self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close)
         self.throttle.limit_to(config.poll.max_requests_per_minute)
         self.publisher.show(families_of(config))
         self.telemetry.series_limit.set(config.metrics.max_series)
@@ -170,6 +182,8 @@ class Exporter:
         everyone.restore(names)
         dropped = self._pruned(everyone.ids, config.state.retention)
         watchlist.restore(names)
+        if before:
+            watchlist.go_on_from(self._watchlist)
         buckets = buckets_of(config)
         ledgers = {job_id: kept[job_id].rebounded(buckets) for job_id in watchlist.ids & kept.keys()}
         _log.info(
@@ -218,6 +232,11 @@ def connect(
         config.endpoint, session, credentials, throttle, telemetry, timeout=config.poll.timeout
     )
     return credentials, client
+
+
+def _service_of(config: Config) -> tuple[object, ...]:
+    """Whom a configuration asks, and as whom."""
+    return config.endpoint, config.iam_endpoint, config.ca_file, config.auth
 
 
 def families_of(config: Config) -> tuple[Family[JobView], ...]:

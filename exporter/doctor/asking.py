@@ -4,7 +4,6 @@ A refusal of the credentials ends it at once, or the second one where they can b
 lock a key; so do requests that are too many for the service, and an API that does not answer.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -61,12 +60,10 @@ def ask(
         now: seconds since the epoch.
         done: is called after each question.
     """
-    client.clock_offset_s = math.nan
     answers = _Asking(config, client, now, done).answers()
-    offset = client.clock_offset_s
     return replace(
         answers,
-        clock_offset_s=None if math.isnan(offset) else offset,
+        clock_offset_s=client.clock_offset_s,
         expires_at=credentials.expires_at(),
     )
 

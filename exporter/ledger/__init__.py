@@ -13,6 +13,7 @@
 6. A ledger is committed to the store before its values are published: `store` and `poller` see to that.
 7. Detail that cannot be had never blocks: the build is counted from its history record, without queue time.
 8. Clock trouble never makes a negative or absurd observation: those are not observed, but reported as faults.
+   What a clock that was ahead has dated is dated anew at the first poll after it was set back.
 9. Stages never hold up counting. A settled build waits for them apart, is asked for until they are known,
    refused or given up on, and is folded in once. Rule 2 holds for them while a job has no more names than are
    kept apart.
@@ -34,6 +35,7 @@ from exporter.ledger.reducer import (
     see_details,
     see_history,
     see_stages,
+    set_back,
     write_off,
 )
 from exporter.ledger.runs import Run
@@ -81,5 +83,6 @@ __all__ = [
     "see_details",
     "see_history",
     "see_stages",
+    "set_back",
     "write_off",
 ]

@@ -94,6 +94,23 @@ def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded
     return _folded(draft)
 
 
+def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
+    """Nothing was noted later than now: what a clock that was ahead has dated is dated now.
+
+    To be called before a poll is folded. Everything else takes the latest moment it is told, so that order
+    does not matter.
+    """
+    if ledger.polled_ms <= at_ms:
+        return ledger
+    return replace(
+        ledger,
+        since_ms=min(ledger.since_ms, at_ms),
+        polled_ms=at_ms,
+        open={number: _open_set_back(one, at_ms) for number, one in ledger.open.items()},
+        gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
+    )
+
+
 def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False) -> Folded:
     """Fold what one poll of period-history showed.
 
@@ -199,6 +216,11 @@ def see_stages(
         else:
             stages = stages.failed(answer.number, DETAIL_TRIES)
     return ledger if stages is ledger.stages else replace(ledger, stages=stages)
+
+
+def _open_set_back(one: OpenBuild, at_ms: int) -> OpenBuild:
+    unseen_since_ms = None if one.unseen_since_ms is None else min(one.unseen_since_ms, at_ms)
+    return replace(one, first_seen_ms=min(one.first_seen_ms, at_ms), unseen_since_ms=unseen_since_ms)
 
 
 def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail) -> None:

@@ -7,7 +7,7 @@ are monotonic seconds given by the caller. Belongs to one thread.
 
 import random
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 from exporter.ledger import JobLedger
@@ -16,7 +16,8 @@ from exporter.poller.intervals import JITTER, SPREAD, Intervals, sooner
 from exporter.poller.lists import STALE_AFTER, JobLists
 from exporter.poller.schedule import Schedule
 from exporter.poller.stages import StageSteps
-from exporter.watchlist import Listing, Watchlist
+from exporter.poller.sweep import News, Swept
+from exporter.watchlist import Watchlist
 
 JOB_LISTS: Final = "job-lists"
 RECYCLE_BIN: Final = "recycle-bin"
@@ -24,43 +25,6 @@ RECYCLE_BIN: Final = "recycle-bin"
 
 PATIENCE: Final = 8
 """So often a job is polled again, ever more rarely, because a list shows what history does not yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep of the job lists brought.
-
-    Attributes:
-        listings: those that could be read.
-        refused: ids of projects whose list is not to be had.
-        too_large: sizes of lists that were not read to their end.
-        project_names: names by id, where they were asked for.
-        read_ms: when the sweep began, by the service's clock.
-    """
-
-    listings: tuple[Listing, ...]
-    refused: tuple[str, ...]
-    too_large: Mapping[str, int]
-    project_names: Mapping[str, str]
-    read_ms: int
-
-    @property
-    def was_answered(self) -> bool:
-        """The API answered something; a sweep that had no list to read asks nothing."""
-        return bool(self.listings or self.refused or self.project_names)
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What a sweep means for the ledgers.
-
-    Attributes:
-        never_built: watched, without a ledger, and certain to have no builds: they need no poll.
-        running: builds that the lists show to be under way, by job.
-    """
-
-    never_built: frozenset[str]
-    running: Mapping[str, Build]
 
 
 class Agenda:
@@ -94,10 +58,50 @@ class Agenda:
         if intervals.recycle is not None:
             self._schedule.put(RECYCLE_BIN, now)
 
-    def go_on_from(self, before: "Agenda") -> None:
-        """Keep what lists have assured of the jobs that are still watched."""
-        watched = self.watchlist.ids
+    def go_on_from(self, before: "Agenda", *, same_service: bool) -> frozenset[str]:
+        """Keep what lists have assured of the jobs that are still watched.
+
+        Of the same service, also what else is known of lists, and when things are due, as far as their
+        intervals are the same. Other projects or new jobs make the lists due at once.
+
+        Returns:
+            The tasks that are due as they were.
+        """
+        watched, known = self.watchlist.ids, before.watchlist.ids
+        intervals, earlier = self._intervals, before._intervals
         self._assured_ms = {job_id: ms for job_id, ms in before._assured_ms.items() if job_id in watched}
+        tasks: set[str] = set()
+        if same_service and intervals.recycle == earlier.recycle:
+            tasks.add(RECYCLE_BIN)
+        if same_service and replace(intervals, recycle=earlier.recycle) == earlier:
+            self._lists, self._served, self._failed_sweeps = (
+                before._lists,
+                before._served,
+                before._failed_sweeps,
+            )
+            self._read_ms, self._read_at, self._ask_names_at = (
+                before._read_ms,
+                before._read_at,
+                before._ask_names_at,
+            )
+            self._lists.forget(known - watched)
+            self._quiet = {job_id: polls for job_id, polls in before._quiet.items() if job_id in watched}
+            tasks |= watched & known
+            if watched <= known and self.watchlist.has_projects_of(before.watchlist):
+                tasks.add(JOB_LISTS)
+        return self._schedule.go_on_from(before._schedule, tasks)
+
+    def call_back(self) -> None:
+        """What is under way comes to nothing, and is due again."""
+        self._schedule.call_back()
+        self.stages.call_back()
+
+    def set_back(self, at_ms: int) -> None:
+        """It is earlier than the lists were read: the service's clock was ahead, and is right again."""
+        if self._read_ms is not None and self._read_ms > at_ms:
+            self._read_ms = at_ms
+            self._assured_ms = {job_id: min(ms, at_ms) for job_id, ms in self._assured_ms.items()}
+            self._lists.set_back(at_ms)
 
     def take(self, now: float, limit: int) -> list[str]:
         """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is."""

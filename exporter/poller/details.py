@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from copy import copy
 from datetime import date
 from typing import Final
 
@@ -27,6 +28,12 @@ class RememberedDetails:
         self._known: TTLCache[tuple[str, int], BuildDetail] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
         self._stages: TTLCache[str, tuple[Stage, ...]] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
         self._lock = threading.Lock()
+
+    def through(self, api: Api) -> "RememberedDetails":
+        """The same memory, before another API that tells the same."""
+        other = copy(self)
+        other._api = api
+        return other
 
     def period_history(
         self, job_id: str, start: date, end: date, enough: Enough | None = None

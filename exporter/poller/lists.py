@@ -130,6 +130,11 @@ class JobLists:
         """When the list was read that showed a job last, by the service's clock."""
         return self._seen_ms.get(job_id)
 
+    def set_back(self, at_ms: int) -> None:
+        """The service's clock was ahead before: nothing was seen later than now, or proves anything."""
+        self._seen_ms = {job_id: min(ms, at_ms) for job_id, ms in self._seen_ms.items()}
+        self._silent_until_ms = {job_id: ms for job_id, ms in self._silent_until_ms.items() if ms <= at_ms}
+
     def age(self, read_ms: int) -> set[str]:
         """Stop to rely on what no list has shown for a while; the jobs that are served no more."""
         oldest_ms = read_ms - STALE_AFTER * self._interval * 1000

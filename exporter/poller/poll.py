@@ -19,6 +19,7 @@ from exporter.ledger import (
     see_details,
     see_history,
     see_stages,
+    set_back,
 )
 from exporter.model import Build, BuildDetail, Result, Stage
 from exporter.poller.asking import FAILED_IN_A_ROW, ask_each
@@ -121,10 +122,11 @@ def poll_job(
             builds := _look_back(job_id, api, now_ms, rules), at_ms=now_ms, buckets=rules.buckets
         )
     else:
+        ledger = set_back(ledger, at_ms=now_ms)
         enough = None if _is_due_for_the_lost(ledger, now_ms) else ledger.is_covered_by
         builds = [
             build
-            for start, end in windows(min(ledger.unsettled_since_ms, now_ms), now_ms)
+            for start, end in windows(ledger.unsettled_since_ms, now_ms)
             for build in api.period_history(job_id, start, end, enough)
         ]
         after_gap = now_ms - max(ledger.polled_ms, assured_ms or 0) > rules.gap_ms

@@ -6,32 +6,23 @@ nothing that changes. `threads.PollingThreads` drives it; a test drives it by ha
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
 
 from exporter.catalogue import FleetView, JobView
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
-from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda, Swept
+from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda
 from exporter.poller.clock import service_ms
 from exporter.poller.details import RememberedDetails
 from exporter.poller.folding import changed_by, joined
-from exporter.poller.poll import Api, Polled, Rules, poll_job
+from exporter.poller.poll import Polled, Rules, poll_job
+from exporter.poller.service import Service
 from exporter.poller.stages import Told, ask_stages, is_of_stages, job_of
-from exporter.poller.sweep import Lists, sweep
+from exporter.poller.sweep import Swept, sweep
 from exporter.poller.transitions import COMMIT, Transitions
 from exporter.poller.work import Outcome, Work
 from exporter.store import Store
 from exporter.telemetry import Telemetry
-
-
-class Service(Api, Lists, Protocol):
-    """All that the poller asks of the API."""
-
-    clock_offset_s: float
-
-    def recycle_bin(self) -> RecycleBin:
-        """All deleted jobs that can still be restored."""
 
 
 class Poller:
@@ -47,6 +38,7 @@ class Poller:
         has_room: whether more series may be published.
         telemetry: counts what happens.
         before: the one that this one goes on from; it must have stopped.
+        same_service: whether ``before`` asked the same service, with the same credentials.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
     """
@@ -63,6 +55,7 @@ class Poller:
         has_room: Callable[[], bool] = lambda: True,
         telemetry: Telemetry,
         before: "Poller | None" = None,
+        same_service: bool = False,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,9 +74,9 @@ class Poller:
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
-        if before:
-            self._go_on_from(before)
-        self._unanswered = {JOB_LISTS} | agenda.watchlist.ids - self._ledgers.keys()
+        self._unanswered: set[str] = set()
+        answered = self._go_on_from(before, same_service) if before else set()
+        self._unanswered = ({JOB_LISTS} | agenda.watchlist.ids - self._ledgers.keys()) - answered
         if agenda.watchlist.ids and not self._unanswered - {JOB_LISTS}:
             self._unanswered.clear()
         self._is_starting = True
@@ -115,6 +108,11 @@ class Poller:
         now = self._monotonic()
         self._telemetry.poll_lag.set(self._agenda.lag(now))
         return [self._work(task) for task in self._agenda.take(now, limit)]
+
+    def resume(self, service: Service) -> None:
+        """Go on after a stop: what came to nothing is due again, and is asked through this."""
+        self._service, self._api = service, self._api.through(service)
+        self._agenda.call_back()
 
     def wait(self) -> float:
         """Seconds until a task comes due."""
@@ -165,12 +163,16 @@ class Poller:
         everything = any(outcome.task in (JOB_LISTS, RECYCLE_BIN) for outcome in done)
         self._publish(None if everything else {outcome.job_id for outcome in done})
 
-    def _go_on_from(self, before: "Poller") -> None:
-        """Keep what was known of the jobs that are still watched, and what the log has told."""
-        self._agenda.go_on_from(before._agenda)
+    def _go_on_from(self, before: "Poller", same_service: bool) -> frozenset[str]:
+        """Keep what was known of the jobs that are still watched; what goes on, and has been answered."""
+        tasks = self._agenda.go_on_from(before._agenda, same_service=same_service)
         self._transitions = before._transitions
         self._up = {job_id: up for job_id, up in before._up.items() if job_id in self._agenda.watchlist.ids}
         self._recycle_bin = before._recycle_bin
+        self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs if self._recycle_bin else ()))
+        if same_service:
+            self._api = before._api.through(self._service)
+        return tasks - before._unanswered
 
     def _work(self, task: str) -> Work:
         if task == JOB_LISTS:
@@ -195,12 +197,13 @@ class Poller:
     def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
         """Follow what the lists show; the ledgers that change by it."""
         now = self._monotonic()
+        at_ms = swept.read_ms if swept else self.now_ms()
+        self._agenda.set_back(at_ms)
         if swept:
             came, went = self._agenda.learn(swept, now)
             self._transitions.lists_refused(swept.refused)
             self._watch(came, went)
         news = self._agenda.follow(swept, self._ledgers, now, unready=self._not_loaded)
-        at_ms = swept.read_ms if swept else self.now_ms()
         changed = {
             job_id: baseline((), at_ms=at_ms, buckets=self._rules.buckets).ledger
             for job_id in news.never_built

@@ -1,6 +1,6 @@
 """When to do what; pure. Each task waits or is under way, never both, never twice: nothing can fill up."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 
@@ -64,6 +64,22 @@ class Schedule:
         self._under_way.pop(task, None)
         self._unwanted.discard(task)
         return wanted
+
+    def call_back(self) -> None:
+        """What is under way comes to nothing; it is due as it was."""
+        taken, self._under_way = self._under_way, {}
+        for task, at in taken.items():
+            if task not in self._unwanted:
+                self.put(task, at)
+        self._unwanted.clear()
+
+    def go_on_from(self, before: "Schedule", tasks: Collection[str]) -> frozenset[str]:
+        """Those of the tasks that ``before`` knows are due as they were there; which these are."""
+        known = {**before._due, **before._under_way}
+        kept = frozenset(known.keys() & set(tasks))
+        for task in kept:
+            self.put(task, known[task])
+        return kept
 
     def wait(self, now: float) -> float:
         """Seconds until the next task is due; an hour where none waits."""

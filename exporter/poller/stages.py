@@ -163,6 +163,10 @@ class StageSteps:
         self._in_a_row = 0 if helps else self._in_a_row + 1
         self._resume = now + self._pause(self._in_a_row + 1 - BROKEN_AFTER)
 
+    def call_back(self) -> None:
+        """The steps under way come to nothing; their turn comes again."""
+        self._schedule.call_back()
+
     def drop(self, job_ids: Collection[str]) -> None:
         """Those jobs are not watched any more."""
         for job_id in job_ids:

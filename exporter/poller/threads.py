@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from exporter.poller.poller import Poller
@@ -20,11 +21,15 @@ class PollingThreads:
     Args:
         poller: is driven.
         concurrency: requests under way at once.
+        call_off: keeps the poller's service from asking anything more.
     """
 
-    def __init__(self, poller: Poller, concurrency: int) -> None:
+    def __init__(
+        self, poller: Poller, concurrency: int, call_off: Callable[[], object] = lambda: None
+    ) -> None:
         self._poller = poller
         self._concurrency = concurrency
+        self._call_off = call_off
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -43,12 +48,13 @@ class PollingThreads:
             threading.Thread(target=self._serve, name=f"poller-{index}", daemon=True).start()
 
     def stop(self, timeout: float | None) -> bool:
-        """Begin nothing new, finish the commit in hand.
+        """Begin nothing new, finish the commit in hand; what is asked at the moment comes to nothing.
 
         Returns:
             Whether that was done within ``timeout`` seconds; None waits for as long as it takes.
         """
         self._stopping.set()
+        self._call_off()
         self._outcomes.put(None)
         self._coordinator.join(timeout)
         return not self._coordinator.is_alive()
@@ -91,4 +97,6 @@ class PollingThreads:
                 work = self._work.get(timeout=_LONGEST_NAP_S)
             except queue.Empty:
                 continue
-            self._outcomes.put(self._poller.run(work))
+            outcome = self._poller.run(work)
+            if not self._stopping.is_set():  # else it may have been called off, which is no failure
+                self._outcomes.put(outcome)

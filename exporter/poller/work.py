@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from exporter.ledger import JobLedger
 from exporter.model import RecycleBin
-from exporter.poller.agenda import Swept
 from exporter.poller.poll import Polled
 from exporter.poller.stages import Told, job_of
+from exporter.poller.sweep import Swept
 
 
 @dataclass(frozen=True, slots=True)

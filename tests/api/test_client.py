@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, To
 from exporter.errors import (
     ApiError,
     BackendError,
+    CalledOffError,
     CredentialsError,
     InvalidAnswerError,
     NotVisibleError,
@@ -480,13 +481,87 @@ def test_the_service_s_clock_is_compared_with_ours(
     assert caller.client.clock_offset_s == pytest.approx(seconds, abs=3)
 
 
+def test_one_answer_of_a_wrong_time_is_not_believed(caller: Caller, simulator: Simulator) -> None:
+    caller.history()
+    simulator.faults.add(fault("date-skew", seconds=43_200.0, times=1))
+    for _ in range(3):
+        caller.history()
+        assert caller.client.clock_offset_s == pytest.approx(0, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "known"),
+    [
+        (fault("html"), False),
+        (fault("body", text="<html>login</html>"), False),
+        (fault("body", text="[1, 2]"), False),
+        (fault("truncated"), False),
+        (fault("unauthorized"), True),
+        (fault("throttle"), True),
+    ],
+    ids=lambda each: each.kind if isinstance(each, Fault) else None,
+)
+def test_only_what_the_service_itself_says_tells_its_time(
+    connect: Connect, simulator: Simulator, trouble: Fault, known: bool
+) -> None:
+    caller = connect(timeout=0.2)
+    simulator.faults.add(fault("date-skew", seconds=7200.0), trouble)
+    failure(caller.history)
+    assert (caller.client.clock_offset_s is not None) == known
+
+
+class TestCalledOff:
+    @staticmethod
+    def waiting(caller: Caller, pool: ThreadPoolExecutor) -> Future[tuple[Build, ...]]:
+        """A question that waits for its turn for a minute."""
+        caller.history()
+        return pool.submit(caller.history)
+
+    def test_who_waits_for_a_turn_is_let_go_at_once(self, connect: Connect, simulator: Simulator) -> None:
+        caller = connect(throttle=Throttle(1))
+        with ThreadPoolExecutor(1) as pool:
+            asking = self.waiting(caller, pool)
+            caller.client.close()
+            with pytest.raises(CalledOffError):
+                asking.result(timeout=5)
+        assert len(simulator.requests) == 1
+
+    def test_nothing_is_asked_any_more(self, caller: Caller, simulator: Simulator) -> None:
+        caller.client.close()
+        with pytest.raises(CalledOffError):
+            caller.history()
+        assert simulator.requests == []
+        assert caller.requests() == {}
+
+    def test_no_further_page_is_asked_for(self, connect: Connect, simulator: Simulator) -> None:
+        for minute in range(150):
+            simulator.fleet.add_build(JOB, duration_s=1, at_ms=NOW_MS - 86_400_000 + minute * 60_000)
+        caller = connect()
+
+        def enough(_: object) -> bool:
+            caller.client.close()
+            return False
+
+        with pytest.raises(CalledOffError):
+            caller.client.period_history(JOB, *DAYS, enough=enough)
+        assert len(simulator.requests) == 1
+
+    def test_one_that_is_opened_again_asks_and_those_before_it_do_not(self, caller: Caller) -> None:
+        caller.client.close()
+        again = caller.client.reopened()
+        assert len(again.period_history(JOB, *DAYS)) == 4
+        assert again.clock_offset_s is not None
+        with pytest.raises(CalledOffError):
+            caller.history()
+
+
 @pytest.mark.parametrize("told", ["", "soon", "Tue, 99 Mar 2026 04:00:00 GMT", "Tue, 10 Mar 99999 04:00:00"])
 def test_a_date_that_is_none_leaves_the_clocks_as_they_are(connect: Connect, told: str) -> None:
     head = f"HTTP/1.1 200 OK\r\nDate: {told}\r\nContent-Length: 2\r\n\r\n"
     with RawServer(head.encode() + b"{}") as server:
         caller = connect(endpoint=server.url)
         caller.history()
-        assert caller.client.clock_offset_s == 0
+        assert caller.client.clock_offset_s is None
 
 
 def test_a_whole_poll_s_requests_take_one_connection(connect: Connect, simulator: Simulator) -> None:

@@ -241,6 +241,26 @@ def test_real_threads_all_get_through() -> None:
             each.result(timeout=30)
 
 
+def test_a_wait_that_is_given_up_ends_at_once_and_takes_no_turn() -> None:
+    throttle = Throttle(1)
+    given_up = threading.Event()
+    throttle.acquire("record-info")
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(throttle.acquire, "record-info", given_up.is_set) for _ in range(8)]
+        given_up.set()
+        throttle.rouse()
+        assert not any(each.result(timeout=5) for each in waiting)
+
+
+def test_what_was_given_up_costs_the_others_of_its_kind_no_turns() -> None:
+    throttle = Time().throttle(60)
+    asked = iter([False, *[True] * 100])
+    for _ in range(50):
+        assert not throttle.acquire("full-stages", lambda: True)
+    assert throttle._shares["full-stages"] == 0
+    assert throttle.acquire("full-stages", lambda: next(asked))
+
+
 @pytest.mark.parametrize(("retry_after", "pause"), [(7.0, 7.0), (120.0, 120.0)])
 def test_nothing_goes_out_for_as_long_as_the_service_asks(retry_after: float, pause: float) -> None:
     time = Time()

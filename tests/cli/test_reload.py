@@ -3,16 +3,18 @@
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
 from exporter.cli import wiring
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, StoreError
 from exporter.ledger import JobLedger
-from exporter.simulator import Simulator
+from exporter.simulator import Simulator, fault
 from tests.cli.conftest import Running, started
 from tests.cli.test_running import LOCAL, ready
 from tests.support.programs import eventually
@@ -85,6 +87,97 @@ def test_builds_that_end_during_reloads_are_counted_once(simulator: Simulator, s
         assert serving.reload().status_code == 200
     eventually(lambda: serving.value("builds_total") == 25, 30)
     assert serving.value("lost_builds_total") == 0
+
+
+def calm(config: Path, more: str = "") -> None:
+    """Nothing is due for a minute after it was asked."""
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("interval: 500ms, max_interval: 1s", "interval: 1m") + more, "utf-8")
+
+
+@contextmanager
+def polling(config: Path) -> Iterator[wiring.Exporter]:
+    """An exporter without a server, until it knows every job and the recycle bin."""
+    one = wiring.Exporter(wiring.read(str(config)))
+    one.threads.start()
+    try:
+        eventually(lambda: one.poller.is_ready and one.view.recycle_bin is not None, 20)
+        yield one
+    finally:
+        assert one.stop(5)
+
+
+def operations(simulator: Simulator) -> set[str]:
+    return {exchange.operation for exchange in simulator.requests}
+
+
+def test_a_reload_costs_no_reading_that_is_not_due(simulator: Simulator, config: Path) -> None:
+    calm(config)
+    with polling(config) as one:
+        eventually(lambda: not one.poller._agenda._schedule.under_way, 10)
+        simulator.reset_counts()
+        for _ in range(5):
+            one.reload(lambda: wiring.read(str(config)))
+            assert one.poller.is_ready
+            assert one.view.recycle_bin is not None
+            assert one.poller._agenda.lag(time.monotonic()) == 0, "something was due"
+        assert simulator.requests == []
+
+
+def test_a_changed_project_is_read_at_once(simulator: Simulator, config: Path) -> None:
+    calm(config)
+    new = simulator.fleet.add_job("search", "shop")
+    with polling(config) as one:
+        simulator.reset_counts()
+        calm(config, f"projects: [{{id: {new.project_id}}}]\n")
+        one.reload(lambda: wiring.read(str(config)))
+        eventually(lambda: one.watched == 4 and one.poller.is_ready, 10)
+        assert "recycling-jobs" not in operations(simulator)
+
+
+def test_reloads_in_a_row_leave_no_threads_and_take_no_budget(simulator: Simulator, config: Path) -> None:
+    calm(config)
+    text = config.read_text(encoding="utf-8").replace(
+        "interval: 1m", "interval: 1m, max_requests_per_minute: 2"
+    )
+    config.write_text(text, encoding="utf-8")
+    one = wiring.Exporter(wiring.read(str(config)))
+    one.threads.start()
+    try:
+        eventually(lambda: len(one.throttle._queue) > 0, 10)
+        for _ in range(5):
+            one.reload(lambda: wiring.read(str(config)))
+        eventually(lambda: len(polling_threads()) == 1 + one.config.poll.concurrency, 10)
+        assert len(one.throttle._queue) <= one.config.poll.concurrency
+    finally:
+        assert one.stop(5)
+    eventually(lambda: not polling_threads(), 5)
+
+
+def polling_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("poller")]
+
+
+def test_a_reload_that_fails_late_leaves_no_job_behind(
+    simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = wiring.Exporter(wiring.read(str(config)))
+    simulator.faults.add(fault("hang", operation="job-list"))
+    one.threads.start()
+
+    def broken(_: object) -> dict[str, JobLedger]:
+        raise StoreError("gone")
+
+    try:
+        eventually(lambda: "job-list" in operations(simulator), 10)
+        with monkeypatch.context() as patched:
+            patched.setattr(one.store, "load", broken)
+            with pytest.raises(StoreError):
+                one.reload(lambda: wiring.read(str(config)))
+        simulator.faults.clear()
+        eventually(lambda: one.poller.is_ready, 20)
+    finally:
+        assert one.stop(5)
 
 
 def test_jobs_come_and_go_and_come_back_with_their_counts(simulator: Simulator, serving: Serving) -> None:

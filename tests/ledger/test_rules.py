@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.ledger import Failed, LastBuild, Refused, baseline, see_details, see_history
+from exporter.ledger import Failed, LastBuild, Refused, baseline, see_details, see_history, set_back
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     BUCKETS,
@@ -421,6 +421,26 @@ class TestRule8ClockTroubleMakesNoObservation:
     def test_they_are_not_shown_of_the_last_build_either(self) -> None:
         ledger = details(history(idle(), finished(2)), replace(detail(2), duration_ms=-1, queued_ms=at(9)))
         assert ledger.last == LastBuild(2, SUCCESS, at(2), None, None)
+
+    def test_nothing_was_noted_later_than_now(self) -> None:
+        ahead = history(history(idle(), running(2), minute=700), running(5), minute=720)
+        ledger = set_back(ahead, at_ms=at(3))
+        assert ledger.polled_ms == at(3)
+        assert {one.first_seen_ms for one in ledger.open.values()} == {at(3)}
+        assert {one.unseen_since_ms for one in ledger.open.values()} == {at(3), None}
+        assert {gap.since_ms for gap in ledger.gaps} == {at(3)}
+        assert set_back(baseline([], at_ms=at(720), buckets=BUCKETS).ledger, at_ms=at(3)).since_ms == at(3)
+
+    def test_what_was_noted_before_now_stays(self) -> None:
+        ledger = history(history(idle(), running(2), minute=1), running(5), minute=3)
+        assert set_back(ledger, at_ms=at(3)) is ledger
+        later = set_back(history(ledger, running(5), minute=720), at_ms=at(4))
+        assert (later.since_ms, later.open[2].first_seen_ms, later.gaps[0].since_ms) == (at(0), at(1), at(3))
+
+    def test_what_was_missing_while_the_clock_was_ahead_is_waited_for_as_long_as_ever(self) -> None:
+        ledger = set_back(history(idle(), running(5), minute=720), at_ms=at(3))
+        assert denied(ledger, 3, 4, 5, 10, 62).lost_builds == 0
+        assert denied(ledger, 3, 4, 5, 10, 64).lost_builds == 4
 
     def test_a_build_that_was_never_dispatched_has_no_duration(self) -> None:
         build = Build(2, result=Result.SCHEDULE_FAILURE, finish_ms=at(2))

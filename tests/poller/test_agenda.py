@@ -12,7 +12,8 @@ from exporter.config import parse
 from exporter.ledger import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
 from exporter.poller import Agenda, Intervals
-from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Swept
+from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN
+from exporter.poller.sweep import Swept
 from exporter.watchlist import Listing, Watchlist
 from tests.ledger.examples import at, counted, history, idle, running, watched
 
@@ -88,6 +89,72 @@ def quiet_one(made: Agenda, shown: Sequence[ListedJob], now: float) -> int:
     """Which of the jobs is not due before then, after all are taken that are."""
     taken = made.take(now - 0.001, 10_000)
     return next(index for index, job in enumerate(shown) if job.id not in taken)
+
+
+class TestGoingOn:
+    """Under a configuration that was read again, half a minute after the lists were."""
+
+    INTERVALS = Intervals(60, None, 600)
+    OTHER = "[{id: 22222222222222222222222222222222}]"
+
+    def before(self) -> tuple[Agenda, dict[str, JobLedger], list[ListedJob]]:
+        made = agenda(20, self.INTERVALS)
+        ledgers = dict.fromkeys(ids(20), idle())
+        shown = [show(job_id, number=1) for job_id in ids(20)]
+        sweep_now(made, sweep(*shown), ledgers, 0.0)
+        made.recycle_bin_read(0.0)
+        return made, ledgers, shown
+
+    @pytest.mark.parametrize("fewer", [20, 15])
+    def test_nothing_is_asked_before_it_is_due(self, fewer: int) -> None:
+        before, _, _ = self.before()
+        after = agenda(fewer, self.INTERVALS)
+        assert after.go_on_from(before, same_service=True) == {JOB_LISTS, RECYCLE_BIN, *ids(fewer)}
+        assert set(after.take(30, 100)) == set(before.take(30, 100)) & set(ids(fewer))
+        assert JOB_LISTS in after.take(60, 100)
+        assert after.lists_are_believed(60)
+
+    def test_what_was_under_way_is_asked_at_once(self) -> None:
+        before, ledgers, shown = self.before()
+        sweep_now(before, sweep(show(ids(1)[0], number=2), *shown[1:], read_ms=at(1)), ledgers, 60)
+        under_way = before.take(60, 100)
+        assert ids(1)[0] in under_way
+        after = agenda(20, self.INTERVALS)
+        after.go_on_from(before, same_service=True)
+        assert set(after.take(60, 100)) >= set(under_way)
+
+    @pytest.mark.parametrize(
+        ("jobs", "projects", "at_once"), [(21, "[]", {JOB_LISTS}), (20, OTHER, {JOB_LISTS})]
+    )
+    def test_lists_are_read_at_once_for_new_jobs_and_projects(
+        self, jobs: int, projects: str, at_once: set[str]
+    ) -> None:
+        before, _, _ = self.before()
+        after = agenda(jobs, self.INTERVALS, projects)
+        after.go_on_from(before, same_service=True)
+        assert set(after.take(30, 100)) == at_once | set(before.take(30, 100))
+
+    def test_another_interval_of_the_recycle_bin_concerns_the_recycle_bin(self) -> None:
+        before, _, _ = self.before()
+        after = agenda(20, Intervals(60, None, 500))
+        after.go_on_from(before, same_service=True)
+        assert set(after.take(30, 100)) == {RECYCLE_BIN, *before.take(30, 100)}
+
+    @pytest.mark.parametrize(
+        ("intervals", "same_service", "at_once"),
+        [
+            (INTERVALS, False, {JOB_LISTS, RECYCLE_BIN}),
+            (Intervals(30, None, 600), True, {JOB_LISTS}),
+            (Intervals(60, 300, 600), True, {JOB_LISTS}),
+        ],
+    )
+    def test_other_intervals_or_another_service_begin_anew(
+        self, intervals: Intervals, same_service: bool, at_once: set[str]
+    ) -> None:
+        before, _, _ = self.before()
+        after = agenda(20, intervals)
+        after.go_on_from(before, same_service=same_service)
+        assert set(after.take(30, 100)) == at_once
 
 
 class TestTheStart:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from exporter.errors import UnreachableError
 from exporter.model import BuildDetail
-from exporter.poller.poller import Service
+from exporter.poller.service import Service
 from exporter.simulator import Fleet, Plan, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import DAY, HOUR, MINUTE, Watch, watching

@@ -207,3 +207,21 @@ class TestHowFarTheyAreBelieved:
                 now += INTERVAL
             doubts.append((now - began) / INTERVAL)
         assert doubts == [FIRST_DOUBT, 120, 240, 480, 960, LONGEST_DOUBT, LONGEST_DOUBT]
+
+
+class TestTheClockWasAhead:
+    def test_silence_that_was_dated_wrong_proves_no_lie(self) -> None:
+        ahead_ms = MOMENT_MS + 43_200_000
+        lists = swept(listing(listed()))
+        lists.polled(A, lists.mark(A))
+        lists.take_in(listing(listed()), {A}, ahead_ms)
+        assert lists.were_silent_on(A, MOMENT_MS)
+        lists.set_back(MOMENT_MS + 60_000)
+        assert not lists.were_silent_on(A, MOMENT_MS)
+
+    def test_what_was_seen_then_is_relied_on_no_longer_than_usual(self) -> None:
+        lists = swept(listing(listed()), read_ms=MOMENT_MS + 43_200_000)
+        lists.set_back(MOMENT_MS)
+        stale_ms = MOMENT_MS + round(STALE_AFTER * INTERVAL * 1000)
+        assert lists.age(stale_ms) == set()
+        assert lists.age(stale_ms + 1) == {A}

@@ -46,6 +46,24 @@ def test_what_is_done_can_be_put_again() -> None:
     assert due.take(1060, limit=1) == ["a"]
 
 
+def test_what_is_called_back_is_due_as_it_was() -> None:
+    due = schedule(a=1000, b=1001, c=1002)
+    due.take(1001, limit=9)
+    due.remove("b")
+    due.call_back()
+    assert due.take(1001, limit=9) == ["a"]
+    assert due.take(1002, limit=9) == ["c"]
+
+
+def test_another_goes_on_with_what_it_is_told_to() -> None:
+    before = schedule(a=1000, b=1500, c=1002)
+    before.take(1000, limit=9)
+    due = schedule(b=1000, d=1003)
+    assert due.go_on_from(before, {"a", "b", "e"}) == {"a", "b"}
+    assert due.take(1003, limit=9) == ["a", "d"]
+    assert due.wait(1003) == 497
+
+
 def test_missed_slots_are_not_made_up() -> None:
     due = schedule(a=1000)
     taken = 0

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.api.throttle import Throttle
 from exporter.poller import PollingThreads
 from exporter.simulator import Fleet, Simulator, fault
 from tests.poller.conftest import JOB
@@ -102,6 +103,40 @@ def test_after_the_stop_nothing_more_is_asked(watch: Watch) -> None:
     watch.simulator.reset_counts()
     time.sleep(0.3)
     assert watch.simulator.requests == []
+
+
+def test_who_waits_for_the_budget_when_they_stop_asks_nothing_any_more(simulator: Simulator) -> None:
+    watch = Watch(simulator, settings=SETTINGS, max_requests_per_minute=100_000)
+    throttle = Throttle(1)
+    throttle.acquire("period-history")
+    watch.client._throttle = throttle
+    watch.start(real_time=True)
+    threads = PollingThreads(watch.poller, 4, watch.client.close)
+    threads.start()
+    eventually(lambda: len(throttle._queue) == 2, 10)
+    assert threads.stop(5)
+    eventually(lambda: not any(t.name.startswith("poller") for t in threading.enumerate()), 5)
+    assert throttle._queue == []
+    assert simulator.requests == []
+    watch.close()
+
+
+def test_what_was_called_off_is_done_when_they_go_on(simulator: Simulator, watch: Watch) -> None:
+    simulator.faults.add(fault("hang"))
+    watch.start(real_time=True)
+    threads = PollingThreads(watch.poller, 4, watch.client.close)
+    threads.start()
+    eventually(lambda: len(simulator.requests) >= 2, 10)
+    assert threads.stop(5)
+    simulator.faults.clear()
+    client = watch.client.reopened()
+    watch.poller.resume(client)
+    again = PollingThreads(watch.poller, 4, client.close)
+    again.start()
+    eventually(lambda: watch.poller.is_ready, 10)
+    eventually(lambda: set(watch.series("codearts_build_job_up").values()) == {1.0}, 10)
+    eventually(lambda: watch.value("recycle_bin_jobs") == 0, 10)
+    assert again.stop(5)
 
 
 def test_the_lag_grows_while_everything_hangs(watch: Watch) -> None:

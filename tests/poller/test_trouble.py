@@ -7,10 +7,11 @@ from structlog.testing import capture_logs
 
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
-from exporter.poller.poller import Service
+from exporter.poller.service import Service
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB
+from tests.support.programs import free_port
 from tests.support.watch import HOUR, MINUTE, Watch, watching
 
 DOWN = (
@@ -41,7 +42,7 @@ class BrokenFor:
     def __init__(self, service: Service, job_id: str) -> None:
         self._service = service
         self._job_id = job_id
-        self.clock_offset_s = 0.0
+        self.clock_offset_s = None
         self.broken = True
         self.failures = 0
         self.recycle_bin = service.recycle_bin
@@ -379,6 +380,40 @@ class TestTheServiceHasAnotherClock:
             watch.poll(times=2)
             assert watch.value("job_last_poll_timestamp_seconds") == watch.now()
             watch.close()
+
+    def test_a_single_answer_that_is_ahead_changes_nothing(self, fleet: Fleet) -> None:
+        with Simulator(fleet).start(port=free_port()) as simulator:
+            watch = Watch(simulator)
+            watch.poll(times=3)
+            simulator.faults.add(fault("date-skew", seconds=12 * HOUR, times=1))
+            for _ in range(5):
+                watch.poll()
+                assert watch.value("job_last_poll_timestamp_seconds") == watch.now()
+            watch.close()
+
+    def test_freshness_recovers_when_the_service_s_clock_is_right_again(self, fleet: Fleet) -> None:
+        for ordinal in range(19):
+            fleet.add_job(f"other-{ordinal}")
+        with Simulator(fleet).start(port=free_port()) as simulator, capture_logs() as lines:
+            watch = Watch(simulator, settings="poll: {max_interval: 1m}")
+            watch.poll(times=3)
+            simulator.faults.add(fault("date-skew", seconds=12 * HOUR))
+            watch.poll(times=3)
+            ahead = watch.series("codearts_build_job_last_poll_timestamp_seconds").values()
+            assert min(ahead) - watch.now() > 11 * HOUR
+            fleet.add_build(JOB)
+            simulator.faults.clear()
+            watch.poll(times=2)
+            for job in watch.poller.view.jobs:
+                assert job.ledger
+                assert max(job.ledger.polled_ms, job.checked_ms or 0) <= watch.clock.now_ms()
+            watch.poll(times=10)
+            polled = watch.series("codearts_build_job_last_poll_timestamp_seconds").values()
+            assert 0 <= watch.now() - min(polled) <= 2 * MINUTE
+            assert watch.counted() == {"success": 1}
+            assert watch.value("recovered_builds_total", job_name="checkout") == 0
+            watch.close()
+        assert lines == []
 
 
 class CrashingStore(MemoryStore):

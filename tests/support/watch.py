@@ -17,7 +17,7 @@ from exporter.cli.wiring import rules
 from exporter.config import parse
 from exporter.model import Job
 from exporter.poller import Agenda, Intervals, Poller
-from exporter.poller.poller import Service
+from exporter.poller.service import Service
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store
 from exporter.telemetry import Telemetry

@@ -1,0 +1,32 @@
+"""The service's clock against ours, as its answers tell it; pure."""
+
+from typing import Final
+
+KEPT: Final = 5
+"""So many answers are compared; two of them may tell a wrong time."""
+
+
+class ClockOffset:
+    """The middle one of what the last answers told; safe to share between threads.
+
+    A machine behind a balancer may have a clock of its own, so no single answer is believed where there are
+    others.
+    """
+
+    def __init__(self) -> None:
+        self._told: tuple[float, ...] = ()
+
+    def tell(self, offset_s: float) -> None:
+        """An answer told this offset: the service's clock minus ours, in seconds."""
+        self._told = (*self._told[1 - KEPT :], offset_s)
+
+    @property
+    def seconds(self) -> float | None:
+        """The service's clock minus ours; None where no answer told it.
+
+        Of two in the middle it is the one nearer to our clock.
+        """
+        told = sorted(self._told)
+        if not told:
+            return None
+        return min(told[(len(told) - 1) // 2], told[len(told) // 2], key=abs)
