@@ -1,13 +1,14 @@
 """Which jobs are watched, by which shard, and under which label values; no I/O, no clock.
 
-Jobs named one by one stay for ever. Jobs of a watched project come and go with its lists; they go when
-several whole lists in a row do not show them, or when they lie in the recycle bin, so one empty answer drops
-nothing.
+Jobs named one by one stay for ever. Jobs of a watched project come and go with its lists. They go at once
+when a list shows them renamed or moved out of what is wanted, or when they lie in the recycle bin; else when
+several whole lists in a row do not show them. Lists have been seen empty for a moment: an empty one counts
+only from when the service denies the job itself.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,13 +38,13 @@ class Listing:
     jobs: Mapping[str, ListedJob]
     is_whole: bool = True
 
-    def lacks(self, job_id: str, project_id: str) -> bool:
+    def lacks(self, job_id: str, project_id: str, *, even_empty: bool = False) -> bool:
         """Whether the list is good and would show a job of that project, but does not.
 
-        An empty list is not good: lists have been seen to come back empty for a moment.
+        An empty list is not good by itself: lists have been seen to come back empty for a moment.
         """
-        would_show = self.is_whole and bool(self.jobs) and self.project_id in ("", project_id)
-        return would_show and job_id not in self.jobs
+        is_good = self.is_whole and (even_empty or bool(self.jobs))
+        return is_good and self.project_id in ("", project_id) and job_id not in self.jobs
 
 
 class Watchlist:
@@ -60,6 +61,7 @@ class Watchlist:
         self._projects = {project.id: project for project in config.projects}
         self._names: dict[str, JobNames] = {}
         self._discovered: dict[str, int] = {}
+        self._denied: set[str] = set()
         self._jobs: tuple[Job, ...] | None = None
 
     @property
@@ -139,10 +141,15 @@ class Watchlist:
             self._names[job_id] = told
             self._jobs = None
 
-    def restore(self, names: Mapping[str, JobNames]) -> None:
-        """Take up what was known before a restart: names, and the jobs that had been discovered."""
+    def restore(self, names: Mapping[str, JobNames], gone: Collection[str] = ()) -> None:
+        """Take up what was known before a restart: names, and the jobs that had been discovered.
+
+        Args:
+            names: of jobs, by id.
+            gone: those that were dropped before; lists or the configuration bring them back.
+        """
         for job_id, told in names.items():
-            if job_id in self._named or self._wants(job_id, told):
+            if job_id in self._named or (job_id not in gone and self._wants(job_id, told)):
                 self.rename(job_id, told)
                 if job_id not in self._named:
                     self._discovered.setdefault(job_id, 0)
@@ -163,6 +170,7 @@ class Watchlist:
     def take_in(self, listing: Listing) -> tuple[set[str], set[str]]:
         """Learn from a job list; the ids that are watched from now on, and those no more."""
         before = self.ids
+        self._denied.difference_update(listing.jobs)
         for job_id, listed in listing.jobs.items():
             wanted = self._wants(job_id, listed.names)
             if job_id in before or wanted:
@@ -173,11 +181,18 @@ class Watchlist:
             names = self.names(job_id)
             if job_id in listing.jobs and not self._wants(job_id, names):
                 del self._discovered[job_id]
-            elif listing.lacks(job_id, names.project_id):
+            elif listing.lacks(job_id, names.project_id, even_empty=job_id in self._denied):
                 self._discovered[job_id] += 1
                 if self._discovered[job_id] >= GONE_AFTER:
                     del self._discovered[job_id]
         return self._changed_since(before)
+
+    def polled(self, job_id: str, *, denied: bool) -> None:
+        """A job was polled; whether the service denied that there is such a job to be seen."""
+        if denied and job_id in self._discovered:
+            self._denied.add(job_id)
+        else:
+            self._denied.discard(job_id)
 
     def drop_deleted(self, deleted: Iterable[str]) -> set[str]:
         """Discovered jobs that lie in the recycle bin are watched no more; which those were."""
@@ -190,6 +205,7 @@ class Watchlist:
         now = self.ids
         if now != before:
             self._jobs = None
+            self._denied &= now
         return set(now - before), set(before - now)
 
     def _wants(self, job_id: str, names: JobNames) -> bool:

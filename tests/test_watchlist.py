@@ -243,6 +243,47 @@ class TestDiscovery:
             watched.take_in(bad)
         assert FIRST in watched.ids
 
+    @pytest.mark.parametrize("empty", [listing(), Listing("", {})], ids=["of the project", "of all"])
+    def test_empty_lists_count_from_when_the_service_denies_the_job(self, empty: Listing) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.take_in(empty)
+        watched.polled(FIRST, denied=True)
+        for _ in range(GONE_AFTER - 1):
+            assert watched.take_in(empty) == (set(), set())
+        assert watched.take_in(empty) == (set(), {FIRST})
+        watched.take_in(listing((FIRST, "checkout")))
+        for _ in range(2 * GONE_AFTER):
+            assert watched.take_in(empty) == (set(), set())
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            lambda watched: watched.polled(FIRST, denied=False),
+            lambda watched: watched.take_in(listing((FIRST, "checkout"))),
+            lambda watched: watched.take_in(listing((FIRST, "checkout"), is_whole=False)),
+        ],
+        ids=["by a poll", "by a list", "by a part of a list"],
+    )
+    def test_empty_lists_count_no_more_once_the_job_is_told_of(
+        self, told: Callable[[Watchlist], object]
+    ) -> None:
+        watched = discovering()
+        watched.take_in(listing((FIRST, "checkout")))
+        watched.polled(FIRST, denied=True)
+        watched.take_in(listing())
+        told(watched)
+        for _ in range(2 * GONE_AFTER):
+            watched.take_in(listing())
+        assert watched.ids == {FIRST}
+
+    def test_a_job_that_is_denied_stays_while_lists_show_it(self) -> None:
+        watched = discovering()
+        for _ in range(2 * GONE_AFTER):
+            watched.take_in(listing((FIRST, "checkout")))
+            watched.polled(FIRST, denied=True)
+        assert watched.ids == {FIRST}
+
     def test_a_partial_list_still_brings_what_it_shows(self) -> None:
         watched = discovering()
         watched.take_in(listing((FIRST, "checkout"), is_whole=False))
@@ -290,6 +331,12 @@ class TestRestart:
         watched = discovering(f"{{id: {PROJECT}, exclude: [checkout]}}")
         watched.restore({FIRST: self.KEPT, SECOND: JobNames("payment", "far", ELSEWHERE), THIRD: JobNames()})
         assert watched.ids == frozenset()
+
+    def test_what_was_gone_before_waits_for_a_list_unless_it_is_named(self) -> None:
+        watched = discovering(jobs=f"[{SECOND}]")
+        watched.restore({FIRST: self.KEPT, SECOND: JobNames("payment", "shop", PROJECT)}, {FIRST, SECOND})
+        assert watched.jobs == (Job(SECOND, "payment", "shop", PROJECT),)
+        assert watched.take_in(listing((FIRST, "checkout"))) == ({FIRST}, set())
 
     def test_what_was_deleted_meanwhile_goes_after_some_lists(self) -> None:
         watched = discovering()

@@ -174,14 +174,20 @@ class Exporter:
         self.telemetry.reload_timestamp.set(time.time())
 
     def _restored(self, config: Config, watchlist: Watchlist, before: Poller | None) -> dict[str, JobLedger]:
-        """The ledgers kept for this process's jobs, under the buckets of today; what is stale is dropped."""
-        kept = dict(before.ledgers) if before else {}
-        kept |= self.store.load(None if config.projects else watchlist.ids)
+        """The ledgers kept for this process's jobs, under the buckets of today.
+
+        Jobs that are named, or that were discovered and not found gone, have theirs whatever its age. Of all
+        others the store drops what has outlived its retention.
+        """
+        shown = dict(before.ledgers) if before else {}
+        kept = shown | self.store.load(None if config.projects else watchlist.ids)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
+        gone = {job_id for job_id, ledger in kept.items() if ledger.gone and job_id not in shown}
+        gone |= before.leaving.keys() if before else set()
         everyone = Watchlist(config)
-        everyone.restore(names)
+        everyone.restore(names, gone)
         dropped = self._pruned(everyone.ids, config.state.retention)
-        watchlist.restore(names)
+        watchlist.restore(names, gone)
         if before:
             watchlist.go_on_from(self._watchlist)
         buckets = buckets_of(config)

@@ -128,6 +128,7 @@ class JobLedger:
         stages: of settled builds, as far as they were asked for.
         baseline: the highest number of a build that had finished when counting began; None where none was
             known.
+        gone: it had been discovered, and was dropped for what lists or the recycle bin showed.
     """
 
     since_ms: int
@@ -147,6 +148,7 @@ class JobLedger:
     recent: tuple[RecentBuild, ...] = ()
     stages: Stages = NO_STAGES
     baseline: int | None = None
+    gone: bool = False
 
     @property
     def counts(self) -> dict[Result, int]:
@@ -203,8 +205,12 @@ class JobLedger:
         return max(oldest, self.polled_ms - LONGEST_WAIT_MS)
 
     def called(self, names: JobNames) -> "JobLedger":
-        """The same ledger under these names."""
-        return self if names == self.names else replace(self, names=names)
+        """The same ledger under these names, of a job that is watched."""
+        return self if names == self.names and not self.gone else replace(self, names=names, gone=False)
+
+    def left(self, names: JobNames) -> "JobLedger":
+        """The same ledger under these names, of a job that is gone."""
+        return replace(self, names=names, gone=True)
 
     def differs_in_time_alone(self, other: "JobLedger") -> bool:
         """Whether a poll that brought nothing lies between them."""

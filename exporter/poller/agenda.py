@@ -211,6 +211,7 @@ class Agenda:
         self, job_id: str, ledger: JobLedger, now: float, *, found: bool, found_ms: int | None
     ) -> bool:
         """A poll succeeded; True if it shows that the lists cannot be believed."""
+        self.watchlist.polled(job_id, denied=False)
         lied = self.lists_are_believed(now) and self._lists.were_silent_on(job_id, found_ms)
         mark = self._marks.pop(job_id, None)
         listed = self._lists.shown(job_id)
@@ -225,6 +226,7 @@ class Agenda:
 
     def not_polled(self, job_id: str, now: float, *, will_not: bool) -> None:
         """A poll failed; one that will go on failing is tried ever more rarely."""
+        self.watchlist.polled(job_id, denied=will_not)
         self._marks.pop(job_id, None)
         self._quiet[job_id] = self._quiet.get(job_id, -1) + 1
         if self._schedule.done(job_id):
@@ -308,8 +310,7 @@ class Agenda:
         return running
 
     def _assure(self, job_id: str) -> None:
-        seen_ms = self._lists.seen_ms(job_id)
-        if seen_ms is not None:
+        if (seen_ms := self._lists.seen_ms(job_id)) is not None:
             self._assured_ms[job_id] = seen_ms
 
     def _put(self, task: str, now: float, delay: float) -> None:

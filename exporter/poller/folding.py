@@ -23,7 +23,7 @@ def joined(outcome: Outcome, committed: JobLedger | None) -> Outcome:
         return outcome
     if before is None or committed is None:
         return replace(outcome, brought=None)
-    if replace(committed, names=before.names, stages=before.stages) != before:
+    if replace(committed, names=before.names, stages=before.stages, gone=before.gone) != before:
         return replace(outcome, brought=None)
     if committed.stages is before.stages:
         return outcome

@@ -71,6 +71,8 @@ class Poller:
         self._api = RememberedDetails(service, monotonic)
         self._transitions = Transitions()
         self._ledgers = dict(ledgers)
+        # Ledgers of discovered jobs that are gone, as long as that is not committed.
+        self.leaving: dict[str, JobLedger] = {}
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
@@ -137,6 +139,10 @@ class Poller:
                 changed |= self._take_in_sweep(
                     outcome.brought if isinstance(outcome.brought, Swept) else None
                 )
+        for outcome in done:
+            if isinstance(outcome.brought, RecycleBin):
+                self._recycle_bin = outcome.brought
+                self._watch((), self._agenda.drop_deleted(outcome.brought.jobs))
         watched = self._agenda.watchlist.ids
         done = [joined(outcome, self._ledgers.get(outcome.job_id)) for outcome in done]
         of_jobs = [outcome for outcome in done if outcome.job_id in watched]
@@ -144,9 +150,8 @@ class Poller:
         for outcome in of_jobs:
             if isinstance(outcome.brought, Polled):
                 self._agenda.watchlist.rename(outcome.job_id, JobNames(project_id=outcome.brought.project_id))
-        changed = {
-            job_id: ledger.called(self._agenda.watchlist.names(job_id)) for job_id, ledger in changed.items()
-        }
+        names = self._agenda.watchlist.names
+        changed = {job_id: one.called(names(job_id)) for job_id, one in changed.items() if job_id in watched}
         committed = self._commit(changed)
         self._ledgers.update(committed)
         self._unanswered.difference_update(committed)
@@ -167,7 +172,9 @@ class Poller:
         """Keep what was known of the jobs that are still watched; what goes on, and has been answered."""
         tasks = self._agenda.go_on_from(before._agenda, same_service=same_service)
         self._transitions = before._transitions
-        self._up = {job_id: up for job_id, up in before._up.items() if job_id in self._agenda.watchlist.ids}
+        watched = self._agenda.watchlist.ids
+        self._up = {job_id: up for job_id, up in before._up.items() if job_id in watched}
+        self.leaving = {job_id: one for job_id, one in before.leaving.items() if job_id not in watched}
         self._recycle_bin = before._recycle_bin
         self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs if self._recycle_bin else ()))
         if same_service:
@@ -211,7 +218,7 @@ class Poller:
         for job_id, build in news.running.items():
             changed[job_id] = see_history(self._ledgers[job_id], [build], at_ms=at_ms).ledger
         for job_id, ledger in self._ledgers.items():
-            if ledger.names != self._agenda.watchlist.names(job_id):
+            if ledger.gone or ledger.names != self._agenda.watchlist.names(job_id):
                 changed.setdefault(job_id, ledger)
         return changed
 
@@ -223,8 +230,11 @@ class Poller:
 
     def _watch(self, came: Collection[str], went: Collection[str]) -> None:
         """Take up the ledgers of jobs that are watched from now on, and lay down those of the others."""
+        for job_id in came:
+            self.leaving.pop(job_id, None)
         for job_id in went:
-            self._ledgers.pop(job_id, None)
+            if ledger := self._ledgers.pop(job_id, None):
+                self.leaving[job_id] = ledger.left(self._agenda.watchlist.names(job_id))
             self._up.pop(job_id, None)
             self._unanswered.discard(job_id)
         self._transitions.forget(went)
@@ -244,10 +254,10 @@ class Poller:
 
     def _commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         """Rule 6: nothing is published that is not committed. What holds from now on, none if it failed."""
-        if not changed:
+        if not changed and not self.leaving:
             return {}
         try:
-            newer = self._store.commit(changed)
+            newer = self._store.commit({**changed, **self.leaving})
         except StoreError as error:
             self._telemetry.store_errors.labels("commit").inc()
             self._transitions.store_failed(error)
@@ -257,7 +267,9 @@ class Poller:
             self._transitions.bug(COMMIT)
             return {}
         self._transitions.store_works()
-        return {**changed, **{job_id: one.rebounded(self._rules.buckets) for job_id, one in newer.items()}}
+        self.leaving = {}
+        newer = {job_id: one.rebounded(self._rules.buckets) for job_id, one in newer.items()}
+        return {job_id: newer.get(job_id, one) for job_id, one in changed.items()}
 
     def _note(self, outcome: Outcome, *, kept: bool) -> None:
         """What a task's end changes besides the ledgers: faults, health, readiness, when it is due again."""
@@ -266,7 +278,7 @@ class Poller:
             self._note_stages(outcome, kept=kept)
             return
         if outcome.task == RECYCLE_BIN:
-            self._note_recycle_bin(outcome.brought if isinstance(outcome.brought, RecycleBin) else None)
+            self._agenda.recycle_bin_read(self._monotonic())
         elif outcome.task == JOB_LISTS:
             self._unanswered.discard(JOB_LISTS)
             if isinstance(outcome.brought, Swept) and not outcome.brought.was_answered:
@@ -287,12 +299,6 @@ class Poller:
             self._transitions.succeeded(outcome.task)
         elif isinstance(error, ApiError):
             self._transitions.failed(outcome.task, error)
-
-    def _note_recycle_bin(self, read: RecycleBin | None) -> None:
-        self._agenda.recycle_bin_read(self._monotonic())
-        if read:
-            self._recycle_bin = read
-            self._watch((), self._agenda.drop_deleted(read.jobs))
 
     def _note_stages(self, outcome: Outcome, *, kept: bool) -> None:
         """That stages do not come is no trouble of the job."""

@@ -83,7 +83,7 @@ def ledgers(draw: st.DrawFn) -> JobLedger:
         ledger = see_details(ledger, told, at_ms=now_ms, breakdown=breakdown).ledger
         ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS, breakdown=breakdown).ledger
         ledger = see_stages(ledger, draw(st.lists(_stages, max_size=6)), breakdown=breakdown)
-    return ledger
+    return ledger.left(ledger.names) if draw(st.booleans()) else ledger
 
 
 def counted(builds: int, polled_ms: int = START_MS) -> JobLedger:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.ledger import JobLedger
+from exporter.model import JobNames
 from exporter.store import rows
 from exporter.store.rows import decode, encode
 from tests.store.ledgers import START_MS, counted, ledgers
@@ -134,6 +135,13 @@ def test_a_row_from_before_stages_were_measured_is_read() -> None:
 
 def test_a_job_without_stages_costs_nothing_more() -> None:
     assert "stages" not in encode(counted(2))
+
+
+def test_a_row_from_before_gone_jobs_were_marked_is_of_one_that_is_there() -> None:
+    row = json.loads(encode(counted(2).left(JobNames("checkout"))))
+    assert row["ledger"].pop("gone") is True
+    assert decode(json.dumps(row)) == counted(2).called(JobNames("checkout"))
+    assert "gone" not in encode(counted(2))
 
 
 def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

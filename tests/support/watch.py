@@ -97,7 +97,8 @@ class Watch:
         monotonic = time.monotonic if real_time else self.now
         watchlist = Watchlist(self.config)
         ledgers = self.store.load(None)
-        watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()})
+        gone = {job_id for job_id, ledger in ledgers.items() if ledger.gone}
+        watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()}, gone)
         self.poller = Poller(
             Agenda(watchlist, self._intervals, monotonic(), concurrency=self.config.poll.concurrency),
             self.service,
