@@ -73,6 +73,7 @@ class Telemetry:
         self.budget = _gauge(catalogue.API_BUDGET, registry)
         self.payload_errors = _counter(catalogue.PAYLOAD_ERRORS, registry)
         self.poll_lag = _gauge(catalogue.POLL_LAG, registry)
+        self.watched_jobs = _gauge(catalogue.WATCHED_JOBS, registry)
         self.lists_trusted = _gauge(catalogue.LISTS_TRUSTED, registry)
         self.series = _gauge(catalogue.SERIES, registry)
         self.series_limit = _gauge(catalogue.SERIES_LIMIT, registry)

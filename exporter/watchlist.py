@@ -194,6 +194,24 @@ class Watchlist:
         else:
             self._denied.discard(job_id)
 
+    def shown(self, listing: Listing) -> dict[str, tuple[int, bool]]:
+        """What a whole list tells of watched projects: how many jobs each shows, and whether any is to watch.
+
+        One that an earlier list has shown will do. Which shard watches it does not matter.
+        """
+        told = {listing.project_id} & self._projects.keys() if listing.project_id else self._projects.keys()
+        shown: dict[str, list[str]] = {project: [] for project in told if listing.is_whole}
+        for listed in listing.jobs.values():
+            if listed.names.project_id in shown:
+                shown[listed.names.project_id].append(listed.names.name)
+        return {
+            project: (
+                len(names),
+                any(map(self._projects[project].wants, names)) or self._has_discovered(project),
+            )
+            for project, names in shown.items()
+        }
+
     def drop_deleted(self, deleted: Iterable[str]) -> set[str]:
         """Discovered jobs that lie in the recycle bin are watched no more; which those were."""
         before = self.ids
@@ -207,6 +225,9 @@ class Watchlist:
             self._jobs = None
             self._denied &= now
         return set(now - before), set(before - now)
+
+    def _has_discovered(self, project_id: str) -> bool:
+        return any(self.names(job_id).project_id == project_id for job_id in self._discovered)
 
     def _wants(self, job_id: str, names: JobNames) -> bool:
         project = self._projects.get(names.project_id)

@@ -51,6 +51,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_exporter_api_budget_requests_per_minute": ("gauge", ()),
     "codearts_build_exporter_payload_errors_total": ("counter", ("operation", "reason")),
     "codearts_build_exporter_poll_lag_seconds": ("gauge", ()),
+    "codearts_build_exporter_watched_jobs": ("gauge", ()),
     "codearts_build_exporter_job_lists_trusted": ("gauge", ()),
     "codearts_build_exporter_series": ("gauge", ()),
     "codearts_build_exporter_series_limit": ("gauge", ()),

@@ -37,6 +37,7 @@ from exporter.catalogue.own import (
     SNAPSHOT_TIMESTAMP,
     STORE_ERRORS,
     UP,
+    WATCHED_JOBS,
 )
 from exporter.catalogue.stages import STAGE_FAMILIES
 
@@ -64,6 +65,7 @@ __all__ = [
     "STAGE_FAMILIES",
     "STORE_ERRORS",
     "UP",
+    "WATCHED_JOBS",
     "Declared",
     "Family",
     "FleetView",

@@ -46,7 +46,8 @@ class FleetView:
         jobs: the watched jobs.
         recycle_bin: as last read; None before.
         projects: names of CodeArts projects by id, as far as they are known.
-        is_complete: every job has been polled, restored from the store, or refused by the API.
+        is_complete: every job has been polled, restored from the store, or refused by the API, and the jobs
+            of watched projects are known as far as the API tells of them.
     """
 
     jobs: tuple[JobView, ...] = ()

@@ -46,6 +46,13 @@ POLL_LAG: Final = Declared(
     Kind.GAUGE,
     "How late the most overdue job is.",
 )
+WATCHED_JOBS: Final = Declared(
+    "codearts_build_exporter_watched_jobs",
+    Kind.GAUGE,
+    "Jobs that this process watches.",
+    note="0 where no watched project shows a job to watch: the log says `project_shows_no_job` or "
+    "`job_list_refused`. Each shard shows its own.",
+)
 LISTS_TRUSTED: Final = Declared(
     "codearts_build_exporter_job_lists_trusted",
     Kind.GAUGE,
@@ -116,6 +123,7 @@ EXPORTER_METRICS: Final = (
     API_BUDGET,
     PAYLOAD_ERRORS,
     POLL_LAG,
+    WATCHED_JOBS,
     LISTS_TRUSTED,
     SERIES,
     SERIES_LIMIT,

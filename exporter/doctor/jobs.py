@@ -31,9 +31,16 @@ def jobs(config: Config, answers: Answers, seen: Watched) -> Section:
         where = " (see Address)" if answers.stopped else ": no list shows them"
         findings.append(note(f"{plural(unknown, 'job')} not asked one by one{where}"))
     if not findings:
-        why = "nothing was answered" if answers.stopped else "no project shows any"
-        findings = [note(f"none is known: {why}")]
+        findings = [_none(answers)]
     return Section("Jobs", (*findings, *_named_twice(config, answers)))
+
+
+def _none(answers: Answers) -> Finding:
+    if answers.stopped:
+        return note("none is known: nothing was answered")
+    return problem(
+        "none is watched: no project brings any", "see to the projects above, or name jobs under jobs:"
+    )
 
 
 def _collapsed(findings: list[Finding], answers: Answers, seen: Watched) -> Iterator[Finding]:

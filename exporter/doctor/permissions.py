@@ -150,11 +150,7 @@ def _project_list(
     if isinstance(answer, ListAnswer):
         if project is None:
             return ok(f"{shown}: allowed, {plural(answer.size, 'job')}")
-        wanted = sum(project.wants(job.names.name) for job in answer.listing.jobs.values())
-        text = f"{shown}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
-        if wanted or not answer.size:
-            return ok(text) if wanted else note(f"{shown}: allowed, but it has no jobs")
-        return note(text, f"make include and exclude of the project {project_id} match whole names of jobs")
+        return _watched_project(shown, project, answer)
     if not is_refused(answer):
         return _unknown(shown, answer, answers)
     if project and _is_a_job(project_id, answers):
@@ -166,6 +162,23 @@ def _project_list(
             f"after /project/ in its URL; then {ROLE}",
         )
     return note(f"{shown}: refused: {answer}")
+
+
+def _watched_project(shown: str, project: ProjectConfig, answer: ListAnswer) -> Finding:
+    names = sorted(job.names.name for job in answer.listing.jobs.values())
+    wanted = sum(map(project.wants, names))
+    text = f"{shown}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
+    if wanted:
+        return ok(text)
+    if not names:
+        return problem(
+            f"{shown}: allowed, but it shows no job, so that none is watched",
+            f"check that {project.id} is the ID of the project you mean; then {ROLE}",
+        )
+    return problem(
+        f"{text}: of {plural(len(names), 'name')} tried, include and exclude leave none",
+        f"make include and exclude of the project {project.id} match whole names, such as {names[-1]}",
+    )
 
 
 def _is_a_job(project_id: str, answers: Answers) -> bool:

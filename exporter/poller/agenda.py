@@ -16,7 +16,7 @@ from exporter.poller.intervals import JITTER, SPREAD, Intervals, sooner
 from exporter.poller.lists import STALE_AFTER, JobLists
 from exporter.poller.schedule import Schedule
 from exporter.poller.stages import StageSteps
-from exporter.poller.sweep import News, Swept
+from exporter.poller.swept import News, Swept
 from exporter.watchlist import Watchlist
 
 JOB_LISTS: Final = "job-lists"
@@ -129,6 +129,10 @@ class Agenda:
         plan = self._lists.plan(watchlist.size, watchlist.projects_of_jobs, watchlist.watched_projects, now)
         return {project_id: self._lists.size(project_id) for project_id in plan}
 
+    def own_lists(self, now: float) -> dict[str, int]:
+        """The lists of the watched projects, but for those that are refused; and how long they were."""
+        return self._lists.to_be_had(self.watchlist.watched_projects, now)
+
     def unnamed_projects(self, now: float) -> frozenset[str]:
         """The projects whose names to ask for now; not at every sweep those that are not told."""
         unnamed = self.watchlist.unnamed_projects
@@ -193,7 +197,8 @@ class Agenda:
         plan = self.lists_to_read(now)
         discovers = bool(self.watchlist.watched_projects & plan.keys())
         worth_it = discovers or self._lists.are_worth_it(plan, self.watchlist.size)
-        self._put(JOB_LISTS, now, self._intervals.interval if worth_it else self._intervals.longest)
+        is_pressing = worth_it or (not is_good and bool(self.watchlist.watched_projects))
+        self._put(JOB_LISTS, now, self._intervals.interval if is_pressing else self._intervals.longest)
         recent = now - self._read_at <= STALE_AFTER * self._intervals.interval
         self._serve(worth_it and recent and self._lists.are_believed(now), now)
         never_built = self._open(ledgers, now, unready)
@@ -204,8 +209,7 @@ class Agenda:
         self._failed_sweeps = 0 if swept else self._failed_sweeps + 1
         if self._failed_sweeps >= STALE_AFTER:
             self._failed_sweeps = 0
-            for project_id in self.lists_to_read(now):
-                self._lists.refused(project_id, now)
+            self._lists.give_up(self.lists_to_read(now), self.watchlist.watched_projects, now)
 
     def polled(
         self, job_id: str, ledger: JobLedger, now: float, *, found: bool, found_ms: int | None

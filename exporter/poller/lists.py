@@ -83,6 +83,10 @@ class JobLists:
         """Whether reading those lists takes fewer requests than polling each job."""
         return bool(plan) and sum(map(self._pages, plan)) < watched
 
+    def to_be_had(self, project_ids: Collection[str], now: float) -> dict[str, int]:
+        """Those of these lists that are not refused, in order, and how long they were."""
+        return {one: self.size(one) for one in sorted(project_ids) if not self._is_refused(one, now)}
+
     def _is_refused(self, project_id: str, now: float) -> bool:
         return now < self._refused_until.get(project_id, 0.0)
 
@@ -116,6 +120,12 @@ class JobLists:
         """A list is not to be had with these credentials; it is asked for again much later."""
         self._swept = True
         self._refused_until[project_id] = now + REFUSED_FOR * self._interval
+
+    def give_up(self, plan: Collection[str], must: Collection[str], now: float) -> None:
+        """Those lists fail again and again; where no other may do, the ones that are needed are asked on."""
+        needed = () if self.to_be_had((ALL,), now) else must
+        for project_id in set(plan).difference(needed):
+            self.refused(project_id, now)
 
     def too_large(self, project_id: str, size: int) -> None:
         """A list was not read to its end, since it is so long."""

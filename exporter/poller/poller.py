@@ -16,9 +16,11 @@ from exporter.poller.clock import service_ms
 from exporter.poller.details import RememberedDetails
 from exporter.poller.folding import changed_by, joined
 from exporter.poller.poll import Polled, Rules, poll_job
+from exporter.poller.readiness import Readiness
 from exporter.poller.service import Service
 from exporter.poller.stages import Told, ask_stages, is_of_stages, job_of
-from exporter.poller.sweep import Swept, sweep
+from exporter.poller.sweep import sweep
+from exporter.poller.swept import Swept
 from exporter.poller.transitions import COMMIT, Transitions
 from exporter.poller.work import Outcome, Work
 from exporter.store import Store
@@ -76,20 +78,18 @@ class Poller:
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
-        self._unanswered: set[str] = set()
-        answered = self._go_on_from(before, same_service) if before else set()
-        self._unanswered = ({JOB_LISTS} | agenda.watchlist.ids - self._ledgers.keys()) - answered
-        if agenda.watchlist.ids and not self._unanswered - {JOB_LISTS}:
-            self._unanswered.clear()
-        self._is_starting = True
+        answered = self._go_on_from(before, same_service) if before else frozenset()
+        self._readiness = Readiness(agenda.watchlist, self._ledgers.keys(), answered)
+        if self._recycle_bin:
+            self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs))
         self._want_stages(self._ledgers)
         self._jobs: tuple[Job, ...] = ()
         self._publish()
 
     @property
     def is_ready(self) -> bool:
-        """Every job has a ledger, from the store or a poll, or the API has said that it is not to be had."""
-        return not self._unanswered
+        """Every job, of watched projects too, has a ledger, or the API has said that it is not to be had."""
+        return self._readiness.is_ready
 
     @property
     def ledgers(self) -> Mapping[str, JobLedger]:
@@ -154,13 +154,13 @@ class Poller:
         changed = {job_id: one.called(names(job_id)) for job_id, one in changed.items() if job_id in watched}
         committed = self._commit(changed)
         self._ledgers.update(committed)
-        self._unanswered.difference_update(committed)
+        self._readiness.settled(committed)
         for outcome in done:
             self._note(outcome, kept=committed.get(outcome.job_id) is changed.get(outcome.job_id))
         self._want_stages({outcome.job_id for outcome in done} | committed.keys())
-        if self._unanswered or self._is_starting:
-            self._is_starting = bool(self._unanswered)
-            self._transitions.progress(len(self._unanswered - {JOB_LISTS}), self.watched)
+        waiting = self._readiness.news()
+        if waiting is not None:
+            self._transitions.progress(waiting, self.watched)
         trusted = self._agenda.lists_are_believed(self._monotonic())
         self._telemetry.lists_trusted.set(trusted)
         if trusted:
@@ -176,16 +176,18 @@ class Poller:
         self._up = {job_id: up for job_id, up in before._up.items() if job_id in watched}
         self.leaving = {job_id: one for job_id, one in before.leaving.items() if job_id not in watched}
         self._recycle_bin = before._recycle_bin
-        self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs if self._recycle_bin else ()))
         if same_service:
             self._api = before._api.through(self._service)
-        return tasks - before._unanswered
+        return before._readiness.answered(tasks)
 
     def _work(self, task: str) -> Work:
         if task == JOB_LISTS:
             now = self._monotonic()
             return Work(
-                task, lists=self._agenda.lists_to_read(now), unnamed=self._agenda.unnamed_projects(now)
+                task,
+                lists=self._agenda.lists_to_read(now),
+                own_lists=self._agenda.own_lists(now),
+                unnamed=self._agenda.unnamed_projects(now),
             )
         ledger, assured_ms = self._ledgers.get(job_of(task)), self._agenda.assured_ms(task)
         failures_count = self._agenda.stages.failures_count(job_of(task))
@@ -195,7 +197,7 @@ class Poller:
         if work.task == RECYCLE_BIN:
             return self._service.recycle_bin()
         if work.task == JOB_LISTS:
-            return sweep(self._service, work.lists, work.unnamed, self.watched, self.now_ms())
+            return sweep(self._service, work, self.watched, self.now_ms())
         if is_of_stages(work.task):
             return ask_stages(work.ledger, self._api, failures_count=work.failures_count)
         rules = self._rules if work.has_room else self._rules.crowded()
@@ -206,10 +208,13 @@ class Poller:
         now = self._monotonic()
         at_ms = swept.read_ms if swept else self.now_ms()
         self._agenda.set_back(at_ms)
+        self._readiness.swept(swept)
         if swept:
             came, went = self._agenda.learn(swept, now)
-            self._transitions.lists_refused(swept.refused)
             self._watch(came, went)
+            self._transitions.lists_asked(swept.refused, [listing.project_id for listing in swept.listings])
+            for listing in swept.listings:
+                self._transitions.projects_shown(self._agenda.watchlist.shown(listing))
         news = self._agenda.follow(swept, self._ledgers, now, unready=self._not_loaded)
         changed = {
             job_id: baseline((), at_ms=at_ms, buckets=self._rules.buckets).ledger
@@ -236,11 +241,12 @@ class Poller:
             if ledger := self._ledgers.pop(job_id, None):
                 self.leaving[job_id] = ledger.left(self._agenda.watchlist.names(job_id))
             self._up.pop(job_id, None)
-            self._unanswered.discard(job_id)
+        self._readiness.settled(went)
         self._transitions.forget(went)
         self._not_loaded = self._not_loaded.union(came) & self._agenda.watchlist.ids
         if not self._not_loaded:
             return
+        self._readiness.expect(self._not_loaded)
         try:
             kept = self._store.load(self._not_loaded)
         except StoreError as error:
@@ -249,7 +255,7 @@ class Poller:
             return
         self._ledgers.update({job_id: one.rebounded(self._rules.buckets) for job_id, one in kept.items()})
         self._want_stages(kept)
-        self._unanswered |= self._not_loaded - kept.keys()
+        self._readiness.settled(kept)
         self._not_loaded = set()
 
     def _commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
@@ -280,7 +286,6 @@ class Poller:
         if outcome.task == RECYCLE_BIN:
             self._agenda.recycle_bin_read(self._monotonic())
         elif outcome.task == JOB_LISTS:
-            self._unanswered.discard(JOB_LISTS)
             if isinstance(outcome.brought, Swept) and not outcome.brought.was_answered:
                 return
         elif outcome.task not in self._agenda.watchlist.ids:
@@ -291,7 +296,7 @@ class Poller:
             error = polled.error if polled else error
             self._up[outcome.task] = error is None
             if isinstance(error, NotVisibleError | RejectedError):
-                self._unanswered.discard(outcome.task)
+                self._readiness.settled([outcome.task])
             self._reschedule(outcome.task, polled if kept else None, error)
         if error is None or isinstance(error, NotVisibleError | RejectedError):
             self._agenda.stages.polls_answer()
@@ -324,6 +329,7 @@ class Poller:
     def _publish(self, changed: Iterable[str] | None = None) -> None:
         """Swap the view for one that shows those jobs anew, or all."""
         watchlist = self._agenda.watchlist
+        self._telemetry.watched_jobs.set(watchlist.size)
         if changed is None or watchlist.jobs is not self._jobs:
             self._jobs = watchlist.jobs
             self._views = {job.id: self._view(job) for job in self._jobs}

@@ -1,6 +1,6 @@
 """The log tells what changed, not what goes on: API lost and back, a job gone and back, the store."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import structlog
@@ -43,6 +43,7 @@ class Transitions:
         self._store_failed = False
         self._lists_doubted = False
         self._lists_refused: set[str] = set()
+        self._projects_bare: set[str] = set()
         self._poll_answered = False
         self._steps_failed = 0
         self._steps_refused = 0
@@ -146,11 +147,23 @@ class Transitions:
             self._lists_doubted = False
             _log.info("job_lists_trusted_again")
 
-    def lists_refused(self, project_ids: Collection[str]) -> None:
-        """Those job lists are not to be had now; ``""`` is the list of all jobs."""
-        for project_id in set(project_ids) - self._lists_refused:
+    def lists_asked(self, refused: Collection[str], read: Collection[str]) -> None:
+        """Those job lists are not to be had now, and those are; ``""`` is the list of all jobs."""
+        for project_id in sorted(set(refused) - self._lists_refused):
             _log.warning("job_list_refused", project_id=project_id or "all")
-        self._lists_refused |= set(project_ids)
+        for project_id in sorted(self._lists_refused.intersection(read)):
+            _log.info("job_list_allowed_again", project_id=project_id or "all")
+        self._lists_refused = (self._lists_refused | set(refused)).difference(read)
+
+    def projects_shown(self, shown: Mapping[str, tuple[int, bool]]) -> None:
+        """So many jobs the lists show of each of those watched projects, and whether any is to watch."""
+        for project_id, (jobs, has_some) in shown.items():
+            if has_some and project_id in self._projects_bare:
+                self._projects_bare.remove(project_id)
+                _log.info("project_shows_jobs", project_id=project_id, listed=jobs)
+            elif not has_some and project_id not in self._projects_bare:
+                self._projects_bare.add(project_id)
+                _log.warning("project_shows_no_job", project_id=project_id, listed=jobs)
 
     def store_failed(self, error: StoreError) -> None:
         """Ledgers could not be committed."""

@@ -7,7 +7,7 @@ from exporter.ledger import JobLedger
 from exporter.model import RecycleBin
 from exporter.poller.poll import Polled
 from exporter.poller.stages import Told, job_of
-from exporter.poller.sweep import Swept
+from exporter.poller.swept import Swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Work:
         ledger: of the job, as committed.
         assured_ms: when a job list last showed that nothing was new with it.
         lists: of the sweep, which lists to read, and how long they were before.
+        own_lists: of the sweep, the same of the watched projects, where the list of all jobs does not do.
         unnamed: of the sweep, the projects whose names are wanted.
         has_room: whether builds may bring label combinations that were not there before.
         failures_count: of stages, whether what fails counts as a try.
@@ -27,6 +28,7 @@ class Work:
     ledger: JobLedger | None = None
     assured_ms: int | None = None
     lists: Mapping[str, int] = field(default_factory=dict)
+    own_lists: Mapping[str, int] = field(default_factory=dict)
     unnamed: frozenset[str] = frozenset()
     has_room: bool = True
     failures_count: bool = False

@@ -201,9 +201,24 @@ class TestRefused:
     def test_a_project_whose_names_do_not_match(self, simulator: Simulator, examined: Examine) -> None:
         project = simulator.fleet.jobs()[0].project_id
         found = examined(f'projects: [{{id: {project}, include: ["release"]}}]')
-        assert found.problems == []
-        assert any("0 of 3 jobs watched" in line for line in found.section("Permissions"))
-        assert any("match whole names" in line for line in found.report.changes)
+        assert found.problems == [
+            "project-job-list of shop: allowed, 0 of 3 jobs watched: of 3 names tried, include and exclude "
+            "leave none",
+        ]
+        assert "match whole names, such as 构建" in " ".join(found.text.split())
+
+    def test_a_project_that_shows_no_job(self, simulator: Simulator, examined: Examine) -> None:
+        project = simulator.fleet.jobs()[0].project_id
+        simulator.faults.add(fault("empty-list", operation="project-job-list"))
+        found = examined(f"projects: [{project}]")
+        assert any("shows no job, so that none is watched" in line for line in found.problems)
+        assert f"check that {project} is the ID of the project you mean" in " ".join(found.text.split())
+
+    def test_a_configuration_that_watches_nothing(self, simulator: Simulator, examined: Examine) -> None:
+        project = simulator.fleet.jobs()[0].project_id
+        found = examined(f'projects: [{{id: {project}, include: ["release"]}}]', jobs=[])
+        assert "none is watched: no project brings any" in found.problems
+        assert found.text.splitlines()[-1].startswith("2 problems")
 
     def test_a_list_that_is_empty(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("empty-list"))

@@ -13,7 +13,7 @@ from exporter.ledger import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
 from exporter.poller import Agenda, Intervals
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN
-from exporter.poller.sweep import Swept
+from exporter.poller.swept import Swept
 from exporter.watchlist import Listing, Watchlist
 from tests.ledger.examples import at, counted, history, idle, running, watched
 

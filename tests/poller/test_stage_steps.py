@@ -15,7 +15,7 @@ from exporter.poller.agenda import JOB_LISTS
 from exporter.poller.folding import joined
 from exporter.poller.poll import Polled
 from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps, Told, is_of_stages, stages_of
-from exporter.poller.sweep import Swept
+from exporter.poller.swept import Swept
 from exporter.poller.work import Outcome, Work
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from exporter.store import MemoryStore, SqliteStore, Store

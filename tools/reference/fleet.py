@@ -101,6 +101,7 @@ def _exercise(telemetry: Telemetry) -> None:
     telemetry.budget.set(300)
     telemetry.payload_fault("record-info", "unknown_trigger")
     telemetry.poll_lag.set(0.4)
+    telemetry.watched_jobs.set(2)
     telemetry.lists_trusted.set(1)
     telemetry.series.set(212)
     telemetry.series_limit.set(1_000_000)
