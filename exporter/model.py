@@ -151,10 +151,17 @@ class RecycledJob:
 
 @dataclass(frozen=True, slots=True)
 class RecycleBin:
-    """The whole recycle bin; ``jobs`` by job id, ``retention_ms`` None where the answer did not say."""
+    """The whole recycle bin.
+
+    Attributes:
+        retention_ms: None where the answer did not say.
+        jobs: by job id.
+        read_ms: when it was read, by the service's clock; None where nobody keeps it.
+    """
 
     retention_ms: int | None
     jobs: Mapping[str, RecycledJob]
+    read_ms: int | None = None
 
 
 DAY_MS: Final = 86_400_000

@@ -44,6 +44,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_recycle_bin_project_jobs": ("gauge", ("project",)),
     "codearts_build_recycle_bin_retention_seconds": ("gauge", ()),
     "codearts_build_recycle_bin_oldest_deletion_timestamp_seconds": ("gauge", ()),
+    "codearts_build_recycle_bin_last_read_timestamp_seconds": ("gauge", ()),
     "codearts_build_up": ("gauge", ()),
     "codearts_build_exporter_api_requests_total": ("counter", ("operation", "code")),
     "codearts_build_exporter_api_request_duration_seconds": ("histogram", ("operation",)),

@@ -27,6 +27,10 @@ def _bin_oldest(view: FleetView) -> Samples:
     return seconds(min((job.deleted_ms for job in jobs if job.deleted_ms is not None), default=None))
 
 
+def _bin_last_read(view: FleetView) -> Samples:
+    return seconds(view.recycle_bin.read_ms if view.recycle_bin else None)
+
+
 FLEET_FAMILIES: Final[tuple[Family[FleetView], ...]] = (
     Family(
         "codearts_build_recycle_bin_jobs",
@@ -55,5 +59,12 @@ FLEET_FAMILIES: Final[tuple[Family[FleetView], ...]] = (
         "Deletion time of the job that is purged next; absent when the recycle bin is empty.",
         (),
         _bin_oldest,
+    ),
+    Family(
+        "codearts_build_recycle_bin_last_read_timestamp_seconds",
+        Kind.GAUGE,
+        "When the recycle bin was last read; absent before that.",
+        (),
+        _bin_last_read,
     ),
 )

@@ -55,7 +55,8 @@ class Agenda:
         self._failed_sweeps = 0
         self._served = False
         self._schedule.put(JOB_LISTS, now)
-        if intervals.recycle is not None:
+        self.reads_recycle_bin = intervals.recycle is not None
+        if self.reads_recycle_bin:
             self._schedule.put(RECYCLE_BIN, now)
 
     def go_on_from(self, before: "Agenda", *, same_service: bool) -> frozenset[str]:

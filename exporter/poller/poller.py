@@ -6,6 +6,7 @@ nothing that changes. `threads.PollingThreads` drives it; a test drives it by ha
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from exporter.catalogue import FleetView, JobView
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
@@ -175,7 +176,7 @@ class Poller:
         watched = self._agenda.watchlist.ids
         self._up = {job_id: up for job_id, up in before._up.items() if job_id in watched}
         self.leaving = {job_id: one for job_id, one in before.leaving.items() if job_id not in watched}
-        self._recycle_bin = before._recycle_bin
+        self._recycle_bin = before._recycle_bin if self._agenda.reads_recycle_bin else None
         if same_service:
             self._api = before._api.through(self._service)
         return before._readiness.answered(tasks)
@@ -195,7 +196,7 @@ class Poller:
 
     def _ask(self, work: Work) -> Polled | Told | RecycleBin | Swept:
         if work.task == RECYCLE_BIN:
-            return self._service.recycle_bin()
+            return replace(self._service.recycle_bin(), read_ms=self.now_ms())
         if work.task == JOB_LISTS:
             return sweep(self._service, work, self.watched, self.now_ms())
         if is_of_stages(work.task):

@@ -11,6 +11,7 @@ from grafana.generate.promql import (
     counted,
     of_exporters,
     of_jobs,
+    of_present_jobs,
     quantile,
     success_ratio,
 )
@@ -28,8 +29,9 @@ from grafana.generate.targets import now, over_time, rows
 
 JOB: Final = "project, job_name"
 LINKED: Final = named("job_name", links=ROW_TO_JOB)
-FAILING: Final = f"{by_job('max', 'consecutive_failures')} > 0"
-UNFINISHED: Final = by_job("min", "oldest_active_build_timestamp_seconds")
+STREAKS: Final = of_present_jobs(by_job("max", "consecutive_failures"))
+FAILING: Final = f"{STREAKS} > 0"
+UNFINISHED: Final = of_present_jobs(by_job("min", "oldest_active_build_timestamp_seconds"))
 BUSIEST: Final = f"topk(20, sum {BY_JOB} (increase({of_jobs('builds_total')}[$__range] @ end())))"
 
 
@@ -58,22 +60,25 @@ def _glance() -> Line:
                 (
                     "Jobs failing now",
                     "Jobs whose newest build, aborted ones aside, did not succeed. The table below names "
-                    "them.",
+                    f"them. {_PRESENT}",
                 ),
                 4,
                 "short",
-                now(f"sum({by_job('max', 'consecutive_failures')} > bool 0)"),
+                now(f"sum({STREAKS} > bool 0)"),
                 steps=((None, "green"), (1, "red")),
                 decimals=0,
             ),
             stat(
-                ("Running builds", "Builds that were running at the last poll of their job."),
+                ("Running builds", f"Builds that were running at the last poll of their job. {_PRESENT}"),
                 4,
                 "short",
                 now(_unfinished("running")),
             ),
             stat(
-                ("Queued builds", "Builds that were waiting for a machine at the last poll of their job."),
+                (
+                    "Queued builds",
+                    f"Builds that were waiting for a machine at the last poll of their job. {_PRESENT}",
+                ),
                 4,
                 "short",
                 now(_unfinished("queued")),
@@ -96,7 +101,7 @@ def _glance() -> Line:
 
 def _unfinished(state: str) -> str:
     matcher = f'state="{state}"'
-    return f"sum({by_job('max', 'active_builds', matcher)})"
+    return f"sum({of_present_jobs(by_job('max', 'active_builds', matcher))})"
 
 
 def _results() -> Line:
@@ -151,7 +156,7 @@ def _attention() -> Line:
                 (
                     "Failing jobs",
                     "Jobs whose newest builds failed: how many in a row, and how long ago the last success "
-                    "was. Aborted builds are left out of the count.",
+                    f"was. Aborted builds are left out of the count. {_PRESENT}",
                 ),
                 12,
                 {
@@ -166,7 +171,7 @@ def _attention() -> Line:
                     "Stuck builds",
                     "The oldest unfinished build of each job, longest first, beside the time within which "
                     "99 of 100 successful builds of that job ended. One that is far beyond it has probably "
-                    "hung.",
+                    f"hung. {_PRESENT}",
                 ),
                 12,
                 {
@@ -213,6 +218,7 @@ def _slowness() -> Line:
 def _recycle_bin() -> Line:
     oldest = f"max({of_exporters('recycle_bin_oldest_deletion_timestamp_seconds')})"
     kept = f"max({of_exporters('recycle_bin_retention_seconds')})"
+    read = f"max({of_exporters('recycle_bin_last_read_timestamp_seconds')})"
     in_projects = of_exporters("recycle_bin_project_jobs", 'project=~"$project"')
     return Line(
         7,
@@ -234,9 +240,20 @@ def _recycle_bin() -> Line:
                 now(f"{oldest} + {kept} - time()"),
                 steps=((None, "red"), (86400, "orange"), (259200, "green")),
             ),
+            stat(
+                (
+                    "Recycle bin read",
+                    "How long ago the recycle bin was last read. When this grows, what stands beside it is "
+                    "old news. No data means that it was not read.",
+                ),
+                4,
+                "s",
+                now(f"time() - {read}"),
+                steps=((None, "green"), (1800, "orange"), (3600, "red")),
+            ),
             bars(
                 ("Recycle bin, by project", "Deleted jobs that can still be brought back."),
-                8,
+                6,
                 "short",
                 now(f"max by (project) ({in_projects})", "{{project}}"),
             ),
@@ -245,7 +262,7 @@ def _recycle_bin() -> Line:
                     "Watched jobs in the recycle bin",
                     "Jobs that the exporter is told to watch and that somebody has deleted.",
                 ),
-                8,
+                6,
                 {"Deleted": ("bool_yes_no", f"{by_job('max', 'job_deleted')} == 1")},
                 overrides=[LINKED],
             ),
@@ -253,6 +270,7 @@ def _recycle_bin() -> Line:
     )
 
 
+_PRESENT: Final = "Jobs that were deleted, or that polls have not found for an hour, are left out."
 _NONE_KNOWN: Final = [
     {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": "none known"}}}
 ]

@@ -21,6 +21,7 @@ from grafana.generate.promql import (
     counted,
     mean,
     of_jobs,
+    of_present_jobs,
     quantile,
 )
 from grafana.generate.results import COLOURS, LAST_RESULT, last_is, result_colours, result_mapping
@@ -41,7 +42,8 @@ QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 NAMED: Final = "{{project}} / {{job_name}}"
 RECOVERED: Final = of_jobs("recovery_duration_seconds_bucket")
 SINCE_SUCCESS: Final = f"time() - {by_job('max', 'last_success_timestamp_seconds')}"
-UNFINISHED: Final = f"time() - {by_job('min', 'oldest_active_build_timestamp_seconds')}"
+OLDEST: Final = of_present_jobs(by_job("min", "oldest_active_build_timestamp_seconds"))
+UNFINISHED: Final = f"time() - {OLDEST}"
 
 
 STAGES_ARE_OFF: Final = (
@@ -96,7 +98,7 @@ def _stats() -> Line:
                 (
                     "Oldest unfinished build",
                     "How long the oldest build that is queued or running has been so. No data means that "
-                    "there is none.",
+                    "there is none, or that the job was deleted or not found by polls for an hour.",
                 ),
                 4,
                 "s",
@@ -275,11 +277,11 @@ def _queue() -> Line:
                 (
                     "Unfinished builds",
                     "Builds queued or running at the last poll. What comes and goes between two polls does "
-                    "not show.",
+                    "not show, nor do jobs that were deleted or that polls have not found for an hour.",
                 ),
                 7,
                 "short",
-                over_time(f"sum by (state) ({of_jobs('active_builds')})", "{{state}}"),
+                over_time(f"sum by (state) ({of_present_jobs(of_jobs('active_builds'))})", "{{state}}"),
                 stacking={"mode": "normal", "group": "A"},
                 lineInterpolation="stepAfter",
             ),

@@ -76,5 +76,16 @@ def by_job(aggregation: str, metric: str, *matchers: str) -> str:
     return f"{aggregation} {BY_JOB} ({of_jobs(metric, *matchers)})"
 
 
+def of_present_jobs(selector: str) -> str:
+    """Series of jobs, without those of jobs that were deleted or that polls have not found for an hour.
+
+    Their last values stand still and say nothing of the present. An outage of some minutes takes no job out.
+    """
+    deleted = f"{by_job('max', 'job_deleted')} == 1"
+    fails = f"{by_job('max', 'job_up')} == 0"
+    unseen = f"time() - {by_job('max', 'job_last_poll_timestamp_seconds')} > 3600"
+    return f"({selector} unless {ON_JOB} ({deleted} or {fails} and {unseen}))"
+
+
 def _by(labels: str) -> str:
     return f" by ({labels}) " if labels else " "

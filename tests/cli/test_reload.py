@@ -218,6 +218,15 @@ def test_credentials_change(simulator: Simulator, serving: Serving) -> None:
     builds(simulator, serving)
 
 
+def test_a_recycle_bin_that_is_to_be_read_no_more_shows_nothing(serving: Serving) -> None:
+    eventually(lambda: serving.value("recycle_bin_last_read_timestamp_seconds") > 0, 30)
+    with serving.config.open("a", encoding="utf-8") as file:
+        file.write("recycle_bin: {enabled: false}\n")
+    assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("recycle_bin_last_read_timestamp_seconds") == 0, 10)
+    assert serving.value("recycle_bin_retention_seconds") == 0
+
+
 def cut_off(text: str) -> str:
     return text[: len(text) // 2]
 

@@ -98,9 +98,10 @@ def test_seconds_are_exact_to_the_millisecond() -> None:
 
 
 def test_an_empty_recycle_bin_has_a_size_and_a_retention_and_no_oldest_deletion() -> None:
-    assert exposed(FleetView(recycle_bin=RecycleBin(29 * 86_400_000, {}))) == {
+    assert exposed(FleetView(recycle_bin=RecycleBin(29 * 86_400_000, {}, read_ms=1500))) == {
         ("recycle_bin_jobs", ()): 0,
         ("recycle_bin_retention_seconds", ()): 29 * 86_400,
+        ("recycle_bin_last_read_timestamp_seconds", ()): 1.5,
     }
 
 

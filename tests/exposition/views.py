@@ -41,7 +41,7 @@ def full() -> FleetView:
     gone = RecycledJob("0" * 32, "gone", CHECKOUT.project_id, 1_700_000_000_000)
     return FleetView(
         jobs=(JobView(CHECKOUT, ledger, up=True, deleted=False, checked_ms=ledger.polled_ms),),
-        recycle_bin=RecycleBin(29 * 86_400_000, {gone.id: gone}),
+        recycle_bin=RecycleBin(29 * 86_400_000, {gone.id: gone}, read_ms=ledger.polled_ms),
         projects={CHECKOUT.project_id: "shop"},
     )
 
@@ -73,6 +73,7 @@ bins = st.builds(
     RecycleBin,
     retention_ms=st.none() | st.integers(0, 10**12),
     jobs=st.lists(recycled, max_size=3).map(lambda jobs: {job.id: job for job in jobs}),
+    read_ms=_moments,
 )
 
 

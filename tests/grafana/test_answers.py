@@ -113,6 +113,45 @@ def test_stuck_builds_have_the_age_of_the_oldest(tmp_path: Path) -> None:
     check(tmp_path, usual, series, {f"{{{API}}}": 9.9})
 
 
+def gauges(job: str, active: int, streak: int, **more: str) -> dict[str, str]:
+    """A job with builds under way since the beginning, and a streak; other gauges by their names."""
+    named = {
+        "oldest_active_build_timestamp_seconds": "0x400",
+        "consecutive_failures": f"{streak}x400",
+        "job_deleted": "0x400",
+        **more,
+    }
+    running = f'codearts_build_active_builds{{{A}, {job}, state="running"}}'
+    shown = {f"codearts_build_{name}{{{A}, {job}}}": values for name, values in named.items()}
+    return {running: f"{active}x400", **shown}
+
+
+@pytest.mark.parametrize(("at", "active", "failing"), [("10m", 7, 3), ("30m", 3, 2), ("75m", 1, 1)])
+def test_jobs_that_are_gone_have_no_builds_under_way_and_an_outage_of_minutes_takes_none_out(
+    tmp_path: Path, at: str, active: int, failing: int
+) -> None:
+    gone, binned = 'project="shop", job_name="gone"', 'project="shop", job_name="binned"'
+    polled, up = "job_last_poll_timestamp_seconds", "job_up"
+    series = {
+        **gauges(API, 1, 3, **{up: "1x280 0x119", polled: "0+15x280 4200x119"}),
+        **gauges(gone, 2, 4, **{up: "1x20 0x379", polled: "0+15x20 300x379"}),
+        **gauges(binned, 4, 5, job_deleted="0x80 1x319"),
+    }
+    [running] = expressions("fleet", "Running builds")
+    [unfinished] = expressions("job", "Unfinished builds")
+    [failures] = expressions("fleet", "Jobs failing now")
+    check(tmp_path, running, series, {"{}": active}, at)
+    check(tmp_path, unfinished, series, {'{state="running"}': active}, at)
+    check(tmp_path, failures, series, {"{}": failing}, at)
+
+
+def test_stuck_builds_leave_out_jobs_that_were_deleted(tmp_path: Path) -> None:
+    age, usual = expressions("fleet", "Stuck builds")
+    series = {**gauges(API, 1, 0), **gauges(WEB, 1, 0, job_deleted="1x400")}
+    check(tmp_path, age, series, {f"{{{API}}}": 600})
+    check(tmp_path, usual, series, {})
+
+
 def test_quantiles_of_no_builds_are_nothing(tmp_path: Path) -> None:
     bucket = "codearts_build_queue_duration_seconds_bucket"
     series = {f'{bucket}{{{A}, {API}, le="1"}}': "5x40", f'{bucket}{{{A}, {API}, le="+Inf"}}': "5x40"}
@@ -170,6 +209,12 @@ def test_the_next_purge_is_a_retention_after_the_oldest_deletion(tmp_path: Path)
         f"codearts_build_recycle_bin_retention_seconds{{{A}}}": "2000x40",
     }
     check(tmp_path, left, series, {"{}": 1500})
+
+
+def test_the_recycle_bin_is_as_old_as_its_last_reading(tmp_path: Path) -> None:
+    [age] = expressions("fleet", "Recycle bin read")
+    read = f"codearts_build_recycle_bin_last_read_timestamp_seconds{{{A}}}"
+    check(tmp_path, age, {read: "60x40"}, {"{}": 540})
 
 
 def test_the_share_of_failed_requests_is_zero_when_none_failed(tmp_path: Path) -> None:

@@ -257,6 +257,22 @@ class TestTheRecycleBin:
         watch.poll_for(20 * MINUTE)
         assert (watch.counted(), watch.value("job_up")) == ({"success": 1}, 1)
         assert watch.value("recycle_bin_jobs") is None
+        assert watch.value("recycle_bin_last_read_timestamp_seconds") is None
+
+    def test_it_tells_when_it_was_last_read(self, simulator: Simulator, watch: Watch) -> None:
+        watch.poll()
+        read = watch.value("recycle_bin_last_read_timestamp_seconds")
+        assert read == watch.now()
+        refusal = fault("error", operation="recycling-jobs", status=403, code="DEV.CB.032011")
+        simulator.faults.add(refusal)
+        watch.poll_for(HOUR)
+        assert (watch.value("recycle_bin_jobs"), watch.value("up")) == (0, 1)
+        assert watch.value("recycle_bin_last_read_timestamp_seconds") == read
+        simulator.faults.replace([])
+        watch.poll_for(HOUR)
+        last = watch.value("recycle_bin_last_read_timestamp_seconds")
+        assert last
+        assert watch.now() - last < 20 * MINUTE
 
 
 class TestACommitThatFails:

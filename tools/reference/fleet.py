@@ -62,7 +62,7 @@ def _fleet() -> FleetView:
             JobView(_CHECKOUT, checkout, up=True, deleted=False, checked_ms=checkout.polled_ms),
             JobView(_NIGHTLY, nightly, up=True, deleted=True, checked_ms=nightly.polled_ms),
         ),
-        recycle_bin=RecycleBin(30 * _DAY_MS, {gone.id: gone}),
+        recycle_bin=RecycleBin(30 * _DAY_MS, {gone.id: gone}, read_ms=at_ms),
         projects={_PROJECT: "shop"},
     )
 
