@@ -109,6 +109,15 @@ def grow(ledger: JobLedger, builds: Sequence[PastBuild], at_ms: int, rules: Rule
     return Folded(ledger, faults)
 
 
+def heralded(ledger: JobLedger, after: JobLedger) -> JobLedger:
+    """A ledger with what the next one counts under new labels, at 0: the first build is then an increase."""
+    known = {tally.labels for tally in ledger.tallies}
+    new = [tally.emptied() for tally in after.tallies if tally.labels not in known]
+    if not new:
+        return ledger
+    return replace(ledger, tallies=tuple(sorted((*ledger.tallies, *new), key=lambda tally: tally.labels)))
+
+
 def _batches(builds: Sequence[PastBuild]) -> Iterable[Sequence[PastBuild]]:
     return (builds[at : at + _AT_ONCE] for at in range(0, len(builds), _AT_ONCE))
 

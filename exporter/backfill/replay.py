@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from exporter.backfill.border import PastJob
 from exporter.backfill.lines import Stretch
-from exporter.backfill.past import PastBuild, begin, grow
+from exporter.backfill.past import PastBuild, begin, grow, heralded
 from exporter.backfill.period import Period
 from exporter.backfill.spool import Spool
 from exporter.backfill.wanted import Known, missing
@@ -34,7 +34,7 @@ class Replay:
         self._period = period
         self._spool = spool
         self._only = jobs[0].job.id if len(jobs) == 1 else None
-        self._through_ms = period.start_ms
+        self._through_ms = self._fetched_ms = period.start_ms
         self._replays = {one.job.id: _JobReplay(one, period, rules, spool) for one in jobs}
 
     @property
@@ -45,7 +45,8 @@ class Replay:
     def until(self, before_ms: int) -> list[list[Stretch]]:
         """Go on to some moment; the stretches of each job up to it, split where its ledger changes."""
         first_ms, self._through_ms = self._through_ms, before_ms - 1
-        found = self._spool.finished(first_ms, before_ms - 1, self._only)
+        fetched_ms, self._fetched_ms = self._fetched_ms, before_ms - 1 + self._period.step_ms
+        found = self._spool.finished(fetched_ms, self._fetched_ms, self._only)
         begun_ms = first_ms if first_ms == self._period.start_ms else first_ms + 1
         return [
             replay.stretches(found.get(job_id, ()), begun_ms, before_ms)
@@ -76,22 +77,29 @@ class _JobReplay:
         self.faults: Counter[str] = Counter()
 
     def stretches(self, finished: Iterable[Dated], first_ms: int, before_ms: int) -> list[Stretch]:
-        """Those up to a moment, by the builds that finished since the last call; split where it changes."""
+        """Those up to a moment, split where what is shown changes.
+
+        Args:
+            finished: the builds since the last call, up to a step after that moment.
+            first_ms: the first sample is not before it.
+            before_ms: that moment; the last sample is before it.
+        """
         self._waiting += [
             (at_ms, past) for at_ms, past in finished if at_ms <= self._end_ms and self._is_past(at_ms, past)
         ]
         stretches: list[Stretch] = []
         moments: list[int] = []
+        shown = self._ledger
         for at_ms in self._period.moments(first_ms, before_ms, self._end_ms):
-            grown = self._grown(at_ms)
-            if grown is not self._ledger:
+            ledger = self._shown(at_ms)
+            if ledger is not shown:
                 if moments:
-                    stretches.append(self._stretch(moments))
+                    stretches.append(self._stretch(moments, shown))
                 moments = []
-                self._ledger = grown
+                shown = ledger
             moments.append(at_ms)
         if moments:
-            stretches.append(self._stretch(moments))
+            stretches.append(self._stretch(moments, shown))
         return stretches
 
     def _begin(self, finished: Iterable[Dated], known: Sequence[Known]) -> JobLedger:
@@ -111,11 +119,17 @@ class _JobReplay:
         number = past.build.number
         return number <= self._highest and self._border.includes(number, at_ms)
 
-    def _stretch(self, moments: Sequence[int]) -> Stretch:
-        return Stretch(tuple(moments), JobView(self._job, self._ledger))
+    def _stretch(self, moments: Sequence[int], ledger: JobLedger) -> Stretch:
+        return Stretch(tuple(moments), JobView(self._job, ledger))
+
+    def _shown(self, at_ms: int) -> JobLedger:
+        """What a sample shows: the ledger as of its moment, and at 0 what is new in the next sample."""
+        ledger = self._grown(at_ms)
+        following = self._period.moments(at_ms + 1, at_ms + self._period.step_ms + 1, self._end_ms)
+        return heralded(ledger, self._grown(following[0])) if following else ledger
 
     def _grown(self, at_ms: int) -> JobLedger:
-        """The ledger as of a moment; the same object where nothing finished since."""
+        """The ledger as of a moment, from now on; the same object where nothing finished since."""
         is_last = at_ms == self._end_ms // 1000 * 1000
         through_ms = self._end_ms if is_last else at_ms
         builds: list[PastBuild] = []
@@ -123,8 +137,9 @@ class _JobReplay:
             builds.append(self._waiting.popleft()[1])
         if is_last:
             builds += self._late
-        if not builds:
-            return self._ledger
-        folded = grow(self._ledger, builds, through_ms, self._rules)
-        self.faults.update(folded.faults)
-        return folded.ledger
+            self._late = []
+        if builds:
+            folded = grow(self._ledger, builds, through_ms, self._rules)
+            self.faults.update(folded.faults)
+            self._ledger = folded.ledger
+        return self._ledger

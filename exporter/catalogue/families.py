@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from exporter.ledger import Exemplar, Histogram, JobLedger
+from exporter.ledger import BuildLabels, Exemplar, Histogram, JobLedger
 from exporter.model import Job, RecycleBin
 
 JOB_LABELS: Final = ("project", "job_name")
@@ -29,6 +29,7 @@ class JobView:
         up: whether the last poll succeeded; None before the first one ended.
         deleted: whether it lies in the recycle bin; None while that is not known.
         checked_ms: when it was last known to be up to date, by a poll or by a job list.
+        held: the labels of finished builds, as they are shown, whose builds are not shown yet.
     """
 
     job: Job
@@ -36,6 +37,7 @@ class JobView:
     up: bool | None = None
     deleted: bool | None = None
     checked_ms: int | None = None
+    held: frozenset[BuildLabels] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The metrics of watched jobs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from operator import attrgetter
 from typing import Final
@@ -28,45 +28,55 @@ def _of_ledger(
     return Family(name, kind, text, labels, read, attrgetter("ledger"), note=note)
 
 
-def _builds(extra: tuple[str, ...]) -> Callable[[JobLedger], Samples]:
+def _builds(extra: tuple[str, ...], branches: Sequence[str]) -> Callable[[JobView], Samples]:
     """Every result from the start, and under extra labels every trigger, so that the first build shows."""
     triggers = Trigger if "trigger" in extra else ("",)
-    branches = (OTHER,) if "branch" in extra else ("",)
-    from_the_start = tuple(BuildLabels(*labels) for labels in product(Result, triggers, branches))
+    names = dict.fromkeys((OTHER, *branches)) if "branch" in extra else ("",)
+    from_the_start = tuple(BuildLabels(*labels) for labels in product(Result, triggers, names))
 
-    def read(ledger: JobLedger) -> Samples:
-        shown = _tallied(ledger, extra)
-        for labels in dict.fromkeys((*from_the_start, *shown)):
-            tally = shown.get(labels)
-            yield _values(labels, extra), Total(tally.builds, tally.latest) if tally else Total(0)
-
-    return read
-
-
-def _durations(extra: tuple[str, ...]) -> Callable[[JobLedger], Samples]:
-    def read(ledger: JobLedger) -> Samples:
-        for labels, tally in _tallied(ledger, extra).items():
-            if tally.durations:
-                yield _values(labels, extra), tally.durations
+    def read(view: JobView) -> Samples:
+        if view.ledger:
+            shown = _tallied(view.ledger, view.held, extra)
+            for labels in dict.fromkeys((*from_the_start, *shown)):
+                tally = shown.get(labels)
+                yield _values(labels, extra), Total(tally.builds, tally.latest) if tally else Total(0)
 
     return read
 
 
-def _tallied(ledger: JobLedger, extra: tuple[str, ...]) -> dict[BuildLabels, Tally]:
-    """The tallies as they are shown: what labels do not tell apart is added up.
+def _durations(extra: tuple[str, ...], branches: Sequence[str]) -> Callable[[JobView], Samples]:
+    """Success and failure from the start, of each branch too, but not under every trigger."""
+    names = branches if extra == ("branch",) else ()
+    from_the_start = [
+        BuildLabels(result, branch=name) for result in (Result.SUCCESS, Result.FAILURE) for name in names
+    ]
 
-    Builds that were counted before a label was asked for show as ``unknown`` trigger and ``other`` branch.
-    """
+    def read(view: JobView) -> Samples:
+        if view.ledger:
+            shown = dict.fromkeys(from_the_start, view.ledger.no_durations)
+            for labels, tally in _tallied(view.ledger, view.held, extra).items():
+                if tally.durations:
+                    shown[labels] = tally.durations
+            for labels, durations in shown.items():
+                yield _values(labels, extra), durations
+
+    return read
+
+
+def _tallied(
+    ledger: JobLedger, held: frozenset[BuildLabels], extra: tuple[str, ...]
+) -> dict[BuildLabels, Tally]:
+    """The tallies as they are shown: what labels do not tell apart is added up, what is held is empty."""
     shown: dict[BuildLabels, Tally] = {}
     for tally in ledger.tallies:
-        result, trigger, branch = tally.labels
-        labels = BuildLabels(
-            result,
-            (trigger or Trigger.UNKNOWN.value) if "trigger" in extra else "",
-            (branch or OTHER) if "branch" in extra else "",
-        )
+        labels = tally.labels.shown(trigger="trigger" in extra, branch="branch" in extra)
         shown[labels] = shown[labels].plus(tally) if labels in shown else tally
-    return shown
+    return {labels: tally.emptied() if labels in held else tally for labels, tally in shown.items()}
+
+
+def _counted(view: JobView) -> object:
+    """What finished builds are shown by; never the same twice as long as something is held."""
+    return (view.ledger, view.held) if view.held else view.ledger
 
 
 def _values(labels: BuildLabels, extra: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,28 +106,34 @@ EXTRA_LABELS: Final = ("trigger", "branch")
 """What finished builds can be told apart by, if it is asked for."""
 
 
-def job_families(extra: tuple[str, ...] = (), *, stages: bool = False) -> tuple[Family[JobView], ...]:
+def job_families(
+    extra: tuple[str, ...] = (), branches: Sequence[str] = (), *, stages: bool = False
+) -> tuple[Family[JobView], ...]:
     """The metrics of watched jobs.
 
     Args:
         extra: labels that finished builds have too, some of `EXTRA_LABELS`.
+        branches: those that are shown from the start, beside ``other``.
         stages: whether stages are measured.
     """
     return (
-        _of_ledger(
+        Family(
             "codearts_build_builds_total",
             Kind.COUNTER,
             "Finished builds, each counted once, since the job was first watched.",
             (*JOB_LABELS, "result", *extra),
-            _builds(extra),
-            note="Every result is there at 0 from the first poll on: its first build is an increase.",
+            _builds(extra, branches),
+            _counted,
+            note="Every result is there at 0 from the first poll on: its first build is an increase. "
+            "[Extra labels](#extra-labels) tells how that is with branches.",
         ),
-        _of_ledger(
+        Family(
             "codearts_build_duration_seconds",
             Kind.HISTOGRAM,
             "How long finished builds took from start to finish, without the queue.",
             (*JOB_LABELS, "result", *extra),
-            _durations(extra),
+            _durations(extra, branches),
+            _counted,
             note="`success` and `failure` are there from the first poll on, others from their first build.",
         ),
         *_UNVARYING,

@@ -247,7 +247,8 @@ def _service_of(config: Config) -> tuple[object, ...]:
 
 def families_of(config: Config) -> tuple[Family[JobView], ...]:
     """The metrics of jobs that are shown."""
-    return job_families(config.metrics.extra_labels, stages=config.metrics.stages)
+    metrics = config.metrics
+    return job_families(metrics.extra_labels, metrics.plain_branches, stages=metrics.stages)
 
 
 def buckets_of(config: Config) -> Buckets:
@@ -267,6 +268,7 @@ def rules(config: Config, longest: float) -> Rules:
             trigger="trigger" in config.metrics.extra_labels,
             branch=config.metrics.branch_label if "branch" in config.metrics.extra_labels else None,
             stages=config.metrics.stages,
+            always=frozenset(config.metrics.plain_branches),
         ),
     )
 

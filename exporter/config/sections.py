@@ -30,6 +30,9 @@ QUEUE_BUCKETS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
 
 _EXTRA_LABELS: Final = ("trigger", "branch")
+_MEANS_MORE: Final = frozenset(r".^$*+?{}[]\|()")
+"""What does not mean itself in a regular expression."""
+
 _PollInterval = Annotated[Duration, between("100ms", "1d", duration)]
 _ExtraLabels = Annotated[
     tuple[
@@ -109,12 +112,13 @@ class MetricsConfig(Section):
         (),
         validate_default=True,
         description="with the label `branch`, the branches to tell apart. Each expression has to match the "
-        "whole name; all other branches become `other`",
+        "whole name; all other branches become `other`. Plain names, as `main`, are there from the start",
         examples=[["main", "release/.*"]],
     )
     max_series: Annotated[Whole, between("1000", "100000000", whole_number)] = Field(
         1_000_000,
-        description="series from which on branches that are new to a job count under `other`",
+        description="series from which on branches that are new to a job count under `other`. Plain names in "
+        "`branches` are never new",
     )
     stages: Switch = Field(False, description="measure the stages of each build, at a request each")
 
@@ -128,6 +132,12 @@ class MetricsConfig(Section):
     def branch_label(self, branch: str) -> str:
         """Tell the value of the label ``branch``: the branch, or ``other`` if it is not allowed."""
         return branch if any_matches(self.branches, branch) else "other"
+
+    @property
+    def plain_branches(self) -> tuple[str, ...]:
+        """The branches that stand in ``branches`` by their name: each character means itself."""
+        names = (pattern.text for pattern in self.branches)
+        return tuple(dict.fromkeys(name for name in names if not _MEANS_MORE.intersection(name)))
 
 
 class StateConfig(Section):

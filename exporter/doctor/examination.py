@@ -43,7 +43,8 @@ def examine(
     answers = ask(config, client, credentials, now=now, done=done)
     seen = watched(config, answers)
     metrics, stages = config.metrics, stages_of_a_build(config, answers)
-    of_a_job = series_of_a_job(buckets, metrics.extra_labels, len(metrics.branches), stages)
+    plain, patterns = metrics.plain_branches, len(metrics.branches) - len(metrics.plain_branches)
+    of_a_job = series_of_a_job(buckets, metrics.extra_labels, patterns, stages, plain=plain)
     return Report(
         (
             address(config, answers, proxies_of(config)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from exporter.catalogue import FleetView, JobView, job_families
+from exporter.catalogue import Family, FleetView, JobView, job_families
 from exporter.exposition import Format, Renderer
 from exporter.ledger import (
     OTHER,
@@ -49,30 +49,39 @@ class SeriesOfAJob:
 
 
 def series_of_a_job(
-    buckets: Buckets, extra: tuple[str, ...] = (), branches: int = 0, stages: int | None = None
+    buckets: Buckets,
+    extra: tuple[str, ...] = (),
+    branches: int = 0,
+    stages: int | None = None,
+    *,
+    plain: tuple[str, ...] = (),
 ) -> SeriesOfAJob:
     """Count them.
 
     Args:
         buckets: of the histograms.
         extra: labels of finished builds beside the result.
-        branches: how many branches keep their name, beside ``other``.
+        branches: how many branches keep their name, beside ``other`` and ``plain``.
         stages: how many a build has; None where they are not measured.
+        plain: the branches that are there from the start.
     """
+    families = job_families(extra, plain, stages=True)
     usual = _ledger(buckets, (Result.SUCCESS, Result.FAILURE), ("",), ("",))
     triggers = tuple(Trigger) if "trigger" in extra else ("",)
-    names = (OTHER, *(f"branch-{number}" for number in range(branches))) if "branch" in extra else ("",)
+    patterns = (f"{number}.*" for number in range(branches))
+    names = tuple(dict.fromkeys((OTHER, *plain, *patterns))) if "branch" in extra else ("",)
     full = _ledger(buckets, tuple(Result), triggers, names)
-    most = _rendered(full, extra)
-    branch = _rendered(_ledger(buckets, tuple(Result), triggers, (*names, "one-more")), extra) - most
+    most = _rendered(full, families)
+    one_more = _ledger(buckets, tuple(Result), triggers, (*names, "one more.*"))
+    branch = _rendered(one_more, families) - most
     if stages is None:
-        return SeriesOfAJob(_rendered(usual, extra), most, branch)
+        return SeriesOfAJob(_rendered(usual, families), most, branch)
     return SeriesOfAJob(
-        usual=_rendered(_with_stages(usual, stages), extra),
-        most=_rendered(_with_stages(full, TOLD_APART + 1), extra),
+        usual=_rendered(_with_stages(usual, stages), families),
+        most=_rendered(_with_stages(full, TOLD_APART + 1), families),
         branch=branch,
         stages=stages,
-        stage=_rendered(_with_stages(full, 1), extra) - most,
+        stage=_rendered(_with_stages(full, 1), families) - most,
     )
 
 
@@ -99,11 +108,11 @@ def _with_stages(ledger: JobLedger, number: int) -> JobLedger:
     return see_stages(waiting, (told,), breakdown=Breakdown(stages=True))
 
 
-def _rendered(ledger: JobLedger, extra: tuple[str, ...]) -> int:
+def _rendered(ledger: JobLedger, families: Sequence[Family[JobView]]) -> int:
     job = JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, checked_ms=1)
-    return _series(extra, (job,)) - _series(extra, ())
+    return _series(families, (job,)) - _series(families, ())
 
 
-def _series(extra: tuple[str, ...], jobs: tuple[JobView, ...]) -> int:
-    renderer = Renderer(job_families(extra, stages=True), Format.OPENMETRICS)
+def _series(families: Sequence[Family[JobView]], jobs: tuple[JobView, ...]) -> int:
+    renderer = Renderer(families, Format.OPENMETRICS)
     return renderer.render(FleetView(jobs=jobs), compress=False).series

@@ -228,7 +228,8 @@ class Draft:
     def _labels(self, outcome: Outcome) -> BuildLabels:
         labels = self._breakdown.labels(outcome.result, outcome.trigger, outcome.branch)
         crowded = self._breakdown.crowded(labels)
-        if self._breakdown.has_room or labels in self.tallies or labels == crowded:
+        is_there = labels in self.tallies or labels.branch in self._breakdown.always or labels == crowded
+        if self._breakdown.has_room or is_there:
             return labels
         self.capped += 1
         return crowded

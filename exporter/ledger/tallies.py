@@ -18,6 +18,17 @@ class BuildLabels(NamedTuple):
     trigger: str = ""
     branch: str = ""
 
+    def shown(self, *, trigger: bool, branch: bool) -> "BuildLabels":
+        """As they are shown where a trigger, or a branch, is asked for.
+
+        What was counted before a label was asked for shows as ``unknown`` trigger and ``other`` branch.
+        """
+        return BuildLabels(
+            self.result,
+            (self.trigger or Trigger.UNKNOWN.value) if trigger else "",
+            (self.branch or OTHER) if branch else "",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -42,6 +53,10 @@ class Tally:
         latest = max((one for one in (self.latest, other.latest) if one), default=None)
         return Tally(self.labels, self.builds + other.builds, durations, latest)
 
+    def emptied(self) -> "Tally":
+        """The same before its first build."""
+        return Tally(self.labels, durations=self.durations and self.durations.emptied())
+
     def rebounded(self, bounds: tuple[int, ...]) -> "Tally":
         """The same under other buckets."""
         return replace(self, durations=self.durations and self.durations.rebounded(bounds))
@@ -54,15 +69,17 @@ class Breakdown:
     Attributes:
         trigger: by what started them.
         branch: gives the label's value for a branch; None where branches are not told apart.
-        has_room: whether branches may come that no build of the job had before. Without room they are counted
+        has_room: whether branches may come that the job did not have before. Without room they are counted
             under ``other``, which every job has.
         stages: whether their stages are measured too.
+        always: the branches, beside ``other``, that every job has from the start.
     """
 
     trigger: bool = False
     branch: Callable[[str], str] | None = None
     has_room: bool = True
     stages: bool = False
+    always: frozenset[str] = frozenset()
 
     def labels(self, result: Result, trigger: Trigger, branch: str) -> BuildLabels:
         """What a build is counted under, if there is room."""

@@ -75,16 +75,9 @@ class Agenda:
         if same_service and intervals.recycle == earlier.recycle:
             tasks.add(RECYCLE_BIN)
         if same_service and replace(intervals, recycle=earlier.recycle) == earlier:
-            self._lists, self._served, self._failed_sweeps = (
-                before._lists,
-                before._served,
-                before._failed_sweeps,
-            )
-            self._read_ms, self._read_at, self._ask_names_at = (
-                before._read_ms,
-                before._read_at,
-                before._ask_names_at,
-            )
+            self._lists, self._ask_names_at = before._lists, before._ask_names_at
+            self._served, self._failed_sweeps = before._served, before._failed_sweeps
+            self._read_ms, self._read_at = before._read_ms, before._read_at
             self._lists.forget(known - watched)
             self._quiet = {job_id: polls for job_id, polls in before._quiet.items() if job_id in watched}
             tasks |= watched & known

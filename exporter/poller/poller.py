@@ -9,20 +9,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from exporter.catalogue import FleetView, JobView
-from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError, StoreError
+from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda
 from exporter.poller.clock import service_ms
+from exporter.poller.commits import Commits
 from exporter.poller.details import RememberedDetails
 from exporter.poller.folding import changed_by, joined
+from exporter.poller.newcomers import Newcomers
 from exporter.poller.poll import Polled, Rules, poll_job
 from exporter.poller.readiness import Readiness
 from exporter.poller.service import Service
 from exporter.poller.stages import Told, ask_stages, is_of_stages, job_of
 from exporter.poller.sweep import sweep
 from exporter.poller.swept import Swept
-from exporter.poller.transitions import COMMIT, Transitions
+from exporter.poller.transitions import Transitions
 from exporter.poller.work import Outcome, Work
 from exporter.store import Store
 from exporter.telemetry import Telemetry
@@ -64,7 +66,6 @@ class Poller:
     ) -> None:
         self._agenda = agenda
         self._service = service
-        self._store = store
         self._rules = rules
         self._telemetry = telemetry
         self._wall = wall
@@ -72,10 +73,10 @@ class Poller:
         self._shows_fleet = shows_fleet
         self._has_room = has_room
         self._api = RememberedDetails(service, monotonic)
-        self._transitions = Transitions()
+        self._transitions: Transitions = before._transitions if before else Transitions()
+        self._commits = Commits(store, rules.buckets, telemetry, self._transitions)
+        self._newcomers = Newcomers(rules.breakdown)
         self._ledgers = dict(ledgers)
-        # Ledgers of discovered jobs that are gone, as long as that is not committed.
-        self.leaving: dict[str, JobLedger] = {}
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
@@ -98,6 +99,11 @@ class Poller:
         return self._ledgers
 
     @property
+    def leaving(self) -> Mapping[str, JobLedger]:
+        """Of discovered jobs that are gone, as long as that is not committed."""
+        return self._commits.leaving
+
+    @property
     def watched(self) -> int:
         """How many jobs are watched."""
         return self._agenda.watchlist.size
@@ -107,8 +113,13 @@ class Poller:
         return service_ms(self._wall(), self._service.clock_offset_s)
 
     def take(self, limit: int) -> list[Work]:
-        """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is."""
+        """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is.
+
+        What was held back until now is published.
+        """
         now = self._monotonic()
+        if let_go := self._newcomers.let_go(now):
+            self._publish(let_go)
         self._telemetry.poll_lag.set(self._agenda.lag(now))
         return [self._work(task) for task in self._agenda.take(now, limit)]
 
@@ -118,8 +129,9 @@ class Poller:
         self._agenda.call_back()
 
     def wait(self) -> float:
-        """Seconds until a task comes due."""
-        return self._agenda.wait(self._monotonic())
+        """Seconds until a task comes due, or something is to be held back no longer."""
+        now = self._monotonic()
+        return min(self._agenda.wait(now), self._newcomers.wait(now))
 
     def run(self, work: Work) -> Outcome:
         """Do a task: ask the API and fold what it says. Nothing that happens in one touches another."""
@@ -136,14 +148,12 @@ class Poller:
         done = list(outcomes)
         changed: dict[str, JobLedger] = {}
         for outcome in done:
+            brought = outcome.brought
             if outcome.task == JOB_LISTS:
-                changed |= self._take_in_sweep(
-                    outcome.brought if isinstance(outcome.brought, Swept) else None
-                )
-        for outcome in done:
-            if isinstance(outcome.brought, RecycleBin):
-                self._recycle_bin = outcome.brought
-                self._watch((), self._agenda.drop_deleted(outcome.brought.jobs))
+                changed |= self._take_in_sweep(brought if isinstance(brought, Swept) else None)
+            elif isinstance(brought, RecycleBin):
+                self._recycle_bin = brought
+                self._watch((), self._agenda.drop_deleted(brought.jobs))
         watched = self._agenda.watchlist.ids
         done = [joined(outcome, self._ledgers.get(outcome.job_id)) for outcome in done]
         of_jobs = [outcome for outcome in done if outcome.job_id in watched]
@@ -153,14 +163,14 @@ class Poller:
                 self._agenda.watchlist.rename(outcome.job_id, JobNames(project_id=outcome.brought.project_id))
         names = self._agenda.watchlist.names
         changed = {job_id: one.called(names(job_id)) for job_id, one in changed.items() if job_id in watched}
-        committed = self._commit(changed)
+        committed = self._commits.commit(changed)
+        self._newcomers.see(self._ledgers, committed, self._monotonic())
         self._ledgers.update(committed)
         self._readiness.settled(committed)
         for outcome in done:
             self._note(outcome, kept=committed.get(outcome.job_id) is changed.get(outcome.job_id))
         self._want_stages({outcome.job_id for outcome in done} | committed.keys())
-        waiting = self._readiness.news()
-        if waiting is not None:
+        if (waiting := self._readiness.news()) is not None:
             self._transitions.progress(waiting, self.watched)
         trusted = self._agenda.lists_are_believed(self._monotonic())
         self._telemetry.lists_trusted.set(trusted)
@@ -172,10 +182,12 @@ class Poller:
     def _go_on_from(self, before: "Poller", same_service: bool) -> frozenset[str]:
         """Keep what was known of the jobs that are still watched; what goes on, and has been answered."""
         tasks = self._agenda.go_on_from(before._agenda, same_service=same_service)
-        self._transitions = before._transitions
+        self._newcomers.go_on_from(before._newcomers)
         watched = self._agenda.watchlist.ids
         self._up = {job_id: up for job_id, up in before._up.items() if job_id in watched}
-        self.leaving = {job_id: one for job_id, one in before.leaving.items() if job_id not in watched}
+        self._commits.leaving = {
+            job_id: one for job_id, one in before.leaving.items() if job_id not in watched
+        }
         self._recycle_bin = before._recycle_bin if self._agenda.reads_recycle_bin else None
         if same_service:
             self._api = before._api.through(self._service)
@@ -237,46 +249,25 @@ class Poller:
     def _watch(self, came: Collection[str], went: Collection[str]) -> None:
         """Take up the ledgers of jobs that are watched from now on, and lay down those of the others."""
         for job_id in came:
-            self.leaving.pop(job_id, None)
+            self._commits.leaving.pop(job_id, None)
         for job_id in went:
             if ledger := self._ledgers.pop(job_id, None):
-                self.leaving[job_id] = ledger.left(self._agenda.watchlist.names(job_id))
+                self._commits.leaving[job_id] = ledger.left(self._agenda.watchlist.names(job_id))
             self._up.pop(job_id, None)
         self._readiness.settled(went)
         self._transitions.forget(went)
+        self._newcomers.drop(went)
         self._not_loaded = self._not_loaded.union(came) & self._agenda.watchlist.ids
         if not self._not_loaded:
             return
         self._readiness.expect(self._not_loaded)
-        try:
-            kept = self._store.load(self._not_loaded)
-        except StoreError as error:
-            self._telemetry.store_errors.labels("load").inc()
-            self._transitions.store_failed(error)
+        kept = self._commits.load(self._not_loaded)
+        if kept is None:
             return
-        self._ledgers.update({job_id: one.rebounded(self._rules.buckets) for job_id, one in kept.items()})
+        self._ledgers.update(kept)
         self._want_stages(kept)
         self._readiness.settled(kept)
         self._not_loaded = set()
-
-    def _commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Rule 6: nothing is published that is not committed. What holds from now on, none if it failed."""
-        if not changed and not self.leaving:
-            return {}
-        try:
-            newer = self._store.commit({**changed, **self.leaving})
-        except StoreError as error:
-            self._telemetry.store_errors.labels("commit").inc()
-            self._transitions.store_failed(error)
-            return {}
-        except Exception:
-            self._telemetry.store_errors.labels("commit").inc()
-            self._transitions.bug(COMMIT)
-            return {}
-        self._transitions.store_works()
-        self.leaving = {}
-        newer = {job_id: one.rebounded(self._rules.buckets) for job_id, one in newer.items()}
-        return {job_id: newer.get(job_id, one) for job_id, one in changed.items()}
 
     def _note(self, outcome: Outcome, *, kept: bool) -> None:
         """What a task's end changes besides the ledgers: faults, health, readiness, when it is due again."""
@@ -347,15 +338,12 @@ class Poller:
         )
 
     def _view(self, job: Job) -> JobView:
-        ledger = self._ledgers.get(job.id)
+        ledger, assured_ms = self._ledgers.get(job.id), self._agenda.assured_ms(job.id)
         return JobView(
             job=job,
             ledger=ledger,
-            up=self._up.get(job.id, True if self._agenda.assured_ms(job.id) else None),
+            up=self._up.get(job.id, True if assured_ms else None),
             deleted=None if self._recycle_bin is None else job.id in self._recycle_bin.jobs,
-            checked_ms=self._checked_ms(job.id, ledger),
+            checked_ms=max(ledger.polled_ms, assured_ms or 0) if ledger else None,
+            held=self._newcomers.of(job.id),
         )
-
-    def _checked_ms(self, job_id: str, ledger: JobLedger | None) -> int | None:
-        moments = (ledger.polled_ms if ledger else None, self._agenda.assured_ms(job_id) if ledger else None)
-        return max((moment for moment in moments if moment is not None), default=None)

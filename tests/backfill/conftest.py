@@ -24,8 +24,7 @@ from exporter.backfill import (
     watched_jobs,
     write_files,
 )
-from exporter.catalogue import job_families
-from exporter.cli.wiring import connect, rules
+from exporter.cli.wiring import connect, families_of, rules
 from exporter.config import parse
 from exporter.simulator import Fleet, ManualClock, Simulator
 from exporter.telemetry import Telemetry
@@ -62,7 +61,7 @@ class Past:
         )
         self.rules = rules(self.config, 600)
         self.families: list[PastFamily] = past_families(
-            job_families(self.config.metrics.extra_labels, stages=self.config.metrics.stages),
+            families_of(self.config),
             self.labels,
         )
 

@@ -138,6 +138,28 @@ def test_extra_labels_are_those_of_the_live_exporter(
     assert series_of(shown, "builds_total", **wanted, job="codearts", cluster='a"b\\c')[at(0)] == 1
 
 
+@pytest.mark.parametrize("step_ms", [HOUR_MS // 4, HOUR_MS, 5 * HOUR_MS])
+def test_what_a_build_brings_shows_0_a_step_before_it(
+    fleet: Fleet, simulator: Simulator, tmp_path: Path, step_ms: int
+) -> None:
+    job = fleet.add_job("checkout")
+    finished = (18.3, 12, 11, 2.01)  # a file begins twelve hours before noon
+    for hours in finished:
+        finish_ms = NOON_MS - round(hours * HOUR_MS)
+        fleet.add_build(job.id, at_ms=finish_ms - 61_000, queue_s=1, duration_s=60, branch=f"release/{hours}")
+    period = Period(NOON_MS - DAY_MS, NOON_MS, step_ms)
+    settings = "metrics: {extra_labels: [branch], branches: [main, 'release/.*']}\n"
+    shown = Past(simulator, tmp_path, settings).shown(period)
+    moments = sorted(series_of(shown, "builds_total", result="success", branch="main"))
+    for name in ("builds_total", "duration_seconds_count"):
+        for hours in finished:
+            values = series_of(shown, name, result="success", branch=f"release/{hours}")
+            first = next(moment for moment in moments if values.get(moment))
+            assert first >= NOON_MS / 1000 - hours * 3600 > moments[moments.index(first) - 1]
+            assert sorted(values) == moments[moments.index(first) - 1 :]
+            assert list(dict(sorted(values.items())).values()) == [0, *[1] * (len(values) - 1)]
+
+
 def test_stages_are_asked_for_once_each_and_add_up(
     fleet: Fleet, simulator: Simulator, tmp_path: Path
 ) -> None:

@@ -9,11 +9,18 @@ import pytest
 from exporter.cli.wiring import Exporter
 from exporter.config import parse
 from exporter.exposition import Format
+from exporter.poller import newcomers
 from exporter.simulator import Fleet, RealClock, Simulator
 from tests.support.programs import eventually
 from tests.support.truth import Labels
 
 JOBS = 10
+
+
+@pytest.fixture(autouse=True)
+def held_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new branch shows its count one poll after its 0."""
+    monkeypatch.setattr(newcomers, "HELD_S", 0.0)
 
 
 @pytest.fixture
@@ -111,6 +118,17 @@ def test_every_trigger_is_there_at_0_from_the_first_poll_on(simulator: Simulator
     for trigger in ("manual", "schedule", "code_change", "pipeline", "unknown"):
         series = f'job_name="job-0",project="shop",result="failure",trigger="{trigger}"'
         assert f"codearts_build_builds_total{{{series}}} 0.0\n" in text
+
+
+def test_plain_branches_are_there_at_0_from_the_first_poll_on(simulator: Simulator, tmp_path: Path) -> None:
+    with exporter(simulator, tmp_path, "{extra_labels: [branch], branches: [main, 'release/.*']}") as one:
+        snapshot = one.publisher.latest(Format.OPENMETRICS, gzip=False)
+        assert snapshot is not None
+        text = b"".join(snapshot.identity(b"")).decode()
+    for branch in ("main", "other"):
+        series = f'branch="{branch}",job_name="job-0",project="shop",result="failure"'
+        assert f"codearts_build_builds_total{{{series}}} 0.0\n" in text
+        assert f"codearts_build_duration_seconds_count{{{series}}} 0.0\n" in text
 
 
 def test_a_change_of_mind_loses_no_count(simulator: Simulator, tmp_path: Path) -> None:

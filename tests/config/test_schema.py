@@ -411,6 +411,11 @@ def test_the_label_branch_needs_a_list_of_branches() -> None:
     )
 
 
+def test_plain_branches_are_those_without_a_character_that_means_more() -> None:
+    text = "metrics: {branches: [main, 'release/.*', feature_x-1, 'v1\\.0', 'a|b', main, 开发, x$]}"
+    assert read_with(text).metrics.plain_branches == ("main", "feature_x-1", "开发")
+
+
 def test_branches_outside_of_the_list_become_other() -> None:
     metrics = read_with("metrics: {extra_labels: [branch], branches: [main, release/.*]}").metrics
     assert [metrics.branch_label(name) for name in ("main", "release/1", "main2", "")] == [

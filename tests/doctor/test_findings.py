@@ -1,6 +1,6 @@
 """What single findings say, and how they look; no service is needed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import FleetView, job_families
+from exporter.catalogue import Family, FleetView, JobView, job_families
 from exporter.cli.check import summary
+from exporter.cli.wiring import families_of
 from exporter.config import Config, parse
 from exporter.doctor import Finding, Mark, Report, Section, announced, at_most, lines_of
 from exporter.doctor.address import Proxy, address
@@ -143,6 +144,26 @@ def test_series_are_those_that_the_exporter_shows() -> None:
         assert series_of_a_job(watch.rules.buckets).usual == shown
 
 
+def test_branches_known_by_name_are_reckoned_from_the_start() -> None:
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    job = fleet.add_job("checkout")
+    settings = (
+        "metrics: {extra_labels: [branch], branches: [main, 'release/.*']}\nrecycle_bin: {interval: 1m}"
+    )
+    with watching(fleet, settings=settings) as watch:
+        watch.poll()
+        for result in ("success", "failure", "success"):
+            fleet.add_build(job.id, result=result, branch="main")
+            watch.poll(times=2)
+        fleet.add_build(job.id, duration_s=None)
+        watch.poll(times=2)
+        families = families_of(watch.config)
+        told = series_of_a_job(watch.rules.buckets, ("branch",), 1, plain=("main",))
+        assert told.usual == published(watch, families)
+        two = series_of_a_job(watch.rules.buckets, ("branch",), 2)
+        assert (told.most, told.branch) == (two.most, two.branch)
+
+
 def test_labels_multiply_series() -> None:
     fleet = Fleet(ManualClock(START_MS))
     with watching(fleet, jobs=["f" * 32]) as watch:
@@ -186,9 +207,8 @@ def measured_stages(number: int) -> Iterator[Watch]:
         yield watch
 
 
-def published(watch: Watch) -> int:
+def published(watch: Watch, families: Sequence[Family[JobView]] = job_families(stages=True)) -> int:
     """Series of jobs in what the publisher serves."""
-    families = job_families(stages=True)
     shown = []
     for view in (watch.poller.view, replace(watch.poller.view, jobs=())):
         publisher = Publisher(partial(replace, view), Telemetry(CollectorRegistry()), families)

@@ -179,7 +179,7 @@ def told(folder: Path) -> Iterator[Watcher]:
         fleet = Fleet(stack.enter_context(service(folder)))
         fleet.before()
         crowd = (
-            "metrics: {max_series: 1000, extra_labels: [trigger, branch], branches: [main], "
+            "metrics: {max_series: 1000, extra_labels: [trigger, branch], branches: ['.*'], "
             f"duration_buckets: {list(range(1, 500))}}}\n"
         )
         address, process = stack.enter_context(

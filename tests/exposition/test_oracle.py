@@ -1,6 +1,7 @@
 """The exporter's own bytes are those of prometheus-client, and its strict parsers read them."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,7 +13,8 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.catalogue import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
 from exporter.exposition import Encoder, Format
-from exporter.model import Job
+from exporter.ledger import BuildLabels
+from exporter.model import Job, Result
 from tests.exposition.views import CHECKOUT, EXTRA, NASTY, busy, full, job_views, views
 from tests.ledger.examples import counted, idle
 from tests.support.oracle import Oracle, rendered
@@ -29,6 +31,8 @@ def test_a_full_view_gives_the_same_bytes(form: Format, extra: tuple[str, ...]) 
 @settings(max_examples=300)
 def test_any_view_gives_the_same_bytes(view: FleetView, form: Format, extra: tuple[str, ...]) -> None:
     assert rendered(view, form, extra) == Oracle(view, extra, form).generated()
+    names = ("main", "x")
+    assert rendered(view, form, extra, names) == Oracle(view, extra, form, names).generated()
 
 
 @given(views(job_views()), st.sampled_from(EXTRA))
@@ -105,6 +109,20 @@ def test_openmetrics_tells_since_when_a_series_counts_and_which_build_was_the_la
         'codearts_build_duration_seconds_bucket{job_name="checkout",le="60.0",project="shop",'
         'result="success"} 1.0 # {build_number="3"} 60.0 1700000120.0'
     ) in told
+
+
+def test_what_is_held_shows_0_and_no_exemplar() -> None:
+    view = full()
+    shown = rendered(view, OPENMETRICS)
+    held = frozenset({BuildLabels(Result.FAILURE), BuildLabels(Result.ABORTED)})
+    told = rendered(FleetView((replace(view.jobs[0], held=held),)), OPENMETRICS).decode().splitlines()
+    for result in ("failure", "aborted"):
+        of_result = [line for line in told if f'result="{result}"' in line and "last_build" not in line]
+        values = [line.partition("} ")[2] for line in of_result if "_created{" not in line]
+        assert set(values) == {"0.0"}
+        assert sum(line.startswith("codearts_build_duration_seconds") for line in of_result) == 7
+    assert shown.count(b"\n") - len(told) == rendered(replace(view, jobs=()), OPENMETRICS).count(b"\n") - 1
+    assert 'codearts_build_last_build_result{job_name="checkout",project="shop",result="aborted"} 1.0' in told
 
 
 def test_the_text_format_has_neither() -> None:

@@ -12,6 +12,8 @@ from exporter.catalogue import JOB_FAMILIES, FleetView, JobView, job_families
 from exporter.exposition import Format, Renderer, Snapshot
 from exporter.exposition.renderer import BLOCK
 from exporter.exposition.snapshot import Deflated, Piece
+from exporter.ledger import BuildLabels
+from exporter.model import Result
 from tests.exposition.views import bins, busy, full, job_views, views
 from tests.ledger.examples import counted
 from tests.support.oracle import rendered
@@ -156,6 +158,23 @@ def test_a_poll_that_shows_nothing_new_renders_only_when_it_was() -> None:
         if before[at, family] != piece
     }
     assert touched == {"codearts_build_job_last_poll_timestamp_seconds"}
+
+
+def test_what_is_held_and_let_go_is_rendered_anew() -> None:
+    renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
+    renderer.render(FLEET, compress=True)
+    one, failure = FLEET.jobs[7], BuildLabels(Result.FAILURE)
+    assert one.ledger is not None
+    for held in (
+        frozenset({failure}),
+        frozenset({failure, BuildLabels(Result.SUCCESS)}),
+        frozenset[BuildLabels](),
+    ):
+        for ledger in (one.ledger, counted(one.ledger, 4), replace(one.ledger)):
+            view = changed(FLEET, 7, replace(one, ledger=ledger, held=held))
+            assert one_member(renderer.render(view, compress=True)) + b"# EOF\n" == rendered(
+                view, Format.OPENMETRICS
+            )
 
 
 def test_nothing_new_costs_no_piece() -> None:

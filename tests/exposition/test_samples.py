@@ -4,26 +4,29 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.catalogue import FleetView, JobView
+from exporter.exposition import Format
 from exporter.ledger import JobLedger, Refused
-from exporter.model import Job, RecycleBin, Result
+from exporter.model import Job, RecycleBin, Result, Trigger
 from tests.ledger.examples import counted, details, finished, history, idle, watched
 from tests.support.oracle import rendered
 
 CHECKOUT = Job("f9d6c8466d614a9788e9a0acf6c15f46", "checkout", "shop", "b4d3971c3988463b865f6f920846149e")
 
 
-def exposed(view: FleetView) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def exposed(
+    view: FleetView, extra: tuple[str, ...] = (), branches: tuple[str, ...] = ()
+) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {
         (sample.name.removeprefix("codearts_build_"), tuple(sorted(sample.labels.items()))): sample.value
-        for family in parse_text(rendered(view).decode())
+        for family in parse_text(rendered(view, Format.TEXT, extra, branches).decode())
         for sample in family.samples
     }
 
 
-def of_job(ledger: JobLedger | None, **known: bool) -> dict[str, dict[str, float]]:
+def of_job(ledger: JobLedger | None, *, up: bool | None = None) -> dict[str, dict[str, float]]:
     """The samples of one job by name, then by the label that is neither project, job_name nor le."""
     values: dict[str, dict[str, float]] = {}
-    for (name, labels), value in exposed(FleetView((JobView(CHECKOUT, ledger, **known),))).items():
+    for (name, labels), value in exposed(FleetView((JobView(CHECKOUT, ledger, up=up),))).items():
         own = [text for label, text in labels if label not in ("project", "job_name")]
         values.setdefault(name, {})[" ".join(own)] = value
     return values
@@ -45,6 +48,19 @@ def test_from_the_first_poll_on_every_result_is_there_at_0() -> None:
     assert shown["active_builds"] == {"queued": 0, "running": 0}
     assert (shown["recovered_builds_total"], shown["lost_builds_total"]) == ({"": 0}, {"": 0})
     assert (shown["consecutive_failures"], shown["job_up"]) == ({"": 0}, {"": 1})
+
+
+@pytest.mark.parametrize("triggers", [False, True])
+def test_branches_known_by_name_are_there_at_0_like_other(triggers: bool) -> None:
+    extra = ("branch", "trigger") if triggers else ("branch",)
+    view = FleetView((JobView(CHECKOUT, watched(), up=True),))
+    shown = exposed(view, extra, ("main", "other"))
+    of_builds = [dict(labels) for name, labels in shown if name == "builds_total"]
+    assert len(of_builds) == len(Result) * 2 * (len(Trigger) if triggers else 1)
+    assert {labels["branch"] for labels in of_builds} == {"main", "other"}
+    durations = [dict(labels)["branch"] for name, labels in shown if name == "duration_seconds_count"]
+    assert sorted(durations) == ["other", "other"] if triggers else ["main", "main", "other", "other"]
+    assert {value for (name, _), value in shown.items() if name.endswith(("_total", "_count"))} == {0}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Final
 from hypothesis import strategies as st
 
 from exporter.catalogue import FleetView, JobView
-from exporter.ledger import Histogram, JobLedger, LastStages, Stages
-from exporter.model import Job, RecycleBin, RecycledJob, Result
+from exporter.ledger import BuildLabels, Histogram, JobLedger, LastStages, Stages
+from exporter.model import Job, RecycleBin, RecycledJob, Result, Trigger
 from tests.ledger.examples import counted, history, idle, running
 from tests.store.ledgers import ledgers
 
@@ -53,6 +53,7 @@ def busy(number: int) -> JobView:
 
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(NASTY)
+_branches = st.sampled_from(("", "other", "main", "tmp"))
 _moments = st.none() | st.integers(0, 10**14)
 
 
@@ -65,6 +66,10 @@ def job_views(known: st.SearchStrategy[JobLedger | None] | None = None) -> st.Se
         up=st.none() | st.booleans(),
         deleted=st.none() | st.booleans(),
         checked_ms=_moments,
+        held=st.frozensets(
+            st.builds(BuildLabels, st.sampled_from(Result), st.sampled_from(("", *Trigger)), _branches),
+            max_size=6,
+        ),
     )
 
 

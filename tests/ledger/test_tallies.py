@@ -49,6 +49,14 @@ def test_without_room_new_combinations_count_under_other() -> None:
     assert builds(ledger)["success", "manual", "other"] == 1
 
 
+def test_branches_that_are_always_there_need_no_room() -> None:
+    full = Breakdown(branch=str, has_room=False, always=frozenset({"main"}))
+    ledger, capped = told(idle(), 2, full)
+    assert (builds(ledger), capped) == ({("success", "", "main"): 1}, 0)
+    ledger, capped = told(ledger, 3, full, branch="release/9")
+    assert (builds(ledger), capped) == ({("success", "", "main"): 1, ("success", "", "other"): 1}, 1)
+
+
 @pytest.mark.parametrize(
     ("breakdown", "labels"),
     [

@@ -39,11 +39,12 @@ class Oracle(Collector):
         view: FleetView,
         extra: tuple[str, ...] = (),
         form: Format = Format.TEXT,
+        branches: tuple[str, ...] = (),
         *,
         stages: bool = False,
     ) -> None:
         self._view = view
-        self._families = job_families(extra, stages=stages)
+        self._families = job_families(extra, branches, stages=stages)
         self._form = form
 
     def collect(self) -> Iterator[Metric]:
@@ -106,9 +107,14 @@ class Oracle(Collector):
 
 
 def rendered(
-    view: FleetView, form: Format = Format.TEXT, extra: tuple[str, ...] = (), *, stages: bool = False
+    view: FleetView,
+    form: Format = Format.TEXT,
+    extra: tuple[str, ...] = (),
+    branches: tuple[str, ...] = (),
+    *,
+    stages: bool = False,
 ) -> bytes:
     """What the exporter makes of it, without anything live."""
     end = b"# EOF\n" if form is Format.OPENMETRICS else b""
-    renderer = Renderer(job_families(extra, stages=stages), form)
+    renderer = Renderer(job_families(extra, branches, stages=stages), form)
     return b"".join(renderer.render(view, compress=False).identity(end))

@@ -83,6 +83,7 @@ class Watch:
         self.service: Service = self.client
         self.config = config
         self._extra, self._stages = config.metrics.extra_labels, config.metrics.stages
+        self._branches = config.metrics.plain_branches
         self._intervals = Intervals.of(config)
         self.rules = rules(config, self._intervals.longest)
         self.start()
@@ -156,7 +157,7 @@ class Watch:
 
     def shown(self) -> Values:
         """Every sample."""
-        oracle = Oracle(self.poller.view, self._extra, stages=self._stages)
+        oracle = Oracle(self.poller.view, self._extra, branches=self._branches, stages=self._stages)
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in (*self.registry.collect(), *oracle.collect())
@@ -187,7 +188,7 @@ class Watch:
 
     def text(self) -> str:
         """The whole exposition."""
-        jobs = rendered(self.poller.view, extra=self._extra, stages=self._stages)
+        jobs = rendered(self.poller.view, extra=self._extra, branches=self._branches, stages=self._stages)
         return (jobs + generate_latest(self.registry)).decode()
 
     def asked(self, operation: str) -> list[Exchange]:

@@ -37,7 +37,7 @@ _NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PR
 def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
     """The metrics of jobs with all that can be switched on, so that the page leaves none out."""
     switches = inspect.signature(job_families).parameters.values()
-    return job_families(extra, **{one.name: True for one in switches if one.kind is one.KEYWORD_ONLY})
+    return job_families(extra, (), **{one.name: True for one in switches if one.kind is one.KEYWORD_ONLY})
 
 
 def exposition() -> str:

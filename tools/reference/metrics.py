@@ -17,6 +17,7 @@ from exporter.cli.wiring import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, TOLD_APART
 from exporter.model import Result, State, Trigger
+from exporter.poller.newcomers import HELD_S
 from exporter.telemetry import OPERATIONS
 from tools.reference.fleet import families
 from tools.reference.markdown import code, codes, fence, marked, page, table
@@ -70,7 +71,17 @@ _LABELLED: Final = [
 _EXTRA: Final = f"""\
 `metrics.extra_labels` adds one or both of {codes(EXTRA_LABELS)} to {" and ".join(map(code, _LABELLED))}.
 Of branches, those that match `metrics.branches` keep their names; all others are {code(OTHER)}, and so are
-new ones beyond `metrics.max_series`. `trigger` is one of:"""
+new ones beyond `metrics.max_series`.
+
+{code(OTHER)} and the plain names in `metrics.branches`, as `main`, are there at 0 from the first poll on,
+under every result and trigger, and always have room. So are durations of successes and failures, where the
+label is `branch` alone. A branch that only an expression lets through, as `release/.*` does, is not known
+before its first build: each result of it, under each trigger, shows 0 in both metrics for {HELD_S:g} seconds
+first, and then all that was counted. So its first build is an increase too, wherever a scrape falls into that
+time. Nothing else waits. What was counted shows at once after a restart within that time, or a reload that
+changes the labels.
+
+`trigger` is one of:"""
 
 
 def metrics_page(exposition: str) -> str:
