@@ -78,6 +78,11 @@ class Watchlist:
         return frozenset((*self._named, *self._discovered))
 
     @property
+    def discovered(self) -> frozenset[str]:
+        """Those of them that no configuration names."""
+        return frozenset(self._discovered)
+
+    @property
     def size(self) -> int:
         """How many jobs this process watches."""
         return len(self._named) + len(self._discovered)
@@ -103,7 +108,7 @@ class Watchlist:
     def project_names(self) -> Mapping[str, str]:
         """What projects are called, by their ids.
 
-        The configuration's ``projects`` win, then the API, whose word is kept when the last job has gone. The
+        The configuration's ``projects`` win, then the API, whose word on gone jobs lasts until a restart. The
         label of a job is its own: it names a project only if nobody else does and no other label differs.
         """
         labels: dict[str, set[str]] = {}

@@ -183,7 +183,7 @@ class Exporter:
         kept = shown | self.store.load(None if config.projects else watchlist.ids)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
         gone = {job_id for job_id, ledger in kept.items() if ledger.gone and job_id not in shown}
-        gone |= before.leaving.keys() if before else set()
+        gone |= before.commits.leaving.keys() if before else set()
         everyone = Watchlist(config)
         everyone.restore(names, gone)
         dropped = self._pruned(everyone.ids, config.state.retention)

@@ -52,6 +52,8 @@ class JobLists:
         self._doubt_until = 0.0
         self._doubt = FIRST_DOUBT * interval
         self._swept = False
+        # Lists that are too long to be read to their end.
+        self._cut: set[str] = set()
 
     def plan(
         self, watched: int, projects: Collection[str], must: Collection[str], now: float
@@ -100,6 +102,8 @@ class JobLists:
         """
         self._swept = True
         self._refused_until.pop(listing.project_id, None)
+        if listing.is_whole:
+            self._cut.discard(listing.project_id)
         if listing.is_whole and listing.jobs:
             self._sizes[listing.project_id] = len(listing.jobs)
         for job_id in listing.jobs.keys() & set(watched):
@@ -123,7 +127,7 @@ class JobLists:
 
     def give_up(self, plan: Collection[str], must: Collection[str], now: float) -> None:
         """Those lists fail again and again; where no other may do, the ones that are needed are asked on."""
-        needed = () if self.to_be_had((ALL,), now) else must
+        needed = () if self.to_be_had((ALL,), now) and ALL not in self._cut else must
         for project_id in set(plan).difference(needed):
             self.refused(project_id, now)
 
@@ -131,6 +135,7 @@ class JobLists:
         """A list was not read to its end, since it is so long."""
         self._swept = True
         self._sizes[project_id] = size
+        self._cut.add(project_id)
 
     def shown(self, job_id: str) -> ListedJob | None:
         """A job as it was last listed; None where lists do not show it any more."""

@@ -59,9 +59,10 @@ class Newcomers:
         changed: set[str] = set()
         while self._ends and self._ends[0][0] <= now:
             _, job_id, labels = self._ends.popleft()
-            self._held[job_id] -= labels
-            if not self._held[job_id]:
-                del self._held[job_id]
+            if left := self.of(job_id) - labels:
+                self._held[job_id] = left
+            else:
+                self._held.pop(job_id, None)
             changed.add(job_id)
         return changed
 

@@ -1,7 +1,7 @@
 """The poller: take what is due, do it, commit what it brought, then publish.
 
-`take`, `settle` and everything they touch belong to one thread; `run` may be called on any, and reads
-nothing that changes. `threads.PollingThreads` drives it; a test drives it by hand.
+`take`, `settle` and everything they touch belong to one thread; `run` may be called on any, and reads its
+work and what only a stop exchanges. `threads.PollingThreads` drives it; a test drives it by hand.
 """
 
 import time
@@ -74,16 +74,18 @@ class Poller:
         self._has_room = has_room
         self._api = RememberedDetails(service, monotonic)
         self._transitions: Transitions = before._transitions if before else Transitions()
-        self._commits = Commits(store, rules.buckets, telemetry, self._transitions)
+        self.commits = Commits(store, rules.buckets, telemetry, self._transitions)
         self._newcomers = Newcomers(rules.breakdown)
         self._ledgers = dict(ledgers)
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
         self._recycle_bin: RecycleBin | None = None
         answered = self._go_on_from(before, same_service) if before else frozenset()
-        self._readiness = Readiness(agenda.watchlist, self._ledgers.keys(), answered)
-        if self._recycle_bin:
-            self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs))
+        refused = agenda.watchlist.watched_projects - agenda.own_lists(monotonic()).keys()
+        self._readiness = Readiness(agenda.watchlist, self._ledgers.keys(), answered, refused)
+        if self._recycle_bin and before:
+            judged = before._agenda.watchlist.discovered
+            self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs.keys() - judged))
         self._want_stages(self._ledgers)
         self._jobs: tuple[Job, ...] = ()
         self._publish()
@@ -97,11 +99,6 @@ class Poller:
     def ledgers(self) -> Mapping[str, JobLedger]:
         """Of the watched jobs, as committed."""
         return self._ledgers
-
-    @property
-    def leaving(self) -> Mapping[str, JobLedger]:
-        """Of discovered jobs that are gone, as long as that is not committed."""
-        return self._commits.leaving
 
     @property
     def watched(self) -> int:
@@ -163,7 +160,7 @@ class Poller:
                 self._agenda.watchlist.rename(outcome.job_id, JobNames(project_id=outcome.brought.project_id))
         names = self._agenda.watchlist.names
         changed = {job_id: one.called(names(job_id)) for job_id, one in changed.items() if job_id in watched}
-        committed = self._commits.commit(changed)
+        committed = self.commits.commit(changed)
         self._newcomers.see(self._ledgers, committed, self._monotonic())
         self._ledgers.update(committed)
         self._readiness.settled(committed)
@@ -182,11 +179,12 @@ class Poller:
     def _go_on_from(self, before: "Poller", same_service: bool) -> frozenset[str]:
         """Keep what was known of the jobs that are still watched; what goes on, and has been answered."""
         tasks = self._agenda.go_on_from(before._agenda, same_service=same_service)
-        self._newcomers.go_on_from(before._newcomers)
         watched = self._agenda.watchlist.ids
+        self._newcomers.go_on_from(before._newcomers)
+        self._newcomers.drop(before._agenda.watchlist.ids - watched)
         self._up = {job_id: up for job_id, up in before._up.items() if job_id in watched}
-        self._commits.leaving = {
-            job_id: one for job_id, one in before.leaving.items() if job_id not in watched
+        self.commits.leaving = {
+            job_id: one for job_id, one in before.commits.leaving.items() if job_id not in watched
         }
         self._recycle_bin = before._recycle_bin if self._agenda.reads_recycle_bin else None
         if same_service:
@@ -210,7 +208,10 @@ class Poller:
         if work.task == RECYCLE_BIN:
             return replace(self._service.recycle_bin(), read_ms=self.now_ms())
         if work.task == JOB_LISTS:
-            return sweep(self._service, work, self.watched, self.now_ms())
+            began = self._wall()
+            return sweep(
+                self._service, work, self.watched, lambda: service_ms(began, self._service.clock_offset_s)
+            )
         if is_of_stages(work.task):
             return ask_stages(work.ledger, self._api, failures_count=work.failures_count)
         rules = self._rules if work.has_room else self._rules.crowded()
@@ -249,10 +250,10 @@ class Poller:
     def _watch(self, came: Collection[str], went: Collection[str]) -> None:
         """Take up the ledgers of jobs that are watched from now on, and lay down those of the others."""
         for job_id in came:
-            self._commits.leaving.pop(job_id, None)
+            self.commits.leaving.pop(job_id, None)
         for job_id in went:
             if ledger := self._ledgers.pop(job_id, None):
-                self._commits.leaving[job_id] = ledger.left(self._agenda.watchlist.names(job_id))
+                self.commits.leaving[job_id] = ledger.left(self._agenda.watchlist.names(job_id))
             self._up.pop(job_id, None)
         self._readiness.settled(went)
         self._transitions.forget(went)
@@ -261,7 +262,7 @@ class Poller:
         if not self._not_loaded:
             return
         self._readiness.expect(self._not_loaded)
-        kept = self._commits.load(self._not_loaded)
+        kept = self.commits.load(self._not_loaded)
         if kept is None:
             return
         self._ledgers.update(kept)

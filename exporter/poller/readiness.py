@@ -19,17 +19,22 @@ class Readiness:
         restored: the jobs that the store has a ledger of. A project that one of them belongs to was read
             before.
         answered: tasks that a poller before has been answered, and that go on as they were.
+        refused: projects whose lists a poller before was refused, and that are not asked for now.
     """
 
     def __init__(
-        self, watchlist: Watchlist, restored: Collection[str], answered: Collection[str] = ()
+        self,
+        watchlist: Watchlist,
+        restored: Collection[str],
+        answered: Collection[str] = (),
+        refused: Collection[str] = (),
     ) -> None:
         self._jobs = set(watchlist.ids.difference(restored, answered))
         self._discovers = bool(watchlist.watched_projects)
         self._lists: set[str] = set()
         if self._discovers:
             read_before = {watchlist.names(job_id).project_id for job_id in watchlist.ids & set(restored)}
-            self._lists = set(watchlist.watched_projects - read_before)
+            self._lists = set(watchlist.watched_projects.difference(read_before, refused))
         elif self._jobs or not watchlist.ids:
             self._lists = {JOB_LISTS}
         if JOB_LISTS in answered:

@@ -1,6 +1,6 @@
 """One sweep of the job lists: what is asked, and what is made of refusals."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from exporter.errors import ApiError, NotVisibleError, RejectedError
@@ -27,7 +27,7 @@ class Lists(Protocol):
         """Names of projects by id."""
 
 
-def sweep(service: Lists, work: Work, watched: int, now_ms: int) -> Swept:
+def sweep(service: Lists, work: Work, watched: int, began_ms: Callable[[], int]) -> Swept:
     """Read job lists, and the names of projects that are not known yet.
 
     Where the list of all jobs is refused or too long to be read, the watched projects' own lists are read at
@@ -37,7 +37,7 @@ def sweep(service: Lists, work: Work, watched: int, now_ms: int) -> Swept:
         service: is asked.
         work: which lists and names are wanted.
         watched: how many jobs are watched; tells how long a list is worth reading.
-        now_ms: by the service's clock.
+        began_ms: when this began, by the service's clock, which the answers tell.
 
     Raises:
         ApiError: a list could not be had, other than by refusal.
@@ -49,7 +49,7 @@ def sweep(service: Lists, work: Work, watched: int, now_ms: int) -> Swept:
         own, own_refused, _ = _read(service, work.own_lists, most)
         listings += own
         refused += own_refused
-    return Swept(tuple(listings), tuple(refused), too_large, _names(service, work.unnamed), now_ms)
+    return Swept(tuple(listings), tuple(refused), too_large, _names(service, work.unnamed), began_ms())
 
 
 def _read(

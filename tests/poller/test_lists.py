@@ -42,6 +42,18 @@ def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> JobLists:
 
 
 class TestWhereToAsk:
+    def test_a_list_of_all_that_is_too_long_is_no_reason_to_give_up_those_that_are_needed(self) -> None:
+        lists = swept(listing(*many(5), project_id=SHOP))
+        lists.give_up((SHOP,), (SHOP,), 0)
+        assert lists.to_be_had((SHOP,), 1) == {}, "the list of all may do"
+        lists = swept(listing(*many(5), project_id=SHOP))
+        lists.too_large(ALL, 1201)
+        lists.give_up((SHOP,), (SHOP,), 0)
+        assert lists.to_be_had((SHOP,), 1) == {SHOP: 5}
+        lists.take_in(listing(*many(5)), (), MOMENT_MS)
+        lists.give_up((SHOP,), (SHOP,), 0)
+        assert lists.to_be_had((SHOP,), 1) == {}, "it is short again"
+
     def test_at_first_the_list_of_all_jobs(self) -> None:
         assert JobLists(INTERVAL).plan(1, {ALL}, (), 0) == (ALL,)
         assert JobLists(INTERVAL).plan(1000, {SHOP}, {SHOP}, 0) == (ALL,)

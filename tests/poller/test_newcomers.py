@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exporter.catalogue import FleetView
-from exporter.ledger import JobLedger
+from exporter.ledger import Breakdown, BuildLabels, JobLedger, Tally
 from exporter.model import Result
 from exporter.poller import Poller
-from exporter.poller.newcomers import HELD_S
+from exporter.poller.newcomers import HELD_S, Newcomers
 from exporter.simulator import Fleet
 from exporter.store import Store
 from exporter.store.sqlite import SqliteStore
+from tests.ledger.examples import idle
 from tests.poller.conftest import JOB
 from tests.support.watch import MINUTE, Watch, watching
 
@@ -201,10 +203,44 @@ def test_what_was_counted_under_more_labels_is_not_new_under_fewer(fleet: Fleet)
         assert shown(watch, "release/9")[0] == 2
 
 
+def labels(branch: str) -> BuildLabels:
+    return BuildLabels(Result.FAILURE, "", branch)
+
+
+def test_labels_that_are_held_twice_are_let_go_once() -> None:
+    breakdown = Breakdown(branch=str)
+    before, after = idle(), replace(idle(), tallies=(Tally(labels("release/9"), 1),))
+    newcomers = Newcomers(breakdown)
+    newcomers.see({JOB: before}, {JOB: after}, 0)
+    newcomers.see({JOB: before}, {JOB: after}, 5)
+    assert newcomers.of(JOB) == {labels("release/9")}
+    assert newcomers.let_go(HELD_S) == {JOB}
+    assert newcomers.of(JOB) == frozenset()
+    assert newcomers.let_go(HELD_S + 5) == {JOB}
+    assert newcomers.of(JOB) == frozenset()
+
+
 def test_a_job_that_goes_takes_what_was_held_with_it(fleet: Fleet) -> None:
-    with watching(fleet, settings=LABELS + OFTEN) as watch:
-        watch.poll()
+    project = f"projects: [{fleet.project_id('shop')}]\n"
+    recycled = "poll: {interval: 5s, max_interval: 5s}\nrecycle_bin: {interval: 5s}\n"
+    with watching(fleet, settings=LABELS + recycled + project, jobs=[]) as watch:
+        watch.poll(after=5, times=5)
         fails(fleet, watch, "release/9")
-        watch.poller._newcomers.drop({JOB})
-        watch.poll(after=5, times=30)
-        assert shown(watch, "release/9")[0] == 1
+        assert shown(watch, "release/9")[0] == 0
+        fleet.delete_job(JOB)
+        watch.poll(after=5, times=2)
+        assert watch.jobs == ()
+        assert watch.poller.wait() <= 5
+        assert watch.poller._newcomers.wait(watch.now()) > HELD_S, "nothing is held"
+
+
+def test_a_reload_without_a_job_lets_go_of_what_was_held_of_it(fleet: Fleet) -> None:
+    other = fleet.add_job("other", "shop").id
+    with watching(fleet, settings=LABELS + OFTEN, jobs=[JOB, other]) as watch:
+        watch.poll()
+        fleet.add_build(JOB, branch="release/9", queue_s=0.5, duration_s=1)
+        watch.poll(after=5, times=4)
+        assert watch.poller._newcomers.wait(watch.now()) <= HELD_S
+        with watching(fleet, settings=LABELS + OFTEN, jobs=[other]) as without:
+            reloaded(watch, without)
+        assert watch.poller._newcomers.wait(watch.now()) > HELD_S, "nothing is held"

@@ -3,12 +3,14 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from exporter.simulator import Fault, Fleet, Job, ManualClock, fault
+from exporter.simulator import Fault, Fleet, Job, ManualClock, Simulator, fault
 from exporter.store import SqliteStore
+from tests.support.programs import free_port
 from tests.support.truth import differences, expected
 from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
@@ -142,6 +144,20 @@ class TestTheFirstStart:
             fleet.add_build(fleet.jobs()[0].id, duration_s=30)
             watch.poll(times=2)
             assert watch.counted("job-0000") == {"success": 1}
+
+    @pytest.mark.parametrize("ahead_s", [0, 300, 7200])
+    def test_it_is_counted_though_our_clock_is_ahead(self, ahead_s: float) -> None:
+        fleet = fleet_of(20, never_built=20)
+        with Simulator(fleet).start(port=free_port()) as simulator, closing(Watch(simulator)) as watch:
+            simulator.faults.add(fault("date-skew", seconds=-ahead_s))
+            watch.start()
+            watch.poller._wall = lambda: watch.now() + ahead_s
+            watch._begun = True
+            watch.poll(times=2)
+            job = fleet.jobs()[0]
+            fleet.add_build(job.id, queue_s=1, duration_s=20)
+            watch.poll_for(HOUR)
+            assert watch.counted(job.name) == {"success": 1}
 
     def test_what_built_last_is_there_first(self) -> None:
         fleet = fleet_of(96)
