@@ -126,7 +126,8 @@ class _JobReplay:
         """What a sample shows: the ledger as of its moment, and at 0 what is new in the next sample."""
         ledger = self._grown(at_ms)
         following = self._period.moments(at_ms + 1, at_ms + self._period.step_ms + 1, self._end_ms)
-        return heralded(ledger, self._grown(following[0])) if following else ledger
+        after = self._grown(following[0]) if following else ledger
+        return ledger if after is ledger else heralded(ledger, after)
 
     def _grown(self, at_ms: int) -> JobLedger:
         """The ledger as of a moment, from now on; the same object where nothing finished since."""

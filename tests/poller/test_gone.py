@@ -1,13 +1,11 @@
 """Discovered jobs that go: their ledgers say so, so that no restart shows them, and keep every count."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from exporter.errors import StoreError
-from exporter.ledger import JobLedger
 from exporter.poller.folding import joined
 from exporter.poller.poll import Polled
 from exporter.poller.work import Outcome
@@ -15,24 +13,14 @@ from exporter.simulator import Fleet, Job, ManualClock, fault
 from exporter.store import SqliteStore
 from exporter.watchlist import GONE_AFTER
 from tests.store.ledgers import counted
+from tests.support.disks import Disk
 from tests.support.watch import DAY, START_MS, Watch, watching
-
-
-class Disk(SqliteStore):
-    """A file on a disk that is full while ``is_full`` is set."""
-
-    is_full = False
-
-    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        if self.is_full:
-            raise StoreError("no space left on device")
-        return super().commit(changed)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Disk]:
     """What outlives a restart."""
-    store = Disk(str(tmp_path / "ledgers.db"))
+    store = Disk(SqliteStore(str(tmp_path / "ledgers.db")))
     yield store
     store.close()
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import StoreError
-from exporter.ledger import JobLedger
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
-from exporter.store import MemoryStore, SqliteStore
+from exporter.store import SqliteStore
 from tests.poller.conftest import JOB
+from tests.support.disks import Disk
 from tests.support.truth import Labels, Values, differences, expected
 from tests.support.watch import DAY, HOUR, MINUTE, START_MS, Watch, watching
 
@@ -35,17 +34,6 @@ PASSING = (
 )
 THROTTLED = fault("throttle", operation="full-stages", announce=False)
 STAGES = (("初始化", 5), ("Shell", 20), ("Shell", 30), ("发布", 45))
-
-
-class FullDisk(MemoryStore):
-    """A store that fails while it is full."""
-
-    is_full = False
-
-    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        if self.is_full:
-            raise StoreError("no space left on device")
-        return super().commit(changed)
 
 
 def false_values(
@@ -220,7 +208,7 @@ def test_a_long_backlog_is_asked_for_in_portions(fleet: Fleet) -> None:
 
 
 def test_an_answer_is_not_asked_for_again_while_commits_fail(fleet: Fleet) -> None:
-    store = FullDisk()
+    store = Disk()
     with watching(fleet, settings=ON, store=store) as watch:
         watch.poll()
         fleet.add_build(JOB)

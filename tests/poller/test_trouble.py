@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.poller.service import Service
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB
+from tests.support.disks import Disk
 from tests.support.programs import free_port
 from tests.support.watch import HOUR, MINUTE, Watch, watching
 
@@ -23,17 +23,6 @@ DOWN = (
     fault("body", text="<html>login</html>"),
     fault("error", status=200, code="CB.00060101", shape="status"),
 )
-
-
-class FailingStore(MemoryStore):
-    """A full disk, while ``fails`` is set."""
-
-    fails = False
-
-    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        if self.fails:
-            raise StoreError("no space left on device")
-        return super().commit(changed)
 
 
 class BrokenFor:
@@ -277,16 +266,16 @@ class TestTheRecycleBin:
 
 class TestACommitThatFails:
     def test_publishes_nothing_new_and_heals(self, fleet: Fleet) -> None:
-        store = FailingStore()
+        store = Disk()
         with watching(fleet, store=store) as watch:
             watch.poll()
             fleet.add_build(JOB)
-            store.fails = True
+            store.is_full = True
             watch.poll(times=3)
             assert watch.value("builds_total", result="success") == 0
             assert watch.value("last_build_number") is None
             assert watch.value("exporter_store_errors_total", operation="commit") == 3
-            store.fails = False
+            store.is_full = False
             watch.poll()
             assert watch.counted() == {"success": 1}
             assert watch.value("duration_seconds_count", result="success") == 1
@@ -294,8 +283,8 @@ class TestACommitThatFails:
     def test_is_tried_again_an_interval_later_and_not_at_once(self, fleet: Fleet) -> None:
         for _ in range(120):
             fleet.add_build(JOB)
-        store = FailingStore()
-        store.fails = True
+        store = Disk()
+        store.is_full = True
         with watching(fleet, store=store, settings="recycle_bin: {enabled: false}") as watch:
             assert watch.poll() == len([JOB, "job-lists"])
             for _ in range(120):
@@ -303,21 +292,21 @@ class TestACommitThatFails:
             assert [watch.poll() for _ in range(3)] == [1, 1, 1]
 
     def test_at_the_first_poll_keeps_the_exporter_from_being_ready(self, fleet: Fleet) -> None:
-        store = FailingStore()
-        store.fails = True
+        store = Disk()
+        store.is_full = True
         with watching(fleet, store=store) as watch:
             watch.poll()
             assert not watch.poller.is_ready
-            store.fails = False
+            store.is_full = False
             watch.poll()
             assert watch.poller.is_ready
 
     def test_is_told_once(self, fleet: Fleet) -> None:
-        store = FailingStore()
+        store = Disk()
         with watching(fleet, store=store) as watch, capture_logs() as lines:
-            store.fails = True
+            store.is_full = True
             watch.poll(times=5)
-            store.fails = False
+            store.is_full = False
             watch.poll(times=5)
         assert [line["event"] for line in lines] == ["store_fails", "store_works_again"]
 

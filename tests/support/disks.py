@@ -1,0 +1,41 @@
+"""A disk that fills up under a store."""
+
+from collections.abc import Collection, Mapping
+
+from exporter.errors import StoreError
+from exporter.ledger import JobLedger
+from exporter.store import MemoryStore, Store
+
+
+class Disk:
+    """A store, of which no commit succeeds while ``is_full`` is set.
+
+    Args:
+        store: keeps the ledgers; by default none outlives the poller.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store or MemoryStore()
+        self.is_full = False
+
+    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+        """What the store has."""
+        return self._store.load(job_ids)
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        """Keep all of these, or none where there is no room.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        if self.is_full:
+            raise StoreError("no space left on device")
+        return self._store.commit(changed)
+
+    def prune(self, watched: Collection[str], before_ms: int) -> int:
+        """As the store does."""
+        return self._store.prune(watched, before_ms)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
