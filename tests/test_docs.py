@@ -33,6 +33,7 @@ METRICS = {one.name: one for one in DECLARED}
 METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")
 FLAG = re.compile(r"--[a-z][a-z0-9.-]*[a-z0-9]")
+JOINED = re.compile(r"""[\w.,;:)](?<!\\n)["']\n\s*f?["'][\w(].*""")
 CONFIG_MARK = "# config.yaml\n"
 
 
@@ -228,6 +229,17 @@ def test_the_operations_guide_explains_every_event_of_the_log() -> None:
     logged = set(re.findall(r"_log\.\w+\(\s*\"(\w+)\"", sources))
     explained = {event for row in rows(text("docs/operations.md"), "event") for event in coded(row[0])}
     assert explained == logged
+
+
+def test_no_text_in_the_sources_joins_two_words_that_stand_on_two_lines() -> None:
+    sources = [file for folder in ("exporter", "grafana", "tools") for file in ROOT.glob(f"{folder}/**/*.py")]
+    assert len(sources) > 100
+    joined = {
+        name_of(file): found
+        for file in sources
+        if (found := JOINED.findall(file.read_text(encoding="utf-8")))
+    }
+    assert joined == {}
 
 
 def test_the_chinese_readme_has_all_that_the_english_one_has() -> None:

@@ -63,8 +63,7 @@ def throttling() -> Line:
                 (
                     "Request budget",
                     "Requests in a minute, and as dashes how many the throttle allows at present. The "
-                    "budget"
-                    'drops when the API says "too many requests" and then grows back.',
+                    'budget drops when the API says "too many requests" and then grows back.',
                 ),
                 8,
                 "cpm",

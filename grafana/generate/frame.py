@@ -119,7 +119,7 @@ def _variables(job_name: Json) -> list[Json]:
             "refresh": 1,
             "regex": "",
         },
-        _variable("job", "Job", "label_values(codearts_build_exporter_build_info, job)"),
+        _variable("job", "Scrape job", "label_values(codearts_build_exporter_build_info, job)"),
         _variable(
             "instance", "Instance", 'label_values(codearts_build_exporter_build_info{job=~"$job"}, instance)'
         ),

@@ -192,7 +192,7 @@ def table(
         *overrides,
     ]
     made["fieldConfig"]["defaults"]["custom"] = {"align": "auto", "filterable": True}
-    made["options"] = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}}
+    made["options"] = {"showHeader": True, "cellHeight": "sm"}
     if first:
         made["options"]["sortBy"] = [{"displayName": first, "desc": True}]
     return made
