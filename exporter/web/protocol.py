@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LONGEST_REQUEST: Final = 64 * 1024
@@ -22,11 +23,23 @@ READ_WHOLLY_WITHIN_S: Final = 300.0
 """So that an answer cannot be read byte by byte either."""
 
 
+_GONE: Final = "exporter.is_gone"
+
+
+def is_gone(scope: Scope) -> bool:
+    """Whether nobody waits for the answer to a request any more."""
+    asked = scope.get("extensions", {}).get(_GONE)
+    return asked is not None and asked()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's, but neither a request nor the reading of an answer may go on for ever.
 
     Whoever runs it calls `cut_off_if_stuck` now and then.
     """
+
+    since = 0.0
+    """The loop's time when it last began to wait for a request, or to answer one."""
 
     _received = 0
     _asking_since: float | None = None
@@ -37,7 +50,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._asking_since = self.loop.time()
+        self._asking_since = self.since = self.loop.time()
+
+    @property
+    def is_busy(self) -> bool:
+        """A request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed the connection."""
+        return self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
         """Take in what came, unless it is too much for one request."""
@@ -53,6 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._asking_since is None:
             self._asking_since = self.loop.time()
         super().on_message_begin()
+        self.scope["extensions"] = {_GONE: self.is_gone}  # type: ignore[dict-item] # of our own
 
     def on_headers_complete(self) -> None:
         """The head is known; a body counts anew."""
@@ -63,7 +86,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is known; the next one counts anew."""
         self._received = 0
         self._asking_since = None
+        self.since = self.loop.time()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is known; the wait for the next request begins."""
+        self.since = self.loop.time()
+        super().on_response_complete()
 
     def cut_off_if_stuck(self, now: float) -> None:
         """Close the connection if the other side takes too long.
@@ -81,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _asks_too_long(self, now: float) -> bool:
         if self._asking_since is None or now - self._asking_since <= REQUEST_WITHIN_S:
             return False
-        if self.cycle is None or self.cycle.response_complete:
+        if not self.is_busy:
             return True
         # A request before this one is being answered, during which nothing is read.
         self._asking_since = now

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,6 +20,9 @@ from exporter.web.protocol import IDLE_FOR_S, BoundedProtocol
 _GRACE_S = 1
 _TICKS = 10
 
+MOST_CONNECTIONS: Final = 512
+"""At once, however many descriptors there are: each takes memory."""
+
 
 class WebServer(uvicorn.Server):
     """uvicorn, with signals left to the command line, which has more to stop than this.
@@ -27,14 +30,17 @@ class WebServer(uvicorn.Server):
     Args:
         app: answers requests.
         config: the web configuration in force; by default plain HTTP for everybody.
+        most_connections: at once; one more closes the one that has been idle for the longest.
     """
 
-    def __init__(self, app: ASGIApp, config: Current | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, config: Current | None = None, most_connections: int = MOST_CONNECTIONS
+    ) -> None:
         config = config or WatchedConfig()
         super().__init__(
             uvicorn.Config(
                 Guard(app, config),
-                http=cast("type[asyncio.Protocol]", door(config)),
+                http=cast("type[asyncio.Protocol]", door(config, most_connections)),
                 ws="none",
                 lifespan="off",
                 loop="uvloop",
@@ -76,10 +82,14 @@ def bind(addresses: Sequence[str]) -> list[socket.socket]:
         except OSError as error:
             for other in sockets:
                 other.close()
-            raise ExporterError(
-                f"cannot listen on {address}: {os.strerror(error.errno) if error.errno else error}"
-            ) from None
+            raise ExporterError(f"cannot listen on {address}: {_why(error)}") from None
     return sockets
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):  # its numbers are not those of the system's errors
+        return f"the host name does not resolve ({error.strerror})"
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def address_of(listening: socket.socket) -> str:

@@ -172,6 +172,101 @@ class TestClients:
             eventually(lambda: site.server.server_state.total_requests == comes_in, 5)
 
 
+class TestRefusals:
+    """A client learns why its handshake was refused, and the log says so once a minute."""
+
+    RULE = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    @pytest.mark.parametrize(
+        ("issuer", "alert", "logged"),
+        [
+            (None, "(certificate required|handshake failure)", "peer did not return a certificate"),
+            ("stranger", "unknown ca", "unable to get local issuer certificate"),
+        ],
+    )
+    def test_the_alert_reaches_the_client(
+        self,
+        authority: Authority,
+        stranger: Authority,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        version: str,
+        issuer: str | None,
+        alert: str,
+        logged: str,
+    ) -> None:
+        files = dict(zip(("cert", "key"), pair(stranger, "prometheus"), strict=True)) if issuer else {}
+        context = client(authority.certificate, **files)
+        context.minimum_version = context.maximum_version = VERSIONS[version]
+        with served(configured(authority, tmp_path, self.RULE)) as site:
+            for _ in range(3):
+                with pytest.raises(ssl.SSLError, match=f"alert {alert}"), connected(site, context) as one:
+                    talk(one)
+        logs = capsys.readouterr().out
+        assert logs.count("tls_handshake_refused") == 1
+        assert logged in logs
+
+    @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS"])
+    def test_plain_http_gets_a_400_as_in_go(self, authority: Authority, tmp_path: Path, method: str) -> None:
+        with (
+            served(configured(authority, tmp_path)) as site,
+            socket.create_connection(site.address, timeout=10) as plain,
+        ):
+            plain.sendall(f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            heard = b""
+            while part := plain.recv(4096):
+                heard += part
+        assert heard.startswith(b"HTTP/1.0 400 Bad Request\r\n")
+        assert heard.endswith(b"Client sent an HTTP request to an HTTPS server.\n")
+
+    def test_a_refused_client_that_stays_is_cut_off(
+        self, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("exporter.web.door.HANDSHAKE_WITHIN_S", 0.5)
+        with (
+            served(configured(authority, tmp_path)) as site,
+            socket.create_connection(site.address, timeout=10) as plain,
+        ):
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            eventually(lambda: not site.server.server_state.connections, 10)
+
+    def test_whoever_says_nothing_is_not_logged(
+        self, authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with served(configured(authority, tmp_path)) as site:
+            socket.create_connection(site.address, timeout=10).close()
+            assert reaches(site, client(authority.certificate))
+        assert "tls_handshake_refused" not in capsys.readouterr().out
+
+
+class TestCertificateFiles:
+    """Text around the blocks of a PEM file is ignored, as OpenSSL and Go do."""
+
+    def test_comments_in_any_language_are_ignored(self, authority: Authority, tmp_path: Path) -> None:
+        rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+        file = configured(authority, tmp_path, rule)
+        for name in ("ca.pem", "server.pem", "server.key"):
+            content = (tmp_path / name).read_bytes()
+            noise = "# 证书颁发机构, not ENCRYPTED\n".encode() + b"\xff\xfe\n"
+            (tmp_path / name).write_bytes(noise + content + noise)
+        cert, key = pair(authority, "prometheus")
+        with served(file) as site:
+            assert reaches(site, client(authority.certificate, cert=cert, key=key))
+            assert not reaches(site, client(authority.certificate))
+
+    def test_comments_that_come_with_a_change_are_ignored(
+        self, authority: Authority, stranger: Authority, tmp_path: Path
+    ) -> None:
+        rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+        with served(configured(authority, tmp_path, rule)) as site:
+            other = "# 证书\n".encode() + stranger.certificate.read_bytes()
+            (tmp_path / "ca.pem").write_bytes(other)
+            site.take_up()
+            cert, key = pair(stranger, "prometheus")
+            assert reaches(site, client(authority.certificate, cert=cert, key=key))
+
+
 class Scraper(threading.Thread):
     """Asks again and again, over a new connection each time and over one that is kept."""
 

@@ -1,5 +1,6 @@
 """``--web.config.file``: what is taken, what is refused and how it is said."""
 
+import re
 import ssl
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def context(text: str, folder: Path) -> ssl.SSLContext:
     return tls.context
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "tls_server_config:\nbasic_auth_users:\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "{}", "tls_server_config:\nbasic_auth_users:\n", "tls_server_config: {}"]
+)
 def test_an_empty_file_is_plain_http_for_everybody(text: str) -> None:
     assert read(text) == WebConfig()
 
@@ -125,6 +128,50 @@ def test_all_suites_of_go_are_known_to_openssl(folder: Path) -> None:
     assert len([suite for suite in made.get_ciphers() if suite["protocol"] != "TLSv1.3"]) == len(suites)
 
 
+@pytest.mark.parametrize("written", ["[]", "", "''", "['']", "['', '  ']"])
+def test_allowed_names_that_are_empty_open_no_door(folder: Path, written: str) -> None:
+    text = f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+    assert complaint(f"{text}  client_allowed_sans: {written}\n", folder) == (
+        "web.yaml:6: tls_server_config.client_allowed_sans: names nobody, so no certificate would be "
+        "accepted; name one, or leave the key out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        (">\n      default-src 'none';\n      img-src 'self'\n", "default-src 'none'; img-src 'self'"),
+        ("|\n      default-src 'none';\n      img-src 'self'\n", "default-src 'none'; img-src 'self'"),
+        ('"  a\\r\\nSet-Cookie: b "', "a  Set-Cookie: b"),
+    ],
+)
+def test_a_header_of_several_lines_becomes_one_as_in_go(written: str, sent: str) -> None:
+    text = f"http_server_config:\n  headers:\n    Content-Security-Policy: {written}\n"
+    assert read(text).http_server_config.headers == {"Content-Security-Policy": sent}
+
+
+@pytest.mark.parametrize(
+    ("rule", "idle"),
+    [
+        ("min_version: TLS10", ["min_version"]),
+        ("min_version: TLS11", ["min_version"]),
+        ("min_version: TLS10\n  max_version: TLS11", ["min_version", "max_version"]),
+        ("min_version: TLS12", []),
+    ],
+)
+def test_versions_that_openssl_refuses_are_told(
+    folder: Path, tmp_path: Path, rule: str, idle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if ssl.OPENSSL_VERSION_INFO < (3,):
+        pytest.skip("this OpenSSL speaks old versions")
+    for name in ("server.pem", "server.key"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "web.yaml").write_text(f"{TLS}  {rule}\n")
+    WatchedConfig(tmp_path / "web.yaml")
+    told = re.findall(r"key_has_no_effect_yet +key=tls_server_config\.(\w+)", capsys.readouterr().out)
+    assert told == idle
+
+
 @pytest.mark.parametrize(
     ("written", "seconds"), [("0", 0.0), ("1s", 1.0), ("1.5s", 1.5), ("1m30s", 90.0), ("250ms", 0.25)]
 )
@@ -198,6 +245,11 @@ SUITE = "tls_server_config.cipher_suites[0]"
             "5: tls_server_config.client_ca_file: cannot be used: it is damaged",
         ),
         (
+            TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: nothing",
+            "5: tls_server_config.client_ca_file: holds no certificate in PEM form "
+            '("-----BEGIN CERTIFICATE-----")',
+        ),
+        (
             TLS + "  client_auth_type: RequireAnyClientCert",
             '4: tls_server_config.client_auth_type: "RequireAnyClientCert" asks for a certificate '
             "that nobody verifies, which is not possible here; RequireAndVerifyClientCert with "
@@ -245,7 +297,7 @@ SUITE = "tls_server_config.cipher_suites[0]"
             '1: http_server_config.headers.X-Frame-Options: "DENY" is not deny or sameorigin',
         ),
         (
-            'http_server_config: {headers: {X-XSS-Protection: "0\\r\\nSet-Cookie: a"}}',
+            'http_server_config: {headers: {X-XSS-Protection: "0\\0"}}',
             "1: http_server_config.headers.X-XSS-Protection: "
             "contains a line break or another control character",
         ),

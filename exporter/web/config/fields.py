@@ -88,11 +88,16 @@ def interval(value: object) -> float:
 
 
 def headers(value: object) -> dict[str, str]:
-    """Take the headers of the format, and no other; a blank one is not set."""
+    """Take the headers of the format, and no other; a blank one is not set.
+
+    As in Go, line breaks become spaces, and spaces at both ends are dropped.
+    """
     found: list[InitErrorDetails] = []
     kept: dict[str, str] = {}
     for name, content in mapping(value).items():
         choices = _HEADERS.get(name)
+        if isinstance(content, str):
+            content = re.sub(r"[\r\n]", " ", content).strip(" \t")
         if choices is None:
             found.append(at(problem(f"cannot be set; the headers here are {listing(_HEADERS)}"), name))
         elif not isinstance(content, str | None):

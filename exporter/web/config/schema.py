@@ -1,5 +1,6 @@
 """The web configuration, key by key; attribute names are those of the file, which are exporter-toolkit's."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,13 @@ class WebConfig(Section):
         {}, description="names and bcrypt hashes of who may come in"
     )
     rate_limit: RateLimit = Field(RateLimit(), description="how many requests are answered")
+
+    @classmethod
+    def unfold(cls, value: object) -> object:
+        """Take an empty TLS section for none, as the toolkit does."""
+        if isinstance(value, Mapping) and value.get("tls_server_config") == {}:
+            return {**value, "tls_server_config": None}
+        return value
 
     @property
     def files(self) -> tuple[Path, ...]:

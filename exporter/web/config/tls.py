@@ -13,6 +13,11 @@ from typing import Final
 
 from exporter.web.config.names import SUITES
 
+_PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
+_CERTIFICATES: Final = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+
+_NO_CERTIFICATE: Final = 'holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")'
+
 _KIND: Final = {"DNS": "", "email": "", "URI": "", "IP Address": "ip"}
 
 
@@ -40,6 +45,16 @@ class RefusedError(Exception):
         self.is_about_key = is_about_key
 
 
+def pem_blocks(content: bytes) -> dict[bytes, bytes]:
+    """The PEM blocks of a file, joined by their labels; text around them is ignored, as OpenSSL and Go do."""
+    found: dict[bytes, bytes] = {}
+    for block in _PEM.finditer(content):
+        label = b"CERTIFICATE" if block[1] in _CERTIFICATES else block[1]
+        label = b"PRIVATE KEY" if label.endswith(b"PRIVATE KEY") else label
+        found[label] = found.get(label, b"") + block[0] + b"\n"
+    return found
+
+
 def new_context(identity: Identity) -> ssl.SSLContext:
     """A server's context that speaks HTTP/1.1 only.
 
@@ -48,15 +63,17 @@ def new_context(identity: Identity) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
-    if b"-----BEGIN CERTIFICATE-----" not in identity.certificate:
-        raise RefusedError('holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")')
-    if not re.search(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----", identity.key):
+    chain = pem_blocks(identity.certificate).get(b"CERTIFICATE")
+    private = pem_blocks(identity.key).get(b"PRIVATE KEY")
+    if not chain:
+        raise RefusedError(_NO_CERTIFICATE)
+    if not private:
         raise RefusedError(
             'holds no private key in PEM form ("-----BEGIN PRIVATE KEY-----")', is_about_key=True
         )
-    if re.search(rb"ENCRYPTED", identity.key):
+    if b"ENCRYPTED" in private:
         raise RefusedError("is protected by a passphrase, which nobody can give", is_about_key=True)
-    with _file_of(identity.certificate) as certificate, _file_of(identity.key) as key:
+    with _file_of(chain) as certificate, _file_of(private) as key:
         try:
             context.load_cert_chain(certificate, key, password="")
         except ssl.SSLError as error:
@@ -85,6 +102,11 @@ def limit_versions(context: ssl.SSLContext, low: ssl.TLSVersion, high: ssl.TLSVe
         context.maximum_version = high
 
 
+def works(context: ssl.SSLContext, version: ssl.TLSVersion) -> bool:
+    """Whether a version that is allowed can be spoken: OpenSSL 3 needs security level 0 for old ones."""
+    return version >= ssl.TLSVersion.TLSv1_2 or ssl.OPENSSL_VERSION_INFO < (3,) or not context.security_level
+
+
 def limit_suites(context: ssl.SSLContext, suites: Sequence[str], *, prefers_own_order: bool) -> None:
     """Speak TLS 1.2 and below with these suites only, called by Go's names; by default with OpenSSL's."""
     named = [SUITES[suite] for suite in suites if suite in SUITES]
@@ -104,8 +126,12 @@ def ask_for_certificates(context: ssl.SSLContext, mode: ssl.VerifyMode, authorit
     Raises:
         RefusedError: the authorities cannot be read.
     """
+    trusted = pem_blocks(authorities).get(b"CERTIFICATE")
+    if not trusted:
+        raise RefusedError(_NO_CERTIFICATE)
     try:
-        context.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+        # A byte that is not ASCII inside a block becomes one that is not base64, which OpenSSL refuses.
+        context.load_verify_locations(cadata=trusted.decode("ascii", "replace").replace("\ufffd", "?"))
     except ssl.SSLError as error:
         refusal = RefusedError(f"cannot be used: {words_of(error)}")
     else:

@@ -23,6 +23,7 @@ from exporter.web.config.names import (
 )
 
 _LARGEST_PEM: Final = 2**20
+_NAMES: Final = "client_allowed_sans"
 
 
 class TlsServerConfig(Section):
@@ -55,10 +56,14 @@ class TlsServerConfig(Section):
 
     @classmethod
     def unfold(cls, value: object) -> object:
-        """Take a blank value for none, as the toolkit does."""
+        """Take a blank value for none, as the toolkit does; but blank names let nobody in, not everybody."""
         if not isinstance(value, Mapping):
             return value
-        return {key: item for key, item in value.items() if item != ""}
+        return {
+            key: () if key == _NAMES and item in (None, "") else item
+            for key, item in value.items()
+            if item != "" or key == _NAMES
+        }
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -72,8 +77,12 @@ class TlsServerConfig(Section):
 
     @property
     def idle_keys(self) -> tuple[str, ...]:
-        """Keys that Python's TLS can only heed in part: it cannot name several curves."""
-        return ("tls_server_config.curve_preferences",) if len(self.curve_preferences) > 1 else ()
+        """Keys without full effect: Python cannot name several curves, OpenSSL may refuse old versions."""
+        idle = ["curve_preferences"] if len(self.curve_preferences) > 1 else []
+        for key in ("min_version", "max_version"):
+            if not tls.works(self._context, VERSIONS[getattr(self, key)]):
+                idle.append(key)
+        return tuple(f"tls_server_config.{key}" for key in idle)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -134,6 +143,11 @@ class TlsServerConfig(Section):
                 has_authorities and self.client_auth_type == NO_CLIENT_CERT,
                 "client_ca_file" if self.client_ca_file else "client_ca",
                 "has no effect without client_auth_type; RequireAndVerifyClientCert is what protects",
+            ),
+            (
+                _NAMES in self.model_fields_set and not any(map(str.strip, self.client_allowed_sans)),
+                _NAMES,
+                "names nobody, so no certificate would be accepted; name one, or leave the key out",
             ),
             (
                 bool(self.client_allowed_sans) and self.client_auth_type != "RequireAndVerifyClientCert",

@@ -61,8 +61,11 @@ class WatchedConfig:
         while not self._stopping.wait(_EVERY_S):
             try:
                 self._check(path)
-            except Exception:
-                _log.exception("unexpected_error", task="web-config")
+            except Exception as error:
+                # Once: the same file would fail in the same way every second.
+                if (reason := repr(error)) != self._refused:
+                    self._refused = reason
+                    _log.exception("unexpected_error", task="web-config")
 
     def _check(self, path: Path) -> None:
         signature = _signature((path, *self._files))
