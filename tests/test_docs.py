@@ -71,7 +71,7 @@ def flags_of(*command: str) -> set[str]:
 
 
 def shown_flags(told: str) -> set[str]:
-    return set(re.findall(rf"^  ({FLAG.pattern})", told, re.MULTILINE))
+    return set(re.findall(rf"^  (?:-\w, )?({FLAG.pattern})", told, re.MULTILINE))
 
 
 def internal_links() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from exporter import __version__
 from exporter.cli import logs
@@ -15,6 +16,7 @@ from exporter.cli.backfill import backfill as run_backfill
 from exporter.cli.backfill_output import Destination
 from exporter.cli.check import check_online, summary
 from exporter.cli.demo import demo as run_demo
+from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
 from exporter.cli.wiring import Shard, read
@@ -26,17 +28,15 @@ from exporter.web import WatchedConfig
 Command = Callable[..., None]
 
 
-class _ServeByDefault(click.Group):
-    """A group whose command may be left out: then it is ``serve``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        named = args[:1] and (args[0] in self.commands or args[0] in ("--help", "--version"))
-        return super().parse_args(ctx, args if named else ["serve", *args])
-
-
 def _config_flag(command: Command) -> Command:
     return click.option(
-        "--config.file", "config_file", default="config.yaml", show_default=True, help="The configuration."
+        "--config.file",
+        "config_file",
+        default="config.yaml",
+        show_default=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="The configuration.",
     )(command)
 
 
@@ -80,14 +80,15 @@ def _web_flags(command: Command) -> Command:
     web_config = click.option(
         "--web.config.file",
         "web_config",
-        default="",
+        type=click.Path(),
+        metavar="FILE",
         callback=_web_config,
         help="TLS and passwords, in the format of Prometheus's exporter-toolkit; by default there are none.",
     )
     return address(path(web_config(command)))
 
 
-def _web_config(_ctx: click.Context, _param: click.Parameter, value: str) -> Path | None:
+def _web_config(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Path | None:
     return Path(value) if value else None
 
 
@@ -104,13 +105,16 @@ def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     return int(found[1])
 
 
-@click.group(cls=_ServeByDefault, context_settings={"max_content_width": 110})
+@click.group(
+    cls=ServeByDefault,
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="codearts-build-exporter")
 def cli() -> None:
     """Prometheus exporter for Huawei Cloud CodeArts Build. Without a command, it serves."""
 
 
-@cli.command()
+@cli.command(cls=Serve)
 @_config_flag
 @_web_flags
 @click.option(
@@ -160,8 +164,17 @@ def serve(
 @click.option(
     "--online", is_flag=True, help="Log in, ask, and tell what is wrong, what it costs, what to change."
 )
-def check_config(config_file: str, online: bool) -> None:
-    """Tell whether the configuration is right, and with --online, whether it will do."""
+@click.argument("file", required=False, type=click.Path())
+@click.pass_context
+def check_config(ctx: click.Context, config_file: str, file: str | None, online: bool) -> None:
+    """Tell whether the configuration is right, and with --online, whether it will do.
+
+    FILE may be given in place of --config.file=FILE.
+    """
+    if file is not None:
+        if ctx.get_parameter_source("config_file") is not ParameterSource.DEFAULT:
+            raise click.UsageError("give the configuration once: as FILE or with --config.file")
+        config_file = file
     logs.configure("error")
     config = read(config_file)
     click.echo(f"{config_file} is right: {summary(config)}")
@@ -201,7 +214,12 @@ def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     help="URL of a running exporter's metrics: a job's past ends where it began to count. May be repeated.",
 )
 @click.option("--step", default="5m", show_default=True, callback=_length, help="From sample to sample.")
-@click.option("--output", default="", help="A folder for OpenMetrics files, or - for standard output.")
+@click.option(
+    "--output",
+    default="",
+    type=click.Path(),
+    help="A folder for OpenMetrics files, or - for standard output.",
+)
 @click.option("--remote-write", default="", help="Send to this URL instead of writing files.")
 @click.option(
     "--remote-write-header",

@@ -1,20 +1,30 @@
 """Commands, flags and exit codes: 0 fine, 1 ran and failed, 2 wrong usage or configuration."""
 
+import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import requests
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 
 from exporter import __version__
+from exporter.cli.commands import cli
 from exporter.simulator import Simulator, fault
 from tests.cli.conftest import run, started
-from tests.support.programs import answers
+from tests.support.markdown import fences
+from tests.support.programs import answers, program
 
-COMMANDS = ("serve", "check-config", "demo", "simulate")
+ROOT = Path(__file__).parents[2]
+
+PROG = "codearts-build-exporter"
+VARIABLE = "_CODEARTS_BUILD_EXPORTER_COMPLETE"
+COMMANDS = ("serve", "check-config", "backfill", "demo", "simulate")
 
 
 def calm(config: Path) -> None:
@@ -44,16 +54,38 @@ class TestUsage:
         assert (ended.code, ended.err) == (0, "")
         assert ended.out.startswith(f"Usage: codearts-build-exporter {command} [OPTIONS]")
 
+    @pytest.mark.parametrize("command", [[], *([one] for one in COMMANDS)], ids="".join)
+    def test_a_short_flag_shows_the_help_too(self, command: list[str]) -> None:
+        short, full = (CliRunner().invoke(cli, [*command, flag]) for flag in ("-h", "--help"))
+        assert (short.exit_code, short.output) == (0, full.output)
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            ("chek-config", "no such command 'chek-config'; did you mean 'check-config'?"),
+            ("serv --shard=0", "no such command 'serv'; did you mean 'serve'?"),
+            ("start", "no such command 'start'; the commands are serve, check-config, backfill, demo and"),
+            ("my.yaml", "no such command 'my.yaml'; a configuration is given with --config.file=my.yaml"),
+            ("serve my.yaml", "unexpected argument 'my.yaml'; a configuration is given with --config.file="),
+            ("--log.level=info demo", "unexpected argument 'demo'; a command stands before its flags"),
+            ("serve now", "unexpected argument 'now'; serve takes flags only"),
+        ],
+    )
+    def test_a_word_in_the_wrong_place_is_named_with_what_was_meant(self, arguments: str, told: str) -> None:
+        ended = CliRunner().invoke(cli, arguments.split())
+        assert ended.exit_code == 2
+        assert ended.output.splitlines()[-1].startswith(f"Error: {told}")
+
     @pytest.mark.parametrize(
         "arguments",
         [
-            ["bogus"],
             ["--bogus"],
             ["serve", "--log.level=loud"],
             ["serve", "--web.telemetry-path=metrics"],
             ["serve", "--web.telemetry-path=/"],
             ["serve", "--web.telemetry-path=/-/ready"],
-            ["check-config", "extra"],
+            ["check-config", "one.yaml", "two.yaml"],
+            ["check-config", "one.yaml", "--config.file=config.yaml"],
             ["simulate", "--port=many"],
             ["serve", "--shard=last"],
             ["serve", "--shard=-1", "--total-shards=2"],
@@ -62,9 +94,56 @@ class TestUsage:
         ids=" ".join,
     )
     def test_wrong_usage_exits_2(self, arguments: list[str]) -> None:
-        ended = run(*arguments)
-        assert (ended.code, ended.out) == (2, "")
-        assert "Error: " in ended.err
+        ended = CliRunner().invoke(cli, arguments)
+        assert ended.exit_code == 2
+        assert "\nError: " in ended.output
+
+
+class TestCompletion:
+    @pytest.mark.parametrize(
+        ("words", "offered"),
+        [
+            ([""], {*COMMANDS}),
+            (["che"], {"check-config"}),
+            (["--v"], {"--version"}),
+            (["--web.e"], {"--web.enable-lifecycle"}),
+            (["serve", "--web.e"], {"--web.enable-lifecycle"}),
+            (["--shard", "0", "--log.l"], {"--log.level"}),
+            (["--log.format", ""], {"logfmt", "json"}),
+            (["--log.format=j"], {"json"}),
+            (["check-config", "--"], {"--config.file", "--online", "--help"}),
+            (["--shard=0", "dem"], set()),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_it_offers_commands_flags_and_values(self, words: list[str], offered: set[str]) -> None:
+        found = ShellComplete(cli, {}, PROG, VARIABLE).get_completions(words[:-1], words[-1])
+        assert {item.value for item in found} == offered
+
+    @pytest.mark.parametrize("words", [["--config.file", ""], ["check-config", ""], ["--config.file=con"]])
+    def test_it_offers_files_for_the_configuration(self, words: list[str]) -> None:
+        [found] = ShellComplete(cli, {}, PROG, VARIABLE).get_completions(words[:-1], words[-1])
+        assert found.type == "file"
+
+    def test_the_line_for_bash_in_the_documents_does_its_work(self) -> None:
+        [lines] = fences((ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"), "sh")
+        assert re.findall(rf"{VARIABLE}=(\w+)_source {PROG}", lines) == ["bash", "zsh", "fish"]
+        script = (
+            f"{lines.splitlines()[0]}\n"
+            f"COMP_WORDS=({PROG} che) COMP_CWORD=1\n"
+            f'read -ra words <<< "$(complete -p {PROG})"\n'
+            'for word in "${words[@]}"; do [[ $word == _* ]] && "$word" codearts-build-exporter; done\n'
+            'echo "${COMPREPLY[@]}"\n'
+        )
+        done = subprocess.run(
+            [program("bash"), "-c", script],
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == ("check-config\n", "")
 
 
 class TestCheckConfig:
@@ -72,6 +151,11 @@ class TestCheckConfig:
         ended = run("check-config", f"--config.file={config}")
         assert (ended.code, ended.err) == (0, "")
         assert re.fullmatch(rf"{config} is right: 3 jobs, 0 projects, http://.*, every 0.5 s\n", ended.out)
+
+    def test_the_file_can_be_given_without_its_flag(self, config: Path) -> None:
+        ended = run("check-config", str(config))
+        assert (ended.code, ended.err) == (0, "")
+        assert ended.out.startswith(f"{config} is right: ")
 
     def test_by_default_it_is_config_yaml_here(self, config: Path) -> None:
         assert run("check-config", folder=config.parent).code == 0

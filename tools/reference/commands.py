@@ -9,13 +9,19 @@ from tools.reference.markdown import fence, page
 
 PROGRAM = "codearts-build-exporter"
 WIDTH = 100
+VARIABLE = "_CODEARTS_BUILD_EXPORTER_COMPLETE"
+COMPLETION = f"""\
+eval "$({VARIABLE}=bash_source {PROGRAM})"             # ~/.bashrc
+eval "$({VARIABLE}=zsh_source {PROGRAM})"              # ~/.zshrc
+{VARIABLE}=fish_source {PROGRAM} | source              # ~/.config/fish/config.fish
+"""
 
 _MARKED = re.compile(r"(<!-- help of (.+?), by `make reference` -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def help_of(group: click.Group, name: str = "") -> str:
     """What ``--help`` prints for the program, or for one of its commands."""
-    context = click.Context(group, info_name=PROGRAM, terminal_width=WIDTH)
+    context = click.Context(group, info_name=PROGRAM, **{**group.context_settings, "terminal_width": WIDTH})
     if not name:
         return group.get_help(context)
     return group.commands[name].get_help(click.Context(group.commands[name], parent=context, info_name=name))
@@ -47,6 +53,13 @@ def _blocks(group: click.Group) -> Iterator[str]:
         "Exit codes: 0 all is well, 1 it ran and failed, 2 wrong usage or configuration."
     )
     yield fence(help_of(group))
+    yield "## Completion in the shell"
+    yield "One line in the shell's start-up file makes it complete commands, flags, their values and files:"
+    yield fence(COMPLETION, "sh")
+    yield (
+        "Each new shell then starts the program once. To avoid that, write what it prints to a file, and "
+        "source the file instead. Bash has to be 4.4 or newer. In zsh the line stands after `compinit`."
+    )
     for name in group.commands:
         yield f"## {name}"
         yield fence(help_of(group, name))
