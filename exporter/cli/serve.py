@@ -1,6 +1,7 @@
 """``serve``: poll in the background, answer in front, end cleanly."""
 
 import gc
+import resource
 import signal
 import socket
 import threading
@@ -14,9 +15,21 @@ import structlog
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
 from exporter.errors import ExporterError
-from exporter.web import MetricsEndpoint, WatchedConfig, WebServer, address_of, application, bind
+from exporter.web import (
+    MOST_CONNECTIONS,
+    MetricsEndpoint,
+    WatchedConfig,
+    WebServer,
+    address_of,
+    application,
+    bind,
+)
 
 _STOP_WITHIN_S: Final = 3.0
+_MOST_DESCRIPTORS: Final = 65_536
+_RESERVED_DESCRIPTORS: Final = 32
+"""For the store, the log, sockets that listen, and files that are read again."""
+_FEWEST_CONNECTIONS: Final = 8
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +107,7 @@ def run(
         reload if site.enable_lifecycle else None,
         told=exporter.telemetry,
     )
-    server = WebServer(app, site.web_config)
+    server = WebServer(app, site.web_config, _connections(exporter.config.poll.concurrency))
 
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
@@ -121,6 +134,18 @@ def run(
     if not exporter.stop(_STOP_WITHIN_S):
         _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)
     _log.info("stopped")
+
+
+def _connections(concurrency: int) -> int:
+    """Raise the limit of open files; how many clients' connections it allows beside the API and the store."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    limit = _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return min(MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
 
 
 def _attempt(reload: Callable[[], None]) -> None:

@@ -3,9 +3,10 @@
 from exporter.web.app import Shown, Told, application
 from exporter.web.config import WatchedConfig, WebConfig
 from exporter.web.metrics import MetricsEndpoint
-from exporter.web.server import WebServer, address_of, bind
+from exporter.web.server import MOST_CONNECTIONS, WebServer, address_of, bind
 
 __all__ = [
+    "MOST_CONNECTIONS",
     "MetricsEndpoint",
     "Shown",
     "Told",

@@ -68,11 +68,15 @@ class Running:
 
 
 @contextlib.contextmanager
-def started(*arguments: str, log: Path) -> Iterator[Running]:
-    """A command for the length of a block."""
+def started(*arguments: str, log: Path, descriptors: int | None = None) -> Iterator[Running]:
+    """A command for the length of a block, perhaps with a limit of descriptors that it cannot raise."""
+    limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*PROGRAM, *arguments], stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"}
+            [*limited, *PROGRAM, *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C"},
         )
         try:
             yield Running(process, log)

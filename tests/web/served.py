@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from exporter.telemetry import Telemetry
-from exporter.web import WatchedConfig, WebServer, application
+from exporter.web import MOST_CONNECTIONS, WatchedConfig, WebServer, application
 from exporter.web.guard import Guard
 from exporter.web.passwords import Comparison
 from tests.support.sites import Fleet, listening
@@ -41,14 +41,18 @@ class Served:
 
 
 @contextmanager
-def served(file: Path | None, comparison: Comparison | None = None) -> Iterator[Served]:
+def served(
+    file: Path | None, comparison: Comparison | None = None, most_connections: int = MOST_CONNECTIONS
+) -> Iterator[Served]:
     """The server for the length of a block; its configuration is looked at only when a test says so."""
     config = WatchedConfig(file)
     publisher = publishing(VIEW)
     publisher.start()
     app = application(metrics(publisher), Fleet(VIEW), told=Telemetry(CollectorRegistry()))
     server = WebServer(
-        Guard(app, config, comparison) if comparison else app, WatchedConfig() if comparison else config
+        Guard(app, config, comparison) if comparison else app,
+        WatchedConfig() if comparison else config,
+        most_connections,
     )
     try:
         with listening(server) as address:

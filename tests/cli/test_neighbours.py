@@ -1,0 +1,31 @@
+"""Clients that mean no good: polling, counting and scrapes go on as if they were not there."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import requests
+
+from exporter.simulator import Simulator, fault
+from tests.cli.conftest import started
+from tests.cli.test_running import LOCAL, ready
+from tests.support.programs import eventually
+
+
+def test_idle_connections_stop_neither_polling_nor_scrapes(
+    simulator: Simulator, config: Path, tmp_path: Path
+) -> None:
+    simulator.faults.add(fault("truncated", keep=1.0))  # the whole answer, then the connection is closed
+    flags = (f"--config.file={config}", LOCAL)
+    with started(*flags, log=tmp_path / "log", descriptors=64) as process, ExitStack() as stack:
+        url = ready(process)
+        host, _, port = url.removeprefix("http://").partition(":")
+        for _ in range(200):
+            idle = stack.enter_context(socket.create_connection((host, int(port)), 10))
+            idle.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        asked = len(simulator.requests)
+        simulator.fleet.add_build(simulator.fleet.jobs()[0].id, queue_s=0, duration_s=0.05)
+        eventually(lambda: 'result="success"} 1.0' in requests.get(f"{url}/metrics", timeout=5).text, 30)
+        eventually(lambda: len(simulator.requests) > asked + 20, 30)
+        assert requests.get(f"{url}/-/ready", timeout=5).ok
+        assert "Too many open files" not in process.output
