@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import Callable
@@ -170,7 +171,7 @@ class TlsProtocol(SSLProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream
         """Begin the handshake."""
         self.http.socket = transport
-        self.http.since = self.http.loop.time()
+        self.http.since = time.monotonic()
         self.http.connections.add(self)  # type: ignore[arg-type] # asked only for what is below
         self.address = _address_of(transport)
         self._limit.add(self)

@@ -1,6 +1,7 @@
 """HTTP on a connection, bounded: nobody makes the process hold more than a request is worth, or longer."""
 
 import asyncio
+import time
 from typing import Final
 
 from starlette.types import Scope
@@ -39,7 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     since = 0.0
-    """The loop's time when it last began to wait for a request, or to answer one."""
+    """When it last began to wait for a request, or to answer one; finer than the loop's time."""
 
     _received = 0
     _asking_since: float | None = None
@@ -50,7 +51,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._asking_since = self.since = self.loop.time()
+        self._asking_since = self.loop.time()
+        self.since = time.monotonic()
 
     @property
     def is_busy(self) -> bool:
@@ -86,12 +88,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is known; the next one counts anew."""
         self._received = 0
         self._asking_since = None
-        self.since = self.loop.time()
+        self.since = time.monotonic()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The answer is known; the wait for the next request begins."""
-        self.since = self.loop.time()
+        self.since = time.monotonic()
         super().on_response_complete()
 
     def cut_off_if_stuck(self, now: float) -> None:
