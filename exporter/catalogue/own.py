@@ -95,7 +95,8 @@ STORE_ERRORS: Final = Declared(
     Kind.COUNTER,
     "Failures to read or write ledgers.",
     ("operation",),
-    note="`operation` is `load`, `commit` or `prune`: to read, write or drop them.",
+    note="`operation` is `load`, `commit` or `prune`: to read, write or drop them. `restore` counts the "
+    "checks that failed, or found older ledgers in the store than were committed; those are written again.",
 )
 CONFIG_RELOAD_SUCCESSFUL: Final = Declared(
     "codearts_build_exporter_config_last_reload_successful",

@@ -21,7 +21,7 @@ from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
 from exporter.cli.wiring import Shard, read
 from exporter.config import parse_duration
-from exporter.errors import ConfigError, ExporterError
+from exporter.errors import NO_THREADS, ConfigError, ExporterError
 from exporter.simulator import run as run_simulator
 from exporter.web import WatchedConfig
 
@@ -304,6 +304,10 @@ def main() -> None:
         _fail(error, 2)
     except ExporterError as error:
         _fail(error, 1)
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        _fail(ExporterError(NO_THREADS), 1)
 
 
 def _fail(error: ExporterError, code: int) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
-from exporter.errors import ExporterError
+from exporter.errors import NO_THREADS, ExporterError
 from exporter.web import (
     MOST_CONNECTIONS,
     MetricsEndpoint,
@@ -113,7 +113,10 @@ def run(
         server.should_exit = True
 
     def reload_apart(_signal: int, _frame: object) -> None:
-        threading.Thread(target=_attempt, args=(reload,), name="reload", daemon=True).start()
+        try:
+            threading.Thread(target=_attempt, args=(reload,), name="reload", daemon=True).start()
+        except RuntimeError:
+            _log.error("config_not_reloaded", error=NO_THREADS)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

@@ -180,7 +180,7 @@ class Exporter:
         others the store drops what has outlived its retention.
         """
         shown = dict(before.ledgers) if before else {}
-        kept = shown | self.store.load(None if config.projects else watchlist.ids)
+        kept = shown | self.store.load(None if config.projects else watchlist.ids, shown)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
         gone = {job_id for job_id, ledger in kept.items() if ledger.gone and job_id not in shown}
         gone |= before.commits.leaving.keys() if before else set()

@@ -11,11 +11,19 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from exporter.config.described import TEXT, Described, shaped
 from exporter.config.fields import text
-from exporter.config.files import CONTROL_CHARACTERS, NOT_REGULAR, read_bounded, why
+from exporter.config.files import CONTROL_CHARACTERS, read_bounded, why
 from exporter.config.section import base_dir, problem
 
 _LONGEST_SECRET: Final = 65_536
 _LARGEST_BUNDLE: Final = 16 * 2**20
+_PORTS: Final = range(1, 65_536)
+
+_LOGIN: Final = r"(?:(?:[^/?#@%\s]|%[0-9A-Fa-f]{2})*@)?"
+_SERVER_URL: Final = re.compile(
+    _LOGIN + r"(?:\[[^][/?#@\s]+\]|[^][:/?#@\s]*)(?::(?P<port>\d{1,5}))?(?:/\d*)?(?:\?[^#@\s]*)?"
+)
+_SOCKET_URL: Final = re.compile(_LOGIN + r"/[^?#]+(?:\?[^#@\s]*)?")
+_FORMS: Final = ("[[user]:password@]host[:port][/database]", "[[user]:password@]/path/of/the/socket")
 
 
 def secret(value: object) -> SecretStr:
@@ -32,15 +40,24 @@ def header_secret(value: object) -> SecretStr:
 
 
 def redis_url(value: object) -> SecretStr:
-    """Take the address of a Redis or Valkey server, which may hold a password."""
+    """Take the address of a Redis or Valkey server, which may hold a password.
+
+    A password that is not percent-encoded would be cut, and a piece of it taken for a host or a port.
+    """
     hidden = secret(value)
-    if not hidden.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+    scheme, _, rest = hidden.get_secret_value().partition("://")
+    if scheme not in ("redis", "rediss", "unix"):
         raise problem("must begin with redis://, rediss:// (TLS) or unix://")
+    found = (_SOCKET_URL if scheme == "unix" else _SERVER_URL).fullmatch(rest)
+    if not found or int(found.groupdict().get("port") or 1) not in _PORTS:
+        raise problem(
+            f"must have the form {_FORMS[scheme == 'unix']}; percent-encode # / ? @ % in the password"
+        )
     return hidden
 
 
 def file_path(value: object, info: ValidationInfo) -> Path:
-    """Take the path of a regular file that exists; relative ones start from the configuration's folder.
+    """Take the path of a file that exists; relative ones start from the configuration's folder.
 
     The path is not repeated in errors: a secret may stand where the path of its file should.
     """
@@ -50,9 +67,9 @@ def file_path(value: object, info: ValidationInfo) -> Path:
     except OSError as error:
         reason = why(error)
     else:
-        if stat.S_ISREG(mode):
+        if not stat.S_ISDIR(mode):
             return path
-        reason = "it is a directory" if stat.S_ISDIR(mode) else NOT_REGULAR
+        reason = "it is a directory"
     raise problem(f"the file cannot be read: {reason} (relative paths start from the configuration's folder)")
 
 

@@ -1,21 +1,16 @@
 """Whether ledgers can be kept where the configuration says; looks, and touches nothing."""
 
-import fcntl
 import os
-import struct
-import sys
 from pathlib import Path
 from typing import Final
 
 from exporter.config import Config
 from exporter.doctor.findings import Finding, Section, note, ok, problem
 from exporter.errors import StoreError
-from exporter.store import open_store
-from exporter.store.sqlite import refuse_strange
+from exporter.store import refuse_unusable_redis
+from exporter.store.sqlite import NO_LOCKS, lock_holder, refuse_strange
 
 _SCARCE_BYTES: Final = 100 * 1024 * 1024
-_LOCK_BYTES: Final = (0x40000000, 512)
-"""Where SQLite locks a file: https://www.sqlite.org/src/file/src/os.h (``PENDING_BYTE``)."""
 
 
 def state(config: Config, watched: int) -> Section:
@@ -37,16 +32,19 @@ def _memory(watched: int) -> Finding:
 
 def _redis(url: str) -> Finding:
     try:
-        open_store(None, url).close()
+        refuse_unusable_redis(url)
     except StoreError as error:
         return problem(
             str(error), "check state.redis_url, and whether the server is up and lets this machine in"
         )
-    return ok("the Redis server answers")
+    return ok("the Redis server answers, and lets ledgers be written")
 
 
 def _file(path: str) -> tuple[Finding, ...]:
-    real = os.path.realpath(path)
+    try:
+        real = os.path.realpath(path)
+    except FileNotFoundError:
+        return (problem(f"{path}: the working directory is deleted", "give an absolute state.path"),)
     shown = f"{path}, a link to {real}" if os.path.islink(path) else path
     folder = Path(real).parent
     if not folder.is_dir():
@@ -60,8 +58,6 @@ def _file(path: str) -> tuple[Finding, ...]:
                 "give the exporter's user the folder",
             ),
         )
-    if not os.path.lexists(real):
-        return (ok(f"{shown}: will be made at the first start"), *_room(folder))
     try:
         refuse_strange(path)
     except StoreError as error:
@@ -76,29 +72,21 @@ def _file(path: str) -> tuple[Finding, ...]:
                 "state.path, which begins with a baseline",
             ),
         )
+    if not os.path.lexists(real):
+        return (ok(f"{shown}: will be made at the first start"), *_room(folder))
     if not os.access(path, os.R_OK | os.W_OK):
         return (problem(f"{shown}: not writable for this user", "give the exporter's user the file"),)
     return (_held(path), *_room(folder))
 
 
 def _held(path: str) -> Finding:
-    holder = _holder(path)
+    try:
+        holder = lock_holder(path)
+    except OSError:
+        return problem(f"{path}: {NO_LOCKS}", "mount it with locks, or name a state.path on a local disk")
     if holder is None:
         return ok(f"{path}: there, writable, and free")
     return note(f"{path}: a running exporter has it open (process {holder}); a second one could not start")
-
-
-def _holder(path: str) -> int | None:
-    """The process that has a lock on a database; asked of the system, which locks nothing."""
-    start, length = _LOCK_BYTES
-    with open(path, "rb") as file:
-        if sys.platform == "darwin":
-            asked = struct.pack("qqihh", start, length, 0, fcntl.F_RDLCK, os.SEEK_SET)
-            _, _, holder, kind, _ = struct.unpack("qqihh", fcntl.fcntl(file, fcntl.F_GETLK, asked))
-        else:
-            asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
-            kind, _, _, _, holder = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    return None if kind == fcntl.F_UNLCK else int(holder)
 
 
 def _room(folder: Path) -> tuple[Finding, ...]:

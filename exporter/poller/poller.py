@@ -115,6 +115,7 @@ class Poller:
         What was held back until now is published.
         """
         now = self._monotonic()
+        self.commits.restore(self._ledgers, now)
         if let_go := self._newcomers.let_go(now):
             self._publish(let_go)
         self._telemetry.poll_lag.set(self._agenda.lag(now))
@@ -124,6 +125,10 @@ class Poller:
         """Go on after a stop: what came to nothing is due again, and is asked through this."""
         self._service, self._api = service, self._api.through(service)
         self._agenda.call_back()
+
+    def finish(self) -> None:
+        """Before a stop: leave nothing older in the store than what was shown."""
+        self.commits.restore(self._ledgers)
 
     def wait(self) -> float:
         """Seconds until a task comes due, or something is to be held back no longer."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from exporter.errors import NO_THREADS, ExporterError
 from exporter.poller.poller import Poller
 from exporter.poller.work import Outcome, Work
 
@@ -42,10 +43,18 @@ class PollingThreads:
         return not self._failed
 
     def start(self) -> None:
-        """Begin to poll."""
-        self._coordinator.start()
-        for index in range(self._concurrency):
-            threading.Thread(target=self._serve, name=f"poller-{index}", daemon=True).start()
+        """Begin to poll.
+
+        Raises:
+            ExporterError: no thread can be started; it is not healthy then.
+        """
+        try:
+            self._coordinator.start()
+            for index in range(self._concurrency):
+                threading.Thread(target=self._serve, name=f"poller-{index}", daemon=True).start()
+        except RuntimeError:
+            self._failed = True
+            raise ExporterError(NO_THREADS) from None
 
     def stop(self, timeout: float | None) -> bool:
         """Begin nothing new, finish the commit in hand; what is asked at the moment comes to nothing.
@@ -70,6 +79,7 @@ class PollingThreads:
             idle += len(outcomes)
             if outcomes:
                 self._poller.settle(outcomes)
+        self._poller.finish()
 
     def _run(self) -> None:
         """Decide until told to stop; if that fails, the process must not look healthy."""

@@ -171,6 +171,10 @@ class Transitions:
             self._store_failed = True
             _log.error("store_fails", error=str(error))
 
+    def store_went_back(self, ledgers: int) -> None:
+        """So many ledgers were older in the store than they had been committed, and were written again."""
+        _log.warning("store_went_back", ledgers=ledgers)
+
     def store_works(self) -> None:
         """Ledgers were committed."""
         self._bugs.discard(COMMIT)

@@ -1,10 +1,16 @@
 """Where ledgers outlive a poll: loaded once at the start, committed before anything is published (rule 6)."""
 
+from contextlib import closing
+from typing import TYPE_CHECKING
+
 from exporter.errors import StoreError
 from exporter.store.base import MemoryStore, Store
 from exporter.store.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "SqliteStore", "Store", "open_store"]
+if TYPE_CHECKING:
+    from exporter.store.redis import RedisStore
+
+__all__ = ["MemoryStore", "SqliteStore", "Store", "open_store", "refuse_unusable_redis"]
 
 
 def open_store(path: str | None, redis_url: str | None) -> Store:
@@ -18,11 +24,25 @@ def open_store(path: str | None, redis_url: str | None) -> Store:
         StoreError: it cannot be opened.
     """
     if redis_url:
-        try:
-            from exporter.store.redis import RedisStore
-        except ImportError:
-            raise StoreError(
-                "state.redis_url needs the extra: pip install 'codearts-build-exporter[redis]'"
-            ) from None
-        return RedisStore(redis_url)
+        return _redis(redis_url)
     return MemoryStore() if path in (None, ":memory:") else SqliteStore(str(path))
+
+
+def refuse_unusable_redis(url: str) -> None:
+    """Find out whether a Redis server could keep ledgers; changes nothing there.
+
+    Raises:
+        StoreError: it could not; the text says why.
+    """
+    with closing(_redis(url)) as store:
+        store.refuse_unusable()
+
+
+def _redis(url: str) -> "RedisStore":
+    try:
+        from exporter.store.redis import RedisStore
+    except ImportError:
+        raise StoreError(
+            "state.redis_url needs the extra: pip install 'codearts-build-exporter[redis]'"
+        ) from None
+    return RedisStore(url)

@@ -9,8 +9,14 @@ from exporter.ledger import JobLedger
 class Store(Protocol):
     """Keeps ledgers by job id."""
 
-    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+    def load(
+        self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
+    ) -> dict[str, JobLedger]:
         """The ledgers that were committed for those jobs, or all; jobs without one are left out.
+
+        Args:
+            job_ids: the jobs; None for all.
+            held: as loaded or committed here before; where the store has only older ones, they stand.
 
         Raises:
             StoreError: they cannot be read.
@@ -27,6 +33,13 @@ class Store(Protocol):
             StoreError: none of them is kept; what was committed before stands.
         """
 
+    def restore(self, held: Mapping[str, JobLedger]) -> int:
+        """Write again what the store has lost of these since they were loaded or committed here; how many.
+
+        Raises:
+            StoreError: it cannot be found out, or not be written.
+        """
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Drop the ledgers of jobs that are not watched and were last polled before then; how many.
 
@@ -41,13 +54,19 @@ class Store(Protocol):
 class MemoryStore:
     """``:memory:``: nothing outlives the process; every start is a baseline."""
 
-    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
-        """Nothing: a store is loaded at the start."""
-        return {}
+    def load(
+        self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
+    ) -> dict[str, JobLedger]:
+        """What is held: a store is loaded at the start."""
+        return dict(held or {})
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         """The poller keeps them."""
         return {}
+
+    def restore(self, held: Mapping[str, JobLedger]) -> int:
+        """Nothing is kept, so nothing is lost."""
+        return 0
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Nothing is kept, so nothing is dropped."""

@@ -4,14 +4,21 @@ The file belongs to one process at a time: SQLite's exclusive lock is held as lo
 ends with the process however it ends. A file that is torn, foreign or newer is refused and left as it is, and
 so is the log of changes beside it (``-wal``). SQLite notices a torn page; a checksum in each row, what else
 may have happened to it.
+
+A file that is deleted or moved while the store is open is written again from what the store still reads. A
+file that somebody has put in its place is left alone, and nothing is committed until that is sorted out.
 """
 
+import errno
+import fcntl
 import os
 import sqlite3
 import stat
+import struct
+import sys
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +52,14 @@ _APPLICATION_ID_AT: Final = slice(68, 72)
 """Where SQLite's file format has them: https://www.sqlite.org/fileformat2.html#the_database_header"""
 
 
+_LOCK_BYTES: Final = (0x40000000, 512)
+"""Where SQLite locks a file: https://www.sqlite.org/src/file/src/os.h (``PENDING_BYTE``)."""
+
+NO_LOCKS: Final = (
+    "its file system has no file locks (NFS needs its lock service); name a state.path on another one"
+)
+
+
 class SqliteStore:
     """Ledgers in a file; at most one store for a file in one process, or its lock is lost.
 
@@ -57,27 +72,24 @@ class SqliteStore:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        _create_private(path)
-        refuse_strange(path)
-        self._connection = sqlite3.connect(
-            path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=16
-        )
         try:
-            self._open()
-        except BaseException:
-            # What is interrupted does not write the -wal into the file when it is closed.
-            self._connection.interrupt()
-            self._connection.close()
-            raise
+            self._real = os.path.realpath(path)
+        except FileNotFoundError:
+            raise StoreError(
+                f"{path}: cannot open: the working directory is deleted; give an absolute state.path"
+            ) from None
+        self._file, self._connection = self._opened()
 
-    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+    def load(
+        self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
+    ) -> dict[str, JobLedger]:
         """The ledgers that were committed for those jobs, or all; jobs without one are left out.
 
         Raises:
             StoreError: a row cannot be read; it names the job.
         """
         wanted = None if job_ids is None else frozenset(job_ids)
-        ledgers: dict[str, JobLedger] = {}
+        ledgers = dict(held or {})
         # As bytes, so that text which is none can be told with its job.
         query = "SELECT CAST(job_id AS BLOB), polled_ms, CAST(ledger AS BLOB), checksum FROM ledgers"
         with self._explained("cannot read"):
@@ -98,10 +110,20 @@ class SqliteStore:
         Raises:
             StoreError: none of them is kept.
         """
+        self._refuse_if_gone()
         rows = [_row(job_id, ledger) for job_id, ledger in changed.items()]
         with self._transaction("cannot write"):
             self._connection.executemany("INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?)", rows)
         return {}
+
+    def restore(self, held: Mapping[str, JobLedger]) -> int:
+        """See that the file is still there; what it holds is what was committed.
+
+        Raises:
+            StoreError: it was not; the text says whether it is again.
+        """
+        self._refuse_if_gone()
+        return 0
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Drop the ledgers of jobs that are not watched and were last polled before then; how many.
@@ -119,35 +141,110 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file."""
+        with suppress(StoreError):
+            self._refuse_if_gone()
         self._connection.close()
+        os.close(self._file)
 
-    def _open(self) -> None:
+    def _opened(self) -> tuple[int, sqlite3.Connection]:
+        """The file, to be looked at, never to be closed before the connection: that would end its lock."""
+        if not os.path.exists(self._real):
+            refuse_strange(self._path)
+        file = _create_private(self._path)
+        try:
+            refuse_strange(self._path)
+            connection = sqlite3.connect(
+                self._real, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=16
+            )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                # What is interrupted does not write the -wal into the file when it is closed.
+                connection.interrupt()
+                connection.close()
+                raise
+        except StoreError:
+            can_lock = _can_lock(file)
+            os.close(file)
+            if not can_lock:
+                raise StoreError(f"{self._path}: cannot open: {NO_LOCKS}") from None
+            raise
+        except BaseException:
+            os.close(file)
+            raise
+        return file, connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         with self._explained("cannot open"):
-            self._pragma("locking_mode = EXCLUSIVE")
-            self._pragma("synchronous = FULL")
-            self._refuse_unusable()
-            with self._transaction("cannot write"):
-                for index in range(self._pragma("user_version"), SCHEMA_VERSION):
-                    self._connection.execute(_MIGRATIONS[index])
-                    self._pragma(f"user_version = {index + 1}")
-                if self._pragma("application_id") != APPLICATION_ID:
-                    self._pragma(f"application_id = {APPLICATION_ID}")
-            self._pragma("journal_mode = WAL")
+            _pragma(connection, "locking_mode = EXCLUSIVE")
+            _pragma(connection, "synchronous = FULL")
+            self._refuse_unusable(connection)
+            with self._explained("cannot write"), transaction(connection):
+                for index in range(_pragma(connection, "user_version"), SCHEMA_VERSION):
+                    connection.execute(_MIGRATIONS[index])
+                    _pragma(connection, f"user_version = {index + 1}")
+                if _pragma(connection, "application_id") != APPLICATION_ID:
+                    _pragma(connection, f"application_id = {APPLICATION_ID}")
+            _pragma(connection, "journal_mode = WAL")
 
-    def _refuse_unusable(self) -> None:
-        version = self._pragma("user_version")
+    def _refuse_unusable(self, connection: sqlite3.Connection) -> None:
+        version = _pragma(connection, "user_version")
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"{self._path}: written by a newer exporter (schema {version}, not {SCHEMA_VERSION}); "
                 "start that version again, or name another state.path"
             )
-        told = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        told = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if told and told[0] != "ok":
             raise StoreError(f"{self._path}: {_DAMAGED} ({told[0].splitlines()[-1]})")
 
-    def _pragma(self, text: str) -> int:
-        row = self._connection.execute(f"PRAGMA {text}").fetchone()
-        return row[0] if row and isinstance(row[0], int) else 0
+    def _refuse_if_gone(self) -> None:
+        """See whether the file that is written to is the one of that name; if there is none, write it again.
+
+        Raises:
+            StoreError: it was not; so nobody takes the next start for sound who does not read this.
+        """
+        try:
+            there = os.stat(self._real)
+        except FileNotFoundError:
+            self._write_again()
+            raise StoreError(
+                f"{self._path}: the file was deleted or moved away while it was in use; "
+                "it has been written again, and nothing is lost"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot be looked at: {error.strerror}") from None
+        if not os.path.samestat(there, os.fstat(self._file)):
+            with suppress(OSError, sqlite3.Error):
+                if lock_holder(self._real) is None:
+                    # What lies in our -wal must not get into the other file at the next start.
+                    _pragma(self._connection, "wal_checkpoint(TRUNCATE)")
+            raise StoreError(
+                f"{self._path}: another file was put in its place while it was in use; restart the exporter "
+                "to go on from that one, or remove it to have this one written again"
+            )
+
+    def _write_again(self) -> None:
+        """Copy all rows to a new file, give that the old one's name, and go on with it."""
+        copy = f"{self._real}.new"
+        with self._explained("cannot write again"):
+            for leftover in (copy, f"{copy}-journal", f"{copy}-wal"):
+                Path(leftover).unlink(missing_ok=True)
+            os.close(_create_private(copy))
+            with closing(sqlite3.connect(copy, isolation_level=None)) as target:
+                self._connection.backup(target)
+            # It belongs to the file that is gone.
+            Path(f"{self._real}-wal").unlink(missing_ok=True)
+            os.rename(copy, self._real)
+            folder = os.open(Path(self._real).parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        file, connection = self._opened()
+        self._connection.close()
+        os.close(self._file)
+        self._file, self._connection = file, connection
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[None]:
@@ -160,6 +257,13 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {doing}: {_meaning(error)}") from None
+        except OSError as error:
+            raise StoreError(f"{self._path}: {doing}: {error.strerror}") from None
+
+
+def _pragma(connection: sqlite3.Connection, text: str) -> int:
+    row = connection.execute(f"PRAGMA {text}").fetchone()
+    return row[0] if row and isinstance(row[0], int) else 0
 
 
 def _meaning(error: sqlite3.Error) -> str:
@@ -174,9 +278,9 @@ def _meaning(error: sqlite3.Error) -> str:
     return meanings.get(code, str(error))
 
 
-def _create_private(path: str) -> None:
+def _create_private(path: str) -> int:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         folder = Path(path).absolute().parent
         hint = "" if folder.is_dir() else f"; there is no folder {folder}"
@@ -188,12 +292,22 @@ def refuse_strange(path: str) -> None:
 
     Raises:
         StoreError: the file is not one of ours.
+        OSError: it cannot be read.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    wal = f"{os.path.realpath(path)}-wal"
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if _size(wal):
+            raise StoreError(
+                f"{path}: the file is gone, its -wal is not; put the file back, or remove the -wal too"
+            ) from None
+        return
+    if not stat.S_ISREG(mode):
         raise StoreError(f"{path}: this is no file; name another state.path")
     with open(path, "rb") as file:
         header = file.read(_HEADER_BYTES)
-    if not header and _size(f"{path}-wal"):
+    if not header and _size(wal):
         raise StoreError(f"{path}: the file is empty, its -wal is not; restore a copy, or remove both")
     if header and not header.startswith(_MAGIC):
         raise StoreError(f"{path}: this is no SQLite file; name another state.path")
@@ -201,6 +315,36 @@ def refuse_strange(path: str) -> None:
         raise StoreError(f"{path}: {_DAMAGED}")
     if header and int.from_bytes(header[_APPLICATION_ID_AT]) != APPLICATION_ID:
         raise StoreError(f"{path}: this SQLite file belongs to another program; name another state.path")
+
+
+def lock_holder(path: str) -> int | None:
+    """The process that has a lock on a database; asked of the system, which locks nothing.
+
+    Not for a file that this process has open: its own lock would end.
+
+    Raises:
+        OSError: the file cannot be read, or its file system has no locks.
+    """
+    start, length = _LOCK_BYTES
+    with open(path, "rb") as file:
+        if sys.platform == "darwin":
+            asked = struct.pack("qqihh", start, length, 0, fcntl.F_RDLCK, os.SEEK_SET)
+            _, _, holder, kind, _ = struct.unpack("qqihh", fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        else:
+            asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
+            kind, _, _, _, holder = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else int(holder)
+
+
+def _can_lock(file: int) -> bool:
+    """Whether an open file can be locked at all, by whomever; ends a lock that this process has on it."""
+    start, length = _LOCK_BYTES
+    try:
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, length, start)
+        fcntl.lockf(file, fcntl.LOCK_UN, length, start)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def _size(path: str) -> int:

@@ -165,7 +165,7 @@ def test_a_reload_that_fails_late_leaves_no_job_behind(
     simulator.faults.add(fault("hang", operation="job-list"))
     one.threads.start()
 
-    def broken(_: object) -> dict[str, JobLedger]:
+    def broken(*_: object) -> dict[str, JobLedger]:
         raise StoreError("gone")
 
     try:

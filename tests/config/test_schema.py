@@ -440,6 +440,58 @@ def test_the_state_is_kept_in_a_file_or_on_a_server() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://cache",
+        "redis://cache:6379/",
+        "redis://:secret@cache:6379/3?socket_timeout=1",
+        "redis://user:a%23b%2Fc%3Fd%40e%25:f@[::1]:6379",
+        "rediss://:secret@cache/0?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=false",
+        "unix:///run/redis@2/redis.sock?db=2",
+        "unix://user:secret@/run/redis.sock",
+    ],
+)
+def test_the_address_of_a_redis_server(url: str) -> None:
+    state = read_with(f"state: {{redis_url: '{url}'}}").state
+    assert state.redis_url is not None
+    assert state.redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:2024#hunter2@cache",
+        "redis://:2024/hunter2@cache",
+        "redis://:2024?hunter2@cache",
+        "redis://:2024#hunter2/x@cache",
+        "redis://:hun@ter2@cache",
+        "redis://:hunter2%@cache",
+        "redis://:hunter2%2@cache",
+        "redis://:hunter2",
+        "redis://:hunter2@cache:70000",
+        "redis://:hunter2@cache:0",
+        "redis://:hunter2@cache/hunter2",
+        "redis://:hunter2@ca che",
+        "rediss://cache?password=hunter2@",
+        "redis://[::1?hunter2",
+        "unix://:hunter2/x@/run/redis.sock",
+        "unix://hunter2",
+        "unix://:hunter2@run/redis.sock",
+    ],
+)
+def test_a_password_that_would_be_cut_is_refused_and_not_shown(url: str) -> None:
+    form = (
+        "[[user]:password@]/path/of/the/socket"
+        if url.startswith("unix")
+        else "[[user]:password@]host[:port][/database]"
+    )
+    assert complaint_about(f"state: {{redis_url: '{url}'}}") == (
+        f"config.yaml:4: state.redis_url: must have the form {form}; percent-encode # / ? @ % in the password"
+    )
+
+
 def test_everything_is_told_at_once_in_the_order_of_the_lines() -> None:
     text = f"""regoin: cn-north-4
 auth: {{token: '${{TOKEN}}', token: x}}

@@ -12,15 +12,24 @@ from tests.support.programs import eventually, free_port, program
 
 
 class RedisServer:
-    """``redis-server`` on a free port, with its files in a folder of its own."""
+    """``redis-server`` on a free port, with its files in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
-        self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}"
+    Args:
+        folder: for its files.
+        flags: more of its command line.
+        password: what it requires; empty for none.
+    """
+
+    def __init__(self, folder: Path, *flags: str, password: str = "") -> None:
+        redis_server = program("redis-server")
+        self.port = free_port()
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}"
         self._log = (folder / "redis.log").open("ab")
         self._command = [
-            *(program("redis-server"), "--port", str(self._port), "--bind", "127.0.0.1"),
+            *(redis_server, "--port", str(self.port), "--bind", "127.0.0.1"),
             *("--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+            *(("--requirepass", password) if password else ()),
+            *flags,
         ]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -52,7 +61,7 @@ class RedisServer:
 
     def client(self) -> "redis.Redis":
         """A client beside the store's own."""
-        return redis.Redis.from_url(self.url)
+        return redis.Redis.from_url(self.url, protocol=2)
 
     def _answers(self) -> bool:
         with self.client() as client:
@@ -63,9 +72,9 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
+def redis_server(folder: Path, *flags: str, password: str = "") -> Iterator[RedisServer]:
     """A server for the length of a block."""
-    server = RedisServer(folder)
+    server = RedisServer(folder, *flags, password=password)
     try:
         yield server
     finally:

@@ -172,9 +172,9 @@ def test_a_row_that_cannot_be_read_is_named_and_left_alone(server: RedisServer, 
 def test_another_kind_of_key_is_left_alone(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         client.set(KEY, "something else")
-        with pytest.raises(StoreError, match="cannot read: WRONGTYPE"):
+        with pytest.raises(StoreError, match="cannot read: the key of the ledgers holds something else"):
             store.load([JOB])
-        with pytest.raises(StoreError, match=r"cannot write: .*WRONGTYPE"):
+        with pytest.raises(StoreError, match="cannot write: the key of the ledgers holds something else"):
             store.commit({JOB: counted(1)})
         assert client.get(KEY) == b"something else"
 
@@ -184,7 +184,7 @@ def test_a_server_without_memory_is_as_a_full_disk(server: RedisServer) -> None:
         store.commit({JOB: counted(1)})
         try:
             client.config_set("maxmemory", "1")
-            with pytest.raises(StoreError, match=r"cannot write: .*used memory"):
+            with pytest.raises(StoreError, match="cannot write: it has used up its memory"):
                 store.commit({job_id: counted(2) for job_id in JOB_IDS})
             assert store.load(JOB_IDS) == {JOB: counted(1)}
         finally:
@@ -210,7 +210,7 @@ def test_a_server_that_hangs_does_not_hang_the_exporter(
     with redis_server(tmp_path) as server, connected(server) as store:
         store.commit({JOB: counted(1)})
         server.signal(signal.SIGSTOP)
-        with pytest.raises(StoreError, match=r"^redis: cannot write: Timeout"):
+        with pytest.raises(StoreError, match=r"^redis: cannot write: no answer in time"):
             store.commit({JOB: counted(2)})
         server.signal(signal.SIGCONT)
         assert store.commit({JOB: counted(3)}) in ({}, {JOB: counted(2)})

@@ -27,7 +27,7 @@ from exporter.poller.poll import Enough, Rules, poll_job
 from exporter.poller.stages import ask_stages, stages_of
 from exporter.poller.work import Outcome
 from exporter.store import SqliteStore, Store
-from exporter.store.redis import RedisStore
+from exporter.store.redis import KEY, RedisStore
 from exporter.watchlist import in_shard
 from tests.store.ledgers import BUCKETS, START_MS
 from tests.store.redis_server import RedisServer
@@ -380,6 +380,7 @@ class RedisMachine(Machine):
         with self.server.client() as client:
             client.flushall()
         self.total_shards = 1
+        self.copy: dict[bytes, bytes] = {}
 
     def open_store(self) -> RedisStore:
         return RedisStore(self.server.url)
@@ -416,6 +417,23 @@ class RedisMachine(Machine):
         revisions = dict(instance.store._revisions)
         instance.store.commit(changed_by(instance.poll(self.service), {}, RULES.breakdown))
         instance.store._revisions = revisions
+
+    @rule()
+    def the_server_is_copied(self) -> None:
+        with self.server.client() as client:
+            self.copy = client.hgetall(KEY)
+
+    @rule()
+    def the_server_goes_back(self) -> None:
+        with self.server.client() as client:
+            client.delete(KEY)
+            if self.copy:
+                client.hset(KEY, mapping=self.copy)
+        for instance in self.instances:
+            instance.ledgers = instance.store.load(instance.jobs, instance.ledgers)
+        self.no_counter_falls()
+        for instance in self.instances:
+            instance.store.restore(instance.ledgers)
 
     @rule()
     def the_server_forgets_the_script(self) -> None:

@@ -18,9 +18,11 @@ class Disk:
         self._store = store or MemoryStore()
         self.is_full = False
 
-    def load(self, job_ids: Collection[str] | None) -> dict[str, JobLedger]:
+    def load(
+        self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
+    ) -> dict[str, JobLedger]:
         """What the store has."""
-        return self._store.load(job_ids)
+        return self._store.load(job_ids, held)
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         """Keep all of these, or none where there is no room.
@@ -31,6 +33,10 @@ class Disk:
         if self.is_full:
             raise StoreError("no space left on device")
         return self._store.commit(changed)
+
+    def restore(self, held: Mapping[str, JobLedger]) -> int:
+        """As the store does."""
+        return self._store.restore(held)
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """As the store does."""
