@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 
 from exporter.config.files import CONTROL_CHARACTERS
+from exporter.config.lookalikes import hint_within, is_lost_key
 from exporter.config.problems import Path, Problem
 from exporter.config.syntax import compose
 
@@ -32,10 +33,11 @@ _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands, and for a scalar its text as it stands there."""
+    """Where a value stands, and for a scalar its last line and its text as it stands there."""
 
     line: int
     text: str | None = None
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,14 @@ class Document:
         data: mappings, lists, texts and None; `BROKEN` where ``problems`` tells why.
         places: of every value that was read.
         broken: paths of the `BROKEN` values.
+        lines: of the file.
     """
 
     data: object = None
     places: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
+    lines: list[str] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
         """Find the line of a value, or of the nearest one around it."""
@@ -73,13 +77,14 @@ def read_document(text: str, environ: Mapping[str, str] | None) -> Document:
         return Document(data=BROKEN, problems=[node], broken={()})
     if node is None:
         return Document()
-    reader = _Reader(environ)
+    lines = text.splitlines()
+    reader = _Reader(environ, lines)
     try:
         data = reader.value(node, (), _line(node))
     except _TooManyValuesError:
         bomb = Problem(1, (), f"the aliases in it unfold to more than {_MOST_VALUES:,} values")
         return Document(data=BROKEN, problems=[bomb], broken={()})
-    return Document(data, reader.places, reader.problems, reader.broken)
+    return Document(data, reader.places, reader.problems, reader.broken, lines)
 
 
 class _TooManyValuesError(Exception):
@@ -87,11 +92,12 @@ class _TooManyValuesError(Exception):
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str] | None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None, lines: list[str]) -> None:
         self.places: dict[Path, Place] = {}
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
         self._environ = environ
+        self._lines = lines
         self._values = 0
 
     def value(self, node: yaml.Node, path: Path, line: int) -> object:
@@ -151,9 +157,12 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode, path: Path, line: int) -> object:
         if node.tag == _NULL:
             return None
-        self.places[path] = Place(line, node.value)
+        last = int(node.end_mark.line) + (node.style is None)
+        self.places[path] = Place(line, node.value, last)
         if self._environ is None:
             return node.value
+        if node.style is None and (lost := self._lost_key(_line(node), last)):
+            return self._refuse(path, f"YAML sees no key in this line; {lost[1]}", line=lost[0])
         text, unset = _substitute(node.value, self._environ)
         if unset:
             for problem in unset:
@@ -167,8 +176,15 @@ class _Reader:
             return self._refuse(path, "contains a line break or another control character")
         return text
 
-    def _refuse(self, path: Path, text: str) -> object:
-        self.problems.append(Problem(self.places[path].line, path, text))
+    def _lost_key(self, first: int, last: int) -> tuple[int, str] | None:
+        """Find a line of a plain text of several lines that was meant as a key of its own."""
+        for number in range(first, min(last, len(self._lines)) + 1):
+            if last > first and is_lost_key(self._lines[number - 1]):
+                return hint_within(self._lines, number, number)
+        return None
+
+    def _refuse(self, path: Path, text: str, line: int = 0) -> object:
+        self.problems.append(Problem(line or self.places[path].line, path, text))
         self.broken.add(path)
         return BROKEN
 

@@ -80,29 +80,42 @@ def between(low: str, high: str, read: Callable[[object], float]) -> Between:
     return Between(low, high, read(low), read(high))
 
 
-def _refuse_capitals(value: object) -> None:
-    if not _ID.fullmatch(text(value)) and _ID.fullmatch(text(value).lower()):
+def _read_id(value: object, kind: str, place: str, in_url: str) -> str:
+    """Take an id.
+
+    Args:
+        value: that was given.
+        kind: of what it is the ID.
+        place: where to find it.
+        in_url: an expression for what may stand before it in a URL.
+    """
+    word = text(value)
+    if _ID.fullmatch(word):
+        return word
+    if _ID.fullmatch(word.lower()):
         raise about_value("has capital letters, which IDs have not; write them small")
+    if "/" in word:
+        found = re.findall(rf"{in_url}(?<![0-9a-z])({_ID.pattern})(?![0-9a-z])", word)
+        raise about_value(
+            f"is an address, not a {kind} ID; it is {place}", meant=found[-1] if found else None
+        )
+    if _ID.fullmatch(word.replace("-", "")):
+        raise about_value("has dashes, which IDs have not", meant=word.replace("-", ""))
+    if re.fullmatch(r"[0-9a-z]{24,48}", word):
+        raise about_value(f"has {len(word)} characters, and a {kind} ID has 32; it is {place}")
+    raise about_value(f"is not a {kind} ID; it is {place}")
 
 
 def job_id(value: object) -> str:
     """Take a job's id."""
-    _refuse_capitals(value)
-    if not _ID.fullmatch(text(value)):
-        raise about_value(
-            "is not a job ID; it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
-        )
-    return text(value)
+    place = "the 32 characters [0-9a-z] at the end of the job's URL in the console"
+    return _read_id(value, "job", place, in_url="")
 
 
 def project_id(value: object) -> str:
     """Take a CodeArts project's id."""
-    _refuse_capitals(value)
-    if not _ID.fullmatch(text(value)):
-        raise about_value(
-            "is not a project ID; it is the 32 characters [0-9a-z] after /project/ in the project's URL"
-        )
-    return text(value)
+    place = "the 32 characters [0-9a-z] after /project/ in the project's URL"
+    return _read_id(value, "project", place, in_url="/project/")
 
 
 def pattern(value: object) -> Pattern:

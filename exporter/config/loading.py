@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.document import Document, read_document
 from exporter.config.files import read_bounded, why
+from exporter.config.lookalikes import hint_within
 from exporter.config.problems import Problem, quote, render
 from exporter.config.schema import Config
 from exporter.config.section import Section
@@ -95,7 +96,8 @@ def _validate(schema: type[S], document: Document, base_dir: Path, example: str)
     if () in document.broken:
         return []
     if not isinstance(document.data, dict):
-        return [Problem(1, (), f"must be a mapping of keys to values, as in {example}")]
+        problem = Problem(1, (), f"must be a mapping of keys to values, as in {example}")
+        return [_with_hint(problem, document)]
     try:
         return schema.model_validate(document.data, context={"base_dir": base_dir})
     except ValidationError as error:
@@ -116,15 +118,31 @@ def _locate(error: ErrorDetails, document: Document) -> Problem:
     if error["type"] == "hidden_key":
         path = path[:-1]
     if error["type"] == "value":
-        text = f"{_subject(path, document)} {text}"
-    return Problem(line, path, text)
+        subject, written = _subject(path, document)
+        meant = error.get("ctx", {}).get("meant")
+        text = f"{subject} {text}{f'; write {meant}' if meant and written else ''}"
+    return _with_hint(Problem(line, path, text), document)
 
 
-def _subject(path: tuple[str | int, ...], document: Document) -> str:
-    """Name a value by what stands in the file; what came from the environment is not shown."""
+def _with_hint(problem: Problem, document: Document) -> Problem:
+    """Add what to write, and where, if a character stands there that only looks like one of YAML's."""
+    place = document.places.get(problem.path)
+    found = hint_within(document.lines, problem.line, max(problem.line, place.last if place else 0))
+    if found is None:
+        return problem
+    line, hint = found
+    return Problem(line, problem.path, f"{problem.text}{'' if problem.text.endswith('?') else ';'} {hint}")
+
+
+def _subject(path: tuple[str | int, ...], document: Document) -> tuple[str, bool]:
+    """Name a value by what stands in the file; what came from the environment is not shown.
+
+    Returns:
+        The name, and whether it is the value itself.
+    """
     while path not in document.places and path:
         path = path[:-1]
     text = document.places[path].text
     if text is None:
-        return "it"
-    return f"the value of {quote(text)}" if "${" in text else quote(text)
+        return "it", False
+    return (f"the value of {quote(text)}", False) if "${" in text else (quote(text), True)

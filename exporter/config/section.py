@@ -23,9 +23,14 @@ from exporter.config.problems import listing, nearest
 T = TypeVar("T")
 
 
-def about_value(text: str) -> PydanticCustomError:
-    """Make an error that is shown after the value as it stands in the file."""
-    return PydanticCustomError("value", text)
+def about_value(text: str, *, meant: str | None = None) -> PydanticCustomError:
+    """Make an error that is shown after the value as it stands in the file.
+
+    Args:
+        text: what is wrong and what would be right.
+        meant: a part of the value that would be right, shown if the value stands in the file itself.
+    """
+    return PydanticCustomError("value", text, {"meant": meant} if meant else None)
 
 
 def problem(text: str, *, first: tuple[str | int, ...] | None = None) -> PydanticCustomError:
@@ -48,13 +53,13 @@ def gathered(
     problems: list[InitErrorDetails],
     validate: Callable[[], T],
     *,
-    reword: Callable[[InitErrorDetails], InitErrorDetails] = lambda error: error,
+    reword: Callable[[InitErrorDetails], InitErrorDetails | None] = lambda error: error,
 ) -> T:
-    """Run a validation so that its errors, reworded, and ``problems`` are reported together."""
+    """Run a validation so that its errors, reworded or left out, and ``problems`` are reported together."""
     try:
         result = validate()
     except ValidationError as error:
-        problems = [*problems, *map(reword, _without_values(error))]
+        problems = [*problems, *filter(None, map(reword, _without_values(error)))]
     else:
         if not problems:
             return result
@@ -93,13 +98,39 @@ class Section(BaseModel):
     def _report_everything(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(value, cls):
             return handler(value)
+        misspelt = cls._misspelt(value)
+        if isinstance(value, Mapping):
+            value = {**value, **{meant: value[key] for meant, key in misspelt.items()}}
         value = cls.unfold(value)
         if not isinstance(value, Mapping):
             wrong = "is empty" if value is None else "must be a section"
             raise problem(f"{wrong}; the keys here are {listing(cls.model_fields)}")
         unknown = [cls._unknown(key) for key in value if key not in cls.model_fields]
         given = {key: item for key, item in value.items() if key in cls.model_fields and item is not None}
-        return gathered(cls.__name__, unknown, lambda: handler(given), reword=cls._describe)
+
+        def reword(error: InitErrorDetails) -> InitErrorDetails | None:
+            return (
+                None if error.get("loc", ())[:1] in [(meant,) for meant in misspelt] else cls._describe(error)
+            )
+
+        return gathered(cls.__name__, unknown, lambda: handler(given), reword=reword)
+
+    @classmethod
+    def _misspelt(cls, value: object) -> dict[str, str]:
+        """Find known keys that are given under a name close to theirs.
+
+        Such a key is read as if it were spelt right and reported once, for its name: neither is it missing,
+        nor are other keys wrong because of it.
+        """
+        if not isinstance(value, Mapping):
+            return {}
+        close = {cls._nearest(key): key for key in value if key not in cls.model_fields}
+        return {meant: key for meant, key in close.items() if meant and meant not in value}
+
+    @classmethod
+    def _nearest(cls, key: str) -> str | None:
+        """Find what was probably meant; a full-width colon makes the value a part of the key."""
+        return nearest(key.partition("：")[0].strip(), cls.model_fields)
 
     @classmethod
     def _describe(cls, error: InitErrorDetails) -> InitErrorDetails:
@@ -112,8 +143,8 @@ class Section(BaseModel):
 
     @classmethod
     def _unknown(cls, key: str) -> InitErrorDetails:
-        meant = nearest(key, cls.model_fields)
-        if meant is not None:
+        meant = cls._nearest(key)
+        if meant is not None and not (cls.keeps_secrets and not key.isidentifier()):
             return at(problem(f'is not a known key; did you mean "{meant}"?'), key)
         known = f"the keys here are {listing(cls.model_fields)}"
         if cls.keeps_secrets:

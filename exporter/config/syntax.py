@@ -9,6 +9,7 @@ from typing import Final
 
 import yaml
 
+from exporter.config.lookalikes import hint_before
 from exporter.config.problems import Problem, quote
 
 _EXPLANATIONS: Final = (
@@ -20,7 +21,7 @@ _EXPLANATIONS: Final = (
     ("found unexpected end of stream", "a quotation mark without its partner"),
     ("but found another document", 'a second document ("---") begins here; there can be one only'),
     ("expected <block end>", "the indentation does not fit the lines above"),
-    ("expected ',' or ']'", 'a "[" without its "]", or a "," is missing'),
+    ("expected ',' or ']'", 'a "[" without its "]", a "," is missing, or a "?" inside "[]" needs quotes'),
     ("expected ',' or '}'", 'a "{" without its "}", a "," is missing, or a ${NAME} inside "{}" needs quotes'),
 )
 
@@ -35,7 +36,9 @@ def compose(text: str) -> yaml.Node | Problem | None:
     try:
         node: yaml.Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        return _explain(error, loader.line + 1)
+        problem = _explain(error, loader.line + 1)
+        near = hint_before(text.splitlines(), problem.line)
+        return Problem(near[0], (), f"is not YAML: {near[1]}") if near else problem
     except RecursionError:
         return Problem(loader.line + 1, (), "is nested too deeply")
     except (ValueError, OverflowError):  # from chr() and int() within the library, on absurd escapes

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.config import KNOWN_REGIONS, Config, PollConfig, parse_duration
+from exporter.config.problems import quote
 from tests.config.helpers import (
     JOB,
     MINIMAL,
@@ -148,12 +149,42 @@ def test_nothing_to_watch_is_refused() -> None:
     assert read("region: cn-north-4\n" + AUTH + f"projects: [{PROJECT}]").projects[0].id == PROJECT
 
 
-@pytest.mark.parametrize("bad", ["abc", JOB + "0", JOB[:-1] + "-", "7"])
+AT_THE_END = "it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
+AFTER_PROJECT = "it is the 32 characters [0-9a-z] after /project/ in the project's URL"
+
+
+@pytest.mark.parametrize("bad", ["abc", JOB + "_", "x" * 50, "7"])
 def test_a_job_id_is_32_characters(bad: str) -> None:
-    wrong = "is not a job ID; it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
+    wrong = f"is not a job ID; {AT_THE_END}"
     assert complaint(
         "region: cn-north-4\n" + AUTH + f"jobs:\n  - {JOB}\n  - {bad}\n  - {{id: {bad}a}}\n"
     ) == (f'config.yaml:5: jobs[1].id: "{bad}" {wrong}\nconfig.yaml:6: jobs[2].id: "{bad}a" {wrong}')
+
+
+PAGE = f"https://devcloud.cn-north-4.huaweicloud.com/codeci/project/{PROJECT}/job/{JOB}"
+
+
+@pytest.mark.parametrize(
+    ("listed", "bad", "told"),
+    [
+        ("jobs", f"{PAGE}/history", f"is an address, not a job ID; {AT_THE_END}; write {JOB}"),
+        ("jobs", "https://host/page", f"is an address, not a job ID; {AT_THE_END}"),
+        ("projects", PAGE, f"is an address, not a project ID; {AFTER_PROJECT}; write {PROJECT}"),
+        ("projects", f"https://host/{JOB}", f"is an address, not a project ID; {AFTER_PROJECT}"),
+        ("jobs", JOB[:-1], f"has 31 characters, and a job ID has 32; {AT_THE_END}"),
+        ("projects", JOB + "0", f"has 33 characters, and a project ID has 32; {AFTER_PROJECT}"),
+        ("jobs", f"{JOB[:8]}-{JOB[8:]}", f"has dashes, which IDs have not; write {JOB}"),
+    ],
+)
+def test_what_is_almost_an_id_is_told_with_what_is_wrong(listed: str, bad: str, told: str) -> None:
+    complaint_of = complaint("region: cn-north-4\n" + AUTH + f"{listed}: [{bad}]\n")
+    assert complaint_of == f"config.yaml:3: {listed}[0].id: {quote(bad)} {told}"
+
+
+def test_an_id_in_an_address_from_the_environment_is_not_shown() -> None:
+    assert complaint("region: cn-north-4\n" + AUTH + "jobs: ['${PAGE}']", {"PAGE": PAGE}) == (
+        f'config.yaml:3: jobs[0].id: the value of "${{PAGE}}" is an address, not a job ID; {AT_THE_END}'
+    )
 
 
 def test_capital_letters_in_an_id_are_told() -> None:
@@ -299,6 +330,26 @@ def test_unknown_keys_are_refused_with_what_was_meant() -> None:
         "config.yaml:5: poll.x: is not a known key; the keys here are interval, max_interval, lookback, "
         "concurrency, max_requests_per_minute and timeout\n"
         'config.yaml:6: state.redisurl: is not a known key; did you mean "redis_url"?'
+    )
+
+
+@pytest.mark.parametrize(
+    "auth", ["{token: made-up}", "{password: {domain: d, username: u, password: made-up}}"]
+)
+def test_a_misspelt_key_is_told_once_and_nothing_that_follows_from_it(auth: str) -> None:
+    assert complaint(f"regon: cn-north-4\nauth: {auth}\njobs: [{JOB}]\n") == (
+        'config.yaml:1: regon: is not a known key; did you mean "region"?'
+    )
+    assert complaint(f"region: cn-north-4\nauth: {auth}\njob: [{JOB}]\n") == (
+        'config.yaml:3: job: is not a known key; did you mean "jobs"?'
+    )
+
+
+def test_a_misspelt_key_beside_the_right_one_hides_nothing() -> None:
+    assert complaint_about("poll: {intervall: 1m, interval: 5x}\n") == (
+        'config.yaml:4: poll.intervall: is not a known key; did you mean "interval"?\n'
+        'config.yaml:4: poll.interval: "5x" is not a duration; write a number and a unit, as 30s, 5m, 1h30m '
+        "or 7d"
     )
 
 
@@ -505,7 +556,6 @@ state: {{retention: 5}}
     places = [line.split(": ")[:2] for line in complaint(text).splitlines()]
     assert places == [
         ["config.yaml:1", "regoin"],
-        ["config.yaml:1", "region"],
         ["config.yaml:2", "auth.token"],
         ["config.yaml:2", "auth.token"],
         ["config.yaml:4", "jobs[0].id"],

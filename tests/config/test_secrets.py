@@ -89,11 +89,16 @@ def test_mistakes_within_two_kinds_are_all_told() -> None:
         "config.yaml:3: auth: needs exactly one of token, token_file, password, access_key or ecs_agency; "
         "found password and ecs_agency\n"
         'config.yaml:4: auth.password.domian: is not a known key; did you mean "domain"?\n'
-        "config.yaml:4: auth.password.domain: is missing: the name of the account that the IAM user "
-        "belongs to\n"
         "config.yaml:4: auth.password.username: is missing: the name of the IAM user\n"
         "config.yaml:5: auth.ecs_agency: must be a section; the keys here are metadata_endpoint"
     )
+
+
+def test_a_key_with_the_secret_in_it_is_not_shown() -> None:
+    told = complaint(REST + "auth: {token： abc}")
+    assert told.startswith("config.yaml:3: auth: has a key that is not known; the keys here are ")
+    assert told.endswith('; write ":" in place of "：" (U+FF1A FULLWIDTH COLON)')
+    assert "abc" not in told
 
 
 def test_a_secret_is_given_once(tmp_path: Path) -> None:

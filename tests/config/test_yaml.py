@@ -80,7 +80,8 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
         ('region: "x\n', "2: is not YAML: a quotation mark without its partner (it begins in line 1)"),
         (
             "jobs: [a\npoll: {}",
-            '2: is not YAML: a "[" without its "]", or a "," is missing (it begins in line 1)',
+            '2: is not YAML: a "[" without its "]", a "," is missing, or a "?" inside "[]" needs quotes '
+            "(it begins in line 1)",
         ),
         (
             "region: x\npoll: {a: b\nauth: x",
@@ -179,3 +180,55 @@ def test_odd_keys_are_shown_in_quotation_marks() -> None:
         'config.yaml:4: poll."a b": is not a known key; the keys here are interval, max_interval, lookback, '
         "concurrency, max_requests_per_minute and timeout"
     )
+
+
+COLON = 'write ":" in place of "：" (U+FF1A FULLWIDTH COLON)'
+COMMA = 'write "," in place of "，" (U+FF0C FULLWIDTH COMMA)'
+HYPHEN = 'write "-" in place of "－" (U+FF0D FULLWIDTH HYPHEN-MINUS)'
+QUOTE = """write '"' in place of "“" (U+201C LEFT DOUBLE QUOTATION MARK)"""
+BRACKET = 'write "[" in place of "［" (U+FF3B FULLWIDTH LEFT SQUARE BRACKET)'
+NO_BREAK = "write a space in place of U+00A0 NO-BREAK SPACE"
+IDEOGRAPHIC = "write a space in place of U+3000 IDEOGRAPHIC SPACE"
+REST = "region: cn-north-4\nauth: {token: made-up}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        (f"region： cn-north-4\nauth: {{token: x}}\njobs: [{JOB}]\n", 1, COLON),
+        ("region： cn-north-4\n", 1, COLON),
+        ("region： cn-north-4\n\nauth：\n  token： x\n", 1, COLON),
+        (REST + f"jobs:\n  - id： {JOB}\n", 4, COLON),
+        (REST + f"jobs:\n  - id: {JOB}\n    name： x\n", 5, COLON),
+        (REST + f"jobs: [{{id： {JOB}}}]\n", 3, COLON),
+        (MINIMAL + "poll:\n  timeout： 5s\n  interval: 1m\n", 5, COLON),
+        (MINIMAL + "poll:\n  interval: 1m\n  timeout： 5s\n", 6, COLON),
+        (MINIMAL + "poll:\n  interval: 1m\n\u3000timeout: 5s\n", 6, IDEOGRAPHIC),
+        (MINIMAL + "poll:\n\u00a0 interval: 1m\n", 5, NO_BREAK),
+        (MINIMAL + "poll:\n  interval:\u00a01m\n", 5, NO_BREAK),
+        (f"region:\u3000cn-north-4\nauth: {{token: x}}\njobs: [{JOB}]\n", 1, IDEOGRAPHIC),
+        (REST + f"jobs:\n  -\u3000{JOB}\n", 4, IDEOGRAPHIC),
+        (REST + f"jobs:\n  - {JOB}\n  －{OTHER_JOB}\n", 5, HYPHEN),
+        (REST + f"jobs: [{JOB}，{OTHER_JOB}]\n", 3, COMMA),
+        (MINIMAL + "poll: {interval: 1m，timeout: 5s}\n", 4, COMMA),
+        (REST + f"jobs: ［{JOB}］\n", 3, BRACKET),
+        (f"region: “cn-north-4”\nauth: {{token: x}}\njobs: [{JOB}]\n", 1, QUOTE),
+        (MINIMAL + "recycle_bin: {enabled: “true”}\n", 4, QUOTE),
+        (REST + f"jobs:\n  -{JOB}\n", 4, 'write a space after "-"'),
+        (REST + f"jobs:\n  - {JOB}\n  -{OTHER_JOB}\n", 5, 'write a space after "-"'),
+        (f"region:cn-north-4\nauth: {{token: x}}\njobs: [{JOB}]\n", 1, 'write a space after ":"'),
+    ],
+)
+def test_a_character_that_only_looks_right_is_told_in_its_line(text: str, line: int, hint: str) -> None:
+    told = complaint(text)
+    assert told.startswith(f"config.yaml:{line}: ")
+    assert told.endswith(hint)
+    assert "\n" not in told
+
+
+def test_names_and_comments_may_have_such_characters() -> None:
+    text = MINIMAL.replace(
+        f"[{JOB}]", f"\n  - {{id: {JOB}, name: 构建：主，“次”, project: 商店－一}}  # 说明：如下"
+    )
+    assert (read(text).jobs[0].name, read(text).jobs[0].project) == ("构建：主，“次”", "商店－一")
+    assert complaint(text + "poll: {interval: 5}\n").endswith("as 30s, 5m, 1h30m or 7d")
