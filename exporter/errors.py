@@ -12,6 +12,7 @@
         ├── CredentialsError  refused: 401, a wrong password, a locked key
         ├── ThrottledError    "too many requests"
         ├── NotVisibleError   no such job or build, or not for these credentials
+        ├── NotPublishedError the gateway knows no such API: wrong endpoint or region, or withdrawn
         ├── RejectedError     the request itself is wrong; asking again changes nothing
         ├── BackendError      the service is in trouble; worth asking again
         ├── UnreachableError  time-out, refused or broken connection; worth asking again
@@ -115,6 +116,10 @@ class ThrottledError(ApiError):
 
 class NotVisibleError(ApiError):
     """No such job or build, its history is deleted, or these credentials may not see it."""
+
+
+class NotPublishedError(ApiError):
+    """The gateway knows no such API (APIGW.0101): wrong endpoint or region, or the API was withdrawn."""
 
 
 class RejectedError(ApiError):

@@ -2,7 +2,9 @@
 
 This is the one place that decides it. The service's status and body disagree at times: a failure inside
 HTTP 200, JSON inside a JSON string, an HTML page from a gateway. The service's own error code is believed
-before the HTTP status. Sources: the error tables of the three API documents and of the gateway.
+before the HTTP status, and a refusal (403, 404, 422 and the like) needs one: the page of a firewall or a web
+server under such a status is an invalid answer. Sources: the error tables of the three API documents and of
+the gateway.
 """
 
 import json
@@ -16,6 +18,7 @@ from exporter.errors import (
     BackendError,
     CredentialsError,
     InvalidAnswerError,
+    NotPublishedError,
     NotVisibleError,
     RejectedError,
     ThrottledError,
@@ -30,6 +33,8 @@ _BY_ERROR_CODE: Final[Mapping[str, type[ApiError]]] = {
     "CB.00060211": ThrottledError,
     "APIGW.0301": CredentialsError,
     "APIG.0301": CredentialsError,
+    "APIGW.0101": NotPublishedError,
+    "APIG.0101": NotPublishedError,
     "DEVCB.00031006": NotVisibleError,
     "CB.00031006": NotVisibleError,
     "DEV.CB.032011": NotVisibleError,
@@ -51,6 +56,9 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     422: NotVisibleError,
     429: ThrottledError,
 }
+
+_REFUSALS: Final = (NotVisibleError, RejectedError)
+"""What the service says in JSON with an error code, in each of its shapes; anything else is not its word."""
 
 _FAILED: Final = frozenset({"fail", "failed", "failure", "error"})
 _UNIT_MINUTES: Final = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
@@ -82,11 +90,11 @@ def decipher(status: int, headers: Mapping[str, str], body: bytes) -> JSON:
             raise InvalidAnswerError(
                 f"HTTP {status} with {_kind(body)} instead of JSON", code="invalid"
             ) from None
-        raise _error(status, headers, "", _kind(body)) from None
+        raise _error(status, headers, "", _kind(body), what=_kind(body)) from None
     error_code, message = _failure(value)
     if succeeded and error_code is None:
         return value
-    raise _error(status, headers, error_code or "", message)
+    raise _error(status, headers, error_code or "", message, what="JSON without an error code")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -152,10 +160,13 @@ def _first_text(value: Mapping[str, object], *keys: str) -> str:
     return ""
 
 
-def _error(status: int, headers: Mapping[str, str], error_code: str, message: str) -> ApiError:
+def _error(status: int, headers: Mapping[str, str], error_code: str, message: str, *, what: str) -> ApiError:
+    """The error that an answer means; ``what`` is its body in words, should it be no refusal."""
     kind = _BY_ERROR_CODE.get(error_code) or _BY_STATUS.get(status)
     if kind is None:
         kind = _by_class(status)
+    if kind in _REFUSALS and not error_code:
+        return InvalidAnswerError(f"HTTP {status} with {what} instead of the service's error", code="invalid")
     text = " ".join(part for part in (f"HTTP {status}", _line(error_code), _line(message)) if part)
     code = "invalid" if 200 <= status < 300 else str(status)
     if kind is ThrottledError:

@@ -26,6 +26,9 @@ BUILD_FAULTS: Final = ("record_not_an_object", "bad_build_number", "foreign_reco
 SERVICE_ZONE: Final = timezone(timedelta(hours=8))
 """The zone of times that name none, and of the calendar days that period-history takes."""
 
+LARGEST_PAGE: Final = 200
+"""A page with more records is refused whole; 100 are asked for."""
+
 _EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _MAX_NUMBER: Final = 2**31 - 1
@@ -144,7 +147,7 @@ def page_of(
     """Read each record of a page; what ``read`` cannot read becomes a fault, and the rest stays.
 
     Raises:
-        PayloadError: there is no list of records.
+        PayloadError: there is no list of records, or it is larger than any that was asked for.
     """
     if listed is None:
         listed = []
@@ -152,6 +155,8 @@ def page_of(
         listed = [listed] if listed else []
     if not isinstance(listed, list):
         raise PayloadError("not_a_list", f"a list of records was expected, not {type(listed).__name__}")
+    if len(listed) > LARGEST_PAGE:
+        raise PayloadError("too_many_records", f"a page of {len(listed):,} records, more than was asked for")
     records: list[Record] = []
     faults: list[str] = []
     for item in listed:

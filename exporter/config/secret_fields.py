@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from exporter.config.described import TEXT, Described, shaped
 from exporter.config.fields import text
-from exporter.config.files import CONTROL_CHARACTERS, read_bounded, why
+from exporter.config.files import CONTROL_CHARACTERS, NOT_REGULAR, read_bounded, why
 from exporter.config.section import base_dir, problem
 
 _LONGEST_SECRET: Final = 65_536
@@ -57,7 +57,7 @@ def redis_url(value: object) -> SecretStr:
 
 
 def file_path(value: object, info: ValidationInfo) -> Path:
-    """Take the path of a file that exists; relative ones start from the configuration's folder.
+    """Take the path of a regular file that exists; relative ones start from the configuration's folder.
 
     The path is not repeated in errors: a secret may stand where the path of its file should.
     """
@@ -67,9 +67,9 @@ def file_path(value: object, info: ValidationInfo) -> Path:
     except OSError as error:
         reason = why(error)
     else:
-        if not stat.S_ISDIR(mode):
+        if stat.S_ISREG(mode):
             return path
-        reason = "it is a directory"
+        reason = "it is a directory" if stat.S_ISDIR(mode) else NOT_REGULAR
     raise problem(f"the file cannot be read: {reason} (relative paths start from the configuration's folder)")
 
 

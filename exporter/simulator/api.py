@@ -190,6 +190,11 @@ class Api:
         lost = self._faults.strikes("lost-records", None, job.id, number)
         if build is None or (lost and lost.text("detail") != "known"):
             raise refuse(404, NO_JOB, "The build record does not exist.")
+        late = self._faults.strikes("late-details", None, job.id, number)
+        if late and build.finish_ms is not None:
+            ended_ms = self._fleet.clock.now_ms() - build.finish_ms
+            if 0 <= ended_ms < late.number("seconds") * 1000:
+                raise refuse(404, NO_JOB, "The build record does not exist.")
         return build
 
 

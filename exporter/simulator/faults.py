@@ -45,6 +45,7 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "list-shape": {"shape": "result"},
     # Records.
     "garbage-records": {"items": (7, None, "x", [[]], {}), "replace": False},
+    "oversized-page": {"records": 100_000},
     "running-builds": {"show": "null"},
     "localised-triggers": {"language": "zh"},
     "missing-fields": {"fields": ()},
@@ -55,6 +56,7 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "queue-as-number": {},
     # Single builds.
     "late-records": {"seconds": 60.0, "meanwhile": "absent", "numbers": None},
+    "late-details": {"seconds": 5.0, "numbers": None},
     "lost-records": {"detail": "unknown", "numbers": None},
     "unknown-result": {"value": "UNSTABLE", "numbers": None},
     "backwards-clock": {"how": "start-after-finish", "numbers": None},

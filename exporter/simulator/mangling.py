@@ -13,6 +13,16 @@ LISTS: Final = {
     "projects": "project_info_list",
     "record-list": "job_build_states",
 }
+KEYS: Final = {
+    "period-history": "build_number",
+    "recycling-jobs": "job_id",
+    "job-list": "id",
+    "project-job-list": "id",
+    "projects": "identifier",
+    "record-list": "number",
+}
+"""What tells the records of a list apart."""
+
 RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings")
 
 
@@ -75,6 +85,9 @@ def _mangle_list(records: list[object], faults: Faults, operation: str, job: str
         garbage = struck.items("items")
         kept = records[len(garbage) :] if struck.options["replace"] else records
         records = [*garbage, *kept]
+    if struck := faults.fire("oversized-page", operation, job):
+        key, bare = KEYS[operation], range(1, 1 + int(struck.number("records")))
+        records = [{key: n if "number" in key else f"{n:032x}", "name": f"{n}"} for n in bare]
     if not records and (struck := faults.fire("no-records", operation, job)):
         return None if struck.text("shape") == "null" else ABSENT
     if len(records) == 1 and faults.fire("single-object", operation, job):

@@ -14,12 +14,15 @@ from exporter.errors import (
     BackendError,
     CredentialsError,
     InvalidAnswerError,
+    NotPublishedError,
     NotVisibleError,
     RejectedError,
     ThrottledError,
 )
 
 PAGE = b"<html>\r\n<head><title>502 Bad Gateway</title></head></html>"
+GATEWAY_UNKNOWN = ("APIGW.0101", "APIG.0101")
+REFUSALS = (400, 403, 404, 405, 410, 414, 418, 422)
 VALUES = [{}, [], {"total": 0, "history_records": []}, 7, None, True, {"status": "success", "error": None}]
 
 
@@ -107,16 +110,12 @@ def test_empty_errors_beside_a_result_are_no_failure(value: object) -> None:
         (500, error("CB.00031006"), NotVisibleError),
         (400, error("DEV.CB.032011"), NotVisibleError),
         (403, error("CB.00031059"), NotVisibleError),
-        (404, b"", NotVisibleError),
-        (403, b"", NotVisibleError),
-        (422, b"", NotVisibleError),
-        (410, b"", NotVisibleError),
+        *((status, error("CB.99999999"), NotVisibleError) for status in (403, 404, 410, 422)),
+        *((status, error(code), NotPublishedError) for status in (404, 200) for code in GATEWAY_UNKNOWN),
         (400, error("CB.00031105"), RejectedError),
         (500, error("CB.00031105"), RejectedError),
         (400, error("CB.00060200"), RejectedError),
-        (400, b"", RejectedError),
-        (405, b"", RejectedError),
-        (414, PAGE, RejectedError),
+        *((status, error("CB.99999999"), RejectedError) for status in (400, 405, 414)),
         *((status, error("CB.00060100"), BackendError) for status in (200, 400, 500)),
         (500, error("CB.00060101"), BackendError),
         (500, error("CB.00030004"), BackendError),
@@ -133,6 +132,27 @@ def test_a_failure_is_of_the_kind_its_code_or_else_its_status_says(
     status: int, body: object, kind: type[ApiError]
 ) -> None:
     assert type(failure_of(status, body)) is kind
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"Forbidden",
+        PAGE,
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"message": "no Route matched with those values"}',
+        b'{"code": 403, "message": "blocked"}',
+        b'{"timestamp": 7, "status": 404, "error": "Not Found", "path": "/v3"}',
+    ],
+)
+def test_a_refusal_that_is_not_in_the_service_s_json_is_an_invalid_answer(status: int, body: bytes) -> None:
+    failure = failure_of(status, body)
+    assert (type(failure), failure.code, failure.retryable) == (InvalidAnswerError, "invalid", True)
+    assert str(failure).startswith(f"HTTP {status} with ")
 
 
 @pytest.mark.parametrize("status", [200, 403, 500])
@@ -180,7 +200,7 @@ def test_what_is_no_json_is_named(body: bytes, what: str) -> None:
     failure = failure_of(200, body)
     assert (type(failure), failure.code) == (InvalidAnswerError, "invalid")
     assert str(failure) == f"HTTP 200 with {what} instead of JSON"
-    assert str(failure_of(404, body)) == f"HTTP 404 {what}"
+    assert str(failure_of(404, body)) == f"HTTP 404 with {what} instead of the service's error"
 
 
 @pytest.mark.parametrize(

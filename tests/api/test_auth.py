@@ -44,6 +44,7 @@ from tests.support.auth_cloud import (
 
 MINUTE = 60.0
 HOUR = 3600.0
+IAM_ERROR = b'{"error": {"code": 403, "message": "no", "title": "Forbidden"}}'
 KINDS = ["token", "token_file", "password", "access_key", "ecs_agency"]
 SECRETS = [
     "correct horse",
@@ -273,16 +274,18 @@ def test_a_new_token_in_the_file_is_used_at_once(connect: Connect, cloud: Cloud,
     assert cloud.count(API_PATH) == 2
 
 
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"two words", b"\xff\xfe", "tökén".encode()])
+@pytest.mark.parametrize("content", [None, "fifo", b"", b" \n", b"two words", b"\xff\xfe", "tökén".encode()])
 def test_a_file_that_holds_no_token_at_the_moment_keeps_the_last_one(
-    connect: Connect, token_file: Path, content: bytes | None
+    connect: Connect, token_file: Path, content: bytes | str | None
 ) -> None:
     client = connect("token_file")
     client.ask()
-    if content is None:
-        token_file.unlink()
-    else:
+    if isinstance(content, bytes):
         token_file.write_bytes(content)
+    else:
+        token_file.unlink()
+    if content == "fifo":
+        os.mkfifo(token_file)
     assert client.ask() == 200
 
 
@@ -542,8 +545,9 @@ def test_a_refused_login_tells_when_it_is_tried_again(connect: Connect, cloud: C
 @pytest.mark.parametrize(
     ("reply", "error", "pause"),
     [
-        (Reply(400), CredentialsError, 60),
-        (Reply(403), CredentialsError, 60),
+        (Reply(401), CredentialsError, 60),
+        *((Reply(status, body=IAM_ERROR), CredentialsError, 60) for status in (400, 401, 403)),
+        *((Reply(status, body=b"<html>"), InvalidAnswerError, 5) for status in (400, 403)),
         (Reply(429), ThrottledError, 60),
         (Reply(429, {"Retry-After": "7"}), ThrottledError, 7),
         (Reply(429, {"Retry-After": "999999"}), ThrottledError, 600),

@@ -25,6 +25,7 @@ from exporter.errors import (
     CalledOffError,
     CredentialsError,
     InvalidAnswerError,
+    NotPublishedError,
     NotVisibleError,
     RejectedError,
     ThrottledError,
@@ -297,6 +298,27 @@ def test_what_cannot_be_read_is_counted(caller: Caller, simulator: Simulator) ->
     ] == [2, 1, 1]
 
 
+@pytest.mark.parametrize(("records", "reads"), [(200, True), (201, False)])
+@pytest.mark.parametrize("operation", ["period-history", "recycling-jobs", "job-list", "projects"])
+def test_a_page_that_is_much_larger_than_was_asked_for_counts_for_nothing(
+    caller: Caller, simulator: Simulator, operation: str, records: int, reads: bool
+) -> None:
+    ask: dict[str, Callable[[], object]] = {
+        "period-history": caller.history,
+        "recycling-jobs": caller.client.recycle_bin,
+        "job-list": lambda: caller.client.job_list("", most=None, expected=0),
+        "projects": caller.client.project_names,
+    }
+    simulator.faults.add(fault("oversized-page", operation=operation, records=records))
+    if reads:
+        ask[operation]()
+    else:
+        with pytest.raises(InvalidAnswerError, match="a page of 201 records, more than was asked for"):
+            ask[operation]()
+    faults = caller.counted("exporter_payload_errors_total", operation=operation, reason="too_many_records")
+    assert faults == (None if reads else 3)
+
+
 def patience(trouble: Fault) -> float:
     """Short only where there is nothing to wait for."""
     return 0.2 if trouble.kind in ("hang", "slow-drip") else 5.0
@@ -311,6 +333,9 @@ def patience(trouble: Fault) -> float:
         (fault("html", status=502), BackendError, "502", 3),
         (fault("html", status=200), InvalidAnswerError, "invalid", 3),
         (fault("html", status=302), InvalidAnswerError, "302", 3),
+        *((fault("html", status=status), InvalidAnswerError, "invalid", 3) for status in (403, 404, 422)),
+        (fault("oversized-page", records=201), InvalidAnswerError, "invalid", 3),
+        (fault("error", status=404, code="APIGW.0101"), NotPublishedError, "404", 1),
         (fault("body", text=""), InvalidAnswerError, "invalid", 3),
         (fault("body", text="[]"), InvalidAnswerError, "invalid", 3),
         (fault("body", text='{"history_records": 7}'), InvalidAnswerError, "invalid", 3),

@@ -62,5 +62,18 @@ def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
     assert complaint_of(path) == f"{path}:2: is not UTF-8 text"
 
 
-def test_a_file_without_end_is_not_read_whole() -> None:
-    assert complaint_of(Path("/dev/zero")) == "/dev/zero: cannot be read: File too large"
+def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    assert complaint_of(path) == f"{path}: cannot be read: File too large"
+
+
+def test_a_device_is_not_read() -> None:
+    assert complaint_of(Path("/dev/zero")) == "/dev/zero: cannot be read: it is not a regular file"
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    os.mkfifo(path)
+    assert complaint_of(path) == f"{path}: cannot be read: it is not a regular file"

@@ -1,3 +1,4 @@
+import os
 import re
 import traceback
 from pathlib import Path
@@ -139,6 +140,26 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         f"config.yaml:3: auth.token_file: the file cannot be read: it is a directory {where}\n"
         f"config.yaml:4: ca_file: the file cannot be read: No such file or directory {where}"
     )
+
+
+@pytest.mark.parametrize(
+    ("auth", "key"),
+    [
+        ("token_file: pipe", "token_file: the file cannot be read:"),
+        (
+            "password: {domain: d, username: u, password_file: pipe}",
+            "password.password_file: the file cannot be read:",
+        ),
+        (
+            "access_key: {access_key: AK, secret_key_file: pipe}",
+            "access_key.secret_key_file: the file cannot be read:",
+        ),
+    ],
+)
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path, auth: str, key: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    told = complaint(REST + f"auth: {{{auth}}}", base_dir=tmp_path)
+    assert told.startswith(f"config.yaml:3: auth.{key} it is not a regular file")
 
 
 def test_a_key_with_a_space_is_refused() -> None:

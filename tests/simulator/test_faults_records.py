@@ -254,3 +254,21 @@ def test_a_detail_can_be_out_of_reach(simulator: Simulator, caller: Caller) -> N
     reply = caller.get(f"/v4/jobs/{JOB}/1/record-info")
     assert (reply.status, reply.json()["error_code"]) == (403, "CB.00031059")
     assert caller.numbers() == [5, 4, 3, 2, 1]
+
+
+def test_a_page_can_be_larger_than_was_asked_for(simulator: Simulator, caller: Caller) -> None:
+    simulator.faults.add(fault("oversized-page", records=300))
+    assert caller.numbers(f"offset=0&{PAGE}") == list(range(1, 301))
+
+
+def test_details_can_lag_behind_history(
+    fleet: Fleet, simulator: Simulator, caller: Caller, clock: ManualClock
+) -> None:
+    fleet.add_build(JOB, queue_s=1, duration_s=9)
+    clock.advance(11)
+    simulator.faults.add(fault("late-details", seconds=5, numbers=[6]))
+    path = f"/v4/jobs/{JOB}/6/record-info"
+    assert 6 in caller.numbers()
+    assert (caller.get(path).status, caller.detail(5)["build_no"]) == (404, 5)
+    clock.advance(4)
+    assert caller.get(path).status == 200

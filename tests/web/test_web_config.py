@@ -1,5 +1,6 @@
 """``--web.config.file``: what is taken, what is refused and how it is said."""
 
+import os
 import re
 import ssl
 from pathlib import Path
@@ -327,6 +328,14 @@ SUITE = "tls_server_config.cipher_suites[0]"
 )
 def test_what_is_wrong_is_said_with_line_and_key(folder: Path, text: str, said: str) -> None:
     assert complaint(text, folder) == f"web.yaml:{said}"
+
+
+@pytest.mark.parametrize("key", ["cert_file", "key_file", "client_ca_file"])
+def test_a_pipe_in_place_of_a_file_is_refused(folder: Path, tmp_path: Path, key: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    files = {"cert_file": folder / "server.pem", "key_file": folder / "server.key", key: tmp_path / "pipe"}
+    told = complaint("tls_server_config:\n" + "".join(f"  {name}: {path}\n" for name, path in files.items()))
+    assert f"tls_server_config.{key}: the file cannot be read: it is not a regular file" in told
 
 
 def test_a_damaged_certificate_is_refused_in_the_words_of_openssl(folder: Path) -> None:

@@ -31,6 +31,9 @@ TRIGGERS: Final[Mapping[Trigger, str]] = {
 REASONS: Final[Mapping[tuple[str, ...], str]] = {
     ("invalid_answer",): "An answer was not JSON, or broken JSON.",
     ("not_an_object", "no_result", "not_a_list"): "An answer was JSON, but had none of the known shapes.",
+    (
+        "too_many_records",
+    ): "A page held more than twice the records that were asked for; none of them counts.",
     ("record_not_an_object",): "A record was no record. The rest of its page counts.",
     ("bad_time", "bad_duration", "bad_build_number", "bad_job_id", "bad_project"): (
         "A field of a record could not be read. Without its number, id or name a record is left out."

@@ -156,6 +156,7 @@ class EcsAgencyCredentials(FetchedCredentials["Keys"]):
                 session,
                 _METADATA_TIMEOUT,
                 refusals=frozenset({400, 401, 403, 404}),  # 404: the machine has no agency
+                refuses_in_json=False,
             )
             asked = self._clock()
             answer = service.ask(

@@ -10,6 +10,7 @@ from exporter.api.auth.base import TOKEN_HEADER, Credentials
 from exporter.api.auth.keys import Keys
 from exporter.api.auth.peer import HEADER_SAFE, LARGEST
 from exporter.api.auth.times import Clock
+from exporter.config.files import open_regular
 from exporter.errors import CredentialsError
 
 
@@ -50,7 +51,9 @@ class TokenFileCredentials(Credentials):
 
     def _authorize(self, request: PreparedRequest) -> None:
         if not self._token:
-            raise CredentialsError(f"no token in {self._path}: missing, empty or not one line of plain text")
+            raise CredentialsError(
+                f"no token in {self._path}: missing, empty, no regular file, or not one line of plain text"
+            )
         request.headers[TOKEN_HEADER] = self._token
 
     def refused(self, request: PreparedRequest) -> bool:
@@ -66,7 +69,7 @@ class TokenFileCredentials(Credentials):
             try:
                 if not even_if_it_looks_the_same and self._look(os.stat(self._path)) == self._seen:
                     return
-                with self._path.open("rb") as file:
+                with open_regular(self._path) as file:
                     self._seen = self._look(os.fstat(file.fileno()))
                     token = file.read(LARGEST).decode().strip()
             except (OSError, UnicodeDecodeError):

@@ -39,6 +39,7 @@ class Peer:
         session: carries the requests.
         timeout: seconds, to connect and between two pieces of an answer.
         refusals: the statuses by which it refuses.
+        refuses_in_json: a refusal has an error code; without one it comes from something in between.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Peer:
     session: requests.Session
     timeout: float
     refusals: frozenset[int]
+    refuses_in_json: bool = True
 
     def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, json: object = None
@@ -82,7 +84,8 @@ class Peer:
     def _meaning(self, error: ApiError, status: int) -> tuple[type[ApiError], str]:
         if isinstance(error, ThrottledError):
             return ThrottledError, "asks for fewer requests"
-        if isinstance(error, CredentialsError) or status in self.refusals:
+        is_its_own = bool(error.error_code) or not self.refuses_in_json
+        if isinstance(error, CredentialsError) or (status in self.refusals and is_its_own):
             return CredentialsError, "refused the credentials"
         if isinstance(error, BackendError) and status >= 500:
             return BackendError, "is in trouble"
