@@ -164,6 +164,7 @@ class RecycleBin:
     read_ms: int | None = None
 
 
+HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
 LONGEST_MS: Final = 31 * DAY_MS

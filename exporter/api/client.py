@@ -132,6 +132,7 @@ class ApiClient:
                 lambda value: history_page(value, job_id),
             )
             pages.add(self._page("period-history", answer))
+            self._count_cut("period-history", pages)
             if tell_faults:
                 tell_faults(answer.faults)
         return tuple(pages.records)
@@ -178,6 +179,7 @@ class ApiClient:
             )
             retention_ms = kept_ms if retention_ms is None else retention_ms
             pages.add(self._page("recycling-jobs", page))
+            self._count_cut("recycling-jobs", pages)
         return RecycleBin(retention_ms, {job.id: job for job in pages.records})
 
     def job_list(
@@ -208,8 +210,9 @@ class ApiClient:
                 lambda value: job_list_page(value, project_id),
             )
             pages.add(self._page(operation, page))
+            self._count_cut(operation, pages)
             size = max(size, page.total or 0)
-            is_whole = most is None or size <= most or not pages.more
+            is_whole = not pages.is_cut and (most is None or size <= most or not pages.more)
         jobs = {job.id: job for job in pages.records}
         return jobs, max(size, len(jobs)), is_whole
 
@@ -230,11 +233,16 @@ class ApiClient:
                 project_page,
             )
             pages.add(self._page("projects", page))
+            self._count_cut("projects", pages)
         return dict(pages.records)
 
     def _page(self, operation: str, page: Page[Value]) -> Page[Value]:
         self._count_faults(operation, page.faults)
         return page
+
+    def _count_cut(self, operation: str, pages: Pages[Value]) -> None:
+        if pages.is_cut:
+            self._telemetry.payload_fault(operation, "too_many_pages")
 
     def _count_faults(self, operation: str, faults: tuple[str, ...]) -> None:
         for reason in faults:

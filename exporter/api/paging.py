@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from exporter.api.payload import Page
-from exporter.errors import InvalidAnswerError
 
 Record = TypeVar("Record")
 
 MAX_PAGES: Final = 1000
+"""A listing ends after so many, however many the service has."""
+
 MAX_BLIND_PAGES: Final = 3
 """So many pages of nothing but unreadable records are passed over."""
 
@@ -34,6 +35,7 @@ class Pages(Generic[Record]):
         records: all that came, repetitions included.
         more: whether another page should be asked for.
         index: the number of the next page, from 0.
+        is_cut: paging ended at `MAX_PAGES`, though the service had more.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Pages(Generic[Record]):
         self._counts_records = False
         self.records: list[Record] = []
         self.more = True
+        self.is_cut = False
         self.index = 0
 
     @property
@@ -57,11 +60,7 @@ class Pages(Generic[Record]):
         return self._reached if self._counts_records else self.index
 
     def add(self, page: Page[Record]) -> None:
-        """Take in a page and decide whether there are more.
-
-        Raises:
-            InvalidAnswerError: the service brings new records without end.
-        """
+        """Take in a page and decide whether there are more."""
         keys = {self._key(record) for record in page.records}
         repeated = len(keys & self._known)
         if self.index == 1 and repeated * 2 > page.seen >= min(self._size, _TELLING):
@@ -79,6 +78,6 @@ class Pages(Generic[Record]):
         told = self._reached if self._counts_records else len(self._known) + self._unreadable
         promised = page.total is not None and page.total > told
         believed = self._believes_total_from is not None and page.total == told >= self._believes_total_from
-        self.more = new and (promised or (whole and not believed))
-        if self.more and self.index >= MAX_PAGES:
-            raise InvalidAnswerError(f"a listing of more than {MAX_PAGES} pages", code="invalid")
+        more = new and (promised or (whole and not believed))
+        self.is_cut = more and self.index >= MAX_PAGES
+        self.more = more and not self.is_cut

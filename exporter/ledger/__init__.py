@@ -47,7 +47,7 @@ from exporter.ledger.stages import (
     LastStages,
     Stages,
 )
-from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
+from exporter.ledger.state import PROBES, RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "BY_RESULT",
     "DETAIL_TRIES",
     "OTHER",
+    "PROBES",
     "RECENT_KEPT",
     "TOLD_APART",
     "AwaitedStages",

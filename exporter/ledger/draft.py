@@ -1,7 +1,7 @@
 """A ledger while it is being folded: mutable, alive for one call of the reducer, then frozen again."""
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -63,6 +63,7 @@ class Draft:
         self.recent = list(ledger.recent)
         self.stages = ledger.stages
         self.baseline = ledger.baseline
+        self.lost_ms = ledger.lost_ms
         self.faults: list[str] = []
         self.capped = 0
 
@@ -86,6 +87,7 @@ class Draft:
             recent=tuple(self.recent[-RECENT_KEPT:]),
             stages=self.stages,
             baseline=self.baseline,
+            lost_ms=self.lost_ms,
         )
 
     def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:
@@ -147,7 +149,7 @@ class Draft:
             key=_number,
         )
 
-    def lose(self, first: int, last: int, *, counts: bool | None) -> None:
+    def lose(self, first: int, last: int, *, counts: bool | None, at_ms: int) -> None:
         """Give up on missing numbers; those that were perhaps there before counting began go silently."""
         if self._is_settled(first):
             return
@@ -155,19 +157,60 @@ class Draft:
         if counts:
             self.lost.append((first, last))
             self.lost_builds += last - first + 1
+            self.lost_ms = max(self.lost_ms or 0, at_ms)
+
+    def deny(self, numbers: Collection[int]) -> None:
+        """Record-info does not know these missing numbers: set each apart, denied once more than before."""
+        gaps: list[Gap] = []
+        for gap in self.gaps:
+            at = gap.first
+            for number in sorted(number for number in numbers if gap.first <= number <= gap.last):
+                if at < number:
+                    gaps.append(replace(gap, first=at, last=number - 1))
+                gaps.append(replace(gap, first=number, last=number, tries=gap.tries + 1))
+                at = number + 1
+            if at <= gap.last:
+                gaps.append(replace(gap, first=at))
+        self.gaps = gaps
 
     def find_gaps(self, at_ms: int, *, counts: bool | None) -> None:
-        """Note the numbers that nothing is known of; a gap that was there before keeps its age."""
-        taken = sorted([(run.first, run.last) for run in self.runs] + [(n, n) for n in self.open])
-        gaps: list[Gap] = []
+        """Note the numbers that nothing is known of; those that were missing before keep their age."""
+        before, at = self.gaps, 0
+        self.gaps = []
+        for first, last in self._missing():
+            while at < len(before) and before[at].last < first:
+                at += 1
+            while at < len(before) and before[at].first <= last:
+                gap = before[at]
+                self._add_gap(Gap(first, gap.first - 1, at_ms, counts))
+                self._add_gap(replace(gap, first=max(first, gap.first), last=min(last, gap.last)))
+                first = min(last, gap.last) + 1
+                if gap.last > last:
+                    break
+                at += 1
+            self._add_gap(Gap(first, last, at_ms, counts))
+
+    def _missing(self) -> Iterator[tuple[int, int]]:
+        """Ranges of numbers that are neither settled nor open."""
         reach = -1
-        for first, last in taken:
+        for first, last in sorted([(run.first, run.last) for run in self.runs] + [(n, n) for n in self.open]):
             if first > reach + 1:
-                before = self.gap_of(reach + 1)
-                fresh = Gap(reach + 1, first - 1, at_ms, counts)
-                gaps.append(replace(before, first=reach + 1, last=first - 1) if before else fresh)
+                yield reach + 1, first - 1
             reach = max(reach, last)
-        self.gaps = gaps
+
+    def _add_gap(self, gap: Gap) -> None:
+        """The gap after all others, as one with the last where they differ in nothing."""
+        if gap.first > gap.last:
+            return
+        before = self.gaps[-1] if self.gaps else None
+        if (
+            before
+            and before.last + 1 == gap.first
+            and replace(gap, first=before.first) == replace(before, last=gap.last)
+        ):
+            self.gaps[-1] = replace(before, last=gap.last)
+        else:
+            self.gaps.append(gap)
 
     def close_gaps(self, through: int) -> None:
         """Take what is missing up to a number as settled before counting began."""

@@ -8,7 +8,7 @@ from exporter.ledger.draft import Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import Gap, JobLedger, OpenBuild
+from exporter.ledger.state import LOST_TRIES, JobLedger, OpenBuild
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
 from exporter.model import Build, BuildDetail, Result
 
@@ -17,9 +17,6 @@ DETAIL_TRIES: Final = 10
 
 After as many for its stages, it goes without them.
 """
-
-LOST_TRIES: Final = 2
-"""A number is lost when record-info denied it so often, and patience is over."""
 
 BASELINE_GAPS: Final = 10
 """Numbers missing so close below the newest build may belong to builds that still run unseen."""
@@ -108,6 +105,7 @@ def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
         polled_ms=at_ms,
         open={number: _open_set_back(one, at_ms) for number, one in ledger.open.items()},
         gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
+        lost_ms=None if ledger.lost_ms is None else min(ledger.lost_ms, at_ms),
     )
 
 
@@ -149,18 +147,18 @@ def see_details(
 ) -> Folded:
     """Fold what record-info answered for single builds, whether they were asked for or not."""
     draft = Draft(ledger, breakdown)
-    denied: set[Gap] = set()
+    denied: set[int] = set()
     for answer in answers:
         one = draft.find(answer.number, at_ms)
         if one is None:
             continue
         if isinstance(answer, BuildDetail):
-            _see_detail(draft, one, answer)
+            _see_detail(draft, one, answer, at_ms)
         elif answer.number in draft.open:
-            _see_no_detail(draft, one, refused=isinstance(answer, Refused))
-        elif isinstance(answer, Refused) and (gap := draft.gap_of(answer.number)):
-            denied.add(gap)
-    draft.gaps = [replace(gap, tries=gap.tries + 1) if gap in denied else gap for gap in draft.gaps]
+            _see_no_detail(draft, one, at_ms, refused=isinstance(answer, Refused))
+        elif isinstance(answer, Refused):
+            denied.add(answer.number)
+    draft.deny(denied)
     draft.find_gaps(at_ms, counts=True)
     return _folded(draft)
 
@@ -170,13 +168,13 @@ def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Break
     draft = Draft(ledger, breakdown)
     for gap in ledger.gaps:
         if gap.tries >= LOST_TRIES and at_ms - gap.since_ms >= patience_ms:
-            draft.lose(gap.first, gap.last, counts=gap.counts)
+            draft.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
     for number, one in ledger.open.items():
         if one.is_active:
             since_ms = one.unseen_since_ms
             if since_ms is not None and one.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
                 del draft.open[number]
-                draft.lose(number, number, counts=one.counts)
+                draft.lose(number, number, counts=one.counts, at_ms=at_ms)
         elif one.build.result is None and at_ms - one.first_seen_ms >= patience_ms:
             draft.settle(one, None)
     draft.find_gaps(at_ms, counts=True)
@@ -190,10 +188,10 @@ def write_off(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger
         for run in tuple(draft.runs):
             if first <= run.last and run.first <= last:
                 if first < run.first:
-                    draft.lose(first, run.first - 1, counts=False)
+                    draft.lose(first, run.first - 1, counts=False, at_ms=ledger.polled_ms)
                 first = run.last + 1
         if first <= last:
-            draft.lose(first, last, counts=False)
+            draft.lose(first, last, counts=False, at_ms=ledger.polled_ms)
     draft.find_gaps(ledger.polled_ms, counts=True)
     return draft.frozen()
 
@@ -219,25 +217,31 @@ def see_stages(
 
 
 def _open_set_back(one: OpenBuild, at_ms: int) -> OpenBuild:
-    unseen_since_ms = None if one.unseen_since_ms is None else min(one.unseen_since_ms, at_ms)
-    return replace(one, first_seen_ms=min(one.first_seen_ms, at_ms), unseen_since_ms=unseen_since_ms)
+    return replace(
+        one,
+        first_seen_ms=min(one.first_seen_ms, at_ms),
+        unseen_since_ms=None if one.unseen_since_ms is None else min(one.unseen_since_ms, at_ms),
+        asked_ms=None if one.asked_ms is None else min(one.asked_ms, at_ms),
+    )
 
 
-def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail) -> None:
+def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
     ended = one.build.result is not None
     if detail.result is not None or (ended and detail.state is None):
         draft.settle(one, detail)
     elif detail.state is not None and not ended:
         told = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
         build = join(replace(one.build, state=None, finish_ms=None), told)
-        draft.open[detail.number] = replace(one, build=build, counts=True, tries=0, unseen_since_ms=None)
+        draft.open[detail.number] = replace(
+            one, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
+        )
     else:
         _try_again(draft, one)
 
 
-def _see_no_detail(draft: Draft, one: OpenBuild, *, refused: bool) -> None:
+def _see_no_detail(draft: Draft, one: OpenBuild, at_ms: int, *, refused: bool) -> None:
     if one.is_active:
-        draft.open[one.build.number] = replace(one, tries=one.tries + refused)
+        draft.open[one.build.number] = replace(one, tries=one.tries + refused, asked_ms=at_ms)
     elif refused and one.has_ended:
         draft.settle(one, None)
     else:

@@ -10,7 +10,7 @@ from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import NO_STAGES, Stages
 from exporter.ledger.tallies import Tally
-from exporter.model import DAY_MS, Build, JobNames, ListedJob, Result, State
+from exporter.model import DAY_MS, HOUR_MS, Build, JobNames, ListedJob, Result, State
 
 PROBES: Final = 5
 """So many missing numbers are asked for at one poll."""
@@ -18,6 +18,21 @@ PROBES: Final = 5
 BACKOFF_STEPS: Final = 64
 """A build that record-info does not know is asked for again after 1, 3, 7, 15 … 64ths of the patience."""
 
+LOST_TRIES: Final = 2
+"""A number is lost when record-info denied it so often, and patience is over."""
+
+PAGED_FOR_MS: Final = HOUR_MS
+"""No further pages of history are read for what has been unsettled for longer; record-info tells of it."""
+
+REST_SHARE: Final = 12
+LONGEST_REST_MS: Final = 6 * HOUR_MS
+"""Record-info is asked again about such a build after a twelfth of its age, and after six hours at most."""
+
+STUCK_MS: Final = DAY_MS
+"""A build that has been unfinished for longer does not keep its job busy, nor history read back to it."""
+
+LOST_READINGS: Final = 6
+"""History is read to its end 1, 2, 4, 8, 16 and 32 hours after builds were lost: they may turn up there."""
 
 SAME_START_MS: Final = 2000
 """Two statements of a start that are no further apart mean the same build."""
@@ -27,9 +42,6 @@ RECENT_KEPT: Final = 20
 """So many settled builds are remembered one by one, for the status page."""
 
 NAMELESS: Final = JobNames()
-
-LONGEST_WAIT_MS: Final = 28 * DAY_MS
-"""History is not read further back for the sake of a build that is open; record-info tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class OpenBuild:
         recovered: it was found after a gap.
         tries: requests for its detail that brought nothing.
         unseen_since_ms: since when history shows it no more; None while it does.
+        asked_ms: when record-info was last asked for it while it was unfinished.
     """
 
     build: Build
@@ -52,6 +65,7 @@ class OpenBuild:
     recovered: bool = False
     tries: int = 0
     unseen_since_ms: int | None = None
+    asked_ms: int | None = None
 
     @property
     def is_active(self) -> bool:
@@ -70,10 +84,26 @@ class OpenBuild:
         """Its start, or else the first sight of it."""
         return self.first_seen_ms if self.build.start_ms is None else self.build.start_ms
 
+    @property
+    def known_since_ms(self) -> int:
+        """Its start or the first sight of it, whichever was first."""
+        return min(self.began_ms, self.first_seen_ms)
+
+    @property
+    def rests_until_ms(self) -> int:
+        """When record-info may be asked for it again."""
+        age_ms = (self.asked_ms or 0) - self.known_since_ms
+        if self.asked_ms is None or age_ms <= PAGED_FOR_MS:
+            return 0
+        return self.asked_ms + min(age_ms // REST_SHARE, LONGEST_REST_MS)
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Missing numbers ``first`` to ``last``, waited for since ``since_ms``; the rest as in `OpenBuild`."""
+    """Missing numbers ``first`` to ``last``, waited for since ``since_ms``; the rest as in `OpenBuild`.
+
+    All of them were denied by record-info equally often, ``tries`` times. Neighbours may differ in that.
+    """
 
     first: int
     last: int
@@ -81,11 +111,14 @@ class Gap:
     counts: bool | None = True
     tries: int = 0
 
-    def probes(self) -> tuple[int, ...]:
-        """The numbers to ask record-info for next; others at each try."""
-        size = self.last - self.first + 1
-        start = self.tries * PROBES % size
-        return tuple(range(self.first + start, min(self.last, self.first + start + PROBES - 1) + 1))
+    @property
+    def size(self) -> int:
+        """How many numbers are missing."""
+        return self.last - self.first + 1
+
+    def probes(self, most: int) -> range:
+        """The numbers to ask record-info for next: the highest, since the oldest are deleted first."""
+        return range(max(self.first, self.last - most + 1), self.last + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +155,7 @@ class JobLedger:
         tallies: the builds counted, ascending by their labels; success and failure are always there.
         last_success_ms: when the latest success finished.
         lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
+        lost_ms: when the latest of them was given up on; None where that is not known.
         recovered_builds: builds counted after a gap, or after they had been given up on.
         names: what the API called the job last.
         recent: the settled builds with the highest numbers, ascending, those of the baseline too.
@@ -149,6 +183,7 @@ class JobLedger:
     stages: Stages = NO_STAGES
     baseline: int | None = None
     gone: bool = False
+    lost_ms: int | None = None
 
     @property
     def counts(self) -> dict[Result, int]:
@@ -198,11 +233,37 @@ class JobLedger:
         return min((one.began_ms for one in self.open.values() if one.is_active), default=None)
 
     @property
+    def stuck(self) -> frozenset[int]:
+        """The open builds that have been unfinished for so long that history is not read back for them."""
+        return frozenset(
+            number
+            for number, one in self.open.items()
+            if one.is_active and self.polled_ms - one.known_since_ms > STUCK_MS
+        )
+
+    @property
+    def stuck_rest_until_ms(self) -> int | None:
+        """When record-info may be asked again about a stuck build; None where none was asked for."""
+        stuck = [self.open[number] for number in self.stuck]
+        return min((one.rests_until_ms for one in stuck if one.asked_ms is not None), default=None)
+
+    @property
     def unsettled_since_ms(self) -> int:
-        """What began before this is settled, or too old; history from here on tells the rest."""
-        waiting = (min(one.began_ms, one.first_seen_ms) for one in self.open.values())
-        oldest = min((self.polled_ms, *waiting, *(gap.since_ms for gap in self.gaps)))
-        return max(oldest, self.polled_ms - LONGEST_WAIT_MS)
+        """What began before this is settled, or left to record-info; history from here on tells the rest."""
+        unfinished = (one.known_since_ms for one in self._awaited().values())
+        return min((self.polled_ms, *unfinished, *(gap.since_ms for gap in self._young_gaps())))
+
+    def _awaited(self) -> dict[int, OpenBuild]:
+        """The open builds whose end history is to tell."""
+        stuck = self.stuck
+        return {
+            number: one
+            for number, one in self.open.items()
+            if one.build.result is None and number not in stuck
+        }
+
+    def _young_gaps(self) -> list[Gap]:
+        return [gap for gap in self.gaps if self.polled_ms - gap.since_ms <= PAGED_FOR_MS]
 
     def called(self, names: JobNames) -> "JobLedger":
         """The same ledger under these names, of a job that is watched."""
@@ -217,9 +278,12 @@ class JobLedger:
         return replace(self, polled_ms=other.polled_ms) == other
 
     def agrees_with(self, listed: ListedJob) -> bool:
-        """Whether a job list shows nothing that is not settled here."""
-        if self.open or self.gaps or listed.is_finished is False:
+        """Whether a job list shows nothing that is not settled here, or stuck."""
+        stuck = self.stuck
+        if self.open.keys() - stuck or self.gaps:
             return False
+        if listed.is_finished is False:
+            return listed.number in stuck and listed.number == self.highest
         if self.last is None:
             return listed.never_built and self.highest == 0
         if listed.number is not None and listed.number == self.last.number:
@@ -229,23 +293,47 @@ class JobLedger:
         return abs(self.last.finish_ms - self.last.duration_ms - listed.last_build_ms) <= SAME_START_MS
 
     def next_running(self, listed: ListedJob) -> Build | None:
-        """The build that a list shows to be under way, if it is the only one and its number is certain."""
+        """The build that a list shows to be under way, if its number is certain and all others are stuck."""
         if listed.is_finished is not False or listed.number is None or self.gaps or not self.highest:
             return None
-        if listed.number != self.highest + (not self.open) or set(self.open) - {listed.number}:
+        others = self.open.keys() - self.stuck - {listed.number}
+        is_known = listed.number in self.open
+        if others or listed.number != self.highest + (not is_known):
             return None
         start_ms = listed.last_build_ms if listed.state is State.RUNNING else None
         return Build(listed.number, state=listed.state or State.QUEUED, start_ms=start_ms)
 
     def is_covered_by(self, builds: Sequence[Build]) -> bool:
-        """Whether records, the newest first, reach back without a gap to what is settled for good."""
+        """Whether records, the newest first, reach below all that history is to tell, and show it.
+
+        What history has failed to show before may still be missing.
+        """
         numbers = [build.number for build in builds]
-        through = self.runs[0].last
-        descending = all(later > earlier for later, earlier in pairwise(numbers))
-        if not numbers or not descending or numbers[-1] > through:
+        if not numbers or any(later <= earlier for later, earlier in pairwise(numbers)):
             return False
-        unsettled = range(through + 1, max(numbers[0], self.highest) + 1)
-        return len(unsettled) <= len(numbers) and set(unsettled) <= set(numbers)
+        paged_from_ms = self.polled_ms - PAGED_FOR_MS
+        awaited = {n: one for n, one in self._awaited().items() if one.known_since_ms >= paged_from_ms}
+        fresh = range(self.highest + 1, numbers[0] + 1)
+        if len(fresh) > len(numbers):
+            return False
+        expected = {number for number, one in awaited.items() if one.unseen_since_ms is None}
+        waited_for = (*awaited, *fresh[:1], *(gap.first for gap in self._young_gaps()))
+        lowest = min(waited_for, default=numbers[-1] + 1)
+        return numbers[-1] < lowest and expected.union(fresh) <= set(numbers)
+
+    def is_due_for_the_lost(self, now_ms: int) -> bool:
+        """Whether to read history to its end, since lost builds may have turned up there.
+
+        That becomes ever rarer, and ends; later, what ordinary polls show is counted all the same.
+        """
+        return bool(self.lost) and self._readings_for_the_lost(now_ms) > self._readings_for_the_lost(
+            self.polled_ms
+        )
+
+    def _readings_for_the_lost(self, at_ms: int) -> int:
+        if self.lost_ms is None:
+            return 0
+        return min((max(0, at_ms - self.lost_ms) // HOUR_MS).bit_length(), LOST_READINGS)
 
     def rebounded(self, buckets: Buckets) -> "JobLedger":
         """The same ledger with histograms of these buckets; counts and sums stay exact."""
@@ -266,22 +354,27 @@ class JobLedger:
             stages=stages,
         )
 
-    def wanted_details(self, patience_ms: int) -> tuple[int, ...]:
-        """The builds to ask record-info for now, those most surely finished first."""
+    def wanted_details(self, patience_ms: int, probes: int = PROBES) -> tuple[int, ...]:
+        """The builds to ask record-info for now, those most surely finished first; so many missing ones."""
         ended: list[int] = []
         vanished: list[int] = []
         for number, one in sorted(self.open.items()):
             if not one.is_active:
                 ended.append(number)
-            elif one.unseen_since_ms is not None and self._due(one.unseen_since_ms, one.tries, patience_ms):
+            elif self.polled_ms >= one.rests_until_ms and self._is_vanished(one, patience_ms):
                 vanished.append(number)
-        missing = [
-            number
-            for gap in self.gaps
-            if gap.since_ms < self.polled_ms and self._due(gap.since_ms, gap.tries, patience_ms)
-            for number in gap.probes()
-        ]
-        return (*ended, *vanished, *missing[:PROBES])
+        gaps = [gap for gap in self.gaps if self._is_due_for_probes(gap, patience_ms)]
+        gaps.sort(key=lambda gap: (gap.tries, -gap.last))
+        missing = [number for gap in gaps[:probes] for number in gap.probes(probes)]
+        return (*ended, *vanished, *missing[:probes])
+
+    def _is_vanished(self, one: OpenBuild, patience_ms: int) -> bool:
+        return one.unseen_since_ms is not None and self._due(one.unseen_since_ms, one.tries, patience_ms)
+
+    def _is_due_for_probes(self, gap: Gap, patience_ms: int) -> bool:
+        """Many numbers at once are asked for no more often than it takes to lose them."""
+        is_open = gap.tries < LOST_TRIES or gap.size <= PROBES
+        return is_open and gap.since_ms < self.polled_ms and self._due(gap.since_ms, gap.tries, patience_ms)
 
     def _due(self, since_ms: int, tries: int, patience_ms: int) -> bool:
         waited_ms = self.polled_ms - since_ms

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.ledger import JobLedger
-from exporter.model import Build
+from exporter.model import Build, ListedJob
 from exporter.poller.intervals import JITTER, SPREAD, Intervals, sooner
 from exporter.poller.lists import STALE_AFTER, JobLists
 from exporter.poller.schedule import Schedule
@@ -327,11 +327,21 @@ class Agenda:
         disagrees = listed is not None and not ledger.agrees_with(listed)
         if listed and listed.mark != mark and disagrees:
             return 0.0
-        if ledger.open:
+        if lively := ledger.open.keys() - ledger.stuck:
             shown = {listed.number} if listed and listed.is_finished is False else set()
-            if shown == set(ledger.open):
+            if shown == lively:
                 return sooner(min(self._settled(), self._intervals.longest), JITTER)
             return sooner(self._intervals.interval, JITTER)
+        quiet = self._until_next_of_quiet(job_id, ledger, listed, disagrees=disagrees)
+        if ledger.stuck_rest_until_ms is None:
+            return quiet
+        rest = (ledger.stuck_rest_until_ms - ledger.polled_ms) / 1000
+        return min(quiet, max(rest, self._intervals.longest))
+
+    def _until_next_of_quiet(
+        self, job_id: str, ledger: JobLedger, listed: ListedJob | None, *, disagrees: bool
+    ) -> float:
+        """The same for a job that does not build, as far as is known."""
         if disagrees and self._quiet[job_id] < PATIENCE:
             return self._backed_off(job_id, self._intervals.longest)
         if listed and not ledger.gaps:

@@ -1,18 +1,21 @@
 """One poll of one job: what to ask, in which order, and how the answers are folded. No threads, no clock."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Final, Protocol
 
 from exporter.api.payload import SERVICE_ZONE
 from exporter.errors import ApiError, UnreachableError
 from exporter.ledger import (
     BY_RESULT,
+    PROBES,
     Breakdown,
     Buckets,
     DetailAnswer,
     Failed,
+    Folded,
     JobLedger,
     baseline,
     give_up,
@@ -21,7 +24,7 @@ from exporter.ledger import (
     see_stages,
     set_back,
 )
-from exporter.model import Build, BuildDetail, Result, Stage
+from exporter.model import DAY_MS, Build, BuildDetail, Result, Stage
 from exporter.poller.asking import FAILED_IN_A_ROW, ask_each
 
 WINDOW_DAYS: Final = 29
@@ -30,10 +33,15 @@ WINDOW_DAYS: Final = 29
 MARGIN: Final = timedelta(days=1)
 """Added at both ends: neither the zone of the dates nor whether the last one is included is documented."""
 
-LOST_EVERY_MS: Final = 3_600_000
-
 DETAILS_AT_ONCE: Final = 50
 """So many details are asked for in one poll; what was learnt is then committed."""
+
+HISTORY_AGE_MS: Final = 5 * 60_000
+"""While details are outstanding, history is not read again before it is so old."""
+
+LOOKED_BACK: Final = 1000
+LOOKED_BACK_AT_MOST: Final = 10_000
+"""A look-back ends after so many builds if a success is among them, and after so many if none is."""
 
 
 Enough = Callable[[Sequence[Build]], bool]
@@ -102,7 +110,14 @@ class Polled:
 
 
 def poll_job(
-    job_id: str, ledger: JobLedger | None, api: Api, now_ms: int, rules: Rules, assured_ms: int | None = None
+    job_id: str,
+    ledger: JobLedger | None,
+    api: Api,
+    now_ms: int,
+    rules: Rules,
+    assured_ms: int | None = None,
+    *,
+    goes_on: bool = False,
 ) -> Polled:
     """Read history since the oldest unsettled build, then the details that are wanted; fold them.
 
@@ -113,17 +128,21 @@ def poll_job(
         now_ms: by the service's clock, as far as it is known.
         rules: from the configuration.
         assured_ms: when a job list last showed that there was nothing new.
+        goes_on: the poll before left details to ask for, so that history need not be read again yet.
 
     Raises:
         ApiError: history could not be had; nothing is to be changed.
     """
+    builds: list[Build] = []
     if ledger is None:
         folded = baseline(
             builds := _look_back(job_id, api, now_ms, rules), at_ms=now_ms, buckets=rules.buckets
         )
+    elif goes_on and 0 <= now_ms - ledger.polled_ms < HISTORY_AGE_MS:
+        folded = Folded(ledger)
     else:
         ledger = set_back(ledger, at_ms=now_ms)
-        enough = None if _is_due_for_the_lost(ledger, now_ms) else ledger.is_covered_by
+        enough = None if ledger.is_due_for_the_lost(now_ms) else ledger.is_covered_by
         builds = [
             build
             for start, end in windows(ledger.unsettled_since_ms, now_ms)
@@ -131,40 +150,54 @@ def poll_job(
         ]
         after_gap = now_ms - max(ledger.polled_ms, assured_ms or 0) > rules.gap_ms
         folded = see_history(ledger, builds, at_ms=now_ms, after_gap=after_gap)
-    wanted = folded.ledger.wanted_details(rules.patience_ms)
+    wanted = folded.ledger.wanted_details(rules.patience_ms, DETAILS_AT_ONCE if goes_on else PROBES)
     answers, error = _ask_details(job_id, wanted[:DETAILS_AT_ONCE], api)
     detailed = see_details(folded.ledger, answers, at_ms=now_ms, breakdown=rules.breakdown)
     settled = give_up(detailed.ledger, at_ms=now_ms, patience_ms=rules.patience_ms, breakdown=rules.breakdown)
     newest = max(builds, key=lambda build: build.number, default=None)
     found = newest is not None and newest.number > (ledger.highest if ledger else 0)
-    told = (answer.project_id for answer in answers if isinstance(answer, BuildDetail))
+    known = [answer for answer in answers if isinstance(answer, BuildDetail)]
+    missing_found = any(answer.number not in folded.ledger.open for answer in known)
+    rest = settled.ledger.wanted_details(rules.patience_ms) if missing_found else wanted[DETAILS_AT_ONCE:]
     return Polled(
         ledger=see_stages(settled.ledger, (), breakdown=rules.breakdown),
         faults=folded.faults + detailed.faults + settled.faults,
         capped=detailed.capped + settled.capped,
         error=error,
-        more=error is None
-        and len(wanted) > DETAILS_AT_ONCE
-        and not any(isinstance(answer, Failed) for answer in answers),
+        more=error is None and bool(rest) and not any(isinstance(answer, Failed) for answer in answers),
         found=found,
         found_ms=newest.start_ms if newest and found else None,
-        project_id=next((project_id for project_id in told if project_id), ""),
+        project_id=next((answer.project_id for answer in known if answer.project_id), ""),
     )
 
 
 def _look_back(job_id: str, api: Api, now_ms: int, rules: Rules) -> list[Build]:
-    """The builds of the lookback; older ones only as long as no success is among the newer."""
+    """The builds of the lookback; older ones only as long as no success is among the newer.
+
+    Of more than `LOOKED_BACK` builds, those of the last day suffice, since older ones rarely are unfinished.
+    """
     builds: list[Build] = []
     for start, end in reversed(windows(now_ms - rules.lookback_ms, now_ms)):
-        builds += api.period_history(job_id, start, end)
-        if any(build.result is Result.SUCCESS for build in builds):
+        builds += api.period_history(job_id, start, end, lambda newest: _shows_enough(newest, now_ms))
+        if _has_success(builds) or len(builds) >= LOOKED_BACK_AT_MOST:
             break
     return builds
 
 
-def _is_due_for_the_lost(ledger: JobLedger, now_ms: int) -> bool:
-    """Once an hour, history is read to its end where lost builds might still turn up."""
-    return bool(ledger.lost) and now_ms // LOST_EVERY_MS != ledger.polled_ms // LOST_EVERY_MS
+def _shows_enough(builds: Sequence[Build], now_ms: int) -> bool:
+    """Whether records, if they are the newest, are all that a baseline needs."""
+    oldest = builds[-1]
+    return (
+        len(builds) >= LOOKED_BACK
+        and (_has_success(builds) or len(builds) >= LOOKED_BACK_AT_MOST)
+        and oldest.start_ms is not None
+        and now_ms - oldest.start_ms > DAY_MS
+        and all(later.number > earlier.number for later, earlier in pairwise(builds))
+    )
+
+
+def _has_success(builds: Iterable[Build]) -> bool:
+    return any(build.result is Result.SUCCESS for build in builds)
 
 
 def windows(since_ms: int, now_ms: int) -> list[tuple[date, date]]:

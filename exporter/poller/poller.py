@@ -79,6 +79,7 @@ class Poller:
         self._ledgers = dict(ledgers)
         self._not_loaded: set[str] = set()
         self._up: dict[str, bool] = {}
+        self._unfinished: set[str] = set()
         self._recycle_bin: RecycleBin | None = None
         answered = self._go_on_from(before, same_service) if before else frozenset()
         refused = agenda.watchlist.watched_projects - agenda.own_lists(monotonic()).keys()
@@ -207,7 +208,14 @@ class Poller:
             )
         ledger, assured_ms = self._ledgers.get(job_of(task)), self._agenda.assured_ms(task)
         failures_count = self._agenda.stages.failures_count(job_of(task))
-        return Work(task, ledger, assured_ms, has_room=self._has_room(), failures_count=failures_count)
+        return Work(
+            task,
+            ledger,
+            assured_ms,
+            has_room=self._has_room(),
+            failures_count=failures_count,
+            goes_on=task in self._unfinished,
+        )
 
     def _ask(self, work: Work) -> Polled | Told | RecycleBin | Swept:
         if work.task == RECYCLE_BIN:
@@ -220,7 +228,15 @@ class Poller:
         if is_of_stages(work.task):
             return ask_stages(work.ledger, self._api, failures_count=work.failures_count)
         rules = self._rules if work.has_room else self._rules.crowded()
-        return poll_job(work.task, work.ledger, self._api, self.now_ms(), rules, work.assured_ms)
+        return poll_job(
+            work.task,
+            work.ledger,
+            self._api,
+            self.now_ms(),
+            rules,
+            work.assured_ms,
+            goes_on=work.goes_on,
+        )
 
     def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
         """Follow what the lists show; the ledgers that change by it."""
@@ -312,6 +328,7 @@ class Poller:
 
     def _reschedule(self, job_id: str, polled: Polled | None, error: Exception | None) -> None:
         now = self._monotonic()
+        self._unfinished.discard(job_id)
         if polled:
             self._telemetry.capped_builds.inc(polled.capped)
             for reason in polled.faults:
@@ -320,6 +337,7 @@ class Poller:
             will_not = isinstance(error, NotVisibleError | RejectedError)
             self._agenda.not_polled(job_id, now, will_not=will_not)
         elif polled.more:
+            self._unfinished.add(job_id)
             self._agenda.poll_again(job_id, now)
         elif self._agenda.polled(job_id, polled.ledger, now, found=polled.found, found_ms=polled.found_ms):
             self._transitions.lists_lied(job_id)

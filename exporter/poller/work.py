@@ -22,6 +22,7 @@ class Work:
         unnamed: of the sweep, the projects whose names are wanted.
         has_room: whether builds may bring label combinations that were not there before.
         failures_count: of stages, whether what fails counts as a try.
+        goes_on: the poll before left details to ask for.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Work:
     unnamed: frozenset[str] = frozenset()
     has_room: bool = True
     failures_count: bool = False
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

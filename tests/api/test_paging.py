@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from exporter.api.paging import MAX_BLIND_PAGES, MAX_PAGES, Pages
 from exporter.api.payload import Page
-from exporter.errors import InvalidAnswerError
 
 SIZE = 10
 
@@ -109,16 +108,19 @@ def test_garbage_without_end_is_given_up() -> None:
     assert read(lambda offset, request: page([], unreadable=SIZE)) == (set(), MAX_BLIND_PAGES + 1)
 
 
-def test_a_service_without_end_is_an_error() -> None:
-    asked = []
-
+def test_a_service_without_end_is_read_to_the_last_page_that_is_allowed() -> None:
     def ask(offset: int, _: int) -> Page[int]:
-        asked.append(offset)
         return page(range(offset * SIZE, (offset + 1) * SIZE))
 
-    with pytest.raises(InvalidAnswerError, match="more than 1000 pages"):
-        read(ask)
-    assert len(asked) == MAX_PAGES
+    assert read(ask) == (set(range(MAX_PAGES * SIZE)), MAX_PAGES)
+
+
+def test_a_listing_that_was_cut_is_told_from_one_that_ended() -> None:
+    pages: Pages[int] = Pages(1, key=lambda record: record)
+    for index in range(MAX_PAGES):
+        assert (pages.more, pages.is_cut) == (True, False)
+        pages.add(page([index]))
+    assert (pages.more, pages.is_cut) == (False, True)
 
 
 def test_a_record_that_comes_twice_is_kept_twice() -> None:

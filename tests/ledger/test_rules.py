@@ -1,6 +1,7 @@
 """The eight rules of the ledger, each by small examples."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -328,7 +329,69 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
         first = ledger.wanted_details(PATIENCE_MS)
         ledger = history(details(ledger, *map(Refused, first), minute=2), minute=10)
         second = ledger.wanted_details(PATIENCE_MS)
-        assert (first, second) == ((2, 3, 4, 5, 6), (7, 8, 9, 10, 11))
+        assert (first, second) == ((9, 10, 11, 12, 13), (4, 5, 6, 7, 8))
+
+    def test_of_a_wide_gap_only_numbers_that_were_asked_for_are_lost(self) -> None:
+        ledger = counted(idle(), 102)
+        for minute in range(2, 12):
+            ledger = denied(ledger, minute)
+        ledger = denied(ledger, 90)
+        assert (ledger.lost_builds, [gap.tries for gap in ledger.gaps]) == (0, [0, 1])
+        ledger = denied(ledger, *range(91, 131))
+        assert (ledger.lost_builds, ledger.gaps) == (100, ())
+
+    def test_denials_leave_the_other_numbers_of_a_gap_to_be_found(self) -> None:
+        ledger = history(counted(idle(), 303), minute=2)
+        for minute in range(2, 200):
+            ledger = history(ledger, minute=minute)
+            wanted = ledger.wanted_details(PATIENCE_MS)
+            assert len(wanted) <= 5
+            answers = [Refused(number) if number <= 42 else detail(number) for number in wanted]
+            ledger = patient(details(ledger, *answers, minute=minute), minute)
+            assert len(ledger.gaps) <= 3
+        assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({SUCCESS: 261}, 41, ())
+
+    def test_a_gap_keeps_its_age_where_a_part_of_it_is_found(self) -> None:
+        ledger = history(counted(idle(), 12), minute=2)
+        ledger = details(ledger, *map(Refused, range(7, 12)), minute=2)
+        ledger = counted(ledger, 9)
+        assert [(gap.first, gap.last, gap.tries, gap.since_ms) for gap in ledger.gaps] == [
+            (2, 6, 0, at(1)),
+            (7, 8, 1, at(1)),
+            (10, 11, 1, at(1)),
+        ]
+
+    def test_a_build_that_is_stuck_is_asked_for_ever_more_rarely(self) -> None:
+        ledger, asked = history(idle(), running(2, minute=1)), []
+        for minute in range(10, 6 * 1440, 10):
+            ledger = history(ledger, minute=minute)
+            if ledger.stuck and ledger.wanted_details(PATIENCE_MS) == (2,):
+                asked.append(minute)
+            if ledger.wanted_details(PATIENCE_MS):
+                still = BuildDetail(2, state=State.RUNNING, start_ms=at(1))
+                ledger = details(ledger, still, minute=minute)
+        assert asked[0] <= 1440 + 130
+        waits = [later - earlier for earlier, later in pairwise(asked)]
+        assert waits == sorted(waits)
+        assert (min(waits) >= 120, max(waits)) == (True, 360)
+        assert ledger.active(State.RUNNING) == 1
+        assert details(ledger, detail(2), minute=9000).counts == {SUCCESS: 1}
+
+    @pytest.mark.parametrize("answer", [Failed(2), Refused(2)])
+    def test_nor_is_a_stuck_one_asked_for_at_each_poll_where_that_fails(
+        self, answer: Failed | Refused
+    ) -> None:
+        ledger = history(history(idle(), running(2, minute=1)), minute=1600)
+        assert ledger.wanted_details(PATIENCE_MS) == (2,)
+        ledger = history(details(ledger, answer, minute=1600), minute=1700)
+        assert ledger.wanted_details(PATIENCE_MS) == ()
+        assert history(ledger, minute=1800).wanted_details(PATIENCE_MS) == (2,)
+
+    def test_history_is_not_read_back_for_a_stuck_build(self) -> None:
+        ledger = history(counted(idle(), 3), running(2, minute=1), minute=1500)
+        assert (set(ledger.stuck), ledger.unsettled_since_ms) == ({2}, at(1500))
+        assert ledger.is_covered_by([finished(3)])
+        assert not history(idle(), running(2), finished(3), minute=2).is_covered_by([finished(3)])
 
     def test_a_running_build_that_vanishes_is_asked_for(self) -> None:
         ledger = history(history(idle(), running(2)), minute=2)

@@ -51,5 +51,6 @@ REASONS: Final[Mapping[tuple[str, ...], str]] = {
         "A length of more than 31 days. The build is counted, the length is not observed."
     ),
     ("implausible_build_number",): "A number so far above all known ones that it is taken for garbage.",
+    ("too_many_pages",): "A listing of more than 1,000 pages; what is on the others is not read.",
 }
 """The values of the label ``reason``, those that mean the same together."""
