@@ -19,7 +19,7 @@ from exporter.cli.demo import demo as run_demo
 from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
-from exporter.cli.wiring import Shard, read
+from exporter.cli.wiring import ConfigFile, Shard, read
 from exporter.config import parse_duration
 from exporter.errors import NO_THREADS, ConfigError, ExporterError
 from exporter.simulator import run as run_simulator
@@ -156,7 +156,7 @@ def serve(
         )
     logs.configure(log_level, log_format)
     site = Site(addresses, telemetry_path, WatchedConfig(web_config), enable_lifecycle=enable_lifecycle)
-    run_server(lambda: read(config_file), site, Shard(shard, total_shards))
+    run_server(ConfigFile(config_file).load, site, Shard(shard, total_shards))
 
 
 @cli.command("check-config")

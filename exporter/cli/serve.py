@@ -1,10 +1,12 @@
 """``serve``: poll in the background, answer in front, end cleanly."""
 
 import gc
+import queue
 import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ import structlog
 
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
-from exporter.errors import NO_THREADS, ExporterError
+from exporter.errors import ExporterError
 from exporter.web import (
     MOST_CONNECTIONS,
+    REST_S,
     MetricsEndpoint,
     WatchedConfig,
     WebServer,
@@ -112,15 +115,15 @@ def run(
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
 
+    hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
+
     def reload_apart(_signal: int, _frame: object) -> None:
-        try:
-            threading.Thread(target=_attempt, args=(reload,), name="reload", daemon=True).start()
-        except RuntimeError:
-            _log.error("config_not_reloaded", error=NO_THREADS)
+        hangups.put(None)  # the one thing that a signal handler may do safely
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     if reload:
+        threading.Thread(target=_reload_on, args=(hangups, reload), name="reload", daemon=True).start()
         signal.signal(signal.SIGHUP, reload_apart)
     exporter.threads.start()
     site.web_config.start()
@@ -151,7 +154,19 @@ def _connections(concurrency: int) -> int:
     return min(MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
 
 
-def _attempt(reload: Callable[[], None]) -> None:
-    """The log and the metrics say why it failed."""
-    with suppress(ExporterError):
-        reload()
+def _reload_on(hangups: "queue.SimpleQueue[None]", reload: Callable[[], None]) -> None:
+    """Reload at each signal, with a rest as after a request; signals during a reload share the next.
+
+    The log tells of failures.
+    """
+    while True:
+        hangups.get()
+        while not hangups.empty():
+            hangups.get()
+        began = time.monotonic()
+        try:
+            with suppress(ExporterError):
+                reload()
+        except Exception:
+            _log.exception("unexpected_error", task="reload")
+        time.sleep(max(REST_S, time.monotonic() - began))

@@ -1,5 +1,6 @@
 """From a configuration to the objects that do the work."""
 
+import hashlib
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from exporter.api.auth import Credentials, WaryCredentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
 from exporter.catalogue import Family, FleetView, JobView, job_families
-from exporter.config import Config, load
+from exporter.config import LARGEST_FILE, Config, load, read_bounded
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.ledger import Breakdown, Buckets, JobLedger
 from exporter.poller import Agenda, Intervals, Poller, PollingThreads, Rules
@@ -102,18 +103,26 @@ class Exporter:
 
         Requests that wait for their turn are called off, and the polls under way are made again. What the
         throttle has learnt stays, and what the same service has told is not asked again before it is due.
+        If the configuration is the one in force, the same object, nothing of this happens.
+
+        Args:
+            load: reads the configuration.
 
         Raises:
             ExporterError: nothing has changed.
         """
         with self._reloading:
             try:
-                self._exchange(load())
+                config = load()
+                is_changed = config is not self.config
+                if is_changed:
+                    self._exchange(config)
             except ExporterError as error:
                 self.telemetry.reload_successful.set(0)
                 _log.error("config_not_reloaded", error=str(error))
                 raise
-            _log.info("config_reloaded", jobs=self.watched)
+            self._note_success()
+            _log.info("config_reloaded", jobs=self.watched, changed=is_changed)
 
     def _exchange(self, config: Config) -> None:
         if config.state != self.config.state:
@@ -170,6 +179,9 @@ class Exporter:
         self.throttle.limit_to(config.poll.max_requests_per_minute)
         self.publisher.show(families_of(config))
         self.telemetry.series_limit.set(config.metrics.max_series)
+        self._note_success()
+
+    def _note_success(self) -> None:
         self.telemetry.reload_successful.set(1)
         self.telemetry.reload_timestamp.set(time.time())
 
@@ -218,6 +230,49 @@ def read(path: str) -> Config:
         ConfigError: it is wrong.
     """
     return load(Path(path), os.environ)
+
+
+class ConfigFile:
+    """A configuration file that is parsed again only after a change.
+
+    A change is one of the file's bytes, of a file that it names, or of the environment.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._config: Config | None = None
+        self._files: tuple[Path, ...] = ()
+        self._digest: bytes | None = None
+        """None as long as it does not cover all files, which are known only once they have been read."""
+
+    def load(self) -> Config:
+        """The configuration, the same object as before if nothing has changed.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        digest, was_known = self._digest_of_all(), self._digest is not None
+        if self._config is not None and digest == self._digest:
+            return self._config
+        config = read(str(self._path))
+        self._digest = digest if config.files == self._files else None
+        self._files = config.files
+        if self._config is None or was_known or config != self._config:
+            self._config = config
+        return self._config
+
+    def _digest_of_all(self) -> bytes:
+        digest = hashlib.sha256(repr(sorted(os.environ.items())).encode(errors="replace"))
+        for path in (self._path, *self._files):
+            try:
+                content = read_bounded(path, LARGEST_FILE)
+            except OSError as error:
+                content = repr(error).encode(errors="replace")
+            digest.update(len(content).to_bytes(8) + content)
+        return digest.digest()
 
 
 def connect(

@@ -10,7 +10,8 @@ from exporter.config.auth import (
     TokenFileAuth,
 )
 from exporter.config.durations import format_duration, parse_duration
-from exporter.config.loading import load, parse
+from exporter.config.files import read_bounded
+from exporter.config.loading import LARGEST_FILE, load, parse
 from exporter.config.regions import KNOWN_REGIONS
 from exporter.config.schema import Config
 from exporter.config.sections import (
@@ -28,6 +29,7 @@ __all__ = [
     "DEFAULT_STATE_PATH",
     "DURATION_BUCKETS",
     "KNOWN_REGIONS",
+    "LARGEST_FILE",
     "QUEUE_BUCKETS",
     "AccessKeyAuth",
     "Auth",
@@ -47,4 +49,5 @@ __all__ = [
     "load",
     "parse",
     "parse_duration",
+    "read_bounded",
 ]

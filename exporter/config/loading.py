@@ -20,7 +20,7 @@ from exporter.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
 
-_LARGEST_FILE: Final = 16 * 2**20
+LARGEST_FILE: Final = 16 * 2**20
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -62,7 +62,7 @@ def read_text(path: Path) -> str:
         ConfigError: it cannot be read, or is not UTF-8.
     """
     try:
-        return read_bounded(path, _LARGEST_FILE).decode("utf-8-sig")
+        return read_bounded(path, LARGEST_FILE).decode("utf-8-sig")
     except OSError as error:
         problem = Problem(0, (), f"cannot be read: {why(error)}")
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ is why the order within a section matters where a rule speaks of two keys.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -110,6 +111,12 @@ class Config(Section):
         description="what the exporter remembers, so that a restart neither loses a build nor counts "
         "it again",
     )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that it names, save that of the state."""
+        named = (getattr(self.auth, key, None) for key in ("path", "password_file", "secret_key_file"))
+        return tuple(path for path in (self.ca_file, *named) if path)
 
     @classmethod
     def unfold(cls, value: object) -> object:

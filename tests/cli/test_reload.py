@@ -124,6 +124,49 @@ def test_a_reload_costs_no_reading_that_is_not_due(simulator: Simulator, config:
         assert simulator.requests == []
 
 
+def test_an_unchanged_configuration_exchanges_nothing(
+    simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = config.read_text(encoding="utf-8").replace("password: {", "password: {password_file: secret, ")
+    secret = config.with_name("secret")
+    secret.write_text(simulator.credentials.password)
+    config.write_text(re.sub(r", password: \S+, project", ", project", text), encoding="utf-8")
+    monkeypatch.setenv("SOMETHING", "a")
+    file = wiring.ConfigFile(str(config))
+    one = wiring.Exporter(file.load())
+    one.threads.start()
+
+    def reload() -> bool:
+        """Whether it exchanges anything."""
+        before = one.threads, one.client, one.poller
+        one.telemetry.reload_timestamp.set(0)
+        one.reload(file.load)
+        assert one.telemetry.readings().config_loaded_ms
+        return before != (one.threads, one.client, one.poller)
+
+    try:
+        assert [reload() for _ in range(3)] == [False, False, False]
+        config.write_text(config.read_text(encoding="utf-8") + "# a comment\n", encoding="utf-8")
+        assert [reload(), reload()] == [True, False]
+        secret.write_text("another")
+        assert [reload(), reload()] == [True, False]
+        monkeypatch.setenv("SOMETHING", "b")
+        assert [reload(), reload()] == [True, False]
+        config.write_text("nonsense", encoding="utf-8")
+        with pytest.raises(ExporterError):
+            reload()
+        assert not one.telemetry.readings().config_ok
+    finally:
+        assert one.stop(5)
+
+
+def test_an_unchanged_configuration_is_not_even_parsed(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = wiring.ConfigFile(str(config))
+    before = file.load()
+    monkeypatch.setattr(wiring, "load", None)
+    assert file.load() is before
+
+
 def test_a_changed_project_is_read_at_once(simulator: Simulator, config: Path) -> None:
     calm(config)
     new = simulator.fleet.add_job("search", "shop")
