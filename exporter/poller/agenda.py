@@ -237,6 +237,10 @@ class Agenda:
         if self._schedule.done(job_id):
             self._schedule.put(job_id, now)
 
+    def poll_soon(self, job_id: str, at: float) -> None:
+        """A job that waits for its next poll is polled at that time at the latest."""
+        self._schedule.hasten(job_id, at)
+
     def polled_in_vain(self, job_id: str) -> None:
         """A poll ended of a job that is not watched any more."""
         self._schedule.done(job_id)

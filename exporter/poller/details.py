@@ -11,6 +11,9 @@ from cachetools import TTLCache
 from exporter.model import Build, BuildDetail, Stage
 from exporter.poller.poll import Api, Enough
 
+SECOND_TRY_S: Final = 10.0
+"""A record that history shows and record-info denies is asked for again after so long: replicas lag."""
+
 _KEPT: Final = 10_000
 _KEPT_S: Final = 3600.0
 
@@ -27,6 +30,8 @@ class RememberedDetails:
         self._api = api
         self._known: TTLCache[tuple[str, int], BuildDetail] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
         self._stages: TTLCache[str, tuple[Stage, ...]] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
+        self._denied: TTLCache[tuple[str, int], float] = TTLCache(_KEPT, _KEPT_S, timer=monotonic)
+        self._monotonic = monotonic
         self._lock = threading.Lock()
 
     def through(self, api: Api) -> "RememberedDetails":
@@ -53,6 +58,12 @@ class RememberedDetails:
             with self._lock:
                 self._known[key] = detail
         return detail
+
+    def denial_stands(self, job_id: str, number: int) -> bool:
+        """Whether a build that history shows was denied before, at least `SECOND_TRY_S` ago."""
+        now = self._monotonic()
+        with self._lock:
+            return now - self._denied.setdefault((job_id, number), now) >= SECOND_TRY_S
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """The stages of one finished build; asked for once."""

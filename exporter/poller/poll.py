@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 from exporter.api.payload import SERVICE_ZONE
-from exporter.errors import ApiError, UnreachableError
+from exporter.errors import ApiError, BackendError, NotVisibleError, UnreachableError
 from exporter.ledger import (
     BY_RESULT,
     PROBES,
@@ -43,6 +43,8 @@ LOOKED_BACK: Final = 1000
 LOOKED_BACK_AT_MOST: Final = 10_000
 """A look-back ends after so many builds if a success is among them, and after so many if none is."""
 
+FORBIDDEN: Final = frozenset({"401", "403"})
+"""Codes by which a detail is refused for good; under any other one, a replica may only lag behind history."""
 
 Enough = Callable[[Sequence[Build]], bool]
 """Whether the records of the first pages will do."""
@@ -93,6 +95,7 @@ class Polled:
         faults: a word for each thing that was told but cannot be right.
         capped: builds counted under ``other`` for want of room.
         error: why the poll stopped early; what was learnt before it is in the ledger.
+        is_doubtful: a build that history shows was denied for the first time; ask again some seconds later.
         more: details are still wanted, and can be asked for at once: what failed waits its turn.
         found: history showed a build that was not known before.
         found_ms: when the newest such build began, if that is told.
@@ -103,6 +106,7 @@ class Polled:
     faults: tuple[str, ...] = ()
     capped: int = 0
     error: ApiError | None = None
+    is_doubtful: bool = False
     more: bool = False
     found: bool = False
     found_ms: int | None = None
@@ -118,6 +122,7 @@ def poll_job(
     assured_ms: int | None = None,
     *,
     goes_on: bool = False,
+    denial_stands: Callable[[int], bool] = lambda _number: True,
 ) -> Polled:
     """Read history since the oldest unsettled build, then the details that are wanted; fold them.
 
@@ -129,6 +134,7 @@ def poll_job(
         rules: from the configuration.
         assured_ms: when a job list last showed that there was nothing new.
         goes_on: the poll before left details to ask for, so that history need not be read again yet.
+        denial_stands: whether "no such record" is to be believed of a build that history shows.
 
     Raises:
         ApiError: history could not be had; nothing is to be changed.
@@ -151,7 +157,16 @@ def poll_job(
         after_gap = now_ms - max(ledger.polled_ms, assured_ms or 0) > rules.gap_ms
         folded = see_history(ledger, builds, at_ms=now_ms, after_gap=after_gap)
     wanted = folded.ledger.wanted_details(rules.patience_ms, DETAILS_AT_ONCE if goes_on else PROBES)
-    answers, error = _ask_details(job_id, wanted[:DETAILS_AT_ONCE], api)
+    doubted: list[int] = []
+
+    def stands(number: int) -> bool:
+        one = folded.ledger.open.get(number)
+        if one is None or not one.has_ended or denial_stands(number):
+            return True
+        doubted.append(number)
+        return False
+
+    answers, error = _ask_details(job_id, wanted[:DETAILS_AT_ONCE], api, stands)
     detailed = see_details(folded.ledger, answers, at_ms=now_ms, breakdown=rules.breakdown)
     settled = give_up(detailed.ledger, at_ms=now_ms, patience_ms=rules.patience_ms, breakdown=rules.breakdown)
     newest = max(builds, key=lambda build: build.number, default=None)
@@ -164,6 +179,7 @@ def poll_job(
         faults=folded.faults + detailed.faults + settled.faults,
         capped=detailed.capped + settled.capped,
         error=error,
+        is_doubtful=bool(doubted),
         more=error is None and bool(rest) and not any(isinstance(answer, Failed) for answer in answers),
         found=found,
         found_ms=newest.start_ms if newest and found else None,
@@ -221,13 +237,23 @@ def _day(moment_ms: int) -> date:
 
 
 def _ask_details(
-    job_id: str, numbers: tuple[int, ...], api: Api
+    job_id: str, numbers: tuple[int, ...], api: Api, denial_stands: Callable[[int], bool]
 ) -> tuple[list[DetailAnswer], ApiError | None]:
     """The details of those builds; those that an API in trouble did not tell do not count as tries.
 
-    History has answered just now, so a single one that cannot be reached does.
+    History has answered just now, so a single one that cannot be reached does, and so does a denial that does
+    not stand.
     """
-    asked = ask_each(numbers, lambda number: api.record_info(job_id, number), UnreachableError)
+
+    def ask(number: int) -> BuildDetail:
+        try:
+            return api.record_info(job_id, number)
+        except NotVisibleError as error:
+            if error.code in FORBIDDEN or denial_stands(number):
+                raise
+            raise BackendError(str(error), code=error.code, error_code=error.error_code) from None
+
+    asked = ask_each(numbers, ask, UnreachableError)
     if isinstance(asked.error, UnreachableError):
         return asked.answers[:-FAILED_IN_A_ROW], asked.error
     return asked.answers, asked.error

@@ -7,6 +7,7 @@ work and what only a stop exchanges. `threads.PollingThreads` drives it; a test 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from exporter.catalogue import FleetView, JobView
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
@@ -15,7 +16,7 @@ from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda
 from exporter.poller.clock import service_ms
 from exporter.poller.commits import Commits
-from exporter.poller.details import RememberedDetails
+from exporter.poller.details import SECOND_TRY_S, RememberedDetails
 from exporter.poller.folding import changed_by, joined
 from exporter.poller.newcomers import Newcomers
 from exporter.poller.poll import Polled, Rules, poll_job
@@ -236,6 +237,7 @@ class Poller:
             rules,
             work.assured_ms,
             goes_on=work.goes_on,
+            denial_stands=partial(self._api.denial_stands, work.task),
         )
 
     def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
@@ -341,6 +343,8 @@ class Poller:
             self._agenda.poll_again(job_id, now)
         elif self._agenda.polled(job_id, polled.ledger, now, found=polled.found, found_ms=polled.found_ms):
             self._transitions.lists_lied(job_id)
+        if polled and polled.is_doubtful:
+            self._agenda.poll_soon(job_id, now + SECOND_TRY_S)
 
     def _publish(self, changed: Iterable[str] | None = None) -> None:
         """Swap the view for one that shows those jobs anew, or all."""

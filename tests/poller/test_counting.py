@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from exporter.errors import UnreachableError
 from exporter.model import BuildDetail
 from exporter.poller.service import Service
@@ -99,11 +101,72 @@ def test_a_refused_detail_leaves_the_count_right(fleet: Fleet, simulator: Simula
     watch.poll()
     simulator.faults.add(fault("error", operation="record-info", status=422, code="DEVCB.00031006"))
     fleet.add_build(JOB, queue_s=2, duration_s=20)
-    watch.poll(times=2)
+    watch.poll(times=3)
     assert watch.counted() == {"success": 1}
     assert watch.value("duration_seconds_sum", result="success") == 20
     assert watch.value("queue_duration_seconds_count") == 0
+    assert watch.asked_numbers() == [1, 1]
+
+
+def test_a_detail_that_a_lagging_replica_denies_is_asked_for_again_some_seconds_later(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("late-details", seconds=70))
+    fleet.add_build(JOB, queue_s=2, duration_s=50)
+    watch.poll()
+    assert (watch.counted(), watch.value("job_up"), watch.asked_numbers()) == ({}, 1, [1])
+    simulator.reset_counts()
+    watch.poll(after=5)
+    assert watch.asked("period-history") == []
+    watch.poll(after=66)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("queue_duration_seconds_sum") == 2
     assert watch.asked_numbers() == [1]
+
+
+def test_a_denied_detail_is_asked_for_twice_and_not_before_ten_seconds_are_over(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("late-details", seconds=HOUR))
+    fleet.add_build(JOB, queue_s=2, duration_s=50)
+    watch.poll()
+    watch.poll(after=9)
+    assert (watch.counted(), watch.asked_numbers()) == ({}, [1])
+    watch.poll(after=1)
+    assert (watch.counted(), watch.asked_numbers()) == ({"success": 1}, [1, 1])
+    watch.poll(times=3)
+    assert watch.asked_numbers() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "CB.00031059"), (403, "CB.00031007"), (400, "CB.00031105")]
+)
+def test_a_detail_that_is_deleted_or_forbidden_is_asked_for_once(
+    fleet: Fleet, simulator: Simulator, watch: Watch, status: int, code: str
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("error", operation="record-info", status=status, code=code))
+    fleet.add_build(JOB, duration_s=50)
+    watch.poll(times=2)
+    assert (watch.counted(), watch.asked_numbers()) == ({"success": 1}, [1])
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_a_firewall_s_page_in_place_of_details_settles_nothing(
+    fleet: Fleet, simulator: Simulator, watch: Watch, status: int
+) -> None:
+    watch.poll()
+    simulator.faults.add(fault("html", operation="record-info", status=status))
+    for _ in range(10):
+        fleet.add_build(JOB, queue_s=2, duration_s=20)
+    watch.poll(times=3)
+    assert watch.counted() == {}
+    simulator.faults.clear()
+    watch.poll()
+    assert watch.counted() == {"success": 10}
+    assert watch.value("queue_duration_seconds_sum") == 20
 
 
 def test_a_detail_that_always_fails_is_given_up_on_after_ten_polls(
