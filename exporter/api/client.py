@@ -253,17 +253,24 @@ class ApiClient:
     ) -> Value:
         """Ask, and ask again what is worth it; the last error stands."""
         attempt = 0
-        renewed = False
+        renewed = alone = False
+        operations = self._credentials.operations
         while True:
+            operations.check(operation)
             if not self._throttle.acquire(operation, self._closed.is_set):
                 raise CalledOffError(f"{operation}: called off")
             prepared = self._signed(path, query)
             try:
                 return self._ask_once(operation, prepared, read)
-            except CredentialsError:
-                if not self._credentials.refused(prepared) or renewed:
+            except CredentialsError as error:
+                alone = alone or operations.is_alone(operation)
+                if self._credentials.refused(prepared, alone=alone) and not renewed:
+                    renewed = True
+                    continue
+                if not alone:
                     raise
-                renewed = True
+                self._telemetry.up.set(1)
+                raise operations.hold(operation, error) from None
             except ThrottledError as error:
                 self._throttle.throttled(error)
                 raise
@@ -304,8 +311,7 @@ class ApiClient:
             raise
         else:
             self._throttle.accepted()
-            self._credentials.accepted()
-            self._telemetry.up.set(1)
+            self._accepted(operation)
             return value
         finally:
             self._telemetry.requests.labels(operation, code).inc()
@@ -329,12 +335,17 @@ class ApiClient:
         if not isinstance(error, UnreachableError):
             self._throttle.accepted()
         if isinstance(error, NotVisibleError | RejectedError):
-            self._credentials.accepted()
-            self._telemetry.up.set(1)
+            self._accepted(operation)
         else:
             self._telemetry.up.set(0)
         if isinstance(error, InvalidAnswerError):
             self._telemetry.payload_fault(operation, "invalid_answer")
+
+    def _accepted(self, operation: str) -> None:
+        """The API answered as it should."""
+        self._credentials.accepted()
+        self._credentials.operations.accepted(operation)
+        self._telemetry.up.set(1)
 
     def _compare_clocks(self, answer: Answer) -> None:
         try:

@@ -42,6 +42,10 @@ def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
     """Neither allowed nor refused."""
     if error is answers.stopped:
         return note(f"{operation}: not known, asking ended here (see Address)")
+    if error.code == "401":
+        return problem(
+            f"{operation}: no good answer, though other operations accept the credentials: {error}", ROLE
+        )
     return problem(f"{operation}: no good answer: {error}", _AGAIN)
 
 

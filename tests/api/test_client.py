@@ -44,6 +44,7 @@ from exporter.model import (
 )
 from exporter.simulator import AccessKey, Credentials, Fault, Fleet, ManualClock, Simulator, fault
 from exporter.telemetry import Telemetry
+from tests.support.auth_cloud import Clock
 from tests.support.certificates import make_authority
 from tests.support.wires import RawServer, Relay
 
@@ -126,11 +127,12 @@ def connect(simulator: Simulator) -> Iterator[Connect]:
         throttle: Throttle | None = None,
         ca_file: Path | None = None,
         wake: Callable[[], object] = bool,
+        clock: Callable[[], float] = time.time,
     ) -> Caller:
         session = new_session(str(ca_file) if ca_file else None)
         sessions.append(session)
         credentials = credentials_for(
-            auth, iam_endpoint=endpoint, session=session, timeout=timeout, clock=time.time
+            auth, iam_endpoint=endpoint, session=session, timeout=timeout, clock=clock
         )
         telemetry = Telemetry(CollectorRegistry())
         slept: list[float] = []
@@ -462,6 +464,81 @@ def test_a_token_that_ends_between_two_tries_costs_none_of_them(
         ("period-history", "500"): 2,
         ("period-history", "401"): 1,
     }
+
+
+class TestOneOperationRefusesWhatOthersAccept:
+    @pytest.fixture
+    def moment(self) -> Clock:
+        return Clock(time.time())
+
+    @pytest.fixture(params=[TOKEN, ACCESS_KEY, PASSWORD], ids=["token", "access_key", "password"])
+    def caller(self, request: pytest.FixtureRequest, connect: Connect, moment: Clock) -> Caller:
+        return connect(request.param, clock=moment)
+
+    def test_it_alone_is_held_back(self, caller: Caller, simulator: Simulator, moment: Clock) -> None:
+        caller.history()
+        simulator.faults.add(fault("unauthorized", operation="recycling-jobs"))
+        assert type(failure(caller.client.recycle_bin)) is BackendError
+        sent = simulator.counts["recycling-jobs", 401]
+        for _ in range(5):
+            caller.history()
+            assert type(failure(caller.client.recycle_bin)) is BackendError
+        assert simulator.counts["recycling-jobs", 401] == sent
+        assert caller.up == 1
+        moment.advance(60)
+        told = failure(caller.client.recycle_bin)
+        assert (type(told), told.code, told.error_code) == (NotVisibleError, "401", "APIGW.0301")
+        assert "recycling-jobs alone refuses the credentials; tried again at" in str(told)
+        assert caller.up == 1
+        moment.advance(119)
+        assert type(failure(caller.client.recycle_bin)) is NotVisibleError
+        assert simulator.counts["recycling-jobs", 401] == 2 * sent
+        simulator.faults.clear()
+        moment.advance(1)
+        assert caller.client.recycle_bin().jobs == {}
+        assert len(caller.history()) == 4
+
+    def test_credentials_that_ended_are_found_out_by_the_next_operation(
+        self, caller: Caller, simulator: Simulator
+    ) -> None:
+        caller.history()
+        simulator.faults.add(fault("unauthorized"))
+        assert type(failure(caller.client.recycle_bin)) is BackendError
+        assert type(failure(caller.history)) is CredentialsError
+        refused = sum(count for (_, status), count in simulator.counts.items() if status == 401)
+        for ask in (caller.history, caller.client.recycle_bin, caller.client.project_names):
+            failure(ask)
+        assert sum(count for (_, status), count in simulator.counts.items() if status == 401) == refused <= 3
+
+    def test_two_refusals_without_an_answer_in_between_are_of_the_credentials(
+        self, caller: Caller, simulator: Simulator, moment: Clock
+    ) -> None:
+        caller.history()
+        simulator.faults.add(fault("unauthorized", operation="recycling-jobs"))
+        failure(caller.client.recycle_bin)
+        moment.advance(60)
+        assert type(failure(caller.client.recycle_bin)) is CredentialsError
+
+    def test_what_was_accepted_long_ago_proves_nothing(
+        self, caller: Caller, simulator: Simulator, moment: Clock
+    ) -> None:
+        caller.history()
+        simulator.faults.add(fault("unauthorized", operation="recycling-jobs"))
+        moment.advance(601)
+        assert type(failure(caller.client.recycle_bin)) is CredentialsError
+
+    def test_refusals_of_requests_that_were_under_way_together_count_as_one(
+        self, caller: Caller, simulator: Simulator
+    ) -> None:
+        caller.history()
+        simulator.faults.add(
+            fault("unauthorized", operation="recycling-jobs"),
+            fault("delay", operation="recycling-jobs", seconds=0.2),
+        )
+        with ThreadPoolExecutor(4) as pool:
+            told = list(pool.map(lambda _: type(failure(caller.client.recycle_bin)), range(4)))
+        assert told == [BackendError] * 4
+        assert len(caller.history()) == 4
 
 
 def test_refused_credentials_are_not_sent_again_soon(caller: Caller, simulator: Simulator) -> None:

@@ -74,18 +74,32 @@ class TestRefusals:
         assert statuses(simulator, 401) == 2
         assert len(found.problems) == 1
 
-    def test_one_that_was_renewed_and_good_may_be_refused_no_more(
+    def test_one_that_was_renewed_and_good_may_be_refused_by_one_operation(
         self, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(
             fault("unauthorized", operation="job-list", times=1),
-            fault("unauthorized", operation="period-history", times=1),
+            fault("unauthorized", operation="recycling-jobs"),
         )
         found = examined(auth=PASSWORD.format("example-password"))
         assert statuses(simulator, 401) == 2
         assert len(found.problems) == 1
+        assert "other operations accept the credentials" in " ".join(found.text.split())
         asked = [exchange.operation for exchange in simulator.requests]
-        assert asked[-1] == "period-history", "nothing was asked after the second refusal"
+        assert "period-history" in asked, "the others were asked as ever"
+
+    def test_one_that_was_renewed_and_good_may_be_refused_by_all_no_more(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(
+            fault("unauthorized", operation="job-list", times=1),
+            fault("unauthorized", operation="recycling-jobs"),
+            fault("unauthorized", operation="period-history"),
+        )
+        examined(auth=PASSWORD.format("example-password"))
+        assert statuses(simulator, 401) == 3
+        asked = [exchange.operation for exchange in simulator.requests]
+        assert asked[-1] == "period-history", "nothing was asked after two refusals in a row"
 
     def test_an_agencys_keys_are_given_up_as_well(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(

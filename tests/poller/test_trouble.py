@@ -465,3 +465,16 @@ def test_what_was_missed_while_the_process_slept_is_not_made_up(fleet: Fleet, wa
     assert len(watch.asked("period-history")) == 1
     assert len(watch.asked("recycling-jobs")) == 1
     assert watch.poll(after=1) == 0
+
+
+def test_a_recycle_bin_that_refuses_the_credentials_pauses_nothing_else(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    simulator.faults.add(fault("unauthorized", operation="recycling-jobs"))
+    watch.poll()
+    for _ in range(29):
+        fleet.add_build(JOB, duration_s=5)
+        watch.poll()
+        assert (watch.value("up"), watch.value("job_up")) == (1, 1)
+    assert watch.counted() == {"success": 29}
+    assert 2 <= simulator.counts["recycling-jobs", 401] <= 4

@@ -9,9 +9,11 @@ The client calls the authenticator before a request goes out and tells it how th
 3. What has to be fetched (a token, temporary keys) is fetched by one thread at a time and shared, early
    enough, and used to its end while fetching fails.
 4. A 401 for credentials that have been replaced in the meantime says nothing about the new ones.
-5. No text made here holds a secret, nor anything IAM or the metadata service said besides its error code.
+5. A 401 for one operation, while others accept the same credentials, is that operation's own: it is held back
+   alone.
+6. No text made here holds a secret, nor anything IAM or the metadata service said besides its error code.
 
-Rules 1 and 2 are kept by `gate`, rule 3 by `lease`, rule 5 by `peer`.
+Rules 1 and 2 are kept by `gate`, rule 3 by `lease`, rule 5 by `operations`, rule 6 by `peer`.
 """
 
 from typing import Final, assert_never

@@ -7,6 +7,7 @@ from requests.auth import AuthBase
 from requests.models import PreparedRequest
 
 from exporter.api.auth.gate import Gate
+from exporter.api.auth.operations import RefusedOperations
 from exporter.api.auth.times import Clock
 from exporter.errors import ApiError
 
@@ -18,6 +19,7 @@ class Credentials(AuthBase, ABC):
 
     Attributes:
         kind: the key of the configuration's ``auth`` section.
+        operations: those that refuse these credentials, while others accept them.
     """
 
     kind: ClassVar[str]
@@ -25,6 +27,7 @@ class Credentials(AuthBase, ABC):
     def __init__(self, clock: Clock, patience: float) -> None:
         self._clock = clock
         self._gate = Gate(clock, patience)
+        self.operations = RefusedOperations(clock)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Authorize a request; calling it again on the same request replaces what it added.
@@ -46,11 +49,12 @@ class Credentials(AuthBase, ABC):
     def _authorize(self, request: PreparedRequest) -> None: ...
 
     @abstractmethod
-    def refused(self, request: PreparedRequest) -> bool:
+    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
         """Take note of a 401.
 
         Args:
             request: the one that was refused, as it was sent.
+            alone: other operations accept the same credentials, so that nothing pauses.
 
         Returns:
             True if there are other credentials by now, so that one try more is worth it.

@@ -43,26 +43,26 @@ class FetchedCredentials(Credentials, Generic[T]):
     def _shown(self, value: T) -> str:
         """What a request that used this value carries in ``_header``."""
 
-    def refused(self, request: PreparedRequest) -> bool:
+    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
         """There are others if they can be had anew, and differ from what was refused."""
         used = str(request.headers.get(self._header))
-        if not self._may_renew(used):
+        if not self._may_renew(used, alone=alone):
             return False
         try:
             changed = self._shown(self._lease.value()) != used
         except ApiError:
             return False
         if not changed:
-            self._gate.refused()
+            self._gate.refused(alone=alone)
         return changed
 
-    def _may_renew(self, used: str) -> bool:
+    def _may_renew(self, used: str, *, alone: bool) -> bool:
         """Give up what was refused, unless somebody has; a second refusal in a row starts the pause."""
         with self._deciding:
             if not self._lease.drop_if(lambda value: self._shown(value) == used):
                 return not self._gate.is_paused()
             if self._renewed_after_refusal:
-                self._gate.refused()
+                self._gate.refused(alone=alone)
                 return False
             self._renewed_after_refusal = True
             self._gate.replaced()

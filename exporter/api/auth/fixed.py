@@ -26,9 +26,9 @@ class TokenCredentials(Credentials):
     def _authorize(self, request: PreparedRequest) -> None:
         request.headers[TOKEN_HEADER] = self._token
 
-    def refused(self, request: PreparedRequest) -> bool:
+    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
         """There is no other token to try."""
-        self._gate.refused()
+        self._gate.refused(alone=alone)
         return False
 
 
@@ -56,12 +56,12 @@ class TokenFileCredentials(Credentials):
             )
         request.headers[TOKEN_HEADER] = self._token
 
-    def refused(self, request: PreparedRequest) -> bool:
+    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
         """There is another token if the file holds one by now."""
         self._read(even_if_it_looks_the_same=True)
         if self._token != request.headers.get(TOKEN_HEADER):
             return True
-        self._gate.refused()
+        self._gate.refused(alone=alone)
         return False
 
     def _read(self, *, even_if_it_looks_the_same: bool = False) -> None:
@@ -98,7 +98,7 @@ class AccessKeyCredentials(Credentials):
             request.headers["X-Project-Id"] = self._project_id
         self._keys.sign(request, self._clock())
 
-    def refused(self, request: PreparedRequest) -> bool:
+    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
         """There is no other key to try."""
-        self._gate.refused()
+        self._gate.refused(alone=alone)
         return False

@@ -91,8 +91,11 @@ class Gate:
             self._pause.end()
             self._news.notify_all()
 
-    def refused(self) -> None:
-        """The credentials are not good: closed for a while."""
+    def refused(self, *, alone: bool = False) -> None:
+        """The credentials are not good: closed for a while, unless one operation ``alone`` refuses them."""
+        if alone:
+            self.withdraw()
+            return
         with self._news:
             if not self._pause.left():  # one pause for all requests that were under way
                 self._pause.begin()

@@ -16,6 +16,7 @@ class WaryCredentials(Credentials):
     def __init__(self, others: Credentials, refusals: int) -> None:
         self._others = others
         self._left = refusals
+        self.operations = others.operations
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Authorize a request as the others do."""
@@ -24,10 +25,10 @@ class WaryCredentials(Credentials):
     def _authorize(self, request: PreparedRequest) -> None:
         self._others(request)
 
-    def refused(self, request: PreparedRequest) -> bool:
+    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
         """There are other ones only if that many refusals have not come yet."""
         self._left -= 1
-        return self._left > 0 and self._others.refused(request)
+        return self._left > 0 and self._others.refused(request, alone=alone)
 
     def accepted(self) -> None:
         """The others are good."""
