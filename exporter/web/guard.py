@@ -1,14 +1,17 @@
 """What every request passes first: the rate limit, the password; and what every answer carries."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final, Protocol
 
+from pydantic import SecretStr
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.web.config import RateLimit, WebConfig
 from exporter.web.passwords import Comparison, Passwords, compare
+from exporter.web.protocol import is_gone
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="codearts-build-exporter", charset="UTF-8"'}
 
@@ -40,7 +43,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._config = config
-        self._comparison = comparison
+        self._passwords = Passwords(comparison)
         self._monotonic = monotonic
         self._rules = self._rules_of(config.current)
 
@@ -53,25 +56,31 @@ class Guard:
             send = _with_headers(send, rules.headers)
         if rules.bucket and not rules.bucket.take():
             await PlainTextResponse("Too Many Requests\n", 429)(scope, receive, send)
-        elif rules.passwords and not await rules.passwords.admit(_authorization(scope), _caller(scope)):
-            await PlainTextResponse("Unauthorized\n", 401, _CHALLENGE)(scope, receive, send)
+        elif rules.users and (status := await self._check(rules.users, scope)) is not HTTPStatus.OK:
+            challenge = _CHALLENGE if status is HTTPStatus.UNAUTHORIZED else None
+            await PlainTextResponse(f"{status.phrase}\n", status, challenge)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
+    async def _check(self, users: Mapping[bytes, SecretStr], scope: Scope) -> HTTPStatus:
+        return await self._passwords.check(
+            users, _authorization(scope), _caller(scope), lambda: is_gone(scope)
+        )
+
     def _rules_of(self, config: WebConfig) -> "_Rules":
-        return _Rules(config, self._comparison, self._monotonic)
+        return _Rules(config, self._monotonic)
 
 
 class _Rules:
-    """What follows from one configuration; what was found out about passwords ends with it."""
+    """What follows from one configuration."""
 
-    def __init__(self, config: WebConfig, comparison: Comparison, monotonic: Callable[[], float]) -> None:
+    def __init__(self, config: WebConfig, monotonic: Callable[[], float]) -> None:
         self.config = config
         self.headers = [
             (name.lower().encode(), value.encode())
             for name, value in config.http_server_config.headers.items()
         ]
-        self.passwords = Passwords(config.users, comparison) if config.users else None
+        self.users = config.users
         self.bucket = _Bucket(config.rate_limit, monotonic) if config.rate_limit.interval else None
 
 

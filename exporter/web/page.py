@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from zlib_ng import zlib_ng
 
@@ -18,8 +18,10 @@ from exporter.catalogue import FleetView
 from exporter.model import Result
 from exporter.telemetry import Readings
 from exporter.web.negotiation import wants_gzip
+from exporter.web.protocol import is_gone
 from exporter.web.status import Asked, Status, status
 from exporter.web.status.strip import RESULT_WORDS, shape
+from exporter.web.turns import Turns
 
 DOCS_URL: Final = "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
 
@@ -37,6 +39,9 @@ SECURITY_HEADERS: Final = {
 
 _STATIC: Final = {"status.css": "text/css", "icon.svg": "image/svg+xml"}
 _A_YEAR: Final = "public, max-age=31536000, immutable"
+_MOST_WAITING: Final = 16
+"""Readers that wait for a page; the next one is turned away."""
+
 _LEVEL: Final = 4
 _GZIP: Final = 31
 """zlib's number for the largest window in the format of gzip."""
@@ -93,6 +98,7 @@ class StatusPage:
         }
         # One page at a time: readers wait for each other, and scrapes share the interpreter with one of them.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="status-page")
+        self._turns = Turns(_MOST_WAITING, _MOST_WAITING)
 
     @property
     def routes(self) -> list[Route]:
@@ -114,7 +120,13 @@ class StatusPage:
     async def _answer(self, request: Request) -> Response:
         gzip = _wants_gzip(request)
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(self._thread, self._body, Asked.of(request.query_params), gzip)
+        refusal = await self._turns.take("", lambda: is_gone(request.scope))
+        if refusal is not None:
+            return PlainTextResponse(f"{refusal.phrase}\n", refusal, {"Retry-After": "5"})
+        try:
+            body = await loop.run_in_executor(self._thread, self._body, Asked.of(request.query_params), gzip)
+        finally:
+            self._turns.give_back()
         return _response(body, "text/html", gzip=gzip, kept="no-store")
 
     def _body(self, asked: Asked, gzip: bool) -> bytes:

@@ -1,12 +1,12 @@
 """Who may come in: names and passwords held against bcrypt hashes, each seldom."""
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import bcrypt
@@ -14,11 +14,17 @@ from cachetools import LRUCache
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
+from exporter.web.turns import Turns
+
 Comparison = Callable[[bytes, bytes], bool]
 """Whether a password belongs to a hash; takes long."""
 
 _WRONG_KEPT: Final = 256
 """Wrong answers that are remembered; a wrong password in a scrape configuration costs bcrypt once."""
+
+_MOST_OF_ONE_ADDRESS: Final = 16
+_MOST_WAITING: Final = 64
+"""Requests that wait for a comparison: at 0.1 s each, the last one of an address waits for two seconds."""
 
 _LONGEST: Final = 72
 """Bytes of a password that bcrypt looks at."""
@@ -33,95 +39,76 @@ def compare(password: bytes, hashed: bytes) -> bool:
 
 
 class Passwords:
-    """Users and their hashes.
+    """Holds what callers send against the hashes of the users.
 
-    Only one comparison goes on at a time, on a thread, and each caller's address has one place in the queue
-    for it: whoever tries a hundred passwords waits for himself. A name that nobody has is compared too,
-    with some user's hash, so that it takes as long as one that is known.
+    Only one comparison goes on at a time, on a thread. Addresses take turns, so whoever tries a hundred
+    passwords waits for himself. The queue is bounded, and a caller who has disconnected leaves it. A name
+    that nobody has is compared too, with some user's hash, so that it takes as long as one that is known.
 
     What was found out is kept under a key of this process's own making, never under the password: for
-    each user the right password, which wrong ones cannot push out, and the latest wrong ones.
+    each user the right password, which wrong ones cannot push out, and the latest wrong ones. The hash is
+    part of the key, so it holds for as long as the hash does, whatever else of the configuration changes.
 
     Args:
-        users: names and hashes; not empty.
         comparison: is called on a thread.
     """
 
-    def __init__(self, users: Mapping[bytes, SecretStr], comparison: Comparison = compare) -> None:
-        self._users = users
-        self._names = sorted(users)
+    def __init__(self, comparison: Comparison = compare) -> None:
         self._compare = comparison
         self._secret = secrets.token_bytes(32)
         self._right: dict[bytes, bytes] = {}
         self._wrong: LRUCache[bytes, bool] = LRUCache(maxsize=_WRONG_KEPT)
-        self._comparing = asyncio.Lock()
-        self._waiting: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._turns = Turns(_MOST_OF_ONE_ADDRESS, _MOST_WAITING)
 
-    async def admit(self, authorization: bytes, caller: str) -> bool:
-        """Whether a request may be answered.
+    async def check(
+        self, users: Mapping[bytes, SecretStr], authorization: bytes, caller: str, is_gone: Callable[[], bool]
+    ) -> HTTPStatus:
+        """OK if a request may be answered, else the status to refuse it with.
 
         Args:
-            authorization: the value of its header; empty if it has none.
+            users: names and hashes; not empty.
+            authorization: the value of the request's header; empty if it has none.
             caller: the address that it comes from.
+            is_gone: whether the caller has disconnected.
         """
         given = _basic(authorization)
         if given is None:
-            return False
+            return HTTPStatus.UNAUTHORIZED
         name, password = given
-        key = self._key(name, password)
-        if (known := self._known(name, key)) is not None:
+        hashed = self._hash_for(name, users)
+        key = self._key(name, hashed, password)
+        if (known := self._known(name, key, users)) is not None:
             return known
-        async with _Place(self._waiting, caller), self._comparing:
-            if (known := self._known(name, key)) is not None:
-                return known
-            is_right = await run_in_threadpool(self._compare, password, self._hash_for(name))
-            is_right = is_right and name in self._users
-            if is_right:
-                self._right[name] = key
-            else:
-                self._wrong[key] = True
-            return is_right
-
-    def _known(self, name: bytes, key: bytes) -> bool | None:
-        if hmac.compare_digest(self._right.get(name, b""), key):
-            return True
-        return False if key in self._wrong else None
-
-    def _hash_for(self, name: bytes) -> bytes:
-        """The user's hash; for a name that nobody has always the same one, so that the times tell nothing."""
-        if name not in self._users:
-            number = int.from_bytes(hmac.digest(self._secret, name, hashlib.sha256)[:8])
-            name = self._names[number % len(self._names)]
-        return self._users[name].get_secret_value().encode()
-
-    def _key(self, name: bytes, password: bytes) -> bytes:
-        return hmac.digest(self._secret, len(name).to_bytes(8) + name + password, hashlib.sha256)
-
-
-class _Place:
-    """One caller's turn: his requests one after the other, beside those of others."""
-
-    def __init__(self, waiting: dict[str, tuple[asyncio.Lock, int]], caller: str) -> None:
-        self._waiting = waiting
-        self._caller = caller
-
-    async def __aenter__(self) -> None:
-        lock, count = self._waiting.get(self._caller, (asyncio.Lock(), 0))
-        self._waiting[self._caller] = lock, count + 1
+        refusal = await self._turns.take(caller, is_gone)
+        if refusal is not None:
+            return refusal
         try:
-            await lock.acquire()
-        except BaseException:
-            self._leave()
-            raise
+            if (known := self._known(name, key, users)) is not None:
+                return known
+            if await run_in_threadpool(self._compare, password, hashed) and name in users:
+                self._right[name] = key
+                return HTTPStatus.OK
+            self._wrong[key] = True
+            return HTTPStatus.UNAUTHORIZED
+        finally:
+            self._turns.give_back()
 
-    async def __aexit__(self, *_: object) -> None:
-        self._waiting[self._caller][0].release()
-        self._leave()
+    def _known(self, name: bytes, key: bytes, users: Mapping[bytes, SecretStr]) -> HTTPStatus | None:
+        if name in users and hmac.compare_digest(self._right.get(name, b""), key):
+            return HTTPStatus.OK
+        return HTTPStatus.UNAUTHORIZED if key in self._wrong else None
 
-    def _leave(self) -> None:
-        lock, count = self._waiting.pop(self._caller)
-        if count > 1:
-            self._waiting[self._caller] = lock, count - 1
+    def _hash_for(self, name: bytes, users: Mapping[bytes, SecretStr]) -> bytes:
+        """The user's hash; for a name that nobody has always the same one, so that the times tell nothing."""
+        if name not in users:
+            number = int.from_bytes(hmac.digest(self._secret, name, hashlib.sha256)[:8])
+            name = sorted(users)[number % len(users)]
+        return users[name].get_secret_value().encode()
+
+    def _key(self, *parts: bytes) -> bytes:
+        return hmac.digest(
+            self._secret, b"".join(len(part).to_bytes(8) + part for part in parts), hashlib.sha256
+        )
 
 
 def _basic(authorization: bytes) -> tuple[bytes, bytes] | None:

@@ -1,9 +1,11 @@
 """The status page as a server sends it."""
 
 import re
+import socket
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from exporter.model import Result
 from exporter.telemetry import Readings
 from exporter.web.page import StatusPage
 from exporter.web.status import Asked
+from tests.support.programs import eventually
 from tests.support.sites import Fleet
 from tests.web.fleets import READINGS, ledger, many, serving, view
 
@@ -194,6 +197,29 @@ def test_a_page_that_takes_long_holds_up_nothing_else() -> None:
         assert asking.is_alive()
         held.set()
         asking.join(10)
+
+
+def test_readers_who_have_gone_cost_nothing_and_the_queue_is_bounded() -> None:
+    held, asked = threading.Event(), []
+
+    def readings() -> Readings:
+        asked.append(1)
+        held.wait(30)
+        return READINGS
+
+    with serving(many(1), readings) as url, ThreadPoolExecutor(40) as pool:
+        first = pool.submit(get, url)
+        eventually(lambda: len(asked) == 1, 10)
+        host, _, port = url.removeprefix("http://").partition(":")
+        for _ in range(100):
+            with socket.create_connection((host, int(port)), timeout=10) as dropped:
+                dropped.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        others = [pool.submit(get, url) for _ in range(20)]
+        eventually(lambda: sum(other.done() for other in others) == 4, 10)
+        held.set()
+        statuses = [one.result().status_code for one in (first, *others)]
+    assert (statuses.count(200), statuses.count(429)) == (17, 4)
+    assert len(asked) == 17
 
 
 def test_the_wheel_holds_templates_and_files(tmp_path: Path) -> None:

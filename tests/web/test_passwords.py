@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -155,7 +156,10 @@ def test_a_changed_file_ends_what_was_remembered(site: Served, slow: Slow, file:
 
 
 class Attack:
-    """A hundred wrong passwords at once from one address, whose comparisons do not come to an end."""
+    """A hundred wrong passwords at once from one address, whose comparisons do not come to an end.
+
+    One is compared, sixteen wait, the others are turned away.
+    """
 
     def __init__(self, site: Served, slow: Slow) -> None:
         slow.go_on.clear()
@@ -167,7 +171,8 @@ class Attack:
 
     def end(self) -> None:
         self._slow.go_on.set()
-        assert {reply.result().status for reply in self._replies} == {401}
+        statuses = [reply.result().status for reply in self._replies]
+        assert (statuses.count(401), statuses.count(429)) == (17, 83)
         self._pool.shutdown()
 
 
@@ -182,13 +187,60 @@ def test_a_hundred_wrong_ones_do_not_hold_up_a_right_one_that_is_known(site: Ser
 
 def test_a_right_one_that_is_new_waits_for_one_comparison_of_a_hundred(site: Served, slow: Slow) -> None:
     attack = Attack(site, slow)
-    eventually(lambda: len(site.server.server_state.tasks) == 100, 10)
+    eventually(lambda: site.server.server_state.total_requests == 83, 10)
     with ThreadPoolExecutor(1) as pool:
         right = pool.submit(ask, site, basic("alice", PASSWORD))
-        eventually(lambda: len(site.server.server_state.tasks) == 101, 10)
+        eventually(lambda: len(site.server.server_state.tasks) == 18, 10)
         attack.end()
         assert right.result().status == 200
     assert slow.asked.index(PASSWORD.encode()) <= 2
+
+
+def test_nothing_is_compared_for_callers_who_have_gone(site: Served, slow: Slow) -> None:
+    slow.go_on.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, site, basic("alice", "wrong"))
+        eventually(lambda: slow.asked == [b"wrong"], 10)
+        for number in range(400):
+            with socket.create_connection(site.address, timeout=10) as dropped:
+                dropped.sendall(
+                    b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+                    b"Authorization: " + basic("alice", f"wrong {number}").encode() + b"\r\n\r\n"
+                )
+        eventually(lambda: len(site.server.server_state.connections) == 1, 10)
+        right = pool.submit(ask, site, basic("alice", PASSWORD))
+        eventually(lambda: len(site.server.server_state.connections) == 2, 10)
+        slow.go_on.set()
+        assert (first.result().status, right.result().status) == (401, 200)
+    assert slow.asked == [b"wrong", PASSWORD.encode()]
+
+
+def test_many_addresses_cannot_make_the_queue_longer_than_it_may_be(site: Served, slow: Slow) -> None:
+    slow.go_on.clear()
+    sources = [f"127.0.0.{number}" for number in range(2, 8)]
+    with ThreadPoolExecutor(96) as pool:
+        replies = [
+            pool.submit(ask, site, basic("alice", f"wrong {number}"), source=source)
+            for source in sources
+            for number in range(16)
+        ]
+        eventually(lambda: site.server.server_state.total_requests == 31, 20)
+        slow.go_on.set()
+        statuses = [reply.result().status for reply in replies]
+    assert (statuses.count(401), statuses.count(503)) == (65, 31)
+
+
+def test_a_right_one_stays_known_when_something_else_is_changed(site: Served, slow: Slow, file: Path) -> None:
+    assert ask(site, basic("alice", PASSWORD)).status == 200
+    other = bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode()
+    file.write_text(f"{USERS}  bob: {other}\nhttp_server_config: {{headers: {{X-Frame-Options: deny}}}}\n")
+    site.take_up()
+    response = ask(site, basic("alice", PASSWORD))
+    assert (response.status, response.headers["x-frame-options"]) == (200, "deny")
+    assert slow.asked == [PASSWORD.encode()]
+    file.write_text(f"basic_auth_users: {{bob: {other}}}\n")
+    site.take_up()
+    assert ask(site, basic("alice", PASSWORD)).status == 401
 
 
 def test_the_loop_goes_on_while_a_password_is_compared(site: Served, slow: Slow) -> None:
