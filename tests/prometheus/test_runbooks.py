@@ -1,0 +1,173 @@
+"""The runbooks work: queries answer while the alert fires, commands fit what ``deploy/`` sets up."""
+
+import itertools
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.cli.commands import cli
+from exporter.config import parse_duration
+from tests.support.deploy import DEPLOY, document
+from tests.support.kustomize import BASE
+from tests.support.markdown import fences
+from tests.support.programs import program
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "prometheus"
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+ALERTS = sorted(PAGES.keys() - {"README"})
+GUIDES = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "deploy/README.md")}
+
+STATEFUL_SET = document(BASE / "statefulset.yaml")
+NAME = STATEFUL_SET["metadata"]["name"]
+CONTAINER = STATEFUL_SET["spec"]["template"]["spec"]["containers"][0]
+UNIT = (DEPLOY / "systemd" / f"{NAME}.service").read_text(encoding="utf-8")
+
+
+def while_it_fires(alert: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first unit test in which the alert fires, and the case that expects it."""
+    for file in sorted((RULES / "tests").glob("*.yml")):
+        for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
+            for case in test.get("alert_rule_test", ()):
+                if case["alertname"] == alert and case["exp_alerts"]:
+                    return test, case
+    raise AssertionError(f"{alert} never fires")
+
+
+def queries(alert: str) -> list[str]:
+    """The queries of a page, about the job or project of the alert in its unit test."""
+    _, case = while_it_fires(alert)
+    found = fences(PAGES[alert], "promql")
+    for label in ("project", "job_name"):
+        value = case["exp_alerts"][0]["exp_labels"].get(label, "")
+        found = [re.sub(rf'\b{label}="[^"]+"', f'{label}="{value}"', query) for query in found]
+    return found
+
+
+def unanswered(asked: list[tuple[str, str]], folder: Path) -> list[tuple[str, str]]:
+    """Those of some queries, each with its alert, that return nothing while the alert fires."""
+    tests = []
+    for number, (alert, query) in enumerate(asked):
+        test, case = while_it_fires(alert)
+        at = f"{parse_duration(case['eval_time']) + 120:.0f}s"  # past a restart in some of the tests
+        empty = {"expr": f"{query} # <{number}>", "eval_time": at, "exp_samples": []}
+        kept = {key: test[key] for key in ("interval", "input_series")}
+        tests.append({**kept, "promql_expr_test": [empty]})
+    file = folder / "queries.yml"
+    file.write_text(yaml.safe_dump({"tests": tests}))
+    told = subprocess.run(
+        [program("promtool"), "test", "rules", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    failures = re.findall(r'expr: ".* # <(\d+)>", time: .*\n +exp: nil\n +got: \{', told.stderr)
+    assert len(failures) == told.stderr.count("expr: "), told.stderr
+    return [one for number, one in enumerate(asked) if str(number) not in failures]
+
+
+def test_the_first_query_of_a_runbook_answers_while_its_alert_fires(tmp_path: Path) -> None:
+    assert unanswered([(alert, queries(alert)[0]) for alert in ALERTS], tmp_path) == []
+
+
+def test_no_query_about_an_exporter_that_is_down_needs_its_own_metrics(tmp_path: Path) -> None:
+    alert = "CodeArtsBuildExporterDown"
+    assert unanswered([(alert, query) for query in queries(alert)], tmp_path) == []
+
+
+def commands(program_name: str) -> list[list[str]]:
+    """The words of each command of a program in the runbooks and guides."""
+    lines = [
+        line
+        for page in (*PAGES.values(), *GUIDES.values())
+        for body in (*fences(page, "sh"), *fences(page, "console"))
+        for line in body.replace("\\\n", " ").splitlines()
+    ]
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program_name} ")]
+    assert words
+    return words
+
+
+def value_of(flag: str, words: list[str]) -> str | None:
+    """What a flag of a command is, after a space or an equals sign."""
+    joined = " ".join(words)
+    found = re.search(rf"{flag}[= ](\S+)", joined)
+    return found[1] if found else None
+
+
+def test_kubectl_looks_where_the_manifests_are_applied() -> None:
+    [applied] = {value_of("--namespace", one) for one in commands("kubectl") if "apply" in one}
+    assert applied
+    assert {value_of("--namespace", one) for one in commands("kubectl")} == {applied}
+
+
+def test_kubectl_finds_what_the_manifests_name() -> None:
+    labels = STATEFUL_SET["spec"]["template"]["metadata"]["labels"]
+    [claim] = STATEFUL_SET["spec"]["volumeClaimTemplates"]
+    known = {
+        "pod": f"{NAME}-0",
+        "logs": f"{NAME}-0",
+        "exec": f"{NAME}-0",
+        "statefulset": NAME,
+        "persistentvolumeclaim": f"{claim['metadata']['name']}-{NAME}-0",
+    }
+    named = 0
+    for words in commands("kubectl"):
+        if selector := value_of("--selector", words):
+            assert dict([selector.split("=")]).items() <= labels.items()
+        for kind, thing in itertools.pairwise(words):
+            if kind in known and not thing.startswith("--"):
+                assert thing == known[kind], words
+                named += 1
+    assert named >= 5
+
+
+@pytest.mark.parametrize("words", commands("kubectl"), ids=" ".join)
+def test_kubectl_has_each_flag(words: list[str]) -> None:
+    own = words[1 : words.index("--")] if "--" in words else words[1:]
+    told = subprocess.run(
+        [program("kubectl", installable=False), *own, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+
+
+def test_checks_run_with_what_the_deployment_gives_the_exporter() -> None:
+    [config] = [one.partition("=")[2] for one in CONTAINER["args"] if one.startswith("--config.file=")]
+    in_containers = [*commands("kubectl"), *commands("docker exec")]
+    for words in (words for words in in_containers if "check-config" in words):
+        command = words[words.index("check-config") - 1 :]
+        assert command == [NAME, "check-config", "--online", f"--config.file={config}"]
+    [words] = commands("systemd-run")
+    unit = dict(re.findall(r"^(ExecStart|EnvironmentFile|LoadCredential|StateDirectory)=(.*)$", UNIT, re.M))
+    assert unit["ExecStart"].split()[0] in words
+    assert f"--property=EnvironmentFile={unit['EnvironmentFile']}" in words
+    assert f"--working-directory=/var/lib/{unit['StateDirectory']}" in words
+    assert f"LoadCredential=config.yaml:{value_of('--config.file', words)}" in UNIT
+
+
+@pytest.mark.parametrize("name", ["systemctl", "journalctl", "docker"])
+def test_services_and_containers_are_called_as_the_guides_call_them(name: str) -> None:
+    [container] = {value_of("--name", one) for one in commands("docker run")}
+    assert container == NAME
+    for words in commands(name):
+        if words[1] not in ("run", "build", "compose", "daemon-reload", "-k"):
+            assert NAME in {word.rpartition("=")[2] for word in words}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_the_exporter_have_each_flag(page: str) -> None:
+    for body in fences(PAGES[page], "sh"):
+        for line in body.splitlines():
+            if line.startswith(f"{NAME} "):
+                name, *flags = shlex.split(line)[1:]
+                cli.commands[name].make_context(name, flags)
