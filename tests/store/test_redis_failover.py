@@ -1,7 +1,10 @@
 """Servers that went back, were demoted, or cannot be used: nothing that was shown is lost."""
 
+import re
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +224,46 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         tls = ("--tls-cert-file", str(files[0]), "--tls-key-file", str(files[1]), "--tls-auth-clients", "no")
-        socket = ("--tls-port", str(free_port()), "--tls-ca-cert-file", str(authority.certificate))
-        with redis_server(folder, *tls, *socket):
-            url = f"rediss://127.0.0.1:{socket[1]}?ssl_ca_certs={authority.certificate}"
+        where = ("--tls-port", str(free_port()), "--tls-ca-cert-file", str(authority.certificate))
+        with redis_server(folder, *tls, *where):
+            url = f"rediss://127.0.0.1:{where[1]}?ssl_ca_certs={authority.certificate}"
             if not words:
                 RedisStore(url).close()
                 continue
             with pytest.raises(StoreError, match=f"^redis: cannot connect: {words}"):
                 RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"-ERR unknown command 'AUTH', with args beginning with: '" + PASSWORD.encode() + b"'\r\n",
+        b"-\x1b]0;" + PASSWORD.encode() + b"\x07 \xe2\x80\xae\r\n",
+        b"HTTP/1.1 400 " + PASSWORD.encode() + b"\r\n\r\n",
+        b"*" + PASSWORD.encode() + b"\r\n",
+        b":" + PASSWORD.encode() + b"\r\n",
+        b"+" + PASSWORD.encode() + b"\r\n",
+        b"$-7\r\n",
+        b"",
+    ],
+)
+def test_no_word_of_a_stranger_is_repeated(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(StoreError) as refused:
+            RedisStore(f"redis://:{PASSWORD}@127.0.0.1:{server.getsockname()[1]}")
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert re.fullmatch(r"redis: cannot connect: [a-zA-Z .,/;()_]+", str(refused.value))
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
