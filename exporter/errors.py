@@ -71,9 +71,11 @@ class ApiError(ExporterError):
         error_code: the service's own code, as ``CB.00031059``; empty where it gave none.
         retry_after: seconds the service asked to wait; None where it did not say.
         address_key: the key of the configuration that names the address which was asked.
+        brief: what it is, in two words or three.
     """
 
     retryable = False
+    brief = "error"
 
     def __init__(
         self, message: str, *, code: str = "", error_code: str = "", retry_after: float | None = None
@@ -92,6 +94,8 @@ class ApiError(ExporterError):
 
 class CredentialsError(ApiError):
     """The credentials were refused; asking again at once could lock the key."""
+
+    brief = "credentials refused"
 
 
 class ThrottledError(ApiError):
@@ -121,6 +125,8 @@ class NotVisibleError(ApiError):
 class NotPublishedError(ApiError):
     """The gateway knows no such API (APIGW.0101): wrong endpoint or region, or the API was withdrawn."""
 
+    brief = "API not published"
+
 
 class RejectedError(ApiError):
     """The service finds the request itself wrong."""
@@ -128,6 +134,8 @@ class RejectedError(ApiError):
 
 class BackendError(ApiError):
     """The service is in trouble."""
+
+    brief = "service in trouble"
 
     retryable = True
 
@@ -151,6 +159,8 @@ class UnreachableError(ApiError):
         obstacle: why, as far as this machine can tell.
     """
 
+    brief = "not reachable"
+
     retryable = True
 
     def __init__(
@@ -168,5 +178,7 @@ class UnreachableError(ApiError):
 
 class InvalidAnswerError(ApiError):
     """The answer is not what any document describes."""
+
+    brief = "invalid answer"
 
     retryable = True

@@ -35,6 +35,7 @@ class Readings:
 
     Attributes:
         api_up: the API answered the last request as it should; None before the first one.
+        api_trouble: why it did not, in a few words; empty where it did.
         config_ok: the last attempt to load the configuration succeeded.
         config_loaded_ms: when the configuration in force was loaded; None where nobody said.
         budget_per_minute: requests that the throttle allows.
@@ -46,6 +47,7 @@ class Readings:
     version: str
     revision: str
     api_up: bool | None
+    api_trouble: str
     config_ok: bool
     config_loaded_ms: int | None
     budget_per_minute: float
@@ -62,6 +64,7 @@ class Telemetry:
         self.registry = registry
         self._revision = revision
         self.up = _gauge(catalogue.UP, registry)
+        self._api_trouble = ""
         self.requests = _counter(catalogue.API_REQUESTS, registry)
         self.request_duration = Histogram(
             catalogue.API_REQUEST_DURATION.name,
@@ -93,6 +96,11 @@ class Telemetry:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
 
+    def api_failed(self, brief: str, code: str = "") -> None:
+        """The API did not answer as it should."""
+        self.up.set(0)
+        self._api_trouble = brief if code in ("", "invalid") else f"{brief} ({code})"
+
     def payload_fault(self, operation: str, reason: str) -> None:
         """Something in an answer could not be read or could not be right."""
         self.payload_errors.labels(operation, reason).inc()
@@ -105,6 +113,7 @@ class Telemetry:
             version=__version__,
             revision=self._revision,
             api_up=_value(self.up) == 1 if any(_samples(self.requests)) else None,
+            api_trouble="" if _value(self.up) == 1 else self._api_trouble,
             config_ok=_value(self.reload_successful) == 1,
             config_loaded_ms=round(loaded_s * 1000) if loaded_s else None,
             budget_per_minute=_value(self.budget),

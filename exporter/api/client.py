@@ -285,8 +285,8 @@ class ApiClient:
         request = requests.Request("GET", self._endpoint + path, params=query, auth=self._credentials)
         try:
             return prepare(self._session, request)
-        except ApiError:
-            self._telemetry.up.set(0)
+        except ApiError as error:
+            self._telemetry.api_failed(error.brief, error.code)
             raise
 
     def _ask_once(
@@ -303,7 +303,7 @@ class ApiClient:
             code = "invalid"
             self._throttle.accepted()
             self._telemetry.payload_fault(operation, error.reason)
-            self._telemetry.up.set(0)
+            self._telemetry.api_failed(InvalidAnswerError.brief)
             raise InvalidAnswerError(str(error), code=code) from error
         except ApiError as error:
             code = error.code
@@ -337,7 +337,7 @@ class ApiClient:
         if isinstance(error, NotVisibleError | RejectedError):
             self._accepted(operation)
         else:
-            self._telemetry.up.set(0)
+            self._telemetry.api_failed(error.brief, error.code)
         if isinstance(error, InvalidAnswerError):
             self._telemetry.payload_fault(operation, "invalid_answer")
 

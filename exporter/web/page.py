@@ -93,7 +93,8 @@ class StatusPage:
         self._pages.globals |= {
             "docs_url": DOCS_URL,
             "static": {name: file.path for name, file in self._files.items()},
-            "telemetry_path": telemetry_path,
+            # Relative, like all links: a proxy may show the exporter below a path of its own.
+            "telemetry_path": f".{telemetry_path}",
             "legend": [(result, RESULT_WORDS[result], shape(result, 0, 18)) for result in Result],
         }
         # One page at a time: readers wait for each other, and scrapes share the interpreter with one of them.
@@ -143,7 +144,7 @@ def _file(name: str, media_type: str) -> _File:
     """A file of the package under a path that changes with its content, so that it can be kept for ever."""
     plain = (files("exporter.web") / "static" / name).read_bytes()
     digest = hashlib.sha256(plain).hexdigest()[:12]
-    return _File(plain, _compressed(plain), media_type, f"/-/{name}?{digest}")
+    return _File(plain, _compressed(plain), media_type, f"./-/{name}?{digest}")
 
 
 def _compressed(body: bytes) -> bytes:

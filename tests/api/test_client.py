@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -368,6 +369,33 @@ def test_only_what_is_worth_it_is_asked_again(
     assert len(caller.slept) == tries - 1
     assert simulator.counts.total() == tries
     assert caller.counted("exporter_api_request_duration_seconds_count", operation="period-history") == tries
+
+
+@pytest.mark.parametrize(
+    ("trouble", "brief"),
+    [
+        (fault("unauthorized"), "credentials refused (401)"),
+        (fault("error"), "service in trouble (500)"),
+        (fault("error", status=404, code="APIGW.0101"), "API not published (404)"),
+        (fault("html", status=404), "invalid answer"),
+        (fault("truncated"), "not reachable (connection)"),
+        (fault("body", text="[1, 2]"), "invalid answer"),
+    ],
+    ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
+)
+def test_why_the_api_is_down_is_known_until_it_is_up(
+    connect: Connect, simulator: Simulator, trouble: Fault, brief: str
+) -> None:
+    simulator.faults.add(trouble)
+    caller = connect(timeout=5)
+    failure(caller.history)
+    readings = caller.telemetry.readings()
+    assert (readings.api_up, readings.api_trouble) == (False, brief)
+    simulator.faults.clear()
+    with suppress(CredentialsError):  # refused credentials rest for a while
+        caller.history()
+        readings = caller.telemetry.readings()
+        assert (readings.api_up, readings.api_trouble) == (True, "")
 
 
 def test_a_refused_connection_is_asked_again(connect: Connect) -> None:

@@ -29,16 +29,20 @@ MIXED = FleetView(
         view("hangs", busy(ledger(*Result), 121), "数据平台"),
         view("gone", ledger(Result.ABORTED), deleted=True),
         view("hidden", None, up=False),
+        view("long", ledger(Result.SUCCESS, minutes=9.98)),
         view("w" * 300, busy(ledger(*[Result.TIMEOUT] * 20), 1), "p" * 300),
         view("\u202egnilaeh <b>\nnew", ledger(Result.SCHEDULE_FAILURE, Result.UNKNOWN)),
         view("new", None, up=None),
         *(view(f"well-{ordinal}", ledger(Result.SUCCESS)) for ordinal in range(3)),
     )
 )
-TROUBLED = READINGS.__class__("1.0", "unknown", False, False, None, 3, 9000, None, None)
+TROUBLED = READINGS.__class__(
+    "1.0", "unknown", False, "credentials refused (401)", False, None, 3, 9000, None, None
+)
 
-CONTRAST, STRUCTURE, TOO_WIDE = (
-    (Path(__file__).parent / f"{name}.js").read_text() for name in ("contrast", "structure", "too_wide")
+CONTRAST, STRUCTURE, TOO_WIDE, OVERLAPPING = (
+    (Path(__file__).parent / f"{name}.js").read_text()
+    for name in ("contrast", "structure", "too_wide", "overlapping")
 )
 
 
@@ -203,6 +207,7 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, mixed: str, size: tu
     with opened(browser, mixed, size) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert seen.page.evaluate(TOO_WIDE) == []
+        assert seen.page.evaluate(OVERLAPPING) == []
 
 
 def test_the_focus_can_be_seen_wherever_it_goes(browser: Browser, mixed: str) -> None:

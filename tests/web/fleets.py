@@ -20,6 +20,7 @@ READINGS: Final = Readings(
     version="1.2.3",
     revision="0123456789abcdef",
     api_up=True,
+    api_trouble="",
     config_ok=True,
     config_loaded_ms=START_MS,
     budget_per_minute=300,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -75,10 +76,26 @@ def test_it_says_what_it_is(url: str) -> None:
     assert "exporter 1.2.3, revision <bdi>0123456789ab</bdi>" in page.text
     assert "<title>8 of 250 jobs in trouble – CodeArts Build</title>" in page.text
     links = {attributes["href"] for attributes in Read(page.text).named("a")}
-    assert {"/metrics", "/-/healthy", "/-/ready"} < links
-    assert {link for link in links if link and not link.startswith(("/", "#"))} == {
+    assert {"./metrics", "./-/healthy", "./-/ready"} < links
+    assert {link for link in links if link and not link.startswith(("./", "#"))} == {
         "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
     }
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/deep/down", "/a:b"])
+def test_every_link_stays_below_the_path_that_a_proxy_shows_it_at(path: str) -> None:
+    page = StatusPage(Fleet(many(250)), lambda: READINGS, path)
+    read = Read(page.html(Asked(text="job", page=2)))
+    below = "https://proxy.test/codearts/"
+    links = [
+        urljoin(below, link)
+        for _, attributes in read.elements
+        for name in ("href", "src", "action")
+        if (link := attributes.get(name)) and not link.startswith("https://github.com/")
+    ]
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith(below)] == []
+    assert f"{below}{path[1:]}" in links
 
 
 def test_a_browser_is_told_to_be_strict(url: str) -> None:
@@ -102,8 +119,8 @@ def test_its_files_are_kept_for_ever_under_paths_that_change(url: str) -> None:
     files = {attributes["href"] for attributes in page.named("link")}
     assert len(files) == 2
     for file in files:
-        assert re.fullmatch(r"/-/[a-z]+\.(css|svg)\?[0-9a-f]{12}", str(file))
-        answer = get(f"{url}{file}")
+        assert re.fullmatch(r"\./-/[a-z]+\.(css|svg)\?[0-9a-f]{12}", str(file))
+        answer = get(f"{url}/{file}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert answer.headers["content-type"].partition(";")[0] in ("text/css", "image/svg+xml")
@@ -178,7 +195,7 @@ def test_a_fleet_without_jobs_says_so() -> None:
 def test_filters_that_nothing_passes_say_so(url: str) -> None:
     page = get(f"{url}/?text=nowhere").text
     assert "No job matches" in page
-    assert '<a href="/">Show all jobs</a>' in page
+    assert '<a href="./">Show all jobs</a>' in page
 
 
 def test_a_page_that_takes_long_holds_up_nothing_else() -> None:

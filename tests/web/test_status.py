@@ -95,8 +95,8 @@ def test_a_row_says_all_of_a_job() -> None:
     assert (row.result, row.result_words, row.number) == (BAD, "failure", "#532")
     assert (row.duration, row.queue, row.failures) == ("3\xa0min", "4.2\xa0s", 2)
     assert (row.polled, row.polled_at) == ("3\xa0s", "2023-11-14T23:13:17Z")
-    assert row.tags == (Tag("active", "1 running", "builds running now"),)
-    assert row.is_failing
+    assert row.tags == (Tag("active", "1 running for 1\xa0min", "builds running now"),)
+    assert row.is_urgent
     assert row.strip.text == "Last 3 builds: 1 success, 2 failure; newest #532 failure"
 
 
@@ -121,7 +121,25 @@ def test_failing_is_said_where_the_last_result_does_not() -> None:
 
 def test_queued_builds_are_told_from_running_ones() -> None:
     [row] = shown(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
-    assert [tag.text for tag in row.tags] == ["1 queued"]
+    assert [tag.text for tag in row.tags] == ["1 queued for 1\xa0min"]
+
+
+def test_of_several_builds_the_oldest_says_for_how_long() -> None:
+    one = busy(ledger(OK), 4)
+    [(number, build)] = one.open.items()
+    [row] = shown(view("a", replace(one, open={number: build, number + 1: build}))).rows
+    assert [tag.text for tag in row.tags] == ["2 running for up to 4\xa0min"]
+
+
+def test_what_fails_or_is_stuck_is_urgent() -> None:
+    jobs = view("a", ledger(BAD)), view("b", busy(ledger(OK), 121)), view("c", ledger(OK), deleted=True)
+    assert [row.is_urgent for row in shown(*jobs).rows] == [True, True, False]
+
+
+def test_an_api_that_is_down_says_why() -> None:
+    readings = replace(READINGS, api_up=False, api_trouble="credentials refused (401)")
+    api = facts(FleetView(), readings, NOW_MS, STALE_MS)[0]
+    assert (api.name, api.value, api.remark, api.is_bad) == ("API", "down", "credentials refused (401)", True)
 
 
 class TestStrip:
@@ -201,8 +219,8 @@ class TestFilters:
     def test_choices_count_what_the_other_filters_leave(self) -> None:
         page = shown(*self.JOBS, project="shop", trouble="failing")
         assert [(one.text, one.count, one.is_chosen, one.href) for one in page.choices] == [
-            ("all", 2, False, "/?project=shop"),
-            ("failing", 1, True, "/?project=shop&trouble=failing"),
+            ("all", 2, False, "./?project=shop"),
+            ("failing", 1, True, "./?project=shop&trouble=failing"),
         ]
 
     def test_a_chosen_project_stays_chosen_when_it_is_gone(self) -> None:
@@ -227,8 +245,13 @@ class TestPaging:
 
     def test_links_lead_on_and_back(self) -> None:
         first, middle, last = (self.page(page=page).paging for page in "123")
-        assert (first.text, first.previous, first.next) == ("1–100 of 250\xa0jobs", "", "/?page=2")
-        assert (middle.first, middle.previous, middle.next, middle.last) == ("/", "/", "/?page=3", "/?page=3")
+        assert (first.text, first.previous, first.next) == ("1–100 of 250\xa0jobs", "", "./?page=2")
+        assert (middle.first, middle.previous, middle.next, middle.last) == (
+            "./",
+            "./",
+            "./?page=3",
+            "./?page=3",
+        )
         assert (last.text, last.next) == ("201–250 of 250\xa0jobs", "")
 
     @pytest.mark.parametrize(
@@ -249,7 +272,7 @@ class TestPaging:
         assert self.page(page=page).paging.page == expected
 
     def test_filters_survive_turning_pages(self) -> None:
-        assert self.page(text="job").paging.next == "/?text=job&page=2"
+        assert self.page(text="job").paging.next == "./?text=job&page=2"
 
     def test_a_few_jobs_need_no_pages(self) -> None:
         paging = self.page(project="project-002").paging
@@ -304,7 +327,7 @@ def test_readings_are_what_the_metrics_say() -> None:
     telemetry.snapshot_size.labels("openmetrics", "identity").set(20)
     telemetry.snapshot_size.labels("openmetrics", "gzip").set(5)
     version = telemetry.readings().version
-    assert telemetry.readings() == Readings(version, "abc", True, True, 1_000_000, 120, 2, 20, 5)
+    assert telemetry.readings() == Readings(version, "abc", True, "", True, 1_000_000, 120, 2, 20, 5)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Asked:
 
     @property
     def href(self) -> str:
-        """The link that asks for it."""
+        """The link that asks for it, relative to the page."""
         pairs = {
             "project": self.project,
             "text": self.text,
@@ -71,4 +71,4 @@ class Asked:
             "page": str(self.page) if self.page > 1 else "",
         }
         query = urlencode({name: value for name, value in pairs.items() if value}, errors="replace")
-        return f"/?{query}" if query else "/"
+        return f"./?{query}" if query else "./"

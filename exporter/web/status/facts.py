@@ -27,7 +27,12 @@ def facts(view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int)
     gzip = f"{words.size(readings.snapshot_gzip_bytes)} gzip" if readings.snapshot_gzip_bytes else ""
     deleted = len(view.recycle_bin.jobs) if view.recycle_bin else None
     return (
-        Fact("API", "not asked yet" if up is None else "up" if up else "down", is_bad=up is False),
+        Fact(
+            "API",
+            "not asked yet" if up is None else "up" if up else "down",
+            readings.api_trouble,
+            is_bad=up is False,
+        ),
         Fact("Jobs", f"{len(view.jobs):,}", "" if deleted is None else f"{deleted:,} in recycle bin"),
         Fact(
             "Configuration", "ok" if readings.config_ok else "reload failed", loaded, not readings.config_ok

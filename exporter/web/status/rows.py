@@ -35,7 +35,7 @@ class JobRow:
         failures: in a row, 0 where the last build that tells succeeded.
         polled: how old all of it is.
         polled_at: the moment of that, ISO 8601, or empty.
-        is_failing: the worst kind of trouble.
+        is_urgent: it fails or is stuck, the worst kinds of trouble.
     """
 
     project: str
@@ -51,7 +51,7 @@ class JobRow:
     failures: int
     polled: str
     polled_at: str
-    is_failing: bool
+    is_urgent: bool
 
 
 def row(view: JobView, found: tuple[Trouble, ...], now_ms: int) -> JobRow:
@@ -65,14 +65,14 @@ def row(view: JobView, found: tuple[Trouble, ...], now_ms: int) -> JobRow:
         result=last.result if last else None,
         result_words=RESULT_WORDS[last.result] if last else "no build yet" if ledger else "not polled yet",
         number=f"#{last.number}" if last else "",
-        tags=(*_troubles(view, found, now_ms), *_active(ledger)),
+        tags=(*_troubles(view, found, now_ms), *_active(ledger, now_ms)),
         strip=strip(ledger, now_ms),
         duration=words.length(last.duration_ms if last else None),
         queue=words.length(last.queue_ms if last else None),
         failures=ledger.consecutive_failures if ledger else 0,
         polled=words.age(None if view.checked_ms is None else now_ms - view.checked_ms),
         polled_at=words.moment(view.checked_ms),
-        is_failing=Trouble.FAILING in found,
+        is_urgent=Trouble.FAILING in found or Trouble.STUCK in found,
     )
 
 
@@ -89,8 +89,13 @@ def _troubles(view: JobView, found: tuple[Trouble, ...], now_ms: int) -> tuple[T
     )
 
 
-def _active(ledger: JobLedger | None) -> tuple[Tag, ...]:
-    if not ledger or not ledger.open:
+def _active(ledger: JobLedger | None, now_ms: int) -> tuple[Tag, ...]:
+    if not ledger:
         return ()
-    counts = ((state, ledger.active(state)) for state in (State.RUNNING, State.QUEUED))
-    return tuple(Tag("active", f"{count} {state}", f"builds {state} now") for state, count in counts if count)
+    tags = []
+    for state in (State.RUNNING, State.QUEUED):
+        began = [one.began_ms for one in ledger.open.values() if one.is_active and one.build.state is state]
+        if began:
+            lasts = f"for {'up to ' if len(began) > 1 else ''}{words.age(now_ms - min(began))}"
+            tags.append(Tag("active", f"{len(began)} {state} {lasts}", f"builds {state} now"))
+    return tuple(tags)
