@@ -73,7 +73,12 @@ def test_neither_a_reload_nor_a_restart_shows_what_redis_went_back_to(
         # From here on no job is polled again soon.
         config.write_text(text.replace("500ms, max_interval: 1s", "1d, max_interval: 1d"), encoding="utf-8")
         one.reload(lambda: wiring.read(str(config)))
-        for end in (lambda: one.reload(lambda: wiring.read(str(config))), lambda: one.stop(20)):
+
+        def reload() -> None:
+            config.write_text(config.read_text(encoding="utf-8").replace("30s", "29s"), encoding="utf-8")
+            one.reload(lambda: wiring.read(str(config)))
+
+        for end in (reload, lambda: one.stop(20)):
             with server.client() as client:
                 client.delete(KEY)
                 client.hset(KEY, mapping=before)
