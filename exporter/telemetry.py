@@ -1,5 +1,6 @@
 """The exporter's own metrics: instruments of prometheus-client, named by the catalogue."""
 
+import math
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Telemetry:
         self.poll_lag = _gauge(catalogue.POLL_LAG, registry)
         self.watched_jobs = _gauge(catalogue.WATCHED_JOBS, registry)
         self.lists_trusted = _gauge(catalogue.LISTS_TRUSTED, registry)
+        self.clock_offset = _gauge(catalogue.CLOCK_OFFSET, registry)
+        self.clock_offset.set(math.nan)
         self.series = _gauge(catalogue.SERIES, registry)
         self.series_limit = _gauge(catalogue.SERIES_LIMIT, registry)
         self.capped_builds = _counter(catalogue.CAPPED_BUILDS, registry)

@@ -57,6 +57,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_exporter_series": ("gauge", ()),
     "codearts_build_exporter_series_limit": ("gauge", ()),
     "codearts_build_exporter_capped_builds_total": ("counter", ()),
+    "codearts_build_exporter_clock_offset_seconds": ("gauge", ()),
     "codearts_build_exporter_snapshot_size_bytes": ("gauge", ("format", "encoding")),
     "codearts_build_exporter_snapshot_timestamp_seconds": ("gauge", ()),
     "codearts_build_exporter_store_errors_total": ("counter", ("operation",)),

@@ -64,7 +64,9 @@ class Exporter:
         credentials = credentials_for(
             config.auth, iam_endpoint="", session=session, timeout=10, clock=self.now
         )
-        client = ApiClient(config.endpoint, session, credentials, self.throttle, self.telemetry, timeout=10)
+        client = ApiClient(
+            config.endpoint, session, credentials, self.throttle, self.telemetry, timeout=10, wall=self.now
+        )
         intervals = Intervals(config.poll.interval, config.poll.max_interval, config.recycle_bin.interval)
         self.poller = Poller(
             Agenda(Watchlist(config), intervals, self.now()),

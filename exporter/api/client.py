@@ -63,6 +63,7 @@ class ApiClient:
         timeout: seconds to connect, and between two pieces of an answer; a whole answer may take three times
             as long.
         sleep: waits between retries; by default until `close` at the latest.
+        wall: our clock, seconds since the epoch, which the service's is compared with.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ApiClient:
         telemetry: Telemetry,
         timeout: float,
         sleep: Callable[[float], object] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._session = session
@@ -82,6 +84,7 @@ class ApiClient:
         self._telemetry = telemetry
         self._timeout = timeout
         self._sleep = sleep
+        self._wall = wall
         self._closed = threading.Event()
         self.clock = ClockOffset()
 
@@ -296,7 +299,7 @@ class ApiClient:
         began = time.monotonic()
         code = "invalid"
         try:
-            answer = exchange(self._session, prepared, timeout=self._timeout)
+            answer = exchange(self._session, prepared, timeout=self._timeout, wall=self._wall)
             code = str(answer.status)
             value = self._deciphered(answer, read)
         except PayloadError as error:
@@ -354,6 +357,7 @@ class ApiClient:
         except (TypeError, ValueError, OverflowError):
             return
         self.clock.tell(theirs - answer.came_at)
+        self._telemetry.clock_offset.set(self.clock.seconds or 0.0)
 
 
 def _pause(error: ApiError, attempt: int) -> float | None:

@@ -5,6 +5,12 @@ from typing import Final
 KEPT: Final = 5
 """So many answers are compared; two of them may tell a wrong time."""
 
+AGREED: Final = KEPT // 2 + 1
+"""So many answers that tell the same are believed however far off they are."""
+
+_FAR_S: Final = 86_400.0
+_SAME_S: Final = 60.0
+
 
 class ClockOffset:
     """The middle one of what the last answers told; safe to share between threads.
@@ -30,3 +36,18 @@ class ClockOffset:
         if not told:
             return None
         return min(told[(len(told) - 1) // 2], told[len(told) // 2], key=abs)
+
+    @property
+    def believed(self) -> float | None:
+        """The same where it may be used: `AGREED` answers tell it, or it is less than a day."""
+        told, seconds = self._told, self.seconds
+        if seconds is None or abs(seconds) < _FAR_S:
+            return seconds
+        agreed = sum(abs(one - seconds) <= _SAME_S for one in told)
+        return seconds if agreed >= AGREED else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it is a day or more, and too few answers have come to believe it or not."""
+        seconds = self.seconds
+        return seconds is not None and abs(seconds) >= _FAR_S and len(self._told) < AGREED

@@ -10,7 +10,7 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
@@ -85,6 +85,7 @@ def exchange(
     *,
     timeout: float,
     largest: int = LARGEST_ANSWER,
+    wall: Callable[[], float] = time.time,
 ) -> Answer:
     """Send a request and read all of its answer, whatever its status; redirects are not followed.
 
@@ -93,6 +94,7 @@ def exchange(
         prepared: the request.
         timeout: seconds to connect, and between two pieces of the answer.
         largest: bytes of the decoded body.
+        wall: our clock, seconds since the epoch.
 
     Raises:
         UnreachableError: no whole answer came; the text holds nothing the service said.
@@ -112,7 +114,7 @@ def exchange(
             cert=settings["cert"],
             proxies=settings["proxies"],
         ) as response:
-            came_at = time.time()
+            came_at = wall()
             body = _read(response, largest)
             return Answer(response.status_code, response.headers, body, came_at)
     except ContentDecodingError:

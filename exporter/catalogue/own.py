@@ -59,6 +59,13 @@ LISTS_TRUSTED: Final = Declared(
     "1 while job lists tell which jobs to poll; 0 while every job is polled by itself.",
     note="Lists are not used where they are refused, hid a build, or would cost more than polls.",
 )
+CLOCK_OFFSET: Final = Declared(
+    "codearts_build_exporter_clock_offset_seconds",
+    Kind.GAUGE,
+    "The service's clock minus this machine's, as most of the last five answers tell it; to the second.",
+    note="Positive where this machine is behind. `NaN` before an answer told the time. Polls go by the "
+    "service's clock; a day or more is used only if three answers agree.",
+)
 SERIES: Final = Declared(
     "codearts_build_exporter_series",
     Kind.GAUGE,
@@ -126,6 +133,7 @@ EXPORTER_METRICS: Final = (
     POLL_LAG,
     WATCHED_JOBS,
     LISTS_TRUSTED,
+    CLOCK_OFFSET,
     SERIES,
     SERIES_LIMIT,
     CAPPED_BUILDS,

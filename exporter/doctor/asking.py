@@ -139,7 +139,8 @@ class _Asking:
         return ListAnswer(Listing(project_id, jobs, is_whole), size)
 
     def _history(self, job_id: str) -> tuple[Build, ...]:
-        end = datetime.fromtimestamp(self._now(), SERVICE_ZONE).date() + timedelta(days=1)
+        now = self._now() + (self._client.clock_offset_s or 0.0)
+        end = datetime.fromtimestamp(now, SERVICE_ZONE).date() + timedelta(days=1)
         return self._client.period_history(job_id, end - timedelta(days=WINDOW_DAYS), end, enough=bool)
 
     def _detail(self, build: tuple[str, int] | None) -> DetailAnswer | None:

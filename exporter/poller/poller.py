@@ -14,7 +14,7 @@ from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedEr
 from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda
-from exporter.poller.clock import service_ms
+from exporter.poller.clock import at_settled_time, service_ms
 from exporter.poller.commits import Commits
 from exporter.poller.details import SECOND_TRY_S, RememberedDetails
 from exporter.poller.folding import changed_by, joined
@@ -109,7 +109,7 @@ class Poller:
 
     def now_ms(self) -> int:
         """Now, by the service's clock where it is to be believed, else by ours."""
-        return service_ms(self._wall(), self._service.clock_offset_s)
+        return service_ms(self._wall(), self._service.clock.believed)
 
     def take(self, limit: int) -> list[Work]:
         """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is.
@@ -176,6 +176,7 @@ class Poller:
         self._want_stages({outcome.job_id for outcome in done} | committed.keys())
         if (waiting := self._readiness.news()) is not None:
             self._transitions.progress(waiting, self.watched)
+        self._transitions.clock_compared(self._service.clock.believed)
         trusted = self._agenda.lists_are_believed(self._monotonic())
         self._telemetry.lists_trusted.set(trusted)
         if trusted:
@@ -224,21 +225,25 @@ class Poller:
         if work.task == JOB_LISTS:
             began = self._wall()
             return sweep(
-                self._service, work, self.watched, lambda: service_ms(began, self._service.clock_offset_s)
+                self._service, work, self.watched, lambda: service_ms(began, self._service.clock.believed)
             )
         if is_of_stages(work.task):
             return ask_stages(work.ledger, self._api, failures_count=work.failures_count)
         rules = self._rules if work.has_room else self._rules.crowded()
-        return poll_job(
-            work.task,
-            work.ledger,
-            self._api,
-            self.now_ms(),
-            rules,
-            work.assured_ms,
-            goes_on=work.goes_on,
-            denial_stands=partial(self._api.denial_stands, work.task),
-        )
+
+        def poll(now_ms: int) -> Polled:
+            return poll_job(
+                work.task,
+                work.ledger,
+                self._api,
+                now_ms,
+                rules,
+                work.assured_ms,
+                goes_on=work.goes_on,
+                denial_stands=partial(self._api.denial_stands, work.task),
+            )
+
+        return at_settled_time(poll, self.now_ms, self._service.clock)
 
     def _take_in_sweep(self, swept: Swept | None) -> dict[str, JobLedger]:
         """Follow what the lists show; the ledgers that change by it."""

@@ -23,6 +23,9 @@ steps for stages, before they are."""
 PROGRESS_FROM: Final = 100
 """Fewer jobs are polled before anybody could ask how far it is."""
 
+CLOCK_OFF_S: Final = 60.0
+"""An offset that is told of; it must be half as large to be over."""
+
 COMMIT: Final = "commit"
 """The task that is neither of a job, sweep nor recycle bin."""
 
@@ -41,6 +44,7 @@ class Transitions:
         self._reported: set[str] = set()
         self._tenths = 0
         self._store_failed = False
+        self._clock_off = False
         self._lists_doubted = False
         self._lists_refused: set[str] = set()
         self._projects_bare: set[str] = set()
@@ -164,6 +168,16 @@ class Transitions:
             elif not has_some and project_id not in self._projects_bare:
                 self._projects_bare.add(project_id)
                 _log.warning("project_shows_no_job", project_id=project_id, listed=jobs)
+
+    def clock_compared(self, offset_s: float | None) -> None:
+        """The service's clock is so far ahead of ours, in seconds; None where that is not known."""
+        off = abs(offset_s or 0.0)
+        if off > CLOCK_OFF_S and not self._clock_off:
+            self._clock_off = True
+            _log.warning("clock_offset_high", offset_s=round(offset_s or 0.0))
+        elif self._clock_off and offset_s is not None and off <= CLOCK_OFF_S / 2:
+            self._clock_off = False
+            _log.info("clock_offset_normal", offset_s=round(offset_s))
 
     def store_failed(self, error: StoreError) -> None:
         """Ledgers could not be committed."""

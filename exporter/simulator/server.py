@@ -44,10 +44,10 @@ class Simulator:
         self.fleet = fleet
         self.faults = faults or Faults(seed=fleet.seed)
         self.credentials = credentials or Credentials()
-        self._caller_clock = caller_clock or RealClock()
+        self.caller_clock = caller_clock or RealClock()
         self._journal = Journal()
-        self._access = Access(self.credentials, fleet.clock, self._caller_clock, fleet.seed)
-        self._api = Api(fleet, self.faults, self._access, Limiter(self._caller_clock))
+        self._access = Access(self.credentials, fleet.clock, self.caller_clock, fleet.seed)
+        self._api = Api(fleet, self.faults, self._access, Limiter(self.caller_clock))
         self._control = Control(fleet, self.faults, self._access, self._journal)
         self._stopping = threading.Event()
         self._server: _Server | None = None
@@ -60,7 +60,7 @@ class Simulator:
             OSError: the address is not to be had.
         """
         self._stopping.clear()
-        bound = handler(self._respond, self._caller_clock, self._stopping)
+        bound = handler(self._respond, self.caller_clock, self._stopping)
         self._server = _Server((host, port), bound)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="simulator", daemon=True
@@ -133,7 +133,7 @@ class Simulator:
         answer = no_route(request) if call is None else self._api.answer(call)
         self._journal.note(
             Exchange(
-                self._caller_clock.now_ms(),
+                self.caller_clock.now_ms(),
                 call.operation if call else "unknown",
                 call.job if call else None,
                 request.method,

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.clock import KEPT, ClockOffset
+from exporter.api.clock import AGREED, KEPT, ClockOffset
 
 HOUR = 3600.0
+DAY = 24 * HOUR
 
 
 def told(*offsets: float) -> float | None:
@@ -53,3 +54,32 @@ def test_answers_of_long_ago_are_forgotten() -> None:
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3 * KEPT))
 def test_it_is_always_what_some_late_answer_told(offsets: list[float]) -> None:
     assert told(*offsets) in offsets[-KEPT:]
+
+
+def heard(*offsets: float) -> ClockOffset:
+    clock = ClockOffset()
+    for offset in offsets:
+        clock.tell(offset)
+    return clock
+
+
+@pytest.mark.parametrize("offset", [2 * DAY, -2 * DAY, 20_000 * DAY])
+def test_answers_that_agree_are_believed_however_far_off(offset: float) -> None:
+    told = [offset + jitter for jitter in (0.0, 0.9, -30.0)]
+    assert [heard(*told[:count]).believed for count in range(AGREED)] == [None] * AGREED
+    assert heard(*told).believed == offset
+    assert heard(0.0, 0.0, *told).believed == pytest.approx(offset, abs=30)
+
+
+def test_answers_that_are_days_off_and_do_not_agree_are_not_believed() -> None:
+    assert heard(2 * DAY, 3 * DAY, 4 * DAY, 2 * DAY, 3 * DAY).believed is None
+
+
+def test_less_than_a_day_is_believed_at_once() -> None:
+    assert heard(12 * HOUR).believed == 12 * HOUR
+
+
+def test_it_is_undecided_only_while_few_answers_tell_that_it_is_days() -> None:
+    assert [heard(*[2 * DAY] * count).is_undecided for count in range(5)] == [False, True, True, False, False]
+    assert not heard(12 * HOUR).is_undecided
+    assert not heard(2 * DAY, 3 * DAY, 4 * DAY).is_undecided

@@ -1,5 +1,6 @@
 """The API in trouble, as a whole or for one job: what is known is served on, and the rest stays right."""
 
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -12,7 +13,7 @@ from exporter.store import MemoryStore
 from tests.poller.conftest import JOB
 from tests.support.disks import Disk
 from tests.support.programs import free_port
-from tests.support.watch import HOUR, MINUTE, Watch, watching
+from tests.support.watch import DAY, HOUR, MINUTE, START_MS, Watch, watching
 
 DOWN = (
     fault("error", status=503),
@@ -31,7 +32,7 @@ class BrokenFor:
     def __init__(self, service: Service, job_id: str) -> None:
         self._service = service
         self._job_id = job_id
-        self.clock_offset_s = None
+        self.clock = service.clock
         self.broken = True
         self.failures = 0
         self.recycle_bin = service.recycle_bin
@@ -377,10 +378,12 @@ class TestTheServiceHasAnotherClock:
             assert abs(polled - watch.now() - 2 * HOUR) < 5
             watch.close()
 
-    @pytest.mark.parametrize("seconds", [2.0, 30 * 86_400.0])
-    def test_jitter_and_madness_are_not(self, fleet: Fleet, seconds: float) -> None:
+    @pytest.mark.parametrize("skews", [(2.0,), (30 * DAY, -30 * DAY)], ids=["jitter", "madness"])
+    def test_jitter_and_answers_that_are_weeks_apart_are_not(
+        self, fleet: Fleet, skews: tuple[float, ...]
+    ) -> None:
         with Simulator(fleet) as simulator:
-            simulator.faults.add(fault("date-skew", seconds=seconds))
+            simulator.faults.add(*(fault("date-skew", seconds=each, times=2) for each in skews))
             watch = Watch(simulator)
             watch.poll(times=2)
             assert watch.value("job_last_poll_timestamp_seconds") == watch.now()
@@ -395,6 +398,52 @@ class TestTheServiceHasAnotherClock:
                 watch.poll()
                 assert watch.value("job_last_poll_timestamp_seconds") == watch.now()
             watch.close()
+
+    @pytest.mark.parametrize("ahead_s", [2 * DAY, -2 * DAY, 40 * DAY, -400 * DAY])
+    @pytest.mark.parametrize("lists", [True, False], ids=["with lists", "without"])
+    def test_a_host_clock_that_is_days_off_counts_every_build_once(
+        self, fleet: Fleet, simulator: Simulator, ahead_s: float, lists: bool
+    ) -> None:
+        for days in (20, 3, 1):
+            fleet.add_build(JOB, duration_s=60, at_ms=START_MS - days * round(DAY) * 1000)
+        if not lists:
+            simulator.faults.add(fault("html", operation="job-list"))
+        name = "checkout" if lists else JOB
+        settings = "" if lists else "recycle_bin: {enabled: false}"
+        watch = Watch(simulator, settings=settings, ahead_s=ahead_s)
+        with capture_logs() as lines:
+            watch.poll()
+            assert watch.counted(name) == {}
+            assert watch.value("last_build_number") == 3
+            for _ in range(5):
+                fleet.add_build(JOB, duration_s=20)
+                watch.poll()
+            watch.poll(times=2)
+        assert watch.counted(name) == {"success": 5}
+        assert watch.value("recovered_builds_total") == 0
+        polled = watch.value("job_last_poll_timestamp_seconds") or 0
+        assert 0 <= watch.now() - polled <= MINUTE
+        assert watch.value("exporter_clock_offset_seconds") == pytest.approx(-ahead_s, abs=2)
+        told = [line for line in lines if line["event"] == "clock_offset_high"]
+        assert [line["log_level"] for line in told] == ["warning"]
+        assert abs(told[0]["offset_s"] + ahead_s) <= 2
+        watch.close()
+
+    def test_that_the_clock_was_set_right_is_told(self, simulator: Simulator) -> None:
+        watch = Watch(simulator, ahead_s=-HOUR)
+        watch.poll(times=2)
+        with capture_logs() as lines:
+            watch.set_wall(0)
+            watch.poll(times=5)
+        assert [line["event"] for line in lines if "clock" in line["event"]] == ["clock_offset_normal"]
+        watch.close()
+
+    def test_before_an_answer_the_offset_is_not_known(self, simulator: Simulator) -> None:
+        simulator.faults.add(fault("html"))
+        watch = Watch(simulator)
+        watch.poll()
+        assert math.isnan(watch.value("exporter_clock_offset_seconds") or 0)
+        watch.close()
 
     def test_freshness_recovers_when_the_service_s_clock_is_right_again(self, fleet: Fleet) -> None:
         for ordinal in range(19):
@@ -418,7 +467,7 @@ class TestTheServiceHasAnotherClock:
             assert watch.counted() == {"success": 1}
             assert watch.value("recovered_builds_total", job_name="checkout") == 0
             watch.close()
-        assert lines == []
+        assert [line["event"] for line in lines] == ["clock_offset_high", "clock_offset_normal"]
 
 
 class CrashingStore(MemoryStore):

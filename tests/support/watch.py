@@ -44,6 +44,7 @@ class Watch:
         jobs: the ids of the jobs to watch; None for all there are.
         timeout: seconds of real time to wait for an answer.
         max_requests_per_minute: what the throttle lets pass, by the shared clock.
+        ahead_s: how far the clock of the exporter's machine is ahead of the service's.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Watch:
         jobs: Collection[str] | None = None,
         timeout: float = 5.0,
         max_requests_per_minute: float = 6000,
+        ahead_s: float = 0.0,
     ) -> None:
         assert isinstance(simulator.fleet.clock, ManualClock)
         self.clock = simulator.fleet.clock
         self.simulator = simulator
+        self._ahead_s = ahead_s
         self.store = store or MemoryStore()
         config = parse(_config(simulator, settings, jobs), source="test", environ={}, base_dir=Path())
         self.registry = CollectorRegistry()
@@ -79,6 +82,7 @@ class Watch:
             self.telemetry,
             timeout=timeout,
             sleep=lambda _: None,
+            wall=self.wall if isinstance(simulator.caller_clock, ManualClock) else time.time,
         )
         self.service: Service = self.client
         self.config = config
@@ -107,7 +111,7 @@ class Watch:
             {job_id: ledgers[job_id] for job_id in watchlist.ids & ledgers.keys()},
             self.rules,
             telemetry=self.telemetry,
-            wall=self.now,
+            wall=self.wall,
             monotonic=monotonic,
         )
 
@@ -123,6 +127,14 @@ class Watch:
     def now(self) -> float:
         """Seconds since the epoch, by the clock that everything shares."""
         return self.clock.now_ms() / 1000
+
+    def wall(self) -> float:
+        """What the clock of the exporter's machine shows."""
+        return self.now() + self._ahead_s
+
+    def set_wall(self, ahead_s: float) -> None:
+        """Set the clock of the exporter's machine."""
+        self._ahead_s = ahead_s
 
     def wait(self, seconds: float) -> None:
         """Sleep, by the clock that everything shares; it knows whole milliseconds only."""

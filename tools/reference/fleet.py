@@ -103,6 +103,7 @@ def _exercise(telemetry: Telemetry) -> None:
     telemetry.poll_lag.set(0.4)
     telemetry.watched_jobs.set(2)
     telemetry.lists_trusted.set(1)
+    telemetry.clock_offset.set(-2)
     telemetry.series.set(212)
     telemetry.series_limit.set(1_000_000)
     telemetry.capped_builds.inc(7)
