@@ -36,6 +36,7 @@ from exporter.errors import (
     UnreachableError,
 )
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage
+from exporter.redaction import redact_json
 from exporter.telemetry import Telemetry
 
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
@@ -323,7 +324,7 @@ class ApiClient:
     def _deciphered(self, answer: Answer, read: Callable[[object], Value]) -> Value:
         """What an answer says; its clock is the service's if it can be read, or has a code of the service."""
         try:
-            value = read(decipher(answer.status, answer.headers, answer.body))
+            value = read(decipher(answer.status, answer.headers, redact_json(answer.body)))
         except ApiError as error:
             if error.error_code:
                 self._compare_clocks(answer)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
+from urllib.request import getproxies
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,6 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from exporter import __version__
 from exporter.errors import InvalidAnswerError, Obstacle, UnreachableError
+from exporter.redaction import redact, register_url
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
@@ -55,6 +57,8 @@ def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Se
     The usual proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) hold.
     """
     session = requests.Session()
+    for proxy in getproxies().values():
+        register_url(proxy)
     session.headers["User-Agent"] = USER_AGENT
     session.headers["Accept"] = "application/json"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -160,7 +164,7 @@ def _brief(error: Exception, innermost: BaseException) -> str:
     """What went wrong in a line; in words only where they are this machine's own."""
     own = isinstance(innermost, OSError) and not isinstance(innermost, requests.RequestException)
     what = str(innermost) if own else type(innermost).__name__
-    return f"{type(error).__name__}: {what}".split("\n", maxsplit=1)[0][:200]
+    return redact(f"{type(error).__name__}: {what}").split("\n", maxsplit=1)[0][:200]
 
 
 class _TimedStream(io.RawIOBase):

@@ -12,11 +12,13 @@ import requests
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from prometheus_client.parser import text_string_to_metric_families
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+from requests.utils import get_auth_from_url
 
 from exporter.backfill.lines import PastFamily, Points
 from exporter.backfill.notices import Notices
 from exporter.backfill.replay import Replay
 from exporter.errors import BackfillError
+from exporter.redaction import clean
 
 _SAMPLES: Final = 10_000
 """About so many samples go into a request."""
@@ -24,6 +26,9 @@ _SAMPLES: Final = 10_000
 _PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0, 60.0)
 _TIMEOUT_S: Final = 60.0
 _MESSAGE_LENGTH: Final = 300
+_ANSWER_BYTES: Final = 4096
+"""What is read of an answer."""
+_TOO_OLD: Final = ("out of bounds", "out of order", "too old")
 _BROKEN: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
 """What no whole answer comes out as; samples that arrived all the same may come again."""
 
@@ -127,6 +132,11 @@ class RemoteWrite:
         if not url.startswith(("http://", "https://")):
             raise BackfillError("remote write: the address must begin with http:// or https://")
         try:
+            # What was given on the command line goes before ~/.netrc, a header before the user in the URL.
+            user = get_auth_from_url(url)
+            self._auth: Any = user if any(user) else None
+            if any(name.lower() == "authorization" for name in headers):
+                self._auth = _as_given
             session.prepare_request(requests.Request("POST", url, headers=self._headers))
             "".join(headers.values()).encode("latin-1")
         except (ValueError, requests.RequestException) as error:
@@ -140,22 +150,44 @@ class RemoteWrite:
         """
         for pause_s in (*_PAUSES_S, None):
             try:
-                answer = self._session.post(
-                    self._url, data=body, headers=self._headers, timeout=_TIMEOUT_S, allow_redirects=False
-                )
-                status, told = answer.status_code, answer.text
+                status, told = self._post(body)
             except _BROKEN as error:
                 status, told = 0, type(error).__name__
             if 200 <= status < 300:
                 return
             said = f"HTTP {status}" if status else "no answer"
-            why = " ".join(told.split())[:_MESSAGE_LENGTH]
+            why = clean(" ".join(told.split()))[:_MESSAGE_LENGTH]
+            if any(words in told for words in _TOO_OLD):
+                why += "; Prometheus needs storage.tsdb.out_of_order_time_window to reach back to --start"
             if (0 < status < 500 and status != 429) or pause_s is None:
                 raise BackfillError(f"remote write: {said}: {why}")
             self._notices.trouble(
                 "remote write", f"remote write: {said} ({why}): trying again in {pause_s:g} s"
             )
             self._sleep(pause_s)
+
+    def _post(self, body: bytes) -> tuple[int, str]:
+        """The status of the answer, and the beginning of its text; the rest is left unread."""
+        with self._session.post(
+            self._url,
+            data=body,
+            headers=self._headers,
+            auth=self._auth,
+            timeout=_TIMEOUT_S,
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            told = b""
+            for piece in answer.iter_content(_ANSWER_BYTES):
+                told += piece
+                if len(told) >= _ANSWER_BYTES:
+                    break
+            return answer.status_code, told[:_ANSWER_BYTES].decode("utf-8", "replace")
+
+
+def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave the Authorization header alone."""
+    return request
 
 
 def send_all(

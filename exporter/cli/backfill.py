@@ -19,6 +19,7 @@ from exporter.cli.wiring import connect, families_of
 from exporter.config import Config
 from exporter.doctor import plural
 from exporter.errors import BackfillError, ConfigError
+from exporter.redaction import register_header, register_url
 from exporter.telemetry import Telemetry
 
 _SPOOL: Final = "backfill.db"
@@ -39,6 +40,7 @@ class Request:
         details: whether each build is asked for.
         max_requests_per_minute: None for what the configuration says.
         spool: where answers are kept; None for the usual place.
+        include_uncounted: whether jobs that no exporter counts have a past up to the end all the same.
     """
 
     start: str
@@ -49,6 +51,7 @@ class Request:
     details: bool
     max_requests_per_minute: int | None
     spool: Path | None
+    include_uncounted: bool = False
 
 
 def backfill(config: Config, asked: Request) -> None:
@@ -58,6 +61,10 @@ def backfill(config: Config, asked: Request) -> None:
         ExporterError: it could not be done, or not for all jobs; what the API has told is kept.
     """
     _check_labels(config, asked.to.labels)
+    for url in (asked.to.remote_write, *asked.exporters):
+        register_url(url)
+    for name, value in asked.to.headers.items():
+        register_header(name, value)
     notices = Notices(say)
     receiver = receiver_of(asked.to, notices)
     throttle = Throttle(asked.max_requests_per_minute or config.poll.max_requests_per_minute)
@@ -65,7 +72,9 @@ def backfill(config: Config, asked: Request) -> None:
     period_of = (asked.start, asked.end, asked.exporters)
     with closing(Spool(_spool(asked))) as spool:
         plan, was_begun = planned(
-            spool, identity(config, *period_of), lambda: settle(config, *period_of, client, notices)
+            spool,
+            identity(config, *period_of),
+            lambda: settle(config, *period_of, client, notices, include_uncounted=asked.include_uncounted),
         )
         if was_begun:
             begun = shown(plan.begun_ms)

@@ -26,6 +26,7 @@ from exporter.backfill import (
     write_files,
 )
 from exporter.cli.telling import follow, in_bytes, say
+from exporter.cli.terminal import cannot_write
 from exporter.cli.wiring import families_of, rules
 from exporter.config import Config
 from exporter.doctor import plural
@@ -124,7 +125,7 @@ class Output:
         """
         expected = size(self._jobs, self._families, self._period, self._rules, self._told)
         text = in_bytes(expected.bytes)
-        say(f"{expected.series:,} series, {plural(expected.samples, 'sample')}, about {text} as text")
+        say(f"about {expected.series:,} series, {plural(expected.samples, 'sample')}, {text} as text")
         if self._to.output == "-":
             self._stream()
             return
@@ -150,7 +151,7 @@ class Output:
                 sys.stdout.buffer.write(text.encode())
             sys.stdout.buffer.flush()
         except OSError as error:
-            raise BackfillError(f"standard output: cannot write: {error.strerror}") from None
+            raise cannot_write(error) from None
 
     def _write(self, replay: Replay, chunks: list[tuple[int, int]], expected: Size) -> None:
         folder = Path(self._to.output)
@@ -179,7 +180,7 @@ class Output:
         free = shutil.disk_usage(folder).free
         if missing > free:
             raise BackfillError(
-                f"{folder}: {in_bytes(missing)} will be written, {in_bytes(free)} are free; "
+                f"{folder}: about {in_bytes(missing)} will be written, {in_bytes(free)} are free; "
                 "a larger --step writes less, --remote-write needs no disk"
             )
 

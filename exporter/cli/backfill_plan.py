@@ -1,14 +1,14 @@
 """What a backfill is about, by the command line, the configuration, the service and running exporters."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin
 
 import requests
+from requests.utils import get_auth_from_url
 
 from exporter.api.client import ApiClient
 from exporter.backfill import (
@@ -29,6 +29,7 @@ from exporter.poller import service_ms
 
 _SILENCE_S: Final = 30.0
 _PIECE: Final = 1 << 16
+_LONGEST_LINE: Final = 1 << 20
 _PAUSE_S: Final = 2.0
 _TRIES: Final = 5
 """An exporter that has just been started takes a moment to listen."""
@@ -50,11 +51,14 @@ def settle(
     client: ApiClient,
     notices: Notices,
     sleep: Callable[[float], object] = time.sleep,
+    *,
+    include_uncounted: bool = False,
 ) -> Plan:
     """Which jobs, from when to when; asks for their names, and running exporters for what they count.
 
     Exporters that are starting are waited for. With a baseline the past ends at a number, whatever the clocks
-    say, unless ``end`` cuts it off before.
+    say, unless ``end`` cuts it off before. A job that none of the exporters counts may be counted by another,
+    so its past ends at ``end`` only with ``include_uncounted``.
 
     Raises:
         ExporterError: it cannot be known now, or the command line is wrong.
@@ -70,6 +74,12 @@ def settle(
     if start_ms >= end_ms:
         raise ConfigError("--start must lie before the end")
     if exporters and (uncounted := [job.id for job in watched if job.id not in live]):
+        if not include_uncounted:
+            raise BackfillError(
+                f"no exporter given counts these jobs: {few(uncounted)}\n"
+                "if another exporter counts them, their past would be written over its counters: name it by "
+                "another --exporter, choose where the past ends with --end, or give --include-uncounted"
+            )
         notices.say(
             f"no exporter counts these jobs yet, so their past ends {shown(end_ms)}: {few(uncounted)}"
         )
@@ -103,7 +113,8 @@ def _await_ready(url: str, notices: Notices, sleep: Callable[[float], object]) -
     tries = 0
     while tries < _TRIES:
         try:
-            status = requests.get(urljoin(url, "/-/ready"), timeout=_SILENCE_S).status_code
+            with _get(urljoin(url, "/-/ready")) as answer:
+                status = answer.status_code
         except (requests.RequestException, ValueError):
             tries += 1
         else:
@@ -115,14 +126,32 @@ def _await_ready(url: str, notices: Notices, sleep: Callable[[float], object]) -
 
 def _metrics_of(url: str) -> Iterator[bytes]:
     """The lines of an exposition, as they come."""
-    headers = {"Accept": "application/openmetrics-text"}
     try:
-        with closing(requests.get(url, headers=headers, timeout=_SILENCE_S, stream=True)) as answer:
+        with _get(url) as answer:
             if answer.status_code != HTTPStatus.OK:
                 raise BackfillError(f"{_without_credentials(url)}: HTTP {answer.status_code}")
-            yield from answer.iter_lines(_PIECE, delimiter=b"\n")
+            yield from _lines(url, answer.iter_content(_PIECE))
     except (requests.RequestException, ValueError) as error:
         raise BackfillError(f"{_without_credentials(url)}: no answer ({type(error).__name__})") from None
+
+
+def _get(url: str) -> requests.Response:
+    """Begin an answer, which is read as far as it is of use. The URL's user goes before that of ~/.netrc."""
+    user = get_auth_from_url(url)
+    headers = {"Accept": "application/openmetrics-text"}
+    return requests.get(
+        url, headers=headers, timeout=_SILENCE_S, stream=True, auth=user if any(user) else None
+    )
+
+
+def _lines(url: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+        if len(rest) > _LONGEST_LINE:
+            raise BackfillError(f"{_without_credentials(url)}: a line of more than {_LONGEST_LINE:,} bytes")
+    yield rest
 
 
 def _without_credentials(url: str) -> str:

@@ -1,16 +1,28 @@
 """``check-config``: is the file right, and with ``--online``, will the exporter do well with it."""
 
+import ipaddress
 import os
+import stat
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 from prometheus_client import CollectorRegistry
 
 from exporter.api.throttle import Throttle
+from exporter.cli.terminal import echo, echo_styled
 from exporter.cli.wiring import buckets_of, connect
-from exporter.config import Config
+from exporter.config import (
+    AccessKeyAuth,
+    Config,
+    PasswordAuth,
+    TokenAuth,
+)
+from exporter.config.problems import listing
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.telemetry import Telemetry
 
@@ -23,10 +35,58 @@ def summary(config: Config) -> str:
     return f"{jobs}, {projects}, {config.endpoint}, every {config.poll.interval:g} s"
 
 
+def exposed(config: Config, path: Path) -> Iterator[str]:
+    """What lets others read the credentials: a readable file that holds them, or HTTP without TLS."""
+    held = _secrets_in(config, path)
+    if held and _is_readable_by_all(path):
+        yield (
+            f"{path} holds {listing(held)} and can be read by every user of this machine: chmod o-r it, or "
+            "take secrets from ${NAME} or a file"
+        )
+    urls = {"endpoint": config.endpoint}
+    if isinstance(config.auth, PasswordAuth):
+        urls["iam_endpoint"] = config.iam_endpoint
+    for key, url in urls.items():
+        parts = urlsplit(url)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            yield f"{key} is {url}: credentials travel unencrypted; use https:// if the service offers it"
+
+
+def _is_readable_by_all(path: Path) -> bool:
+    folders = path.resolve().parents
+    return bool(path.stat().st_mode & stat.S_IROTH) and all(
+        folder.stat().st_mode & stat.S_IXOTH for folder in folders
+    )
+
+
+def _secrets_in(config: Config, path: Path) -> list[str]:
+    """The keys of secrets that stand in the file itself."""
+    auth, kept = config.auth, {"state.redis_url": config.state.redis_url}
+    if isinstance(auth, TokenAuth):
+        kept["auth.token"] = auth.token
+    elif isinstance(auth, PasswordAuth):
+        kept["auth.password.password"] = auth.password
+    elif isinstance(auth, AccessKeyAuth):
+        kept["auth.access_key.secret_key"] = auth.secret_key
+        kept["auth.access_key.security_token"] = auth.security_token
+    text = path.read_text(encoding="utf-8-sig")
+    values = {key: secret.get_secret_value() for key, secret in kept.items() if secret}
+    if not urlsplit(values.get("state.redis_url", "")).password:
+        values.pop("state.redis_url", None)
+    return [key for key, value in values.items() if value in text]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def check_online(config: Config) -> bool:
     """Examine what the configuration leads to, print the report; True if there is no problem."""
     for line in wrapped(announced(config)):
-        click.echo(line)
+        echo(line)
     throttle = Throttle(config.poll.max_requests_per_minute)
     credentials, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS)
     with click.progressbar(
@@ -37,7 +97,7 @@ def check_online(config: Config) -> bool:
         )
     colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in lines_of(report, _coloured) if colourful else lines_of(report):
-        click.echo(line)
+        echo_styled(line)
     return not report.count(Mark.PROBLEM)
 
 

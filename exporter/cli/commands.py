@@ -9,16 +9,17 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from exporter import __version__
+from exporter import __version__, startup
 from exporter.cli import logs
 from exporter.cli.backfill import Request
 from exporter.cli.backfill import backfill as run_backfill
 from exporter.cli.backfill_output import Destination
-from exporter.cli.check import check_online, summary
+from exporter.cli.check import check_online, exposed, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
+from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
 from exporter.cli.wiring import ConfigFile, Shard, read
 from exporter.config import parse_duration
 from exporter.errors import NO_THREADS, ConfigError, ExporterError
@@ -110,8 +111,11 @@ def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="codearts-build-exporter")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Prometheus exporter for Huawei Cloud CodeArts Build. Without a command, it serves."""
+    if context.invoked_subcommand != "serve":
+        startup.restore_hangup()
 
 
 @cli.command(cls=Serve)
@@ -177,7 +181,9 @@ def check_config(ctx: click.Context, config_file: str, file: str | None, online:
         config_file = file
     logs.configure("error")
     config = read(config_file)
-    click.echo(f"{config_file} is right: {summary(config)}")
+    echo(f"{config_file} is right: {summary(config)}")
+    for line in exposed(config, Path(config_file)):
+        warn(f"note: {line}")
     if online and not check_online(config):
         sys.exit(1)
 
@@ -213,6 +219,11 @@ def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     multiple=True,
     help="URL of a running exporter's metrics: a job's past ends where it began to count. May be repeated.",
 )
+@click.option(
+    "--include-uncounted",
+    is_flag=True,
+    help="With --exporter: include jobs that none of the exporters counts; their past ends now.",
+)
 @click.option("--step", default="5m", show_default=True, callback=_length, help="From sample to sample.")
 @click.option(
     "--output",
@@ -247,6 +258,7 @@ def backfill(
     start: str,
     end: str,
     exporters: tuple[str, ...],
+    include_uncounted: bool,
     step: float,
     no_details: bool,
     max_requests_per_minute: int | None,
@@ -257,8 +269,17 @@ def backfill(
     logs.configure("error")
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
+    source = click.get_current_context().get_parameter_source("end")
     asked = Request(
-        start, end, exporters, step, Destination(**to), not no_details, max_requests_per_minute, spool
+        start,
+        end,
+        exporters,
+        step,
+        Destination(**to),
+        not no_details,
+        max_requests_per_minute,
+        spool,
+        include_uncounted or source is not ParameterSource.DEFAULT,
     )
     run_backfill(read(config_file), asked)
 
@@ -298,6 +319,13 @@ def simulate(**settings: Any) -> None:
 
 def main() -> None:
     """Run a command; a person gets one line about what went wrong, a script an exit code."""
+    startup.prepare()
+    filter_tracebacks()
+    startup.restore_interrupt()
+    sys.exit(exit_code(_run))
+
+
+def _run() -> None:
     try:
         cli.main(prog_name="codearts-build-exporter", standalone_mode=True)
     except ConfigError as error:
@@ -311,6 +339,5 @@ def main() -> None:
 
 
 def _fail(error: ExporterError, code: int) -> None:
-    for line in str(error).splitlines():
-        click.echo(f"codearts-build-exporter: {line}", err=True)
+    warn_lines(str(error))
     sys.exit(code)

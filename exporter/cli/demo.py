@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import click
-
 from exporter.cli.serve import Site, run
+from exporter.cli.terminal import echo
 from exporter.cli.wiring import Exporter
 from exporter.config import parse
 from exporter.simulator import RealClock, Simulator, demo_fleet
@@ -23,14 +22,14 @@ def demo(site: Site, seed: int) -> None:
     with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
         url = f"{site.web_config.current.scheme}://{_reachable(address_of(sockets[0]))}"
-        click.echo(
+        echo(
             f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
         )
-        click.echo(f"Status:   {url}/")
-        click.echo(f"Metrics:  {url}{site.telemetry_path}")
-        click.echo(f"Try:      curl -s {url}{site.telemetry_path} | grep builds_total")
-        click.echo(f"Truth:    {simulator.url}/_sim/truth")
-        click.echo("Ctrl-C ends it.")
+        echo(f"Status:   {url}/")
+        echo(f"Metrics:  {url}{site.telemetry_path}")
+        echo(f"Try:      curl -s {url}{site.telemetry_path} | grep builds_total")
+        echo(f"Truth:    {simulator.url}/_sim/truth")
+        echo("Ctrl-C ends it.")
         exporter.publisher.start()
         run(exporter, sockets, site)
 

@@ -3,9 +3,11 @@
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
+
+from exporter.redaction import clean
 
 
 class _Unfailing:
@@ -55,6 +57,7 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
             structlog.processors.add_log_level,
             stamp,
             structlog.processors.format_exc_info,
+            _cleaned,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold[level]),
@@ -68,6 +71,7 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _cleaned,
                 render,
             ],
         )
@@ -77,3 +81,18 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
     if level != "debug":
         # Below errors it tells of requests that nobody can do anything about.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+def _cleaned(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Every value through the filter; the renderers escape line breaks themselves."""
+    return {key: value if key in ("ts", "level") else _clean(value) for key, value in event.items()}
+
+
+def _clean(value: object) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item) for item in value]
+    return clean(str(value), keep="\n")

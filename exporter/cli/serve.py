@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from exporter import startup
 from exporter.cli.wiring import Exporter, Shard
 from exporter.config import Config
 from exporter.errors import ExporterError
@@ -67,7 +68,7 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    startup.note_hangups()
     config = load()
     sockets = bind(site.addresses)
     try:
@@ -122,10 +123,12 @@ def run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    exporter.threads.start()
     if reload:
         threading.Thread(target=_reload_on, args=(hangups, reload), name="reload", daemon=True).start()
         signal.signal(signal.SIGHUP, reload_apart)
-    exporter.threads.start()
+        if startup.hangup_came():
+            reload_apart(signal.SIGHUP, None)
     site.web_config.start()
     for listening in sockets:
         _log.info(

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from exporter.cli.terminal import warn
 from exporter.doctor import plural
 
 _TENTHS: Final = 10
@@ -15,7 +16,7 @@ _CLEARED: Final = "\r\x1b[K"
 
 def say(text: str) -> None:
     """A line; it takes the place of a bar, which is drawn anew below it."""
-    click.echo(f"{_CLEARED}{text}" if sys.stderr.isatty() else text, err=True)
+    warn(text, before=_CLEARED if sys.stderr.isatty() else "")
 
 
 def follow(steps: Iterable[object], length: int, label: str) -> None:

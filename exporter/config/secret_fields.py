@@ -13,6 +13,7 @@ from exporter.config.described import TEXT, Described, shaped
 from exporter.config.fields import text
 from exporter.config.files import CONTROL_CHARACTERS, NOT_REGULAR, read_bounded, why
 from exporter.config.section import base_dir, problem
+from exporter.redaction import register, register_url
 
 _LONGEST_SECRET: Final = 65_536
 _LARGEST_BUNDLE: Final = 16 * 2**20
@@ -28,7 +29,9 @@ _FORMS: Final = ("[[user]:password@]host[:port][/database]", "[[user]:password@]
 
 def secret(value: object) -> SecretStr:
     """Take a secret; it may come from ``${NAME}``."""
-    return value if isinstance(value, SecretStr) else SecretStr(text(value))
+    hidden = value if isinstance(value, SecretStr) else SecretStr(text(value))
+    register(hidden.get_secret_value())
+    return hidden
 
 
 def header_secret(value: object) -> SecretStr:
@@ -44,7 +47,8 @@ def redis_url(value: object) -> SecretStr:
 
     A password that is not percent-encoded would be cut, and a piece of it taken for a host or a port.
     """
-    hidden = secret(value)
+    hidden = value if isinstance(value, SecretStr) else SecretStr(text(value))
+    register_url(hidden.get_secret_value())
     scheme, _, rest = hidden.get_secret_value().partition("://")
     if scheme not in ("redis", "rediss", "unix"):
         raise problem("must begin with redis://, rediss:// (TLS) or unix://")
@@ -83,6 +87,7 @@ def secret_from(path: Path) -> SecretStr:
         reason = "is not UTF-8"
     else:
         content = content.removesuffix("\n").removesuffix("\r")
+        register(content)
         if content and not CONTROL_CHARACTERS.search(content):
             return SecretStr(content)
         reason = "holds more than one line, or a control character" if content else "is empty"

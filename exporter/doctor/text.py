@@ -5,6 +5,7 @@ from typing import Final
 from unicodedata import combining, east_asian_width
 
 from exporter.doctor.findings import Finding, Mark, Report
+from exporter.redaction import clean
 
 WIDTH: Final = 100
 
@@ -69,10 +70,7 @@ def wrapped(text: str, first: str = "", column: int = 0) -> Iterator[str]:
         first: what the first line begins with; it may hold colours, and fills the columns before ``column``.
         column: where the text begins in each line.
     """
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-    pieces = _pieces(shown, WIDTH - column)
+    pieces = _pieces(clean(text), WIDTH - column)
     yield first + pieces[0]
     yield from (" " * column + piece for piece in pieces[1:])
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import ExporterError
+from exporter.redaction import clean
 from exporter.telemetry import Readings
 from exporter.web.metrics import MetricsEndpoint
 from exporter.web.page import Fleet, StatusPage
@@ -122,7 +123,8 @@ def application(
         try:
             await reloads()
         except ExporterError as error:
-            return PlainTextResponse(f"not reloaded: {error}\n", status_code=500)
+            reason = clean(str(error), keep="\n")
+            return PlainTextResponse(f"not reloaded: {reason}\n", status_code=500)
         return PlainTextResponse("reloaded\n")
 
     pages = Starlette(

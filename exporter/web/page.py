@@ -16,6 +16,7 @@ from zlib_ng import zlib_ng
 
 from exporter.catalogue import FleetView
 from exporter.model import Result
+from exporter.redaction import redact
 from exporter.telemetry import Readings
 from exporter.web.negotiation import wants_gzip
 from exporter.web.protocol import is_gone
@@ -89,6 +90,7 @@ class StatusPage:
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
+            finalize=lambda value: redact(value) if type(value) is str else value,
         )
         self._pages.globals |= {
             "docs_url": DOCS_URL,

@@ -62,7 +62,13 @@ def job_id(fleet: Fleet) -> str:
     return job.id
 
 
-def backfill(simulator: Simulator, job_id: str, folder: Path, *expositions: str) -> Ended:
+def backfill(
+    simulator: Simulator,
+    job_id: str,
+    folder: Path,
+    *expositions: str,
+    flags: tuple[str, ...] = ("--end=2025-03-10T12:00:00Z",),
+) -> Ended:
     folder.mkdir()
     config = folder / "config.yaml"
     config.write_text(
@@ -70,9 +76,9 @@ def backfill(simulator: Simulator, job_id: str, folder: Path, *expositions: str)
         "poll: {max_requests_per_minute: 100000}\n"
     )
     with ExitStack() as servers:
-        flags = [f"--exporter={servers.enter_context(serving(text))}" for text in expositions]
-        period = ("--start=2025-03-09T12:00:00Z", "--end=2025-03-10T12:00:00Z", "--step=1h")
-        return run("backfill", f"--config.file={config}", f"--output={folder}", *period, *flags)
+        urls = [f"--exporter={servers.enter_context(serving(text))}" for text in expositions]
+        period = ("--start=2025-03-09T12:00:00Z", "--step=1h")
+        return run("backfill", f"--config.file={config}", f"--output={folder}", *period, *urls, *flags)
 
 
 def test_of_two_that_count_a_job_the_earlier_beginning_is_the_end(
@@ -103,6 +109,29 @@ def test_a_job_that_no_exporter_counts_ends_where_it_is_told_to(
     assert f"{told}: {job_id}" in done.err
     counts = series_of(read(sorted((tmp_path / "out").glob("*.om"))), "builds_total", result="success")
     assert max(counts) == NOON_MS / 1000
+
+
+def test_a_job_that_no_exporter_counts_is_refused_where_its_past_would_end_now(
+    simulator: Simulator, job_id: str, tmp_path: Path
+) -> None:
+    done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"), flags=())
+    assert done.code == 1
+    assert f"no exporter given counts these jobs: {job_id}" in done.err
+    assert "--include-uncounted" in done.err
+    assert not list((tmp_path / "out").glob("*.om"))
+
+
+def test_a_job_that_no_exporter_counts_can_be_included(past: Past, fleet: Fleet) -> None:
+    [job] = fleet.jobs()
+    notices = Notices(past.said.append)
+    with serving(exposition("b" * 32, "1741600000")) as url:
+        plan = settle(past.config, "1000d", "0s", (url,), past.client(), notices, include_uncounted=True)
+    assert [one.job.id for one in plan.jobs] == [job.id]
+
+
+def test_a_line_without_end_is_not_read_to_its_end(past: Past) -> None:
+    with serving("x" * 3_000_000) as url, pytest.raises(BackfillError, match="a line of more than"):
+        settled(past, url)
 
 
 def test_jobs_that_are_counted_already_leave_nothing_to_do(

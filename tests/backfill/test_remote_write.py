@@ -32,6 +32,7 @@ class Receiver(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = list(answers)
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.cut_off = 0
 
     @property
     def url(self) -> str:
@@ -53,9 +54,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if text == "garbage":
             self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
-        self.wfile.write(text.encode())
+        try:
+            self.wfile.write(text.encode())
+        except OSError:
+            self.server.cut_off += 1
 
     def log_request(self, *_: object) -> None:
         pass
@@ -111,8 +115,51 @@ def test_empty_labels_are_not_sent() -> None:
 def test_a_refusal_is_told_with_its_reason() -> None:
     with receiving((400, "out of bounds")) as receiver, pytest.raises(BackfillError) as told:
         sent(receiver).send(b"body")
-    assert str(told.value) == "remote write: HTTP 400: out of bounds"
+    assert str(told.value) == (
+        "remote write: HTTP 400: out of bounds; Prometheus needs storage.tsdb.out_of_order_time_window "
+        "to reach back to --start"
+    )
     assert len(receiver.requests) == 1
+
+
+def test_control_characters_of_a_receiver_are_escaped() -> None:
+    with receiving((400, "no\x1b[31m\x07 \x9b \u202e")) as receiver, pytest.raises(BackfillError) as told:
+        sent(receiver).send(b"body")
+    assert str(told.value) == "remote write: HTTP 400: no\\x1b[31m\\x07 \\x9b \\u202e"
+
+
+def test_an_answer_is_not_read_further_than_it_is_shown() -> None:
+    told = "x" * 50_000_000
+    with receiving((200, told), (400, told)) as receiver:
+        sent(receiver).send(b"body")
+        with pytest.raises(BackfillError):
+            sent(receiver).send(b"body")
+    assert receiver.cut_off == 2
+
+
+@pytest.mark.parametrize(
+    ("user", "header", "expected"),
+    [
+        ("", {"Authorization": "Bearer given"}, "Bearer given"),
+        ("in:url@", {"authorization": "Bearer given"}, "Bearer given"),
+        ("in:url@", {}, "Basic aW46dXJs"),
+        ("", {}, "Basic b2Y6bmV0cmM="),
+    ],
+)
+def test_given_credentials_go_before_those_of_netrc(
+    user: str,
+    header: dict[str, str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login of password netrc\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with receiving() as receiver:
+        url = receiver.url.replace("//", f"//{user}")
+        RemoteWrite(url, header, requests.Session(), Notices(lambda _: None)).send(b"body")
+    [(headers, _)] = receiver.requests
+    assert {name.title(): value for name, value in headers.items()}["Authorization"] == expected
 
 
 def test_nobody_there_is_told() -> None:

@@ -15,6 +15,7 @@ from exporter.api.auth.times import MINUTE, Clock, life
 from exporter.api.transport import new_session
 from exporter.config import PasswordAuth
 from exporter.errors import ApiError
+from exporter.redaction import register
 
 T = TypeVar("T")
 
@@ -126,6 +127,7 @@ class PasswordCredentials(FetchedCredentials[str]):
         answer = self._iam.ask("POST", self._url, json=login)
         told = member(self._iam.value(answer), "token")
         token = answer.headers.get("X-Subject-Token", "")
+        register(token, renewed=True)
         if not HEADER_SAFE.fullmatch(token):
             self._iam.raise_strange("a token was asked for, none came in X-Subject-Token")
         return token, life(member(told, "issued_at"), member(told, "expires_at"), asked)
@@ -164,6 +166,7 @@ class EcsAgencyCredentials(FetchedCredentials["Keys"]):
             )
         keys = member(service.value(answer), "credential")
         access, secret, token = (text(member(keys, name)) for name in ("access", "secret", "securitytoken"))
+        register(secret, token, renewed=True)
         if not (HEADER_SAFE.fullmatch(access) and secret and HEADER_SAFE.fullmatch(token)):
             service.raise_strange("keys were asked for, none came")
         return Keys(access, secret, token), life(None, member(keys, "expires_at"), asked)
@@ -179,6 +182,7 @@ class EcsAgencyCredentials(FetchedCredentials["Keys"]):
         if answer.status != 200:
             service.value(answer)
         token = answer.body.decode("ascii", "replace").strip()
+        register(token, renewed=True)
         if not HEADER_SAFE.fullmatch(token):
             service.raise_strange("a token was asked for, none came")
         return {"X-Metadata-Token": token}

@@ -12,6 +12,7 @@ from exporter.api.auth.peer import HEADER_SAFE, LARGEST
 from exporter.api.auth.times import Clock
 from exporter.config.files import open_regular
 from exporter.errors import CredentialsError
+from exporter.redaction import register
 
 
 class TokenCredentials(Credentials):
@@ -75,6 +76,7 @@ class TokenFileCredentials(Credentials):
             except (OSError, UnicodeDecodeError):
                 return
             if HEADER_SAFE.fullmatch(token) and token != self._token:
+                register(token, renewed=True)
                 self._token = token
                 self._gate.replaced()
 

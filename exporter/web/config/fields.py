@@ -12,6 +12,7 @@ from exporter.config.files import CONTROL_CHARACTERS
 from exporter.config.problems import listing, nearest
 from exporter.config.secret_fields import FilePath
 from exporter.config.section import about_value, at, gathered, problem
+from exporter.redaction import register
 from exporter.web.config.names import CLIENT_AUTH_TYPES, UNVERIFIED_CLIENT_AUTH_TYPES, VERSIONS
 
 _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -67,6 +68,7 @@ def bcrypt_hash(value: object) -> SecretStr:
         return value
     if not _BCRYPT.fullmatch(text(value)):
         raise problem('is not a bcrypt hash, as htpasswd -nBC 10 "" makes it')
+    register(text(value))
     return SecretStr(text(value))
 
 

@@ -1,0 +1,84 @@
+"""What has to be in place before anything slow is imported: signal handlers and standard streams."""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+
+_hangups: list[int] = []
+
+
+def prepare() -> None:
+    """Set up signals and streams; a second call changes nothing."""
+    _take_signals()
+    _open_streams()
+
+
+def note_hangups() -> None:
+    """Remember from now on that a SIGHUP came, for `hangup_came`."""
+    signal.signal(signal.SIGHUP, _note_hangup)
+
+
+def hangup_came() -> bool:
+    """Whether a SIGHUP arrived while nothing could be reloaded yet."""
+    return bool(_hangups)
+
+
+def restore_hangup() -> None:
+    """Let SIGHUP end the process, as it should for a command that has nothing to reload."""
+    if signal.getsignal(signal.SIGHUP) is _note_hangup:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if _hangups:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+
+def restore_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, once there is somebody who catches it."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def discard(stream: int) -> None:
+    """Drop what is still buffered for a broken standard stream, so that the exit stays silent."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
+def _take_signals() -> None:
+    """Handle SIGTERM, SIGINT and SIGHUP, unless whoever started this process has them ignored."""
+    handlers = {signal.SIGTERM: _end, signal.SIGINT: _end, signal.SIGHUP: _note_hangup}
+    for number, handler in handlers.items():
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, handler)
+
+
+def _note_hangup(number: int, _frame: FrameType | None) -> None:
+    _hangups.append(number)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Die by the signal. The kernel ignores that for process 1, which exits with the usual code instead."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
+
+
+def _open_streams() -> None:
+    """Occupy the descriptors 0, 1 and 2, so that no database or socket gets one of them.
+
+    A closed standard output refuses what is written to it; a closed standard error takes it and drops it.
+    What the encoding of the terminal does not have is escaped.
+    """
+    for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (stays open)
+            setattr(sys, name, stream)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
