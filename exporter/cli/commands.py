@@ -96,6 +96,11 @@ def _web_config(_ctx: click.Context, _param: click.Parameter, value: str | None)
 def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if not value.startswith("/") or value == "/" or value.startswith("/-/"):
         raise click.BadParameter('must begin with "/", as in /metrics, and be neither "/" nor below "/-/"')
+    # What a client would not send as it stands, or what the server would not see in a request's path.
+    if re.search(r"[?#%\\\x00-\x20\x7f]|//", value) or {".", ".."} & set(value.split("/")):
+        raise click.BadParameter(
+            'must be a plain path, as /metrics: without "?", "#", "%", "\\", spaces, "//" and "/../"'
+        )
     return value
 
 

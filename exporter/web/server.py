@@ -87,8 +87,8 @@ def bind(addresses: Sequence[str]) -> list[socket.socket]:
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):  # its numbers are not those of the system's errors
-        return f"the host name does not resolve ({error.strerror})"
+    if error.errno and error.errno < 0:  # of getaddrinfo, whose numbers are not those of the system's errors
+        return "the host name does not resolve"
     return os.strerror(error.errno) if error.errno else str(error)
 
 

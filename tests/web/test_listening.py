@@ -60,7 +60,9 @@ def test_a_taken_port_is_named() -> None:
 
 
 def test_a_host_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ExporterError, match=r"cannot listen on no-such-host\.invalid:0"):
+    with pytest.raises(
+        ExporterError, match=r"cannot listen on no-such-host\.invalid:0: the host name does not resolve"
+    ):
         bind(["no-such-host.invalid:0"])
 
 
