@@ -1,5 +1,9 @@
 """What holds for all tests."""
 
+import gc
+from collections import Counter
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +14,30 @@ settings.load_profile("shared machine")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that take minutes begin first, so that none of them is left alone at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _garbage_of_a_module() -> Iterator[None]:
+    """Collect what fixtures of this module leave behind before the next module begins.
+
+    What exists at the start outlives the module. Freezing it makes each collection below cheap.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _garbage_of_a_test() -> Iterator[None]:
+    """Collect what a test leaves behind, so that a file it did not close is its own error."""
+    yield
+    gc.collect()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each reason to skip: pytest's own summary has one for each test that a fixture skips."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"SKIPPED [{count}] {reason}")

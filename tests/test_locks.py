@@ -14,6 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 RUNTIME = "requirements.lock"
 DEVELOPMENT = "requirements-dev.lock"
+BUILD = "requirements-build.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OUTDATED = "run `make lock`"
 
@@ -106,21 +107,23 @@ def test_every_direct_dependency_is_locked_once_and_in_its_range(
             assert versions[name] in requirement.specifier, f"{requirement}: {OUTDATED}"
 
 
-def test_the_build_backend_is_locked_and_in_its_range() -> None:
-    versions = {pin.name: pin.version for pin in pins(DEVELOPMENT)}
-    for text in PROJECT["build-system"]["requires"]:
+@pytest.mark.parametrize("lock", [DEVELOPMENT, BUILD])
+def test_the_build_backend_is_locked_and_in_its_range(lock: str) -> None:
+    versions = {pin.name: pin.version for pin in pins(lock)}
+    for text in PROJECT["build-system"]["requires"] + PROJECT["dependency-groups"]["build"]:
         requirement = Requirement(text)
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, OUTDATED
 
 
-def test_what_is_developed_with_is_what_users_get() -> None:
+@pytest.mark.parametrize("lock", [RUNTIME, BUILD])
+def test_what_is_developed_with_is_what_users_get(lock: str) -> None:
     development = {str(pin.requirement): pin.hashes for pin in pins(DEVELOPMENT)}
     plain = {re.sub(r"\[.*?\]", "", text): hashes for text, hashes in development.items()}
-    for pin in pins(RUNTIME):
+    for pin in pins(lock):
         assert plain.get(re.sub(r"\[.*?\]", "", str(pin.requirement))) == pin.hashes, OUTDATED
 
 
-@pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT])
+@pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT, BUILD])
 def test_every_pin_has_hashes(lock: str) -> None:
     bare = [pin.name for pin in pins(lock) if not pin.hashes]
     assert bare == []
@@ -128,7 +131,7 @@ def test_every_pin_has_hashes(lock: str) -> None:
     assert [one for one in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", one)] == []
 
 
-@pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT])
+@pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT, BUILD])
 def test_a_lock_names_no_index_no_file_and_no_machine(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert re.findall(r"://|--(?:index|extra|find|trusted)|^-[a-z]|(?:^|\s)/\w", text, re.MULTILINE) == []

@@ -293,7 +293,9 @@ def backfill(
 @_web_flags
 @_log_flags
 @click.option("--seed", default=0, show_default=True, help="Another seed is another fleet.")
+@click.pass_context
 def demo(
+    ctx: click.Context,
     addresses: tuple[str, ...],
     telemetry_path: str,
     web_config: Path | None,
@@ -303,7 +305,9 @@ def demo(
 ) -> None:
     """Serve the metrics of a simulated fleet, without any account."""
     logs.configure(log_level, log_format)
-    run_demo(Site(addresses, telemetry_path, WatchedConfig(web_config)), seed)
+    is_default = ctx.get_parameter_source("addresses") is click.core.ParameterSource.DEFAULT
+    site = Site(addresses, telemetry_path, WatchedConfig(web_config))
+    run_demo(site, seed, any_port=is_default)
 
 
 @cli.command()

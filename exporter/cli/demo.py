@@ -1,24 +1,32 @@
 """``demo``: a simulated fleet and the exporter on it, in one process."""
 
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.cli.serve import Site, run
 from exporter.cli.terminal import echo
 from exporter.cli.wiring import Exporter
 from exporter.config import parse
+from exporter.errors import ExporterError
 from exporter.simulator import RealClock, Simulator, demo_fleet
 from exporter.web import address_of, bind
 
 _INTERVAL = "5s"
 
 
-def demo(site: Site, seed: int) -> None:
+def demo(site: Site, seed: int, *, any_port: bool) -> None:
     """Serve a fleet that builds all the time, until SIGTERM or SIGINT.
+
+    Args:
+        site: the addresses and paths to serve.
+        seed: selects the fleet.
+        any_port: whether to use a free port if an address of the site is taken.
 
     Raises:
         ExporterError: an address is taken.
     """
-    sockets = bind(site.addresses)
+    sockets = _bind(site.addresses, any_port=any_port)
     with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
         url = f"{site.web_config.current.scheme}://{_reachable(address_of(sockets[0]))}"
@@ -32,6 +40,16 @@ def demo(site: Site, seed: int) -> None:
         echo("Ctrl-C ends it.")
         exporter.publisher.start()
         run(exporter, sockets, site)
+
+
+def _bind(addresses: Sequence[str], *, any_port: bool) -> list[socket.socket]:
+    try:
+        return bind(addresses)
+    except ExporterError as error:
+        if not any_port:
+            raise
+        echo(f"{error}; using a free port instead.")
+        return bind([":0"])
 
 
 def _reachable(address: str) -> str:

@@ -1,7 +1,6 @@
 """Requests over real sockets: what comes back in time and in size, and what does not."""
 
 import gzip
-import shutil
 import socket
 import ssl
 import threading
@@ -307,8 +306,6 @@ def test_a_proxy_that_refuses_is_a_matter_of_the_connection(
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificates, and is missing")
     return make_authority(tmp_path_factory.mktemp("authority"))
 
 
@@ -411,8 +408,6 @@ class TestObstacles:
             assert failure(session, server.url, TIMEOUT).obstacle is Obstacle.TIMEOUT
 
     def test_the_certificate_is_a_strangers(self, session: requests.Session, tmp_path: Path) -> None:
-        if shutil.which("openssl") is None:
-            pytest.skip("openssl makes the certificates, and is missing")
         _, context = make_authority(tmp_path)
         with RawServer(OK) as server, Relay(server.port, context) as relay:
             url = f"https://127.0.0.1:{relay.port}"

@@ -71,7 +71,7 @@ def alertmanager(folder: Path) -> Iterator[Alertmanager]:
         for webhook in receiver["webhook_configs"]:
             webhook["url"] = f"http://{nobody}/"
     command = [
-        program("prometheus-alertmanager"),
+        program("alertmanager"),
         f"--config.file={write(folder / 'alertmanager.yml', config)}",
         f"--storage.path={folder / 'alertmanager'}",
         f"--web.listen-address={address}",
@@ -129,7 +129,7 @@ def rules_in_trouble(url: str) -> list[str]:
 
 
 def test_five_failures_reach_the_alertmanager_and_a_success_resolves_them(tmp_path: Path) -> None:
-    for name in ("prometheus", "prometheus-alertmanager"):
+    for name in ("prometheus", "alertmanager"):
         program(name)
     with contextlib.ExitStack() as stack:
         simulator = stack.enter_context(service(tmp_path))

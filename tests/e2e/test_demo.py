@@ -1,12 +1,14 @@
 """The demo: metrics that move, within a minute, on a machine without an account."""
 
+import contextlib
 import re
+import socket
 from pathlib import Path
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.conftest import started
+from tests.cli.conftest import run, started
 from tests.support.programs import eventually
 
 
@@ -18,6 +20,26 @@ def counted(url: str) -> float:
         for sample in family.samples
         if sample.name == "codearts_build_builds_total"
     )
+
+
+def test_a_taken_default_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", 10088)))
+        demo = stack.enter_context(started("demo", log=tmp_path / "log"))
+        url = demo.says("Metrics:").split()[1]
+        assert demo.says("cannot listen on :10088").endswith("using a free port instead.")
+        assert ":10088/" not in url
+        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=5).ok, 60)
+        assert demo.end() == 0
+
+
+def test_a_taken_port_that_was_asked_for_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        ended = run("demo", f"--web.listen-address={address}")
+    assert ended.code == 1
+    assert f"cannot listen on {address}" in ended.err
 
 
 def test_its_numbers_move_and_agree_with_the_truth(tmp_path: Path) -> None:

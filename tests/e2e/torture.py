@@ -119,7 +119,7 @@ class Victim:
     def __init__(self, config: Path, folder: Path) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._log = (folder / "exporter.log").open("ab")
+        self._log = folder / "exporter.log"
         self._command = [
             *(sys.executable, "-m", "exporter"),
             f"--config.file={config}",
@@ -130,7 +130,8 @@ class Victim:
     def start(self) -> None:
         """Start it, if it is not running."""
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; after a deadly one, wait for the end."""
@@ -144,7 +145,6 @@ class Victim:
         """Be done with it."""
         if self._process and self._process.poll() is None:
             self.signal(signal.SIGKILL)
-        self._log.close()
 
 
 class Service:

@@ -24,7 +24,7 @@ class RedisServer:
         redis_server = program("redis-server")
         self.port = free_port()
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}"
-        self._log = (folder / "redis.log").open("ab")
+        self._log = folder / "redis.log"
         self._command = [
             *(redis_server, "--port", str(self.port), "--bind", "127.0.0.1"),
             *("--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"),
@@ -32,11 +32,11 @@ class RedisServer:
             *flags,
         ]
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
 
     def start(self) -> None:
         """Start it with what its files hold."""
-        self._process = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
         eventually(self._answers, 60)
 
     def signal(self, number: signal.Signals) -> None:
@@ -56,8 +56,8 @@ class RedisServer:
 
     def close(self) -> None:
         """Be done with it."""
-        self.signal(signal.SIGKILL)
-        self._log.close()
+        if self._process:
+            self.signal(signal.SIGKILL)
 
     def client(self) -> "redis.Redis":
         """A client beside the store's own."""
@@ -76,6 +76,7 @@ def redis_server(folder: Path, *flags: str, password: str = "") -> Iterator[Redi
     """A server for the length of a block."""
     server = RedisServer(folder, *flags, password=password)
     try:
+        server.start()
         yield server
     finally:
         server.close()

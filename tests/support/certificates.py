@@ -5,15 +5,13 @@ import ssl
 import subprocess
 from pathlib import Path
 
+from tests.support.programs import program
+
 
 def make_authority(
     folder: Path, names: str = "IP:127.0.0.1,DNS:codearts.test"
 ) -> tuple[Path, ssl.SSLContext]:
-    """An authority's certificate, and a server's side of TLS that it vouches for, under these names.
-
-    Raises:
-        FileNotFoundError: there is no ``openssl``.
-    """
+    """An authority's certificate, and a server's side of TLS that it vouches for, under these names."""
     (folder / "server.ext").write_text(f"subjectAltName={names}\n")
     authority = "-subj /CN=authority -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
     signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext"
@@ -22,18 +20,14 @@ def make_authority(
         "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server",
         f"x509 -req -days 2 -in server.csr -out server.pem {signing}",
     ):
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+        subprocess.run([program("openssl"), *command.split()], cwd=folder, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     return folder / "ca.pem", context
 
 
 class Authority:
-    """An authority with a folder of its own; what it issues lies there as ``{name}.pem`` and ``{name}.key``.
-
-    Raises:
-        FileNotFoundError: there is no ``openssl``.
-    """
+    """An authority with a folder of its own; it issues ``{name}.pem`` and ``{name}.key`` there."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -57,7 +51,9 @@ class Authority:
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def _openssl(self, command: str) -> None:
-        subprocess.run(["openssl", *command.split()], cwd=self.folder, check=True, capture_output=True)
+        subprocess.run(
+            [program("openssl"), *command.split()], cwd=self.folder, check=True, capture_output=True
+        )
 
 
 def put(files: tuple[Path, Path], folder: Path, name: str = "server") -> None:

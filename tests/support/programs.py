@@ -18,12 +18,13 @@ import requests
 
 
 def program(name: str, *, installable: bool = True) -> str:
-    """Where a program is, or beside Python; without it the test is skipped, in CI it fails.
+    """The path of a program; without it the test is skipped, in CI it fails.
 
+    It is looked for in PATH, there under Debian's name (``prometheus-alertmanager``) too, and beside Python.
     One that is not ``installable`` from Debian, PyPI or npm is skipped in CI too.
     """
-    found = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
-    if found:
+    beside = shutil.which(name, path=Path(sys.executable).parent)
+    if found := shutil.which(name) or shutil.which(f"prometheus-{name}") or beside:
         return found
     reason = f"{name} is not installed"
     if installable and os.environ.get("CI") == "true":

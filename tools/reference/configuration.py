@@ -9,6 +9,7 @@ import click
 from exporter.config import KNOWN_REGIONS
 from exporter.config.regions import default_endpoints
 from tools.reference.markdown import code, fence, marked, page, table
+from tools.reference.schema import ID as SCHEMA_URL
 from tools.reference.schema import Schema, sections_in
 
 _EXAMPLE: Final = """\
@@ -39,9 +40,9 @@ One YAML file, named by `--config.file`. It needs `auth`, something to watch, an
 names everything that is wrong with a file: line, key, and what would be right.
 
 Editors that know JSON Schema check a file while you type. A line at its top names
-[the schema](config.schema.json), by a path from the file or by a URL:
+[the schema](config.schema.json), by its URL or by a path from the file:
 
-{fence("# yaml-language-server: $schema=docs/config.schema.json", "yaml")}
+{fence(f"# yaml-language-server: $schema={SCHEMA_URL}", "yaml")}
 
 `check-config` sees more than the schema: other files, the environment, and rules between two values."""
 
