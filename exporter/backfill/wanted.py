@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from exporter.ledger.draft import LARGEST_FIRST, LARGEST_STEP
+from exporter.ledger.draft import LARGEST_FIRST
+from exporter.ledger.state import LARGEST_STEP
 
 NEAR_MS: Final = 2000
 """History dates builds to the second: one so close to an end of the period may lie within it."""

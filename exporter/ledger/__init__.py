@@ -47,7 +47,16 @@ from exporter.ledger.stages import (
     LastStages,
     Stages,
 )
-from exporter.ledger.state import PROBES, RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
+from exporter.ledger.state import (
+    PROBES,
+    RECENT_KEPT,
+    Gap,
+    JobLedger,
+    LastBuild,
+    OpenBuild,
+    OtherNumbers,
+    RecentBuild,
+)
 from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
 
 __all__ = [
@@ -73,6 +82,7 @@ __all__ = [
     "LastBuild",
     "LastStages",
     "OpenBuild",
+    "OtherNumbers",
     "RecentBuild",
     "Refused",
     "Run",

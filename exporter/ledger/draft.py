@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from exporter.ledger.histogram import Exemplar
 from exporter.ledger.runs import Recovery, Run
 from exporter.ledger.stages import AwaitedStages
-from exporter.ledger.state import RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
+from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
 from exporter.model import DAY_MS, LONGEST_MS, Build, BuildDetail, Result, State, Trigger
 
@@ -17,14 +17,16 @@ Word = TypeVar("Word", Result, Trigger)
 AHEAD_MS: Final = DAY_MS
 """A build that finished so long after the latest poll finished at a time that is not known."""
 
-LARGEST_STEP: Final = 100_000
-"""A build number so far above all known ones is garbage, not a build."""
-
 LARGEST_FIRST: Final = 10_000_000
 """A number above this is garbage even where no other is known."""
 
 LOST_KEPT: Final = 100
 """So many ranges of lost numbers are remembered, for builds that turn up after all."""
+
+TOO_MANY: Final = "too_many_open_builds"
+MOST_ACTIVE: Final = 1000
+MOST_WEAK: Final = 100
+"""So many unfinished builds of a job are believed, and so many of which only a number is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Draft:
         self.stages = ledger.stages
         self.baseline = ledger.baseline
         self.lost_ms = ledger.lost_ms
+        self.other = ledger.other
+        self._restarted_ms = ledger.restarted_ms
         self.faults: list[str] = []
         self.capped = 0
 
@@ -88,6 +92,8 @@ class Draft:
             stages=self.stages,
             baseline=self.baseline,
             lost_ms=self.lost_ms,
+            other=self.other,
+            restarted_ms=self._restarted_ms,
         )
 
     def plausible(self, builds: Iterable[Build], highest: int | None) -> dict[int, Build]:
@@ -96,12 +102,22 @@ class Draft:
         for build in builds:
             known[build.number] = join(known[build.number], build) if build.number in known else build
         ascending = dict(sorted(known.items()))
+        active = sum(one.is_active for one in self.open.values())
+        weak = sum(one.is_weak for one in self.open.values())
         for number in tuple(ascending):
             if number > (LARGEST_FIRST if highest is None else highest + LARGEST_STEP):
                 self.faults.append("implausible_build_number")
                 del ascending[number]
-            else:
-                highest = max(highest or 0, number)
+                continue
+            one = OpenBuild(ascending[number], 0)
+            is_new = one.is_active and number not in self.open and not self._is_settled(number)
+            if is_new and (active >= MOST_ACTIVE or (one.is_weak and weak >= MOST_WEAK)):
+                if TOO_MANY not in self.faults:
+                    self.faults.append(TOO_MANY)
+                del ascending[number]
+                continue
+            active, weak = active + is_new, weak + (is_new and one.is_weak)
+            highest = max(highest or 0, number)
         return ascending
 
     def find(self, number: int, at_ms: int) -> OpenBuild | None:
@@ -126,6 +142,8 @@ class Draft:
         if counts is None:
             is_above = self.baseline is not None and number > self.baseline
             counts = is_above or (outcome.finish_ms is not None and outcome.finish_ms >= self.since_ms)
+        if self._restarted_ms is not None and outcome.finish_ms is not None:
+            counts = counts and outcome.finish_ms > self._restarted_ms
         self.open.pop(number, None)
         if self._is_settled(number):
             self._forget_lost(number)

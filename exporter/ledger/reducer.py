@@ -6,6 +6,7 @@ from typing import Final
 
 from exporter.ledger.draft import Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.numbering import SKIPPED, doubt, resolve
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import LOST_TRIES, JobLedger, OpenBuild
@@ -17,6 +18,9 @@ DETAIL_TRIES: Final = 10
 
 After as many for its stages, it goes without them.
 """
+
+DENIED_IN_A_ROW: Final = 1000
+"""When so many missing numbers in a row were denied, those below them are not asked for."""
 
 BASELINE_GAPS: Final = 10
 """Numbers missing so close below the newest build may belong to builds that still run unseen."""
@@ -99,6 +103,7 @@ def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
     """
     if ledger.polled_ms <= at_ms:
         return ledger
+    other, restarted_ms = ledger.other, ledger.restarted_ms
     return replace(
         ledger,
         since_ms=min(ledger.since_ms, at_ms),
@@ -106,6 +111,8 @@ def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
         open={number: _open_set_back(one, at_ms) for number, one in ledger.open.items()},
         gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
         lost_ms=None if ledger.lost_ms is None else min(ledger.lost_ms, at_ms),
+        other=other and replace(other, seen_ms=min(other.seen_ms, at_ms)),
+        restarted_ms=None if restarted_ms is None else min(restarted_ms, at_ms),
     )
 
 
@@ -120,10 +127,13 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
         at_ms: when it was asked, by our clock.
         after_gap: the poll before was so long ago that what has finished since counts as recovered.
     """
+    builds = list(builds)
     draft = Draft(ledger)
-    counts = True if ledger.highest else None
+    draft.other, draft.faults = doubt(ledger, builds, at_ms)
+    is_first = not ledger.highest and ledger.restarted_ms is None
+    counts = None if is_first else True
     known = draft.plausible(builds, highest=ledger.highest or None)
-    if known and not ledger.highest:
+    if known and is_first:
         draft.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
     for number, build in known.items():
         one = draft.find(number, at_ms)
@@ -146,10 +156,14 @@ def see_details(
     ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, breakdown: Breakdown = BY_RESULT
 ) -> Folded:
     """Fold what record-info answered for single builds, whether they were asked for or not."""
+    answers = list(answers)
+    asked = ledger.other and ledger.other.asked
+    ledger, faults = resolve(ledger, answers, at_ms)
     draft = Draft(ledger, breakdown)
+    draft.faults = faults
     denied: set[int] = set()
     for answer in answers:
-        one = draft.find(answer.number, at_ms)
+        one = None if answer.number == asked else draft.find(answer.number, at_ms)
         if one is None:
             continue
         if isinstance(answer, BuildDetail):
@@ -164,17 +178,29 @@ def see_details(
 
 
 def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Breakdown = BY_RESULT) -> Folded:
-    """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``."""
+    """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``.
+
+    A number that had only been announced is forgotten. If higher ones are known, it is missing from now on.
+    """
     draft = Draft(ledger, breakdown)
-    for gap in ledger.gaps:
-        if gap.tries >= LOST_TRIES and at_ms - gap.since_ms >= patience_ms:
+    denied, above = 0, None
+    for gap in reversed(ledger.gaps):
+        denied = gap.size * bool(gap.tries) + (denied if above == gap.last + 1 else 0)
+        above = gap.first
+        if at_ms - gap.since_ms < patience_ms:
+            continue
+        if gap.tries == 0 and denied >= DENIED_IN_A_ROW:
+            draft.lose(gap.first, gap.last, counts=False, at_ms=at_ms)
+            draft.faults.append(SKIPPED)
+        if gap.tries >= LOST_TRIES:
             draft.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
     for number, one in ledger.open.items():
         if one.is_active:
             since_ms = one.unseen_since_ms
             if since_ms is not None and one.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
                 del draft.open[number]
-                draft.lose(number, number, counts=one.counts, at_ms=at_ms)
+                if not one.is_weak:
+                    draft.lose(number, number, counts=one.counts, at_ms=at_ms)
         elif one.build.result is None and at_ms - one.first_seen_ms >= patience_ms:
             draft.settle(one, None)
     draft.find_gaps(at_ms, counts=True)

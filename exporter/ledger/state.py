@@ -28,6 +28,12 @@ REST_SHARE: Final = 12
 LONGEST_REST_MS: Final = 6 * HOUR_MS
 """Record-info is asked again about such a build after a twelfth of its age, and after six hours at most."""
 
+LARGEST_STEP: Final = 100_000
+"""A build number so far above all known ones is garbage, not a build, as long as little speaks for it."""
+
+AGREEING: Final = 3
+"""Strange numbers are believed when so many polls show them and record-info confirms them."""
+
 STUCK_MS: Final = DAY_MS
 """A build that has been unfinished for longer does not keep its job busy, nor history read back to it."""
 
@@ -71,6 +77,11 @@ class OpenBuild:
     def is_active(self) -> bool:
         """It is queued or running, as far as anyone told."""
         return self.build.result is None and self.build.state is not None
+
+    @property
+    def is_weak(self) -> bool:
+        """Little more than its number is known: it may never have been."""
+        return self.is_active and self.build.state is State.QUEUED and self.build.start_ms is None
 
     @property
     def has_ended(self) -> bool:
@@ -122,6 +133,26 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherNumbers:
+    """Numbers that history shows and that do not go on from those that are known.
+
+    Attributes:
+        polls: so many polls in a row have shown them.
+        seen_ms: when the last of these was.
+    """
+
+    first: int
+    last: int
+    seen_ms: int
+    polls: int = 1
+
+    @property
+    def asked(self) -> int | None:
+        """The one that record-info is to confirm, once enough polls agree."""
+        return self.last if self.polls >= AGREEING else None
+
+
+@dataclass(frozen=True, slots=True)
 class LastBuild:
     """The settled build with the highest number."""
 
@@ -156,6 +187,8 @@ class JobLedger:
         last_success_ms: when the latest success finished.
         lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
         lost_ms: when the latest of them was given up on; None where that is not known.
+        other: numbers that history shows and that are not believed yet.
+        restarted_ms: when the last build had finished before numbers started again; None if they never did.
         recovered_builds: builds counted after a gap, or after they had been given up on.
         names: what the API called the job last.
         recent: the settled builds with the highest numbers, ascending, those of the baseline too.
@@ -184,6 +217,8 @@ class JobLedger:
     baseline: int | None = None
     gone: bool = False
     lost_ms: int | None = None
+    other: OtherNumbers | None = None
+    restarted_ms: int | None = None
 
     @property
     def counts(self) -> dict[Result, int]:
@@ -308,7 +343,8 @@ class JobLedger:
 
         What history has failed to show before may still be missing.
         """
-        numbers = [build.number for build in builds]
+        top = self.highest + LARGEST_STEP
+        numbers = [build.number for build in builds if build.number <= top]
         if not numbers or any(later <= earlier for later, earlier in pairwise(numbers)):
             return False
         paged_from_ms = self.polled_ms - PAGED_FOR_MS
@@ -366,7 +402,8 @@ class JobLedger:
         gaps = [gap for gap in self.gaps if self._is_due_for_probes(gap, patience_ms)]
         gaps.sort(key=lambda gap: (gap.tries, -gap.last))
         missing = [number for gap in gaps[:probes] for number in gap.probes(probes)]
-        return (*ended, *vanished, *missing[:probes])
+        strange = [self.other.asked] if self.other and self.other.asked else []
+        return (*ended, *vanished, *missing[:probes], *strange)
 
     def _is_vanished(self, one: OpenBuild, patience_ms: int) -> bool:
         return one.unseen_since_ms is not None and self._due(one.unseen_since_ms, one.tries, patience_ms)

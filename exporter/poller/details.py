@@ -21,6 +21,8 @@ _KEPT_S: Final = 3600.0
 class RememberedDetails:
     """The API, with a memory for builds that have ended; safe to share between threads.
 
+    A build that began after the one that is remembered under its number had ended is another one.
+
     Args:
         api: is asked what is not remembered.
         monotonic: seconds that never jump.
@@ -44,7 +46,13 @@ class RememberedDetails:
         self, job_id: str, start: date, end: date, enough: Enough | None = None
     ) -> tuple[Build, ...]:
         """The builds of a job in those days, as far as needed."""
-        return self._api.period_history(job_id, start, end, enough)
+        builds = self._api.period_history(job_id, start, end, enough)
+        with self._lock:
+            for build in builds:
+                known = self._known.get((job_id, build.number))
+                if known and known.finish_ms and build.start_ms and build.start_ms > known.finish_ms:
+                    del self._known[job_id, build.number]
+        return builds
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """One build in detail; asked for once after it has ended."""

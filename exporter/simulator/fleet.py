@@ -208,6 +208,13 @@ class Fleet:
             if not self._stopped:
                 job.resume(self.clock.now_ms())
 
+    def recreate_job(self, job_id: str, first_number: int = 1) -> None:
+        """Deletes what a job has run and keeps its id; its next build has this number."""
+        with self._lock:
+            job = self._jobs[job_id]
+            job.builds.clear()
+            job.plan = replace(job.plan, first_number=first_number)
+
     def rename_job(self, job_id: str, name: str) -> None:
         """Gives a job another name; its id stays."""
         with self._lock:

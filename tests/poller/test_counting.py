@@ -278,6 +278,50 @@ def test_a_record_with_an_impossible_number_is_a_fault_and_no_build(
     assert sum(watch.series("codearts_build_exporter_payload_errors_total").values()) == 1
 
 
+@pytest.mark.parametrize("first_number", [1, 700_000], ids=["from-1-again", "far-ahead"])
+def test_a_job_that_is_recreated_under_its_id_goes_on_counting(
+    fleet: Fleet, watch: Watch, first_number: int
+) -> None:
+    watch.poll()
+    for _ in range(3):
+        fleet.add_build(JOB)
+        watch.poll()
+    watch.poll_for(10 * MINUTE)
+    fleet.recreate_job(JOB, first_number)
+    for _ in range(2):
+        fleet.add_build(JOB, result="failure", duration_s=20)
+        watch.poll()
+    watch.poll(times=6)
+    assert watch.counted() == {"success": 3, "failure": 2}
+    assert watch.value("duration_seconds_sum", result="failure") == 40
+    assert watch.value("queue_duration_seconds_count") == 5
+    assert watch.value("last_build_number") == first_number + 1
+    assert watch.value("consecutive_failures") == 2
+    reason = "reused_build_number" if first_number == 1 else "skipped_build_numbers"
+    assert watch.value("exporter_payload_errors_total", reason=reason)
+    fleet.add_build(JOB)
+    watch.poll_for(2 * HOUR, every=10 * MINUTE)
+    assert watch.counted() == {"success": 4, "failure": 2}
+    assert watch.value("lost_builds_total") == 0
+
+
+def test_announced_numbers_that_nobody_knows_are_bounded_and_do_not_count(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    watch.poll()
+    bare = tuple({"build_number": number} for number in range(1, 191))
+    simulator.faults.add(fault("garbage-records", operation="period-history", items=bare, replace=True))
+    watch.poll(times=3)
+    assert watch.value("active_builds", state="queued") == 100
+    assert watch.value("exporter_payload_errors_total", reason="too_many_open_builds") == 3
+    simulator.faults.clear()
+    fleet.add_build(JOB)
+    watch.poll_for(3 * HOUR, every=5 * MINUTE)
+    assert watch.value("active_builds", state="queued") == 0
+    assert watch.counted() == {"success": 1}
+    assert watch.value("lost_builds_total") == 0
+
+
 def test_backwards_clocks_are_counted_as_payload_errors(
     fleet: Fleet, simulator: Simulator, watch: Watch
 ) -> None:

@@ -51,6 +51,17 @@ REASONS: Final[Mapping[tuple[str, ...], str]] = {
         "A length of more than 31 days. The build is counted, the length is not observed."
     ),
     ("implausible_build_number",): "A number so far above all known ones that it is taken for garbage.",
+    ("reused_build_number",): (
+        "A build began under the number of one that had been counted, after all known ones had finished. "
+        "When three polls and record-info agree, numbers have started again."
+    ),
+    ("skipped_build_numbers",): (
+        "Numbers far ahead were confirmed by three polls and record-info, or a thousand missing ones in "
+        "a row were denied. Those between, or below them, are taken as never used and are not lost."
+    ),
+    ("too_many_open_builds",): (
+        "More unfinished builds of a job than are believed: 1,000, and 100 of which only a number is known."
+    ),
     ("too_many_pages",): "A listing of more than 1,000 pages; what is on the others is not read.",
 }
 """The values of the label ``reason``, those that mean the same together."""

@@ -1,0 +1,239 @@
+"""Numbers that do not go on from those that are known, and builds of which only a number is known."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.ledger import DetailAnswer, Failed, JobLedger, Refused, see_details, see_history
+from exporter.model import Build, BuildDetail, Result, State
+from tests.ledger.examples import (
+    PATIENCE_MS,
+    at,
+    counted,
+    denied,
+    detail,
+    details,
+    finished,
+    history,
+    idle,
+    patient,
+    running,
+)
+
+SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
+
+
+def with_builds(last: int) -> JobLedger:
+    """Of a job that has run up to that number, a build a minute."""
+    ledger = idle()
+    for number in range(2, last + 1):
+        ledger = counted(ledger, number, start=number, finish=number + 0.5)
+    return ledger
+
+
+def polled(
+    ledger: JobLedger, *builds: Build, minutes: range, answer: DetailAnswer | None = None
+) -> tuple[JobLedger, list[str]]:
+    """The ledger after polls that showed the same, and what record-info answered about strange numbers."""
+    faults: list[str] = []
+    for minute in minutes:
+        folded = see_history(ledger, builds, at_ms=at(minute))
+        faults += folded.faults
+        ledger = folded.ledger
+        if answer and answer.number in ledger.wanted_details(PATIENCE_MS):
+            folded = see_details(ledger, [answer], at_ms=at(minute))
+            faults += folded.faults
+            ledger = folded.ledger
+    return ledger, faults
+
+
+class TestNumbersThatStartAgain:
+    def test_are_told_from_the_first_poll_on(self) -> None:
+        ledger, faults = polled(with_builds(50), finished(1, start=100), minutes=range(102, 103))
+        assert faults == ["reused_build_number"]
+        assert ledger.counts == {SUCCESS: 49}
+
+    def test_are_believed_after_three_polls_and_record_info(self) -> None:
+        again = (finished(2, FAILURE, start=103), finished(1, start=100))
+        answer = detail(2, FAILURE, start=103)
+        ledger, _ = polled(with_builds(50), *again, minutes=range(105, 107), answer=answer)
+        assert ledger.highest == 50
+        ledger, _ = polled(ledger, *again, minutes=range(107, 108), answer=answer)
+        assert (ledger.highest, ledger.baseline, ledger.last) == (0, 0, None)
+        ledger = history(ledger, *again, minute=108)
+        ledger = details(ledger, answer, detail(1, start=100), minute=108)
+        assert (ledger.counts, ledger.lost_builds) == ({SUCCESS: 50, FAILURE: 1}, 0)
+        assert ledger.last
+        assert (ledger.last.number, ledger.consecutive_failures) == (2, 1)
+
+    def test_are_not_believed_where_record_info_tells_the_build_that_was_counted(self) -> None:
+        again = (finished(2, start=103), finished(1, start=100))
+        ledger, _ = polled(with_builds(50), *again, minutes=range(105, 140), answer=detail(2, start=2))
+        assert (ledger.highest, ledger.counts) == (50, {SUCCESS: 49})
+
+    def test_are_not_believed_where_record_info_does_not_answer(self) -> None:
+        again = finished(1, start=100)
+        for answer in (Refused(1), Failed(1)):
+            ledger, _ = polled(with_builds(50), again, minutes=range(105, 140), answer=answer)
+            assert (ledger.highest, ledger.counts) == (50, {SUCCESS: 49})
+
+    def test_are_not_believed_while_the_old_ones_go_on(self) -> None:
+        ledger = with_builds(50)
+        for minute in range(105, 140):
+            shown = (finished(minute - 54, start=minute - 2), finished(1, start=minute - 1))
+            ledger, _ = polled(ledger, *shown, minutes=range(minute, minute + 1))
+            ledger = details(ledger, detail(minute - 54, start=minute - 2), minute=minute)
+        assert ledger.other is None
+        assert ledger.counts == {SUCCESS: 49 + 35}
+
+    def test_what_had_not_ended_is_lost_and_old_builds_that_show_again_are_not_counted_again(self) -> None:
+        ledger = history(with_builds(50), running(51, minute=52), minute=53)
+        ledger, _ = polled(
+            ledger, finished(1, start=100), minutes=range(105, 108), answer=detail(1, start=100)
+        )
+        assert (ledger.highest, ledger.open, ledger.lost_builds) == (0, {}, 1)
+        old = range(2, 51)
+        again = [(number, number + 0.5) for number in old]
+        ledger = history(ledger, *(finished(n, start=n, finish=end) for n, end in again), minute=109)
+        ledger = details(ledger, *(detail(n, start=n, finish=end) for n, end in again), minute=109)
+        ledger = counted(ledger, 1, FAILURE, start=100)
+        assert ledger.counts == {SUCCESS: 49, FAILURE: 1}
+
+    def test_a_counted_build_without_a_finish_is_not_taken_for_another(self) -> None:
+        unknown = Build(51, start_ms=at(100))
+        ledger = patient(history(with_builds(50), unknown, minute=101), 300)
+        assert ledger.counts == {SUCCESS: 49, Result.UNKNOWN: 1}
+        assert polled(ledger, unknown, minutes=range(301, 310)) == (
+            history(ledger, unknown, minute=309),
+            [],
+        )
+
+    def test_a_build_whose_times_are_swapped_is_not_taken_for_another(self) -> None:
+        swapped = Build(51, result=SUCCESS, start_ms=at(130), finish_ms=at(100))
+        ledger = details(
+            history(with_builds(50), swapped, minute=131),
+            BuildDetail(51, result=SUCCESS, start_ms=at(130), finish_ms=at(100)),
+            minute=131,
+        )
+        assert polled(ledger, swapped, minutes=range(132, 140))[1] == []
+
+
+class TestAJump:
+    def test_is_believed_after_three_polls_and_record_info_and_nothing_between_is_lost(self) -> None:
+        far = (finished(500_002, start=103), finished(500_001, start=100))
+        answer = detail(500_002, start=103)
+        ledger, faults = polled(with_builds(50), *far, minutes=range(105, 107), answer=answer)
+        assert (ledger.highest, set(faults)) == (50, {"implausible_build_number"})
+        ledger, faults = polled(ledger, *far, minutes=range(107, 108), answer=answer)
+        assert faults[-1] == "skipped_build_numbers"
+        ledger = history(ledger, *far, minute=108)
+        ledger = details(ledger, answer, detail(500_001, start=100), minute=108)
+        assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({SUCCESS: 51}, 0, ())
+        assert counted(ledger, 500_003, start=110).counts == {SUCCESS: 52}
+
+    def test_is_not_believed_where_record_info_denies_it_and_that_is_seldom_asked(self) -> None:
+        ledger, asked = with_builds(50), 0
+        for minute in range(105, 405):
+            ledger = history(ledger, finished(500_001, start=100), minute=minute)
+            if ledger.wanted_details(PATIENCE_MS) == (500_001,):
+                asked += 1
+                ledger = details(ledger, Refused(500_001), minute=minute)
+        assert ledger.highest == 50
+        assert asked == 5
+
+    def test_is_not_believed_where_lower_numbers_go_on(self) -> None:
+        ledger = with_builds(50)
+        for minute in range(105, 120):
+            shown = (finished(500_001, start=100), finished(minute - 54, start=minute - 1))
+            ledger, _ = polled(ledger, *shown, minutes=range(minute, minute + 1))
+        assert ledger.other is None
+
+    def test_history_is_not_read_to_its_end_for_it(self) -> None:
+        ledger = with_builds(50)
+        assert ledger.is_covered_by([finished(500_001, start=100), finished(50)])
+
+    def test_the_same_poll_told_twice_is_one_poll(self) -> None:
+        far = finished(500_001, start=100)
+        once = history(with_builds(50), far, minute=105)
+        assert history(once, far, minute=105) == once
+
+
+def test_of_many_thousand_missing_numbers_that_are_all_denied_a_thousand_are_asked_for_and_lost() -> None:
+    ledger = counted(idle(), 5001)
+    asked: set[int] = set()
+    for minute in range(2, 600):
+        ledger = history(ledger, minute=minute)
+        wanted = ledger.wanted_details(PATIENCE_MS)
+        asked |= set(wanted)
+        ledger = patient(details(ledger, *map(Refused, wanted), minute=minute), minute)
+    assert (ledger.gaps, len(ledger.runs)) == ((), 1)
+    assert ledger.lost_builds == len(asked) == 1000
+    assert min(asked) == 4001
+
+
+def bare(number: int) -> Build:
+    return Build(number, state=State.QUEUED)
+
+
+class TestLittleMoreThanANumber:
+    def test_open_builds_are_bounded(self) -> None:
+        folded = see_history(idle(), [bare(number) for number in range(2, 90_000)], at_ms=at(1))
+        assert folded.faults == ("too_many_open_builds",)
+        assert (len(folded.ledger.open), folded.ledger.highest, folded.ledger.gaps) == (100, 101, ())
+        folded = see_history(idle(), [running(number) for number in range(2, 90_000)], at_ms=at(1))
+        assert (len(folded.ledger.open), folded.faults) == (1000, ("too_many_open_builds",))
+
+    def test_finished_ones_are_not(self) -> None:
+        ledger = history(idle(), *(finished(number) for number in range(2, 5002)))
+        assert len(ledger.open) == 5000
+
+    def test_what_only_a_number_told_of_is_forgotten_when_it_is_denied(self) -> None:
+        ledger = denied(history(idle(), bare(2), bare(3), bare(4)), 2, 10, 30, 61, 63)
+        assert (ledger.highest, ledger.open, ledger.gaps, ledger.lost_builds) == (1, {}, (), 0)
+        assert counted(ledger, 2, start=70).counts == {SUCCESS: 1}
+
+    def test_it_is_missing_where_a_higher_one_is_known(self) -> None:
+        ledger = denied(counted(history(idle(), bare(2)), 3), 2, 10, 30, 61, 63)
+        assert [(gap.first, gap.last) for gap in ledger.gaps] == [(2, 2)]
+        assert denied(ledger, 64, 100, 130).lost_builds == 1
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_build_is_counted_twice_though_numbers_start_again(data: st.DataObject) -> None:
+    old = data.draw(st.integers(1, 6), label="old")
+    new = data.draw(st.integers(1, 6), label="new")
+    ledger = idle()
+    for number in range(2, old + 2):
+        ledger = counted(ledger, number, start=number, finish=number + 0.5)
+    first = {number: finished(number, start=number, finish=number + 0.5) for number in range(2, old + 2)}
+    second = {number: finished(number, FAILURE, start=100 + number) for number in range(1, new + 1)}
+    minute = 110
+    for _ in range(data.draw(st.integers(1, 12), label="polls")):
+        minute += 1
+        shown = data.draw(st.lists(st.sampled_from([*first.values(), *second.values()]), max_size=6))
+        ledger = history(ledger, *shown, minute=minute)
+        answers: list[DetailAnswer] = []
+        for number in ledger.wanted_details(PATIENCE_MS):
+            if number in second and data.draw(st.booleans()):
+                answers.append(detail(number, FAILURE, start=100 + number))
+            elif number in first:
+                answers.append(detail(number, start=number, finish=number + 0.5))
+            else:
+                answers.append(Refused(number) if data.draw(st.booleans()) else Failed(number))
+        ledger = patient(details(ledger, *answers, minute=minute), minute)
+        assert ledger.counts.get(SUCCESS, 0) == old
+        assert ledger.counts.get(FAILURE, 0) <= new
+    was_shown_old_ones = ledger.restarted_ms is not None
+    for _ in range(70):
+        minute += 1
+        ledger = history(ledger, *second.values(), minute=minute)
+        wanted = ledger.wanted_details(PATIENCE_MS)
+        answers = [
+            detail(number, FAILURE, start=100 + number) if number in second else Refused(number)
+            for number in wanted
+        ]
+        ledger = patient(details(ledger, *answers, minute=minute), minute)
+    assert ledger.counts.get(SUCCESS, 0) == old
+    assert ledger.counts.get(FAILURE, 0) <= new
+    if new <= old + 1 and not was_shown_old_ones:
+        assert ledger.counts.get(FAILURE, 0) == new
