@@ -67,7 +67,7 @@ def read_text(path: Path) -> str:
         problem = Problem(0, (), f"cannot be read: {why(error)}")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        problem = Problem(line, (), "is not UTF-8 text")
+        problem = Problem(line, (), "is not UTF-8 text; save it as UTF-8")
     raise ConfigError(problem.render(str(path)))
 
 

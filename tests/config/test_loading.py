@@ -58,8 +58,8 @@ def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_bytes(b"region: cn-north-4\n# caf\xe9\n")
-    assert complaint_of(path) == f"{path}:2: is not UTF-8 text"
+    path.write_bytes("region: cn-north-4\n# 区域\n".encode("gbk"))
+    assert complaint_of(path) == f"{path}:2: is not UTF-8 text; save it as UTF-8"
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:

@@ -171,3 +171,9 @@ def test_the_commands_of_the_exporter_have_each_flag(page: str) -> None:
             if line.startswith(f"{NAME} "):
                 name, *flags = shlex.split(line)[1:]
                 cli.commands[name].make_context(name, flags)
+
+
+@pytest.mark.parametrize("words", commands("curl"), ids=" ".join)
+def test_curl_says_why_it_got_no_answer(words: list[str]) -> None:
+    quiet = [word for word in words if re.fullmatch(r"-[a-zA-Z]*s[a-zA-Z]*", word)]
+    assert all("S" in word for word in quiet)
