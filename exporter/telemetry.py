@@ -30,6 +30,9 @@ OPERATIONS = (
 )
 
 
+_REFUSED = "everything refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Readings:
     """What the exporter's own metrics say at one moment, as far as people ask for it.
@@ -65,6 +68,7 @@ class Telemetry:
         self.registry = registry
         self._revision = revision
         self.up = _gauge(catalogue.UP, registry)
+        self._refuses_everything = False
         self._api_trouble = ""
         self.requests = _counter(catalogue.API_REQUESTS, registry)
         self.request_duration = Histogram(
@@ -103,6 +107,19 @@ class Telemetry:
         """The API did not answer as it should."""
         self.up.set(0)
         self._api_trouble = brief if code in ("", "invalid") else f"{brief} ({code})"
+
+    def api_refused(self) -> None:
+        """The API refused one request, which is an answer as it should be, unless it refuses everything."""
+        if self._refuses_everything:
+            self.api_failed(_REFUSED)
+        else:
+            self.up.set(1)
+
+    def everything_refused(self, is_so: bool) -> None:
+        """Whether the API refuses whatever it is asked; the next good answer tells that it is up again."""
+        self._refuses_everything = is_so
+        if is_so:
+            self.api_failed(_REFUSED)
 
     def payload_fault(self, operation: str, reason: str) -> None:
         """Something in an answer could not be read or could not be right."""

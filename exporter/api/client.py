@@ -273,7 +273,7 @@ class ApiClient:
                     continue
                 if not alone:
                     raise
-                self._telemetry.up.set(1)
+                self._telemetry.api_refused()
                 raise operations.hold(operation, error) from None
             except ThrottledError as error:
                 self._throttle.throttled(error)
@@ -316,6 +316,7 @@ class ApiClient:
         else:
             self._throttle.accepted()
             self._accepted(operation)
+            self._telemetry.up.set(1)
             return value
         finally:
             self._telemetry.requests.labels(operation, code).inc()
@@ -340,16 +341,16 @@ class ApiClient:
             self._throttle.accepted()
         if isinstance(error, NotVisibleError | RejectedError):
             self._accepted(operation)
+            self._telemetry.api_refused()
         else:
             self._telemetry.api_failed(error.brief, error.code)
         if isinstance(error, InvalidAnswerError):
             self._telemetry.payload_fault(operation, "invalid_answer")
 
     def _accepted(self, operation: str) -> None:
-        """The API answered as it should."""
+        """An answer shows that the credentials are good."""
         self._credentials.accepted()
         self._credentials.operations.accepted(operation)
-        self._telemetry.up.set(1)
 
     def _compare_clocks(self, answer: Answer) -> None:
         try:

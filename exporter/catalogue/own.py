@@ -8,8 +8,9 @@ UP: Final = Declared(
     "codearts_build_up",
     Kind.GAUGE,
     "1 if the API answered the last request as it should; throttled answers leave it as it was.",
-    note='An answer that says "no such job" is as it should be. Requests for stages count too: where they '
-    "alone fail, it is 0 and 1 by turns, and the log says `stages_fail`. 0 before the first answer.",
+    note='An answer that says "no such job" is as it should be, unless all requests are refused alike. '
+    "Requests for stages count too: where they alone fail, it is 0 and 1 by turns, and the log says "
+    "`stages_fail`. 0 before the first answer.",
 )
 API_REQUESTS: Final = Declared(
     "codearts_build_exporter_api_requests_total",

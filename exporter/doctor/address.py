@@ -14,6 +14,7 @@ from exporter.errors import (
     BackendError,
     CredentialsError,
     InvalidAnswerError,
+    NotPublishedError,
     Obstacle,
     ThrottledError,
     UnreachableError,
@@ -85,7 +86,9 @@ def address(config: Config, answers: Answers, proxies: Mapping[str, Proxy]) -> S
         findings.append(note(f"requests to {key} go through the proxy {proxy.address} ({proxy.variable})"))
     if config.ca_file:
         findings.append(ok(f"certificates are checked against ca_file {config.ca_file}, and no others"))
-    if answers.stopped:
+    if answers.refusal:
+        findings.append(_refused(answers.refusal))
+    elif answers.stopped:
         findings.append(_stopped(answers.stopped, has_value=answers.has_value))
     return Section("Address", tuple(findings))
 
@@ -102,6 +105,25 @@ def _origin(given: str, default: str | None) -> str:
     return " (the region's own)" if given == default else f" (given; the region's own is {default})"
 
 
+def _refused(error: ApiError) -> Finding:
+    """Everything that was asked is refused alike."""
+    if isinstance(error, NotPublishedError):
+        return _not_published(error)
+    return problem(
+        f"everything is refused alike: {error}",
+        "check that the credentials belong to the account and the region of the jobs, and that the user is a "
+        "member of their projects, with a role that may view build tasks",
+    )
+
+
+def _not_published(error: ApiError, rest: str = "") -> Finding:
+    return problem(
+        f"the gateway knows no such API{rest}: {error}",
+        "check region and endpoint: CodeArts Build is not in every region, and each has an endpoint of its "
+        "own; if both are right, the API was withdrawn there",
+    )
+
+
 def _stopped(error: ApiError, *, has_value: bool) -> Finding:
     """Why asking ended before everything was asked."""
     rest = "; the rest was not asked" if has_value else ""
@@ -115,6 +137,8 @@ def _stopped(error: ApiError, *, has_value: bool) -> Finding:
                 "wait a minute and run this again; if it stays, lower poll.max_requests_per_minute, or give "
                 "the exporter a user of its own: the limit is one for all that a user does",
             )
+        case NotPublishedError():
+            return _not_published(error, rest)
         case UnreachableError():
             words, todo = _OBSTACLES[error.obstacle]
             return problem(

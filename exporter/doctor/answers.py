@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.errors import ApiError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.model import Build, BuildDetail, RecycleBin, Stage
 from exporter.watchlist import Listing
 
@@ -58,6 +58,18 @@ class Answers:
     stopped: ApiError | None = None
     clock_offset_s: float | None = None
     expires_at: float | None = None
+
+    @property
+    def refusal(self) -> ApiError | None:
+        """The refusal that several operations were answered with, all alike; None where any was not."""
+        told = (*self.lists.values(), self.recycle_bin, *self.histories.values(), self.names)
+        errors = [one for one in told if one is not None]
+        asked = bool(self.lists) + bool(self.histories) + (self.recycle_bin is not None)
+        refused = [
+            one for one in errors if isinstance(one, NotVisibleError | RejectedError | NotPublishedError)
+        ]
+        alike = {(one.code, one.error_code) for one in refused}
+        return refused[0] if asked > 1 and len(refused) == len(errors) and len(alike) == 1 else None
 
     @property
     def has_value(self) -> bool:

@@ -22,6 +22,8 @@ _SHOWN: Final = 20
 
 def jobs(config: Config, answers: Answers, seen: Watched) -> Section:
     """The watched jobs."""
+    if answers.refusal:
+        return Section("Jobs", (note("not known: every operation is refused alike (see Address)"),))
     told = [_job(job, config, answers, seen) for job in seen.jobs]
     findings = [finding for finding in told if finding]
     if len(told) > ASKED_ONE_BY_ONE:

@@ -10,7 +10,7 @@ from exporter.doctor.estimate import load_of
 from exporter.doctor.findings import Finding, Section, note, ok, problem
 from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
-from exporter.errors import ApiError
+from exporter.errors import ApiError, NotPublishedError
 from exporter.model import RecycleBin
 from exporter.poller.lists import ALL
 from exporter.watchlist import UNKNOWN_PROJECT
@@ -21,6 +21,8 @@ _AGAIN: Final = "run this again later"
 
 def permissions(config: Config, answers: Answers, seen: Watched) -> Section:
     """What may be asked and what may not."""
+    if answers.refusal:
+        return Section("Permissions", (note("every operation is refused alike (see Address)"),))
     told = {
         "job-list": _list_of_all(config, answers, seen),
         "period-history": _histories(answers),
@@ -42,6 +44,11 @@ def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
     """Neither allowed nor refused."""
     if error is answers.stopped:
         return note(f"{operation}: not known, asking ended here (see Address)")
+    if isinstance(error, NotPublishedError):
+        return problem(
+            f"{operation}: the gateway knows no such API: {error}",
+            "check region and endpoint; if both are right, this API was withdrawn there",
+        )
     if error.code == "401":
         return problem(
             f"{operation}: no good answer, though other operations accept the credentials: {error}", ROLE

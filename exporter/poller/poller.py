@@ -21,6 +21,7 @@ from exporter.poller.folding import changed_by, joined
 from exporter.poller.newcomers import Newcomers
 from exporter.poller.poll import Polled, Rules, poll_job
 from exporter.poller.readiness import Readiness
+from exporter.poller.refusals import Refusals
 from exporter.poller.service import Service
 from exporter.poller.stages import Told, ask_stages, is_of_stages, job_of
 from exporter.poller.sweep import sweep
@@ -76,6 +77,7 @@ class Poller:
         self._api = RememberedDetails(service, monotonic)
         self._transitions: Transitions = before._transitions if before else Transitions()
         self.commits = Commits(store, rules.buckets, telemetry, self._transitions)
+        self._refusals = Refusals()
         self._newcomers = Newcomers(rules.breakdown)
         self._ledgers = dict(ledgers)
         self._not_loaded: set[str] = set()
@@ -171,8 +173,12 @@ class Poller:
         self._newcomers.see(self._ledgers, committed, self._monotonic())
         self._ledgers.update(committed)
         self._readiness.settled(committed)
+        refusal = self._refusals.after(done, self.watched)
+        self._telemetry.everything_refused(refusal is not None)
+        self._transitions.everything_refused(refusal)
         for outcome in done:
             self._note(outcome, kept=committed.get(outcome.job_id) is changed.get(outcome.job_id))
+        self._readiness.judge(refuses_everything=refusal is not None)
         self._want_stages({outcome.job_id for outcome in done} | committed.keys())
         if (waiting := self._readiness.news()) is not None:
             self._transitions.progress(waiting, self.watched)
@@ -285,6 +291,7 @@ class Poller:
             self._up.pop(job_id, None)
         self._readiness.settled(went)
         self._transitions.forget(went)
+        self._refusals.forget(went)
         self._newcomers.drop(went)
         self._not_loaded = self._not_loaded.union(came) & self._agenda.watchlist.ids
         if not self._not_loaded:
@@ -317,7 +324,7 @@ class Poller:
             error = polled.error if polled else error
             self._up[outcome.task] = error is None
             if isinstance(error, NotVisibleError | RejectedError):
-                self._readiness.settled([outcome.task])
+                self._readiness.refused([outcome.task])
             self._reschedule(outcome.task, polled if kept else None, error)
         if error is None or isinstance(error, NotVisibleError | RejectedError):
             self._agenda.stages.polls_answer()

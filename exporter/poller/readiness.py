@@ -39,6 +39,7 @@ class Readiness:
             self._lists = {JOB_LISTS}
         if JOB_LISTS in answered:
             self._lists = set()
+        self._refused: set[str] = set()
         self._is_told = False
 
     @property
@@ -60,7 +61,8 @@ class Readiness:
             self._lists.clear()
         if swept:
             whole = {listing.project_id for listing in swept.listings if listing.is_whole}
-            self._lists -= self._lists if ALL in whole else whole.union(swept.refused)
+            self._lists -= self._lists if ALL in whole else whole
+            self._refused.update(swept.refused)
 
     def expect(self, job_ids: Iterable[str]) -> None:
         """Those jobs are watched from now on, and have no ledger yet."""
@@ -69,6 +71,17 @@ class Readiness:
     def settled(self, job_ids: Iterable[str]) -> None:
         """Those jobs have a ledger, will not get one, or are not watched any more."""
         self._jobs.difference_update(job_ids)
+
+    def refused(self, job_ids: Iterable[str]) -> None:
+        """The API said of those jobs that they are not to be had."""
+        self._refused.update(job_ids)
+
+    def judge(self, *, refuses_everything: bool) -> None:
+        """Wait no more for what was refused; an API that refuses everything has said nothing of it."""
+        if not refuses_everything:
+            self._jobs -= self._refused
+            self._lists -= self._refused
+            self._refused.clear()
 
     def news(self) -> int | None:
         """How many jobs are still waited for; None where it has been told that all is there."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
-from exporter.errors import ApiError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.model import ListedJob
 from exporter.poller.lists import ALL, PAGE
 from exporter.poller.swept import Swept
@@ -48,24 +48,26 @@ def sweep(service: Lists, work: Work, watched: int, began_ms: Callable[[], int])
     if ALL in refused or ALL in too_large:
         own, own_refused, _ = _read(service, work.own_lists, most)
         listings += own
-        refused += own_refused
-    return Swept(tuple(listings), tuple(refused), too_large, _names(service, work.unnamed), began_ms())
+        refused |= own_refused
+    names = _names(service, work.unnamed)
+    refusal = next(iter(refused.values()), None)
+    return Swept(tuple(listings), tuple(refused), too_large, names, began_ms(), refusal)
 
 
 def _read(
     service: Lists, wanted: Mapping[str, int], most: int
-) -> tuple[list[Listing], list[str], dict[str, int]]:
-    """What those lists show, whose are refused, and how long the list of all jobs is if ``most`` is less."""
+) -> tuple[list[Listing], dict[str, ApiError], dict[str, int]]:
+    """What those lists show, why others are refused, and how long that of all jobs is if ``most`` is less."""
     listings: list[Listing] = []
-    refused: list[str] = []
+    refused: dict[str, ApiError] = {}
     too_large: dict[str, int] = {}
     for project_id, expected in wanted.items():
         try:
             jobs, size, is_whole = service.job_list(
                 project_id, most=None if project_id else most, expected=expected
             )
-        except (NotVisibleError, RejectedError):
-            refused.append(project_id)
+        except (NotVisibleError, RejectedError, NotPublishedError) as error:
+            refused[project_id] = error
             continue
         listings.append(Listing(project_id, jobs, is_whole))
         if not is_whole:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from exporter.errors import ApiError
 from exporter.model import Build
 from exporter.watchlist import Listing
 
@@ -14,6 +15,7 @@ class Swept:
     Attributes:
         listings: those that could be read.
         refused: ids of projects whose list is not to be had.
+        refusal: why one of them is not; None where none was refused.
         too_large: sizes of lists that were not read to their end.
         project_names: names by id, where they were asked for.
         read_ms: when the sweep began, by the service's clock.
@@ -24,6 +26,12 @@ class Swept:
     too_large: Mapping[str, int]
     project_names: Mapping[str, str]
     read_ms: int
+    refusal: ApiError | None = None
+
+    @property
+    def was_refused(self) -> bool:
+        """The API refused whatever was asked."""
+        return bool(self.refused) and not self.listings and not self.project_names
 
     @property
     def was_answered(self) -> bool:

@@ -45,6 +45,7 @@ class Transitions:
         self._tenths = 0
         self._store_failed = False
         self._clock_off = False
+        self._refuses_everything = False
         self._lists_doubted = False
         self._lists_refused: set[str] = set()
         self._projects_bare: set[str] = set()
@@ -57,7 +58,7 @@ class Transitions:
         """A task ended well."""
         self._failing_in_a_row.clear()
         self._sweeps_in_a_row = 0
-        if self._api_lost:
+        if self._api_lost and not self._refuses_everything:
             self._api_lost = False
             _log.info("api_back")
         if not is_of_stages(task):
@@ -79,6 +80,7 @@ class Transitions:
             if in_a_row >= LOST_AFTER and not self._api_lost:
                 self._api_lost = True
                 _log.warning("api_lost", error=str(error), kind=type(error).__name__)
+        its_own = its_own and not self._refuses_everything
         persistent = its_own or (failures >= LOST_AFTER and not self._api_lost)
         if persistent and task not in self._reported:
             self._reported.add(task)
@@ -168,6 +170,13 @@ class Transitions:
             elif not has_some and project_id not in self._projects_bare:
                 self._projects_bare.add(project_id)
                 _log.warning("project_shows_no_job", project_id=project_id, listed=jobs)
+
+    def everything_refused(self, error: ApiError | None) -> None:
+        """Every task is refused, and alike; None where that is not so."""
+        self._refuses_everything = error is not None
+        if error and not self._api_lost:
+            self._api_lost = True
+            _log.warning("api_refuses_everything", error=str(error), kind=type(error).__name__)
 
     def clock_compared(self, offset_s: float | None) -> None:
         """The service's clock is so far ahead of ours, in seconds; None where that is not known."""

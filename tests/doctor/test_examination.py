@@ -126,6 +126,28 @@ class TestTrouble:
         found = examined()
         assert any("an HTML page comes instead of the API's answer" in line for line in found.problems)
 
+    @pytest.mark.parametrize(
+        ("status", "code", "told", "todo"),
+        [
+            (404, "APIGW.0101", "the gateway knows no such API", "check region and endpoint"),
+            (403, "CB.00031007", "everything is refused alike", "member of their projects"),
+        ],
+    )
+    def test_everything_is_refused_alike(
+        self, simulator: Simulator, examined: Examine, status: int, code: str, told: str, todo: str
+    ) -> None:
+        simulator.faults.add(fault("error", status=status, code=code))
+        found = examined()
+        [problem] = found.problems
+        assert problem.startswith(f"{told}: HTTP {status} {code}")
+        assert todo in " ".join(found.text.split())
+
+    def test_one_operation_is_not_published(self, simulator: Simulator, examined: Examine) -> None:
+        simulator.faults.add(fault("error", operation="recycling-jobs", status=404, code="APIGW.0101"))
+        found = examined()
+        [problem] = found.problems
+        assert problem.startswith("recycling-jobs: the gateway knows no such API")
+
     @pytest.mark.parametrize("kind", ["error", "truncated"])
     def test_no_answer_is_a_good_one(self, kind: str, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault(kind))

@@ -129,6 +129,9 @@ class TestWhatAnswers:
             readiness.swept(sweep)
             assert not readiness.is_ready
         readiness.swept(self.swept(refused=(OTHER,)))
+        readiness.judge(refuses_everything=True)
+        assert not readiness.is_ready
+        readiness.judge(refuses_everything=False)
         assert readiness.is_ready
 
     def test_the_list_of_all_jobs_only_as_a_whole(self, config: Config) -> None:

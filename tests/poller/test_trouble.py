@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from exporter.ledger import JobLedger
 from exporter.poller.service import Service
-from exporter.simulator import Fault, Fleet, Simulator, fault
+from exporter.simulator import Fault, Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB
 from tests.support.disks import Disk
@@ -527,3 +527,78 @@ def test_a_recycle_bin_that_refuses_the_credentials_pauses_nothing_else(
         assert (watch.value("up"), watch.value("job_up")) == (1, 1)
     assert watch.counted() == {"success": 29}
     assert 2 <= simulator.counts["recycling-jobs", 401] <= 4
+
+
+class TestEverythingIsRefused:
+    REFUSALS = (
+        fault("error", status=403, code="CB.00031007", message="no permission"),
+        fault("error", status=404, code="APIGW.0101"),
+        fault("html", status=403),
+        fault("html", status=404),
+    )
+
+    @pytest.fixture(params=REFUSALS, ids=["forbidden", "not published", "page 403", "page 404"])
+    def refusal(self, request: pytest.FixtureRequest) -> Fault:
+        return Fault(request.param.kind, options=dict(request.param.options))
+
+    @pytest.fixture(params=[1, 2, 12])
+    def fleet(self, clock: ManualClock, request: pytest.FixtureRequest) -> Fleet:
+        fleet = Fleet(clock, seed=1)
+        for ordinal in range(request.param):
+            fleet.add_job(f"job-{ordinal}")
+        return fleet
+
+    def test_from_the_start_it_is_down_and_not_ready_until_it_answers(
+        self, fleet: Fleet, refusal: Fault
+    ) -> None:
+        with watching(fleet) as watch, capture_logs() as lines:
+            watch.simulator.faults.add(refusal)
+            for _ in range(5):
+                watch.poll()
+                assert (watch.value("up"), watch.poller.is_ready) == (0, False)
+            events = [line["event"] for line in lines]
+            assert len([event for event in events if event in ("api_lost", "api_refuses_everything")]) == 1
+            assert events.count("poll_fails") <= 2
+            watch.simulator.faults.clear()
+            watch.poll(times=11)
+            assert (watch.value("up"), watch.poller.is_ready) == (1, True)
+            assert [line["event"] for line in lines].count("api_back") == 1
+
+    def test_later_it_is_down_and_goes_on_serving_what_it_knows(self, fleet: Fleet, refusal: Fault) -> None:
+        with watching(fleet) as watch:
+            watch.poll(times=2)
+            watch.simulator.faults.add(refusal)
+            watch.poll_for(HOUR)
+            for _ in range(5):
+                watch.poll()
+                assert (watch.value("up"), watch.poller.is_ready) == (0, True)
+            watch.simulator.faults.clear()
+            watch.poll(times=15)
+            assert watch.value("up") == 1
+
+    @pytest.mark.parametrize("refusal", REFUSALS[:1])
+    def test_some_jobs_and_the_lists_refused_while_one_job_is_answered_is_no_trouble_of_the_service(
+        self, clock: ManualClock, refusal: Fault
+    ) -> None:
+        fleet = Fleet(clock, seed=1)
+        ids = [fleet.add_job(f"job-{ordinal}").id for ordinal in range(6)]
+        with watching(fleet) as watch, capture_logs() as lines:
+            shared = ("job-list", "project-job-list", "recycling-jobs")
+            options = dict(refusal.options)
+            watch.simulator.faults.add(
+                *(Fault(refusal.kind, operation=each, options=options) for each in shared),
+                *(Fault(refusal.kind, job=job_id, options=options) for job_id in ids[1:]),
+            )
+            watch.poll(times=3)
+            assert (watch.value("up"), watch.poller.is_ready) == (1, True)
+            assert {line["event"] for line in lines} <= {"poll_fails", "job_list_refused"}
+            assert len([line for line in lines if line["event"] == "poll_fails"]) == 6
+
+    def test_a_watched_project_alone_is_waited_for(self, clock: ManualClock) -> None:
+        fleet = Fleet(clock, seed=1)
+        job = fleet.add_job("checkout")
+        settings = f"projects: [{{id: {job.project_id}}}]"
+        with watching(fleet, settings=settings, jobs=()) as watch:
+            watch.simulator.faults.add(fault("error", status=403, code="CB.00031007"))
+            watch.poll(times=3)
+            assert (watch.value("up"), watch.poller.is_ready) == (0, False)
