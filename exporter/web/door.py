@@ -22,6 +22,12 @@ _HTTP_STARTS: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
 _HTTP_REFUSAL: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 """What Go's server takes for HTTP, and its answer."""
 
+_FORBIDDEN: Final = (
+    b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"None of the certificate's names is allowed.\n"
+)
+"""Python's TLS can send no alert once the handshake is over."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -249,12 +255,14 @@ class NamedProtocol(BoundedProtocol):
         if not self._is_welcome:
             error = "none of the certificate's names is in client_allowed_sans"
             self._refused.add(_address_of(transport), error, self.loop.time())
-            transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless the client has been turned away."""
+        """Read on; a client with none of the names gets a 403, whatever it asks for."""
         if self._is_welcome:
             super().data_received(data)
+        elif not self.transport.is_closing():
+            self.transport.write(_FORBIDDEN)
+            self.transport.close()
 
     def unread(self) -> int:
         """TLS hands much of an answer on at once; what counts is both above and below it."""

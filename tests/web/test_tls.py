@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.certificates import Authority, put
 from tests.support.programs import eventually
-from tests.web.served import Served, client, connected, reaches, served, talk
+from tests.web.served import Served, ask, client, connected, reaches, served, talk
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -168,7 +168,9 @@ class TestClients:
         file = configured(authority, tmp_path, f"{rule}  client_allowed_sans: [{allowed}]\n")
         cert, key = pair(authority, "prometheus")
         with served(file) as site:
-            assert reaches(site, client(authority.certificate, cert=cert, key=key)) is comes_in
+            with connected(site, client(authority.certificate, cert=cert, key=key)) as connection:
+                ask(connection)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200" if comes_in else b"HTTP/1.1 403")
             eventually(lambda: site.server.server_state.total_requests == comes_in, 5)
 
 
