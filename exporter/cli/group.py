@@ -3,7 +3,7 @@
 from typing import Final
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, FishComplete, ZshComplete, add_completion_class
 
 from exporter.config.problems import listing, nearest
 
@@ -64,3 +64,24 @@ class Serve(click.Command):
 def _as_file(word: str) -> str:
     """Say how a file is given, if the word looks like one."""
     return f"a configuration is given with --config.file={word}" if word.endswith((".yaml", ".yml")) else ""
+
+
+def _whole_words(found: list[CompletionItem], incomplete: str) -> list[CompletionItem]:
+    """Put ``--flag=`` before its values: zsh and fish complete whole words, while bash splits them at "="."""
+    flag, sign, _ = incomplete.partition("=")
+    if sign and flag.startswith("--"):
+        for item in found:
+            item.value = f"{flag}={item.value}" if item.type == "plain" else item.value
+    return found
+
+
+@add_completion_class
+class _Zsh(ZshComplete):
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        return _whole_words(super().get_completions(args, incomplete), incomplete)
+
+
+@add_completion_class
+class _Fish(FishComplete):
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        return _whole_words(super().get_completions(args, incomplete), incomplete)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from click.shell_completion import ShellComplete
+from click.shell_completion import ShellComplete, get_completion_class
 from click.testing import CliRunner
 
 from exporter import __version__
@@ -124,6 +124,17 @@ class TestCompletion:
     def test_it_offers_commands_flags_and_values(self, words: list[str], offered: set[str]) -> None:
         found = ShellComplete(cli, {}, PROG, VARIABLE).get_completions(words[:-1], words[-1])
         assert {item.value for item in found} == offered
+
+    @pytest.mark.parametrize(
+        ("shell", "value"), [("bash", "json"), ("zsh", "--log.format=json"), ("fish", "--log.format=json")]
+    )
+    def test_a_value_after_an_equals_sign_is_offered_as_each_shell_wants_it(
+        self, shell: str, value: str
+    ) -> None:
+        offers = get_completion_class(shell)
+        assert offers
+        [found] = offers(cli, {}, PROG, VARIABLE).get_completions([], "--log.format=j")
+        assert found.value == value
 
     @pytest.mark.parametrize("words", [["--config.file", ""], ["check-config", ""], ["--config.file=con"]])
     def test_it_offers_files_for_the_configuration(self, words: list[str]) -> None:
