@@ -97,7 +97,7 @@ class Telemetry:
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
         for operation in OPERATIONS:
             self.throttled.labels(operation)
-        for operation in ("load", "commit", "prune", "restore"):
+        for operation in ("load", "commit", "first_watched", "prune", "restore"):
             self.store_errors.labels(operation)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -88,12 +88,16 @@ def begin(
     numbers = sorted(later)
     newest = max((build.number for build in before), default=numbers[0] + 1 if numbers else 0)
     under_way = [Build(number, state=State.RUNNING) for number in numbers if number < newest]
-    ledger = baseline([*before, *under_way], at_ms=at_ms, buckets=rules.buckets).ledger
+    # Their details date these builds before that moment; their history records, less exact, may not.
+    since_ms = max((at_ms, *(one.finish_ms or one.start_ms or 0 for one in before)))
+    known = [*before, *under_way]
+    ledger = baseline(known, at_ms=at_ms, since_ms=since_ms, buckets=rules.buckets).ledger
     if before:
-        ledger = see_details(ledger, [Refused(newest)], at_ms=at_ms, breakdown=rules.breakdown).ledger
+        refused = [Refused(number) for number, one in ledger.open.items() if one.counts is False]
+        ledger = see_details(ledger, refused, at_ms=at_ms, breakdown=rules.breakdown).ledger
     elif numbers:
         ledger = replace(ledger, runs=(Run.baseline(numbers[0] - 1),))
-    return write_off(ledger, missing)
+    return replace(write_off(ledger, missing), since_ms=at_ms)
 
 
 def grow(ledger: JobLedger, builds: Sequence[PastBuild], at_ms: int, rules: Rules) -> Folded:

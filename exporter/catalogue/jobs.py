@@ -245,7 +245,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         "The highest number of a build that had finished when counting began; absent when none was known.",
         JOB_LABELS,
         lambda ledger: known(ledger.baseline),
-        note="Every build above it is counted, and of those below it what still ran then.",
+        note="Every build above it is counted, and of those below it what finished later.",
     ),
     Family(
         "codearts_build_job_info",

@@ -103,8 +103,9 @@ STORE_ERRORS: Final = Declared(
     Kind.COUNTER,
     "Failures to read or write ledgers.",
     ("operation",),
-    note="`operation` is `load`, `commit` or `prune`: to read, write or drop them. `restore` counts the "
-    "checks that failed, or found older ledgers in the store than were committed; those are written again.",
+    note="`operation` is `load`, `commit` or `prune`: to read, write or drop them; or `first_watched`: to "
+    "keep when a job without a ledger was first watched. `restore` counts the checks that failed, or found "
+    "older ledgers in the store than were committed; those are written again.",
 )
 CONFIG_RELOAD_SUCCESSFUL: Final = Declared(
     "codearts_build_exporter_config_last_reload_successful",

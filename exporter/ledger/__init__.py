@@ -4,8 +4,9 @@
    detail has been given up on; then never again.
 2. The same observations, twice, in any order, in any split, give the same ledger. Sums are integer
    milliseconds; seconds appear at exposition.
-3. The first poll of a job without a ledger is its baseline: finished builds set the gauges and are settled
-   without being counted. Unfinished ones are counted when they finish.
+3. What had finished when a job was first watched is its baseline: it sets the gauges and is settled without
+   being counted. All that finishes later is counted, also if the first poll comes minutes after. While no
+   build is known, the baseline is 0: a build counts unless its times prove that it is older.
 4. Numbers are contiguous in principle, so a ledger needs no list of all builds: gapless runs of settled
    ones, the open ones, the gaps. It stays small however long it lives.
 5. A number missing between two known ones is waited for, then counted as lost. A lost one that turns up is

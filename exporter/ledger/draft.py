@@ -31,11 +31,16 @@ MOST_WEAK: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a build ended, with nothing absurd left in it."""
+    """How a build ended, with nothing absurd left in it.
+
+    Attributes:
+        dated_ms: its finish, or if that is not known, the latest moment before it that is.
+    """
 
     number: int
     result: Result
     finish_ms: int | None
+    dated_ms: int | None
     duration_ms: int | None
     queue_ms: int | None
     trigger: Trigger
@@ -138,10 +143,9 @@ class Draft:
         """The build is finished and all that can be known of it is known: fold it in, once."""
         number = one.build.number
         outcome = self._outcome(one.build, detail)
-        counts = one.counts
-        if counts is None:
-            is_above = self.baseline is not None and number > self.baseline
-            counts = is_above or (outcome.finish_ms is not None and outcome.finish_ms >= self.since_ms)
+        counts = one.counts or self._finished_later(one, outcome.dated_ms)
+        if one.counts is False and not counts:
+            self.baseline = max(self.baseline or 0, number)
         if self._restarted_ms is not None and outcome.finish_ms is not None:
             counts = counts and outcome.finish_ms > self._restarted_ms
         self.open.pop(number, None)
@@ -237,16 +241,28 @@ class Draft:
             if gap.first <= through:
                 self._insert(Run.neutral(gap.first, min(gap.last, through)))
 
+    def _finished_later(self, one: OpenBuild, dated_ms: int | None) -> bool:
+        """Whether a build of which that was not known belongs to the time since counting began."""
+        number, baseline = one.build.number, self.baseline
+        if one.counts is None and baseline is None:
+            return dated_ms is None or dated_ms > self.since_ms
+        is_above = number > (baseline or 0)
+        if one.counts is None and is_above:
+            return True
+        is_later = dated_ms is not None and dated_ms > self.since_ms
+        return is_later and (one.counts is None or is_above)
+
     def _outcome(self, build: Build, detail: BuildDetail | None) -> Outcome:
         result = (detail.result if detail else None) or build.result or Result.UNKNOWN
         start_ms, finish_ms = build.start_ms, build.finish_ms
+        queued_ms = detail.queued_ms if detail else None
         duration_ms = queue_ms = None
         if detail:
             start_ms = start_ms if detail.start_ms is None else detail.start_ms
             finish_ms = finish_ms if detail.finish_ms is None else detail.finish_ms
             duration_ms = detail.duration_ms
-            if detail.start_ms is not None and detail.queued_ms is not None:
-                queue_ms = detail.start_ms - detail.queued_ms
+            if detail.start_ms is not None and queued_ms is not None:
+                queue_ms = detail.start_ms - queued_ms
         if start_ms is None and duration_ms == 0:
             duration_ms = None
         if start_ms is not None and finish_ms is not None and start_ms > finish_ms:
@@ -261,6 +277,7 @@ class Draft:
             number=build.number,
             result=result,
             finish_ms=finish_ms,
+            dated_ms=next((ms for ms in (finish_ms, start_ms, queued_ms) if ms is not None), None),
             duration_ms=self._sane(duration_ms, "duration"),
             queue_ms=self._sane(queue_ms, "queue_duration"),
             trigger=trigger or Trigger.UNKNOWN,

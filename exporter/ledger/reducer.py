@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.ledger.draft import Draft, join
+from exporter.ledger.draft import AHEAD_MS, Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.numbering import SKIPPED, doubt, resolve
 from exporter.ledger.runs import Run
@@ -58,21 +58,34 @@ class Folded:
     capped: int = 0
 
 
-def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded:
-    """The ledger of a job that is watched from now on (rule 3).
+def baseline(
+    builds: Iterable[Build],
+    *,
+    at_ms: int,
+    buckets: Buckets,
+    since_ms: int | None = None,
+    after_gap: bool = False,
+) -> Folded:
+    """The ledger that the first poll of a job gives (rule 3).
+
+    A build that has ended without a time is of the baseline, unless its detail proves that it ended later;
+    that is asked of the newest few.
 
     Args:
-        builds: what period-history shows of the time before, in any order.
-        at_ms: now, by our clock.
+        builds: what period-history shows, in any order.
+        at_ms: when it was asked, by our clock.
         buckets: bounds of the histograms.
+        since_ms: when the job was first watched; None for just now.
+        after_gap: that was so long ago that what has finished since counts as recovered.
     """
+    since_ms = at_ms if since_ms is None else since_ms
     tallies = tuple(
         Tally(BuildLabels(result), durations=Histogram.empty(buckets.duration))
         for result in (Result.FAILURE, Result.SUCCESS)
     )
     draft = Draft(
         JobLedger(
-            since_ms=at_ms,
+            since_ms=since_ms,
             polled_ms=at_ms,
             queue=Histogram.empty(buckets.queue),
             recovery=Histogram.empty(buckets.recovery),
@@ -83,14 +96,21 @@ def baseline(builds: Iterable[Build], *, at_ms: int, buckets: Buckets) -> Folded
     known = draft.plausible(builds, highest=None)
     if known:
         draft.runs = [Run.baseline(min(known) - 1)]
-        draft.baseline = max((number for number, build in known.items() if build.result), default=None)
+        ended = [build for build in known.values() if build.result]
+        newest = max((build.number for build in ended), default=None)
+        later = {build.number for build in ended if _dated_ms(build, at_ms) > since_ms}
+        before = (one.number for one in ended if one.finish_ms is not None and one.finish_ms <= since_ms)
+        draft.baseline = max(before, default=None)
+        undated_from = max((draft.baseline or 0) + 1, max(known) + 1 - BASELINE_GAPS)
         for number, build in known.items():
-            if build.result and number != draft.baseline:
-                draft.settle(OpenBuild(build, at_ms, counts=False), None)
+            counts = number in later if build.result else True if build.state else None
+            one = OpenBuild(build, at_ms, counts=counts, recovered=after_gap and number in later)
+            if counts is False and number != newest and number < undated_from:
+                draft.settle(one, None)
             else:
-                counts = False if build.result else True if build.state else None
-                draft.open[number] = OpenBuild(build, at_ms, counts=counts)
-        draft.close_gaps(through=max(known) - BASELINE_GAPS)
+                draft.open[number] = one
+        oldest_later = min(later, default=max(known)) - 1
+        draft.close_gaps(through=min(max(known) - BASELINE_GAPS, max(draft.baseline or 0, oldest_later)))
         draft.find_gaps(at_ms, counts=None)
     return _folded(draft)
 
@@ -119,7 +139,8 @@ def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
 def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False) -> Folded:
     """Fold what one poll of period-history showed.
 
-    Where no build was known so far, those that finished before counting began are told by their times.
+    Where no build was known so far, all count but those whose times prove that they finished before counting
+    began.
 
     Args:
         ledger: what was known before.
@@ -240,6 +261,12 @@ def see_stages(
         else:
             stages = stages.failed(answer.number, DETAIL_TRIES)
     return ledger if stages is ledger.stages else replace(ledger, stages=stages)
+
+
+def _dated_ms(build: Build, at_ms: int) -> int:
+    """When a build ended, or else began, by its history record; 0 where neither is known or can be right."""
+    moments = (build.finish_ms, build.start_ms)
+    return next((ms for ms in moments if ms is not None and ms <= at_ms + AHEAD_MS), 0)
 
 
 def _open_set_back(one: OpenBuild, at_ms: int) -> OpenBuild:

@@ -57,8 +57,10 @@ class OpenBuild:
     Attributes:
         build: all that history and detail said of it so far.
         first_seen_ms: our clock; stands in for a start the service does not tell.
-        counts: False for a build that had finished before the job was watched; None where that is not
-            known yet: it counts if it is above the baseline, or finished after counting began.
+        counts: False for a build that had ended at the first poll and is not known to have ended after the
+            job was first watched; it counts if it is above the baseline and its detail says so. None where
+            not even that is known: it counts if it is above the baseline or finished after counting began,
+            and where there is no baseline, unless it finished before.
         recovered: it was found after a gap.
         tries: requests for its detail that brought nothing.
         unseen_since_ms: since when history shows it no more; None while it does.
@@ -177,7 +179,7 @@ class JobLedger:
     """Everything known of one job's builds, folded.
 
     Attributes:
-        since_ms: when counting began, our clock.
+        since_ms: when the job was first watched, and counting began; our clock.
         polled_ms: the last successful poll, our clock.
         runs: gapless ranges of settled numbers, ascending; the first begins at 0.
         open: builds not settled, by number.

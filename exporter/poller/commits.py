@@ -1,6 +1,9 @@
-"""Ledgers to the store and back: what fails is told, and is tried again with what comes next."""
+"""Ledgers, and when jobs were first watched, to the store and back.
 
-from collections.abc import Collection, Mapping
+What fails is told, and is tried again with what comes next.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from exporter.errors import StoreError
@@ -45,6 +48,14 @@ class Commits:
             self._failed("load", error)
             return None
         return self._rebounded(kept)
+
+    def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
+        """When those jobs were first watched, ``at_ms`` if never before; kept, unless that fails now."""
+        try:
+            return self._store.first_watched(job_ids, at_ms)
+        except Exception as error:
+            self._failed("first_watched", error)
+            return {}
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         """Rule 6: nothing is published that is not committed. What holds from now on, none if it failed."""
@@ -96,3 +107,57 @@ class Commits:
 
     def _rebounded(self, ledgers: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         return {job_id: one.rebounded(self._buckets) for job_id, one in ledgers.items()}
+
+
+class FirstWatched:
+    """When the jobs that have no ledger yet were first watched: their builds count from then on.
+
+    In memory it is a monotonic time, since our clock may be set before the first poll; the store keeps it by
+    our clock.
+
+    Args:
+        commits: keeps the moments.
+        wall: seconds since the epoch.
+        monotonic: seconds that never jump.
+    """
+
+    def __init__(self, commits: Commits, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._commits = commits
+        self._wall = wall
+        self._monotonic = monotonic
+        self._at: dict[str, float] = {}
+        self._unkept: set[str] = set()
+
+    def go_on_from(self, before: "FirstWatched", watched: Collection[str]) -> None:
+        """Take up what was known of the jobs that are still watched."""
+        self._at = {job_id: at for job_id, at in before._at.items() if job_id in watched}
+        self._unkept = before._unkept & self._at.keys()
+
+    def at(self, job_id: str) -> float | None:
+        """When a job was first watched, monotonic seconds; None where it has a ledger."""
+        return self._at.get(job_id)
+
+    def waited_ms(self, at: float | None) -> int:
+        """How long ago that was, in milliseconds; may be asked on any thread."""
+        return 0 if at is None else round((self._monotonic() - at) * 1000)
+
+    def add(self, job_ids: Iterable[str], ago_ms: int = 0) -> None:
+        """Those jobs, which have no ledger here, are watched from now on, or since ``ago_ms``."""
+        new = set(job_ids) - self._at.keys()
+        self._at |= dict.fromkeys(new, self._monotonic() - max(0, ago_ms) / 1000)
+        self._unkept |= new
+
+    def keep(self) -> None:
+        """Commit what is not yet; an earlier moment that the store holds wins. To be done before a poll."""
+        now_ms, now = round(self._wall() * 1000), self._monotonic()
+        for at in {self._at[job_id] for job_id in self._unkept}:
+            job_ids = {job_id for job_id in self._unkept if self._at[job_id] == at}
+            kept = self._commits.first_watched(job_ids, now_ms - self.waited_ms(at))
+            self._at |= {job_id: min(at, now - (now_ms - ms) / 1000) for job_id, ms in kept.items()}
+            self._unkept -= kept.keys()
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Those jobs have a ledger, or are not watched any more."""
+        for job_id in job_ids:
+            self._at.pop(job_id, None)
+            self._unkept.discard(job_id)

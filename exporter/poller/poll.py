@@ -117,10 +117,11 @@ def poll_job(
     job_id: str,
     ledger: JobLedger | None,
     api: Api,
-    now_ms: int,
+    began_ms: Callable[[], int],
     rules: Rules,
-    assured_ms: int | None = None,
     *,
+    assured_ms: int | None = None,
+    waited_ms: int = 0,
     goes_on: bool = False,
     denial_stands: Callable[[int], bool] = lambda _number: True,
 ) -> Polled:
@@ -128,21 +129,30 @@ def poll_job(
 
     Args:
         job_id: the job.
-        ledger: as committed; None if the job was never polled, which makes this its baseline.
+        ledger: as committed; None if the job was never polled.
         api: is asked; at most one detail for each build that is not settled.
-        now_ms: by the service's clock, as far as it is known.
+        began_ms: when this poll began, by the service's clock as far as its answers have told it.
         rules: from the configuration.
         assured_ms: when a job list last showed that there was nothing new.
+        waited_ms: how long before this poll the job was first watched, if it was never polled.
         goes_on: the poll before left details to ask for, so that history need not be read again yet.
         denial_stands: whether "no such record" is to be believed of a build that history shows.
 
     Raises:
         ApiError: history could not be had; nothing is to be changed.
     """
+    now_ms = began_ms()
     builds: list[Build] = []
     if ledger is None:
+        builds = _look_back(job_id, api, now_ms, now_ms - waited_ms, rules)
+        # Before its first answer, nothing is known of the service's clock, which dates the builds.
+        now_ms = began_ms()
         folded = baseline(
-            builds := _look_back(job_id, api, now_ms, rules), at_ms=now_ms, buckets=rules.buckets
+            builds,
+            at_ms=now_ms,
+            buckets=rules.buckets,
+            since_ms=now_ms - waited_ms,
+            after_gap=waited_ms > rules.gap_ms,
         )
     elif goes_on and 0 <= now_ms - ledger.polled_ms < HISTORY_AGE_MS:
         folded = Folded(ledger)
@@ -187,27 +197,28 @@ def poll_job(
     )
 
 
-def _look_back(job_id: str, api: Api, now_ms: int, rules: Rules) -> list[Build]:
-    """The builds of the lookback; older ones only as long as no success is among the newer.
+def _look_back(job_id: str, api: Api, now_ms: int, since_ms: int, rules: Rules) -> list[Build]:
+    """The builds since the job was first watched, and of the lookback until a success is among them.
 
-    Of more than `LOOKED_BACK` builds, those of the last day suffice, since older ones rarely are unfinished.
+    Of more than `LOOKED_BACK` builds, those since the day before that moment suffice: older ones rarely are
+    unfinished.
     """
     builds: list[Build] = []
-    for start, end in reversed(windows(now_ms - rules.lookback_ms, now_ms)):
-        builds += api.period_history(job_id, start, end, lambda newest: _shows_enough(newest, now_ms))
-        if _has_success(builds) or len(builds) >= LOOKED_BACK_AT_MOST:
+    for start, end in reversed(windows(min(now_ms - rules.lookback_ms, since_ms), now_ms)):
+        builds += api.period_history(job_id, start, end, lambda newest: _shows_enough(newest, since_ms))
+        if start < _day(since_ms) and (_has_success(builds) or len(builds) >= LOOKED_BACK_AT_MOST):
             break
     return builds
 
 
-def _shows_enough(builds: Sequence[Build], now_ms: int) -> bool:
-    """Whether records, if they are the newest, are all that a baseline needs."""
+def _shows_enough(builds: Sequence[Build], since_ms: int) -> bool:
+    """Whether records, if they are the newest, are all that the first poll needs."""
     oldest = builds[-1]
     return (
         len(builds) >= LOOKED_BACK
         and (_has_success(builds) or len(builds) >= LOOKED_BACK_AT_MOST)
         and oldest.start_ms is not None
-        and now_ms - oldest.start_ms > DAY_MS
+        and since_ms - oldest.start_ms > DAY_MS
         and all(later.number > earlier.number for later, earlier in pairwise(builds))
     )
 

@@ -15,7 +15,7 @@ from exporter.ledger import JobLedger, baseline, see_history
 from exporter.model import Job, JobNames, RecycleBin
 from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN, Agenda
 from exporter.poller.clock import at_settled_time, service_ms
-from exporter.poller.commits import Commits
+from exporter.poller.commits import Commits, FirstWatched
 from exporter.poller.details import SECOND_TRY_S, RememberedDetails
 from exporter.poller.folding import changed_by, joined
 from exporter.poller.newcomers import Newcomers
@@ -81,6 +81,7 @@ class Poller:
         self._newcomers = Newcomers(rules.breakdown)
         self._ledgers = dict(ledgers)
         self._not_loaded: set[str] = set()
+        self._first_watched = FirstWatched(self.commits, wall, monotonic)
         self._up: dict[str, bool] = {}
         self._unfinished: set[str] = set()
         self._recycle_bin: RecycleBin | None = None
@@ -90,6 +91,8 @@ class Poller:
         if self._recycle_bin and before:
             judged = before._agenda.watchlist.discovered
             self._watch((), self._agenda.drop_deleted(self._recycle_bin.jobs.keys() - judged))
+        self._first_watched.add(agenda.watchlist.ids - self._ledgers.keys())
+        self._first_watched.keep()
         self._want_stages(self._ledgers)
         self._jobs: tuple[Job, ...] = ()
         self._publish()
@@ -169,10 +172,12 @@ class Poller:
                 self._agenda.watchlist.rename(outcome.job_id, JobNames(project_id=outcome.brought.project_id))
         names = self._agenda.watchlist.names
         changed = {job_id: one.called(names(job_id)) for job_id, one in changed.items() if job_id in watched}
+        self._first_watched.keep()
         committed = self.commits.commit(changed)
         self._newcomers.see(self._ledgers, committed, self._monotonic())
         self._ledgers.update(committed)
         self._readiness.settled(committed)
+        self._first_watched.forget(committed)
         refusal = self._refusals.after(done, self.watched)
         self._telemetry.everything_refused(refusal is not None)
         self._transitions.everything_refused(refusal)
@@ -197,6 +202,7 @@ class Poller:
         self._newcomers.go_on_from(before._newcomers)
         self._newcomers.drop(before._agenda.watchlist.ids - watched)
         self._up = {job_id: up for job_id, up in before._up.items() if job_id in watched}
+        self._first_watched.go_on_from(before._first_watched, watched)
         self.commits.leaving = {
             job_id: one for job_id, one in before.commits.leaving.items() if job_id not in watched
         }
@@ -223,6 +229,7 @@ class Poller:
             has_room=self._has_room(),
             failures_count=failures_count,
             goes_on=task in self._unfinished,
+            watched_at=self._first_watched.at(task),
         )
 
     def _ask(self, work: Work) -> Polled | Told | RecycleBin | Swept:
@@ -237,14 +244,16 @@ class Poller:
             return ask_stages(work.ledger, self._api, failures_count=work.failures_count)
         rules = self._rules if work.has_room else self._rules.crowded()
 
-        def poll(now_ms: int) -> Polled:
+        def poll(_now_ms: int) -> Polled:
+            began, waited_ms = self._wall(), self._first_watched.waited_ms(work.watched_at)
             return poll_job(
                 work.task,
                 work.ledger,
                 self._api,
-                now_ms,
+                lambda: service_ms(began, self._service.clock.believed),
                 rules,
-                work.assured_ms,
+                assured_ms=work.assured_ms,
+                waited_ms=waited_ms,
                 goes_on=work.goes_on,
                 denial_stands=partial(self._api.denial_stands, work.task),
             )
@@ -259,15 +268,16 @@ class Poller:
         self._readiness.swept(swept)
         if swept:
             came, went = self._agenda.learn(swept, now)
-            self._watch(came, went)
+            self._watch(came, went, self.now_ms() - swept.read_ms)
             self._transitions.lists_asked(swept.refused, [listing.project_id for listing in swept.listings])
             for listing in swept.listings:
                 self._transitions.projects_shown(self._agenda.watchlist.shown(listing))
         news = self._agenda.follow(swept, self._ledgers, now, unready=self._not_loaded)
-        changed = {
-            job_id: baseline((), at_ms=at_ms, buckets=self._rules.buckets).ledger
-            for job_id in news.never_built
-        }
+        changed: dict[str, JobLedger] = {}
+        for job_id in news.never_built:
+            since_ms = self.now_ms() - self._first_watched.waited_ms(self._first_watched.at(job_id))
+            folded = baseline((), at_ms=at_ms, buckets=self._rules.buckets, since_ms=since_ms)
+            changed[job_id] = folded.ledger
         for job_id, build in news.running.items():
             changed[job_id] = see_history(self._ledgers[job_id], [build], at_ms=at_ms).ledger
         for job_id, ledger in self._ledgers.items():
@@ -281,8 +291,9 @@ class Poller:
             if job_id in self._ledgers and self._ledgers[job_id].stages.awaited:
                 self._agenda.stages.want(job_id, self._monotonic())
 
-    def _watch(self, came: Collection[str], went: Collection[str]) -> None:
+    def _watch(self, came: Collection[str], went: Collection[str], ago_ms: int = 0) -> None:
         """Take up the ledgers of jobs that are watched from now on, and lay down those of the others."""
+        self._first_watched.add(came, ago_ms)
         for job_id in came:
             self.commits.leaving.pop(job_id, None)
         for job_id in went:
@@ -293,6 +304,7 @@ class Poller:
         self._transitions.forget(went)
         self._refusals.forget(went)
         self._newcomers.drop(went)
+        self._first_watched.forget(went)
         self._not_loaded = self._not_loaded.union(came) & self._agenda.watchlist.ids
         if not self._not_loaded:
             return
@@ -301,6 +313,7 @@ class Poller:
         if kept is None:
             return
         self._ledgers.update(kept)
+        self._first_watched.forget(kept)
         self._want_stages(kept)
         self._readiness.settled(kept)
         self._not_loaded = set()

@@ -23,6 +23,7 @@ class Work:
         has_room: whether builds may bring label combinations that were not there before.
         failures_count: of stages, whether what fails counts as a try.
         goes_on: the poll before left details to ask for.
+        watched_at: when the job was first watched, monotonic seconds, if it was never polled.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Work:
     has_room: bool = True
     failures_count: bool = False
     goes_on: bool = False
+    watched_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

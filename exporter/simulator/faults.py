@@ -59,6 +59,7 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "late-details": {"seconds": 5.0, "numbers": None},
     "lost-records": {"detail": "unknown", "numbers": None},
     "unknown-result": {"value": "UNSTABLE", "numbers": None},
+    "unknown-phase": {"value": "SUSPENDED", "numbers": None},
     "backwards-clock": {"how": "start-after-finish", "numbers": None},
 }
 BUILD_KINDS: Final = frozenset(kind for kind, options in KINDS.items() if "numbers" in options)

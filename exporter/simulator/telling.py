@@ -76,6 +76,8 @@ def tell(fleet: Fleet, faults: Faults, operation: str, build: Build, as_of_ms: i
         RESULT_WORDS[build.result] if finished else None,
     )
     if not finished:
+        if struck := faults.strikes("unknown-phase", operation, build.job_id, build.number):
+            return Told(told.queued_ms, told.start_ms, None, None, struck.text("value"))
         return told
     if struck := faults.strikes("unknown-result", operation, build.job_id, build.number):
         faults.tell("unknown-result", build.job_id, build.number)

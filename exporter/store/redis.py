@@ -1,6 +1,7 @@
 """Ledgers in Redis or Valkey, for several replicas: the same rows, compare-and-set on a row's revision.
 
-One hash holds all rows, ``job_id`` → ``revision row``. A commit names the revision it started from; where the
+One hash holds all rows, ``job_id`` → ``revision row``; another one, when jobs were first watched that have no
+row yet. A commit names the revision it started from; where the
 server holds a later one, somebody else has committed meanwhile, and what they wrote comes back instead. So
 two replicas that watch one job by mistake take turns, and neither counts what the other has counted.
 
@@ -23,6 +24,8 @@ from exporter.store.redis_errors import MEANINGS, meaning
 from exporter.store.rows import decode, encode
 
 KEY: Final = "codearts-build-exporter:ledgers"
+FIRST_WATCHED: Final = "codearts-build-exporter:first-watched"
+_KEYS: Final = [KEY, FIRST_WATCHED]
 
 _TIMEOUT_S: Final = 5.0
 _BATCH: Final = 500
@@ -37,6 +40,7 @@ for at = 1, #ARGV, 3 do
     table.insert(newer, held)
   else
     redis.call('HSET', KEYS[1], ARGV[at], (ARGV[at + 1] + 1) .. ' ' .. ARGV[at + 2])
+    redis.call('HDEL', KEYS[2], ARGV[at])
   end
 end
 return newer
@@ -52,6 +56,15 @@ for at = 1, #ARGV, 2 do
   end
 end
 return older
+"""
+
+_FIRST_WATCHED: Final = """
+local moments = {}
+for at = 2, #ARGV do
+  redis.call('HSETNX', KEYS[2], ARGV[at], ARGV[1])
+  table.insert(moments, redis.call('HGET', KEYS[2], ARGV[at]))
+end
+return moments
 """
 
 _TRY_TO_WRITE: Final = """
@@ -85,6 +98,7 @@ class RedisStore:
             self._server.connection_pool.connection_kwargs["decode_responses"] = False
             self._commit = self._server.register_script(_COMMIT)
             self._older = self._server.register_script(_OLDER)
+            self._first_watched = self._server.register_script(_FIRST_WATCHED)
             self._revisions: dict[str, int] = {}
             self._ask("cannot connect", self._server.ping)
         except (TypeError, ValueError):
@@ -129,7 +143,7 @@ class RedisStore:
         arguments: list[str | int] = []
         for job_id, ledger in changed.items():
             arguments += [job_id, self._revisions.get(job_id, 0), encode(ledger)]
-        told = self._ask("cannot write", lambda: self._commit(keys=[KEY], args=arguments))
+        told = self._ask("cannot write", lambda: self._commit(keys=_KEYS, args=arguments))
         pairs = zip(told[::2], told[1::2], strict=True)
         held = {job_id.decode(): self._read(job_id.decode(), row) for job_id, row in pairs}
         for job_id in changed.keys() - held.keys():
@@ -153,7 +167,7 @@ class RedisStore:
             for job_id in map(bytes.decode, told):
                 rows += [job_id, revisions[job_id] - 1, encode(held[job_id])]
             if rows:
-                kept = self._ask("cannot write", partial(self._commit, keys=[KEY], args=rows))
+                kept = self._ask("cannot write", partial(self._commit, keys=_KEYS, args=rows))
                 restored += len(told) - len(kept) // 2
         return restored
 
@@ -168,14 +182,30 @@ class RedisStore:
         if self._told(partial(self._server.info, "cluster"), "cluster_enabled") == 1:
             raise StoreError(f"redis: cannot write: {MEANINGS['CLUSTERDOWN']}")
         self._ask("cannot read", partial(self._server.hmget, KEY, [""]))
-        self._ask("cannot write", partial(self._commit, keys=[KEY], args=[]))
+        self._ask("cannot write", partial(self._commit, keys=_KEYS, args=[]))
+        self._ask("cannot write", partial(self._first_watched, keys=_KEYS, args=[0]))
         attempt = self._server.register_script(_TRY_TO_WRITE)
-        refusal = self._ask("cannot write", partial(attempt, keys=[KEY])).decode(errors="replace")
-        if "number of arg" not in refusal:
-            raise StoreError(f"redis: cannot write: {meaning(redis.ResponseError(refusal))}")
+        for key in _KEYS:
+            refusal = self._ask("cannot write", partial(attempt, keys=[key])).decode(errors="replace")
+            if "number of arg" not in refusal:
+                raise StoreError(f"redis: cannot write: {meaning(redis.ResponseError(refusal))}")
+
+    def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
+        """Keep the moment when jobs without a ledger were first watched, unless there is one.
+
+        Raises:
+            StoreError: the server did not confirm; some moments may be kept.
+        """
+        moments: dict[str, int] = {}
+        ordered = list(job_ids)
+        for start in range(0, len(ordered), _BATCH):
+            batch = ordered[start : start + _BATCH]
+            told = self._ask("cannot write", partial(self._first_watched, keys=_KEYS, args=[at_ms, *batch]))
+            moments |= {job_id: _moment(kept, at_ms) for job_id, kept in zip(batch, told, strict=True)}
+        return moments
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """Drop the ledgers of jobs that are not watched and were last polled before then; how many.
+        """Drop what is kept of jobs that are not watched and were last polled before then; how many ledgers.
 
         Raises:
             StoreError: the server does not answer; some may have been dropped.
@@ -189,6 +219,14 @@ class RedisStore:
         ]
         if stale:
             self._ask("cannot write", lambda: self._server.hdel(KEY, *stale))
+        moments = self._ask("cannot read", lambda: dict(self._server.hscan_iter(FIRST_WATCHED, count=_BATCH)))
+        left = [
+            job_id
+            for job_id, kept in moments.items()
+            if job_id.decode() not in watched and _moment(kept, before_ms) < before_ms
+        ]
+        if left:
+            self._ask("cannot write", lambda: self._server.hdel(FIRST_WATCHED, *left))
         return len(stale)
 
     def close(self) -> None:
@@ -235,3 +273,8 @@ class RedisStore:
             # The next question resolves the name and logs in again: the master may be another server by now.
             self._server.connection_pool.disconnect()
             raise StoreError(f"redis: {doing}: {meaning(error)}") from None
+
+
+def _moment(kept: bytes, otherwise_ms: int) -> int:
+    """A moment as it is kept; another one where it cannot be read."""
+    return int(kept) if kept.isdigit() else otherwise_ms

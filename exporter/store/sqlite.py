@@ -17,7 +17,7 @@ import stat
 import struct
 import sys
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,7 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         checksum INTEGER NOT NULL
     ) STRICT
     """,
+    "CREATE TABLE first_watched (job_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT",
 )
 """Each brings the file from the schema version of its index to the next; ``user_version`` counts them."""
 
@@ -114,6 +115,7 @@ class SqliteStore:
         rows = [_row(job_id, ledger) for job_id, ledger in changed.items()]
         with self._transaction("cannot write"):
             self._connection.executemany("INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?)", rows)
+            self._forget_first_watched(changed)
         return {}
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
@@ -125,18 +127,33 @@ class SqliteStore:
         self._refuse_if_gone()
         return 0
 
+    def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
+        """Keep the moment when jobs without a ledger were first watched, unless there is one.
+
+        Raises:
+            StoreError: no moment is kept that was not before.
+        """
+        self._refuse_if_gone()
+        new = [(job_id, at_ms) for job_id in job_ids]
+        with self._transaction("cannot write"):
+            self._connection.executemany("INSERT OR IGNORE INTO first_watched VALUES (?, ?)", new)
+            kept = dict(self._connection.execute("SELECT job_id, at_ms FROM first_watched"))
+        return {job_id: kept[job_id] for job_id in job_ids}
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """Drop the ledgers of jobs that are not watched and were last polled before then; how many.
+        """Drop what is kept of jobs that are not watched and were last polled before then; how many ledgers.
 
         Raises:
             StoreError: none is dropped.
         """
         with self._explained("cannot read"):
-            rows = self._connection.execute("SELECT job_id FROM ledgers WHERE polled_ms < ?", (before_ms,))
-            dropped = [(job_id,) for (job_id,) in rows.fetchall() if job_id not in watched]
-        if dropped:
+            dropped = self._stale("SELECT job_id FROM ledgers WHERE polled_ms < ?", before_ms, watched)
+            left = self._stale("SELECT job_id FROM first_watched WHERE at_ms < ?", before_ms, watched)
+        if dropped or left:
             with self._transaction("cannot write"):
-                self._connection.executemany("DELETE FROM ledgers WHERE job_id = ?", dropped)
+                rows = [(job_id,) for job_id in dropped]
+                self._connection.executemany("DELETE FROM ledgers WHERE job_id = ?", rows)
+                self._forget_first_watched(left)
         return len(dropped)
 
     def close(self) -> None:
@@ -173,6 +190,14 @@ class SqliteStore:
             os.close(file)
             raise
         return file, connection
+
+    def _forget_first_watched(self, job_ids: Iterable[str]) -> None:
+        rows = [(job_id,) for job_id in job_ids]
+        self._connection.executemany("DELETE FROM first_watched WHERE job_id = ?", rows)
+
+    def _stale(self, query: str, before_ms: int, watched: Collection[str]) -> list[str]:
+        rows = self._connection.execute(query, (before_ms,)).fetchall()
+        return [job_id for (job_id,) in rows if job_id not in watched]
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         with self._explained("cannot open"):

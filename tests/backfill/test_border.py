@@ -29,14 +29,15 @@ def as_history_shows(builds: list[tuple[int, int]], now_ms: int) -> list[Build]:
 
 
 def watched(
-    builds: list[tuple[int, int]], from_ms: int, skew_ms: int, hidden: int = 0
+    builds: list[tuple[int, int]], from_ms: int, skew_ms: int, *, later_ms: int = 0, hidden: int = 0
 ) -> tuple[int | None, JobLedger]:
-    """The baseline of an exporter that looks first at one moment, and its ledger when all is over.
+    """The baseline of an exporter that watches from one moment on, and its ledger when all is over.
 
     History hides one build at first.
     """
-    seen = [build for build in as_history_shows(builds, from_ms) if build.number != hidden]
-    first = baseline(seen, at_ms=from_ms + skew_ms, buckets=BUCKETS).ledger
+    seen = [build for build in as_history_shows(builds, from_ms + later_ms) if build.number != hidden]
+    first_ms = from_ms + later_ms + skew_ms
+    first = baseline(seen, at_ms=first_ms, since_ms=from_ms, buckets=BUCKETS).ledger
     over_ms = max(finish_ms for _, finish_ms in builds)
     last = see_history(first, as_history_shows(builds, over_ms), at_ms=over_ms + skew_ms).ledger
     refused = [Refused(number) for number in range(1, len(builds) + 1)]
@@ -57,8 +58,9 @@ def test_one_build_after_the_other(drawn: list[int], data: st.DataObject, skew_m
     moments = [NOON_MS + ms for ms in accumulate(drawn)]
     builds = list(zip(moments[::2], moments[1::2], strict=True))
     from_ms = data.draw(st.integers(builds[0][1], builds[-1][1]))
-    number, ledger = watched(builds, from_ms, skew_ms)
-    past = of_the_past(builds, from_ms + skew_ms, number)
+    later_ms = data.draw(st.integers(0, builds[-1][1] - from_ms))
+    number, ledger = watched(builds, from_ms, skew_ms, later_ms=later_ms)
+    past = of_the_past(builds, from_ms, number)
     assert past == {at for at, (_, finish_ms) in enumerate(builds, start=1) if finish_ms <= from_ms}
     assert len(past) + sum(ledger.counts.values()) == len(builds)
 

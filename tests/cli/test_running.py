@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.simulator import Simulator, fault
 from tests.cli.conftest import Running, started
@@ -156,3 +158,34 @@ class TestTheLog:
             eventually(lambda: answers(f"http://{address}/-/healthy"), 60)
             assert serving.end() == 0
             assert serving.output == ""
+
+
+def test_what_ends_before_a_kill_amid_the_first_polls_is_counted(
+    simulator: Simulator, config: Path, tmp_path: Path
+) -> None:
+    config.write_text(config.read_text(encoding="utf-8").replace(":memory:", "state.db"), encoding="utf-8")
+    first, *others = simulator.fleet.jobs()
+    for job in others:
+        simulator.faults.add(fault("hang", operation="period-history", job=job.id))
+    with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
+        url = f"http://{address(serving)}"
+        eventually(lambda: builds(url).keys() == {first.name}, 60)
+        made = [simulator.fleet.add_build(job.id, queue_s=0.1, duration_s=0.1) for job in (first, *others)]
+        last_ms = max(build.finish_ms or 0 for build in made)
+        eventually(lambda: time.time() * 1000 > last_ms and builds(url) == {first.name: 1}, 60)
+        serving.end(signal.SIGKILL)
+    simulator.faults.clear()
+    with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
+        url = ready(serving)
+        expected = dict.fromkeys((job.name for job in (first, *others)), 1)
+        eventually(lambda: builds(url) == expected, 60)
+
+
+def builds(url: str) -> dict[str, float]:
+    """How many builds are counted, by the names of jobs."""
+    counted: Counter[str] = Counter()
+    for family in text_string_to_metric_families(requests.get(f"{url}/metrics", timeout=5).text):
+        for sample in family.samples:
+            if sample.name == "codearts_build_builds_total":
+                counted[sample.labels["job_name"]] += int(sample.value)
+    return dict(counted)

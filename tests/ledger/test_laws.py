@@ -26,6 +26,8 @@ from exporter.model import Build, BuildDetail, Result, State, Trigger
 
 BUCKETS = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
 START_MS = 1_700_000_000_000
+LATE_MS = START_MS + 10_000_000
+"""After the last build of `truths`."""
 PATIENCE_MS = 3_600_000
 TOLD_APART = Breakdown(trigger=True, branch=lambda branch: OTHER if branch == "tmp" else branch)
 
@@ -182,7 +184,7 @@ def test_the_last_builds_are_remembered_whatever_the_order(data: st.DataObject, 
     before = data.draw(st.integers(0, len(builds)))
     old, new = builds[:before], builds[before:]
     told = data.draw(st.permutations([build.finished for build in old]))
-    ledger = baseline(told, at_ms=START_MS, buckets=BUCKETS).ledger
+    ledger = baseline(told, at_ms=LATE_MS, buckets=BUCKETS).ledger
     if old:
         ledger = see_answers(ledger, old[-1:])
     assert ledger.recent == remembered(old)
@@ -195,6 +197,25 @@ def test_the_last_builds_are_remembered_whatever_the_order(data: st.DataObject, 
         ledger = see_answers(ledger, data.draw(st.permutations(page + settled[-3:])))
         settled += page
         assert ledger.recent == remembered(settled)
+
+
+@given(st.data(), truths(), st.integers(START_MS, LATE_MS), st.integers(0, LATE_MS - START_MS))
+@settings(max_examples=300, deadline=None)
+def test_what_finished_since_a_job_was_first_watched_counts_whenever_it_is_polled(
+    data: st.DataObject, builds: list[Truth], since_ms: int, later_ms: int
+) -> None:
+    first_ms = since_ms + later_ms
+    shown = [build.finished if build.finish_ms <= first_ms else build.running for build in builds]
+    ledger = baseline(
+        data.draw(st.permutations(shown)), at_ms=first_ms, since_ms=since_ms, buckets=BUCKETS
+    ).ledger
+    told = [build for build in builds if build.finish_ms <= first_ms]
+    ledger = see_answers(ledger, data.draw(st.permutations(told)))
+    ledger = see_history(ledger, [build.finished for build in builds], at_ms=LATE_MS).ledger
+    ledger = see_answers(ledger, data.draw(st.permutations(builds)))
+    counted = Counter(build.result for build in builds if build.finish_ms > since_ms)
+    assert (ledger.counts, ledger.lost_builds, ledger.open) == (counted, 0, {})
+    assert (ledger.since_ms, len(ledger.runs)) == (since_ms, 1)
 
 
 def counters(ledger: JobLedger) -> dict[object, int]:

@@ -5,7 +5,16 @@ from itertools import pairwise
 
 import pytest
 
-from exporter.ledger import Failed, LastBuild, Refused, baseline, see_details, see_history, set_back
+from exporter.ledger import (
+    Failed,
+    JobLedger,
+    LastBuild,
+    Refused,
+    baseline,
+    see_details,
+    see_history,
+    set_back,
+)
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     BUCKETS,
@@ -217,6 +226,77 @@ class TestRule3TheFirstPollIsABaseline:
         ledger = history(watched(), finished(49, start=-9), finished(50, start=-1, finish=2), minute=3)
         answers = (detail(49, start=-9), detail(50, start=-1, finish=2))
         assert details(ledger, *answers, minute=3).counts == {SUCCESS: 1}
+
+
+class TestRule3CountingBeginsWhenAJobIsFirstWatched:
+    """Its first poll is ten minutes later."""
+
+    def first(self, *builds: Build, after_gap: bool = False) -> JobLedger:
+        return baseline(builds, at_ms=at(10), since_ms=at(0), buckets=BUCKETS, after_gap=after_gap).ledger
+
+    def test_what_finished_since_then_counts(self) -> None:
+        ledger = self.first(finished(54, start=-5), finished(55, FAILURE, start=-1, finish=1), finished(56))
+        ledger = details(ledger, detail(55, FAILURE, start=-1, finish=1), detail(56), minute=10)
+        assert (ledger.counts, ledger.baseline, ledger.since_ms) == ({FAILURE: 1, SUCCESS: 1}, 54, at(0))
+        assert (ledger.last and ledger.last.number, ledger.recovered_builds) == (56, 0)
+
+    def test_a_long_build_below_the_baseline_counts_too(self) -> None:
+        ledger = self.first(finished(54, start=-50, finish=3), finished(55, start=-5))
+        ledger = details(ledger, detail(54, start=-50, finish=3), detail(55, start=-5), minute=10)
+        assert (ledger.counts, ledger.baseline) == ({SUCCESS: 1}, 55)
+
+    def test_what_finished_in_a_long_time_before_the_first_poll_is_recovered(self) -> None:
+        ledger = self.first(finished(54, start=-5), finished(55), after_gap=True)
+        ledger = details(ledger, detail(55), minute=10)
+        assert (ledger.counts, ledger.recovered_builds) == ({SUCCESS: 1}, 1)
+
+    def test_an_end_without_a_time_is_of_the_baseline(self) -> None:
+        ledger = self.first(finished(54, start=-5), *(Build(number, FAILURE) for number in (55, 56)))
+        ledger = details(ledger, Refused(55), BuildDetail(56, FAILURE, queued_ms=at(-9)), minute=10)
+        assert (ledger.counts, ledger.baseline, ledger.open) == ({}, 56, {})
+
+    @pytest.mark.parametrize(
+        "proof",
+        [
+            BuildDetail(56, FAILURE, queued_ms=at(2)),
+            BuildDetail(56, FAILURE, start_ms=at(2)),
+            BuildDetail(56, FAILURE, finish_ms=at(2)),
+        ],
+    )
+    def test_an_end_without_a_time_counts_if_its_detail_has_a_later_one(self, proof: BuildDetail) -> None:
+        ledger = self.first(finished(54, start=-5), *(Build(number, FAILURE) for number in (55, 56)))
+        assert ledger.wanted_details(PATIENCE_MS) == (55, 56)
+        ledger = details(ledger, proof, Refused(55), minute=10)
+        assert (ledger.counts, ledger.baseline, ledger.open) == ({FAILURE: 1}, 55, {})
+
+    def test_of_many_ends_without_a_time_only_the_newest_are_asked_for(self) -> None:
+        ledger = self.first(*(Build(number, FAILURE) for number in range(1, 101)))
+        assert ledger.wanted_details(PATIENCE_MS) == tuple(range(91, 101))
+        assert ledger.baseline == 90
+
+    def test_an_end_in_the_far_future_is_no_proof(self) -> None:
+        ledger = self.first(finished(54, start=-5, finish=90 * 24 * 60), finished(55, start=-5))
+        assert details(ledger, detail(55, start=-5), minute=10).counts == {}
+
+    def test_a_number_missing_among_those_that_count_is_waited_for(self) -> None:
+        ledger = self.first(finished(10, start=-5), *(finished(n, start=1) for n in range(20, 60) if n != 30))
+        assert [(gap.first, gap.last) for gap in ledger.gaps] == [(30, 30)]
+
+
+class TestRule3WhileNoBuildIsKnownTheBaselineIs0:
+    def test_ends_without_times_count(self) -> None:
+        failed = [Build(number, Result.SCHEDULE_FAILURE) for number in (1, 2, 3)]
+        ledger = details(history(watched(), *failed), *(Refused(number) for number in (1, 2, 3)))
+        assert (ledger.counts, ledger.open) == ({Result.SCHEDULE_FAILURE: 3}, {})
+
+    def test_a_build_in_a_phase_that_nobody_knows_counts_when_patience_is_over(self) -> None:
+        ledger = history(watched(), Build(1))
+        ledger = patient(details(ledger, BuildDetail(1), minute=1), 62)
+        assert ledger.counts == {Result.UNKNOWN: 1}
+
+    def test_a_start_before_is_proof_where_no_finish_is_told(self) -> None:
+        ledger = history(watched(), Build(7, Result.SCHEDULE_FAILURE, start_ms=at(-60)))
+        assert details(ledger, Refused(7)).counts == {}
 
 
 class TestRule4ALedgerNeedsNoListOfAllBuilds:

@@ -150,9 +150,8 @@ class TestTheFirstStart:
         fleet = fleet_of(20, never_built=20)
         with Simulator(fleet).start(port=free_port()) as simulator, closing(Watch(simulator)) as watch:
             simulator.faults.add(fault("date-skew", seconds=-ahead_s))
-            watch.start()
-            watch.poller._wall = lambda: watch.now() + ahead_s
-            watch._begun = True
+            watch.set_wall(ahead_s)
+            watch.begin()
             watch.poll(times=2)
             job = fleet.jobs()[0]
             fleet.add_build(job.id, queue_s=1, duration_s=20)

@@ -100,7 +100,11 @@ _MEASURED: Final = replace(
 )
 KEPT_V3: Final = {**KEPT_V2, "5d0c6f1be2a94c1f8b7e3a2d9c4f6e80": _MEASURED}
 
+FIRST_WATCHED_V4: Final = {"7c1e9a52d0b84f6ea3c5f8d2b6e40917": 1_700_003_600_000}
+"""Of a job without a ledger; the ledgers are those of version 3."""
+
 if __name__ == "__main__":
     store = SqliteStore(sys.argv[1])
     store.commit(KEPT_V3)
+    store.first_watched(FIRST_WATCHED_V4, next(iter(FIRST_WATCHED_V4.values())))
     store.close()

@@ -258,3 +258,21 @@ def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
         "codearts-build-exporter: state.redis_url needs the extra: "
         "pip install 'codearts-build-exporter[redis]'",
     )
+
+
+def test_the_first_of_several_to_watch_a_job_tells_from_when_on_it_is_counted(server: RedisServer) -> None:
+    with connected(server) as one, connected(server) as two:
+        assert one.first_watched([JOB], START_MS) == {JOB: START_MS}
+        assert two.first_watched([JOB, OTHER], START_MS + 5) == {JOB: START_MS, OTHER: START_MS + 5}
+        assert two.load(None) == {}
+        assert two.commit({JOB: counted(1)}) == {}
+        assert one.first_watched([JOB, OTHER], START_MS + 9) == {JOB: START_MS + 9, OTHER: START_MS + 5}
+
+
+def test_the_moment_outlives_neither_the_watch_list_nor_its_retention(server: RedisServer) -> None:
+    with connected(server) as store:
+        store.first_watched(JOB_IDS[:2], START_MS)
+        store.first_watched(JOB_IDS[2:3], START_MS + 1)
+        assert store.prune([JOB], START_MS + 1) == 0
+        kept = store.first_watched(JOB_IDS[:3], START_MS + 9)
+    assert list(kept.values()) == [START_MS, START_MS + 9, START_MS + 1]

@@ -26,7 +26,8 @@ from tests.support.watch import START_MS, watching
 
 JOB, OTHER, THIRD = (f"{ordinal:032x}" for ordinal in range(3))
 PASSWORD = "T0p-secret-xyzzy"
-RIGHTS = "+ping +hget +hset +hmget +hkeys +hscan +hdel +evalsha +script|load"
+RIGHTS = "+ping +hget +hset +hsetnx +hmget +hkeys +hscan +hdel +evalsha +script|load"
+KEYS = "codearts-build-exporter:*"
 """As docs/operations.md lists them."""
 
 
@@ -163,15 +164,16 @@ def examined(url: str) -> tuple[Mark, str]:
 
 def test_a_user_with_the_documented_rights_is_enough(server: RedisServer) -> None:
     documented = Path(__file__).parents[2].joinpath("docs/operations.md").read_text()
-    assert f"ACL SETUSER exporter on '>PASSWORD' '~{KEY}' {RIGHTS}" in documented
+    assert f"ACL SETUSER exporter on '>PASSWORD' '~{KEYS}' {RIGHTS}" in documented
     with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "least", "reset", "on", ">p", f"~{KEY}", *RIGHTS.split())
+        client.execute_command("ACL", "SETUSER", "least", "reset", "on", ">p", f"~{KEYS}", *RIGHTS.split())
     url = server.url.replace("redis://", "redis://least:p@")
     assert examined(url) == (Mark.OK, "the Redis server answers, and lets ledgers be written")
     with closing(RedisStore(url)) as store:
         assert store.commit({JOB: counted(1)}) == {}
         assert store.load(None) == {JOB: counted(1)}
         assert store.restore({JOB: counted(1)}) == 0
+        assert store.first_watched([OTHER], START_MS) == {OTHER: START_MS}
         assert store.prune([], START_MS * 2) == 1
 
 

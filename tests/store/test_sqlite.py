@@ -20,7 +20,7 @@ from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store import SqliteStore, sqlite
 from exporter.store.rows import encode
-from tests.store.kept_file import KEPT_V1, KEPT_V2, KEPT_V3
+from tests.store.kept_file import FIRST_WATCHED_V4, KEPT_V1, KEPT_V2, KEPT_V3
 from tests.store.ledgers import START_MS, counted, ledgers
 from tests.support.programs import answers, eventually, free_port, running
 
@@ -280,7 +280,7 @@ def test_a_newer_file_is_left_alone(path: Path) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     edit(path, f"PRAGMA user_version = {sqlite.SCHEMA_VERSION + 1}")
     assert refusal(path) == (
-        "written by a newer exporter (schema 2, not 1); start that version again, or name another state.path"
+        "written by a newer exporter (schema 3, not 2); start that version again, or name another state.path"
     )
 
 
@@ -288,12 +288,12 @@ def test_what_a_killed_newer_exporter_left_stays_in_both_files(path: Path) -> No
     keep(path, {JOB_IDS[0]: counted(1)})
     code = (
         "import os, sqlite3, sys; newer = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "newer.execute('PRAGMA user_version = 2').fetchall(); os.kill(os.getpid(), 9)"
+        "newer.execute('PRAGMA user_version = 3').fetchall(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     (path.parent / "state.db-shm").unlink()
     assert sorted(fingerprints(path.parent)) == ["state.db", "state.db-wal"]
-    assert refusal(path).startswith("written by a newer exporter (schema 2, not 1)")
+    assert refusal(path).startswith("written by a newer exporter (schema 3, not 2)")
 
 
 def replaced(path: Path, row: object) -> None:
@@ -330,7 +330,13 @@ def test_a_row_that_somebody_edited_is_named_though_it_is_a_ledger(path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("state-v1.db", KEPT_V1), ("state-v2.db", KEPT_V2), ("state-v3.db", KEPT_V3)]
+    ("name", "kept"),
+    [
+        ("state-v1.db", KEPT_V1),
+        ("state-v2.db", KEPT_V2),
+        ("state-v3.db", KEPT_V3),
+        ("state-v4.db", KEPT_V3),
+    ],
 )
 def test_a_file_of_any_version_opens_for_ever(path: Path, name: str, kept: dict[str, JobLedger]) -> None:
     shutil.copy(FIXTURES / name, path)
@@ -338,23 +344,50 @@ def test_a_file_of_any_version_opens_for_ever(path: Path, name: str, kept: dict[
         assert store.load(kept) == kept
         store.commit({JOB_IDS[0]: counted(1)})
         assert store.load([*kept, JOB_IDS[0]]) == {**kept, JOB_IDS[0]: counted(1)}
+        first_watched = store.first_watched(FIRST_WATCHED_V4, 0)
+        assert first_watched == (
+            FIRST_WATCHED_V4 if name == "state-v4.db" else dict.fromkeys(FIRST_WATCHED_V4, 0)
+        )
 
 
 def test_a_file_moves_on_through_every_migration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
-    steps = (*sqlite._MIGRATIONS, "CREATE TABLE second (x)", "ALTER TABLE second ADD COLUMN y")
+    steps = (*sqlite._MIGRATIONS, "CREATE TABLE third (x)", "ALTER TABLE third ADD COLUMN y")
     monkeypatch.setattr(sqlite, "_MIGRATIONS", steps)
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 4)
     assert kept(path) == {JOB_IDS[0]: counted(1)}
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
-        assert connection.execute("SELECT x, y FROM second").fetchall() == []
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+        assert connection.execute("SELECT x, y FROM third").fetchall() == []
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
-    monkeypatch.setattr(sqlite, "_MIGRATIONS", (*sqlite._MIGRATIONS, "CREATE TABLE second (x)", "nonsense"))
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(sqlite, "_MIGRATIONS", (*sqlite._MIGRATIONS, "CREATE TABLE third (x)", "nonsense"))
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 4)
     assert "syntax error" in refusal(path)
     monkeypatch.undo()
     assert kept(path) == {JOB_IDS[0]: counted(1)}
+
+
+def test_the_moment_when_a_job_was_first_watched_is_kept_until_it_has_a_ledger(path: Path) -> None:
+    with opened(path) as store:
+        assert store.first_watched(JOB_IDS[:2], START_MS) == dict.fromkeys(JOB_IDS[:2], START_MS)
+    with opened(path) as store:
+        assert store.load(None) == {}
+        later = store.first_watched(JOB_IDS[:3], START_MS + 5)
+        assert later == dict.fromkeys(JOB_IDS[:2], START_MS) | {JOB_IDS[2]: START_MS + 5}
+        store.commit({JOB_IDS[0]: counted(1)})
+        assert store.first_watched(JOB_IDS[:2], START_MS + 9) == {
+            JOB_IDS[0]: START_MS + 9,
+            JOB_IDS[1]: START_MS,
+        }
+
+
+def test_the_moment_outlives_neither_the_watch_list_nor_its_retention(path: Path) -> None:
+    with opened(path) as store:
+        store.first_watched(JOB_IDS[:2], START_MS)
+        store.first_watched(JOB_IDS[2:3], START_MS + 1)
+        assert store.prune([JOB_IDS[0]], START_MS + 1) == 0
+        kept = store.first_watched(JOB_IDS[:3], START_MS + 9)
+    assert list(kept.values()) == [START_MS, START_MS + 9, START_MS + 1]

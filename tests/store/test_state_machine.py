@@ -154,7 +154,7 @@ class Instance:
         for job_id in self.jobs:
             with suppress(UnreachableError):
                 before = self.ledgers.get(job_id)
-                polled = poll_job(job_id, before, service, service.now_ms, RULES)
+                polled = poll_job(job_id, before, service, lambda: service.now_ms, RULES)
                 found.append(Outcome(job_id, polled, before=before))
         return found
 

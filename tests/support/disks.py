@@ -38,6 +38,16 @@ class Disk:
         """As the store does."""
         return self._store.restore(held)
 
+    def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
+        """As `commit`.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        if self.is_full:
+            raise StoreError("no space left on device")
+        return self._store.first_watched(job_ids, at_ms)
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """As the store does."""
         return self._store.prune(watched, before_ms)

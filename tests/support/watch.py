@@ -90,7 +90,8 @@ class Watch:
         self._branches = config.metrics.plain_branches
         self._intervals = Intervals.of(config)
         self.rules = rules(config, self._intervals.longest)
-        self.start()
+        # To be looked at; jobs are watched from the first poll on.
+        self._start(MemoryStore(), real_time=False)
 
     def start(self, *, real_time: bool = False) -> None:
         """Begin with the ledgers that the store holds, as a new process would; all is due at the next poll.
@@ -98,6 +99,14 @@ class Watch:
         Args:
             real_time: let threads wait by a clock that moves by itself.
         """
+        self._start(self.store, real_time=real_time)
+
+    def begin(self) -> None:
+        """Watch the jobs from now on, without a poll yet; after `close`, as another process would."""
+        self.start()
+        self._begun = True
+
+    def _start(self, store: Store, *, real_time: bool) -> None:
         self._begun = False
         monotonic = time.monotonic if real_time else self.now
         watchlist = Watchlist(self.config)
@@ -107,7 +116,7 @@ class Watch:
         self.poller = Poller(
             Agenda(watchlist, self._intervals, monotonic(), concurrency=self.config.poll.concurrency),
             self.service,
-            self.store,
+            store,
             {job_id: ledgers[job_id] for job_id in watchlist.ids & ledgers.keys()},
             self.rules,
             telemetry=self.telemetry,
