@@ -149,6 +149,7 @@ class Obstacle(StrEnum):
     UNTRUSTED = "untrusted"
     TLS = "tls"
     PROXY = "proxy"
+    SETTING = "setting"
     BROKEN = "broken"
 
 

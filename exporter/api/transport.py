@@ -7,6 +7,7 @@ may take three times as long as one silence.
 
 import http.client
 import io
+import os
 import socket
 import ssl
 import time
@@ -14,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ContentDecodingError
+from requests.utils import select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -29,6 +32,11 @@ from exporter.redaction import redact, register_url
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
+
+_PROXY_FORM: Final = (
+    "is no proxy of the form http://[user:password@]host:port; percent-encode what is not plain ASCII, and "
+    "# / ? @ % in the password"
+)
 
 _SILENCES: Final = 3
 _USUAL_SILENCE_S: Final = 10.0
@@ -80,7 +88,7 @@ def prepare(session: requests.Session, request: requests.Request) -> requests.Pr
     try:
         return session.prepare_request(request)
     except requests.RequestException as error:
-        raise _unreachable(error) from None
+        raise _misconfigured(request.url or "", {}, error) from None
 
 
 def exchange(
@@ -104,9 +112,11 @@ def exchange(
         UnreachableError: no whole answer came; the text holds nothing the service said.
         InvalidAnswerError: the body is larger, or cannot be decoded.
     """
+    proxies: dict[str, str] = {}
     try:
         # A CA file of our own goes before REQUESTS_CA_BUNDLE, which is why `verify` is named here.
         settings = session.merge_environment_settings(prepared.url, {}, True, session.verify, None)
+        proxies = dict(settings["proxies"])
         # The adapter, not session.send: that one reads the body of a redirect to its end, followed or not.
         adapter = session.get_adapter(prepared.url or "")
         verify = True if settings["verify"] is None else settings["verify"]
@@ -116,15 +126,26 @@ def exchange(
             timeout=timeout,
             verify=verify,
             cert=settings["cert"],
-            proxies=settings["proxies"],
+            proxies=proxies,
         ) as response:
             came_at = wall()
             body = _read(response, largest)
             return Answer(response.status_code, response.headers, body, came_at)
     except ContentDecodingError:
         raise InvalidAnswerError("an answer that cannot be decoded", code="invalid") from None
+    except (ValueError, TypeError) as error:  # requests refuses to send it
+        raise _misconfigured(prepared.url or "", proxies, error) from None
     except (OSError, HTTPError, http.client.HTTPException) as error:
+        if type(error) is OSError and error.errno is None and not isinstance(session.verify, str):
+            raise _misconfigured(prepared.url or "", {}, error) from None
         raise _unreachable(error) from None
+
+
+def proxy_variable(url: str, proxy: str) -> str:
+    """The environment variable that names the proxy of an address."""
+    names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
+    known = (spelt for name in names for spelt in (name, name.upper()) if os.environ.get(spelt) == proxy)
+    return next(known, "the system's proxy setting")
 
 
 def _read(response: requests.Response, largest: int) -> bytes:
@@ -134,6 +155,25 @@ def _read(response: requests.Response, largest: int) -> bytes:
         if len(body) > largest:
             raise InvalidAnswerError(f"an answer of more than {largest // 1024} KiB", code="invalid")
     return bytes(body)
+
+
+def _misconfigured(url: str, proxies: Mapping[str, str], error: Exception) -> UnreachableError:
+    """A request that requests itself refuses to send: a proxy or a file of certificates is set wrongly.
+
+    Nothing of a proxy is repeated, since it may hold a password.
+    """
+    proxy = select_proxy(url, dict(proxies)) if proxies else None
+    if proxy:
+        socks = proxy.lower().startswith("socks") and isinstance(error, requests.exceptions.InvalidSchema)
+        needs = "a SOCKS proxy needs the package PySocks, which is not installed" if socks else _PROXY_FORM
+        text = f"{proxy_variable(url, proxy)}: {needs}"
+    elif isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        text = f"{next(filter(os.environ.get, ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')), 'ca_file')}: {error}"
+    else:
+        text = f"no address that a request can be sent to ({type(error).__name__})"
+    refused = UnreachableError(text, code="connection", obstacle=Obstacle.SETTING)
+    refused.retryable = False
+    return refused
 
 
 def _unreachable(error: Exception) -> UnreachableError:

@@ -47,6 +47,10 @@ _OBSTACLES: Final = {
         "the proxy does not let it through",
         "check HTTPS_PROXY and its password, or put the host into NO_PROXY",
     ),
+    Obstacle.SETTING: (
+        "a setting does not let it be sent",
+        "set that variable right, or leave it out; a running exporter has to be restarted to read it again",
+    ),
     Obstacle.BROKEN: ("the connection breaks", "look for a firewall or a proxy in between"),
 }
 """What keeps requests from an address, and what to do about it; ``{key}`` names the address."""

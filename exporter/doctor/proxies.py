@@ -1,10 +1,10 @@
 """Which proxy the environment names for an address."""
 
-import os
 from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
+from exporter.api.transport import proxy_variable
 from exporter.config import Config, PasswordAuth
 from exporter.doctor.address import Proxy
 
@@ -22,14 +22,7 @@ def proxy_for(url: str) -> Proxy | None:
     found = select_proxy(url, get_environ_proxies(url))
     if not found:
         return None
-    return Proxy(_variable(url, found), _without_user(found))
-
-
-def _variable(url: str, proxy: str) -> str:
-    scheme = urlsplit(url).scheme
-    names = (f"{scheme}_proxy", "all_proxy")
-    known = (spelt for name in names for spelt in (name, name.upper()) if os.environ.get(spelt) == proxy)
-    return next(known, "set by the system")
+    return Proxy(proxy_variable(url, found), _without_user(found))
 
 
 def _without_user(proxy: str) -> str:
@@ -37,6 +30,8 @@ def _without_user(proxy: str) -> str:
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         port = f":{parts.port}" if parts.port else ""
+        if "@" in proxy and "@" not in parts.netloc:  # cut by a character of the password
+            raise ValueError
     except ValueError:
         return "(its address cannot be read)"
     return f"{parts.scheme}://{parts.hostname or '?'}{port}"

@@ -422,3 +422,36 @@ class TestObstacles:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
         monkeypatch.setenv("NO_PROXY", "")
         assert failure(session, "http://example.test").obstacle is Obstacle.PROXY
+
+
+PROXY_FORM = "is no proxy of the form http://[user:password@]host:port"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "need"),
+    [
+        ("HTTPS_PROXY", "socks5://user:s3cret@proxy:1080", "a SOCKS proxy needs the package PySocks"),
+        ("ALL_PROXY", "socks5h://user:s3cret@proxy:1080", "a SOCKS proxy needs the package PySocks"),
+        ("https_proxy", "ftp://user:s3cret@proxy:21", PROXY_FORM),
+        ("HTTPS_PROXY", "http://user:s3cret@", PROXY_FORM),
+        ("HTTPS_PROXY", "http://user:s3cret@proxy:99999", PROXY_FORM),
+        ("HTTPS_PROXY", "http://user:s3cret/@proxy:3128", PROXY_FORM),
+        ("HTTPS_PROXY", "http://user:s3cret密码@127.0.0.1:9", PROXY_FORM),
+        ("HTTPS_PROXY", "user:s3cret", PROXY_FORM),
+        ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "Could not find a suitable TLS CA certificate bundle"),
+    ],
+)
+def test_what_requests_refuses_to_send_is_a_fault_of_a_variable(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, need: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    error = failure(session, "https://127.0.0.1:9/")
+    assert (error.obstacle, error.retryable, error.code) == (Obstacle.SETTING, False, "connection")
+    assert str(error).startswith(f"{variable}: {need}")
+    assert "s3cret" not in str(error)
+    assert "user:" not in str(error).replace("user:password@", "")
+
+
+@pytest.mark.parametrize("url", ["htps://127.0.0.1/", "127.0.0.1/"])
+def test_an_address_that_is_none_is_told(session: requests.Session, url: str) -> None:
+    assert str(failure(session, url)).startswith("no address that a request can be sent to")

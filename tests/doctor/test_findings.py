@@ -114,6 +114,12 @@ def test_a_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -
     assert proxy_for("https://example.com") is None
 
 
+@pytest.mark.parametrize("proxy", ["http://user:2024/p4ss@proxy:3128", "http://user:2024#p4ss@proxy:3128"])
+def test_a_proxy_that_a_password_cuts_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert proxy_for("https://example.com") == Proxy("HTTPS_PROXY", "(its address cannot be read)")
+
+
 def test_tokens_may_come_through_another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = "{password: {domain: d, username: u, password: p, project: cn-north-4}}"
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
