@@ -4,6 +4,9 @@ Jobs named one by one stay for ever. Jobs of a watched project come and go with 
 when a list shows them renamed or moved out of what is wanted, or when they lie in the recycle bin; else when
 several whole lists in a row do not show them. Lists have been seen empty for a moment: an empty one counts
 only from when the service denies the job itself.
+
+The jobs of other shards are followed too, as far as lists show them, so that label values are distinct over
+all shards.
 """
 
 import hashlib
@@ -48,7 +51,7 @@ class Listing:
 
 
 class Watchlist:
-    """The watched jobs of this process, and what the API calls them.
+    """The watched jobs of this process, and what the API calls them and those of other shards.
 
     Args:
         config: names jobs and projects.
@@ -57,12 +60,14 @@ class Watchlist:
 
     def __init__(self, config: Config, is_mine: Callable[[str], bool] = lambda _: True) -> None:
         self._is_mine = is_mine
-        self._named = {job.id: job for job in config.jobs if is_mine(job.id)}
+        self._named = {job.id: job for job in config.jobs}
         self._projects = {project.id: project for project in config.projects}
         self._names: dict[str, JobNames] = {}
         self._discovered: dict[str, int] = {}
         self._denied: set[str] = set()
         self._jobs: tuple[Job, ...] | None = None
+        self._followed = frozenset(self._named)
+        self._ids = frozenset(filter(is_mine, self._named))
 
     @property
     def unnamed_projects(self) -> frozenset[str]:
@@ -75,17 +80,17 @@ class Watchlist:
     @property
     def ids(self) -> frozenset[str]:
         """The jobs this process watches."""
-        return frozenset((*self._named, *self._discovered))
+        return self._ids
 
     @property
     def discovered(self) -> frozenset[str]:
         """Those of them that no configuration names."""
-        return frozenset(self._discovered)
+        return self._ids.difference(self._named)
 
     @property
     def size(self) -> int:
         """How many jobs this process watches."""
-        return len(self._named) + len(self._discovered)
+        return len(self._ids)
 
     @property
     def watched_projects(self) -> frozenset[str]:
@@ -99,9 +104,10 @@ class Watchlist:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The watched jobs, each with label values that no other has."""
+        """The watched jobs, each with label values that no other has, in this shard or another."""
         if self._jobs is None:
-            self._jobs = distinct(self._job(job_id) for job_id in (*self._named, *self._discovered))
+            everyone = distinct(self._job(job_id) for job_id in self._of_all_shards)
+            self._jobs = tuple(job for job in everyone if job.id in self._ids)
         return self._jobs
 
     @property
@@ -117,7 +123,7 @@ class Watchlist:
             if job.project_id and asked and asked.project:
                 labels.setdefault(job.project_id, set()).add(asked.project)
         agreed = {project_id: one for project_id, (one, *others) in labels.items() if not others}
-        watched = self.ids
+        watched = self._of_all_shards
         latest_last = sorted(self._names.items(), key=lambda known: known[0] in watched)
         told = {
             names.project_id: names.project for _, names in latest_last if names.project_id and names.project
@@ -131,7 +137,7 @@ class Watchlist:
 
     def name_projects(self, names: Mapping[str, str]) -> None:
         """The API told the names of projects by their ids."""
-        for job_id in self.ids:
+        for job_id in self._of_all_shards:
             project_id = self.names(job_id).project_id
             if project_id in names:
                 self.rename(job_id, JobNames(project=names[project_id]))
@@ -154,19 +160,18 @@ class Watchlist:
             gone: those that were dropped before; lists or the configuration bring them back.
         """
         for job_id, told in names.items():
-            if job_id in self._named or (job_id not in gone and self._wants(job_id, told)):
+            if job_id in self._named or (job_id not in gone and self._wants(told)):
                 self.rename(job_id, told)
                 if job_id not in self._named:
                     self._discovered.setdefault(job_id, 0)
-                    self._jobs = None
+        self._changed_since(self._ids)
 
     def go_on_from(self, before: "Watchlist") -> None:
         """Take up names and discovered jobs as they were; of the same projects exactly those."""
         if self.has_projects_of(before):
             self._discovered = {}
-        self.restore({job_id: before.names(job_id) for job_id in before.ids})
-        missed = {job_id: before._discovered.get(job_id, 0) for job_id in self._discovered}
-        self._discovered, self._jobs = missed, None
+        self.restore({job_id: before.names(job_id) for job_id in before._of_all_shards})
+        self._discovered = {job_id: before._discovered.get(job_id, 0) for job_id in self._discovered}
 
     def has_projects_of(self, other: "Watchlist") -> bool:
         """Whether both watch the same jobs of the same projects."""
@@ -174,17 +179,17 @@ class Watchlist:
 
     def take_in(self, listing: Listing) -> tuple[set[str], set[str]]:
         """Learn from a job list; the ids that are watched from now on, and those no more."""
-        before = self.ids
+        before, known = self._ids, self._of_all_shards
         self._denied.difference_update(listing.jobs)
         for job_id, listed in listing.jobs.items():
-            wanted = self._wants(job_id, listed.names)
-            if job_id in before or wanted:
+            wanted = self._wants(listed.names)
+            if job_id in known or wanted:
                 self.rename(job_id, listed.names)
             if wanted and job_id not in self._named:
                 self._discovered[job_id] = 0
         for job_id in tuple(self._discovered):
             names = self.names(job_id)
-            if job_id in listing.jobs and not self._wants(job_id, names):
+            if job_id in listing.jobs and not self._wants(names):
                 del self._discovered[job_id]
             elif listing.lacks(job_id, names.project_id, even_empty=job_id in self._denied):
                 self._discovered[job_id] += 1
@@ -219,24 +224,31 @@ class Watchlist:
 
     def drop_deleted(self, deleted: Iterable[str]) -> set[str]:
         """Discovered jobs that lie in the recycle bin are watched no more; which those were."""
-        before = self.ids
+        before = self._ids
         for job_id in deleted:
             self._discovered.pop(job_id, None)
         return self._changed_since(before)[1]
 
+    @property
+    def _of_all_shards(self) -> dict[str, None]:
+        """The jobs that this process or another watches, in order."""
+        return dict.fromkeys((*self._named, *self._discovered))
+
     def _changed_since(self, before: frozenset[str]) -> tuple[set[str], set[str]]:
-        now = self.ids
-        if now != before:
-            self._jobs = None
-            self._denied &= now
-        return set(now - before), set(before - now)
+        """Take note of the jobs that are followed now; those of them that came to this shard, or went."""
+        followed = self._of_all_shards
+        if followed.keys() != self._followed:
+            self._followed, self._jobs = frozenset(followed), None
+            self._ids = frozenset(filter(self._is_mine, followed))
+            self._denied &= self._ids
+        return set(self._ids - before), set(before - self._ids)
 
     def _has_discovered(self, project_id: str) -> bool:
         return any(self.names(job_id).project_id == project_id for job_id in self._discovered)
 
-    def _wants(self, job_id: str, names: JobNames) -> bool:
+    def _wants(self, names: JobNames) -> bool:
         project = self._projects.get(names.project_id)
-        return project is not None and project.wants(names.name) and self._is_mine(job_id)
+        return project is not None and project.wants(names.name)
 
     def _job(self, job_id: str) -> Job:
         told = self.names(job_id)

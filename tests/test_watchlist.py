@@ -369,6 +369,38 @@ class TestShards:
         assert watched.ids == {job_id for job_id in self.IDS if in_shard(job_id, 0, 2)}
 
 
+class TestOneNameInTwoShards:
+    """A shard watches the first job, or the one that is named, and another shard the second."""
+
+    @pytest.mark.parametrize("mine", [FIRST, SECOND])
+    def test_named_jobs_carry_the_beginning_of_their_id(self, mine: str) -> None:
+        jobs = f"[{{id: {FIRST}, name: checkout}}, {{id: {SECOND}, name: checkout}}]"
+        watched = watchlist(jobs, is_mine=mine.__eq__)
+        assert [(job.id, job.name) for job in watched.jobs] == [(mine, f"checkout ({mine[:8]})")]
+        assert (set(watched.ids), watched.size) == ({mine}, 1)
+
+    @pytest.mark.parametrize("mine", [FIRST, SECOND])
+    def test_so_do_those_that_lists_show(self, mine: str) -> None:
+        watched = watchlist(f"[{FIRST}]", f"projects: [{{id: {PROJECT}, name: shop}}]", mine.__eq__)
+        came, went = watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout"), (THIRD, "other")))
+        assert (came | {FIRST} & watched.ids, went) == ({mine}, set())
+        assert [job.name for job in watched.jobs] == [f"checkout ({mine[:8]})"]
+        after = watchlist(f"[{FIRST}]", f"projects: [{{id: {PROJECT}, name: shop}}]", mine.__eq__)
+        after.go_on_from(watched)
+        assert after.jobs == watched.jobs
+        other = SECOND if mine == FIRST else FIRST
+        watched.take_in(listing((mine, "checkout"), (other, "payment")))
+        assert [job.name for job in watched.jobs] == ["checkout"]
+
+    def test_one_that_is_gone_elsewhere_takes_no_name(self) -> None:
+        watched = watchlist("[]", f"projects: [{{id: {PROJECT}, name: shop}}]", FIRST.__eq__)
+        watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout")))
+        for _ in range(GONE_AFTER):
+            assert watched.jobs[0].name == f"checkout ({FIRST[:8]})"
+            assert watched.take_in(listing((FIRST, "checkout"))) == (set(), set())
+        assert watched.jobs[0].name == "checkout"
+
+
 class TestOneNameForTwo:
     def test_jobs_of_one_name_carry_the_beginning_of_their_id(self) -> None:
         watched = watchlist(f"[{{id: {FIRST}, name: checkout}}, {{id: {SECOND}, name: checkout}}]")
