@@ -120,7 +120,7 @@ def plain() -> Iterator[Site]:
 def test_metrics_are_where_they_are_said_to_be(site: Site) -> None:
     where = [path for path in ("/metrics", "/deep/down") if site.ask(path).status == 200]
     assert len(where) == 1
-    assert f'href="{where[0]}"' in site.ask("/").body.decode()
+    assert f'href=".{where[0]}"' in site.ask("/").body.decode()
 
 
 @pytest.mark.parametrize(
