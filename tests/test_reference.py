@@ -1,6 +1,7 @@
 """What is written from the code is as committed, and says what it should."""
 
 import ast
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -97,6 +98,9 @@ def test_every_reason_that_can_be_reported_is_explained() -> None:
 
 
 def reasons(source: ast.Module) -> Iterator[str]:
+    values = [line.value for line in source.body if isinstance(line, ast.AnnAssign)]
+    named = [str(value.value) for value in values if isinstance(value, ast.Constant)]
+    yield from (value for value in named if re.fullmatch(r"[a-z]+(_[a-z]+)+", value))
     for call in ast.walk(source):
         if isinstance(call, ast.Call):
             name = ast.unparse(call.func).removeprefix("self._telemetry.")
