@@ -51,14 +51,12 @@ from exporter.ledger.stages import (
 from exporter.ledger.state import (
     PROBES,
     RECENT_KEPT,
-    Gap,
     JobLedger,
     LastBuild,
-    OpenBuild,
-    OtherNumbers,
     RecentBuild,
 )
 from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
+from exporter.ledger.waiting import Gap, OpenBuild, OtherNumbers
 
 __all__ = [
     "AWAITED_KEPT",

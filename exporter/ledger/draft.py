@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 from exporter.ledger.histogram import Exemplar
 from exporter.ledger.runs import Recovery, Run
 from exporter.ledger.stages import AwaitedStages
-from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, Gap, JobLedger, LastBuild, OpenBuild, RecentBuild
+from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
+from exporter.ledger.waiting import Gap, OpenBuild
 from exporter.model import DAY_MS, LONGEST_MS, Build, BuildDetail, Result, State, Trigger
 
 Word = TypeVar("Word", Result, Trigger)

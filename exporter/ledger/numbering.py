@@ -9,7 +9,8 @@ from typing import Final
 
 from exporter.ledger.draft import LARGEST_FIRST, Draft
 from exporter.ledger.runs import Run
-from exporter.ledger.state import AGREEING, LARGEST_STEP, JobLedger, OtherNumbers
+from exporter.ledger.state import LARGEST_STEP, JobLedger
+from exporter.ledger.waiting import AGREEING, OtherNumbers
 from exporter.model import Build, BuildDetail
 
 CLEARLY_MS: Final = 60_000

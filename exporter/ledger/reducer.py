@@ -9,8 +9,9 @@ from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.numbering import SKIPPED, doubt, resolve
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import LOST_TRIES, JobLedger, OpenBuild
+from exporter.ledger.state import LOST_TRIES, JobLedger
 from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
+from exporter.ledger.waiting import OpenBuild
 from exporter.model import Build, BuildDetail, Result
 
 DETAIL_TRIES: Final = 10

@@ -25,7 +25,7 @@ START_MS: Final = 1_700_000_000_000
 PATIENCE_MS: Final = 3_600_000
 BUCKETS: Final = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
 
-_numbers = st.integers(1, 40)
+_numbers = st.integers(1, 40) | st.integers(700_000, 700_002)
 _moments = st.none() | st.integers(START_MS - 10**8, START_MS + 10**8)
 _branches = st.sampled_from(["", "main", "发布/一", 'odd "\\\n', "\u2028"])
 
