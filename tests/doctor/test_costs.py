@@ -5,17 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from exporter.api.throttle import Throttle
-from exporter.cli.wiring import connect
 from exporter.doctor.asking import ask
 from exporter.doctor.costs import Cost, Load, costs, of_a_build
 from exporter.doctor.estimate import load_of
 from exporter.doctor.watched import watched
 from exporter.poller import Intervals
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, fault
-from exporter.telemetry import Telemetry
 from tests.support.watch import HOUR, START_MS, Watch, watching
 
 CLOSE = 0.15
@@ -40,8 +36,7 @@ def fleet(jobs: int, *, gap_s: float | None = None, duration_s: float = 20.0) ->
 
 
 def estimated(watch: Watch) -> tuple[Load, Cost]:
-    credentials, client = connect(watch.config, Telemetry(CollectorRegistry()), Throttle(6000))
-    answers = ask(watch.config, client, credentials, now=watch.now, done=lambda: None)
+    answers = ask(watch.config, watch.client, watch.credentials, now=watch.now, done=lambda: None)
     load = load_of(watch.config, answers, watched(watch.config, answers))
     return load, costs(load)
 

@@ -71,13 +71,13 @@ class Watch:
         )
         self.telemetry.budget.set_function(lambda: throttle.requests_per_minute)
         self._session = new_session()
-        credentials = credentials_for(
+        self.credentials = credentials_for(
             config.auth, iam_endpoint="", session=self._session, timeout=timeout, clock=self.now
         )
         self.client = ApiClient(
             config.endpoint,
             self._session,
-            credentials,
+            self.credentials,
             throttle,
             self.telemetry,
             timeout=timeout,
