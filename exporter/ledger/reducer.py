@@ -110,9 +110,11 @@ def baseline(
                 draft.settle(one, None)
             else:
                 draft.open[number] = one
-        oldest_later = min(later, default=max(known)) - 1
-        draft.close_gaps(through=min(max(known) - BASELINE_GAPS, max(draft.baseline or 0, oldest_later)))
+        first_later = min(later, default=max(known))
+        draft.close_gaps(through=min(max(known) - BASELINE_GAPS, max(draft.baseline or 0, first_later - 1)))
         draft.find_gaps(at_ms, counts=None)
+        among = max(draft.baseline or 0, first_later)
+        draft.gaps = [replace(gap, counts=True) if gap.first > among else gap for gap in draft.gaps]
     return _folded(draft)
 
 

@@ -281,6 +281,7 @@ class TestRule3CountingBeginsWhenAJobIsFirstWatched:
     def test_a_number_missing_among_those_that_count_is_waited_for(self) -> None:
         ledger = self.first(finished(10, start=-5), *(finished(n, start=1) for n in range(20, 60) if n != 30))
         assert [(gap.first, gap.last) for gap in ledger.gaps] == [(30, 30)]
+        assert denied(ledger, 20, 60, 120, 600).lost_builds == 1
 
 
 class TestRule3WhileNoBuildIsKnownTheBaselineIs0:
