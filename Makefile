@@ -79,10 +79,10 @@ golden: $(VENV)/.dev  ## rewrite the golden expositions and the PrometheusRule; 
 dashboards: $(VENV)/.dev  ## rewrite grafana/dashboards from grafana/generate; review them as a diff
 	$(BIN)/python -m grafana.generate
 
-reference: $(VENV)/.dev  ## rewrite the pages, the schema and both READMEs' --help that come from the code; review them as a diff
+reference: $(VENV)/.dev  ## rewrite the pages and the schema that come from the code; review them as a diff
 	$(BIN)/python -m tools.reference
 
-screenshot: $(VENV)/.dev  ## take the picture of the status page in the README anew
+screenshot: $(VENV)/.dev  ## take the picture of the status page in the README again
 	$(BIN)/python -m tests.support.screenshot docs/images/status.png
 
 lock: | $(BIN)/python  ## write the locks again for pyproject.toml; ARGS=--upgrade takes newer versions as well

@@ -90,9 +90,25 @@ def test_docs_metrics_explains_every_metric_with_its_type_and_labels() -> None:
     assert listed == {one.name: (str(one.kind), one.labels) for one in DECLARED}
 
 
-def test_the_readme_lists_every_metric_once() -> None:
+def test_the_overview_of_the_metrics_lists_each_once_with_its_type() -> None:
+    listed = [(name, row[1]) for row in rows(text("docs/metrics.md"), "metric") for name in coded(row[0])]
+    assert sorted(listed) == sorted((one.name, str(one.kind)) for one in DECLARED)
+
+
+def test_the_readme_names_some_of_the_metrics_with_a_link_to_all() -> None:
     listed = [name for row in rows(README, "metric") for name in coded(row[0])]
-    assert sorted(listed) == sorted(METRICS)
+    assert len(listed) == len(set(listed)) == 8
+    assert "docs/metrics.md" in links(README)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_a_readme_has_at_most_250_lines_and_no_help_of_commands(name: str) -> None:
+    assert len(text(name).splitlines()) <= 250
+    assert "Usage:" not in text(name)
+
+
+def test_the_readme_leads_to_every_page_of_the_documents() -> None:
+    assert {name_of(path) for path in ROOT.glob("docs/*.md")} <= set(links(README))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -101,10 +117,11 @@ def test_no_document_names_a_metric_that_is_not(document: Path) -> None:
     assert named - METRICS.keys() == set()
 
 
-def test_the_readme_shows_the_flags_of_serve_and_the_commands() -> None:
-    [flags] = [body for body in fences(README, "text") if " serve [OPTIONS]" in body]
+def test_the_command_line_page_shows_the_flags_of_serve_and_the_commands() -> None:
+    page = fences(text("docs/command-line.md"), "text")
+    [flags] = [body for body in page if " serve [OPTIONS]" in body]
     assert shown_flags(flags) == flags_of("serve")
-    [commands] = [body for body in fences(README, "text") if "\nCommands:\n" in body]
+    [commands] = [body for body in page if "\nCommands:\n" in body]
     assert set(re.findall(r"^  ([a-z][a-z-]+)  ", commands, re.MULTILINE)) == cli.commands.keys()
 
 
@@ -188,11 +205,11 @@ def test_every_other_yaml_can_be_read(document: Path) -> None:
         list(yaml.safe_load_all(body))
 
 
-def test_the_web_configuration_of_the_readme_is_taken(tmp_path: Path) -> None:
-    [snippet] = [body for body in fences(README, "yaml") if body.startswith("# web.yaml")]
+def test_the_web_configuration_of_the_tls_page_loads(tmp_path: Path) -> None:
+    [snippet] = [body for body in fences(text("docs/tls.md"), "yaml") if body.startswith("# web.yaml")]
     put(Authority(tmp_path / "authority").issue("server"), tmp_path)
     shutil.copy(tmp_path / "authority" / "ca.pem", tmp_path)
-    users = parse_web_config(snippet, source="README.md", base_dir=tmp_path).users
+    users = parse_web_config(snippet, source="docs/tls.md", base_dir=tmp_path).users
     assert compare(b"example", users[b"prometheus"].get_secret_value().encode())
 
 
@@ -203,12 +220,12 @@ def promtool(*arguments: str) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
 
 
-def test_prometheus_takes_the_queries_of_the_readme(tmp_path: Path) -> None:
-    queries = fences(README, "promql")
+def test_prometheus_takes_the_queries_of_the_queries_page(tmp_path: Path) -> None:
+    queries = fences(text("docs/queries.md"), "promql")
     assert len(queries) >= 5
     rules = [{"record": f"query:{index}", "expr": query} for index, query in enumerate(queries)]
     file = tmp_path / "rules.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "readme", "rules": rules}]}))
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     promtool("check", "rules", str(file))
 
 

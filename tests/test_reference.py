@@ -11,14 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, Declared, Kind
 from exporter.cli.commands import cli
-from tools.reference import READMES, readmes, written
-from tools.reference.commands import WIDTH, help_of, with_help
+from tools.reference import written
+from tools.reference.commands import WIDTH, help_of
 from tools.reference.fleet import exposition, families
 from tools.reference.metrics import samples
 from tools.reference.words import REASONS
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = written(readmes(ROOT))
+WRITTEN = written()
 DECLARED: tuple[Declared, ...] = (*families(), *FLEET_FAMILIES, *EXPORTER_METRICS)
 LINES = exposition().splitlines()
 
@@ -39,26 +39,12 @@ def test_what_is_committed_is_what_the_code_says(name: str) -> None:
 
 
 def test_writing_twice_changes_nothing() -> None:
-    assert written({name: WRITTEN[name] for name in READMES}) == WRITTEN
+    assert written() == WRITTEN
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_each_readme_has_a_place_for_the_help_of_serve_and_of_the_program(name: str) -> None:
-    assert help_of(cli, "serve") in WRITTEN[name]
-    assert help_of(cli) in WRITTEN[name]
-
-
-@pytest.mark.parametrize("name", READMES)
-def test_what_each_readme_shows_is_renewed(name: str) -> None:
-    old = WRITTEN[name].replace("--log.level", "--log.depth")
-    assert old != WRITTEN[name]
-    assert written({one: old if one == name else WRITTEN[one] for one in READMES}) == WRITTEN
-
-
-def test_only_marked_places_are_filled() -> None:
-    mark, end = "<!-- help of codearts-build-exporter simulate, by `make reference` -->\n", "<!-- end -->"
-    filled = with_help(f"before\n{mark}old{end}\nafter\n", cli)
-    assert filled == f"before\n{mark}\n```text\n{help_of(cli, 'simulate')}\n```\n\n{end}\nafter\n"
+@pytest.mark.parametrize("command", ["", *cli.commands])
+def test_the_command_line_page_shows_what_help_prints(command: str) -> None:
+    assert help_of(cli, command) in WRITTEN["docs/command-line.md"]
 
 
 @pytest.mark.parametrize("command", ["", *cli.commands])

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 
 from exporter.config import PollConfig
-from tests.support.deploy import DEPLOY, IMAGE, PORT, USER, document, loaded, unknown_flags
+from tests.support.deploy import IMAGE, PORT, ROOT, USER, document, loaded, unknown_flags
 from tests.support.kustomize import BASE, Manifests, built, container
 
 OLDEST, NEWEST = "1.28", "1.37"
@@ -163,8 +163,8 @@ def test_the_network_is_open_for_scrapes_names_and_the_service_only(base: Manife
     assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)}
 
 
-def test_the_overlay_of_the_readme_keeps_replicas_and_shards_equal(tmp_path: Path) -> None:
-    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+def test_the_overlay_of_the_deployment_page_keeps_replicas_and_shards_equal(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     [overlay] = re.findall(r"^```yaml\n(# kustomization\.yaml\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
     shutil.copytree(BASE, tmp_path / "base")
     (tmp_path / "overlays" / "ours").mkdir(parents=True)

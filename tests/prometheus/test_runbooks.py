@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "prometheus"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "runbooks").glob("*.md")}
 ALERTS = sorted(PAGES.keys() - {"README"})
-GUIDES = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "deploy/README.md")}
+GUIDES = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "docs/deployment.md")}
 
 STATEFUL_SET = document(BASE / "statefulset.yaml")
 NAME = STATEFUL_SET["metadata"]["name"]

@@ -115,7 +115,7 @@ AT_RUN_TIME: dict[str, Callable[..., None]] = {
 
 def table(first_column: str) -> dict[str, str]:
     """The rows of one of the two tables: what this exporter does, by the first cell."""
-    text = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/tls.md").read_text(encoding="utf-8")
     _, _, section = text.partition(f"\n| {first_column} | the toolkit | this exporter |\n|---|---|---|\n")
     rows = [cells(line) for line in re.split(r"\n(?!\|)", section)[0].splitlines()]
     return {row[0]: row[2] for row in rows}

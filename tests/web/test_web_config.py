@@ -188,7 +188,7 @@ SUITE = "tls_server_config.cipher_suites[0]"
     ("text", "said"),
     [
         ("tls_config: {}", '1: tls_config: is not a known key; did you mean "tls_server_config"?'),
-        ("- a", "1: must be a mapping of keys to values, as in the README, under TLS and passwords"),
+        ("- a", "1: must be a mapping of keys to values, as in docs/tls.md"),
         (
             "tls_server_config: {cert_file: server.pem}",
             "1: tls_server_config.key_file: is missing: give key_file or key",

@@ -1,6 +1,5 @@
 """What the command line says of itself, at a fixed width."""
 
-import re
 from collections.abc import Iterator
 
 import click
@@ -16,8 +15,6 @@ eval "$({VARIABLE}=zsh_source {PROGRAM})"              # ~/.zshrc
 {VARIABLE}=fish_source {PROGRAM} | source              # ~/.config/fish/config.fish
 """
 
-_MARKED = re.compile(r"(<!-- help of (.+?), by `make reference` -->\n).*?(<!-- end -->)", re.DOTALL)
-
 
 def help_of(group: click.Group, name: str = "") -> str:
     """What ``--help`` prints for the program, or for one of its commands."""
@@ -30,20 +27,6 @@ def help_of(group: click.Group, name: str = "") -> str:
 def commands_page(group: click.Group) -> str:
     """docs/command-line.md."""
     return page(*_blocks(group))
-
-
-def with_help(document: str, group: click.Group) -> str:
-    """A document in which each marked place shows what ``--help`` prints there now.
-
-    A place begins with ``<!-- help of PROGRAM COMMAND, by `make reference` -->`` and ends with
-    ``<!-- end -->``.
-    """
-
-    def shown(place: re.Match[str]) -> str:
-        command = place[2].removeprefix(PROGRAM).strip()
-        return f"{place[1]}\n{fence(help_of(group, command))}\n\n{place[3]}"
-
-    return _MARKED.sub(shown, document)
 
 
 def _blocks(group: click.Group) -> Iterator[str]:

@@ -24,6 +24,10 @@ jobs:
   - id: 48c66c6002964721be537cdc6ce0297b
     name: checkout
     project: shop
+projects:
+  - id: b4d3971c3988463b865f6f920846149e
+    include: ["release-.*"]
+    exclude: [".*-experimental"]
 poll:
   interval: 30s
 """
@@ -35,9 +39,9 @@ One YAML file, named by `--config.file`. It needs `auth`, something to watch, an
 
 {fence(_EXAMPLE, "yaml")}
 
-[config.example.yaml](../config.example.yaml) is a whole file to begin from, and the
-[README](../README.md#credentials) tells which credentials to take. `codearts-build-exporter check-config`
-names everything that is wrong with a file: line, key, and what would be right.
+[config.example.yaml](../config.example.yaml) shows every key, and
+[credentials.md](credentials.md) describes the kinds of credentials. `codearts-build-exporter check-config`
+reports every problem of a file with its line, its key and the expected value.
 
 Editors that know JSON Schema check a file while you type. A line at its top names
 [the schema](config.schema.json), by its URL or by a path from the file:

@@ -30,12 +30,15 @@ _SUFFIXES: Final = {Kind.HISTOGRAM: ("_bucket", "_count", "_sum")}
 _INTRO: Final = """\
 # Metrics
 
-Every metric that the exporter shows of CodeArts Build and of itself, each with a sample as a scrape gets it.
-The values are made up. A histogram is shown by one line each of its buckets, its count and its sum. In
-OpenMetrics, counters and histograms of jobs have `_created` and exemplars too. `process_*` and `python_*`
-come from the Prometheus client library.
+Every metric of CodeArts Build and of the exporter, each with a sample from a scrape. The values are made up.
+A histogram is shown by one line each of its buckets, its count and its sum. `process_*` and `python_*` come
+from the Prometheus client library. [queries.md](queries.md) has queries to start from.
 
-[Of jobs](#of-jobs) · [Stages](#stages) · [Of the recycle bin](#of-the-recycle-bin) ·
+Prometheus requests OpenMetrics. In that format, counters and histograms of jobs also have `_created`, the
+time since which a series counts, and exemplars: the number of the latest build in each bucket and each
+counter. Prometheus stores exemplars if its feature `exemplar-storage` is enabled.
+
+[Overview](#overview) · [Of jobs](#of-jobs) · [Stages](#stages) · [Of the recycle bin](#of-the-recycle-bin) ·
 [Of the exporter](#of-the-exporter) · [Results](#results) · [States](#states) ·
 [Extra labels](#extra-labels) · [Operations](#operations) · [Reasons](#reasons) · [Buckets](#buckets)"""
 
@@ -77,9 +80,11 @@ new ones beyond `metrics.max_series`.
 under every result and trigger, and always have room. So are durations of successes and failures, where the
 label is `branch` alone. A branch that only an expression lets through, as `release/.*` does, is not known
 before its first build: each result of it, under each trigger, shows 0 in both metrics for {HELD_S:g} seconds
-first, and then all that was counted. So its first build is an increase too, wherever a scrape falls into that
-time. Nothing else waits. What was counted shows at once after a restart within that time, or a reload that
-changes the labels.
+first, and then all that was counted. So its first build is an increase too, if Prometheus scrapes at least
+once a minute. Nothing else waits. What was counted shows at once after a restart within that time, or a
+reload that changes the labels.
+
+The number of series grows with each label: enable only those that you use.
 
 `trigger` is one of:"""
 
@@ -93,6 +98,8 @@ def metrics_page(exposition: str) -> str:
     lines = exposition.splitlines()
     return page(
         _INTRO,
+        "## Overview",
+        table(("metric", "type", "meaning"), _overview((*families(), *FLEET_FAMILIES, *EXPORTER_METRICS))),
         "## Of jobs",
         _OF_JOBS,
         *_entries(families(), lines),
@@ -122,6 +129,13 @@ def samples(one: Declared, lines: Iterable[str]) -> list[str]:
             raise LookupError(f"tools/reference/fleet.py shows no sample of {one.name}{suffix}")
         found.append(next((line for line in own if float(line.rpartition(" ")[2])), own[0]))
     return found
+
+
+def _overview(declared: Iterable[Declared]) -> Iterator[tuple[str, str, str]]:
+    """A row for each metric: its name as a link to its entry, and the first sentence of its help."""
+    for one in declared:
+        first, _, _ = marked(one.help).partition(". ")
+        yield f"[{code(one.name)}](#{one.name})", str(one.kind), f"{first.removesuffix('.')}."
 
 
 def _entries(declared: Iterable[Declared], lines: list[str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from exporter.config.document import Document, read_document
 from exporter.config.loading import read_text, validated
 from exporter.web.config.schema import WebConfig
 
-_EXAMPLE = "the README, under TLS and passwords"
+_EXAMPLE = "docs/tls.md"
 
 
 def load(path: Path) -> WebConfig:
