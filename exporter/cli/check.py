@@ -53,10 +53,13 @@ def exposed(config: Config, path: Path) -> Iterator[str]:
 
 
 def _is_readable_by_all(path: Path) -> bool:
-    folders = path.resolve().parents
-    return bool(path.stat().st_mode & stat.S_IROTH) and all(
-        folder.stat().st_mode & stat.S_IXOTH for folder in folders
-    )
+    try:
+        folders = path.resolve().parents
+        return bool(path.stat().st_mode & stat.S_IROTH) and all(
+            folder.stat().st_mode & stat.S_IXOTH for folder in folders
+        )
+    except OSError:  # a folder above the working directory is closed to this user too
+        return False
 
 
 def _secrets_in(config: Config, path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from tests.cli.test_running import LOCAL
 from tests.support.programs import eventually, program
 
 SECRET = "s3cret-of-the-day"
+NOBODY = 65534
 CONFIG = f"endpoint: https://build.example\nauth: {{token: {SECRET}}}\njobs: [{'a' * 32}]\n"
 
 
@@ -227,6 +228,25 @@ class TestExposedCredentials:
         assert self.told(folder, mode=0o640) == ""
         folder.chmod(0o700)
         assert self.told(folder) == ""
+
+    def test_so_is_one_below_a_folder_that_this_user_may_not_enter(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inner = folder / "closed" / "inner"
+        inner.mkdir(parents=True)
+        inner.chmod(0o755)
+        self.told(inner)
+        monkeypatch.chdir(inner)
+        inner.parent.chmod(0)
+        user = os.geteuid()
+        try:
+            if user == 0:
+                os.seteuid(NOBODY)
+            path = Path("config.yaml")
+            assert list(exposed(load(path, {}), path)) == []
+        finally:
+            os.seteuid(user)
+            inner.parent.chmod(0o755)
 
     @pytest.mark.parametrize(
         ("endpoint", "is_told"),
