@@ -223,7 +223,7 @@ class RedisStore:
         left = [
             job_id
             for job_id, kept in moments.items()
-            if job_id.decode() not in watched and _moment(kept, before_ms) < before_ms
+            if job_id.decode(errors="replace") not in watched and _moment(kept, before_ms) < before_ms
         ]
         if left:
             self._ask("cannot write", lambda: self._server.hdel(FIRST_WATCHED, *left))

@@ -17,7 +17,7 @@ from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store import open_store
 from exporter.store import redis as module
-from exporter.store.redis import KEY, RedisStore
+from exporter.store.redis import FIRST_WATCHED, KEY, RedisStore
 from tests.store.ledgers import START_MS, counted, ledgers
 from tests.store.redis_server import RedisServer, redis_server
 from tests.support.programs import free_port
@@ -270,7 +270,8 @@ def test_the_first_of_several_to_watch_a_job_tells_from_when_on_it_is_counted(se
 
 
 def test_the_moment_outlives_neither_the_watch_list_nor_its_retention(server: RedisServer) -> None:
-    with connected(server) as store:
+    with connected(server) as store, server.client() as client:
+        client.hset(FIRST_WATCHED, b"\xff", "garbage")
         store.first_watched(JOB_IDS[:2], START_MS)
         store.first_watched(JOB_IDS[2:3], START_MS + 1)
         assert store.prune([JOB], START_MS + 1) == 0
