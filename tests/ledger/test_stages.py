@@ -108,7 +108,7 @@ def test_what_is_refused_is_given_up_and_what_fails_is_tried_again() -> None:
 
 
 def test_without_a_record_id_or_a_detail_there_is_nothing_to_ask_for() -> None:
-    build = [Build(number, Result.SUCCESS, finish_ms=START_MS) for number in (1, 2)]
+    build = [Build(number, Result.SUCCESS, finish_ms=START_MS + 1) for number in (1, 2)]
     ledger = see_history(empty(), build, at_ms=START_MS).ledger
     answers: list[DetailAnswer] = [BuildDetail(1, Result.SUCCESS), Refused(2)]
     ledger = see_details(ledger, answers, at_ms=START_MS, breakdown=MEASURED).ledger
