@@ -244,14 +244,14 @@ class Draft:
 
     def _finished_later(self, one: OpenBuild, dated_ms: int | None) -> bool:
         """Whether a build of which that was not known belongs to the time since counting began."""
-        number, baseline = one.build.number, self.baseline
-        if one.counts is None and baseline is None:
+        if one.counts is None and self.baseline is None:
             return dated_ms is None or dated_ms > self.since_ms
-        is_above = number > (baseline or 0)
-        if one.counts is None and is_above:
+        if one.counts is None and one.build.number > (self.baseline or 0):
             return True
-        is_later = dated_ms is not None and dated_ms > self.since_ms
-        return is_later and (one.counts is None or is_above)
+        ended_ms = one.build.finish_ms if one.counts is False else None
+        if ended_ms is not None and ended_ms <= self.since_ms:
+            return False
+        return dated_ms is not None and dated_ms > self.since_ms
 
     def _outcome(self, build: Build, detail: BuildDetail | None) -> Outcome:
         result = (detail.result if detail else None) or build.result or Result.UNKNOWN

@@ -24,9 +24,9 @@ class OpenBuild:
         build: all that history and detail said of it so far.
         first_seen_ms: our clock; stands in for a start the service does not tell.
         counts: False for a build that had ended at the first poll and is not known to have ended after the
-            job was first watched; it counts if it is above the baseline and its detail says so. None where
-            not even that is known: it counts if it is above the baseline or finished after counting began,
-            and where there is no baseline, unless it finished before.
+            job was first watched; it counts if its detail says so and history does not tell an earlier end.
+            None where not even that is known: it counts if it is above the baseline or finished after
+            counting began, and where there is no baseline, unless it finished before.
         recovered: it was found after a gap.
         tries: requests for its detail that brought nothing.
         unseen_since_ms: since when history shows it no more; None while it does.

@@ -94,6 +94,12 @@ class TestRule2OrderSplitAndRepetitionChangeNothing:
         downwards = details(history(idle(), *reversed(builds)), *reversed(answers))
         assert upwards == downwards
 
+    def test_of_the_first_builds_too_that_ended_without_a_time(self) -> None:
+        first = watched(finished(7, start=-10), *(Build(number, result=SUCCESS) for number in (8, 9)))
+        later, earlier = detail(8, start=-30, finish=2), detail(9, start=-5, finish=-4)
+        assert details(first, later, earlier) == details(first, earlier, later)
+        assert details(first, later, earlier).counts == {SUCCESS: 1}
+
     def test_sums_are_exact(self) -> None:
         ledger = idle()
         for number in range(2, 12):
