@@ -147,8 +147,8 @@ class Draft:
         counts = one.counts or self._finished_later(one, outcome.dated_ms)
         if one.counts is False and not counts:
             self.baseline = max(self.baseline or 0, number)
-        if self._restarted_ms is not None and outcome.finish_ms is not None:
-            counts = counts and outcome.finish_ms > self._restarted_ms
+        if self._restarted_ms is not None and outcome.dated_ms is not None:
+            counts = counts and outcome.dated_ms > self._restarted_ms
         self.open.pop(number, None)
         if self._is_settled(number):
             self._forget_lost(number)

@@ -26,6 +26,23 @@ REUSED: Final = "reused_build_number"
 SKIPPED: Final = "skipped_build_numbers"
 
 
+def without_earlier(ledger: JobLedger, builds: Iterable[Build]) -> list[Build]:
+    """The builds of a poll, without those of the time before numbers started again.
+
+    Only those above all present numbers are left out: the numbers between are not missing for their sake.
+    """
+    shown, restarted_ms = list(builds), ledger.restarted_ms
+    if restarted_ms is None:
+        return shown
+
+    def is_earlier(build: Build) -> bool:
+        dated_ms = build.start_ms if build.finish_ms is None else build.finish_ms
+        return dated_ms is not None and dated_ms <= restarted_ms
+
+    top = max((ledger.highest, *(build.number for build in shown if not is_earlier(build))))
+    return [build for build in shown if build.number <= top or not is_earlier(build)]
+
+
 def doubt(ledger: JobLedger, builds: Sequence[Build], at_ms: int) -> tuple[OtherNumbers | None, list[str]]:
     """The strange numbers that a poll of history showed, as far as nothing contradicts them; and faults."""
     if not ledger.highest:

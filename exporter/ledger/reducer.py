@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.ledger.draft import AHEAD_MS, Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
-from exporter.ledger.numbering import SKIPPED, doubt, resolve
+from exporter.ledger.numbering import SKIPPED, doubt, resolve, without_earlier
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import LOST_TRIES, JobLedger
@@ -151,7 +151,7 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
         at_ms: when it was asked, by our clock.
         after_gap: the poll before was so long ago that what has finished since counts as recovered.
     """
-    builds = list(builds)
+    builds = without_earlier(ledger, builds)
     draft = Draft(ledger)
     draft.other, draft.faults = doubt(ledger, builds, at_ms)
     is_first = not ledger.highest and ledger.restarted_ms is None

@@ -98,6 +98,26 @@ class TestNumbersThatStartAgain:
         ledger = counted(ledger, 1, FAILURE, start=100)
         assert ledger.counts == {SUCCESS: 49, FAILURE: 1}
 
+    def test_an_old_build_without_a_finish_is_not_counted_again(self) -> None:
+        old = Build(51, result=FAILURE, start_ms=at(52))
+        ledger = details(history(with_builds(50), old, minute=53), Refused(51), minute=53)
+        ledger = counted(ledger, 52, start=54, finish=55)
+        again = finished(1, start=100)
+        ledger, _ = polled(ledger, again, minutes=range(105, 108), answer=detail(1, start=100))
+        ledger = details(history(ledger, again, old, minute=109), detail(1, start=100), minute=109)
+        assert details(ledger, Refused(51), minute=109).counts == {SUCCESS: 51, FAILURE: 1}
+
+    def test_numbers_up_to_old_builds_that_still_show_are_not_missing(self) -> None:
+        old = [finished(number, start=number, finish=number + 0.5) for number in (50, 49)]
+        again = finished(1, start=100)
+        ledger, _ = polled(with_builds(50), again, *old, minutes=range(105, 108), answer=detail(1, start=100))
+        ledger = details(history(ledger, again, *old, minute=108), detail(1, start=100), minute=108)
+        assert (ledger.highest, ledger.gaps, ledger.wanted_details(PATIENCE_MS)) == (1, (), ())
+        ledger = history(ledger, finished(2, start=109), again, *old, minute=111)
+        ledger = details(ledger, detail(2, start=109), minute=111)
+        assert ledger.last
+        assert (ledger.last.number, ledger.counts, ledger.lost_builds) == (2, {SUCCESS: 51}, 0)
+
     def test_a_counted_build_without_a_finish_is_not_taken_for_another(self) -> None:
         unknown = Build(51, start_ms=at(100))
         ledger = patient(history(with_builds(50), unknown, minute=101), 300)
