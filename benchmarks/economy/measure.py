@@ -24,10 +24,10 @@ from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
 from exporter.cli.wiring import rules
 from exporter.config import parse
-from exporter.poller import Agenda, Intervals, Poller
+from exporter.poller import Intervals, Poller, PollPlanner
+from exporter.poller.watchlist import Watchlist
 from exporter.store import MemoryStore
 from exporter.telemetry import Telemetry
-from exporter.watchlist import Watchlist
 
 TICK_S = 2.0
 WARM_UP_S = 300.0
@@ -69,7 +69,7 @@ class Exporter:
         )
         intervals = Intervals(config.poll.interval, config.poll.max_interval, config.recycle_bin.interval)
         self.poller = Poller(
-            Agenda(Watchlist(config), intervals, self.now()),
+            PollPlanner(Watchlist(config), intervals, self.now()),
             client,
             MemoryStore(),
             {},

@@ -19,7 +19,7 @@ from exporter.backfill.spool import Spool
 from exporter.backfill.wanted import numbers_to_ask
 from exporter.errors import ApiError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
-from exporter.poller.poll import windows
+from exporter.poller.observe import windows
 
 Answer = TypeVar("Answer")
 Question = TypeVar("Question")

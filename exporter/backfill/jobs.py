@@ -10,7 +10,8 @@ from exporter.backfill.notices import Notices
 from exporter.config import Config
 from exporter.errors import BackfillError
 from exporter.model import Job, ListedJob
-from exporter.watchlist import UNKNOWN_PROJECT, Listing, Watchlist
+from exporter.poller.tasks import Listing
+from exporter.poller.watchlist import UNKNOWN_PROJECT, Watchlist
 
 _DOUBT_PAUSE_S: Final = 3.0
 """Lists have been seen empty for a moment: one that is, or is short, is asked for once more after so long."""

@@ -19,11 +19,11 @@ from exporter.catalogue import Family, FleetView, JobView, job_families
 from exporter.config import LARGEST_FILE, Config, load, read_bounded
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.ledger import Breakdown, Buckets, JobLedger
-from exporter.poller import Agenda, Intervals, Poller, PollingThreads, Rules
+from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
+from exporter.poller.watchlist import Watchlist, in_shard
 from exporter.publisher import Publisher
 from exporter.store import open_store
 from exporter.telemetry import Telemetry
-from exporter.watchlist import Watchlist, in_shard
 
 RECOVERY_BUCKETS = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 GAP_INTERVALS = 3
@@ -162,12 +162,13 @@ class Exporter:
         ledgers = self._restored(config, watchlist, before)
         intervals = Intervals.of(config)
         self.poller = Poller(
-            Agenda(watchlist, intervals, time.monotonic(), concurrency=config.poll.concurrency),
+            PollPlanner(watchlist, intervals, time.monotonic()),
             client,
             self.store,
             ledgers,
             rules(config, intervals.longest),
             shows_fleet=shard.index == 0,
+            concurrency=config.poll.concurrency,
             has_room=lambda: self.publisher.series < config.metrics.max_series,
             telemetry=self.telemetry,
             before=before,
@@ -195,13 +196,13 @@ class Exporter:
         kept = shown | self.store.load(None if config.projects else watchlist.ids, shown)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
         gone = {job_id for job_id, ledger in kept.items() if ledger.gone and job_id not in shown}
-        gone |= before.commits.leaving.keys() if before else set()
+        gone |= before.leaving.keys() if before else set()
         everyone = Watchlist(config)
         everyone.restore(names, gone)
         dropped = self._pruned(everyone.ids, config.state.retention)
         watchlist.restore(names, gone)
         if before:
-            watchlist.go_on_from(self._watchlist)
+            watchlist.carry_over(self._watchlist)
         buckets = buckets_of(config)
         ledgers = {job_id: kept[job_id].rebounded(buckets) for job_id in watchlist.ids & kept.keys()}
         _log.info(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.model import Build, BuildDetail, RecycleBin, Stage
-from exporter.watchlist import Listing
+from exporter.poller.tasks import Listing
 
 
 def is_refused(answer: object) -> bool:

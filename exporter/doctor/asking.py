@@ -26,10 +26,8 @@ from exporter.errors import (
     UnreachableError,
 )
 from exporter.model import Build, BuildDetail, Stage
-from exporter.poller.lists import ALL, PAGE
-from exporter.poller.poll import WINDOW_DAYS
-from exporter.poller.sweep import LEAST_WORTH
-from exporter.watchlist import Listing
+from exporter.poller.observe import LEAST_WORTH, WINDOW_DAYS
+from exporter.poller.tasks import ALL, PAGE, Listing
 
 Value = TypeVar("Value")
 

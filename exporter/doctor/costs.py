@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.poller import Intervals
-from exporter.poller.intervals import JITTER, SPREAD
+from exporter.poller.schedule import JITTER, SPREAD
 
 MINUTE_S: Final = 60.0
 

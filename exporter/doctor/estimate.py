@@ -12,8 +12,8 @@ from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
 from exporter.model import RecycleBin
-from exporter.poller.intervals import Intervals
-from exporter.poller.lists import ALL, PAGE
+from exporter.poller.schedule import Intervals
+from exporter.poller.tasks import ALL, PAGE
 
 LISTS_LIKELY: Final = 50
 POLLS_LIKELY: Final = 120

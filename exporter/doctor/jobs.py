@@ -14,7 +14,7 @@ from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
-from exporter.poller.lists import ALL
+from exporter.poller.tasks import ALL
 
 _SHOWN: Final = 20
 """Of more jobs than these only those in trouble are told one by one, and of these no more."""

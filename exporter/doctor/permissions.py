@@ -12,8 +12,8 @@ from exporter.doctor.text import plural
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError, NotPublishedError
 from exporter.model import RecycleBin
-from exporter.poller.lists import ALL
-from exporter.watchlist import UNKNOWN_PROJECT
+from exporter.poller.tasks import ALL
+from exporter.poller.watchlist import UNKNOWN_PROJECT
 
 ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
 _AGAIN: Final = "run this again later"

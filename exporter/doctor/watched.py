@@ -1,6 +1,6 @@
 """Which jobs a configuration watches and how the poller will see them, once the lists are known; pure.
 
-The poller's own rules decide: `Watchlist` what is watched, `JobLists` which lists are worth reading.
+The poller's own rules decide: `Watchlist` what is watched, `ListTrust` which lists are worth reading.
 """
 
 from collections import defaultdict
@@ -11,8 +11,9 @@ from exporter.config import Config
 from exporter.doctor.answers import Answers, ListAnswer
 from exporter.errors import NotVisibleError, RejectedError
 from exporter.model import Job, ListedJob
-from exporter.poller.lists import ALL, PAGE, JobLists
-from exporter.watchlist import Listing, Watchlist
+from exporter.poller.job_lists import ListTrust
+from exporter.poller.tasks import ALL, PAGE, Listing
+from exporter.poller.watchlist import Watchlist
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +72,20 @@ def watched(config: Config, answers: Answers) -> Watched:
 
 def _lists(
     config: Config, answers: Answers, listings: Mapping[str, Listing], watchlist: Watchlist
-) -> JobLists:
+) -> ListTrust:
     """What the poller will have learnt of the lists after its first sweeps."""
-    lists = JobLists(config.poll.interval)
+    lists = ListTrust(config.poll.interval)
     if ALL in listings and listings[ALL].is_whole:
         by_project: dict[str, dict[str, ListedJob]] = defaultdict(dict)
         for job_id, job in listings[ALL].jobs.items():
             by_project[job.names.project_id][job_id] = job
         for project_id, jobs in by_project.items():
-            lists.take_in(Listing(project_id, jobs), (), 0)
+            lists.was_read(Listing(project_id, jobs))
     for project_id, answer in answers.lists.items():
         if isinstance(answer, NotVisibleError | RejectedError):
-            lists.refused(project_id, 0.0)
+            lists.was_refused(project_id, 0.0)
         elif isinstance(answer, ListAnswer) and answer.listing.is_whole:
-            lists.take_in(answer.listing, watchlist.ids, 0)
+            lists.was_read(answer.listing)
         elif isinstance(answer, ListAnswer):
-            lists.too_large(project_id, answer.size)
+            lists.was_too_large(project_id, answer.size)
     return lists

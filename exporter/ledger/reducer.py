@@ -148,7 +148,8 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
     Args:
         ledger: what was known before.
         builds: all that the poll showed, from `JobLedger.unsettled_since_ms` on, in any order.
-        at_ms: when it was asked, by our clock.
+        at_ms: when it was asked, by our clock. That may be before the latest poll: what a newer one has not
+            shown since is not seen again, and what began later is not missing.
         after_gap: the poll before was so long ago that what has finished since counts as recovered.
     """
     builds = without_earlier(ledger, builds)
@@ -159,17 +160,21 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
     known = draft.plausible(builds, highest=ledger.highest or None)
     if known and is_first:
         draft.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
+    is_late = at_ms < ledger.polled_ms
     for number, build in known.items():
         one = draft.find(number, at_ms)
         if one is None:
             continue
+        unseen_since_ms = one.unseen_since_ms if is_late else None
         if number not in draft.open:
+            unseen_since_ms = ledger.polled_ms if is_late and build.state else None
             fresh = one.counts and counts
             recovered = one.recovered or (after_gap and not build.state)
             one = replace(one, counts=True if build.state else fresh, recovered=recovered)
-        draft.open[number] = replace(one, build=join(one.build, build), unseen_since_ms=None)
+        draft.open[number] = replace(one, build=join(one.build, build), unseen_since_ms=unseen_since_ms)
     for number, one in draft.open.items():
-        if one.is_active and number not in known and one.unseen_since_ms is None:
+        is_missing = number not in known and one.first_seen_ms <= at_ms
+        if one.is_active and is_missing and one.unseen_since_ms is None:
             draft.open[number] = replace(one, unseen_since_ms=at_ms)
     draft.polled_ms = max(draft.polled_ms, at_ms)
     draft.find_gaps(at_ms, counts=counts)

@@ -1,10 +1,10 @@
-"""When to ask what: the schedule, one poll, commit before publish, and the threads around them."""
+"""When to ask what, how answers become ledgers, commit before publish, and the threads around them."""
 
-from exporter.poller.agenda import Agenda
 from exporter.poller.clock import service_ms
-from exporter.poller.intervals import Intervals
-from exporter.poller.poll import Rules
+from exporter.poller.job_state import Rules
+from exporter.poller.planner import PollPlanner
 from exporter.poller.poller import Poller
-from exporter.poller.threads import PollingThreads
+from exporter.poller.schedule import Intervals
+from exporter.poller.workers import PollingThreads
 
-__all__ = ["Agenda", "Intervals", "Poller", "PollingThreads", "Rules", "service_ms"]
+__all__ = ["Intervals", "PollPlanner", "Poller", "PollingThreads", "Rules", "service_ms"]

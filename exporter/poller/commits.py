@@ -1,163 +1,198 @@
-"""Ledgers, and when jobs were first watched, to the store and back.
+"""Observations into ledgers, ledgers into the store: rule 6, nothing is published that is not committed."""
 
-What fails is told, and is tried again with what comes next.
-"""
-
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from typing import Final
 
 from exporter.errors import StoreError
-from exporter.ledger import Buckets, JobLedger
-from exporter.poller.transitions import COMMIT, Transitions
+from exporter.ledger import Folded, JobLedger
+from exporter.model import JobNames
+from exporter.poller.job_state import JobState, Rules, fold
+from exporter.poller.state_change_log import StateChangeLog
+from exporter.poller.tasks import Observations, StagesFetched, TaskResult
+from exporter.poller.watchlist import Watchlist
+from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
 from exporter.telemetry import Telemetry
 
 RESTORE_EVERY_S: Final = 300.0
 """So often the store is searched for ledgers that it holds older than they were committed."""
 
+COMMIT_TRIES: Final = 3
+"""So often observations are folded into what another process has committed meanwhile."""
+
 
 class Commits:
-    """The store, as a poller uses it.
+    """The ledgers of the watched jobs and the store. What fails is counted, logged, and tried again.
 
     Args:
+        watchlist: holds the state of each job.
         store: keeps the ledgers.
-        buckets: those of today; ledgers come under them.
+        rules: from the configuration.
+        zero_hold: holds labels that a commit shows for the first time.
         telemetry: counts what fails.
-        transitions: tell of it.
+        log: of changes.
+        has_room: whether more series may be published.
+        wall: seconds since the epoch.
+        monotonic: seconds that never jump.
 
     Attributes:
         leaving: ledgers of discovered jobs that are gone, as long as that is not committed.
     """
 
     def __init__(
-        self, store: Store, buckets: Buckets, telemetry: Telemetry, transitions: Transitions
+        self,
+        watchlist: Watchlist,
+        store: Store,
+        rules: Rules,
+        zero_hold: ZeroHold,
+        telemetry: Telemetry,
+        log: StateChangeLog,
+        *,
+        has_room: Callable[[], bool],
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
+        self._watchlist = watchlist
         self._store = store
-        self._buckets = buckets
+        self._rules = rules
+        self._zero_hold = zero_hold
         self._telemetry = telemetry
-        self._transitions = transitions
-        self.leaving: dict[str, JobLedger] = {}
+        self._log = log
+        self._has_room = has_room
+        self._wall = wall
+        self._monotonic = monotonic
         self._restore_at = 0.0
-        self._failing = False
+        self._fail = False
+        self.leaving: dict[str, JobLedger] = {}
 
-    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger] | None:
-        """The ledgers that are kept of those jobs; None where they cannot be had now."""
-        try:
-            kept = self._store.load(job_ids)
-        except StoreError as error:
-            self._failed("load", error)
+    @property
+    def ledgers(self) -> dict[str, JobLedger]:
+        """Of the watched jobs, as committed."""
+        return {job.id: job.ledger for job in self._watchlist.states.values() if job.ledger is not None}
+
+    def keep_first_watched(self) -> None:
+        """Keep in the store when jobs were first watched, before they are asked about.
+
+        An earlier moment that the store holds wins. What cannot be kept now is tried again.
+        """
+        moments: dict[float, list[str]] = {}
+        for job in self._watchlist.states.values():
+            if job.watched_at is not None and not job.watch_kept:
+                moments.setdefault(job.watched_at, []).append(job.id)
+        now_ms, now = round(self._wall() * 1000), self._monotonic()
+        for at, job_ids in moments.items():
+            try:
+                kept = self._store.first_watched(job_ids, now_ms - round((now - at) * 1000))
+            except Exception as error:
+                self._store_failed("first_watched", error)
+                continue
+            for job_id, kept_ms in kept.items():
+                job = self._watchlist.states[job_id]
+                job.watched_at, job.watch_kept = min(at, now - (now_ms - kept_ms) / 1000), True
+
+    def fold_and_commit(self, results: Collection[tuple[JobState, TaskResult]], now_ms: int) -> set[str]:
+        """Fold what was observed, and commit it with all that is not committed yet.
+
+        Where another process has committed a job meanwhile, the observations are folded into its ledger.
+
+        Args:
+            results: of watched jobs.
+            now_ms: the present by the service's clock.
+
+        Returns:
+            The ids of the jobs that have a new ledger.
+        """
+        rules = self._rules if self._has_room() else self._rules.crowded()
+        committed: set[str] = set()
+        for _ in range(COMMIT_TRIES):
+            folded = [(job, self._fold(job, result, rules, now_ms)) for job, result in results]
+            done, conflicts = self._commit()
+            committed |= done
+            for job, one in folded:
+                if one and job.id not in conflicts:
+                    self._count(one)
+            results = [(job, result) for job, result in results if job.id in conflicts]
+            if not results:
+                break
+        return committed
+
+    def _fold(self, job: JobState, result: TaskResult, rules: Rules, now_ms: int) -> Folded | None:
+        """The ledger with what a task observed is `JobState.ahead` until it is committed."""
+        if not isinstance(result.value, Observations | StagesFetched):
             return None
-        return self._rebounded(kept)
+        if isinstance(result.value, Observations):
+            self._watchlist.rename(job.id, JobNames(project_id=result.value.project_id))
+        ledger = job.latest
+        folded = fold(ledger, result.value, rules, now_ms=now_ms)
+        if folded and folded.ledger is not ledger:
+            job.ahead = folded.ledger
+        return folded
 
-    def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """When those jobs were first watched, ``at_ms`` if never before; kept, unless that fails now."""
-        try:
-            return self._store.first_watched(job_ids, at_ms)
-        except Exception as error:
-            self._failed("first_watched", error)
-            return {}
+    def _count(self, folded: Folded) -> None:
+        self._telemetry.capped_builds.inc(folded.capped)
+        for reason in folded.faults:
+            self._telemetry.payload_fault("record-info", reason)
 
-    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Rule 6: nothing is published that is not committed. What holds from now on, none if it failed."""
+    def _commit(self) -> tuple[set[str], frozenset[str]]:
+        """Rule 6: nothing is published that is not committed. What fails is tried again with the next commit.
+
+        Returns:
+            The jobs that have a new ledger, and those of them whose ledger another process has committed.
+        """
+        waiting = [job for job in self._watchlist.states.values() if job.ahead is not None]
+        changed = {job.id: job.ahead.called(self._watchlist.names(job.id)) for job in waiting if job.ahead}
         if not changed and not self.leaving:
-            return {}
+            return set(), frozenset()
         try:
             newer = self._store.commit({**changed, **self.leaving})
         except Exception as error:
-            self._failing = True
-            self._failed("commit", error)
-            return {}
-        self._transitions.store_works()
-        if self._failing:
-            self._failing = False
-            self._restore_at = 0.0
+            self._fail = True
+            self._store_failed("commit", error)
+            return set(), frozenset()
+        self._log.store_works()
+        if self._fail:
+            self._fail = False
+            self._restore_at = 0.0  # the server may be another one by now
         self.leaving = {}
-        newer = self._rebounded(newer)
-        return {job_id: newer.get(job_id, one) for job_id, one in changed.items()}
+        now = self._monotonic()
+        for job in waiting:
+            before = job.ledger
+            other = newer.get(job.id)
+            job.ledger = other.rebounded(self._rules.buckets) if other else changed[job.id]
+            job.ahead, job.watched_at, job.answered = None, None, True
+            self._zero_hold.see(job, before, now)
+        return set(changed), frozenset(newer)
 
-    def restore(self, held: Mapping[str, JobLedger], now: float | None = None) -> None:
-        """Write again what the store has lost of the committed ledgers, as a Redis that went back has.
-
-        Does nothing until it is time: every few minutes, and after commits failed, since the server may be
-        another one by then.
-
-        Args:
-            held: of all watched jobs, as committed.
-            now: seconds that never jump; without them, it is time.
-        """
-        if now is not None:
-            if now < self._restore_at:
-                return
-            self._restore_at = now + RESTORE_EVERY_S
+    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger] | None:
+        """The ledgers that are kept of those jobs; None where the store cannot be read now."""
         try:
-            restored = self._store.restore(held)
+            kept = self._store.load(job_ids)
+        except StoreError as error:
+            self._store_failed("load", error)
+            return None
+        return {job_id: one.rebounded(self._rules.buckets) for job_id, one in kept.items()}
+
+    def restore(self) -> None:
+        """Write again what the store has lost of the committed ledgers, as a Redis that went back has."""
+        try:
+            restored = self._store.restore(self.ledgers)
         except Exception as error:
-            self._failed("restore", error)
+            self._store_failed("restore", error)
             return
         if restored:
             self._telemetry.store_errors.labels("restore").inc()
-            self._transitions.store_went_back(restored)
+            self._log.store_went_back(restored)
 
-    def _failed(self, operation: str, error: Exception) -> None:
+    def _store_failed(self, operation: str, error: Exception) -> None:
         self._telemetry.store_errors.labels(operation).inc()
         if isinstance(error, StoreError):
-            self._transitions.store_failed(error)
+            self._log.store_failed(error)
         else:
-            self._transitions.bug(COMMIT)
+            self._log.bug(None)
 
-    def _rebounded(self, ledgers: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        return {job_id: one.rebounded(self._buckets) for job_id, one in ledgers.items()}
-
-
-class FirstWatched:
-    """When the jobs that have no ledger yet were first watched: their builds count from then on.
-
-    In memory it is a monotonic time, since our clock may be set before the first poll; the store keeps it by
-    our clock.
-
-    Args:
-        commits: keeps the moments.
-        wall: seconds since the epoch.
-        monotonic: seconds that never jump.
-    """
-
-    def __init__(self, commits: Commits, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        self._commits = commits
-        self._wall = wall
-        self._monotonic = monotonic
-        self._at: dict[str, float] = {}
-        self._unkept: set[str] = set()
-
-    def go_on_from(self, before: "FirstWatched", watched: Collection[str]) -> None:
-        """Take up what was known of the jobs that are still watched."""
-        self._at = {job_id: at for job_id, at in before._at.items() if job_id in watched}
-        self._unkept = before._unkept & self._at.keys()
-
-    def at(self, job_id: str) -> float | None:
-        """When a job was first watched, monotonic seconds; None where it has a ledger."""
-        return self._at.get(job_id)
-
-    def waited_ms(self, at: float | None) -> int:
-        """How long ago that was, in milliseconds; may be asked on any thread."""
-        return 0 if at is None else round((self._monotonic() - at) * 1000)
-
-    def add(self, job_ids: Iterable[str], ago_ms: int = 0) -> None:
-        """Those jobs, which have no ledger here, are watched from now on, or since ``ago_ms``."""
-        new = set(job_ids) - self._at.keys()
-        self._at |= dict.fromkeys(new, self._monotonic() - max(0, ago_ms) / 1000)
-        self._unkept |= new
-
-    def keep(self) -> None:
-        """Commit what is not yet; an earlier moment that the store holds wins. To be done before a poll."""
-        now_ms, now = round(self._wall() * 1000), self._monotonic()
-        for at in {self._at[job_id] for job_id in self._unkept}:
-            job_ids = {job_id for job_id in self._unkept if self._at[job_id] == at}
-            kept = self._commits.first_watched(job_ids, now_ms - self.waited_ms(at))
-            self._at |= {job_id: min(at, now - (now_ms - ms) / 1000) for job_id, ms in kept.items()}
-            self._unkept -= kept.keys()
-
-    def forget(self, job_ids: Iterable[str]) -> None:
-        """Those jobs have a ledger, or are not watched any more."""
-        for job_id in job_ids:
-            self._at.pop(job_id, None)
-            self._unkept.discard(job_id)
+    def restore_in_time(self) -> None:
+        """Do `restore` every few minutes, and after commits failed."""
+        now = self._monotonic()
+        if now >= self._restore_at:
+            self._restore_at = now + RESTORE_EVERY_S
+            self.restore()

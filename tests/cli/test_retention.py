@@ -12,9 +12,9 @@ from exporter.cli import wiring
 from exporter.cli.wiring import Exporter, Shard
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
+from exporter.poller.watchlist import GONE_AFTER, in_shard
 from exporter.simulator import Simulator
 from exporter.store import Store, open_store
-from exporter.watchlist import GONE_AFTER, in_shard
 from tests.store.redis_server import redis_server
 from tests.support.programs import eventually
 
@@ -188,5 +188,5 @@ def test_a_reload_brings_back_nothing_whose_mark_could_not_be_written(
             eventually(lambda: shown(one) == set(others), 20)
             one.reload(lambda: wiring.read(str(place.config)))
             assert shown(one) == set(others)
-        eventually(lambda: not one.poller.commits.leaving, 20)
+        eventually(lambda: not one.poller.leaving, 20)
     assert place.kept()[gone].gone

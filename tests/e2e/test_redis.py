@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import requests
 
-from exporter.watchlist import in_shard
+from exporter.poller.watchlist import in_shard
 from tests.e2e.torture import (
     Report,
     Scraper,

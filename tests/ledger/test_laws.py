@@ -136,6 +136,36 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
     assert ledger == expected(builds)
 
 
+def seen_at(ledger: JobLedger, builds: list[Truth], at_ms: int) -> JobLedger:
+    """The ledger with what a poll at that moment has seen."""
+    shown = [
+        build.finished if build.finish_ms <= at_ms else build.running
+        for build in builds
+        if build.queued_ms <= at_ms
+    ]
+    ledger = see_history(ledger, shown, at_ms=at_ms).ledger
+    return see_answers(ledger, [build for build in builds if build.finish_ms <= at_ms])
+
+
+@given(st.data(), truths())
+@settings(max_examples=300, deadline=None)
+def test_late_observations_folded_into_a_newer_ledger_give_the_same_ledger(
+    data: st.DataObject, builds: list[Truth]
+) -> None:
+    end_ms = max(build.finish_ms for build in builds) + 60_000
+    polls = data.draw(st.lists(st.integers(START_MS, end_ms), min_size=1, max_size=6))
+    in_order, late = empty(), empty()
+    for at_ms in sorted(polls):
+        in_order = seen_at(in_order, builds, at_ms)
+    for at_ms in polls:
+        before = counters(late)
+        late = seen_at(late, builds, at_ms)
+        assert_well_formed(late)
+        assert all(counters(late)[key] >= value for key, value in before.items())
+    assert late.counts == in_order.counts
+    assert seen_at(late, builds, end_ms) == seen_at(in_order, builds, end_ms)
+
+
 @given(truths(), st.randoms())
 @settings(max_examples=200, deadline=None)
 def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> None:

@@ -1,18 +1,13 @@
 """Discovered jobs that go: their ledgers say so, so that no restart shows them, and keep every count."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from exporter.poller.folding import joined
-from exporter.poller.poll import Polled
-from exporter.poller.work import Outcome
+from exporter.poller.watchlist import GONE_AFTER
 from exporter.simulator import Fleet, Job, ManualClock, fault
 from exporter.store import SqliteStore
-from exporter.watchlist import GONE_AFTER
-from tests.store.ledgers import counted
 from tests.support.disks import Disk
 from tests.support.watch import DAY, START_MS, Watch, watching
 
@@ -200,12 +195,6 @@ def test_a_mark_that_cannot_be_taken_away_costs_no_count(
     store.is_full = False
     watch.poll(times=12)
     assert (watch.counted(job.name), is_marked(store, job)) == ({"failure": 2}, False)
-
-
-def test_a_poll_that_began_before_the_mark_went_brings_what_it_found() -> None:
-    before = replace(counted(1), gone=True)
-    poll = Outcome("a" * 32, Polled(counted(2), more=False), before=before)
-    assert joined(poll, counted(1)) is poll
 
 
 class TestTheLastJobOfAProject:

@@ -9,10 +9,12 @@ from structlog.testing import capture_logs
 
 from exporter.config import Config, parse
 from exporter.model import JobNames, ListedJob
+from exporter.poller.job_state import JobState
 from exporter.poller.readiness import Readiness
-from exporter.poller.swept import Swept
+from exporter.poller.tasks import JobListsResult, Listing
+from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Fleet, fault
-from exporter.watchlist import Listing, Watchlist
+from tests.ledger.examples import idle
 from tests.poller.test_sweeps import FORBIDDEN, TROUBLES, UNBOUNDED, fleet_of, requests
 from tests.support.watch import Watch, watching
 
@@ -120,41 +122,43 @@ class TestWhatAnswers:
         )
         return parse(text, source="test", environ={}, base_dir=Path())
 
-    def swept(self, *listings: Listing, refused: tuple[str, ...] = ()) -> Swept:
-        return Swept(listings, refused, {}, {}, 0)
+    def swept(self, *listings: Listing, refused: tuple[str, ...] = ()) -> JobListsResult:
+        return JobListsResult(listings, refused, {}, {}, 0)
 
     def test_each_project_s_own_list_or_its_refusal(self, config: Config) -> None:
-        readiness = Readiness(Watchlist(config), ())
+        readiness = Readiness(Watchlist(config))
         for sweep in (None, self.swept(), self.swept(refused=("",)), self.swept(Listing(PROJECT, {}))):
-            readiness.swept(sweep)
+            readiness.lists_read(sweep)
             assert not readiness.is_ready
-        readiness.swept(self.swept(refused=(OTHER,)))
+        readiness.lists_read(self.swept(refused=(OTHER,)))
         readiness.judge(refuses_everything=True)
         assert not readiness.is_ready
         readiness.judge(refuses_everything=False)
         assert readiness.is_ready
 
     def test_the_list_of_all_jobs_only_as_a_whole(self, config: Config) -> None:
-        readiness = Readiness(Watchlist(config), ())
-        readiness.swept(self.swept(Listing("", {JOB: ListedJob(JOB, JobNames())}, is_whole=False)))
+        readiness = Readiness(Watchlist(config))
+        readiness.lists_read(self.swept(Listing("", {JOB: ListedJob(JOB, JobNames())}, is_whole=False)))
         assert not readiness.is_ready
-        readiness.swept(self.swept(Listing("", {})))
+        readiness.lists_read(self.swept(Listing("", {})))
         assert readiness.is_ready
 
     def test_what_the_store_had_of_a_project_answers_for_that_one(self, config: Config) -> None:
         watchlist = Watchlist(config)
         watchlist.restore({JOB: JobNames("checkout", "shop", PROJECT)})
-        readiness = Readiness(watchlist, {JOB})
+        watchlist.states[JOB].ledger = idle()
+        readiness = Readiness(watchlist)
         assert not readiness.is_ready
-        readiness.swept(self.swept(Listing(OTHER, {})))
+        readiness.lists_read(self.swept(Listing(OTHER, {})))
         assert readiness.is_ready
 
     def test_jobs_that_are_new_are_waited_for(self, config: Config) -> None:
-        readiness = Readiness(Watchlist(config), ())
-        readiness.swept(self.swept(Listing("", {})))
-        readiness.expect([JOB])
+        watchlist = Watchlist(config)
+        readiness = Readiness(watchlist)
+        readiness.lists_read(self.swept(Listing("", {})))
+        watchlist.states[JOB] = JobState(JOB)
         assert (readiness.is_ready, readiness.news()) == (False, 1)
-        readiness.settled([JOB])
+        watchlist.states[JOB].answered = True
         assert (readiness.is_ready, readiness.news(), readiness.news()) == (True, 0, None)
 
 

@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,24 +10,29 @@ from structlog.testing import capture_logs
 
 from exporter.errors import BackendError
 from exporter.ledger import Failed, JobLedger, KnownStages, Refused
-from exporter.poller.agenda import JOB_LISTS
-from exporter.poller.folding import joined
-from exporter.poller.poll import Polled
-from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps, Told, is_of_stages, stages_of
-from exporter.poller.swept import Swept
-from exporter.poller.work import Outcome, Work
+from exporter.poller.job_state import JobState
+from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
+from exporter.poller.tasks import (
+    JOB_LISTS,
+    JobListsResult,
+    StagesFetched,
+    TaskResult,
+    Timer,
+    Work,
+    is_of_stages,
+    stages_of,
+)
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from exporter.store import MemoryStore, SqliteStore, Store
-from tests.ledger.examples import idle, watched
 from tests.poller.conftest import JOB
 from tests.poller.test_stages import ON, counts
-from tests.poller.test_threads import polling
+from tests.poller.test_workers import polling
 from tests.support.programs import eventually, free_port
 from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
-GOOD = Told((KnownStages(1, ()),))
-BAD = Told((Failed(1), Failed(2)), BackendError("down"))
-NOTHING = Told(())
+GOOD = StagesFetched((KnownStages(1, ()),))
+BAD = StagesFetched((Failed(1), Failed(2)), BackendError("down"))
+NOTHING = StagesFetched(())
 REFUSED = fault("error", operation="full-stages", status=403, code="CB.00031007")
 SLOW = (
     fault("delay", operation="full-stages", seconds=0.1),
@@ -128,7 +132,7 @@ def test_a_poll_and_a_step_of_one_job_at_a_time_lose_nothing(fleet: Fleet, order
         assert watch.counted() == {"success": 1}
         polls = build_and_poll(watch, fleet)
         measured, polled = watch.poller.run(step), [watch.poller.run(work) for work in polls]
-        rounds: Mapping[str, Sequence[list[Outcome]]] = {
+        rounds: Mapping[str, Sequence[list[TaskResult]]] = {
             "stages first": ([measured], polled),
             "poll first": (polled, [measured]),
             "together": ([measured, *polled],),
@@ -141,14 +145,6 @@ def test_a_poll_and_a_step_of_one_job_at_a_time_lose_nothing(fleet: Fleet, order
         watch.poll()
         assert set(counts(watch).values()) == {2}
         assert sorted(Counter(exchange.target for exchange in watch.asked("full-stages")).values()) == [1, 1]
-
-
-def test_a_poll_is_not_kept_on_a_ledger_that_somebody_else_has_changed() -> None:
-    before, theirs = idle(), watched()
-    outcome = Outcome(JOB, Polled(replace(before, polled_ms=before.polled_ms + 1)), before=before)
-    assert joined(outcome, before).brought == outcome.brought
-    assert joined(outcome, theirs).brought is None
-    assert joined(outcome, None).brought is None
 
 
 def test_a_kill_between_count_and_stages_costs_nothing(
@@ -237,8 +233,8 @@ def test_only_a_sweep_that_was_answered_proves_that_stages_alone_fail(
         [step] = until_steps(watch)
         watch.simulator.faults.replace([fault("reset")])
         watch.poller.settle([watch.poller.run(step)])
-        swept = Swept((), refused, {}, {}, watch.poller.now_ms())
-        watch.poller.settle([Outcome(JOB_LISTS, swept)])
+        swept = JobListsResult((), refused, {}, {}, watch.poller.now_ms())
+        watch.poller.settle([TaskResult(Timer(JOB_LISTS), swept)])
         watch.clock.advance(2 * MINUTE)
         [again] = until_steps(watch)
         assert again.failures_count == bool(refused)
@@ -295,11 +291,22 @@ class TestLog:
             assert (back.count("api_back"), set(back) - {"api_back", "poll_works_again"}) == (1, set())
 
 
+class Steps(StageSteps):
+    """Steps of jobs that are called by numbers."""
+
+    def __init__(self, concurrency: int = 8) -> None:
+        super().__init__(60, concurrency)
+        self.jobs = {str(ordinal): JobState(str(ordinal)) for ordinal in range(99)}
+
+    def due(self, now: float, limit: int) -> list[str]:
+        return [timer.task for timer in self.take(now, limit)]
+
+
 class TestTurns:
-    def steps(self, jobs: int = 9, concurrency: int = 8) -> StageSteps:
-        made = StageSteps(60, concurrency)
+    def steps(self, jobs: int = 9, concurrency: int = 8) -> Steps:
+        made = Steps(concurrency)
         for ordinal in range(jobs):
-            made.want(str(ordinal), 0)
+            made.want(made.jobs[str(ordinal)], 0)
         return made
 
     @pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (2, 1), (7, 1), (8, 2), (64, 16)])
@@ -307,105 +314,94 @@ class TestTurns:
         self, concurrency: int, most: int
     ) -> None:
         made = self.steps(99, concurrency)
-        assert len(made.take(0, 99)) == most
-        assert (made.take(0, 99), made.wait(0)) == ([], 3600)
-        made.ended("0", 0, GOOD)
+        assert len(made.due(0, 99)) == most
+        assert (made.due(0, 99), made.wait(0)) == ([], 3600)
+        made.ended(made.jobs["0"], 0, GOOD)
         assert made.wait(0) == 0
-        assert made.take(0, 99) == [stages_of(str(most))]
+        assert made.due(0, 99) == [stages_of(str(most))]
 
     def test_what_is_under_way_is_wanted_once_more_when_it_is_done(self) -> None:
         made = self.steps(1)
-        assert made.take(0, 9) == [stages_of("0")]
-        made.want("0", 0)
-        assert made.take(0, 9) == []
-        made.ended("0", 0, GOOD)
-        made.want("0", 0)
-        assert made.take(0, 9) == [stages_of("0")]
+        assert made.due(0, 9) == [stages_of("0")]
+        made.want(made.jobs["0"], 0)
+        assert made.due(0, 9) == []
+        made.ended(made.jobs["0"], 0, GOOD)
+        made.want(made.jobs["0"], 0)
+        assert made.due(0, 9) == [stages_of("0")]
 
     def test_a_job_whose_stages_fail_waits_ever_longer_and_for_no_build_less(self) -> None:
-        made, now = StageSteps(60, 8), 0.0
+        made, now = Steps(), 0.0
         pauses = []
         for _ in range(8):
-            made.want("0", now)
-            made.want("0", now)
+            made.want(made.jobs["0"], now)
+            made.want(made.jobs["0"], now)
             pauses.append(made.wait(now))
             now += pauses[-1]
-            assert made.take(now, 9)
-            made.ended("0", now, BAD)
+            assert made.due(now, 9)
+            made.ended(made.jobs["0"], now, BAD)
         assert pauses[:2] == [0, pytest.approx(57, abs=3.1)]
         assert max(pauses) == pytest.approx(570, abs=30.1)
-        made.want("0", now)
-        made.take(now + LONGEST_PAUSE_S, 9)
-        made.ended("0", now, GOOD)
-        made.want("0", now)
+        made.want(made.jobs["0"], now)
+        made.due(now + LONGEST_PAUSE_S, 9)
+        made.ended(made.jobs["0"], now, GOOD)
+        made.want(made.jobs["0"], now)
         assert made.wait(now) == 0
 
     def test_after_several_steps_for_nothing_one_at_a_time_is_tried(self) -> None:
         made = self.steps()
         for ordinal in range(BROKEN_AFTER):
-            assert stages_of(str(ordinal)) in made.take(0, 1)
-            made.ended(str(ordinal), 0, BAD)
-        assert made.take(0, 99) == []
+            assert stages_of(str(ordinal)) in made.due(0, 1)
+            made.ended(made.jobs[str(ordinal)], 0, BAD)
+        assert made.due(0, 99) == []
         assert 50 < made.wait(0) <= 60
-        assert made.take(60, 99) == [stages_of(str(BROKEN_AFTER))]
-        made.ended(str(BROKEN_AFTER), 60, GOOD)
-        assert len(made.take(60, 99)) == 2
+        assert made.due(60, 99) == [stages_of(str(BROKEN_AFTER))]
+        made.ended(made.jobs[str(BROKEN_AFTER)], 60, GOOD)
+        assert len(made.due(60, 99)) == 2
 
     def test_one_build_that_fails_among_others_makes_its_job_wait_and_nobody_else(self) -> None:
         made = self.steps(2)
-        made.take(0, 1)
-        made.ended("0", 0, Told((Failed(1), Refused(2)), BackendError("down")))
-        made.want("0", 0)
-        assert made.take(0, 99) == [stages_of("1")]
+        made.due(0, 1)
+        made.ended(made.jobs["0"], 0, StagesFetched((Failed(1), Refused(2)), BackendError("down")))
+        made.want(made.jobs["0"], 0)
+        assert made.due(0, 99) == [stages_of("1")]
         assert 50 < made.wait(0) <= 60
 
     def test_a_failure_counts_where_polls_were_answered_since_the_one_before(self) -> None:
         made = self.steps(2)
-        made.take(0, 9)
-        made.polls_answer()
-        assert not made.failures_count("0")
-        made.ended("0", 0, BAD)
-        assert not made.failures_count("0")
-        made.polls_answer()
-        assert (made.failures_count("0"), made.failures_count("1")) == (True, False)
-        made.want("0", 0)
-        made.take(60, 9)
-        made.ended("0", 60, BAD)
-        assert not made.failures_count("0")
+        made.due(0, 9)
+        made.poll_answered()
+        assert not made.failures_count(made.jobs["0"])
+        made.ended(made.jobs["0"], 0, BAD)
+        assert not made.failures_count(made.jobs["0"])
+        made.poll_answered()
+        assert (made.failures_count(made.jobs["0"]), made.failures_count(made.jobs["1"])) == (True, False)
+        made.want(made.jobs["0"], 0)
+        made.due(60, 9)
+        made.ended(made.jobs["0"], 60, BAD)
+        assert not made.failures_count(made.jobs["0"])
 
     def test_a_job_that_is_dropped_is_not_asked_about(self) -> None:
         made = self.steps(3)
-        made.take(0, 1)
-        made.drop(["0", "1"])
-        made.ended("0", 0, BAD)
-        assert made.take(0, 99) == [stages_of("2")]
-
-    def test_what_is_known_of_a_job_goes_with_it(self) -> None:
-        made = self.steps(2)
-        made.take(0, 9)
-        made.ended("0", 0, BAD)
-        made.polls_answer()
-        made.ended("1", 0, BAD)
-        made.drop(["0", "1"])
-        made.polls_answer()
-        assert not made.failures_count("0")
-        assert not made.failures_count("1")
+        made.due(0, 1)
+        made.drop([made.jobs["0"], made.jobs["1"]])
+        made.ended(made.jobs["0"], 0, BAD)
+        assert made.due(0, 99) == [stages_of("2")]
 
     def test_a_step_that_asked_nothing_tells_nothing(self) -> None:
         made = self.steps()
         for ordinal, told in enumerate((BAD, BAD, NOTHING)):
-            assert stages_of(str(ordinal)) in made.take(0, 1)
-            made.ended(str(ordinal), 0, told)
-        assert made.take(0, 1) == [stages_of("3")]
-        made.ended("3", 0, BAD)
-        assert made.take(0, 99) == []
+            assert stages_of(str(ordinal)) in made.due(0, 1)
+            made.ended(made.jobs[str(ordinal)], 0, told)
+        assert made.due(0, 1) == [stages_of("3")]
+        made.ended(made.jobs["3"], 0, BAD)
+        assert made.due(0, 99) == []
 
     def test_a_step_that_asked_nothing_leaves_its_job_what_it_was(self) -> None:
         made = self.steps(1)
-        made.take(0, 1)
-        made.ended("0", 0, BAD)
-        made.polls_answer()
-        made.want("0", 0)
-        made.take(60, 1)
-        made.ended("0", 60, NOTHING)
-        assert made.failures_count("0")
+        made.due(0, 1)
+        made.ended(made.jobs["0"], 0, BAD)
+        made.poll_answered()
+        made.want(made.jobs["0"], 0)
+        made.due(60, 1)
+        made.ended(made.jobs["0"], 60, NOTHING)
+        assert made.failures_count(made.jobs["0"])

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.ledger import JobLedger
-from exporter.poller.service import Service
+from exporter.poller.observe import Service
 from exporter.simulator import Fault, Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.poller.poll import windows
+from exporter.poller.observe import windows
 from exporter.simulator import Fleet, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import Watch, watching
@@ -82,9 +82,9 @@ def test_a_ledger_from_the_future_does_not_keep_history_from_being_read(fleet: F
     watch.poll()
     ahead = watch.clock.now_ms() + 3 * 86_400_000
     asked = len(watch.asked("period-history"))
-    watch.poller._ledgers = {
-        job_id: replace(ledger, polled_ms=ahead) for job_id, ledger in watch.poller._ledgers.items()
-    }
+    for job in watch.poller._watchlist.states.values():
+        assert job.ledger
+        job.ledger = replace(job.ledger, polled_ms=ahead)
     fleet.add_build(JOB)
     watch.poll()
     assert len(watch.asked("period-history")) > asked

@@ -22,13 +22,12 @@ from hypothesis.stateful import (
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
 from exporter.ledger import Breakdown, JobLedger
 from exporter.model import Build, BuildDetail, Result, Stage, State
-from exporter.poller.folding import changed_by, joined
-from exporter.poller.poll import Enough, Rules, poll_job
-from exporter.poller.stages import ask_stages, stages_of
-from exporter.poller.work import Outcome
+from exporter.poller.job_state import Rules, fold
+from exporter.poller.observe import Enough, ask_stages, observe_job
+from exporter.poller.tasks import Observations, StagesFetched, Timer, Work
+from exporter.poller.watchlist import in_shard
 from exporter.store import SqliteStore, Store
 from exporter.store.redis import FIRST_WATCHED, KEY, RedisStore
-from exporter.watchlist import in_shard
 from tests.store.ledgers import BUCKETS, START_MS
 from tests.store.redis_server import RedisServer
 
@@ -135,6 +134,21 @@ def counters(ledger: JobLedger) -> Counters:
     return found | {("lost", ""): ledger.lost_builds, ("recovered", ""): ledger.recovered_builds}
 
 
+Seen = tuple[str, Observations | StagesFetched]
+"""A job, and what a task saw of it."""
+
+
+def folded(seen: Sequence[Seen], ledgers: Mapping[str, JobLedger], now_ms: int) -> dict[str, JobLedger]:
+    """The ledgers that change by what was seen."""
+    changed: dict[str, JobLedger] = {}
+    for job_id, value in seen:
+        ledger = changed.get(job_id) or ledgers.get(job_id)
+        after = fold(ledger, value, RULES, now_ms=now_ms)
+        if after and after.ledger is not ledger:
+            changed[job_id] = after.ledger
+    return changed
+
+
 class Instance:
     """One exporter: the ledgers it holds in memory, and what a Prometheus that scrapes it has seen."""
 
@@ -149,28 +163,28 @@ class Instance:
         """Commit, then hold it as published."""
         self.ledgers |= {**polled, **self.store.commit(polled)}
 
-    def poll(self, service: Service) -> list[Outcome]:
+    def poll(self, service: Service) -> list[Seen]:
         """What a round brings; nothing is kept yet."""
-        found: list[Outcome] = []
+        found: list[Seen] = []
         for job_id in self.jobs:
             with suppress(UnreachableError):
                 before = self.ledgers.get(job_id)
+                work = Work(Timer(job_id), before, denied=frozenset(range(1, 1000)))
                 waited_ms = 0 if before else service.now_ms - self.since_ms[job_id]
-                polled = poll_job(job_id, before, service, lambda: service.now_ms, RULES, waited_ms=waited_ms)
-                found.append(Outcome(job_id, polled, before=before))
+                seen = observe_job(work, service, lambda: service.now_ms, RULES, waited_ms)
+                found.append((job_id, seen))
         return found
 
-    def ask_stages(self, service: Service) -> list[Outcome]:
+    def ask_stages(self, service: Service) -> list[Seen]:
         """What steps bring for the builds that wait; nothing is kept yet."""
         return [
-            Outcome(stages_of(job_id), ask_stages(ledger, service, failures_count=True))
+            (job_id, ask_stages(ledger, service, failures_count=True))
             for job_id, ledger in self.ledgers.items()
         ]
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Fold outcomes into the ledgers as they are now, and commit them."""
-        done = [joined(outcome, self.ledgers.get(outcome.job_id)) for outcome in outcomes]
-        self.commit(changed_by(done, self.ledgers, RULES.breakdown))
+    def settle(self, seen: Sequence[Seen], now_ms: int) -> None:
+        """Fold what was seen into the ledgers as they are now, and commit them."""
+        self.commit(folded(seen, self.ledgers, now_ms))
 
 
 class Machine(RuleBasedStateMachine):
@@ -252,12 +266,12 @@ class Machine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 5))
     def a_poll(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
-        instance.settle(instance.poll(self.service))
+        instance.settle(instance.poll(self.service), self.service.now_ms)
 
     @rule(at=st.integers(0, 5))
     def stages(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
-        instance.settle(instance.ask_stages(self.service))
+        instance.settle(instance.ask_stages(self.service), self.service.now_ms)
 
     @rule(
         at=st.integers(0, 5), order=st.sampled_from(["stages end first", "the poll ends first", "together"])
@@ -266,10 +280,18 @@ class Machine(RuleBasedStateMachine):
         instance = self.instances[self.pick(at)]
         polls, steps = instance.poll(self.service), instance.ask_stages(self.service)
         if order == "together":
-            instance.settle([*steps, *polls])
+            instance.settle([*steps, *polls], self.service.now_ms)
         else:
-            for outcomes in (steps, polls) if order == "stages end first" else (polls, steps):
-                instance.settle(outcomes)
+            for seen in (steps, polls) if order == "stages end first" else (polls, steps):
+                instance.settle(seen, self.service.now_ms)
+
+    @rule(at=st.integers(0, 5), minutes=st.sampled_from([1, 7, 45]))
+    def a_poll_whose_answers_come_after_those_of_the_next(self, at: int, minutes: int) -> None:
+        instance = self.instances[self.pick(at)]
+        late = instance.poll(self.service)
+        self.service.now_ms += minutes * MINUTE_MS
+        instance.settle(instance.poll(self.service), self.service.now_ms)
+        instance.settle(late, self.service.now_ms)
 
     @rule(at=st.integers(0, 5))
     def a_crash_before_the_commit(self, at: int) -> None:
@@ -279,7 +301,8 @@ class Machine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 5))
     def a_crash_between_commit_and_publication(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
-        instance.store.commit(changed_by(instance.poll(self.service), {}, RULES.breakdown))
+        now_ms = self.service.now_ms
+        instance.store.commit(folded(instance.poll(self.service), instance.ledgers, now_ms))
         self.restart(self.pick(at))
 
     @rule(at=st.integers(0, 5))
@@ -297,8 +320,8 @@ class Machine(RuleBasedStateMachine):
 
     def poll_all(self) -> None:
         for instance in self.instances:
-            instance.settle(instance.poll(self.service))
-            instance.settle(instance.ask_stages(self.service))
+            instance.settle(instance.poll(self.service), self.service.now_ms)
+            instance.settle(instance.ask_stages(self.service), self.service.now_ms)
             self.no_counter_falls()
 
     def teardown(self) -> None:
@@ -316,8 +339,8 @@ class Machine(RuleBasedStateMachine):
             self.poll_all()
         for at in range(len(self.instances)):
             self.restart(at)
-            self.instances[at].settle(self.instances[at].poll(self.service))
-            self.instances[at].settle(self.instances[at].ask_stages(self.service))
+            self.instances[at].settle(self.instances[at].poll(self.service), self.service.now_ms)
+            self.instances[at].settle(self.instances[at].ask_stages(self.service), self.service.now_ms)
         self.no_counter_falls()
         for instance in self.instances:
             for job_id in instance.jobs:
@@ -367,8 +390,8 @@ class SqliteMachine(Machine):
         assert isinstance(instance.store, SqliteStore)
         polled = instance.poll(self.service)
         instance.store._connection.execute("BEGIN IMMEDIATE")
-        for outcome in polled[:torn]:
-            instance.store._connection.execute("DELETE FROM ledgers WHERE job_id = ?", (outcome.job_id,))
+        for job_id, _ in polled[:torn]:
+            instance.store._connection.execute("DELETE FROM ledgers WHERE job_id = ?", (job_id,))
         self.restart(0)
 
     def teardown(self) -> None:
@@ -428,7 +451,8 @@ class RedisMachine(Machine):
         instance = self.instances[self.pick(at)]
         assert isinstance(instance.store, RedisStore)
         revisions = dict(instance.store._revisions)
-        instance.store.commit(changed_by(instance.poll(self.service), {}, RULES.breakdown))
+        now_ms = self.service.now_ms
+        instance.store.commit(folded(instance.poll(self.service), instance.ledgers, now_ms))
         instance.store._revisions = revisions
 
     @rule()

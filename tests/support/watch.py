@@ -1,6 +1,7 @@
 """The exporter on a simulated fleet, driven by hand: one clock moves the fleet, the polls and every wait."""
 
 import math
+import random
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,12 @@ from exporter.api.throttle import Throttle
 from exporter.cli.wiring import rules
 from exporter.config import parse
 from exporter.model import Job
-from exporter.poller import Agenda, Intervals, Poller
-from exporter.poller.service import Service
+from exporter.poller import Intervals, Poller, PollPlanner
+from exporter.poller.observe import Service
+from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store
 from exporter.telemetry import Telemetry
-from exporter.watchlist import Watchlist
 from tests.support.oracle import Oracle, rendered
 from tests.support.programs import free_port
 from tests.support.truth import Labels, Values
@@ -114,11 +115,12 @@ class Watch:
         gone = {job_id for job_id, ledger in ledgers.items() if ledger.gone}
         watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()}, gone)
         self.poller = Poller(
-            Agenda(watchlist, self._intervals, monotonic(), concurrency=self.config.poll.concurrency),
+            PollPlanner(watchlist, self._intervals, monotonic(), random.Random(7)),
             self.service,
             store,
             {job_id: ledgers[job_id] for job_id in watchlist.ids & ledgers.keys()},
             self.rules,
+            concurrency=self.config.poll.concurrency,
             telemetry=self.telemetry,
             wall=self.wall,
             monotonic=monotonic,

@@ -17,7 +17,7 @@ from exporter.cli.wiring import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, TOLD_APART
 from exporter.model import Result, State, Trigger
-from exporter.poller.newcomers import HELD_S
+from exporter.poller.zero_hold import HELD_S
 from exporter.telemetry import OPERATIONS
 from tools.reference.fleet import families
 from tools.reference.markdown import code, codes, fence, marked, page, table

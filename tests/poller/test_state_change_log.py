@@ -7,37 +7,37 @@ from structlog.testing import capture_logs
 
 from exporter.errors import ApiError, BackendError, NotVisibleError
 from exporter.ledger import Failed, KnownStages, Refused
-from exporter.poller.stages import Told, stages_of
-from exporter.poller.transitions import LOST_AFTER, Transitions
+from exporter.poller.state_change_log import LOST_AFTER, StateChangeLog
+from exporter.poller.tasks import StagesFetched, Timer, stages_of
 from exporter.simulator import Fault, Fleet, fault
 from tests.poller.conftest import JOB
 from tests.poller.test_stage_steps import until_steps
 from tests.poller.test_stages import ON
 from tests.support.watch import HOUR, MINUTE, watching
 
-GOOD = Told((KnownStages(1, ()),))
-BAD = Told((Failed(1), Failed(2)), BackendError("down"))
-REFUSED = Told((Refused(1),), refusal=NotVisibleError("not yours"))
-NOTHING = Told(())
+GOOD = StagesFetched((KnownStages(1, ()),))
+BAD = StagesFetched((Failed(1), Failed(2)), BackendError("down"))
+REFUSED = StagesFetched((Refused(1),), refusal=NotVisibleError("not yours"))
+NOTHING = StagesFetched(())
 ANSWERED = "a poll is answered"
 FAILS = "a poll fails"
 
 
-def events(*happens: Told | str) -> list[str]:
+def events(*happens: StagesFetched | str) -> list[str]:
     """What the log says where all that happens, each step of another job."""
-    transitions = Transitions()
+    log, timer = StateChangeLog(), Timer(JOB)
     with capture_logs() as lines:
         for ordinal, one in enumerate(happens):
-            if isinstance(one, Told):
-                transitions.stages_asked(stages_of(str(ordinal)), one)
+            if isinstance(one, StagesFetched):
+                log.stages_fetched(Timer(stages_of(str(ordinal))), one)
             elif one == ANSWERED:
-                transitions.succeeded(JOB)
+                log.succeeded(timer)
             else:
-                transitions.failed(JOB, BackendError("down"))
+                log.failed(timer, BackendError("down"))
     return [line["event"] for line in lines if not line["event"].startswith("poll_")]
 
 
-def between(what: str, steps: Iterable[Told]) -> list[Told | str]:
+def between(what: str, steps: Iterable[StagesFetched]) -> list[StagesFetched | str]:
     return [one for step in steps for one in (what, step)]
 
 
@@ -54,7 +54,7 @@ def test_steps_that_fail_without_a_poll_between_them_are_no_news() -> None:
 
 
 @pytest.mark.parametrize("breaks", [GOOD, REFUSED], ids=["brought", "refused"])
-def test_a_row_of_failures_ends_with_an_answer(breaks: Told) -> None:
+def test_a_row_of_failures_ends_with_an_answer(breaks: StagesFetched) -> None:
     steps = [BAD, BAD, breaks, BAD, BAD]
     assert events(*between(ANSWERED, steps)) == []
 
@@ -77,25 +77,27 @@ def test_steps_that_fail_in_an_outage_are_not_held_against_a_refused_build() -> 
 
 
 def test_a_step_that_asked_nothing_brings_no_api_back() -> None:
-    transitions = Transitions()
+    log = StateChangeLog()
     with capture_logs() as lines:
         for task in ("a", "b", "c"):
-            transitions.failed(task, BackendError("down"))
-        transitions.stages_asked(stages_of(JOB), NOTHING)
+            log.failed(Timer(task), BackendError("down"))
+        log.stages_fetched(Timer(stages_of(JOB)), NOTHING)
     assert [line["event"] for line in lines] == ["api_lost"]
 
 
 def test_of_a_job_that_went_nothing_is_remembered() -> None:
-    transitions, errors = Transitions(), [BackendError("down"), BackendError("down"), NotVisibleError("gone")]
+    log = StateChangeLog()
+    errors = (BackendError("down"), BackendError("down"), NotVisibleError("gone"))
 
-    def told(error: ApiError) -> list[str]:
+    def told(timer: Timer, error: ApiError) -> list[str]:
         with capture_logs() as lines:
-            transitions.failed(JOB, error)
+            log.failed(timer, error)
         return [line["event"] for line in lines]
 
-    assert [told(error) for error in errors] == [[], [], ["poll_fails"]]
-    transitions.forget([JOB])
-    assert [told(error) for error in errors] == [[], [], ["poll_fails"]]
+    for _ in range(2):
+        timer = Timer(JOB)
+        assert [told(timer, error) for error in errors] == [[], [], ["poll_fails"]]
+        log.forget([JOB])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What is done next, and when: the rules that bind watchlist, lists and schedule."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -11,11 +11,11 @@ import pytest
 from exporter.config import parse
 from exporter.ledger import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
-from exporter.poller import Agenda, Intervals
-from exporter.poller.agenda import JOB_LISTS, RECYCLE_BIN
-from exporter.poller.swept import Swept
-from exporter.watchlist import Listing, Watchlist
-from tests.ledger.examples import at, counted, history, idle, running, watched
+from exporter.poller import Intervals, PollPlanner
+from exporter.poller.planner import JobListChanges
+from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, Listing
+from exporter.poller.watchlist import Watchlist
+from tests.ledger.examples import at, counted, history, idle, running
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -23,25 +23,38 @@ PROJECT = "1" * 32
 USUAL = Intervals(interval=60.0, max_interval=None, recycle=None)
 
 
-@pytest.fixture(autouse=True)
-def _dice() -> Iterator[None]:
-    """The jitter is the same at each run."""
-    state = random.getstate()
-    random.seed(7)
-    yield
-    random.setstate(state)
-
-
 def ids(count: int) -> list[str]:
     return [f"{number:032}" for number in range(count)]
 
 
-def agenda(jobs: int = 20, intervals: Intervals = USUAL, projects: str = "[]") -> Agenda:
+class Planner(PollPlanner):
+    """A planner that is driven by job ids, and given the ledgers that a poller would have committed."""
+
+    def due(self, now: float, limit: int) -> list[str]:
+        return [timer.task for timer in self.take(now, limit)]
+
+    def follow(
+        self, read: JobListsResult | None, ledgers: Mapping[str, JobLedger], now: float
+    ) -> JobListChanges:
+        for job_id, job in self.watchlist.states.items():
+            job.ledger = ledgers.get(job_id)
+        return self.apply_lists(read, now)
+
+    def succeed(
+        self, job_id: str, ledger: JobLedger, now: float, *, found: bool = False, found_ms: int | None = None
+    ) -> bool:
+        job = self.watchlist.states[job_id]
+        job.ledger = ledger
+        return self.polled(job, now, found=found, found_ms=found_ms)
+
+
+def planner(jobs: int = 20, intervals: Intervals = USUAL, projects: str = "[]") -> Planner:
     text = (
         f"endpoint: https://example.com\nauth: {{token: x}}\n"
         f"jobs: [{', '.join(ids(jobs))}]\nprojects: {projects}\n"
     )
-    return Agenda(Watchlist(parse(text, source="test", environ={}, base_dir=Path())), intervals, 0.0)
+    watchlist = Watchlist(parse(text, source="test", environ={}, base_dir=Path()))
+    return Planner(watchlist, intervals, 0.0, random.Random(7))
 
 
 def show(job_id: str, **more: object) -> ListedJob:
@@ -56,13 +69,13 @@ def show(job_id: str, **more: object) -> ListedJob:
     return ListedJob(job_id, JobNames(f"job-{job_id[-3:]}", "shop", PROJECT), **told)  # type: ignore[arg-type]
 
 
-def sweep(*jobs: ListedJob, read_ms: int = 0) -> Swept:
-    return Swept((Listing("", {job.id: job for job in jobs}),), (), {}, {}, read_ms)
+def sweep(*jobs: ListedJob, read_ms: int = 0) -> JobListsResult:
+    return JobListsResult((Listing("", {job.id: job for job in jobs}),), (), {}, {}, read_ms)
 
 
-def settled(count: int) -> tuple[Agenda, dict[str, JobLedger], list[ListedJob]]:
+def settled(count: int) -> tuple[Planner, dict[str, JobLedger], list[ListedJob]]:
     """Jobs whose ledgers and lists agree; swept once."""
-    made = agenda(count)
+    made = planner(count)
     ledgers = dict.fromkeys(ids(count), idle())
     shown = [show(job_id, number=ledgers[job_id].highest) for job_id in ids(count)]
     sweep_now(made, sweep(*shown), ledgers, 0.0)
@@ -70,24 +83,24 @@ def settled(count: int) -> tuple[Agenda, dict[str, JobLedger], list[ListedJob]]:
 
 
 def sweep_now(
-    made: Agenda, swept: Swept | None, ledgers: Mapping[str, JobLedger], now: float
+    made: Planner, swept: JobListsResult | None, ledgers: Mapping[str, JobLedger], now: float
 ) -> dict[str, Build]:
     """Take the sweep that is due, and let it bring that."""
-    assert JOB_LISTS in made.take(now, 1000)
+    assert JOB_LISTS in made.due(now, 1000)
     if swept:
         made.learn(swept, now)
     return dict(made.follow(swept, ledgers, now).running)
 
 
-def due_within(made: Agenda, begin: float, seconds: float) -> list[str]:
+def due_within(made: Planner, begin: float, seconds: float) -> list[str]:
     """Jobs that come due after ``begin`` and not later than so many seconds after."""
-    made.take(begin, 10_000)
-    return [task for task in made.take(begin + seconds, 10_000) if len(task) == 32]
+    made.due(begin, 10_000)
+    return [task for task in made.due(begin + seconds, 10_000) if len(task) == 32]
 
 
-def quiet_one(made: Agenda, shown: Sequence[ListedJob], now: float) -> int:
+def quiet_one(made: Planner, shown: Sequence[ListedJob], now: float) -> int:
     """Which of the jobs is not due before then, after all are taken that are."""
-    taken = made.take(now - 0.001, 10_000)
+    taken = made.due(now - 0.001, 10_000)
     return next(index for index, job in enumerate(shown) if job.id not in taken)
 
 
@@ -97,8 +110,8 @@ class TestGoingOn:
     INTERVALS = Intervals(60, None, 600)
     OTHER = "[{id: 22222222222222222222222222222222}]"
 
-    def before(self) -> tuple[Agenda, dict[str, JobLedger], list[ListedJob]]:
-        made = agenda(20, self.INTERVALS)
+    def before(self) -> tuple[Planner, dict[str, JobLedger], list[ListedJob]]:
+        made = planner(20, self.INTERVALS)
         ledgers = dict.fromkeys(ids(20), idle())
         shown = [show(job_id, number=1) for job_id in ids(20)]
         sweep_now(made, sweep(*shown), ledgers, 0.0)
@@ -108,20 +121,20 @@ class TestGoingOn:
     @pytest.mark.parametrize("fewer", [20, 15])
     def test_nothing_is_asked_before_it_is_due(self, fewer: int) -> None:
         before, _, _ = self.before()
-        after = agenda(fewer, self.INTERVALS)
-        assert after.go_on_from(before, same_service=True) == {JOB_LISTS, RECYCLE_BIN, *ids(fewer)}
-        assert set(after.take(30, 100)) == set(before.take(30, 100)) & set(ids(fewer))
-        assert JOB_LISTS in after.take(60, 100)
-        assert after.lists_are_believed(60)
+        after = planner(fewer, self.INTERVALS)
+        assert after.carry_over(before, same_service=True) == {JOB_LISTS, RECYCLE_BIN, *ids(fewer)}
+        assert set(after.due(30, 100)) == set(before.due(30, 100)) & set(ids(fewer))
+        assert JOB_LISTS in after.due(60, 100)
+        assert after.lists_are_trusted(60)
 
     def test_what_was_under_way_is_asked_at_once(self) -> None:
         before, ledgers, shown = self.before()
         sweep_now(before, sweep(show(ids(1)[0], number=2), *shown[1:], read_ms=at(1)), ledgers, 60)
-        under_way = before.take(60, 100)
+        under_way = before.due(60, 100)
         assert ids(1)[0] in under_way
-        after = agenda(20, self.INTERVALS)
-        after.go_on_from(before, same_service=True)
-        assert set(after.take(60, 100)) >= set(under_way)
+        after = planner(20, self.INTERVALS)
+        after.carry_over(before, same_service=True)
+        assert set(after.due(60, 100)) >= set(under_way)
 
     @pytest.mark.parametrize(
         ("jobs", "projects", "at_once"), [(21, "[]", {JOB_LISTS}), (20, OTHER, {JOB_LISTS})]
@@ -130,15 +143,15 @@ class TestGoingOn:
         self, jobs: int, projects: str, at_once: set[str]
     ) -> None:
         before, _, _ = self.before()
-        after = agenda(jobs, self.INTERVALS, projects)
-        after.go_on_from(before, same_service=True)
-        assert set(after.take(30, 100)) == at_once | set(before.take(30, 100))
+        after = planner(jobs, self.INTERVALS, projects)
+        after.carry_over(before, same_service=True)
+        assert set(after.due(30, 100)) == at_once | set(before.due(30, 100))
 
     def test_another_interval_of_the_recycle_bin_concerns_the_recycle_bin(self) -> None:
         before, _, _ = self.before()
-        after = agenda(20, Intervals(60, None, 500))
-        after.go_on_from(before, same_service=True)
-        assert set(after.take(30, 100)) == {RECYCLE_BIN, *before.take(30, 100)}
+        after = planner(20, Intervals(60, None, 500))
+        after.carry_over(before, same_service=True)
+        assert set(after.due(30, 100)) == {RECYCLE_BIN, *before.due(30, 100)}
 
     @pytest.mark.parametrize(
         ("intervals", "same_service", "at_once"),
@@ -152,64 +165,64 @@ class TestGoingOn:
         self, intervals: Intervals, same_service: bool, at_once: set[str]
     ) -> None:
         before, _, _ = self.before()
-        after = agenda(20, intervals)
-        after.go_on_from(before, same_service=same_service)
-        assert set(after.take(30, 100)) == at_once
+        after = planner(20, intervals)
+        after.carry_over(before, same_service=same_service)
+        assert set(after.due(30, 100)) == at_once
 
 
 class TestTheStart:
     def test_the_lists_come_first_and_no_job_before_they_have_ended(self) -> None:
-        made = agenda(3, Intervals(60, None, 600))
-        assert made.take(0, 10) == [JOB_LISTS, RECYCLE_BIN]
-        assert made.take(1000, 10) == []
+        made = planner(3, Intervals(60, None, 600))
+        assert made.due(0, 10) == [JOB_LISTS, RECYCLE_BIN]
+        assert made.due(1000, 10) == []
 
     def test_jobs_that_built_last_come_first(self) -> None:
-        made = agenda(3)
+        made = planner(3)
         first, second, third = ids(3)
         shown = (show(first), show(second, last_build_ms=at(9)), show(third, last_build_ms=at(5)))
         sweep_now(made, sweep(*shown), {}, 0)
-        assert made.take(0, 10) == [second, third, first]
+        assert made.due(0, 10) == [second, third, first]
 
     def test_those_that_no_list_shows_come_last(self) -> None:
-        made = agenda(3)
+        made = planner(3)
         first, second, third = ids(3)
         sweep_now(made, sweep(show(third)), {}, 0)
-        assert made.take(0, 10) == [third, first, second]
+        assert made.due(0, 10) == [third, first, second]
 
     def test_a_sweep_that_fails_holds_nothing_up(self) -> None:
-        made = agenda(3)
+        made = planner(3)
         sweep_now(made, None, {}, 0)
-        assert sorted(made.take(0, 10)) == ids(3)
+        assert sorted(made.due(0, 10)) == ids(3)
 
     def test_a_job_that_never_built_is_told_and_not_polled(self) -> None:
-        made = agenda(20)
+        made = planner(20)
         first, second, *others = ids(20)
         never = show(first, last_build_ms=None, status="none", number=None)
-        assert JOB_LISTS in made.take(0, 1)
+        assert JOB_LISTS in made.due(0, 1)
         swept = sweep(never, show(second), *(show(other) for other in others))
         made.learn(swept, 0)
         assert made.follow(swept, {}, 0).never_built == {first}
-        assert first not in made.take(0, 100)
+        assert first not in made.due(0, 100)
 
     def test_a_restart_of_a_settled_fleet_polls_nothing_at_once(self) -> None:
         made, _, _ = settled(500)
         assert len(due_within(made, 0, MINUTE)) <= 10
 
     def test_only_what_differs_from_the_store_is_polled(self) -> None:
-        made = agenda(50)
+        made = planner(50)
         ledgers = dict.fromkeys(ids(50), idle())
         number = idle().highest
         shown = [show(job_id, number=number) for job_id in ids(50)]
         shown[7] = show(ids(50)[7], number=number + 1, last_build_ms=at(9))
         sweep_now(made, sweep(*shown), ledgers, 0)
-        assert made.take(0, 10) == [ids(50)[7]]
+        assert made.due(0, 10) == [ids(50)[7]]
 
 
 class TestWhereListsServe:
     def test_they_are_read_each_interval(self) -> None:
         made, ledgers, shown = settled(200)
-        assert made.lists_are_believed(0)
-        assert JOB_LISTS not in made.take(59, 1000)
+        assert made.lists_are_trusted(0)
+        assert JOB_LISTS not in made.due(59, 1000)
         sweep_now(made, sweep(*shown), ledgers, 60)
 
     def test_a_change_is_polled_at_once(self) -> None:
@@ -219,7 +232,7 @@ class TestWhereListsServe:
             shown[quiet].id, number=ledgers[shown[quiet].id].highest + 1, last_build_ms=at(30)
         )
         sweep_now(made, sweep(*shown), ledgers, 60)
-        assert made.take(60, 1000) == [shown[quiet].id]
+        assert made.due(60, 1000) == [shown[quiet].id]
 
     def test_a_build_that_begins_costs_no_poll_if_its_number_is_told(self) -> None:
         made, ledgers, shown = settled(200)
@@ -229,7 +242,7 @@ class TestWhereListsServe:
         shown[quiet] = show(shown[quiet].id, number=number, last_build_ms=at(30), **begun)
         running_now = sweep_now(made, sweep(*shown), ledgers, 60)
         assert running_now == {shown[quiet].id: Build(number, state=State.RUNNING, start_ms=at(30))}
-        assert made.take(60, 1000) == []
+        assert made.due(60, 1000) == []
 
     def test_a_job_of_which_two_builds_run_is_polled_each_interval(self) -> None:
         made, ledgers, shown = settled(200)
@@ -237,9 +250,9 @@ class TestWhereListsServe:
         job_id = shown[quiet].id
         shown[quiet] = show(job_id, number=3, last_build_ms=at(30), is_finished=False, state=State.RUNNING)
         sweep_now(made, sweep(*shown), ledgers, 60)
-        assert made.take(60, 1000) == [job_id]
+        assert made.due(60, 1000) == [job_id]
         ledger = history(idle(), running(2, minute=29), running(3, minute=30), minute=31)
-        assert not made.polled(job_id, ledger, 60, found=True, found_ms=at(30))
+        assert not made.succeed(job_id, ledger, 60, found=True, found_ms=at(30))
         assert made.wait(60) <= 60
         assert job_id in due_within(made, 61, 59)
 
@@ -249,12 +262,12 @@ class TestWhereListsServe:
         polls = []
         for minute in range(1, 2000):
             now = minute * MINUTE
-            tasks = made.take(now, 10_000)
+            tasks = made.due(now, 10_000)
             for task in tasks:
                 if task == JOB_LISTS:
                     made.follow(sweep(show(ids(1)[0], number=idle().highest)), ledgers, now)
                 else:
-                    made.polled(task, ledgers[task], now, found=False, found_ms=None)
+                    made.succeed(task, ledgers[task], now)
             polls.append(len(set(tasks) - {JOB_LISTS}))
         means = [mean(polls[begin : begin + 240]) for begin in range(0, 1900, 240)]
         assert max(means) <= (jobs / 5 if jobs < 1000 else 1.9)
@@ -273,10 +286,10 @@ class TestWhereListsServe:
         taken: list[str] = []
         for minute in range(1, 5):
             now = minute * MINUTE
-            taken += made.take(now - 1, 1000)
+            taken += made.due(now - 1, 1000)
             sweep_now(made, sweep(*(job for job in shown if job.id != lost)), ledgers, now)
-        taken += made.take(4 * MINUTE, 10_000)
-        taken += made.take(4 * MINUTE + USUAL.unserved(500), 10_000)
+        taken += made.due(4 * MINUTE, 10_000)
+        taken += made.due(4 * MINUTE + USUAL.unserved(500), 10_000)
         assert lost in taken, "lists do not serve it, so it is due like any other"
 
     def test_a_poll_that_does_not_show_what_the_list_shows_is_repeated_soon(self) -> None:
@@ -285,40 +298,40 @@ class TestWhereListsServe:
         job_id = shown[quiet].id
         shown[quiet] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
         sweep_now(made, sweep(*shown), ledgers, 60)
-        assert job_id in made.take(60, 1000)
-        made.polled(job_id, ledgers[job_id], 60, found=False, found_ms=None)
+        assert job_id in made.due(60, 1000)
+        made.succeed(job_id, ledgers[job_id], 60)
         assert job_id in due_within(made, 60, 2 * MINUTE), "history is late: it is asked again"
 
 
 class TestWhereListsDoNotServe:
-    def refused(self, jobs: int, ledgers: Mapping[str, JobLedger]) -> Agenda:
-        made = agenda(jobs)
-        made.take(0, 10)
-        swept = Swept((), ("",), {}, {}, 0)
+    def refused(self, jobs: int, ledgers: Mapping[str, JobLedger]) -> Planner:
+        made = planner(jobs)
+        made.due(0, 10)
+        swept = JobListsResult((), ("",), {}, {}, 0)
         made.learn(swept, 0)
         made.follow(swept, ledgers, 0)
         return made
 
     def test_it_says_so(self) -> None:
-        assert not self.refused(20, {}).lists_are_believed(1)
+        assert not self.refused(20, {}).lists_are_trusted(1)
 
     def test_it_is_not_said_that_they_serve_before_any_was_read(self) -> None:
-        made = agenda(20)
-        assert not made.lists_are_believed(0)
+        made = planner(20)
+        assert not made.lists_are_trusted(0)
         sweep_now(made, None, {}, 0)
-        assert not made.lists_are_believed(0)
+        assert not made.lists_are_trusted(0)
 
     def test_a_quiet_job_is_asked_ever_more_rarely_up_to_the_longest(self) -> None:
         jobs = 200
         made = self.refused(jobs, {})
         asked: dict[str, list[float]] = {job_id: [] for job_id in ids(jobs)}
         for second in range(0, 7200, 10):
-            for task in made.take(second, 10_000):
+            for task in made.due(second, 10_000):
                 if task == JOB_LISTS:
-                    made.follow(Swept((), ("",), {}, {}, 0), {}, second)
+                    made.follow(JobListsResult((), ("",), {}, {}, 0), {}, second)
                 else:
                     asked[task].append(second)
-                    made.polled(task, idle(), second, found=False, found_ms=None)
+                    made.succeed(task, idle(), second)
         for moments in asked.values():
             rests = [later - earlier for earlier, later in pairwise(moments)]
             assert rests[0] <= 70
@@ -329,106 +342,108 @@ class TestWhereListsDoNotServe:
         made = self.refused(20, {})
         ledger = history(idle(), running(2, minute=1), minute=2)
         for minute in range(20):
-            tasks = made.take(minute * MINUTE, 100)
+            tasks = made.due(minute * MINUTE, 100)
             assert minute == 0 or ids(1)[0] in tasks
             for task in tasks:
                 if task == JOB_LISTS:
-                    made.follow(Swept((), ("",), {}, {}, 0), {}, minute * MINUTE)
+                    made.follow(JobListsResult((), ("",), {}, {}, 0), {}, minute * MINUTE)
                 else:
                     busy = task == ids(1)[0]
-                    made.polled(task, ledger if busy else idle(), minute * MINUTE, found=False, found_ms=None)
+                    made.succeed(task, ledger if busy else idle(), minute * MINUTE)
 
     def test_a_job_that_builds_again_is_busy_again(self) -> None:
         made = self.refused(200, {})
         job_id = ids(1)[0]
-        for task in made.take(0, 1000):
-            made.polled(task, idle(), 0, found=False, found_ms=None)
+        for task in made.due(0, 1000):
+            made.succeed(task, idle(), 0)
         for hour in range(1, 4):
-            for task in made.take(hour * HOUR, 1000):
+            for task in made.due(hour * HOUR, 1000):
                 if task != JOB_LISTS:
                     found = task == job_id and hour == 3
-                    made.polled(task, counted(idle(), 2), hour * HOUR, found=found, found_ms=None)
+                    made.succeed(task, counted(idle(), 2), hour * HOUR, found=found, found_ms=None)
         assert job_id in due_within(made, 3 * HOUR, 60)
 
     @pytest.mark.parametrize(
-        "swept", [None, Swept((Listing("", {}),), (), {}, {}, 0)], ids=["failed", "empty"]
+        "swept", [None, JobListsResult((Listing("", {}),), (), {}, {}, 0)], ids=["failed", "empty"]
     )
-    def test_lists_that_bring_nothing_for_some_intervals_serve_no_more(self, swept: Swept | None) -> None:
+    def test_lists_that_bring_nothing_for_some_intervals_serve_no_more(
+        self, swept: JobListsResult | None
+    ) -> None:
         made, ledgers, _ = settled(500)
         for minute in range(1, 6):
-            made.take(minute * MINUTE - 1, 1000)
+            made.due(minute * MINUTE - 1, 1000)
             sweep_now(made, swept, ledgers, minute * MINUTE)
-        assert not made.lists_are_believed(5 * MINUTE)
-        made.take(5 * MINUTE, 10_000)
-        taken = set(made.take(5 * MINUTE + USUAL.unserved(500), 10_000)) - {JOB_LISTS}
+        assert not made.lists_are_trusted(5 * MINUTE)
+        made.due(5 * MINUTE, 10_000)
+        taken = set(made.due(5 * MINUTE + USUAL.unserved(500), 10_000)) - {JOB_LISTS}
         assert len(taken) > 300
 
     def test_a_lie_ends_their_service_for_a_while(self) -> None:
         made, ledgers, shown = settled(20)
         for minute in range(1, 6):
-            made.take(minute * MINUTE - 1, 1000)
+            made.due(minute * MINUTE - 1, 1000)
             sweep_now(made, sweep(*shown, read_ms=at(100 + minute)), ledgers, minute * MINUTE)
-        assert made.polled(ids(1)[0], counted(idle(), 2), 301, found=True, found_ms=at(100))
-        assert not made.lists_are_believed(302)
+        assert made.succeed(ids(1)[0], counted(idle(), 2), 301, found=True, found_ms=at(100))
+        assert not made.lists_are_trusted(302)
         sweep_now(made, sweep(*shown, read_ms=at(200)), ledgers, 360)
-        assert not made.lists_are_believed(361)
-        made.take(2 * HOUR, 1000)
+        assert not made.lists_are_trusted(361)
+        made.due(2 * HOUR, 1000)
         made.follow(sweep(*shown, read_ms=at(300)), ledgers, 2 * HOUR)
-        assert made.lists_are_believed(2 * HOUR)
+        assert made.lists_are_trusted(2 * HOUR)
 
 
 class TestTasks:
     def test_a_poll_that_fails_is_tried_again_an_interval_later(self) -> None:
-        made = agenda(2)
+        made = planner(2)
         sweep_now(made, None, {}, 0)
-        made.take(0, 10)
-        made.not_polled(ids(1)[0], 5, will_not=False)
+        made.due(0, 10)
+        made.not_polled(made.watchlist.states[ids(1)[0]], 5, will_not=False)
         assert ids(1)[0] in due_within(made, 6, 60)
 
     def test_one_that_goes_on_failing_is_tried_ever_more_rarely(self) -> None:
-        made = agenda(1)
+        made = planner(1)
         sweep_now(made, None, {}, 0)
         moments = []
         for second in range(0, 14_400, 5):
-            for task in made.take(second, 10):
+            for task in made.due(second, 10):
                 if task == JOB_LISTS:
                     made.follow(None, {}, second)
                 else:
                     moments.append(second)
-                    made.not_polled(task, second, will_not=True)
+                    made.not_polled(made.watchlist.states[task], second, will_not=True)
         assert 24 <= len(moments) <= 34
 
     def test_with_more_to_ask_it_is_due_at_once(self) -> None:
-        made = agenda(1)
+        made = planner(1)
         sweep_now(made, None, {}, 0)
-        made.take(0, 10)
-        made.poll_again(ids(1)[0], 5)
-        assert made.take(5, 10) == ids(1)
+        made.due(0, 10)
+        made.poll_again(made.watchlist.states[ids(1)[0]], 5)
+        assert made.due(5, 10) == ids(1)
 
     def test_what_is_dropped_while_it_is_under_way_does_not_come_back(self) -> None:
-        made = agenda(1)
-        sweep_now(made, None, {}, 0)
-        made.take(0, 10)
-        made.drop(ids(1))
-        made.polled(ids(1)[0], watched(), 5, found=True, found_ms=None)
-        assert ids(1)[0] not in made.take(100_000, 10)
+        made = planner(0, projects=f"[{{id: {PROJECT}}}]")
+        sweep_now(made, sweep(show(ids(1)[0])), {}, 0)
+        [timer] = [timer for timer in made.take(0, 10) if timer.task == ids(1)[0]]
+        assert [job.id for job in made.drop_deleted(ids(1))] == ids(1)
+        made.discard(timer)
+        assert ids(1)[0] not in made.due(100_000, 10)
 
     def test_the_recycle_bin_has_its_own_interval_without_catching_up(self) -> None:
-        made = agenda(1, Intervals(60, None, 600))
+        made = planner(1, Intervals(60, None, 600))
         moments: list[float] = []
         for now in (0.0, 300.0, 599.0, 600.0, 2000.0, 2001.0, 2600.0):
-            if RECYCLE_BIN in made.take(now, 10):
+            if RECYCLE_BIN in made.due(now, 10):
                 moments.append(now)
                 made.recycle_bin_read(now)
         assert moments == [0, 600, 2000, 2600]
 
     def test_no_two_jobs_are_polled_in_step(self) -> None:
-        made = agenda(500)
+        made = planner(500)
         sweep_now(made, None, {}, 0)
         bursts: Sequence[int] = []
         for second in range(3600):
-            tasks = [task for task in made.take(second, 10_000) if task != JOB_LISTS]
+            tasks = [task for task in made.due(second, 10_000) if task != JOB_LISTS]
             for task in tasks:
-                made.polled(task, idle(), second, found=False, found_ms=None)
+                made.succeed(task, idle(), second)
             bursts = [*bursts, len(tasks)]
         assert max(bursts[1800:]) <= 20

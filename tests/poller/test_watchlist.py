@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from exporter.config import parse
 from exporter.model import Job, JobNames, ListedJob
-from exporter.watchlist import GONE_AFTER, Listing, Watchlist, distinct, in_shard
+from exporter.poller.tasks import Listing
+from exporter.poller.watchlist import GONE_AFTER, Watchlist, distinct, in_shard
 
 FIRST, SECOND = "f9d6c8466d614a9788e9a0acf6c15f46", "48c66c6002964721be537cdc6ce0297b"
 THIRD = "0123456789abcdef0123456789abcdef"
@@ -28,6 +29,18 @@ def watchlist(jobs: str = "[]", more: str = "", is_mine: Callable[[str], bool] =
 
 def discovering(project: str = f"{{id: {PROJECT}, name: shop}}", jobs: str = "[]") -> Watchlist:
     return watchlist(jobs, f"projects: [{project}]")
+
+
+def taken(watched: Watchlist, listing: Listing) -> tuple[set[str], set[str]]:
+    """The jobs that a list makes watched, and those that it makes unwatched."""
+    before = watched.ids
+    watched.take_in(listing)
+    return set(watched.ids - before), set(before - watched.ids)
+
+
+def deny(watched: Watchlist, denied: bool) -> None:
+    """A poll of the first job was answered like that."""
+    watched.polled(FIRST, denied=denied)
 
 
 def listing(*jobs: tuple[str, str], project_id: str = PROJECT, is_whole: bool = True) -> Listing:
@@ -50,7 +63,7 @@ class TestGoingOn:
         before = discovering(jobs=f"[{FIRST}]")
         before.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
         after = discovering(jobs=f"[{FIRST}]")
-        after.go_on_from(before)
+        after.carry_over(before)
         assert after.jobs == before.jobs
 
     def test_jobs_that_were_gone_do_not_come_back(self) -> None:
@@ -58,7 +71,7 @@ class TestGoingOn:
         before.take_in(listing((FIRST, "checkout")))
         after = discovering()
         after.restore({job_id: JobNames("x", "", PROJECT) for job_id in (FIRST, SECOND)})
-        after.go_on_from(before)
+        after.carry_over(before)
         assert after.ids == {FIRST}
 
     def test_a_job_that_is_missing_goes_no_later(self) -> None:
@@ -67,14 +80,14 @@ class TestGoingOn:
         for _ in range(GONE_AFTER - 1):
             before.take_in(listing((FIRST, "checkout")))
         after = discovering()
-        after.go_on_from(before)
-        assert after.take_in(listing((FIRST, "checkout"))) == (set(), {SECOND})
+        after.carry_over(before)
+        assert taken(after, listing((FIRST, "checkout"))) == (set(), {SECOND})
 
     def test_a_job_that_is_no_more_named_stays_as_one_of_its_project(self) -> None:
         before = discovering(jobs=f"[{FIRST}]")
         before.take_in(listing((FIRST, "checkout")))
         after = discovering()
-        after.go_on_from(before)
+        after.carry_over(before)
         assert after.ids == {FIRST}
 
     def test_of_other_projects_what_the_store_knew_is_watched_too(self) -> None:
@@ -82,7 +95,7 @@ class TestGoingOn:
         before.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
         after = discovering()
         after.restore({SECOND: JobNames("payment", "", PROJECT)})
-        after.go_on_from(before)
+        after.carry_over(before)
         assert after.ids == {FIRST, SECOND}
         assert not after.has_projects_of(before)
 
@@ -175,9 +188,9 @@ class TestDiscovery:
     def test_jobs_of_a_watched_project_come_with_its_list(self) -> None:
         watched = discovering()
         assert watched.ids == frozenset()
-        came, went = watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        came, went = taken(watched, listing((FIRST, "checkout"), (SECOND, "payment")))
         assert (came, went) == ({FIRST, SECOND}, set())
-        assert watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment"))) == (set(), set())
+        assert taken(watched, listing((FIRST, "checkout"), (SECOND, "payment"))) == (set(), set())
 
     def test_the_list_of_all_jobs_brings_those_of_watched_projects_only(self) -> None:
         watched = discovering()
@@ -202,20 +215,20 @@ class TestDiscovery:
     def test_a_job_that_is_renamed_out_of_the_pattern_goes_and_comes_back(self) -> None:
         watched = discovering(f"{{id: {PROJECT}, include: ['release-.*']}}")
         watched.take_in(listing((FIRST, "release-1")))
-        assert watched.take_in(listing((FIRST, "old-1"))) == (set(), {FIRST})
-        assert watched.take_in(listing((FIRST, "release-1"))) == ({FIRST}, set())
+        assert taken(watched, listing((FIRST, "old-1"))) == (set(), {FIRST})
+        assert taken(watched, listing((FIRST, "release-1"))) == ({FIRST}, set())
 
     def test_a_job_that_moves_out_of_the_project_goes(self) -> None:
         watched = discovering()
         watched.take_in(of_all((FIRST, "checkout", PROJECT)))
-        assert watched.take_in(of_all((FIRST, "checkout", ELSEWHERE))) == (set(), {FIRST})
+        assert taken(watched, of_all((FIRST, "checkout", ELSEWHERE))) == (set(), {FIRST})
 
     def test_it_goes_after_several_good_lists_without_it(self) -> None:
         watched = discovering()
         watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
         for _ in range(GONE_AFTER - 1):
-            assert watched.take_in(listing((SECOND, "payment"))) == (set(), set())
-        assert watched.take_in(listing((SECOND, "payment"))) == (set(), {FIRST})
+            assert taken(watched, listing((SECOND, "payment"))) == (set(), set())
+        assert taken(watched, listing((SECOND, "payment"))) == (set(), {FIRST})
         assert [job.id for job in watched.jobs] == [SECOND]
 
     def test_lists_without_it_have_to_come_in_a_row(self) -> None:
@@ -248,18 +261,18 @@ class TestDiscovery:
         watched = discovering()
         watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
         watched.take_in(empty)
-        watched.polled(FIRST, denied=True)
+        deny(watched, True)
         for _ in range(GONE_AFTER - 1):
-            assert watched.take_in(empty) == (set(), set())
-        assert watched.take_in(empty) == (set(), {FIRST})
+            assert taken(watched, empty) == (set(), set())
+        assert taken(watched, empty) == (set(), {FIRST})
         watched.take_in(listing((FIRST, "checkout")))
         for _ in range(2 * GONE_AFTER):
-            assert watched.take_in(empty) == (set(), set())
+            assert taken(watched, empty) == (set(), set())
 
     @pytest.mark.parametrize(
         "told",
         [
-            lambda watched: watched.polled(FIRST, denied=False),
+            lambda watched: deny(watched, False),
             lambda watched: watched.take_in(listing((FIRST, "checkout"))),
             lambda watched: watched.take_in(listing((FIRST, "checkout"), is_whole=False)),
         ],
@@ -270,7 +283,7 @@ class TestDiscovery:
     ) -> None:
         watched = discovering()
         watched.take_in(listing((FIRST, "checkout")))
-        watched.polled(FIRST, denied=True)
+        deny(watched, True)
         watched.take_in(listing())
         told(watched)
         for _ in range(2 * GONE_AFTER):
@@ -281,7 +294,7 @@ class TestDiscovery:
         watched = discovering()
         for _ in range(2 * GONE_AFTER):
             watched.take_in(listing((FIRST, "checkout")))
-            watched.polled(FIRST, denied=True)
+            deny(watched, True)
         assert watched.ids == {FIRST}
 
     def test_a_partial_list_still_brings_what_it_shows(self) -> None:
@@ -292,7 +305,7 @@ class TestDiscovery:
     def test_what_lies_in_the_recycle_bin_goes_at_once_unless_it_is_named(self) -> None:
         watched = discovering(jobs=f"[{SECOND}]")
         watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
-        assert watched.drop_deleted([FIRST, SECOND, THIRD]) == {FIRST}
+        watched.drop_deleted([FIRST, SECOND, THIRD])
         assert watched.ids == {SECOND}
         assert [job.id for job in watched.jobs] == [SECOND]
 
@@ -304,7 +317,7 @@ class TestDiscovery:
 
     def test_a_named_job_of_a_watched_project_is_there_once(self) -> None:
         watched = discovering(jobs=f"[{{id: {FIRST}, name: mine}}]")
-        assert watched.take_in(listing((FIRST, "checkout"))) == (set(), set())
+        assert taken(watched, listing((FIRST, "checkout"))) == (set(), set())
         assert [job.name for job in watched.jobs] == ["mine"]
 
     def test_jobs_of_other_projects_are_not_remembered(self) -> None:
@@ -336,7 +349,7 @@ class TestRestart:
         watched = discovering(jobs=f"[{SECOND}]")
         watched.restore({FIRST: self.KEPT, SECOND: JobNames("payment", "shop", PROJECT)}, {FIRST, SECOND})
         assert watched.jobs == (Job(SECOND, "payment", "shop", PROJECT),)
-        assert watched.take_in(listing((FIRST, "checkout"))) == ({FIRST}, set())
+        assert taken(watched, listing((FIRST, "checkout"))) == ({FIRST}, set())
 
     def test_what_was_deleted_meanwhile_goes_after_some_lists(self) -> None:
         watched = discovering()
@@ -382,11 +395,11 @@ class TestOneNameInTwoShards:
     @pytest.mark.parametrize("mine", [FIRST, SECOND])
     def test_so_do_those_that_lists_show(self, mine: str) -> None:
         watched = watchlist(f"[{FIRST}]", f"projects: [{{id: {PROJECT}, name: shop}}]", mine.__eq__)
-        came, went = watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout"), (THIRD, "other")))
+        came, went = taken(watched, listing((FIRST, "checkout"), (SECOND, "checkout"), (THIRD, "other")))
         assert (came | {FIRST} & watched.ids, went) == ({mine}, set())
         assert [job.name for job in watched.jobs] == [f"checkout ({mine[:8]})"]
         after = watchlist(f"[{FIRST}]", f"projects: [{{id: {PROJECT}, name: shop}}]", mine.__eq__)
-        after.go_on_from(watched)
+        after.carry_over(watched)
         assert after.jobs == watched.jobs
         other = SECOND if mine == FIRST else FIRST
         watched.take_in(listing((mine, "checkout"), (other, "payment")))
@@ -397,7 +410,7 @@ class TestOneNameInTwoShards:
         watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout")))
         for _ in range(GONE_AFTER):
             assert watched.jobs[0].name == f"checkout ({FIRST[:8]})"
-            assert watched.take_in(listing((FIRST, "checkout"))) == (set(), set())
+            assert taken(watched, listing((FIRST, "checkout"))) == (set(), set())
         assert watched.jobs[0].name == "checkout"
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.errors import NO_THREADS, ExporterError
 from exporter.poller.poller import Poller
-from exporter.poller.work import Outcome, Work
+from exporter.poller.tasks import TaskResult, Work
 
 _LONGEST_NAP_S: Final = 1.0
 """The deciding thread looks around at least so often, which keeps the lag metric fresh."""
@@ -32,7 +32,7 @@ class PollingThreads:
         self._concurrency = concurrency
         self._call_off = call_off
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[TaskResult | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._failed = False
         self._coordinator = threading.Thread(target=self._run, name="poller", daemon=True)
@@ -64,7 +64,7 @@ class PollingThreads:
         """
         self._stopping.set()
         self._call_off()
-        self._outcomes.put(None)
+        self._results.put(None)
         self._coordinator.join(timeout)
         return not self._coordinator.is_alive()
 
@@ -75,10 +75,10 @@ class PollingThreads:
                 idle -= 1
                 self._work.put(work)
             nap = min(self._poller.wait(), _LONGEST_NAP_S) if idle else _LONGEST_NAP_S
-            outcomes = self._drain(nap)
-            idle += len(outcomes)
-            if outcomes:
-                self._poller.settle(outcomes)
+            results = self._drain(nap)
+            idle += len(results)
+            if results:
+                self._poller.settle(results)
         self._poller.finish()
 
     def _run(self) -> None:
@@ -89,15 +89,15 @@ class PollingThreads:
             self._failed = True
             raise
 
-    def _drain(self, nap: float) -> list[Outcome]:
+    def _drain(self, nap: float) -> list[TaskResult]:
         """Everything that has ended, waiting a while for the first: a round is committed as one."""
-        ended: list[Outcome] = []
+        ended: list[TaskResult] = []
         try:
-            outcome = self._outcomes.get(timeout=nap)
+            result = self._results.get(timeout=nap)
             while True:
-                if outcome is not None:
-                    ended.append(outcome)
-                outcome = self._outcomes.get_nowait()
+                if result is not None:
+                    ended.append(result)
+                result = self._results.get_nowait()
         except queue.Empty:
             return ended
 
@@ -107,6 +107,6 @@ class PollingThreads:
                 work = self._work.get(timeout=_LONGEST_NAP_S)
             except queue.Empty:
                 continue
-            outcome = self._poller.run(work)
+            result = self._poller.run(work)
             if not self._stopping.is_set():  # else it may have been called off, which is no failure
-                self._outcomes.put(outcome)
+                self._results.put(result)

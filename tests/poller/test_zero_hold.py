@@ -11,7 +11,8 @@ from exporter.catalogue import FleetView
 from exporter.ledger import Breakdown, BuildLabels, JobLedger, Tally
 from exporter.model import Result
 from exporter.poller import Poller
-from exporter.poller.newcomers import HELD_S, Newcomers
+from exporter.poller.job_state import JobState
+from exporter.poller.zero_hold import HELD_S, ZeroHold
 from exporter.simulator import Fleet
 from exporter.store import Store
 from exporter.store.sqlite import SqliteStore
@@ -149,7 +150,7 @@ def reloaded(watch: Watch, other: Watch) -> None:
     """The poller of one goes on under the rules of another."""
     ledgers: dict[str, JobLedger] = dict(watch.poller.ledgers)
     watch.poller = Poller(
-        other.poller._agenda,
+        other.poller._planner,
         watch.service,
         watch.store,
         ledgers,
@@ -210,14 +211,14 @@ def labels(branch: str) -> BuildLabels:
 def test_labels_that_are_held_twice_are_let_go_once() -> None:
     breakdown = Breakdown(branch=str)
     before, after = idle(), replace(idle(), tallies=(Tally(labels("release/9"), 1),))
-    newcomers = Newcomers(breakdown)
-    newcomers.see({JOB: before}, {JOB: after}, 0)
-    newcomers.see({JOB: before}, {JOB: after}, 5)
-    assert newcomers.of(JOB) == {labels("release/9")}
-    assert newcomers.let_go(HELD_S) == {JOB}
-    assert newcomers.of(JOB) == frozenset()
-    assert newcomers.let_go(HELD_S + 5) == {JOB}
-    assert newcomers.of(JOB) == frozenset()
+    hold, job = ZeroHold(breakdown), JobState(JOB, ledger=after)
+    hold.see(job, before, 0)
+    hold.see(job, before, 5)
+    assert job.zero_hold == {labels("release/9")}
+    assert hold.release(HELD_S) == {JOB}
+    assert job.zero_hold == frozenset()
+    assert hold.release(HELD_S + 5) == {JOB}
+    assert job.zero_hold == frozenset()
 
 
 def test_a_job_that_goes_takes_what_was_held_with_it(fleet: Fleet) -> None:
@@ -231,7 +232,7 @@ def test_a_job_that_goes_takes_what_was_held_with_it(fleet: Fleet) -> None:
         watch.poll(after=5, times=2)
         assert watch.jobs == ()
         assert watch.poller.wait() <= 5
-        assert watch.poller._newcomers.wait(watch.now()) > HELD_S, "nothing is held"
+        assert watch.poller._zero_hold.wait(watch.now()) > HELD_S, "nothing is held"
 
 
 def test_a_reload_without_a_job_lets_go_of_what_was_held_of_it(fleet: Fleet) -> None:
@@ -240,7 +241,7 @@ def test_a_reload_without_a_job_lets_go_of_what_was_held_of_it(fleet: Fleet) -> 
         watch.poll()
         fleet.add_build(JOB, branch="release/9", queue_s=0.5, duration_s=1)
         watch.poll(after=5, times=4)
-        assert watch.poller._newcomers.wait(watch.now()) <= HELD_S
+        assert watch.poller._zero_hold.wait(watch.now()) <= HELD_S
         with watching(fleet, settings=LABELS + OFTEN, jobs=[other]) as without:
             reloaded(watch, without)
-        assert watch.poller._newcomers.wait(watch.now()) > HELD_S, "nothing is held"
+        assert watch.poller._zero_hold.wait(watch.now()) > HELD_S, "nothing is held"

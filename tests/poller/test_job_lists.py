@@ -1,20 +1,23 @@
 """What job lists are worth: where to ask, what they show, how far they are believed."""
 
+from collections.abc import Collection
+
 import pytest
 
 from exporter.model import JobNames, ListedJob
-from exporter.poller.lists import (
-    ALL,
+from exporter.poller.job_lists import (
     FIRST_DOUBT,
     LONGEST_DOUBT,
     NAMES_WORTH,
-    PAGE,
     REFUSED_FOR,
     STALE_AFTER,
-    UNSEEN_AFTER,
-    JobLists,
+    ListTrust,
+    age,
+    changed,
+    see_listing,
 )
-from exporter.watchlist import Listing
+from exporter.poller.job_state import UNSEEN_AFTER, JobState
+from exporter.poller.tasks import ALL, PAGE, Listing
 
 INTERVAL = 60.0
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -34,8 +37,44 @@ def many(count: int, project_id: str = SHOP) -> list[ListedJob]:
     return [listed(f"{project_id[0]}{number:031}", project_id) for number in range(count)]
 
 
-def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> JobLists:
-    lists = JobLists(INTERVAL)
+class Lists(ListTrust):
+    """What is known of the lists, and what they show of jobs that are watched from when they are named."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERVAL)
+        self.jobs: dict[str, JobState] = {}
+
+    def job(self, job_id: str) -> JobState:
+        return self.jobs.setdefault(job_id, JobState(job_id))
+
+    def take_in(self, listing: Listing, watched: Collection[str], read_ms: int) -> None:
+        for job_id in watched:
+            self.job(job_id)
+        self.was_read(listing)
+        see_listing(self.jobs, listing, read_ms)
+
+    def listed(self, job_id: str) -> ListedJob | None:
+        return self.job(job_id).lists.listed
+
+    def polled(self, job_id: str, mark: object) -> None:
+        self.job(job_id).lists.polled(mark)
+
+    def changed(self) -> list[str]:
+        return [job.id for job in changed(self.jobs)]
+
+    def age(self, read_ms: int) -> set[str]:
+        return age(self.jobs, self.stale_before_ms(read_ms))
+
+    def have_hidden(self, job_id: str, began_ms: int | None) -> bool:
+        return self.hid(self.job(job_id), began_ms)
+
+    def set_back_all(self, at_ms: int) -> None:
+        for job in self.jobs.values():
+            job.lists.set_back(at_ms)
+
+
+def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> Lists:
+    lists = Lists()
     for each in listings:
         lists.take_in(each, each.jobs.keys(), read_ms)
     return lists
@@ -44,19 +83,19 @@ def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> JobLists:
 class TestWhereToAsk:
     def test_a_list_of_all_that_is_too_long_is_no_reason_to_give_up_those_that_are_needed(self) -> None:
         lists = swept(listing(*many(5), project_id=SHOP))
-        lists.give_up((SHOP,), (SHOP,), 0)
-        assert lists.to_be_had((SHOP,), 1) == {}, "the list of all may do"
+        lists._give_up((SHOP,), (SHOP,), 0)
+        assert lists.available((SHOP,), 1) == {}, "the list of all may do"
         lists = swept(listing(*many(5), project_id=SHOP))
-        lists.too_large(ALL, 1201)
-        lists.give_up((SHOP,), (SHOP,), 0)
-        assert lists.to_be_had((SHOP,), 1) == {SHOP: 5}
+        lists.was_too_large(ALL, 1201)
+        lists._give_up((SHOP,), (SHOP,), 0)
+        assert lists.available((SHOP,), 1) == {SHOP: 5}
         lists.take_in(listing(*many(5)), (), MOMENT_MS)
-        lists.give_up((SHOP,), (SHOP,), 0)
-        assert lists.to_be_had((SHOP,), 1) == {}, "it is short again"
+        lists._give_up((SHOP,), (SHOP,), 0)
+        assert lists.available((SHOP,), 1) == {}, "it is short again"
 
     def test_at_first_the_list_of_all_jobs(self) -> None:
-        assert JobLists(INTERVAL).plan(1, {ALL}, (), 0) == (ALL,)
-        assert JobLists(INTERVAL).plan(1000, {SHOP}, {SHOP}, 0) == (ALL,)
+        assert Lists().plan(1, {ALL}, (), 0) == (ALL,)
+        assert Lists().plan(1000, {SHOP}, {SHOP}, 0) == (ALL,)
 
     def test_the_cheapest_that_shows_all_that_is_watched(self) -> None:
         lists = swept(listing(*many(1000), *many(50, BANK)))
@@ -80,31 +119,31 @@ class TestWhereToAsk:
         assert lists.plan(0, (), {SHOP}, 0) == (SHOP,)
 
     def test_one_that_was_refused_is_left_alone_for_an_hour(self) -> None:
-        lists = JobLists(INTERVAL)
-        lists.refused(ALL, now=0)
+        lists = Lists()
+        lists.was_refused(ALL, now=0)
         assert lists.plan(100, {SHOP}, (), 1) == (SHOP,)
         assert lists.plan(100, {ALL, SHOP}, (), 1) == ()
-        lists.refused(SHOP, now=10)
+        lists.was_refused(SHOP, now=10)
         assert lists.plan(100, {SHOP}, (), 11) == ()
         assert lists.plan(100, {SHOP}, {SHOP}, 11) == ()
         assert lists.plan(100, {ALL, SHOP}, (), REFUSED_FOR * INTERVAL) == (ALL,)
 
     def test_that_one_project_is_refused_does_not_stop_the_discovery_of_another(self) -> None:
-        lists = JobLists(INTERVAL)
-        lists.refused(ALL, now=0)
-        lists.refused(SHOP, now=0)
+        lists = Lists()
+        lists.was_refused(ALL, now=0)
+        lists.was_refused(SHOP, now=0)
         assert lists.plan(100, {SHOP, BANK}, {SHOP, BANK}, 1) == (BANK,)
 
     def test_a_refusal_is_forgotten_when_the_list_comes(self) -> None:
-        lists = JobLists(INTERVAL)
-        lists.refused(ALL, now=0)
+        lists = Lists()
+        lists.was_refused(ALL, now=0)
         lists.take_in(listing(listed()), {A}, MOMENT_MS)
         assert lists.plan(100, {ALL}, (), 1) == (ALL,)
 
     def test_a_list_that_is_too_large_gives_way_to_those_of_projects(self) -> None:
-        lists = JobLists(INTERVAL)
+        lists = Lists()
         lists.take_in(listing(*many(100), is_whole=False), {A}, MOMENT_MS)
-        lists.too_large(ALL, 50_000)
+        lists.was_too_large(ALL, 50_000)
         assert lists.plan(400, {SHOP, BANK}, (), 0) == (SHOP, BANK)
         assert lists.plan(400, {ALL, SHOP}, (), 0) == ()
 
@@ -123,26 +162,26 @@ class TestWhereToAsk:
 
 class TestWhatTheyShow:
     def test_only_watched_jobs_are_kept(self) -> None:
-        lists = JobLists(INTERVAL)
+        lists = Lists()
         lists.take_in(listing(listed(A), listed(B)), {A}, MOMENT_MS)
-        assert (lists.shown(A), lists.shown(B)) == (listed(A), None)
+        assert (lists.listed(A), lists.listed(B)) == (listed(A), None)
 
     def test_what_several_good_lists_do_not_show_is_not_served_until_one_does(self) -> None:
         lists = swept(listing(listed(A), listed(B)))
         for _ in range(UNSEEN_AFTER - 1):
             lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
-        assert lists.shown(A)
+        assert lists.listed(A)
         lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
-        assert lists.shown(A) is None
+        assert lists.listed(A) is None
         lists.take_in(listing(listed(A), listed(B)), {A, B}, MOMENT_MS)
-        assert lists.shown(A)
+        assert lists.listed(A)
 
     def test_what_no_list_has_shown_for_some_intervals_is_not_served(self) -> None:
         lists = swept(listing(listed(A), listed(B)))
         later_ms = MOMENT_MS + round((STALE_AFTER + 1) * INTERVAL * 1000)
         lists.take_in(listing(listed(B), is_whole=False), {A, B}, later_ms)
         assert lists.age(later_ms) == {A}
-        assert (lists.shown(A), lists.shown(B)) == (None, listed(B))
+        assert (lists.listed(A), lists.listed(B)) == (None, listed(B))
         assert lists.age(later_ms) == set()
 
     @pytest.mark.parametrize(
@@ -154,68 +193,60 @@ class TestWhatTheyShow:
         lists = swept(listing(listed(A)))
         for _ in range(9):
             lists.take_in(bad, {A, B}, MOMENT_MS)
-        assert lists.shown(A)
+        assert lists.listed(A)
 
     def test_a_change_is_what_differs_from_the_time_of_the_last_poll_the_latest_first(self) -> None:
         jobs = [listed(job_id, last_build_ms=at) for job_id, at in ((A, 2000), (B, 3000), (C, 1000))]
         lists = swept(listing(*jobs))
-        assert lists.changed((A, B, C)) == [B, A, C]
+        assert lists.changed() == [B, A, C]
         for job in jobs:
-            lists.polled(job.id, lists.mark(job.id))
-        assert lists.changed((A, B, C)) == []
+            lists.polled(job.id, lists.job(job.id).lists.current_mark)
+        assert lists.changed() == []
         lists.take_in(listing(jobs[0], jobs[1], listed(C, last_build_ms=4000)), {A, B, C}, MOMENT_MS)
-        assert lists.changed((A, B, C)) == [C]
-        assert lists.changed((A, B)) == []
+        assert lists.changed() == [C]
 
     def test_a_change_during_a_poll_is_still_a_change_after_it(self) -> None:
         lists = swept(listing(listed(A, number=1)))
-        mark = lists.mark(A)
+        mark = lists.job(A).lists.current_mark
         lists.take_in(listing(listed(A, number=2)), {A}, MOMENT_MS)
         lists.polled(A, mark)
-        assert lists.changed((A,)) == [A]
-
-    def test_what_is_no_more_watched_is_forgotten(self) -> None:
-        lists = swept(listing(listed(A)))
-        lists.polled(A, lists.mark(A))
-        lists.forget([A, B])
-        assert lists.shown(A) is None
-        assert lists.changed((A,)) == []
+        assert lists.changed() == [A]
 
 
 class TestHowFarTheyAreBelieved:
-    def polled_and_listed_alike(self, *read_after_s: float) -> JobLists:
+    def polled_and_listed_alike(self, *read_after_s: float) -> Lists:
         """Polled once, and listed again without a change so many seconds later."""
         lists = swept(listing(listed(A, last_build_ms=1000)))
-        lists.polled(A, lists.mark(A))
+        lists.polled(A, lists.job(A).lists.current_mark)
         for seconds in read_after_s:
             lists.take_in(listing(listed(A, last_build_ms=1000)), {A}, MOMENT_MS + round(seconds * 1000))
         return lists
 
     def test_silence_long_after_a_build_began_is_a_lie(self) -> None:
-        assert self.polled_and_listed_alike(0, 126).were_silent_on(A, MOMENT_MS)
+        assert self.polled_and_listed_alike(0, 126).have_hidden(A, MOMENT_MS)
 
     @pytest.mark.parametrize("seconds", [0, 60, 125])
     def test_lists_may_be_two_intervals_late(self, seconds: float) -> None:
-        assert not self.polled_and_listed_alike(seconds).were_silent_on(A, MOMENT_MS)
+        assert not self.polled_and_listed_alike(seconds).have_hidden(A, MOMENT_MS)
 
     def test_a_start_that_is_not_told_proves_nothing(self) -> None:
-        assert not self.polled_and_listed_alike(600).were_silent_on(A, None)
+        assert not self.polled_and_listed_alike(600).have_hidden(A, None)
 
     def test_lists_that_do_not_show_the_job_have_not_lied(self) -> None:
-        assert not self.polled_and_listed_alike(600).were_silent_on(B, MOMENT_MS)
+        assert not self.polled_and_listed_alike(600).have_hidden(B, MOMENT_MS)
 
     def test_a_list_that_shows_a_change_has_not_been_silent(self) -> None:
         lists = self.polled_and_listed_alike()
         lists.take_in(listing(listed(A, last_build_ms=MOMENT_MS)), {A}, MOMENT_MS + 600_000)
-        assert not lists.were_silent_on(A, MOMENT_MS)
+        assert not lists.have_hidden(A, MOMENT_MS)
 
     def test_doubt_doubles_with_each_lie_up_to_a_day(self) -> None:
-        lists, now, doubts = JobLists(INTERVAL), 0.0, []
+        lists, now, doubts = Lists(), 0.0, []
         for _ in range(7):
-            assert lists.are_believed(now)
-            lists.lied(now)
+            assert lists.are_trusted(now)
+            lists.distrust(now)
             began = now
-            while not lists.are_believed(now):
+            while not lists.are_trusted(now):
                 now += INTERVAL
             doubts.append((now - began) / INTERVAL)
         assert doubts == [FIRST_DOUBT, 120, 240, 480, 960, LONGEST_DOUBT, LONGEST_DOUBT]
@@ -225,15 +256,15 @@ class TestTheClockWasAhead:
     def test_silence_that_was_dated_wrong_proves_no_lie(self) -> None:
         ahead_ms = MOMENT_MS + 43_200_000
         lists = swept(listing(listed()))
-        lists.polled(A, lists.mark(A))
+        lists.polled(A, lists.job(A).lists.current_mark)
         lists.take_in(listing(listed()), {A}, ahead_ms)
-        assert lists.were_silent_on(A, MOMENT_MS)
-        lists.set_back(MOMENT_MS + 60_000)
-        assert not lists.were_silent_on(A, MOMENT_MS)
+        assert lists.have_hidden(A, MOMENT_MS)
+        lists.set_back_all(MOMENT_MS + 60_000)
+        assert not lists.have_hidden(A, MOMENT_MS)
 
     def test_what_was_seen_then_is_relied_on_no_longer_than_usual(self) -> None:
         lists = swept(listing(listed()), read_ms=MOMENT_MS + 43_200_000)
-        lists.set_back(MOMENT_MS)
+        lists.set_back_all(MOMENT_MS)
         stale_ms = MOMENT_MS + round(STALE_AFTER * INTERVAL * 1000)
         assert lists.age(stale_ms) == set()
         assert lists.age(stale_ms + 1) == {A}

@@ -13,35 +13,31 @@ from exporter.errors import (
     StoreError,
     ThrottledError,
 )
-from exporter.poller.agenda import JOB_LISTS
-from exporter.poller.stages import Told, is_of_stages, stages_of
+from exporter.poller.tasks import JOB_LISTS, StagesFetched, Timer, is_of_stages, stages_of
 
 LOST_AFTER: Final = 3
 """So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named;
 steps for stages, before they are."""
 
+
 PROGRESS_FROM: Final = 100
 """Fewer jobs are polled before anybody could ask how far it is."""
 
 CLOCK_OFF_S: Final = 60.0
-"""An offset that is told of; it must be half as large to be over."""
+"""An offset that is logged; it must be half as large to be over."""
 
-COMMIT: Final = "commit"
-"""The task that is neither of a job, sweep nor recycle bin."""
 
 _log = structlog.get_logger(__name__)
 
 
-class Transitions:
+class StateChangeLog:
     """Remembers what was good and what was not, and writes a line when that changes."""
 
     def __init__(self) -> None:
         self._failing_in_a_row: set[str] = set()
         self._sweeps_in_a_row = 0
-        self._bugs: set[str] = set()
+        self._commit_has_bug = False
         self._api_lost = False
-        self._failures: dict[str, int] = {}
-        self._reported: set[str] = set()
         self._tenths = 0
         self._store_failed = False
         self._clock_off = False
@@ -54,24 +50,24 @@ class Transitions:
         self._steps_refused = 0
         self._stages_fail = False
 
-    def succeeded(self, task: str) -> None:
-        """A task ended well."""
+    def succeeded(self, timer: Timer) -> None:
+        """A task succeeded."""
         self._failing_in_a_row.clear()
         self._sweeps_in_a_row = 0
         if self._api_lost and not self._refuses_everything:
             self._api_lost = False
             _log.info("api_back")
-        if not is_of_stages(task):
+        if not is_of_stages(timer.task):
             self._poll_answered = True
-        self._failures.pop(task, None)
-        self._bugs.discard(task)
-        if task in self._reported:
-            self._reported.remove(task)
-            _log.info("poll_works_again", task=task)
+        timer.failures, timer.has_bug = 0, False
+        if timer.is_reported:
+            timer.is_reported = False
+            _log.info("poll_works_again", task=timer.task)
 
-    def failed(self, task: str, error: ApiError) -> None:
-        """A task ended without what it wanted."""
-        failures = self._failures[task] = self._failures.get(task, 0) + 1
+    def failed(self, timer: Timer, error: ApiError) -> None:
+        """A task failed."""
+        task = timer.task
+        timer.failures += 1
         its_own = isinstance(error, NotVisibleError | RejectedError)
         if not its_own:
             self._failing_in_a_row.add(task)
@@ -81,32 +77,28 @@ class Transitions:
                 self._api_lost = True
                 _log.warning("api_lost", error=str(error), kind=type(error).__name__)
         its_own = its_own and not self._refuses_everything
-        persistent = its_own or (failures >= LOST_AFTER and not self._api_lost)
-        if persistent and task not in self._reported:
-            self._reported.add(task)
+        persistent = its_own or (timer.failures >= LOST_AFTER and not self._api_lost)
+        if persistent and not timer.is_reported:
+            timer.is_reported = True
             _log.warning("poll_fails", task=task, error=str(error), kind=type(error).__name__)
 
     def forget(self, job_ids: Collection[str]) -> None:
         """Those jobs are not watched any more."""
-        for task in {*job_ids, *map(stages_of, job_ids)}:
-            self._failing_in_a_row.discard(task)
-            self._failures.pop(task, None)
-            self._bugs.discard(task)
-            self._reported.discard(task)
+        self._failing_in_a_row.difference_update(job_ids, map(stages_of, job_ids))
 
-    def stages_asked(self, task: str, told: Told) -> None:
+    def stages_fetched(self, timer: Timer, fetched: StagesFetched) -> None:
         """A step asked for stages; only refused credentials concern all tasks."""
-        if isinstance(told.failure, CredentialsError):
-            self.failed(task, told.failure)
+        if isinstance(fetched.failure, CredentialsError):
+            self.failed(timer, fetched.failure)
             return
         polls_fail = self._api_lost or bool(self._failing_in_a_row)
-        if told.helps:
-            self.succeeded(task)
-        error = told.refusal or told.failure
-        if told.has_stages:
+        if fetched.helps:
+            self.succeeded(timer)
+        error = fetched.refusal or fetched.failure
+        if fetched.has_stages:
             self._stages_came()
         elif error and not polls_fail and not isinstance(error, ThrottledError):
-            self._stages_missing(task, error, refused=told.refusal is not None)
+            self._stages_missing(timer.task, error, refused=fetched.refusal is not None)
 
     def _stages_came(self) -> None:
         self._steps_failed = self._steps_refused = 0
@@ -136,11 +128,15 @@ class Transitions:
             _log.info("first_polls", done=watched - waiting, of=watched)
         self._tenths = tenths
 
-    def bug(self, task: str) -> None:
-        """Something went wrong that nobody thought of; call it while the exception is handled."""
-        if task not in self._bugs:
-            self._bugs.add(task)
-            _log.exception("unexpected_error", task=task)
+    def bug(self, timer: Timer | None) -> None:
+        """An exception that nobody expected, in a task or, with None, in a commit; call it while handled."""
+        had_bug = timer.has_bug if timer else self._commit_has_bug
+        if timer:
+            timer.has_bug = True
+        else:
+            self._commit_has_bug = True
+        if not had_bug:
+            _log.exception("unexpected_error", task=timer.task if timer else "commit")
 
     def lists_lied(self, task: str) -> None:
         """A poll found what the job lists had not shown."""
@@ -200,7 +196,7 @@ class Transitions:
 
     def store_works(self) -> None:
         """Ledgers were committed."""
-        self._bugs.discard(COMMIT)
+        self._commit_has_bug = False
         if self._store_failed:
             self._store_failed = False
             _log.info("store_works_again")

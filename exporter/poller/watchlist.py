@@ -12,11 +12,13 @@ all shards.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from exporter.config import Config, JobConfig, ProjectConfig
-from exporter.model import Job, JobNames, ListedJob
+from exporter.model import Job, JobNames
+from exporter.poller.job_state import JobState
+from exporter.poller.tasks import Listing
 
 UNKNOWN_PROJECT: Final = "unknown"
 """Label ``project`` of a job whose project nobody named."""
@@ -27,35 +29,15 @@ GONE_AFTER: Final = 3
 _SHOWN_OF_ID: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One job list, as far as it could be read.
-
-    Attributes:
-        project_id: of the project it is of; empty for the list of all jobs.
-        jobs: by id.
-        is_whole: it was read to its end.
-    """
-
-    project_id: str
-    jobs: Mapping[str, ListedJob]
-    is_whole: bool = True
-
-    def lacks(self, job_id: str, project_id: str, *, even_empty: bool = False) -> bool:
-        """Whether the list is good and would show a job of that project, but does not.
-
-        An empty list is not good by itself: lists have been seen to come back empty for a moment.
-        """
-        is_good = self.is_whole and (even_empty or bool(self.jobs))
-        return is_good and self.project_id in ("", project_id) and job_id not in self.jobs
-
-
 class Watchlist:
     """The watched jobs of this process, and what the API calls them and those of other shards.
 
     Args:
         config: names jobs and projects.
         is_mine: whether a job belongs to this shard.
+
+    Attributes:
+        states: what the poller knows of each job that this process watches, by id.
     """
 
     def __init__(self, config: Config, is_mine: Callable[[str], bool] = lambda _: True) -> None:
@@ -67,7 +49,7 @@ class Watchlist:
         self._denied: set[str] = set()
         self._jobs: tuple[Job, ...] | None = None
         self._followed = frozenset(self._named)
-        self._ids = frozenset(filter(is_mine, self._named))
+        self.states = {job_id: JobState(job_id) for job_id in filter(is_mine, self._named)}
 
     @property
     def unnamed_projects(self) -> frozenset[str]:
@@ -80,17 +62,17 @@ class Watchlist:
     @property
     def ids(self) -> frozenset[str]:
         """The jobs this process watches."""
-        return self._ids
+        return frozenset(self.states)
 
     @property
     def discovered(self) -> frozenset[str]:
         """Those of them that no configuration names."""
-        return self._ids.difference(self._named)
+        return frozenset(self.states).difference(self._named)
 
     @property
     def size(self) -> int:
         """How many jobs this process watches."""
-        return len(self._ids)
+        return len(self.states)
 
     @property
     def watched_projects(self) -> frozenset[str]:
@@ -107,7 +89,7 @@ class Watchlist:
         """The watched jobs, each with label values that no other has, in this shard or another."""
         if self._jobs is None:
             everyone = distinct(self._job(job_id) for job_id in self._of_all_shards)
-            self._jobs = tuple(job for job in everyone if job.id in self._ids)
+            self._jobs = tuple(job for job in everyone if job.id in self.states)
         return self._jobs
 
     @property
@@ -164,9 +146,9 @@ class Watchlist:
                 self.rename(job_id, told)
                 if job_id not in self._named:
                     self._discovered.setdefault(job_id, 0)
-        self._changed_since(self._ids)
+        self._follow()
 
-    def go_on_from(self, before: "Watchlist") -> None:
+    def carry_over(self, before: "Watchlist") -> None:
         """Take up names and discovered jobs as they were; of the same projects exactly those."""
         if self.has_projects_of(before):
             self._discovered = {}
@@ -177,9 +159,9 @@ class Watchlist:
         """Whether both watch the same jobs of the same projects."""
         return self._projects == other._projects
 
-    def take_in(self, listing: Listing) -> tuple[set[str], set[str]]:
-        """Learn from a job list; the ids that are watched from now on, and those no more."""
-        before, known = self._ids, self._of_all_shards
+    def take_in(self, listing: Listing) -> None:
+        """Learn from a job list which jobs are watched from now on, and which no more."""
+        known = self._of_all_shards
         self._denied.difference_update(listing.jobs)
         for job_id, listed in listing.jobs.items():
             wanted = self._wants(listed.names)
@@ -195,7 +177,7 @@ class Watchlist:
                 self._discovered[job_id] += 1
                 if self._discovered[job_id] >= GONE_AFTER:
                     del self._discovered[job_id]
-        return self._changed_since(before)
+        self._follow()
 
     def polled(self, job_id: str, *, denied: bool) -> None:
         """A job was polled; whether the service denied that there is such a job to be seen."""
@@ -222,26 +204,28 @@ class Watchlist:
             for project, names in shown.items()
         }
 
-    def drop_deleted(self, deleted: Iterable[str]) -> set[str]:
-        """Discovered jobs that lie in the recycle bin are watched no more; which those were."""
-        before = self._ids
+    def drop_deleted(self, deleted: Iterable[str]) -> None:
+        """Discovered jobs that lie in the recycle bin are watched no more."""
         for job_id in deleted:
             self._discovered.pop(job_id, None)
-        return self._changed_since(before)[1]
+        self._follow()
 
     @property
     def _of_all_shards(self) -> dict[str, None]:
         """The jobs that this process or another watches, in order."""
         return dict.fromkeys((*self._named, *self._discovered))
 
-    def _changed_since(self, before: frozenset[str]) -> tuple[set[str], set[str]]:
-        """Take note of the jobs that are followed now; those of them that came to this shard, or went."""
+    def _follow(self) -> None:
+        """Keep a state for each job of this shard that is followed now."""
         followed = self._of_all_shards
-        if followed.keys() != self._followed:
-            self._followed, self._jobs = frozenset(followed), None
-            self._ids = frozenset(filter(self._is_mine, followed))
-            self._denied &= self._ids
-        return set(self._ids - before), set(before - self._ids)
+        if followed.keys() == self._followed:
+            return
+        self._followed, self._jobs = frozenset(followed), None
+        for job_id in self.states.keys() - followed.keys():
+            del self.states[job_id]
+        for job_id in filter(self._is_mine, followed):
+            self.states.setdefault(job_id, JobState(job_id))
+        self._denied &= self.states.keys()
 
     def _has_discovered(self, project_id: str) -> bool:
         return any(self.names(job_id).project_id == project_id for job_id in self._discovered)
