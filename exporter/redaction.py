@@ -17,6 +17,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
@@ -35,6 +36,7 @@ _UNQUOTED: Final = ("", "/", "!$&'()*+,;=:", "!$&'()*+,;=:@/?", "!#$%&'()*+,/:;=
 """What quote, urllib3 and requests leave as it is in a URL."""
 _USERINFO: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*)@", re.DOTALL)
 _SECRET_NAME: Final = re.compile(r"auth|pass|secret|token|key|credential|cookie", re.IGNORECASE)
+_PAIR: Final = re.compile(r"(?:^|[\s;,])[\w.-]+=([^;,\s=][^;,\s]*)")
 _CONTROLS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
@@ -153,10 +155,19 @@ def register_url(url: str) -> None:
 
 
 def register_header(name: str, value: str) -> None:
-    """Hide the value of a header named like a secret, without a scheme such as ``Bearer``."""
-    if _SECRET_NAME.search(name):
-        scheme, _, credentials = value.partition(" ")
-        register(credentials.strip() or scheme)
+    """Hide the value of a header named like a secret, without a scheme such as ``Bearer``.
+
+    The password of basic authentication is hidden too, and each value of pairs as in a cookie.
+    """
+    if not _SECRET_NAME.search(name):
+        return
+    scheme, _, credentials = value.partition(" ")
+    credentials = credentials.strip() or scheme
+    register(credentials, *(found.strip('"') for found in _PAIR.findall(value)))
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            user, _, password = base64.b64decode(credentials).decode().partition(":")
+            register_basic(user, password)
 
 
 def redact(text: str) -> str:

@@ -156,6 +156,19 @@ def test_a_header_is_hidden_where_its_name_says_so() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("Authorization", f"Basic {base64.b64encode(b'bob:Qz7x-basic').decode()}", "Qz7x-basic"),
+        ("Cookie", "theme=dark; session=Qz7x-cookie", "Qz7x-cookie"),
+        ("Authorization", 'Token user=bob, token="Qz7x-pair"', "Qz7x-pair"),
+    ],
+)
+def test_what_a_header_wraps_is_hidden_too(name: str, value: str, secret: str) -> None:
+    register_header(name, value)
+    assert clean(f"no such session: {secret}") == f"no such session: {HIDDEN}"
+
+
+@pytest.mark.parametrize(
     ("short", "text", "shown"),
     [
         ("a1", "a1 table, 'a1' and redis://:a1@host", f"a1 table, '{HIDDEN}' and redis://:{HIDDEN}@host"),
