@@ -74,7 +74,7 @@ def baseline(
 
     Args:
         builds: what period-history shows, in any order.
-        at_ms: when it was asked, by our clock.
+        at_ms: when it was asked.
         buckets: bounds of the histograms.
         since_ms: when the job was first watched; None for just now.
         after_gap: that was so long ago that what has finished since counts as recovered.
@@ -148,7 +148,7 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
     Args:
         ledger: what was known before.
         builds: all that the poll showed, from `JobLedger.unsettled_since_ms` on, in any order.
-        at_ms: when it was asked, by our clock. That may be before the latest poll: what a newer one has not
+        at_ms: when it was asked. That may be before the latest poll: what a newer one has not
             shown since is not seen again, and what began later is not missing.
         after_gap: the poll before was so long ago that what has finished since counts as recovered.
     """

@@ -65,8 +65,9 @@ class JobLedger:
     """Everything known of one job's builds, folded.
 
     Attributes:
-        since_ms: when the job was first watched, and counting began; our clock.
-        polled_ms: the last successful poll, our clock.
+        since_ms: when the job was first watched, and counting began. This and all other moments are by the
+            service's clock where it is known, else by ours.
+        polled_ms: the last successful poll.
         runs: gapless ranges of settled numbers, ascending; the first begins at 0.
         open: builds not settled, by number.
         gaps: numbers waited for, ascending.
@@ -279,7 +280,7 @@ class JobLedger:
         )
 
     def wanted_details(self, patience_ms: int, probes: int = PROBES) -> tuple[int, ...]:
-        """The builds to ask record-info for now, those most surely finished first; so many missing ones."""
+        """The builds to ask record-info for now: surely finished ones first, ``probes`` missing ones last."""
         ended: list[int] = []
         vanished: list[int] = []
         for number, one in sorted(self.open.items()):

@@ -22,7 +22,7 @@ class OpenBuild:
 
     Attributes:
         build: all that history and detail said of it so far.
-        first_seen_ms: our clock; stands in for a start the service does not tell.
+        first_seen_ms: when a poll first saw it; stands in for a start the service does not tell.
         counts: False for a build that had ended at the first poll and is not known to have ended after the
             job was first watched; it counts if its detail says so and history does not tell an earlier end.
             None where not even that is known: it counts if it is above the baseline or finished after

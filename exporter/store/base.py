@@ -76,7 +76,7 @@ class MemoryStore:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """What is held: a store is loaded at the start."""
+        """The ledgers that are held; nothing else outlives a poller."""
         return dict(held or {})
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:

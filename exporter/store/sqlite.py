@@ -227,7 +227,7 @@ class SqliteStore:
         """See whether the file that is written to is the one of that name; if there is none, write it again.
 
         Raises:
-            StoreError: it was not; so nobody takes the next start for sound who does not read this.
+            StoreError: it was not; also where the file was written again, so that this is logged.
         """
         try:
             there = os.stat(self._real)
