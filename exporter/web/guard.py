@@ -1,7 +1,9 @@
 """What every request passes first: the rate limit, the password; and what every answer carries."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -54,6 +56,14 @@ class Guard:
         rules = self._rules
         if rules.headers:
             send = _with_headers(send, rules.headers)
+        try:
+            await self._answer(rules, scope, receive, send)
+        except asyncio.CancelledError:
+            # The server ends, and waits no longer. An answer that has begun is cut off by uvicorn.
+            with suppress(RuntimeError):
+                await PlainTextResponse("the exporter ends\n", 503)(scope, receive, send)
+
+    async def _answer(self, rules: "_Rules", scope: Scope, receive: Receive, send: Send) -> None:
         if rules.bucket and not rules.bucket.take():
             await PlainTextResponse("Too Many Requests\n", 429)(scope, receive, send)
         elif rules.users and (status := await self._check(rules.users, scope)) is not HTTPStatus.OK:

@@ -5,10 +5,12 @@ import gzip
 import http.client
 import socket
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
+import requests
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -24,6 +26,7 @@ from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
 from exporter.web import MetricsEndpoint, WebServer, application
 from tests.ledger.examples import idle
+from tests.support.programs import eventually
 from tests.support.sites import Fleet, listening
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -349,3 +352,17 @@ def test_requests_in_one_go_are_answered_in_turn(plain: Site) -> None:
     answers = talk(plain, [one * 500 + last])
     assert (answers.count(b"healthy\n"), answers.count(b"HTTP/1.1 200 OK")) == (500, 501)
     assert answers.endswith(b"ready\n")
+
+
+def test_whoever_still_waits_when_the_server_ends_is_told_so_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    never_ready = metrics(publishing(VIEW))
+    server = WebServer(application(never_ready, Fleet(VIEW), told=Telemetry(CollectorRegistry())))
+    with ThreadPoolExecutor(1) as pool, listening(server) as (host, port):
+        waiting = pool.submit(requests.get, f"http://{host}:{port}/metrics", timeout=30)
+        eventually(lambda: len(server.server_state.tasks) == 1, 20)
+        server.should_exit = True
+        answer = waiting.result()
+    assert (answer.status_code, answer.text) == (503, "the exporter ends\n")
+    assert [record.message for record in caplog.records if record.exc_info] == []
