@@ -47,9 +47,13 @@ class Oracle(Collector):
         self._families = job_families(extra, branches, stages=stages)
         self._form = form
 
-    def collect(self) -> Iterator[Metric]:
-        """Every family with all its samples; a family without any is left out."""
-        for job_family in self._families:
+    def collect(self, sample: str = "") -> Iterator[Metric]:
+        """Every family that has samples, or the one that has a sample of this name."""
+
+        def wanted(family: Declared) -> bool:
+            return not sample or sample.startswith(family.name.removesuffix("_total"))
+
+        for job_family in filter(wanted, self._families):
             samples = (
                 (
                     (view.job.project, view.job.name, *labels),
@@ -60,7 +64,7 @@ class Oracle(Collector):
                 for labels, value in job_family.samples(view)
             )
             yield from self._family(job_family, samples)
-        for family in FLEET_FAMILIES:
+        for family in filter(wanted, FLEET_FAMILIES):
             yield from self._family(
                 family, ((labels, value, None) for labels, value in family.samples(self._view))
             )
