@@ -1,4 +1,4 @@
-"""Some minutes of real time: 50 jobs build, the API misbehaves, and Prometheus must hold the exact truth."""
+"""Some minutes of real time: 30 jobs build, the API misbehaves, and Prometheus must hold the exact truth."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,8 @@ from tests.support.truth import Values, differences, expected
 
 pytestmark = pytest.mark.timeout(600)
 
-JOBS = 50
-BUSY_S = 120
+JOBS = 30
+BUSY_S = 90
 
 
 def busy_fleet() -> Fleet:
