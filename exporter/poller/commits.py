@@ -8,7 +8,7 @@ from exporter.ledger import Folded, JobLedger
 from exporter.model import JobNames
 from exporter.poller.job_state import JobState, Rules, fold
 from exporter.poller.state_change_log import StateChangeLog
-from exporter.poller.tasks import Observations, StagesFetched, TaskResult
+from exporter.poller.tasks import Observations, StagesFetched, TaskResult, Timer
 from exporter.poller.watchlist import Watchlist
 from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
@@ -85,12 +85,14 @@ class Commits:
                 kept = self._store.first_watched(job_ids, now_ms - round((now - at) * 1000))
             except Exception as error:
                 self._store_failed("first_watched", error)
-                continue
+                return
             for job_id, kept_ms in kept.items():
                 job = self._watchlist.states[job_id]
                 job.watched_at, job.watch_kept = min(at, now - (now_ms - kept_ms) / 1000), True
 
-    def fold_and_commit(self, results: Collection[tuple[JobState, TaskResult]], now_ms: int) -> set[str]:
+    def fold_and_commit(
+        self, results: Collection[tuple[JobState, TaskResult]], now_ms: int
+    ) -> tuple[set[str], dict[Timer, Exception]]:
         """Fold what was observed, and commit it with all that is not committed yet.
 
         Where another process has committed a job meanwhile, the observations are folded into its ledger.
@@ -100,12 +102,20 @@ class Commits:
             now_ms: the present by the service's clock.
 
         Returns:
-            The ids of the jobs that have a new ledger.
+            The ids of the jobs that have a new ledger, and why tasks are without effect that could not be
+            folded.
         """
         rules = self._rules if self._has_room() else self._rules.crowded()
         committed: set[str] = set()
+        broken: dict[Timer, Exception] = {}
         for _ in range(COMMIT_TRIES):
-            folded = [(job, self._fold(job, result, rules, now_ms)) for job, result in results]
+            folded: list[tuple[JobState, Folded | None]] = []
+            for job, result in results:
+                try:
+                    folded.append((job, self._fold(job, result, rules, now_ms)))
+                except Exception as error:  # one job's answers must not end the thread that serves all
+                    self._log.bug(result.timer)
+                    broken[result.timer] = error
             done, conflicts = self._commit()
             committed |= done
             for job, one in folded:
@@ -114,7 +124,7 @@ class Commits:
             results = [(job, result) for job, result in results if job.id in conflicts]
             if not results:
                 break
-        return committed
+        return committed, broken
 
     def _fold(self, job: JobState, result: TaskResult, rules: Rules, now_ms: int) -> Folded | None:
         """The ledger with what a task observed is `JobState.ahead` until it is committed."""

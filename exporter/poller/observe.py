@@ -222,7 +222,8 @@ def _with_details(
         return seen
     missing_found = any(isinstance(one, BuildDetail) and one.number not in ledger.open for one in details)
     if not missing_found:
-        return replace(seen, more=len(wanted) > DETAILS_AT_ONCE)
+        rest = ledger.wanted_details(rules.patience_ms, 0)[DETAILS_AT_ONCE:]
+        return replace(seen, more=bool(rest))
     folded = fold(ledger, replace(seen, builds=(), history_read=False), rules, now_ms=seen.at_ms)
     return replace(seen, more=bool(folded and folded.ledger.wanted_details(rules.patience_ms)))
 

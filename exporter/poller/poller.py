@@ -12,7 +12,7 @@ from typing import Final
 from exporter.catalogue import FleetView, JobView
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
 from exporter.ledger import JobLedger, baseline, see_history
-from exporter.model import Job, RecycleBin
+from exporter.model import DAY_MS, Job, RecycleBin
 from exporter.poller.clock import at_settled_time, service_ms
 from exporter.poller.commits import Commits
 from exporter.poller.job_state import JobState, Rules
@@ -40,6 +40,10 @@ from exporter.telemetry import Telemetry
 
 SECOND_TRY_S: Final = 10.0
 """A build that history shows and record-info denies is asked for again after so long: replicas lag."""
+
+
+LONGEST_WAIT_MS: Final = 366 * DAY_MS
+"""No job is treated as watched for longer than this without a ledger, whatever a wrong clock has stored."""
 
 
 class Poller:
@@ -194,7 +198,11 @@ class Poller:
         of_jobs = [(job, result) for result in done if (job := self._job_of(result.timer))]
         highest = {job.id: job.latest.highest if job.latest else 0 for job, _ in of_jobs}
         self._commits.keep_first_watched()
-        committed = self._commits.fold_and_commit(of_jobs, self.now_ms())
+        committed, broken = self._commits.fold_and_commit(of_jobs, self.now_ms())
+        done = [
+            TaskResult(result.timer, error=broken[result.timer]) if result.timer in broken else result
+            for result in done
+        ]
         for result in done:
             note_end(result)
         refusal = everything_refused(self._planner.timers(), self.watched)
@@ -225,7 +233,9 @@ class Poller:
             job, previous = self._states[job_id], before._states[job_id]
             job.up = previous.up
             job.watched_at, job.watch_kept = previous.watched_at, previous.watch_kept
-            job.ahead = previous.ahead and previous.ahead.rebounded(self._rules.buckets)
+            buckets = self._rules.buckets
+            if previous.ahead and previous.ledger and job.ledger == previous.ledger.rebounded(buckets):
+                job.ahead = previous.ahead.rebounded(buckets)
         self._commits.leaving = {
             job_id: one for job_id, one in before.leaving.items() if job_id not in self._states
         }
@@ -318,7 +328,9 @@ class Poller:
 
     def _waited_ms(self, watched_at: float | None) -> int:
         """How long ago a job was first watched, in milliseconds; callable on any thread."""
-        return 0 if watched_at is None else round((self._monotonic() - watched_at) * 1000)
+        if watched_at is None:
+            return 0
+        return min(round((self._monotonic() - watched_at) * 1000), LONGEST_WAIT_MS)
 
     def _watch_from_now(self, jobs: Iterable[JobState], ago_ms: int = 0) -> None:
         """Those of the jobs that have no ledger are watched from now on, or since ``ago_ms``."""

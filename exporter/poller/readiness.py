@@ -71,14 +71,17 @@ class Readiness:
         self._refused_jobs.append(job)
 
     def judge(self, *, refuses_everything: bool) -> None:
-        """Wait no longer for what was refused; an API that refuses everything has not answered for it."""
-        if refuses_everything:
-            return
-        for job in self._refused_jobs:
-            job.answered = True
-        self._lists -= self._refused_lists
+        """Wait no longer for what was refused.
+
+        An API that refuses everything has not answered for a job: each is asked again soon. Lists are not,
+        so their refusals are kept until another task is answered.
+        """
+        if not refuses_everything:
+            for job in self._refused_jobs:
+                job.answered = True
+            self._lists -= self._refused_lists
+            self._refused_lists.clear()
         self._refused_jobs.clear()
-        self._refused_lists.clear()
 
     def news(self) -> int | None:
         """How many jobs are still waited for; None where it was reported that all is there."""

@@ -152,6 +152,19 @@ class TestWhatAnswers:
         readiness.lists_read(self.swept(Listing(OTHER, {})))
         assert readiness.is_ready
 
+    def test_refusals_while_everything_is_refused_answer_for_no_job(self, config: Config) -> None:
+        watchlist = Watchlist(config)
+        watchlist.restore({JOB: JobNames("checkout", "shop", PROJECT)})
+        readiness = Readiness(watchlist)
+        readiness.lists_read(self.swept(Listing("", {})))
+        readiness.refused(watchlist.states[JOB])
+        readiness.judge(refuses_everything=True)
+        readiness.judge(refuses_everything=False)
+        assert not readiness.is_ready
+        readiness.refused(watchlist.states[JOB])
+        readiness.judge(refuses_everything=False)
+        assert readiness.is_ready
+
     def test_jobs_that_are_new_are_waited_for(self, config: Config) -> None:
         watchlist = Watchlist(config)
         readiness = Readiness(watchlist)

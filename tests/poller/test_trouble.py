@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
 from exporter.ledger import JobLedger
+from exporter.model import BuildDetail
 from exporter.poller.observe import Service
+from exporter.poller.tasks import Observations, TaskResult
 from exporter.simulator import Fault, Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB
@@ -602,3 +605,28 @@ class TestEverythingIsRefused:
             watch.simulator.faults.add(fault("error", status=403, code="CB.00031007"))
             watch.poll(times=3)
             assert (watch.value("up"), watch.poller.is_ready) == (0, False)
+
+
+def broken_for(job_id: str, result: TaskResult) -> TaskResult:
+    """What a task brought; of that job something that no code expects."""
+    if result.job_id != job_id or not isinstance(result.value, Observations):
+        return result
+    detail = BuildDetail(1, duration_ms="x")  # type: ignore[arg-type]
+    return replace(result, value=replace(result.value, details=(detail,)))
+
+
+def test_an_answer_that_cannot_be_folded_costs_its_own_job_alone(clock: ManualClock) -> None:
+    fleet = Fleet(clock, seed=1)
+    bad, good = (fleet.add_job(name, "shop").id for name in ("bad", "good"))
+    with watching(fleet) as watch, capture_logs() as lines:
+        watch.poll()
+        for job_id in (bad, good):
+            fleet.add_build(job_id, queue_s=1, duration_s=5)
+        clock.advance(MINUTE)
+        while works := watch.poller.take(10):
+            watch.poller.settle(broken_for(bad, watch.poller.run(work)) for work in works)
+        assert (watch.counted("good"), watch.counted("bad")) == ({"success": 1}, {})
+        assert watch.value("job_up", job_name="bad") == 0
+        assert [line["task"] for line in lines if line["event"] == "unexpected_error"] == [bad]
+        watch.poll(times=3)
+        assert watch.counted("bad") == {"success": 1}
