@@ -65,6 +65,8 @@ class ApiClient:
             as long.
         sleep: waits between retries; by default until `close` at the latest.
         wall: our clock, seconds since the epoch, which the service's is compared with.
+        holds_operations: a 401 of one operation alone holds back that operation; otherwise it refuses the
+            credentials, as any other does, which suits who would rather stop and go on later.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class ApiClient:
         timeout: float,
         sleep: Callable[[float], object] | None = None,
         wall: Callable[[], float] = time.time,
+        holds_operations: bool = True,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._session = session
@@ -86,6 +89,7 @@ class ApiClient:
         self._timeout = timeout
         self._sleep = sleep
         self._wall = wall
+        self._holds_operations = holds_operations
         self._closed = threading.Event()
         self.clock = ClockOffset()
 
@@ -267,7 +271,7 @@ class ApiClient:
             try:
                 return self._ask_once(operation, prepared, read)
             except CredentialsError as error:
-                alone = alone or operations.is_alone(operation)
+                alone = alone or (self._holds_operations and operations.is_alone(operation))
                 if self._credentials.refused(prepared, alone=alone) and not renewed:
                     renewed = True
                     continue

@@ -277,7 +277,12 @@ class ConfigFile:
 
 
 def connect(
-    config: Config, telemetry: Telemetry, throttle: Throttle, refusals: int | None = None
+    config: Config,
+    telemetry: Telemetry,
+    throttle: Throttle,
+    refusals: int | None = None,
+    *,
+    holds_operations: bool = True,
 ) -> tuple[Credentials, ApiClient]:
     """A configuration's API client and credentials, which bear so many ``refusals``; sends nothing yet."""
     session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency)
@@ -291,7 +296,13 @@ def connect(
     if refusals is not None:
         credentials = WaryCredentials(credentials, refusals)
     client = ApiClient(
-        config.endpoint, session, credentials, throttle, telemetry, timeout=config.poll.timeout
+        config.endpoint,
+        session,
+        credentials,
+        throttle,
+        telemetry,
+        timeout=config.poll.timeout,
+        holds_operations=holds_operations,
     )
     return credentials, client
 

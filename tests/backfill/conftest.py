@@ -67,7 +67,9 @@ class Past:
 
     def client(self) -> ApiClient:
         """A new client, as a new start would have it."""
-        _, client = connect(self.config, Telemetry(CollectorRegistry()), Throttle(100_000))
+        _, client = connect(
+            self.config, Telemetry(CollectorRegistry()), Throttle(100_000), holds_operations=False
+        )
         return client
 
     @contextmanager

@@ -16,7 +16,6 @@ from exporter.simulator import Fault, Fleet, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, series_of
 
 DAY = Period(NOON_MS - DAY_MS, NOON_MS, HOUR_MS)
-PAGE = "<html>You shall not pass.</html>"
 
 
 @pytest.fixture
@@ -31,7 +30,6 @@ def past(past: Past, fleet: Fleet) -> Past:
     ("refusal", "text"),
     [
         (fault("error", operation="record-info", status=403, code="CB.00031059"), "details (record-info)"),
-        (fault("body", operation="record-info", status=403, text=PAGE), "--no-details goes without"),
         (fault("error", operation="full-stages", status=403, code="CB.00031059"), "stages (full-stages)"),
     ],
 )
@@ -182,3 +180,15 @@ def test_a_control_question_that_fails_makes_nothing_final(
         with pytest.raises(BackendError, match="busy"):
             list(collection.ask_stages(client, 1))
         assert spool.refused_stages() == 0
+
+
+def test_a_page_in_place_of_details_is_a_failure_and_they_are_asked_for_again(
+    past: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.backfill.fetch._PAUSES_S", ())
+    page = "<html>You shall not pass.</html>"
+    simulator.faults.replace([fault("body", operation="record-info", status=403, text=page)])
+    assert len(past.collect(DAY).failed) >= 3
+    simulator.faults.replace([])
+    shown = past.shown(DAY)
+    assert series_of(shown, "queue_duration_seconds_count")[NOON_MS / 1000] == 3
