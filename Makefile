@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # What `make lowest` runs: the demo, a command, the configuration, Redis, the web server, remote write.
 LOWEST := tests/e2e/test_demo.py tests/cli/test_commands.py::TestCheckConfig tests/config/test_schema.py \
-  tests/store/test_redis.py tests/web/test_app.py tests/backfill/test_remote_write.py
+  tests/store/test_redis.py tests/web/test_routes.py tests/backfill/test_remote_write.py
 
 help:  ## this list
 	@awk -F ':.*## *' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -14,11 +14,11 @@ import yaml
 from click.testing import CliRunner
 
 from exporter import __version__
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared
 from exporter.cli.commands import cli
 from exporter.config import parse
-from exporter.web.config import parse as parse_web_config
-from exporter.web.passwords import compare
+from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared
+from exporter.web.basic_auth import compare
+from exporter.web.web_config import parse as parse_web_config
 from tests.config.test_example import SECTIONS
 from tests.support.certificates import Authority, put
 from tests.support.languages import badly_set, differences

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from exporter.cli.wiring import Exporter
+from exporter.app import Exporter
 from exporter.config import parse
 from tests.support.documents import (
     PERIOD_HISTORY_JOB,

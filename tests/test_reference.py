@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, Declared, Kind
 from exporter.cli.commands import cli
+from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, Declared, Kind
 from tools.reference import written
 from tools.reference.commands import WIDTH, help_of
 from tools.reference.fleet import exposition, families

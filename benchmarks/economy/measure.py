@@ -21,13 +21,13 @@ from prometheus_client import CollectorRegistry
 from benchmarks.economy.service import TOKEN, Service, service
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
-from exporter.api.throttle import Throttle
-from exporter.cli.wiring import rules
+from exporter.api.request_queue import Throttle
+from exporter.app import rules
 from exporter.config import parse
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Intervals, Poller, PollPlanner
 from exporter.poller.watchlist import Watchlist
 from exporter.store import MemoryStore
-from exporter.telemetry import Telemetry
 
 TICK_S = 2.0
 WARM_UP_S = 300.0

@@ -19,13 +19,13 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 
 from benchmarks.store.fleet import ledgers
-from exporter.catalogue import FleetView, JobView
 from exporter.exposition import Format
+from exporter.exposition.publisher import Publisher
 from exporter.ledger import see_details, see_history
+from exporter.metrics import FleetView, JobView
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, Job, Result
-from exporter.publisher import Publisher
 from exporter.store import open_store
-from exporter.telemetry import Telemetry
 from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
 from tests.support.oracle import Oracle
 

@@ -19,8 +19,8 @@ from benchmarks.scrape.scraper import fetch
 from benchmarks.scrape.servers import EXPORTER, built, fleet, server
 from benchmarks.store.fleet import ledgers
 from benchmarks.tables import milliseconds, seconds, table
-from exporter.catalogue import JOB_FAMILIES, FleetView
 from exporter.exposition import Format, Renderer
+from exporter.metrics import JOB_FAMILIES, FleetView
 from exporter.model import Result
 from exporter.store import open_store
 from exporter.web import address_of, bind

@@ -23,7 +23,7 @@ from benchmarks.tables import milliseconds, seconds, table
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store import open_store
-from exporter.store.rows import encode
+from exporter.store.serialization import encode
 
 JOBS: Final = 10_000
 ROUNDS: Final = ((1, 100), (100, 50), (JOBS, 10))

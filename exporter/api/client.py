@@ -15,15 +15,14 @@ from typing import Final, TypeVar
 
 import requests
 
-from exporter.api.answer import decipher
 from exporter.api.auth import Credentials
 from exporter.api.clock import ClockOffset
-from exporter.api.job_lists import job_list_page, project_page
-from exporter.api.paging import Pages
-from exporter.api.payload import Page, build_detail, history_page, recycle_page
+from exporter.api.http import Answer, exchange, new_session, prepare
+from exporter.api.pagination import Pages
+from exporter.api.parsers import Page, build_detail, history_page, job_list_page, project_page, recycle_page
+from exporter.api.request_queue import Throttle
+from exporter.api.responses import decipher
 from exporter.api.stages import build_stages
-from exporter.api.throttle import Throttle
-from exporter.api.transport import Answer, exchange, new_session, prepare
 from exporter.errors import (
     ApiError,
     CalledOffError,
@@ -35,9 +34,9 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage
 from exporter.redaction import redact_json
-from exporter.telemetry import Telemetry
 
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
 

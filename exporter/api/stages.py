@@ -6,8 +6,8 @@ Documented is an object of stages by name. A list of them is taken too, and null
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.api.payload import integer, length_ms, mapping, moment_ms, text
-from exporter.api.words import outcome
+from exporter.api.enums import outcome
+from exporter.api.parsers import integer, length_ms, mapping, moment_ms, text
 from exporter.errors import PayloadError
 from exporter.model import LONGEST_MS, Result, Stage
 

@@ -4,18 +4,14 @@ First everything is asked for and kept in a spool; then it happens once more, by
 live builds, and what the ledger shows at each step is written as OpenMetrics or sent by remote write.
 """
 
-from exporter.backfill.border import PastJob
-from exporter.backfill.collect import Collection
-from exporter.backfill.estimate import Size, size
+from exporter.backfill.builds import PastBuild
+from exporter.backfill.download import Collection
 from exporter.backfill.files import streamed, write_files
 from exporter.backfill.jobs import few, missing_names, watched_jobs
-from exporter.backfill.lines import PastFamily, past_families
-from exporter.backfill.live import Counted, counted, earliest
-from exporter.backfill.notices import Notices
-from exporter.backfill.past import PastBuild
-from exporter.backfill.period import Period, moment_ms
-from exporter.backfill.plan import Plan, planned
+from exporter.backfill.openmetrics import PastFamily, Size, past_families, size
+from exporter.backfill.plan import Counted, PastJob, Period, Plan, counted, earliest, moment_ms, planned
 from exporter.backfill.replay import Replay
+from exporter.backfill.retry import Notices
 from exporter.backfill.spool import Spool
 
 __all__ = [

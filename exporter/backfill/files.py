@@ -4,9 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from exporter.backfill.border import PastJob
-from exporter.backfill.lines import EOF, PastFamily, Stretch
-from exporter.backfill.period import file_name
+from exporter.backfill.openmetrics import EOF, PastFamily, Stretch
+from exporter.backfill.plan import PastJob, file_name
 from exporter.backfill.replay import Replay
 from exporter.errors import BackfillError
 

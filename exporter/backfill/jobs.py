@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from exporter.api.client import ApiClient
-from exporter.backfill.fetch import Reply, persist
-from exporter.backfill.notices import Notices
+from exporter.backfill.retry import Notices, Reply, persist
 from exporter.config import Config
 from exporter.errors import BackfillError
 from exporter.model import Job, ListedJob

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.utils import get_auth_from_url
 
-from exporter.backfill.lines import PastFamily, Points
-from exporter.backfill.notices import Notices
+from exporter.backfill.openmetrics import PastFamily, Points
 from exporter.backfill.replay import Replay
+from exporter.backfill.retry import Notices
 from exporter.errors import BackfillError
 from exporter.redaction import clean
 

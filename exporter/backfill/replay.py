@@ -6,14 +6,12 @@ What is held in memory is a ledger for each job, and the builds of one stretch.
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
-from exporter.backfill.border import PastJob
-from exporter.backfill.lines import Stretch
-from exporter.backfill.past import PastBuild, begin, grow, heralded
-from exporter.backfill.period import Period
+from exporter.backfill.builds import Known, PastBuild, begin, grow, heralded, missing
+from exporter.backfill.openmetrics import Stretch
+from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool
-from exporter.backfill.wanted import Known, missing
-from exporter.catalogue import JobView
 from exporter.ledger import JobLedger
+from exporter.metrics import JobView
 from exporter.poller import Rules
 
 Dated = tuple[int, PastBuild]

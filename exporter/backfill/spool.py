@@ -15,10 +15,9 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from exporter.backfill.past import PastBuild
-from exporter.backfill.wanted import Known, plausible
+from exporter.backfill.builds import Known, PastBuild, plausible
 from exporter.errors import BackfillError
-from exporter.ledger.draft import join
+from exporter.ledger.builder import join
 from exporter.model import Build, BuildDetail, Stage
 from exporter.store.transactions import transaction
 

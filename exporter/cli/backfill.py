@@ -10,17 +10,18 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
-from exporter.api.throttle import Throttle
+from exporter.api.request_queue import Throttle
+from exporter.app import connect, families_of
 from exporter.backfill import Collection, Notices, Spool, planned
 from exporter.cli.backfill_output import Destination, Output, receiver_of
-from exporter.cli.backfill_plan import identity, settle, shown
-from exporter.cli.telling import follow, say, takes
-from exporter.cli.wiring import connect, families_of
+from exporter.cli.backfill_plan import identity, settle
+from exporter.cli.progress import follow, say, takes
 from exporter.config import Config
 from exporter.doctor import plural
 from exporter.errors import BackfillError, ConfigError
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.redaction import register_header, register_url
-from exporter.telemetry import Telemetry
+from exporter.text import minute as shown
 
 _SPOOL: Final = "backfill.db"
 _STREAM_SPOOL: Final = "codearts-build-backfill.db"

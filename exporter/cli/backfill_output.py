@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import requests
 
 from exporter import __version__
+from exporter.app import families_of, rules
 from exporter.backfill import (
     Notices,
     PastBuild,
@@ -25,13 +26,13 @@ from exporter.backfill import (
     streamed,
     write_files,
 )
-from exporter.cli.telling import follow, in_bytes, say
+from exporter.cli.progress import follow, say
 from exporter.cli.terminal import cannot_write
-from exporter.cli.wiring import families_of, rules
 from exporter.config import Config
 from exporter.doctor import plural
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import Intervals
+from exporter.text import in_bytes
 
 if TYPE_CHECKING:
     from exporter.backfill.remote_write import RemoteWrite

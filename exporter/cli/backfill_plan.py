@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin
@@ -26,11 +25,16 @@ from exporter.backfill import (
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import service_ms
+from exporter.text import minute as shown
 
 _SILENCE_S: Final = 30.0
+
 _PIECE: Final = 1 << 16
+
 _LONGEST_LINE: Final = 1 << 20
+
 _PAUSE_S: Final = 2.0
+
 _TRIES: Final = 5
 """An exporter that has just been started takes a moment to listen."""
 
@@ -94,11 +98,6 @@ def settle(
     for line in missing_names(one.job for one in jobs):
         notices.say(line)
     return Plan(tuple(jobs), start_ms, end_ms, now_ms)
-
-
-def shown(moment_ms: int) -> str:
-    """A moment as a person reads it."""
-    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _moment(flag: str, text: str, now_ms: int) -> int:

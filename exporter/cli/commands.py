@@ -10,17 +10,17 @@ import click
 from click.core import ParameterSource
 
 from exporter import __version__, startup
-from exporter.cli import logs
+from exporter.app import ConfigFile, Shard, read
+from exporter.cli import log_setup
 from exporter.cli.backfill import Request
 from exporter.cli.backfill import backfill as run_backfill
 from exporter.cli.backfill_output import Destination
-from exporter.cli.check import check_online, exposed, summary
+from exporter.cli.check_config import check_online, exposed, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.serve import Site
 from exporter.cli.serve import serve as run_server
 from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
-from exporter.cli.wiring import ConfigFile, Shard, read
 from exporter.config import parse_duration
 from exporter.errors import NO_THREADS, ConfigError, ExporterError
 from exporter.simulator import run as run_simulator
@@ -45,7 +45,7 @@ def _log_flags(command: Command) -> Command:
     level = click.option(
         "--log.level",
         "log_level",
-        type=click.Choice(logs.LEVELS),
+        type=click.Choice(log_setup.LEVELS),
         default="info",
         show_default=True,
         help="Only lines of this level and above.",
@@ -53,7 +53,7 @@ def _log_flags(command: Command) -> Command:
     form = click.option(
         "--log.format",
         "log_format",
-        type=click.Choice(logs.FORMATS),
+        type=click.Choice(log_setup.FORMATS),
         default="logfmt",
         show_default=True,
         help="How a line looks.",
@@ -163,7 +163,7 @@ def serve(
         raise click.UsageError(
             f"--shard={shard} must be below --total-shards={total_shards}; shards count from 0"
         )
-    logs.configure(log_level, log_format)
+    log_setup.configure(log_level, log_format)
     site = Site(addresses, telemetry_path, WatchedConfig(web_config), enable_lifecycle=enable_lifecycle)
     run_server(ConfigFile(config_file).load, site, Shard(shard, total_shards))
 
@@ -184,7 +184,7 @@ def check_config(ctx: click.Context, config_file: str, file: str | None, online:
         if ctx.get_parameter_source("config_file") is not ParameterSource.DEFAULT:
             raise click.UsageError("give the configuration once: as FILE or with --config.file")
         config_file = file
-    logs.configure("error")
+    log_setup.configure("error")
     config = read(config_file)
     echo(f"{config_file} is right: {summary(config)}")
     for line in exposed(config, Path(config_file)):
@@ -271,7 +271,7 @@ def backfill(
     **to: Any,
 ) -> None:
     """Bring the past to Prometheus: as OpenMetrics files, or by remote write."""
-    logs.configure("error")
+    log_setup.configure("error")
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
     source = click.get_current_context().get_parameter_source("end")
@@ -304,7 +304,7 @@ def demo(
     seed: int,
 ) -> None:
     """Serve the metrics of a simulated fleet, without any account."""
-    logs.configure(log_level, log_format)
+    log_setup.configure(log_level, log_format)
     is_default = ctx.get_parameter_source("addresses") is click.core.ParameterSource.DEFAULT
     site = Site(addresses, telemetry_path, WatchedConfig(web_config))
     run_demo(site, seed, any_port=is_default)

@@ -4,9 +4,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from exporter.app import Exporter
 from exporter.cli.serve import Site, run
 from exporter.cli.terminal import echo
-from exporter.cli.wiring import Exporter
 from exporter.config import parse
 from exporter.errors import ExporterError
 from exporter.simulator import RealClock, Simulator, demo_fleet

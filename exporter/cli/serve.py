@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from exporter import startup
-from exporter.cli.wiring import Exporter, Shard
+from exporter.app import Exporter, Shard
 from exporter.config import Config
 from exporter.errors import ExporterError
 from exporter.web import (

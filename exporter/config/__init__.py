@@ -11,19 +11,20 @@ from exporter.config.auth import (
 )
 from exporter.config.durations import format_duration, parse_duration
 from exporter.config.files import read_bounded
-from exporter.config.loading import LARGEST_FILE, load, parse
+from exporter.config.loader import LARGEST_FILE, load, parse
 from exporter.config.regions import KNOWN_REGIONS
-from exporter.config.schema import Config
-from exporter.config.sections import (
+from exporter.config.schema import (
     DEFAULT_STATE_PATH,
     DURATION_BUCKETS,
     QUEUE_BUCKETS,
+    Config,
+    JobConfig,
     MetricsConfig,
     PollConfig,
+    ProjectConfig,
     RecycleBinConfig,
     StateConfig,
 )
-from exporter.config.watched import JobConfig, ProjectConfig
 
 __all__ = [
     "DEFAULT_STATE_PATH",

@@ -5,11 +5,10 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from exporter.config.described import exactly_one_of
-from exporter.config.fields import Text, Url
 from exporter.config.problems import listing
-from exporter.config.secret_fields import FilePath, HeaderSecret, Secret, header_secret, secret, secret_from
-from exporter.config.section import Section, at, gathered, problem
+from exporter.config.secret_types import FilePath, HeaderSecret, Secret, header_secret, secret, secret_from
+from exporter.config.section import Section, at, exactly_one_of, gathered, problem
+from exporter.config.types import Text, Url
 
 
 def _given_or_read(

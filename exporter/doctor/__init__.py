@@ -4,11 +4,12 @@ A thin part asks (`asking`, `state`, `proxies`); the rest makes findings of the 
 findings. The rules of the poller decide what is asked and what it will cost, so that both cannot differ.
 """
 
-from exporter.doctor.asking import REFUSALS
-from exporter.doctor.examination import examine
-from exporter.doctor.findings import Finding, Mark, Report, Section
-from exporter.doctor.questions import announced, at_most
-from exporter.doctor.text import lines_of, plural, wrapped
+from exporter.doctor.probe import REFUSALS
+from exporter.doctor.report import lines_of, wrapped
+from exporter.doctor.results import Finding, Mark, Report, Section
+from exporter.doctor.run import examine
+from exporter.doctor.watched import announced, at_most
+from exporter.text import plural
 
 __all__ = [
     "REFUSALS",

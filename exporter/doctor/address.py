@@ -7,8 +7,7 @@ from typing import Final
 from exporter.api.auth import METADATA_KEY
 from exporter.config import Config, PasswordAuth
 from exporter.config.regions import default_endpoints
-from exporter.doctor.answers import Answers
-from exporter.doctor.findings import Finding, Section, note, ok, problem
+from exporter.doctor.results import Answers, Finding, Section, note, ok, problem
 from exporter.errors import (
     ApiError,
     BackendError,

@@ -1,4 +1,4 @@
-"""Which credentials there are, how long they last, and why they may be refused; pure."""
+"""Kind, expiry and refusal of credentials, and how far the clocks are apart. Pure."""
 
 from datetime import UTC, datetime
 from typing import Final, assert_never
@@ -12,15 +12,52 @@ from exporter.config import (
     TokenAuth,
     TokenFileAuth,
 )
-from exporter.doctor.answers import Answers
-from exporter.doctor.findings import Finding, Section, note, ok, problem
+from exporter.config.durations import format_duration
+from exporter.doctor.results import Answers, Finding, Section, note, ok, problem
 from exporter.errors import ApiError, CredentialsError
+
+_GOOD_S: Final = 5
+
+
+_BEARABLE_S: Final = 300
+"""The provider's signing guide: signatures whose time is more than 15 minutes off are refused."""
+
+
+_REPAIR: Final = (
+    "let NTP set the machine's clock (chronyd, systemd-timesyncd; of a container, the host's): "
+    '"timedatectl" shows whether it does'
+)
+
+
+def clock(offset_s: float | None) -> Section:
+    """How far our clock is off; ``offset_s`` is the service's clock minus ours, None where unknown."""
+    if offset_s is None:
+        return Section("Clock", (note("not compared: no answer told the time"),))
+    seconds = round(abs(offset_s))
+    way = "behind" if offset_s > 0 else "ahead of"
+    text = f"this machine is {format_duration(float(seconds))} {way} the service"
+    if seconds <= _GOOD_S:
+        return Section("Clock", (ok(f"within {_GOOD_S} s of the service's"),))
+    if seconds <= _BEARABLE_S:
+        return Section("Clock", (note(f"{text}; signatures bear 15 minutes", _REPAIR),))
+    return Section(
+        "Clock",
+        (
+            problem(
+                f"{text}; signatures more than 15 minutes off are refused, and new builds are dated wrong",
+                _REPAIR,
+            ),
+        ),
+    )
+
 
 _LOCKED: Final = (
     "failed to reach the limit",
     "the key is locked, since it was refused five times in a row",
     "stop everything that uses this key, the exporter too, wait five minutes, then put the key right",
 )
+
+
 _CAUSES: Final = (
     _LOCKED,
     ("signature expired", "the signature's time is off", "set the machine's clock (see Clock)"),
@@ -39,11 +76,13 @@ _CAUSES: Final = (
 )
 """A piece of the service's words, what it means, and what to do."""
 
+
 _ENDED: Final = (
     ("token expires", "the token has ended", "get a new one; it lasts 24 hours"),
     ("securitytoken expired", "the temporary key has ended", "get a new temporary key, or use a lasting one"),
 )
 """The same for what nothing renews."""
+
 
 _SKEWED_S: Final = 600
 

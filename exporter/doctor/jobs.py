@@ -4,17 +4,15 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from exporter.api.payload import SERVICE_ZONE
+from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
-from exporter.doctor.answers import Answers, ListAnswer, is_refused
-from exporter.doctor.findings import Finding, Mark, Section, note, ok, problem
 from exporter.doctor.permissions import ROLE
-from exporter.doctor.questions import ASKED_ONE_BY_ONE
-from exporter.doctor.text import plural
-from exporter.doctor.watched import Watched
+from exporter.doctor.results import Answers, Finding, ListAnswer, Mark, Section, is_refused, note, ok, problem
+from exporter.doctor.watched import ASKED_ONE_BY_ONE, Watched
 from exporter.errors import ApiError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
 from exporter.poller.tasks import ALL
+from exporter.text import plural
 
 _SHOWN: Final = 20
 """Of more jobs than these only those in trouble are told one by one, and of these no more."""

@@ -4,16 +4,24 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
-from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer, is_refused
-from exporter.doctor.costs import costs
-from exporter.doctor.estimate import load_of
-from exporter.doctor.findings import Finding, Section, note, ok, problem
-from exporter.doctor.text import plural
+from exporter.doctor.load import costs, load_of
+from exporter.doctor.results import (
+    Answers,
+    DetailAnswer,
+    Finding,
+    ListAnswer,
+    Section,
+    is_refused,
+    note,
+    ok,
+    problem,
+)
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError, NotPublishedError
 from exporter.model import RecycleBin
 from exporter.poller.tasks import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT
+from exporter.text import plural
 
 ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
 _AGAIN: Final = "run this again later"

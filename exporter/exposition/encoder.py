@@ -11,9 +11,9 @@ from typing import Final
 
 from prometheus_client.utils import floatToGoString
 
-from exporter.catalogue import Declared, Kind, Total, Value
 from exporter.exposition.formats import Format
 from exporter.ledger import Exemplar, Histogram
+from exporter.metrics import Declared, Kind, Total, Value
 
 _LARGE: Final = 1_000_000
 """From here on Go writes exponents."""

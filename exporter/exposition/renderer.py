@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from operator import is_
 from typing import Final
 
-from exporter.catalogue import FLEET_FAMILIES, Family, FleetView, JobView
 from exporter.exposition.encoder import Encoder, escaped
 from exporter.exposition.formats import Format
 from exporter.exposition.snapshot import Piece, Snapshot
+from exporter.metrics import FLEET_FAMILIES, Family, FleetView, JobView
 
 BLOCK: Final = 64
 """So many jobs share a piece: more compress better, fewer cost less when one of them changes."""

@@ -23,8 +23,7 @@ What depends on the order of builds, streaks of failures and recoveries, is summ
 joins in any order. Everything else is sums, maxima and unions.
 """
 
-from exporter.ledger.histogram import Buckets, Exemplar, Histogram
-from exporter.ledger.reducer import (
+from exporter.ledger.apply import (
     DETAIL_TRIES,
     DetailAnswer,
     Failed,
@@ -39,6 +38,7 @@ from exporter.ledger.reducer import (
     set_back,
     write_off,
 )
+from exporter.ledger.histogram import Buckets, Exemplar, Histogram
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import (
     AWAITED_KEPT,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from exporter.ledger.draft import LARGEST_FIRST, Draft
+from exporter.ledger.builder import LARGEST_FIRST, Draft
 from exporter.ledger.runs import Run
 from exporter.ledger.state import LARGEST_STEP, JobLedger
 from exporter.ledger.waiting import AGREEING, OtherNumbers

@@ -1,6 +1,6 @@
 """When to ask what, how answers become ledgers, commit before publish, and the threads around them."""
 
-from exporter.poller.clock import service_ms
+from exporter.api.clock import service_ms
 from exporter.poller.job_state import Rules
 from exporter.poller.planner import PollPlanner
 from exporter.poller.poller import Poller

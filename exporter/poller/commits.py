@@ -5,6 +5,7 @@ from typing import Final
 
 from exporter.errors import StoreError
 from exporter.ledger import Folded, JobLedger
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import JobNames
 from exporter.poller.job_state import JobState, Rules, fold
 from exporter.poller.state_change_log import StateChangeLog
@@ -12,7 +13,6 @@ from exporter.poller.tasks import Observations, StagesFetched, TaskResult, Timer
 from exporter.poller.watchlist import Watchlist
 from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
-from exporter.telemetry import Telemetry
 
 RESTORE_EVERY_S: Final = 300.0
 """So often the store is searched for ledgers that it holds older than they were committed."""

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final, Generic, Protocol, TypeVar
 
 from exporter.api.clock import ClockOffset
-from exporter.api.payload import SERVICE_ZONE
+from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import (
     ApiError,
     BackendError,

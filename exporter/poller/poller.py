@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from exporter.catalogue import FleetView, JobView
+from exporter.api.clock import at_settled_time, service_ms
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
 from exporter.ledger import JobLedger, baseline, see_history
+from exporter.metrics import FleetView, JobView
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, Job, RecycleBin
-from exporter.poller.clock import at_settled_time, service_ms
 from exporter.poller.commits import Commits
 from exporter.poller.job_state import JobState, Rules
 from exporter.poller.observe import Service, ask_stages, observe_job, read_lists
@@ -36,7 +37,6 @@ from exporter.poller.tasks import (
 )
 from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
-from exporter.telemetry import Telemetry
 
 SECOND_TRY_S: Final = 10.0
 """A build that history shows and record-info denies is asked for again after so long: replicas lag."""

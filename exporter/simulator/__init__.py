@@ -9,12 +9,10 @@ each module names as such and most of which a fault can turn round.
 
 from exporter.simulator.access import AccessKey, Credentials
 from exporter.simulator.builds import Build, Job, Plan
-from exporter.simulator.clock import Clock, ManualClock, RealClock
-from exporter.simulator.demo import demo_fleet
+from exporter.simulator.demo import demo_fleet, run
+from exporter.simulator.exchange import Exchange
 from exporter.simulator.faults import KINDS, Fault, Faults, fault
-from exporter.simulator.fleet import Fleet
-from exporter.simulator.journal import Exchange
-from exporter.simulator.serve import run
+from exporter.simulator.fleet import Clock, Fleet, ManualClock, RealClock
 from exporter.simulator.server import Simulator
 from exporter.simulator.truth import BuildTruth, JobTruth, Recovery, Totals, totals
 

@@ -1,21 +1,33 @@
-"""Who may ask: tokens, access keys, and the lock on a key that failed too often.
+"""Who may ask: tokens, keys, signatures, IAM, and the lock after refusals.
 
 Rests on the documents (tokens, 401), the provider's signing guide (15 minutes, five failures lock a key for
 five minutes) and guesses for the wording of errors.
 """
 
+import hashlib
+import hmac
+import json
+import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import quote, unquote
 
-from exporter.simulator.answer import RefusalError, Request, error_answer
-from exporter.simulator.clock import Clock
-from exporter.simulator.identity import hex_id
-from exporter.simulator.signing import read_claim, read_date, unsigned_headers, verify
+from exporter.simulator.builds import hex_id
+from exporter.simulator.exchange import Answer, RefusalError, Request, error_answer, json_answer
+from exporter.simulator.fleet import Clock
 
 DATE_WINDOW_MS: Final = 15 * 60_000
+
+
 LOCK_MS: Final = 5 * 60_000
+
+
 LOCK_AFTER: Final = 5
+
+
 LOCKED: Final = "AK access failed to reach the limit,forbidden"
 
 
@@ -171,3 +183,154 @@ def _wrong_headers(request: Request, key: AccessKey) -> str:
 def _unauthorized(why: str) -> RefusalError:
     message = f"Incorrect IAM authentication information: {why}"
     return RefusalError(error_answer(401, "APIGW.0301", message))
+
+
+ALGORITHM: Final = "SDK-HMAC-SHA256"
+
+
+AUTHORIZATION: Final = re.compile(
+    rf"{ALGORITHM} Access=(?P<access>[^,\s]+), ?SignedHeaders=(?P<signed>[^,\s]+), ?"
+    r"Signature=(?P<hex>[0-9a-f]{64})"
+)
+
+
+MUST_BE_SIGNED: Final = ("host", "x-sdk-date", "x-project-id", "x-security-token")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an ``Authorization`` header says of itself."""
+
+    access_key: str
+    signed_headers: tuple[str, ...]
+    signature: str
+
+
+def read_claim(authorization: str) -> Claim | None:
+    """Takes the header apart; None if it is not of this algorithm."""
+    match = AUTHORIZATION.fullmatch(authorization)
+    if match is None:
+        return None
+    return Claim(match["access"], tuple(match["signed"].split(";")), match["hex"])
+
+
+def read_date(text: str) -> int | None:
+    """``20260102T030405Z`` as milliseconds since the epoch; None if it is not one."""
+    try:
+        return round(datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+def unsigned_headers(request: Request, claim: Claim) -> list[str]:
+    """Headers that have to be signed where they are sent, and are not."""
+    return [name for name in MUST_BE_SIGNED if name in request.headers and name not in claim.signed_headers]
+
+
+def signature_of(request: Request, signed_headers: tuple[str, ...], secret_key: str) -> str:
+    """The signature that the request should carry, in hex."""
+    path, _, query = request.target.partition("?")
+    canonical = "\n".join(
+        (
+            request.method,
+            _canonical_path(path),
+            _canonical_query(query),
+            *(f"{name}:{_value(request.headers, name)}" for name in signed_headers),
+            "",
+            ";".join(signed_headers),
+            hashlib.sha256(request.body).hexdigest(),
+        )
+    )
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    to_sign = f"{ALGORITHM}\n{_value(request.headers, 'x-sdk-date')}\n{digest}"
+    return hmac.new(secret_key.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
+
+
+def verify(request: Request, claim: Claim, secret_key: str) -> bool:
+    """Whether the request carries the right signature over the headers it names."""
+    expected = signature_of(request, claim.signed_headers, secret_key)
+    return hmac.compare_digest(expected, claim.signature)
+
+
+def _value(headers: Mapping[str, str], name: str) -> str:
+    return headers.get(name, "").strip()
+
+
+def _canonical_path(path: str) -> str:
+    encoded = "/".join(quote(unquote(segment), safe="~") for segment in path.split("/"))
+    return encoded if encoded.endswith("/") else encoded + "/"
+
+
+def _canonical_query(query: str) -> str:
+    pairs = [part.partition("=")[::2] for part in query.split("&") if part]
+    decoded = sorted((unquote(name), unquote(value)) for name, value in pairs)
+    return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in decoded)
+
+
+WRONG_PASSWORD: Final = "The username or password is wrong."  # noqa: S105 - a message, not a password
+
+
+def token_answer(access: Access, request: Request) -> Answer:
+    """A token for a password: 201, the token in ``X-Subject-Token``."""
+    try:
+        asked = _read_login(json.loads(request.body))
+    except (ValueError, KeyError, TypeError):
+        return error_answer(400, "IAM.0001", "The request body is not a password login.", "iam")
+    user = asked["username"]
+    if access.is_locked(user):
+        return error_answer(401, "IAM.0061", LOCKED, "iam")
+    known = access.credentials
+    passed = asked == {
+        "domain": known.domain,
+        "username": known.username,
+        "password": known.password,
+        "project": known.project,
+    }
+    access.note(user, passed=passed)
+    if not passed:
+        return error_answer(401, "IAM.0061", WRONG_PASSWORD, "iam")
+    token, expires_ms = access.issue_token()
+    project = {"id": known.project_id, "name": known.project}
+    body = {"token": {"expires_at": _stamp(expires_ms), "methods": ["password"], "project": project}}
+    answer = json_answer(body, 201)
+    answer.headers["X-Subject-Token"] = token
+    return answer
+
+
+def metadata_token_answer(request: Request) -> Answer:
+    """The session token of the metadata service, as plain text."""
+    lifetime = request.headers.get("x-metadata-token-ttl-seconds", "")
+    if not lifetime.isdecimal() or not 1 <= int(lifetime) <= 21_600:
+        return Answer(400, b"Bad Request", "text/plain")
+    return Answer(200, hex_id(0, "metadata", lifetime).encode(), "text/plain")
+
+
+def key_answer(access: Access) -> Answer:
+    """Temporary keys of the server's agency."""
+    key = access.issue_key()
+    credential = {
+        "access": key.access_key,
+        "secret": key.secret_key,
+        "securitytoken": key.security_token,
+        "expires_at": _stamp(key.expires_ms or 0),
+    }
+    return json_answer({"credential": credential})
+
+
+def _read_login(body: dict[str, dict[str, dict[str, object]]]) -> dict[str, str]:
+    identity, scope = body["auth"]["identity"], body["auth"]["scope"]
+    password, project = identity["password"], scope["project"]
+    if identity["methods"] != ["password"] or not isinstance(password, dict) or not isinstance(project, dict):
+        raise ValueError("not a password login")
+    user = password["user"]
+    return {
+        "domain": str(user["domain"]["name"]),
+        "username": str(user["name"]),
+        "password": str(user["password"]),
+        "project": str(project["name"]),
+    }
+
+
+def _stamp(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

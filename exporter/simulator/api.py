@@ -1,31 +1,119 @@
-"""The service behind the socket: request in, answer out.
+"""The routes of the API, its limits, and faults of transport."""
 
-What a request must look like rests on the documents; error codes on the documents and on what has been
-seen live, except `INVALID`, which is a guess.
-"""
-
+import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from exporter.simulator.access import Access
-from exporter.simulator.answer import Answer, RefusalError, Request, error_answer, json_answer, refuse
+from exporter.simulator.access import Access, key_answer, metadata_token_answer, token_answer
 from exporter.simulator.builds import Build, Job
 from exporter.simulator.details import detail_answer, read_local, records_answer, stages_answer
-from exporter.simulator.faults import Faults
-from exporter.simulator.fleet import Fleet
+from exporter.simulator.exchange import (
+    Answer,
+    RefusalError,
+    Request,
+    error_answer,
+    html_answer,
+    json_answer,
+    refuse,
+)
+from exporter.simulator.faults import Fault, Faults, mangle
+from exporter.simulator.fleet import Clock, Fleet
 from exporter.simulator.history import Period, history_answer
-from exporter.simulator.iam import key_answer, metadata_token_answer, token_answer
 from exporter.simulator.lists import jobs_answer, projects_answer, recycling_answer
-from exporter.simulator.mangling import mangle
-from exporter.simulator.transport import Limiter, instead, send_off
+
+WINDOW_MS = 60_000
+
+
+class Limiter:
+    """Counts requests in fixed windows of a minute for each fault ``rate-limit``.
+
+    Requests that are refused count too, as they do at the gateway.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._windows: dict[int, tuple[Fault, int, int]] = {}
+        self._lock = threading.Lock()
+
+    def refuse(self, fault: Fault) -> float | None:
+        """Seconds until the next window if this request is one too many, else None."""
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            _, began_ms, count = self._windows.get(id(fault), (fault, now_ms, 0))
+            if now_ms - began_ms >= WINDOW_MS:
+                began_ms, count = now_ms, 0
+            self._windows[id(fault)] = (fault, began_ms, count + 1)
+        return (began_ms + WINDOW_MS - now_ms) / 1000 if count >= fault.number("per_minute") else None
+
+
+def instead(faults: Faults, limiter: Limiter, operation: str, job: str | None) -> Answer | None:
+    """The answer that comes in place of the one asked for; None if none does."""
+    if struck := faults.fire("rate-limit", operation, job):
+        wait_s = limiter.refuse(struck)
+        if wait_s is not None:
+            retry_after = max(1, round(wait_s)) if struck.options["retry_after"] else None
+            return _throttled(struck, "APIGW.0308", retry_after, round(struck.number("per_minute")))
+    if struck := faults.fire("throttle", operation, job):
+        return _throttled(struck, struck.text("code"), struck.options["retry_after"], 50)
+    if faults.fire("unauthorized", operation, job):
+        message = "Incorrect IAM authentication information: decrypt token fail"
+        return error_answer(401, "APIGW.0301", message)
+    if struck := faults.fire("error", operation, job):
+        status = round(struck.number("status"))
+        return error_answer(status, struck.text("code"), struck.text("message"), struck.text("shape"))
+    if struck := faults.fire("html", operation, job):
+        return html_answer(round(struck.number("status")))
+    if struck := faults.fire("body", operation, job):
+        content = struck.text("text").encode()
+        return Answer(round(struck.number("status")), content, struck.text("content_type"))
+    return None
+
+
+def send_off(answer: Answer, faults: Faults, operation: str, job: str | None) -> Answer:
+    """Gives an answer its troubles on the way."""
+    if faults.fire("json-string", operation, job):
+        answer.body = json.dumps(answer.body.decode()).encode()
+    for kind in ("hang", "delay"):
+        if struck := faults.fire(kind, operation, job):
+            answer.delay_s += struck.number("seconds")
+    if struck := faults.fire("slow-drip", operation, job):
+        answer.bytes_per_second = struck.number("bytes_per_second")
+    if struck := faults.fire("date-skew", operation, job):
+        answer.date_skew_s = struck.number("seconds")
+    if struck := faults.fire("truncated", operation, job):
+        answer.keep = struck.number("keep")
+    if struck := faults.fire("reset", operation, job):
+        answer.keep, answer.reset = struck.number("keep"), True
+    return answer
+
+
+def _throttled(struck: Fault, code: str, retry_after: object, limit: int) -> Answer:
+    policy = "policy user over ratelimit"
+    message = f"The throttling threshold has been reached: {policy}"
+    if struck.options["announce"]:
+        message += f",limit:{limit},time:1 minute"
+    answer = error_answer(round(struck.number("status")), code, message)
+    if retry_after is not None:
+        answer.headers["Retry-After"] = str(retry_after)
+    return answer
+
 
 INVALID: Final = "CB.00030001"
+
+
 NO_JOB: Final = "DEVCB.00031006"
+
+
 NO_HISTORY: Final = "CB.00031059"
+
+
 TOO_LONG: Final = "CB.00031105"
+
+
 ROUTES: Final = (
     ("GET", "period-history", r"/v3/jobs/(?P<job>[^/]+)/period-history"),
     ("GET", "record-info", r"/v4/jobs/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
@@ -40,7 +128,11 @@ ROUTES: Final = (
     ("PUT", "metadata-token", r"/meta-data/latest/api/token"),
     ("GET", "metadata-key", r"/openstack/latest/securitykey"),
 )
+
+
 PATTERNS: Final = tuple((method, name, re.compile(pattern)) for method, name, pattern in ROUTES)
+
+
 OPEN: Final = frozenset(("auth", "metadata-token", "metadata-key"))
 
 

@@ -1,20 +1,31 @@
-"""Jobs and their builds as they really are, before any of it is told over the API.
+"""Jobs, builds and stages as they really are, and their ids.
 
 Times are integer milliseconds since the epoch, UTC. A build is drawn whole when it is created: its
 start, finish and result are fixed then, and the clock decides what of it has happened.
 """
 
+import hashlib
 import heapq
 import random
+import uuid
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, Literal, get_args
 
 Result = Literal["success", "failure", "aborted", "timeout", "schedule_failure", "unknown"]
+
+
 Trigger = Literal["manual", "schedule", "code_change", "pipeline", "unknown"]
 
+
 RESULTS: Final[tuple[Result, ...]] = get_args(Result)
+
+
 TRIGGERS: Final[tuple[Trigger, ...]] = get_args(Trigger)
+
+
 LOCAL: Final = timezone(timedelta(hours=8))
 
 
@@ -214,3 +225,142 @@ class Job:
             draw -= ratio
         self._failing = False
         return "success"
+
+
+PROJECTS: Final = ("shop", "payments", "mobile", "数据平台", "search", "基础设施")
+
+
+COMPONENTS: Final = (
+    "checkout",
+    "cart",
+    "ledger",
+    "gateway",
+    "android",
+    "结算",
+    "index",
+    "billing",
+    "login",
+    "报表",
+    "catalogue",
+    "courier",
+)
+
+
+PURPOSES: Final = ("release", "nightly", "review", "发布", "image", "lint")
+
+
+def hex_id(seed: int, *parts: object) -> str:
+    """32 characters ``[0-9a-f]``."""
+    text = "/".join(str(part) for part in (seed, *parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def uuid_id(seed: int, *parts: object) -> str:
+    """36 characters, as a UUID is written."""
+    return str(uuid.UUID(hex_id(seed, "uuid", *parts)))
+
+
+def job_name(ordinal: int) -> str:
+    """``checkout-release``, ``cart-release``, …, then the same again with a number."""
+    component = COMPONENTS[ordinal % len(COMPONENTS)]
+    purpose = PURPOSES[ordinal // len(COMPONENTS) % len(PURPOSES)]
+    lap = ordinal // (len(COMPONENTS) * len(PURPOSES))
+    return f"{component}-{purpose}" + (f"-{lap + 1}" if lap else "")
+
+
+def project_name(ordinal: int) -> str:
+    """``shop``, ``payments``, …, then the same again with a number."""
+    lap = ordinal // len(PROJECTS)
+    return PROJECTS[ordinal % len(PROJECTS)] + (f"-{lap + 1}" if lap else "")
+
+
+def record_id(seed: int, ordinal: int, number: int) -> str:
+    """The 36-character id of a build, from which the build can be found again."""
+    right = _half(seed, "check", ordinal, number)
+    left = (ordinal << 32 | number) ^ _half(seed, "mask", right)
+    return str(uuid.UUID(int=left << 64 | right))
+
+
+def read_record_id(seed: int, text: str) -> tuple[int, int] | None:
+    """Job ordinal and build number of a `record_id`; None if it is not one."""
+    try:
+        value = uuid.UUID(text).int
+    except ValueError:
+        return None
+    right = value & (1 << 64) - 1
+    left = value >> 64 ^ _half(seed, "mask", right)
+    ordinal, number = left >> 32, left & (1 << 32) - 1
+    return (ordinal, number) if record_id(seed, ordinal, number) == text else None
+
+
+def _half(seed: int, *parts: object) -> int:
+    return int(hex_id(seed, *parts)[:16], 16)
+
+
+EXPECTED_MS: Final = 600_000
+"""How long a build without an end is planned to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a build.
+
+    Attributes:
+        key: what the service calls it.
+        name: what people call it.
+        result: how it ends, or ended.
+    """
+
+    key: str
+    name: str
+    start_ms: int
+    finish_ms: int
+    result: Result
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it takes, its wait included."""
+        return self.finish_ms - self.start_ms
+
+    @property
+    def ran(self) -> bool:
+        """Whether it did anything; a build may end before it."""
+        return self.result == "success" or self.duration_ms > 0
+
+
+def stages_of(build: Build, plan: Plan) -> list[Stage]:
+    """All stages that are planned; the durations of a finished build's add up to its own."""
+    if build.start_ms is None:
+        return []
+    count = len(plan.stages)
+    stops = build.finish_ms is not None and build.result in ("failure", "aborted", "timeout")
+    last = build.number % count if stops else count - 1
+    end_ms = build.start_ms + EXPECTED_MS if build.finish_ms is None else build.finish_ms
+    whole = sum(share for _, share in plan.stages[: last + 1])
+    stages: list[Stage] = []
+    spent, start_ms = 0, build.start_ms
+    for at, (name, share) in enumerate(plan.stages):
+        spent = min(whole, spent + share)
+        finish_ms = build.start_ms + (end_ms - build.start_ms) * spent // whole
+        result = "success" if at < last else build.result
+        stages.append(Stage(_key(at, count), name, start_ms, finish_ms, result))
+        start_ms = finish_ms
+    return stages
+
+
+def lengths(stages: Iterable[Stage]) -> list[tuple[str, int]]:
+    """Names and durations of those that ran; a name that comes again in a build is told with its count."""
+    told: list[tuple[str, int]] = []
+    seen: Counter[str] = Counter()
+    for stage in stages:
+        seen[stage.name] += 1
+        if stage.ran:
+            nth = seen[stage.name]
+            told.append((stage.name if nth == 1 else f"{stage.name} ({nth})", stage.duration_ms))
+    return told
+
+
+def _key(at: int, count: int) -> str:
+    if at == 0:
+        return "initial"
+    return "final" if at == count - 1 else f"stage{at}"

@@ -7,12 +7,10 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
 from exporter.simulator.access import Access
-from exporter.simulator.answer import Answer, Request, error_answer, json_answer
 from exporter.simulator.builds import RESULTS, TRIGGERS, Build, Result, Trigger
-from exporter.simulator.clock import ManualClock
+from exporter.simulator.exchange import Answer, Journal, Request, error_answer, json_answer
 from exporter.simulator.faults import Fault, Faults
-from exporter.simulator.fleet import Fleet
-from exporter.simulator.journal import Journal
+from exporter.simulator.fleet import Fleet, ManualClock
 from exporter.simulator.truth import fleet_truth
 
 PREFIX: Final = "/_sim/"

@@ -1,13 +1,19 @@
-"""A fleet to look at: a build ends every few seconds, and something is wrong here and there."""
+"""A fleet to look at, and the simulator as a program."""
 
 import random
+import signal
+import sys
+import threading
+from typing import TextIO
 
-from exporter.simulator.builds import Plan
-from exporter.simulator.clock import Clock
-from exporter.simulator.fleet import Fleet
-from exporter.simulator.identity import job_name, project_name
+from exporter.simulator.builds import Plan, job_name, project_name
+from exporter.simulator.faults import Faults
+from exporter.simulator.fleet import Clock, Fleet, RealClock
+from exporter.simulator.server import Simulator
 
 JOBS = 24
+
+
 FAILING, STUCK, DELETED = 5, 9, 3
 
 
@@ -34,3 +40,61 @@ def demo_fleet(clock: Clock, seed: int = 0) -> Fleet:
         job = fleet.add_job(job_name(ordinal), project_name(ordinal % 4), plan=Plan(gap_s=None))
         fleet.delete_job(job.id, clock.now_ms() - (ordinal - JOBS) * 3_600_000)
     return fleet
+
+
+def run(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    jobs: int | None = None,
+    seed: int = 0,
+    speed: float = 1.0,
+    history_days: float = 7.0,
+    faults: Faults | None = None,
+    clock: Clock | None = None,
+    output: TextIO | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        host: where to listen.
+        port: 0 takes a free one.
+        jobs: how many jobs; None for the demo fleet.
+        seed: from which ids, paces and builds follow.
+        speed: how much faster than the wall clock the fleet lives.
+        history_days: how long the jobs have been running; not for the demo fleet.
+        faults: in force from the start.
+        clock: instead of one by ``speed``.
+        output: where the address and the credentials are printed; standard output by default.
+
+    Raises:
+        OSError: the address is not to be had.
+    """
+    time_source = clock or RealClock(speed)
+    if jobs is None:
+        fleet = demo_fleet(time_source, seed)
+    else:
+        fleet = Fleet(time_source, seed=seed, jobs=jobs, history_days=history_days)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Simulator(fleet, faults=faults).start(host, port) as simulator:
+        print(_welcome(simulator), file=output or sys.stdout, flush=True)
+        stop.wait()
+
+
+def _welcome(simulator: Simulator) -> str:
+    known = simulator.credentials
+    live = [job for job in simulator.fleet.jobs() if job.deleted_ms is None]
+    key = known.access_keys[0]
+    return "\n".join(
+        (
+            f"CodeArts Build simulator on {simulator.url}, {len(live)} jobs",
+            f"token     {known.tokens[0]}",
+            f"password  domain {known.domain}, username {known.username}, password {known.password}, "
+            f"project {known.project}",
+            f"key       {key.access_key} {key.secret_key}",
+            f"truth     {simulator.url}/_sim/truth",
+            *(f"job       {job.id} {job.name}" for job in live[:3]),
+        )
+    )

@@ -7,13 +7,10 @@ on that and live reports. Words for unfinished builds are a guess.
 from datetime import datetime
 from typing import Final
 
-from exporter.simulator.builds import LOCAL, Build, Job
+from exporter.simulator.builds import LOCAL, Build, Job, Stage, hex_id, stages_of, uuid_id
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
-from exporter.simulator.history import ids_of_commit
-from exporter.simulator.identity import hex_id, uuid_id
-from exporter.simulator.stages import Stage, stages_of
-from exporter.simulator.telling import RESULT_WORDS, phase, stamp, tell, trigger_word
+from exporter.simulator.history import RESULT_WORDS, ids_of_commit, phase, stamp, tell, trigger_word
 
 USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
 DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"

@@ -1,17 +1,74 @@
-"""The fleet: projects, jobs and the builds they run as the clock moves.
-
-Deterministic: the same seed, clock and script give the same builds. A job's builds are drawn when it is
-first looked at, so ten thousand jobs cost next to nothing until then.
-"""
+"""Projects and jobs, and the clock that moves them."""
 
 import random
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
-from exporter.simulator.builds import Build, Job, Plan, Result, Trigger
-from exporter.simulator.clock import Clock
-from exporter.simulator.identity import hex_id, job_name, project_name, read_record_id, record_id
+from exporter.simulator.builds import (
+    Build,
+    Job,
+    Plan,
+    Result,
+    Trigger,
+    hex_id,
+    job_name,
+    project_name,
+    read_record_id,
+    record_id,
+)
+
+
+class Clock(Protocol):
+    """What tells the time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+
+
+class RealClock:
+    """The wall clock, or one that starts with it and runs faster.
+
+    Callers choose the days they ask for by their own clock: a fleet that has run more than a day
+    ahead of them can no longer be seen by them.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._speed = speed
+        self._origin_ms = time.time() * 1000
+        self._started = time.monotonic()
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        if self._speed == 1.0:
+            return int(time.time() * 1000)
+        return int(self._origin_ms + (time.monotonic() - self._started) * 1000 * self._speed)
+
+
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, start_ms: int) -> None:
+        self._now_ms = start_ms
+        self._lock = threading.Lock()
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        return self._now_ms
+
+    def advance(self, seconds: float) -> None:
+        """Moves the clock on; never back.
+
+        Raises:
+            ValueError: ``seconds`` is negative.
+        """
+        if seconds < 0:
+            raise ValueError("a clock does not go back")
+        with self._lock:
+            self._now_ms += round(seconds * 1000)
+
 
 DAY_MS = 86_400_000
 

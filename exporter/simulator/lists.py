@@ -7,13 +7,11 @@ second shape of a project's job list as reported by code run live.
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from exporter.simulator.builds import Job
+from exporter.simulator.builds import Job, uuid_id
 from exporter.simulator.details import USER_ID, health_score
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import DAY_MS, Fleet
-from exporter.simulator.history import ids_of_commit
-from exporter.simulator.identity import uuid_id
-from exporter.simulator.telling import colour, local_stamp, phase, trigger_word
+from exporter.simulator.history import colour, ids_of_commit, local_stamp, phase, trigger_word
 
 _T = TypeVar("_T")
 

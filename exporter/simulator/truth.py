@@ -8,10 +8,9 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from exporter.simulator.builds import RESULTS, Build, Job, Plan, Result, Trigger
+from exporter.simulator.builds import RESULTS, Build, Job, Plan, Result, Trigger, lengths, stages_of
 from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import Fleet
-from exporter.simulator.stages import lengths, stages_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store.redis_errors import MEANINGS, meaning
-from exporter.store.rows import decode, encode
+from exporter.store.serialization import decode, encode
 
 KEY: Final = "codearts-build-exporter:ledgers"
 FIRST_WATCHED: Final = "codearts-build-exporter:first-watched"

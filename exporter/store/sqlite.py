@@ -24,7 +24,7 @@ from typing import Final
 
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
-from exporter.store.rows import decode, encode
+from exporter.store.serialization import decode, encode
 from exporter.store.transactions import transaction
 
 APPLICATION_ID: Final = 0x43424558

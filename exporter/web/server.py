@@ -12,9 +12,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from exporter.errors import ConfigError, ExporterError
-from exporter.web.config import WatchedConfig
-from exporter.web.door import door
-from exporter.web.guard import Current, Guard
+from exporter.web.config_watcher import WatchedConfig
+from exporter.web.connection import door
+from exporter.web.middleware import Current, Guard
 from exporter.web.protocol import IDLE_FOR_S, BoundedProtocol
 
 _GRACE_S = 1

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from exporter import __version__
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
-from exporter.api.throttle import Throttle
+from exporter.api.request_queue import Throttle
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth
 from exporter.errors import (
     ApiError,
@@ -31,6 +31,7 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import (
     DAY_MS,
     Build,
@@ -43,7 +44,6 @@ from exporter.model import (
     Trigger,
 )
 from exporter.simulator import AccessKey, Credentials, Fault, Fleet, ManualClock, Simulator, fault
-from exporter.telemetry import Telemetry
 from tests.support.auth_cloud import Clock
 from tests.support.certificates import make_authority
 from tests.support.wires import RawServer, Relay

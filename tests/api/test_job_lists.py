@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.job_lists import job_list_page, project_page
-from exporter.api.payload import Page
+from exporter.api.parsers import Page, job_list_page, project_page
 from exporter.errors import PayloadError
 from exporter.model import JobNames, ListedJob, State
 

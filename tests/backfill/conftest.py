@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.api.client import ApiClient
-from exporter.api.throttle import Throttle
+from exporter.api.request_queue import Throttle
+from exporter.app import connect, families_of, rules
 from exporter.backfill import (
     Collection,
     Notices,
@@ -24,10 +25,9 @@ from exporter.backfill import (
     watched_jobs,
     write_files,
 )
-from exporter.cli.wiring import connect, families_of, rules
 from exporter.config import parse
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.simulator import Fleet, ManualClock, Simulator
-from exporter.telemetry import Telemetry
 from tests.support.truth import Labels
 
 NOON_MS = round(datetime(2025, 3, 10, 12, tzinfo=UTC).timestamp() * 1000)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill import Period
-from exporter.backfill.past import PastBuild, begin
-from exporter.backfill.wanted import Known, missing, numbers_to_ask, plausible
+from exporter.backfill.builds import Known, PastBuild, begin, missing, numbers_to_ask, plausible
 from exporter.ledger import Buckets
 from exporter.model import Build, BuildDetail, Result
 from exporter.poller import Rules

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.backfill.period import BLOCK_MS, Period, file_name, moment_ms
+from exporter.backfill.plan import BLOCK_MS, Period, file_name, moment_ms
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS
 
 MINUTE_MS = 60_000

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from exporter.api.client import ApiClient
-from exporter.backfill import Collection, Notices, PastJob, Period, Spool, collect, watched_jobs
-from exporter.backfill.fetch import Reply
-from exporter.backfill.refusals import Refusals
+from exporter.backfill import Collection, Notices, PastJob, Period, Spool, download, watched_jobs
+from exporter.backfill.download import Refusals
+from exporter.backfill.retry import Reply
 from exporter.errors import BackendError, BackfillError, NotVisibleError
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, series_of
@@ -176,7 +176,9 @@ def test_a_control_question_that_fails_makes_nothing_final(
         list(collection.ask_details(client, 1))
         stopped(collection.ask_stages(client, 1), after=BUILDS)
         simulator.faults.replace([refusal])
-        monkeypatch.setattr(collect, "persist", lambda _, asked, __: Reply(asked, error=BackendError("busy")))
+        monkeypatch.setattr(
+            download, "persist", lambda _, asked, __: Reply(asked, error=BackendError("busy"))
+        )
         with pytest.raises(BackendError, match="busy"):
             list(collection.ask_stages(client, 1))
         assert spool.refused_stages() == 0
@@ -185,7 +187,7 @@ def test_a_control_question_that_fails_makes_nothing_final(
 def test_a_page_in_place_of_details_is_a_failure_and_they_are_asked_for_again(
     past: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.backfill.fetch._PAUSES_S", ())
+    monkeypatch.setattr("exporter.backfill.retry._PAUSES_S", ())
     page = "<html>You shall not pass.</html>"
     simulator.faults.replace([fault("body", operation="record-info", status=403, text=page)])
     assert len(past.collect(DAY).failed) >= 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.wiring import Exporter
+from exporter.app import Exporter
 from exporter.config import parse
 from exporter.exposition import Format
 from exporter.poller import zero_hold

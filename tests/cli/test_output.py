@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.check import exposed
+from exporter.cli.check_config import exposed
 from exporter.config import load
 from exporter.simulator import Fleet, RealClock, Simulator
 from tests.cli.conftest import PROGRAM, run, started

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from exporter.cli import wiring
+from exporter import app
 from exporter.errors import ExporterError, StoreError
 from exporter.ledger import JobLedger
 from exporter.simulator import Simulator, fault
@@ -96,9 +96,9 @@ def calm(config: Path, more: str = "") -> None:
 
 
 @contextmanager
-def polling(config: Path) -> Iterator[wiring.Exporter]:
+def polling(config: Path) -> Iterator[app.Exporter]:
     """An exporter without a server, until it knows every job and the recycle bin."""
-    one = wiring.Exporter(wiring.read(str(config)))
+    one = app.Exporter(app.read(str(config)))
     one.threads.start()
     try:
         eventually(lambda: one.poller.is_ready and one.view.recycle_bin is not None, 20)
@@ -117,7 +117,7 @@ def test_a_reload_costs_no_reading_that_is_not_due(simulator: Simulator, config:
         eventually(lambda: not one.poller._planner._schedule.under_way, 10)
         simulator.reset_counts()
         for _ in range(5):
-            one.reload(lambda: wiring.read(str(config)))
+            one.reload(lambda: app.read(str(config)))
             assert one.poller.is_ready
             assert one.view.recycle_bin is not None
             assert one.poller._planner.lag(time.monotonic()) == 0, "something was due"
@@ -132,8 +132,8 @@ def test_an_unchanged_configuration_exchanges_nothing(
     secret.write_text(simulator.credentials.password)
     config.write_text(re.sub(r", password: \S+, project", ", project", text), encoding="utf-8")
     monkeypatch.setenv("SOMETHING", "a")
-    file = wiring.ConfigFile(str(config))
-    one = wiring.Exporter(file.load())
+    file = app.ConfigFile(str(config))
+    one = app.Exporter(file.load())
     one.threads.start()
 
     def reload() -> bool:
@@ -161,9 +161,9 @@ def test_an_unchanged_configuration_exchanges_nothing(
 
 
 def test_an_unchanged_configuration_is_not_even_parsed(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = wiring.ConfigFile(str(config))
+    file = app.ConfigFile(str(config))
     before = file.load()
-    monkeypatch.setattr(wiring, "load", None)
+    monkeypatch.setattr(app, "load", None)
     assert file.load() is before
 
 
@@ -173,7 +173,7 @@ def test_a_changed_project_is_read_at_once(simulator: Simulator, config: Path) -
     with polling(config) as one:
         simulator.reset_counts()
         calm(config, f"projects: [{{id: {new.project_id}}}]\n")
-        one.reload(lambda: wiring.read(str(config)))
+        one.reload(lambda: app.read(str(config)))
         eventually(lambda: one.watched == 4 and one.poller.is_ready, 10)
         assert "recycling-jobs" not in operations(simulator)
 
@@ -184,12 +184,12 @@ def test_reloads_in_a_row_leave_no_threads_and_take_no_budget(simulator: Simulat
         "interval: 1m", "interval: 1m, max_requests_per_minute: 2"
     )
     config.write_text(text, encoding="utf-8")
-    one = wiring.Exporter(wiring.read(str(config)))
+    one = app.Exporter(app.read(str(config)))
     one.threads.start()
     try:
         eventually(lambda: len(one.throttle._queue) > 0, 10)
         for _ in range(5):
-            one.reload(lambda: wiring.read(str(config)))
+            one.reload(lambda: app.read(str(config)))
         eventually(lambda: len(polling_threads()) == 1 + one.config.poll.concurrency, 10)
         assert len(one.throttle._queue) <= one.config.poll.concurrency
     finally:
@@ -204,7 +204,7 @@ def polling_threads() -> list[str]:
 def test_a_reload_that_fails_late_leaves_no_job_behind(
     simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = wiring.Exporter(wiring.read(str(config)))
+    one = app.Exporter(app.read(str(config)))
     simulator.faults.add(fault("hang", operation="job-list"))
     one.threads.start()
 
@@ -216,7 +216,7 @@ def test_a_reload_that_fails_late_leaves_no_job_behind(
         with monkeypatch.context() as patched:
             patched.setattr(one.store, "load", broken)
             with pytest.raises(StoreError):
-                one.reload(lambda: wiring.read(str(config)))
+                one.reload(lambda: app.read(str(config)))
         simulator.faults.clear()
         eventually(lambda: one.poller.is_ready, 20)
     finally:
@@ -320,8 +320,8 @@ def test_nobody_reloads_by_request_unless_that_was_allowed(config: Path, tmp_pat
 def test_a_commit_that_hangs_puts_off_a_reload_and_polling_goes_on(
     simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "_COMMIT_WITHIN_S", 0.2)
-    one = wiring.Exporter(wiring.read(str(config)))
+    monkeypatch.setattr(app, "_COMMIT_WITHIN_S", 0.2)
+    one = app.Exporter(app.read(str(config)))
     hang, go_on = threading.Event(), threading.Event()
     commit = one.store.commit
 
@@ -335,14 +335,14 @@ def test_a_commit_that_hangs_puts_off_a_reload_and_polling_goes_on(
     try:
         assert hang.wait(20)
         with pytest.raises(ExporterError, match="the commit in hand has not ended within"):
-            one.reload(lambda: wiring.read(str(config)))
+            one.reload(lambda: app.read(str(config)))
         before = one.threads
         go_on.set()
         eventually(lambda: one.threads is not before, 20)
         asked = len(simulator.requests)
         eventually(lambda: len(simulator.requests) > asked + 5, 20)
-        monkeypatch.setattr(wiring, "_COMMIT_WITHIN_S", 20)
-        one.reload(lambda: wiring.read(str(config)))
+        monkeypatch.setattr(app, "_COMMIT_WITHIN_S", 20)
+        one.reload(lambda: app.read(str(config)))
     finally:
         go_on.set()
         assert one.stop(20)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exporter.cli.wiring import Exporter
+from exporter.app import Exporter
 from exporter.simulator import Simulator
 from tests.cli.test_labels import build, exporter, poll, shown, simulator
 from tests.support.programs import eventually

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.api.throttle import Throttle
-from exporter.cli.wiring import buckets_of, connect
+from exporter.api.request_queue import Throttle
+from exporter.app import buckets_of, connect
 from exporter.config import parse
 from exporter.doctor import REFUSALS, Mark, Report, examine, lines_of
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.simulator import Fleet, RealClock, Simulator
-from exporter.telemetry import Telemetry
 
 FOREIGN = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
 

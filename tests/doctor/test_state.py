@@ -9,7 +9,7 @@ import pytest
 
 from exporter.config import Config, parse
 from exporter.doctor import Mark
-from exporter.doctor.findings import Finding
+from exporter.doctor.results import Finding
 from exporter.doctor.state import state
 from exporter.store import SqliteStore
 from tests.support.programs import free_port

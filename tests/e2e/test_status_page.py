@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.catalogue import FleetView
+from exporter.metrics import FleetView
 from exporter.model import Result
 from tests.support.browser import chromium, playwright_or_skip
 from tests.web.fleets import READINGS, busy, ledger, many, serving, view

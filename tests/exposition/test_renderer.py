@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.catalogue import JOB_FAMILIES, FleetView, JobView, job_families
 from exporter.exposition import Format, Renderer, Snapshot
 from exporter.exposition.renderer import BLOCK
 from exporter.exposition.snapshot import Deflated, Piece
 from exporter.ledger import BuildLabels
+from exporter.metrics import JOB_FAMILIES, FleetView, JobView, job_families
 from exporter.model import Result
 from tests.exposition.views import bins, busy, full, job_views, views
 from tests.ledger.examples import counted

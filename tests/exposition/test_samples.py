@@ -3,9 +3,9 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.catalogue import FleetView, JobView
 from exporter.exposition import Format
 from exporter.ledger import JobLedger, Refused
+from exporter.metrics import FleetView, JobView
 from exporter.model import Job, RecycleBin, Result, Trigger
 from tests.ledger.examples import counted, details, finished, history, idle, watched
 from tests.support.oracle import rendered

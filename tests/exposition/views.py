@@ -5,8 +5,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from exporter.catalogue import FleetView, JobView
 from exporter.ledger import BuildLabels, Histogram, JobLedger, LastStages, Stages
+from exporter.metrics import FleetView, JobView
 from exporter.model import Job, RecycleBin, RecycledJob, Result, Trigger
 from tests.ledger.examples import counted, history, idle, running
 from tests.store.ledgers import ledgers

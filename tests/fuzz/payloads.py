@@ -10,14 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from exporter.api.answer import decipher
-from exporter.api.job_lists import job_list_page, project_page
-from exporter.api.payload import build_detail, history_page, recycle_page
+from exporter.api.parsers import build_detail, history_page, job_list_page, project_page, recycle_page
+from exporter.api.responses import decipher
 from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
 from exporter.ledger import Buckets, JobLedger, baseline, give_up, see_details, see_history
 from exporter.model import Build, BuildDetail, Result
-from exporter.store.rows import decode, encode
+from exporter.store.serialization import decode, encode
 from tests.fuzz.command import main
 from tests.fuzz.damage import as_bytes, damaged
 

@@ -13,9 +13,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import FleetView
-from exporter.publisher import Publisher
-from exporter.telemetry import Telemetry
+from exporter.exposition.publisher import Publisher
+from exporter.metrics import FleetView
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.web import MetricsEndpoint, WebServer, application
 from tests.exposition.views import busy
 from tests.fuzz.command import main

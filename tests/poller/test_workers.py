@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.api.throttle import Throttle
+from exporter.api.request_queue import Throttle
 from exporter.poller import PollingThreads
 from exporter.simulator import Fleet, Simulator, fault
 from tests.poller.conftest import JOB

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.catalogue import FleetView
 from exporter.ledger import Breakdown, BuildLabels, JobLedger, Tally
+from exporter.metrics import FleetView
 from exporter.model import Result
 from exporter.poller import Poller
 from exporter.poller.job_state import JobState

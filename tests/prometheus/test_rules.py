@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.catalogue import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
+from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
 from tests.support.programs import program
 
 ROOT = Path(__file__).parents[2]

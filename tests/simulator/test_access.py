@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from exporter.simulator import AccessKey, Credentials, Fleet, ManualClock, Simulator
-from exporter.simulator.answer import Request
-from exporter.simulator.signing import signature_of
+from exporter.simulator.access import signature_of
+from exporter.simulator.exchange import Request
 
 from .conftest import START_MS, Caller, Reply
 

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from exporter.simulator.answer import Request
-from exporter.simulator.signing import read_claim, read_date, verify
+from exporter.simulator.access import read_claim, read_date, verify
+from exporter.simulator.exchange import Request
 
 VECTORS = json.loads((Path(__file__).parents[1] / "fixtures/signing-vectors.json").read_text())
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from exporter.ledger import JobLedger
 from exporter.model import JobNames
-from exporter.store import rows
-from exporter.store.rows import decode, encode
+from exporter.store import serialization
+from exporter.store.serialization import decode, encode
 from tests.store.ledgers import START_MS, counted, ledgers
 
 
@@ -154,7 +154,7 @@ def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
     ledger["counts"] = {"success": 2}
     ledger["durations"] = {one["labels"][0]: one["durations"] for one in ledger.pop("tallies")}
     ledger["began_ms"] = ledger.pop("since_ms")
-    monkeypatch.setattr(rows, "_UPGRADES", {0: named_differently_once, **rows._UPGRADES})
+    monkeypatch.setattr(serialization, "_UPGRADES", {0: named_differently_once, **serialization._UPGRADES})
     upgraded = decode(json.dumps(row | {"version": 0}))
     assert (upgraded.counts, upgraded.durations) == (counted(2).counts, counted(2).durations)
     assert upgraded.since_ms == counted(2).since_ms

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store import SqliteStore, sqlite
-from exporter.store.rows import encode
+from exporter.store.serialization import encode
 from tests.store.kept_file import FIRST_WATCHED_V4, KEPT_V1, KEPT_V2, KEPT_V3
 from tests.store.ledgers import START_MS, counted, ledgers
 from tests.support.programs import answers, eventually, free_port, running

@@ -16,10 +16,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from exporter.catalogue import FLEET_FAMILIES, Declared, FleetView, Kind, Total, Value, job_families
 from exporter.exposition import Format, Renderer
 from exporter.ledger import Exemplar as Build
 from exporter.ledger import Histogram
+from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, Kind, Total, Value, job_families
 
 Sample = tuple[tuple[str, ...], Value, int | None]
 """Label values, the value, and since when it counts."""

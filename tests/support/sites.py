@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from exporter.catalogue import FleetView
+from exporter.metrics import FleetView
 from exporter.web import WebServer, address_of, bind
 from tests.ledger.examples import MINUTE_MS, START_MS
 from tests.support.programs import eventually

@@ -13,16 +13,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
-from exporter.api.throttle import Throttle
-from exporter.cli.wiring import rules
+from exporter.api.request_queue import Throttle
+from exporter.app import rules
 from exporter.config import parse
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job
 from exporter.poller import Intervals, Poller, PollPlanner
 from exporter.poller.observe import Service
 from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store
-from exporter.telemetry import Telemetry
 from tests.support.oracle import Oracle, rendered
 from tests.support.programs import free_port
 from tests.support.truth import Labels, Values

@@ -7,11 +7,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import FleetView, JobView
+from exporter.exposition.publisher import Publisher
 from exporter.ledger import JobLedger, LastBuild, OpenBuild, RecentBuild, Run
+from exporter.metrics import FleetView, JobView
+from exporter.metrics.exporter_metrics import Readings, Telemetry
 from exporter.model import Build, Job, Result, State
-from exporter.publisher import Publisher
-from exporter.telemetry import Readings, Telemetry
 from exporter.web import MetricsEndpoint, WebServer, application
 from tests.ledger.examples import MINUTE_MS, START_MS, idle
 from tests.support.sites import NOW_MS, Fleet, listening

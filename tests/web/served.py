@@ -10,12 +10,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from exporter.telemetry import Telemetry
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.web import MOST_CONNECTIONS, WatchedConfig, WebServer, application
-from exporter.web.guard import Guard
-from exporter.web.passwords import Comparison
+from exporter.web.basic_auth import Comparison
+from exporter.web.middleware import Guard
 from tests.support.sites import Fleet, listening
-from tests.web.test_app import VIEW, metrics, publishing
+from tests.web.test_routes import VIEW, metrics, publishing
 
 RIGHT = "$2b$04$9qZoS//n.R5iQK4UY1wx/OHU3wyUAQLaOZJ5gjgYM6pbhG7Mu2kiO"
 """A hash, at the lowest cost, of what is in `PASSWORD`."""

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from exporter.errors import ConfigError
-from exporter.telemetry import Telemetry
+from exporter.metrics.exporter_metrics import Telemetry
 from exporter.web import WebServer, application
 from tests.support.programs import eventually
 from tests.support.sites import Fleet, listening
-from tests.web.test_app import VIEW, metrics, publishing
+from tests.web.test_routes import VIEW, metrics, publishing
 
 
 class Reload:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from exporter.catalogue import FleetView, JobView
+from exporter import text
 from exporter.ledger import LastBuild
+from exporter.metrics import FleetView, JobView
+from exporter.metrics.exporter_metrics import Readings, Telemetry
 from exporter.model import RecycleBin, RecycledJob, Result, State
-from exporter.telemetry import Readings, Telemetry
 from exporter.web.status import Asked, Status, Tag, Trouble, facts, status, strip, troubles
-from exporter.web.status import words as worded
-from exporter.web.status.strip import shape
+from exporter.web.status.sparkline import shape
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, many, view
@@ -338,7 +338,7 @@ def test_readings_are_what_the_metrics_say() -> None:
     ],
 )  # fmt: skip
 def test_lengths_read_well(value_ms: int | None, expected: str) -> None:
-    assert worded.length(value_ms).replace("\xa0", " ") == expected
+    assert text.length(value_ms).replace("\xa0", " ") == expected
 
 
 @pytest.mark.parametrize(
@@ -346,18 +346,18 @@ def test_lengths_read_well(value_ms: int | None, expected: str) -> None:
     [(None, "–"), (-9000, "0 s"), (999, "0 s"), (59_999, "59 s"), (3_599_999, "59 min"), (10**12, "11574 d")],
 )
 def test_ages_read_well(value_ms: int | None, expected: str) -> None:
-    assert worded.age(value_ms).replace("\xa0", " ") == expected
+    assert text.age(value_ms).replace("\xa0", " ") == expected
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(812, "812 B"), (1000, "1.0 KB"), (999_499, "999 KB"), (999_999, "1.0 MB")]
 )
 def test_sizes_read_well(value: float, expected: str) -> None:
-    assert worded.size(value).replace("\xa0", " ") == expected
+    assert text.size(value).replace("\xa0", " ") == expected
 
 
 def test_a_moment_that_no_calendar_holds_is_empty() -> None:
-    assert worded.moment(10**18) == worded.moment(None) == ""
+    assert text.moment(10**18) == text.moment(None) == ""
 
 
 def test_a_large_fleet_is_chosen_from_in_a_blink() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.web.config import TlsServerConfig, WebConfig, parse
+from exporter.web.tls_section import TlsServerConfig
+from exporter.web.web_config import WebConfig, parse
 from tests.support.certificates import Authority, put
 from tests.support.markdown import cells
-from tests.web import test_passwords, test_tls, test_web_config
+from tests.web import test_basic_auth, test_tls, test_web_config
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
 VERIFIES = f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n"
@@ -105,9 +106,9 @@ AT_RUN_TIME: dict[str, Callable[..., None]] = {
         test_web_config.TestReadingItAgain.test_a_file_cut_short_does_not_open_a_door
     ),
     "a certificate without an allowed name": test_tls.TestClients.test_a_name_may_be_asked_for,
-    "a wrong password": test_passwords.test_nothing_is_open_without_one,
+    "a wrong password": test_basic_auth.test_nothing_is_open_without_one,
     "many passwords at once": (
-        test_passwords.test_many_addresses_cannot_make_the_queue_longer_than_it_may_be
+        test_basic_auth.test_many_addresses_cannot_make_the_queue_longer_than_it_may_be
     ),
 }
 """Where each row is held."""

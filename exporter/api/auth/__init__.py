@@ -20,12 +20,16 @@ from typing import Final, assert_never
 
 import requests
 
-from exporter.api.auth.base import Credentials
-from exporter.api.auth.fetched import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
-from exporter.api.auth.fixed import AccessKeyCredentials, TokenCredentials, TokenFileCredentials
-from exporter.api.auth.keys import Keys
-from exporter.api.auth.times import Clock
-from exporter.api.auth.wary import WaryCredentials
+from exporter.api.auth.circuit_breaker import Clock
+from exporter.api.auth.credentials import (
+    AccessKeyCredentials,
+    Credentials,
+    Keys,
+    TokenCredentials,
+    TokenFileCredentials,
+    WaryCredentials,
+)
+from exporter.api.auth.iam import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 
 __all__ = [

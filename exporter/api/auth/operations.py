@@ -3,9 +3,9 @@
 import threading
 from typing import Final
 
-from exporter.api.auth.gate import Pause, pause_after_refusal
-from exporter.api.auth.times import MINUTE, Clock, when
+from exporter.api.auth.circuit_breaker import MINUTE, Clock, Pause, pause_after_refusal
 from exporter.errors import ApiError, BackendError, NotVisibleError
+from exporter.text import format_utc as when
 
 _MOMENTS: Final = 10 * MINUTE
 """Credentials that another operation accepted so long ago at the most are taken to be good."""

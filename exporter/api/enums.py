@@ -1,0 +1,79 @@
+"""The service's words for results, phases and triggers; pure.
+
+Any letter case, with or without separators; the colours of the job lists; triggers as the service localises
+them.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from exporter.model import Result, State, Trigger
+
+_RESULTS: Final[Mapping[str, Result]] = {
+    "success": Result.SUCCESS,
+    "blue": Result.SUCCESS,
+    "failure": Result.FAILURE,
+    "failed": Result.FAILURE,
+    "red": Result.FAILURE,
+    "aborted": Result.ABORTED,
+    "timeout": Result.TIMEOUT,
+    "schedulefailure": Result.SCHEDULE_FAILURE,
+}
+
+
+_STATES: Final[Mapping[str, State]] = {
+    "inqueue": State.QUEUED,
+    "starting": State.QUEUED,
+    "running": State.RUNNING,
+    "building": State.RUNNING,
+}
+
+
+_TRIGGERS: Final[Mapping[str, Trigger]] = {
+    "manual": Trigger.MANUAL,
+    "手工": Trigger.MANUAL,
+    "timedexecution": Trigger.SCHEDULE,
+    "scheduled": Trigger.SCHEDULE,
+    "定时": Trigger.SCHEDULE,
+    "codehub": Trigger.CODE_CHANGE,
+    "codechange": Trigger.CODE_CHANGE,
+    "代码更新": Trigger.CODE_CHANGE,
+    "pipeline": Trigger.PIPELINE,
+    "流水线": Trigger.PIPELINE,
+}
+"""As the documents spell and describe them, without the word "trigger" that ends most of them."""
+
+
+def outcome(value: object, faults: list[str]) -> tuple[Result | None, State | None]:
+    """How a build ended, or where it is; neither where nothing is told.
+
+    A word nobody knows is `Result.UNKNOWN`, and ``unknown_result`` is added to ``faults``.
+    """
+    word = _word(value)
+    if word in _STATES:
+        return None, _STATES[word]
+    if word in _RESULTS:
+        return _RESULTS[word], None
+    if word in ("", "none", "null", "unknown"):
+        return None, None
+    faults.append("unknown_result")
+    return Result.UNKNOWN, None
+
+
+def state(value: object) -> State | None:
+    """Where an unfinished build is; None for any other word."""
+    return _STATES.get(_word(value))
+
+
+def trigger(value: object, faults: list[str]) -> Trigger:
+    """What started a build; a word nobody knows adds ``unknown_trigger`` to ``faults``."""
+    word = _word(value)
+    known = _TRIGGERS.get(word.removesuffix("trigger").removesuffix("触发"), Trigger.UNKNOWN)
+    if word and known is Trigger.UNKNOWN:
+        faults.append("unknown_trigger")
+    return known
+
+
+def _word(value: object) -> str:
+    return re.sub(r"[\W_]+", "", value.lower()) if isinstance(value, str) else ""

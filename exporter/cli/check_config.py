@@ -1,0 +1,108 @@
+"""``check-config``: is the file right, and with ``--online``, will the exporter do well with it."""
+
+import ipaddress
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+from prometheus_client import CollectorRegistry
+
+from exporter.api.request_queue import Throttle
+from exporter.app import buckets_of, connect
+from exporter.cli.terminal import echo, echo_styled
+from exporter.config import (
+    AccessKeyAuth,
+    Config,
+    PasswordAuth,
+    TokenAuth,
+)
+from exporter.config.problems import listing
+from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
+from exporter.metrics.exporter_metrics import Telemetry
+
+_COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
+
+
+def summary(config: Config) -> str:
+    """What the configuration comes to, in a line."""
+    jobs, projects = plural(len(config.jobs), "job"), plural(len(config.projects), "project")
+    return f"{jobs}, {projects}, {config.endpoint}, every {config.poll.interval:g} s"
+
+
+def exposed(config: Config, path: Path) -> Iterator[str]:
+    """What lets others read the credentials: a readable file that holds them, or HTTP without TLS."""
+    held = _secrets_in(config, path)
+    if held and _is_readable_by_all(path):
+        yield (
+            f"{path} holds {listing(held)} and can be read by every user of this machine: chmod o-r it, or "
+            "take secrets from ${NAME} or a file"
+        )
+    urls = {"endpoint": config.endpoint}
+    if isinstance(config.auth, PasswordAuth):
+        urls["iam_endpoint"] = config.iam_endpoint
+    for key, url in urls.items():
+        parts = urlsplit(url)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            yield f"{key} is {url}: credentials travel unencrypted; use https:// if the service offers it"
+
+
+def _is_readable_by_all(path: Path) -> bool:
+    try:
+        folders = path.resolve().parents
+        return bool(path.stat().st_mode & stat.S_IROTH) and all(
+            folder.stat().st_mode & stat.S_IXOTH for folder in folders
+        )
+    except OSError:  # a folder above the working directory is closed to this user too
+        return False
+
+
+def _secrets_in(config: Config, path: Path) -> list[str]:
+    """The keys of secrets that stand in the file itself."""
+    auth, kept = config.auth, {"state.redis_url": config.state.redis_url}
+    if isinstance(auth, TokenAuth):
+        kept["auth.token"] = auth.token
+    elif isinstance(auth, PasswordAuth):
+        kept["auth.password.password"] = auth.password
+    elif isinstance(auth, AccessKeyAuth):
+        kept["auth.access_key.secret_key"] = auth.secret_key
+        kept["auth.access_key.security_token"] = auth.security_token
+    text = path.read_text(encoding="utf-8-sig")
+    values = {key: secret.get_secret_value() for key, secret in kept.items() if secret}
+    if not urlsplit(values.get("state.redis_url", "")).password:
+        values.pop("state.redis_url", None)
+    return [key for key, value in values.items() if value in text]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def check_online(config: Config) -> bool:
+    """Examine what the configuration leads to, print the report; True if there is no problem."""
+    for line in wrapped(announced(config)):
+        echo(line)
+    throttle = Throttle(config.poll.max_requests_per_minute)
+    credentials, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS)
+    with click.progressbar(
+        length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        report = examine(
+            config, client, credentials, buckets_of(config), now=time.time, done=lambda: bar.update(1)
+        )
+    colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in lines_of(report, _coloured) if colourful else lines_of(report):
+        echo_styled(line)
+    return not report.count(Mark.PROBLEM)
+
+
+def _coloured(mark: Mark, word: str) -> str:
+    return click.style(word, fg=_COLOURS[mark], bold=mark is Mark.PROBLEM)

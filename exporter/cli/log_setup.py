@@ -1,0 +1,100 @@
+"""Log lines: logfmt for people, JSON for machines, on standard error; those of libraries too."""
+
+import logging
+import sys
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+import structlog
+
+from exporter.redaction import clean
+
+
+class _Unfailing:
+    """A text stream whose full disk or closed pipe is nobody else's trouble."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if it can be written."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if it can be flushed."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+LEVELS = ("debug", "info", "warn", "error")
+
+
+FORMATS = ("logfmt", "json")
+
+
+def configure(level: str = "info", form: str = "logfmt") -> None:
+    """Set up logging for the process.
+
+    Args:
+        level: one of `LEVELS`; what is below is dropped.
+        form: one of `FORMATS`.
+    """
+    stream = cast("TextIO", _Unfailing(sys.stderr))
+    threshold = {
+        "debug": logging.DEBUG,
+        "info": logging.INFO,
+        "warn": logging.WARNING,
+        "error": logging.ERROR,
+    }
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "event"], bool_as_flag=False)
+    )
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            stamp,
+            structlog.processors.format_exc_info,
+            _cleaned,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    libraries = logging.StreamHandler(stream)
+    libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, stamp],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _cleaned,
+                render,
+            ],
+        )
+    )
+    logging.basicConfig(level=threshold[level], handlers=[libraries], force=True)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    if level != "debug":
+        # Below errors it tells of requests that nobody can do anything about.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+def _cleaned(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Every value through the filter; the renderers escape line breaks themselves."""
+    return {key: value if key in ("ts", "level") else _clean(value) for key, value in event.items()}
+
+
+def _clean(value: object) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item) for item in value]
+    return clean(str(value), keep="\n")

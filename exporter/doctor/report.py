@@ -1,0 +1,104 @@
+"""A report as lines for a terminal; pure."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+from unicodedata import combining, east_asian_width
+
+from exporter.doctor.results import Finding, Mark, Report
+from exporter.redaction import clean
+from exporter.text import plural
+
+WIDTH: Final = 100
+
+
+Paint = Callable[[Mark, str], str]
+"""Colours the word of a mark, or leaves it as it is."""
+
+
+_INDENT: Final = "  "
+
+
+_COLUMN: Final = len(_INDENT) + max(map(len, Mark)) + 2
+
+
+def plain(_: Mark, word: str) -> str:
+    """No colour."""
+    return word
+
+
+def lines_of(report: Report, paint: Paint = plain) -> Iterator[str]:
+    """The report from top to bottom, its last line the summary."""
+    for section in report.sections:
+        yield ""
+        yield section.title
+        before = ""
+        for finding in section.findings:
+            yield from _lines(finding, paint, before)
+            before = finding.todo
+    if report.changes:
+        yield ""
+        yield "What to change"
+        for number, change in enumerate(report.changes, 1):
+            yield from wrapped(change, first := f"{_INDENT}{number}. ", len(first))
+    yield ""
+    yield summary(report)
+
+
+def summary(report: Report) -> str:
+    """One line for all of it."""
+    problems, notes = report.count(Mark.PROBLEM), report.count(Mark.NOTE)
+    if problems:
+        return f"{plural(problems, 'problem')}, {plural(notes, 'note')}."
+    return f"All is well, with {plural(notes, 'note')}." if notes else "All is well."
+
+
+def _lines(finding: Finding, paint: Paint, before: str) -> Iterator[str]:
+    """A finding, and what to do about it unless the finding ``before`` said just that."""
+    mark = paint(finding.mark, finding.mark.value)
+    first = _INDENT + mark + " " * (_COLUMN - len(_INDENT) - len(finding.mark.value))
+    yield from wrapped(finding.text, first, _COLUMN)
+    if finding.mark is Mark.PROBLEM:
+        todo = "the same" if finding.todo == before else finding.todo
+        yield from wrapped(f"what to do: {todo}", " " * _COLUMN, _COLUMN)
+
+
+def wrapped(text: str, first: str = "", column: int = 0) -> Iterator[str]:
+    """Lines of at most `WIDTH` columns, without what a terminal would obey: names come from outside.
+
+    Args:
+        text: is broken between words; only a word that is too long for a line of its own, within it.
+        first: what the first line begins with; it may hold colours, and fills the columns before ``column``.
+        column: where the text begins in each line.
+    """
+    pieces = _pieces(clean(text), WIDTH - column)
+    yield first + pieces[0]
+    yield from (" " * column + piece for piece in pieces[1:])
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    pieces = [""]
+    for word in text.split():
+        joined = f"{pieces[-1]} {word}".lstrip()
+        if columns(joined) <= width:
+            pieces[-1] = joined
+            continue
+        *whole, rest = _cut(word, width)
+        pieces = [*filter(None, pieces), *whole, rest]
+    return pieces
+
+
+def _cut(word: str, width: int) -> list[str]:
+    """A word in pieces that fit; mostly one."""
+    pieces = [""]
+    for character in word:
+        if columns(pieces[-1] + character) > width:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese characters take two, marks upon others none."""
+    return sum(
+        0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text
+    )

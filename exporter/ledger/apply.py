@@ -1,0 +1,325 @@
+"""How a ledger changes: each function takes a ledger and what was seen, and gives the next ledger."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from exporter.ledger.builder import AHEAD_MS, Draft, join
+from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.numbering import SKIPPED, doubt, resolve, without_earlier
+from exporter.ledger.runs import Run
+from exporter.ledger.stages import KnownStages
+from exporter.ledger.state import LOST_TRIES, JobLedger
+from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
+from exporter.ledger.waiting import OpenBuild
+from exporter.model import Build, BuildDetail, Result
+
+DETAIL_TRIES: Final = 10
+"""After so many failed requests for its detail, a build is counted from its history record.
+
+After as many for its stages, it goes without them.
+"""
+
+
+DENIED_IN_A_ROW: Final = 1000
+"""When so many missing numbers in a row were denied, those below them are not asked for."""
+
+
+BASELINE_GAPS: Final = 10
+"""Numbers missing so close below the newest build may belong to builds that still run unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The service will never tell this of the build: it is deleted, unknown or forbidden."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The service did not tell this of the build this time."""
+
+    number: int
+
+
+DetailAnswer = BuildDetail | Refused | Failed
+
+
+StageAnswer = KnownStages | Refused | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The next ledger, and what was noticed on the way.
+
+    Attributes:
+        faults: a snake_case word for each thing that was seen but could not be right.
+        capped: builds that were counted under ``other`` because there was no room for their labels.
+    """
+
+    ledger: JobLedger
+    faults: tuple[str, ...] = ()
+    capped: int = 0
+
+
+def baseline(
+    builds: Iterable[Build],
+    *,
+    at_ms: int,
+    buckets: Buckets,
+    since_ms: int | None = None,
+    after_gap: bool = False,
+) -> Folded:
+    """The ledger that the first poll of a job gives (rule 3).
+
+    A build that has ended without a time is of the baseline, unless its detail proves that it ended later;
+    that is asked of the newest few.
+
+    Args:
+        builds: what period-history shows, in any order.
+        at_ms: when it was asked.
+        buckets: bounds of the histograms.
+        since_ms: when the job was first watched; None for just now.
+        after_gap: that was so long ago that what has finished since counts as recovered.
+    """
+    since_ms = at_ms if since_ms is None else since_ms
+    tallies = tuple(
+        Tally(BuildLabels(result), durations=Histogram.empty(buckets.duration))
+        for result in (Result.FAILURE, Result.SUCCESS)
+    )
+    draft = Draft(
+        JobLedger(
+            since_ms=since_ms,
+            polled_ms=at_ms,
+            queue=Histogram.empty(buckets.queue),
+            recovery=Histogram.empty(buckets.recovery),
+            runs=(Run.baseline(0),),
+            tallies=tallies,
+        )
+    )
+    known = draft.plausible(builds, highest=None)
+    if known:
+        draft.runs = [Run.baseline(min(known) - 1)]
+        ended = [build for build in known.values() if build.result]
+        newest = max((build.number for build in ended), default=None)
+        later = {build.number for build in ended if _dated_ms(build, at_ms) > since_ms}
+        before = (one.number for one in ended if one.finish_ms is not None and one.finish_ms <= since_ms)
+        draft.baseline = max(before, default=None)
+        undated_from = max((draft.baseline or 0) + 1, max(known) + 1 - BASELINE_GAPS)
+        for number, build in known.items():
+            counts = number in later if build.result else True if build.state else None
+            one = OpenBuild(build, at_ms, counts=counts, recovered=after_gap and number in later)
+            if counts is False and number != newest and number < undated_from:
+                draft.settle(one, None)
+            else:
+                draft.open[number] = one
+        first_later = min(later, default=max(known))
+        draft.close_gaps(through=min(max(known) - BASELINE_GAPS, max(draft.baseline or 0, first_later - 1)))
+        draft.find_gaps(at_ms, counts=None)
+        among = max(draft.baseline or 0, first_later)
+        draft.gaps = [replace(gap, counts=True) if gap.first > among else gap for gap in draft.gaps]
+    return _folded(draft)
+
+
+def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
+    """Nothing was noted later than now: what a clock that was ahead has dated is dated now.
+
+    To be called before a poll is folded. Everything else takes the latest moment it is told, so that order
+    does not matter.
+    """
+    if ledger.polled_ms <= at_ms:
+        return ledger
+    other, restarted_ms = ledger.other, ledger.restarted_ms
+    return replace(
+        ledger,
+        since_ms=min(ledger.since_ms, at_ms),
+        polled_ms=at_ms,
+        open={number: _open_set_back(one, at_ms) for number, one in ledger.open.items()},
+        gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
+        lost_ms=None if ledger.lost_ms is None else min(ledger.lost_ms, at_ms),
+        other=other and replace(other, seen_ms=min(other.seen_ms, at_ms)),
+        restarted_ms=None if restarted_ms is None else min(restarted_ms, at_ms),
+    )
+
+
+def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False) -> Folded:
+    """Fold what one poll of period-history showed.
+
+    Where no build was known so far, all count but those whose times prove that they finished before counting
+    began.
+
+    Args:
+        ledger: what was known before.
+        builds: all that the poll showed, from `JobLedger.unsettled_since_ms` on, in any order.
+        at_ms: when it was asked. That may be before the latest poll: what a newer one has not
+            shown since is not seen again, and what began later is not missing.
+        after_gap: the poll before was so long ago that what has finished since counts as recovered.
+    """
+    builds = without_earlier(ledger, builds)
+    draft = Draft(ledger)
+    draft.other, draft.faults = doubt(ledger, builds, at_ms)
+    is_first = not ledger.highest and ledger.restarted_ms is None
+    counts = None if is_first else True
+    known = draft.plausible(builds, highest=ledger.highest or None)
+    if known and is_first:
+        draft.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
+    is_late = at_ms < ledger.polled_ms
+    for number, build in known.items():
+        one = draft.find(number, at_ms)
+        if one is None:
+            continue
+        unseen_since_ms = one.unseen_since_ms if is_late else None
+        if number not in draft.open:
+            unseen_since_ms = ledger.polled_ms if is_late and build.state else None
+            fresh = one.counts and counts
+            recovered = one.recovered or (after_gap and not build.state)
+            one = replace(one, counts=True if build.state else fresh, recovered=recovered)
+        draft.open[number] = replace(one, build=join(one.build, build), unseen_since_ms=unseen_since_ms)
+    for number, one in draft.open.items():
+        is_missing = number not in known and one.first_seen_ms <= at_ms
+        if one.is_active and is_missing and one.unseen_since_ms is None:
+            draft.open[number] = replace(one, unseen_since_ms=at_ms)
+    draft.polled_ms = max(draft.polled_ms, at_ms)
+    draft.find_gaps(at_ms, counts=counts)
+    return _folded(draft)
+
+
+def see_details(
+    ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, breakdown: Breakdown = BY_RESULT
+) -> Folded:
+    """Fold what record-info answered for single builds, whether they were asked for or not."""
+    answers = list(answers)
+    asked = ledger.other and ledger.other.asked
+    ledger, faults = resolve(ledger, answers, at_ms)
+    draft = Draft(ledger, breakdown)
+    draft.faults = faults
+    denied: set[int] = set()
+    for answer in answers:
+        one = None if answer.number == asked else draft.find(answer.number, at_ms)
+        if one is None:
+            continue
+        if isinstance(answer, BuildDetail):
+            _see_detail(draft, one, answer, at_ms)
+        elif answer.number in draft.open:
+            _see_no_detail(draft, one, at_ms, refused=isinstance(answer, Refused))
+        elif isinstance(answer, Refused):
+            denied.add(answer.number)
+    draft.deny(denied)
+    draft.find_gaps(at_ms, counts=True)
+    return _folded(draft)
+
+
+def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Breakdown = BY_RESULT) -> Folded:
+    """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``.
+
+    A number that had only been announced is forgotten. If higher ones are known, it is missing from now on.
+    """
+    draft = Draft(ledger, breakdown)
+    denied, above = 0, None
+    for gap in reversed(ledger.gaps):
+        denied = gap.size * bool(gap.tries) + (denied if above == gap.last + 1 else 0)
+        above = gap.first
+        if at_ms - gap.since_ms < patience_ms:
+            continue
+        if gap.tries == 0 and denied >= DENIED_IN_A_ROW:
+            draft.lose(gap.first, gap.last, counts=False, at_ms=at_ms)
+            draft.faults.append(SKIPPED)
+        if gap.tries >= LOST_TRIES:
+            draft.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
+    for number, one in ledger.open.items():
+        if one.is_active:
+            since_ms = one.unseen_since_ms
+            if since_ms is not None and one.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
+                del draft.open[number]
+                if not one.is_weak:
+                    draft.lose(number, number, counts=one.counts, at_ms=at_ms)
+        elif one.build.result is None and at_ms - one.first_seen_ms >= patience_ms:
+            draft.settle(one, None)
+    draft.find_gaps(at_ms, counts=True)
+    return _folded(draft)
+
+
+def write_off(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger:
+    """Settle numbers that nobody will ever tell anything of, without counting them as lost."""
+    draft = Draft(ledger)
+    for first, last in ranges:
+        for run in tuple(draft.runs):
+            if first <= run.last and run.first <= last:
+                if first < run.first:
+                    draft.lose(first, run.first - 1, counts=False, at_ms=ledger.polled_ms)
+                first = run.last + 1
+        if first <= last:
+            draft.lose(first, last, counts=False, at_ms=ledger.polled_ms)
+    draft.find_gaps(ledger.polled_ms, counts=True)
+    return draft.frozen()
+
+
+def see_stages(
+    ledger: JobLedger, answers: Iterable[StageAnswer], *, breakdown: Breakdown = BY_RESULT
+) -> JobLedger:
+    """Fold what the service answered about the stages of single builds (rule 9).
+
+    Where stages are not measured any more, nothing waits for them.
+    """
+    stages = ledger.stages if breakdown.stages else ledger.stages.waiting_for_none()
+    for answer in answers:
+        if answer.number not in stages.awaited:
+            continue
+        if isinstance(answer, KnownStages):
+            stages = stages.seen(answer, ledger.no_durations)
+        elif isinstance(answer, Refused):
+            stages = stages.refused(answer.number)
+        else:
+            stages = stages.failed(answer.number, DETAIL_TRIES)
+    return ledger if stages is ledger.stages else replace(ledger, stages=stages)
+
+
+def _dated_ms(build: Build, at_ms: int) -> int:
+    """When a build ended, or else began, by its history record; 0 where neither is known or can be right."""
+    moments = (build.finish_ms, build.start_ms)
+    return next((ms for ms in moments if ms is not None and ms <= at_ms + AHEAD_MS), 0)
+
+
+def _open_set_back(one: OpenBuild, at_ms: int) -> OpenBuild:
+    return replace(
+        one,
+        first_seen_ms=min(one.first_seen_ms, at_ms),
+        unseen_since_ms=None if one.unseen_since_ms is None else min(one.unseen_since_ms, at_ms),
+        asked_ms=None if one.asked_ms is None else min(one.asked_ms, at_ms),
+    )
+
+
+def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
+    ended = one.build.result is not None
+    if detail.result is not None or (ended and detail.state is None):
+        draft.settle(one, detail)
+    elif detail.state is not None and not ended:
+        told = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
+        build = join(replace(one.build, state=None, finish_ms=None), told)
+        draft.open[detail.number] = replace(
+            one, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
+        )
+    else:
+        _try_again(draft, one)
+
+
+def _see_no_detail(draft: Draft, one: OpenBuild, at_ms: int, *, refused: bool) -> None:
+    if one.is_active:
+        draft.open[one.build.number] = replace(one, tries=one.tries + refused, asked_ms=at_ms)
+    elif refused and one.has_ended:
+        draft.settle(one, None)
+    else:
+        _try_again(draft, one)
+
+
+def _try_again(draft: Draft, one: OpenBuild) -> None:
+    tried = replace(one, tries=one.tries + 1)
+    if tried.tries >= DETAIL_TRIES and tried.has_ended:
+        draft.settle(tried, None)
+    else:
+        draft.open[one.build.number] = tried
+
+
+def _folded(draft: Draft) -> Folded:
+    return Folded(draft.frozen(), tuple(draft.faults), draft.capped)

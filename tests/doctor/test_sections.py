@@ -1,0 +1,238 @@
+"""What single findings say, and how they look; no service is needed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.app import families_of
+from exporter.cli.check_config import summary
+from exporter.config import Config, parse
+from exporter.doctor import Finding, Mark, Report, Section, announced, at_most, lines_of
+from exporter.doctor.address import Proxy, address
+from exporter.doctor.credentials import clock
+from exporter.doctor.results import Answers
+from exporter.doctor.run import proxies_of, proxy_for
+from exporter.doctor.series import series_of_a_job
+from exporter.errors import Obstacle, UnreachableError
+from exporter.exposition import Format, Renderer
+from exporter.exposition.publisher import Publisher
+from exporter.metrics import Family, FleetView, JobView, job_families
+from exporter.metrics.exporter_metrics import Telemetry
+from exporter.simulator import Fleet, ManualClock, Plan
+from tests.support.watch import START_MS, Watch, watching
+
+CONFIG = "region: cn-north-4\nauth: {token: t}\njobs: [ffffffffffffffffffffffffffffffff]\n"
+
+
+def config(settings: str) -> Config:
+    return parse(CONFIG + settings, source="test", environ={}, base_dir=Path())
+
+
+def report(*findings: Finding) -> Report:
+    return Report((Section("Title", findings),))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"), [(1, "1 job, 1 project, "), (2, "2 jobs, 1 project, ")], ids=["one job", "two jobs"]
+)
+def test_what_there_is_one_of_is_told_as_one(jobs: int, told: str) -> None:
+    ids = ", ".join(str(number) * 32 for number in range(jobs))
+    text = CONFIG.replace("f" * 32, ids) + f"projects: [{'a' * 32}]\n"
+    assert summary(parse(text, source="test", environ={}, base_dir=Path())).startswith(told)
+
+
+class TestText:
+    def test_marks_are_words(self) -> None:
+        told = report(Finding(Mark.OK, "good"), Finding(Mark.PROBLEM, "bad", "mend it"))
+        assert list(lines_of(told)) == [
+            "",
+            "Title",
+            "  ok       good",
+            "  problem  bad",
+            "           what to do: mend it",
+            "",
+            "1 problem, 0 notes.",
+        ]
+
+    def test_what_could_be_better_is_told_once_and_at_the_end(self) -> None:
+        told = report(Finding(Mark.NOTE, "a", "change it"), Finding(Mark.NOTE, "b", "change it"))
+        assert list(lines_of(told))[-5:] == [
+            "",
+            "What to change",
+            "  1. change it",
+            "",
+            "All is well, with 2 notes.",
+        ]
+
+    def test_long_lines_are_broken_under_their_beginning(self) -> None:
+        lines = list(lines_of(report(Finding(Mark.OK, "word " * 60))))
+        assert max(map(len, lines)) <= 100
+        assert lines[3].startswith(" " * 11 + "word")
+
+    def test_a_name_cannot_command_the_terminal(self) -> None:
+        assert "\x1b" not in "".join(lines_of(report(Finding(Mark.OK, "a \x1b[31m name"))))
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "mark"),
+    [(0.4, "ok"), (-5.2, "ok"), (6.0, "note"), (-290.0, "note"), (301.0, "problem"), (None, "note")],
+)
+def test_the_clock_is_judged_by_how_far_it_is_off(offset_s: float | None, mark: str) -> None:
+    assert [finding.mark for finding in clock(offset_s).findings] == [mark]
+
+
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_each_obstacle_is_told_in_words_of_its_own(obstacle: Obstacle) -> None:
+    config = parse(CONFIG, source="test", environ={}, base_dir=Path())
+    error = UnreachableError("it broke", obstacle=obstacle)
+    finding = address(config, Answers(stopped=error), {}).findings[-1]
+    assert finding.mark is Mark.PROBLEM
+    assert finding.text.endswith(": it broke")
+    others = (address(config, Answers(stopped=UnreachableError("", obstacle=o)), {}) for o in Obstacle)
+    assert sum(other.findings[-1].todo == finding.todo for other in others) == 1
+
+
+def test_the_address_says_where_it_comes_from() -> None:
+    config = parse(CONFIG, source="test", environ={}, base_dir=Path())
+    own = "https://cloudbuild-ext.cn-north-4.myhuaweicloud.com"
+    proxies = {"endpoint": Proxy("https_proxy", "http://p:1")}
+    assert [one.text for one in address(config, Answers(), proxies).findings] == [
+        f"region cn-north-4, {own} (the region's own)",
+        "requests to endpoint go through the proxy http://p:1 (https_proxy)",
+    ]
+
+
+def test_a_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:p4ss@proxy.example:3128")
+    assert proxy_for("https://example.com") == Proxy("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    assert proxy_for("https://example.com") is None
+
+
+@pytest.mark.parametrize("proxy", ["http://user:2024/p4ss@proxy:3128", "http://user:2024#p4ss@proxy:3128"])
+def test_a_proxy_that_a_password_cuts_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert proxy_for("https://example.com") == Proxy("HTTPS_PROXY", "(its address cannot be read)")
+
+
+def test_tokens_may_come_through_another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    auth = "{password: {domain: d, username: u, password: p, project: cn-north-4}}"
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "cloudbuild-ext.cn-north-4.myhuaweicloud.com")
+    assert proxies_of(config("")) == {}
+    by_password = parse(CONFIG.replace("{token: t}", auth), source="test", environ={}, base_dir=Path())
+    proxies = proxies_of(by_password)
+    assert proxies == {"iam_endpoint": Proxy("HTTPS_PROXY", "http://proxy.example:3128")}
+    texts = [one.text for one in address(by_password, Answers(), proxies).findings]
+    assert "requests to iam_endpoint go through the proxy http://proxy.example:3128 (HTTPS_PROXY)" in texts
+
+
+def test_series_are_those_that_the_exporter_shows() -> None:
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    job = fleet.add_job("checkout")
+    with watching(fleet, settings="recycle_bin: {interval: 1m}") as watch:
+        watch.poll()
+        for result in ("success", "failure", "success"):
+            fleet.add_build(job.id, result=result)
+            watch.poll(times=2)
+        fleet.add_build(job.id, duration_s=None)
+        watch.poll(times=2)
+        renderer = Renderer(job_families(), Format.OPENMETRICS)
+        empty = Renderer(job_families(), Format.OPENMETRICS).render(
+            FleetView(recycle_bin=watch.poller.view.recycle_bin), compress=False
+        )
+        shown = renderer.render(watch.poller.view, compress=False).series - empty.series
+        assert series_of_a_job(watch.rules.buckets).usual == shown
+
+
+def test_branches_known_by_name_are_reckoned_from_the_start() -> None:
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    job = fleet.add_job("checkout")
+    settings = (
+        "metrics: {extra_labels: [branch], branches: [main, 'release/.*']}\nrecycle_bin: {interval: 1m}"
+    )
+    with watching(fleet, settings=settings) as watch:
+        watch.poll()
+        for result in ("success", "failure", "success"):
+            fleet.add_build(job.id, result=result, branch="main")
+            watch.poll(times=2)
+        fleet.add_build(job.id, duration_s=None)
+        watch.poll(times=2)
+        families = families_of(watch.config)
+        told = series_of_a_job(watch.rules.buckets, ("branch",), 1, plain=("main",))
+        assert told.usual == published(watch, families)
+        two = series_of_a_job(watch.rules.buckets, ("branch",), 2)
+        assert (told.most, told.branch) == (two.most, two.branch)
+
+
+def test_labels_multiply_series() -> None:
+    fleet = Fleet(ManualClock(START_MS))
+    with watching(fleet, jobs=["f" * 32]) as watch:
+        buckets = watch.rules.buckets
+    plain = series_of_a_job(buckets)
+    branches = series_of_a_job(buckets, ("branch",), 2)
+    assert branches.most == series_of_a_job(buckets, ("branch",), 1).most + branches.branch
+    assert series_of_a_job(buckets, ("trigger",)).most > 3 * plain.most
+
+
+@pytest.mark.parametrize("stages", [1, 5, 30])
+def test_series_of_stages_are_those_that_the_exporter_shows(stages: int) -> None:
+    with measured_stages(stages) as watch:
+        told = series_of_a_job(watch.rules.buckets, stages=stages)
+        assert told.usual == published(watch)
+        assert told.usual == series_of_a_job(watch.rules.buckets).usual + stages * told.stage
+
+
+def test_beyond_the_stages_that_are_told_apart_series_grow_no_more() -> None:
+    with measured_stages(40) as watch:
+        buckets = watch.rules.buckets
+        told = series_of_a_job(buckets, stages=40)
+        assert told.usual == published(watch)
+        assert told.most - series_of_a_job(buckets).most == told.usual - series_of_a_job(buckets).usual
+        assert told.most == series_of_a_job(buckets, stages=7).most
+
+
+@contextmanager
+def measured_stages(number: int) -> Iterator[Watch]:
+    """A job that has had a success and a failure under the real poller, and builds now."""
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    plan = Plan(gap_s=None, stages=tuple((f"stage {index}", 1) for index in range(number)))
+    job = fleet.add_job("checkout", plan=plan)
+    with watching(fleet, settings="metrics: {stages: true}\nrecycle_bin: {interval: 1m}") as watch:
+        watch.poll()
+        for result in ("failure", "success"):
+            fleet.add_build(job.id, result=result)
+            watch.poll(times=4)
+        fleet.add_build(job.id, duration_s=None)
+        watch.poll(times=2)
+        yield watch
+
+
+def published(watch: Watch, families: Sequence[Family[JobView]] = job_families(stages=True)) -> int:
+    """Series of jobs in what the publisher serves."""
+    shown = []
+    for view in (watch.poller.view, replace(watch.poller.view, jobs=())):
+        publisher = Publisher(partial(replace, view), Telemetry(CollectorRegistry()), families)
+        publisher.publish()
+        shown.append(publisher.series)
+    return shown[0] - shown[1]
+
+
+class TestAnnounced:
+    def test_a_moment_needs_no_word(self) -> None:
+        assert announced(config("")).endswith("at most 300 a minute")
+
+    def test_a_low_budget_is_told_in_time(self) -> None:
+        told = announced(config("poll: {max_requests_per_minute: 10}\nmetrics: {stages: true}\n"))
+        assert told == (
+            "asking: about 6 requests, which takes 36s at 10 a minute; each further 100 jobs in a list "
+            "take 6s more"
+        )
+
+    def test_stages_are_one_request_more(self) -> None:
+        assert at_most(config("metrics: {stages: true}")) == at_most(config("")) + 1

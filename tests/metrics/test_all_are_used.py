@@ -1,0 +1,76 @@
+"""Dashboards and rules ask for metrics that exist, and leave none out.
+
+That rules, runbooks and documents name only what exists is held by `tests/prometheus/test_rules.py` and
+`tests/test_docs.py`; here it is the dashboards, and the other way round.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
+from tests.grafana.queries import dashboards, metrics, panel_queries, variable_queries
+
+RULES: Final = Path(__file__).parents[2] / "prometheus"
+DECLARED: Final[tuple[Declared, ...]] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+OURS: Final = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w])")
+
+SUFFIXES: Final = {
+    Kind.GAUGE: ("",),
+    Kind.COUNTER: ("", "_created"),
+    Kind.HISTOGRAM: ("_bucket", "_sum", "_count", "_created"),
+}
+ORIGIN: Final = {
+    (one.name.removesuffix("_total") if suffix == "_created" else one.name) + suffix: one.name
+    for one in DECLARED
+    for suffix in SUFFIXES[one.kind]
+}
+"""The names of all series, and the metrics they belong to."""
+
+OF_EVERY_TARGET: Final = {
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "scrape_duration_seconds",
+    "up",
+}
+"""From the Prometheus client library, and from Prometheus itself."""
+
+NOT_USED: Final = {
+    "codearts_build_baseline_build_number": "`backfill` reads it: the past of a job ends there.",
+}
+"""Metrics that neither a dashboard nor a rule asks for, and why they are there all the same."""
+
+
+def rule_expressions() -> list[str]:
+    files: list[Any] = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in RULES.glob("*.yml")]
+    groups = [group for content in files for group in content.get("groups", ())]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def asked_by_dashboards() -> set[str]:
+    queries = [query.expression for query in panel_queries()]
+    selectors = [selector for _, _, selector, _ in variable_queries()]
+    return set().union(*map(metrics, (*queries, *selectors)))
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_a_dashboard_names_no_metric_that_is_not(name: str) -> None:
+    named = set(OURS.findall(str(dashboards()[name])))
+    assert named
+    assert named - ORIGIN.keys() == set()
+
+
+def test_dashboards_ask_for_nothing_else() -> None:
+    assert asked_by_dashboards() - ORIGIN.keys() == OF_EVERY_TARGET
+
+
+def test_every_metric_is_used_by_a_dashboard_or_a_rule_or_there_is_a_reason() -> None:
+    asked = asked_by_dashboards().union(*map(OURS.findall, rule_expressions()))
+    used = {ORIGIN[name] for name in asked if name in ORIGIN}
+    assert {one.name for one in DECLARED} - used == NOT_USED.keys()
+    assert all(reason.endswith(".") for reason in NOT_USED.values())

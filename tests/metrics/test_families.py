@@ -1,0 +1,116 @@
+"""The metrics as dashboards and alerts know them: names, types and labels, written down a second time."""
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.metrics import (
+    EXPORTER_METRICS,
+    FLEET_FAMILIES,
+    JOB_FAMILIES,
+    STAGE_FAMILIES,
+    Declared,
+    job_families,
+)
+from exporter.metrics.exporter_metrics import Telemetry
+
+JOB = ("project", "job_name")
+
+CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "codearts_build_builds_total": ("counter", (*JOB, "result")),
+    "codearts_build_duration_seconds": ("histogram", (*JOB, "result")),
+    "codearts_build_queue_duration_seconds": ("histogram", JOB),
+    "codearts_build_recovery_duration_seconds": ("histogram", JOB),
+    "codearts_build_active_builds": ("gauge", (*JOB, "state")),
+    "codearts_build_oldest_active_build_timestamp_seconds": ("gauge", JOB),
+    "codearts_build_last_build_result": ("gauge", (*JOB, "result")),
+    "codearts_build_last_build_number": ("gauge", JOB),
+    "codearts_build_last_build_duration_seconds": ("gauge", JOB),
+    "codearts_build_last_build_queue_duration_seconds": ("gauge", JOB),
+    "codearts_build_last_build_finish_timestamp_seconds": ("gauge", JOB),
+    "codearts_build_last_success_timestamp_seconds": ("gauge", JOB),
+    "codearts_build_consecutive_failures": ("gauge", JOB),
+    "codearts_build_recovered_builds_total": ("counter", JOB),
+    "codearts_build_lost_builds_total": ("counter", JOB),
+    "codearts_build_baseline_build_number": ("gauge", JOB),
+    "codearts_build_job_info": ("gauge", (*JOB, "job_id", "project_id")),
+    "codearts_build_job_up": ("gauge", JOB),
+    "codearts_build_job_last_poll_timestamp_seconds": ("gauge", JOB),
+    "codearts_build_job_deleted": ("gauge", JOB),
+    "codearts_build_stage_duration_seconds": ("histogram", (*JOB, "stage")),
+    "codearts_build_last_build_stage_duration_seconds": ("gauge", (*JOB, "stage")),
+    "codearts_build_recycle_bin_jobs": ("gauge", ()),
+    "codearts_build_recycle_bin_project_jobs": ("gauge", ("project",)),
+    "codearts_build_recycle_bin_retention_seconds": ("gauge", ()),
+    "codearts_build_recycle_bin_oldest_deletion_timestamp_seconds": ("gauge", ()),
+    "codearts_build_recycle_bin_last_read_timestamp_seconds": ("gauge", ()),
+    "codearts_build_up": ("gauge", ()),
+    "codearts_build_exporter_api_requests_total": ("counter", ("operation", "code")),
+    "codearts_build_exporter_api_request_duration_seconds": ("histogram", ("operation",)),
+    "codearts_build_exporter_api_throttled_total": ("counter", ("operation",)),
+    "codearts_build_exporter_api_budget_requests_per_minute": ("gauge", ()),
+    "codearts_build_exporter_payload_errors_total": ("counter", ("operation", "reason")),
+    "codearts_build_exporter_poll_lag_seconds": ("gauge", ()),
+    "codearts_build_exporter_watched_jobs": ("gauge", ()),
+    "codearts_build_exporter_job_lists_trusted": ("gauge", ()),
+    "codearts_build_exporter_series": ("gauge", ()),
+    "codearts_build_exporter_series_limit": ("gauge", ()),
+    "codearts_build_exporter_capped_builds_total": ("counter", ()),
+    "codearts_build_exporter_clock_offset_seconds": ("gauge", ()),
+    "codearts_build_exporter_snapshot_size_bytes": ("gauge", ("format", "encoding")),
+    "codearts_build_exporter_snapshot_timestamp_seconds": ("gauge", ()),
+    "codearts_build_exporter_store_errors_total": ("counter", ("operation",)),
+    "codearts_build_exporter_config_last_reload_successful": ("gauge", ()),
+    "codearts_build_exporter_config_last_reload_success_timestamp_seconds": ("gauge", ()),
+    "codearts_build_exporter_build_info": ("gauge", ("version", "revision", "pythonversion")),
+}
+
+DECLARED: tuple[Declared, ...] = (
+    *JOB_FAMILIES,
+    *STAGE_FAMILIES,
+    *FLEET_FAMILIES,
+    *EXPORTER_METRICS,
+)
+
+NEVER_LABELS = {
+    "job",
+    "instance",
+    "build_number",
+    "build_no",
+    "record_id",
+    "commit",
+    "user",
+    "executor",
+    "url",
+}
+
+
+def test_names_types_and_labels_are_the_contract() -> None:
+    assert {one.name: (str(one.kind), one.labels) for one in DECLARED} == CONTRACT
+
+
+def test_stages_are_shown_where_they_are_measured() -> None:
+    names = [one.name for one in JOB_FAMILIES]
+    assert [one.name for one in job_families()] == names
+    assert [one.name for one in job_families(stages=True)] == [*names, *(one.name for one in STAGE_FAMILIES)]
+
+
+def test_each_name_is_declared_once() -> None:
+    assert len(DECLARED) == len(CONTRACT)
+
+
+@pytest.mark.parametrize("one", DECLARED, ids=lambda one: one.name)
+def test_an_entry_is_well_formed(one: Declared) -> None:
+    assert re.fullmatch(r"codearts_build_[a-z_]+", one.name)
+    assert (one.kind == "counter") == one.name.endswith("_total")
+    assert one.help.endswith(".")
+    assert one.help[0].isupper() or one.help[0].isdigit()
+    assert not NEVER_LABELS & set(one.labels)
+
+
+def test_every_metric_of_the_exporter_becomes_an_instrument() -> None:
+    registry = CollectorRegistry()
+    Telemetry(registry)
+    instruments = {family.name for family in registry.collect()}
+    assert {one.name.removesuffix("_total") for one in EXPORTER_METRICS} <= instruments

@@ -1,0 +1,247 @@
+"""The status page as a server sends it."""
+
+import re
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+import requests
+from hatchling.builders.wheel import WheelBuilder
+
+from exporter.metrics import FleetView
+from exporter.metrics.exporter_metrics import Readings
+from exporter.model import Result
+from exporter.web.status import Asked
+from exporter.web.status_page import StatusPage
+from tests.support.programs import eventually
+from tests.support.sites import Fleet
+from tests.web.fleets import READINGS, ledger, many, serving, view
+
+ROOT = Path(__file__).parents[2]
+
+NASTY = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='alert(1)'>",
+    "' onmouseover=alert(1) x='",
+    "&lt;b&gt; &amp;",
+    "{{ 7 * 7 }}{% raw %}",
+    "\u202egnilaeh\u202c\u2066\u200f",
+    "one\ntwo\r\nthree\ttab",
+    "\x00\x08\x1b[31m\x7f",
+    "half \ud83d a character",
+    "长" * 300,
+    "a" * 300,
+    "]]>--><!--",
+)
+
+
+class Read(HTMLParser):
+    """What a browser makes of a page: elements with attributes, and the text of each."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(many(250)) as url:
+        yield url
+
+
+def get(url: str, **headers: str) -> requests.Response:
+    return requests.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}, timeout=10)
+
+
+def test_it_says_what_it_is(url: str) -> None:
+    page = get(url)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "exporter 1.2.3, revision <bdi>0123456789ab</bdi>" in page.text
+    assert "<title>8 of 250 jobs in trouble – CodeArts Build</title>" in page.text
+    links = {attributes["href"] for attributes in Read(page.text).named("a")}
+    assert {"./metrics", "./-/healthy", "./-/ready"} < links
+    assert {link for link in links if link and not link.startswith(("./", "#"))} == {
+        "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
+    }
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/deep/down", "/a:b"])
+def test_every_link_stays_below_the_path_that_a_proxy_shows_it_at(path: str) -> None:
+    page = StatusPage(Fleet(many(250)), lambda: READINGS, path)
+    read = Read(page.html(Asked(text="job", page=2)))
+    below = "https://proxy.test/codearts/"
+    links = [
+        urljoin(below, link)
+        for _, attributes in read.elements
+        for name in ("href", "src", "action")
+        if (link := attributes.get(name)) and not link.startswith("https://github.com/")
+    ]
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith(below)] == []
+    assert f"{below}{path[1:]}" in links
+
+
+def test_a_browser_is_told_to_be_strict(url: str) -> None:
+    headers = get(url).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert not re.search(r"unsafe|script-src|https?:|\*", policy)
+    assert "frame-ancestors 'none'" in policy
+    assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+    assert (headers["referrer-policy"], headers["cache-control"]) == ("no-referrer", "no-store")
+
+
+def test_nothing_on_it_needs_a_laxer_policy(url: str) -> None:
+    elements = Read(get(url).text).elements
+    assert {"script", "style", "iframe", "object", "base"} & {tag for tag, _ in elements} == set()
+    assert not [name for _, attributes in elements for name in attributes if name.startswith(("on", "style"))]
+
+
+def test_its_files_are_kept_for_ever_under_paths_that_change(url: str) -> None:
+    page = Read(get(url).text)
+    files = {attributes["href"] for attributes in page.named("link")}
+    assert len(files) == 2
+    for file in files:
+        assert re.fullmatch(r"\./-/[a-z]+\.(css|svg)\?[0-9a-f]{12}", str(file))
+        answer = get(f"{url}/{file}")
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"].partition(";")[0] in ("text/css", "image/svg+xml")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_head_is_get_without_a_body(url: str) -> None:
+    head = requests.head(url, timeout=10)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("accept_encoding", ["identity", "gzip", "gzip;q=0"])
+def test_it_is_compressed_for_who_can_read_it(url: str, accept_encoding: str) -> None:
+    answer = get(url, Accept_Encoding=accept_encoding)
+    assert answer.headers.get("content-encoding") == ("gzip" if accept_encoding == "gzip" else None)
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.text.rstrip().endswith("</html>")
+
+
+@pytest.mark.parametrize(
+    "query", ["?page=x&page=2", "?trouble=%00", "?text=%ff%fe", "?nothing=1&project", "?&&=;="]
+)
+def test_any_query_has_an_answer(url: str, query: str) -> None:
+    assert get(f"{url}/{query}").status_code == 200
+
+
+def test_filters_and_pages_come_from_the_query(url: str) -> None:
+    page = get(f"{url}/?project=project-001&text=JOB-0010&trouble=failing").text
+    assert re.findall(r"job-\d{5}(?=</bdi>)", page) == ["job-00107"]
+    assert '<option value="project-001" selected>' in page
+    assert 'value="JOB-0010"' in page
+    assert '<input type="hidden" name="trouble" value="failing">' in page
+    assert "Page 3 of 3" in get(f"{url}/?page=3").text
+
+
+def page_about(name: str) -> Read:
+    """One job of that name, in a project of that name, which is asked for."""
+    fleet = FleetView((view(name, ledger(Result.SUCCESS), project=name),))
+    page = StatusPage(Fleet(fleet), lambda: READINGS, "/metrics")
+    return Read(page.html(Asked(project=name)).encode("utf-8", "replace").decode())
+
+
+@pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
+def test_whatever_a_job_is_called_is_text(name: str) -> None:
+    read, plain = page_about(name), page_about("x")
+    shown = name.encode("utf-8", "replace").decode()
+    assert read.text.count(shown) == 3
+    assert shown in {attributes.get("value") for attributes in read.named("option")}
+    assert [(tag, [*attributes]) for tag, attributes in read.elements] == [
+        (tag, [*attributes]) for tag, attributes in plain.elements
+    ]
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_whatever_is_asked_for_is_text(url: str, text: str) -> None:
+    sent = text.encode("utf-8", "replace")
+    read = Read(requests.get(url, params={"text": sent, "project": sent}, timeout=10).text)
+    assert "No job matches" in read.text
+    assert not read.named("script")
+    assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
+
+
+def test_a_fleet_without_jobs_says_so() -> None:
+    with serving(FleetView()) as url:
+        page = get(url).text
+    assert "No jobs yet" in page
+    assert "<table" not in page
+    assert "<title>CodeArts Build</title>" in page
+
+
+def test_filters_that_nothing_passes_say_so(url: str) -> None:
+    page = get(f"{url}/?text=nowhere").text
+    assert "No job matches" in page
+    assert '<a href="./">Show all jobs</a>' in page
+
+
+def test_a_page_that_takes_long_holds_up_nothing_else() -> None:
+    held, going = threading.Event(), threading.Event()
+
+    def readings() -> Readings:
+        going.set()
+        held.wait(30)
+        return READINGS
+
+    with serving(many(1), readings) as url:
+        asking = threading.Thread(target=get, args=[url])
+        asking.start()
+        assert going.wait(5)
+        assert get(f"{url}/metrics").status_code == get(f"{url}/-/healthy").status_code == 200
+        assert asking.is_alive()
+        held.set()
+        asking.join(10)
+
+
+def test_readers_who_have_gone_cost_nothing_and_the_queue_is_bounded() -> None:
+    held, asked = threading.Event(), []
+
+    def readings() -> Readings:
+        asked.append(1)
+        held.wait(30)
+        return READINGS
+
+    with serving(many(1), readings) as url, ThreadPoolExecutor(40) as pool:
+        first = pool.submit(get, url)
+        eventually(lambda: len(asked) == 1, 10)
+        host, _, port = url.removeprefix("http://").partition(":")
+        for _ in range(100):
+            with socket.create_connection((host, int(port)), timeout=10) as dropped:
+                dropped.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        others = [pool.submit(get, url) for _ in range(20)]
+        eventually(lambda: sum(other.done() for other in others) == 4, 10)
+        held.set()
+        statuses = [one.result().status_code for one in (first, *others)]
+    assert (statuses.count(200), statuses.count(429)) == (17, 4)
+    assert len(asked) == 17
+
+
+def test_the_wheel_holds_templates_and_files(tmp_path: Path) -> None:
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    held = set(zipfile.ZipFile(wheel).namelist())
+    kept = {*ROOT.glob("exporter/web/templates/*"), *ROOT.glob("exporter/web/static/*")}
+    assert len(kept) >= 3
+    assert {path.relative_to(ROOT).as_posix() for path in kept} <= held
