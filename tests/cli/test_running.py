@@ -163,7 +163,8 @@ class TestTheLog:
 def test_what_ends_before_a_kill_amid_the_first_polls_is_counted(
     simulator: Simulator, config: Path, tmp_path: Path
 ) -> None:
-    config.write_text(config.read_text(encoding="utf-8").replace(":memory:", "state.db"), encoding="utf-8")
+    settings = config.read_text(encoding="utf-8").replace(":memory:", str(tmp_path / "state.db"))
+    config.write_text(settings, encoding="utf-8")
     first, *others = simulator.fleet.jobs()
     for job in others:
         simulator.faults.add(fault("hang", operation="period-history", job=job.id))
