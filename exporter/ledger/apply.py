@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.ledger.builder import AHEAD_MS, Draft, join
+from exporter.ledger.builder import AHEAD_MS, HISTORY_STEP_MS, Draft, join
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.numbering import SKIPPED, doubt, resolve, without_earlier
 from exporter.ledger.runs import Run
@@ -73,8 +73,8 @@ def baseline(
 ) -> Folded:
     """The ledger that the first poll of a job gives (rule 3).
 
-    A build that has ended without a time is of the baseline, unless its detail proves that it ended later;
-    that is asked of the newest few.
+    A build that has ended without a time, or in the very second, is of the baseline, unless its detail proves
+    that it ended later; that is asked of the newest few.
 
     Args:
         builds: what period-history shows, in any order.
@@ -104,7 +104,8 @@ def baseline(
         ended = [build for build in known.values() if build.result]
         newest = max((build.number for build in ended), default=None)
         later = {build.number for build in ended if _dated_ms(build, at_ms) > since_ms}
-        before = (one.number for one in ended if one.finish_ms is not None and one.finish_ms <= since_ms)
+        surely_ms = since_ms - HISTORY_STEP_MS
+        before = (one.number for one in ended if one.finish_ms is not None and one.finish_ms <= surely_ms)
         draft.baseline = max(before, default=None)
         undated_from = max((draft.baseline or 0) + 1, max(known) + 1 - BASELINE_GAPS)
         for number, build in known.items():

@@ -15,6 +15,9 @@ from exporter.model import DAY_MS, LONGEST_MS, Build, BuildDetail, Result, State
 
 Word = TypeVar("Word", Result, Trigger)
 
+HISTORY_STEP_MS: Final = 1000
+"""History dates builds by whole seconds, record-info by milliseconds."""
+
 
 AHEAD_MS: Final = DAY_MS
 """A build that finished so long after the latest poll finished at a time that is not known."""
@@ -257,7 +260,7 @@ class Draft:
         if one.counts is None and one.build.number > (self.baseline or 0):
             return True
         ended_ms = one.build.finish_ms if one.counts is False else None
-        if ended_ms is not None and ended_ms <= self.since_ms:
+        if ended_ms is not None and ended_ms <= self.since_ms - HISTORY_STEP_MS:
             return False
         return dated_ms is not None and dated_ms > self.since_ms
 

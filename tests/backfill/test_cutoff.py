@@ -41,7 +41,8 @@ def watched(
     over_ms = max(finish_ms for _, finish_ms in builds)
     last = see_history(first, as_history_shows(builds, over_ms), at_ms=over_ms + skew_ms).ledger
     refused = [Refused(number) for number in range(1, len(builds) + 1)]
-    return first.baseline, see_details(last, refused, at_ms=over_ms + skew_ms).ledger
+    ledger = see_details(last, refused, at_ms=over_ms + skew_ms).ledger
+    return ledger.baseline, ledger
 
 
 def of_the_past(builds: list[tuple[int, int]], end_ms: int, number: int | None) -> set[int]:

@@ -275,6 +275,13 @@ class TestRule3CountingBeginsWhenAJobIsFirstWatched:
         ledger = details(ledger, proof, Refused(55), minute=10)
         assert (ledger.counts, ledger.baseline, ledger.open) == ({FAILURE: 1}, 55, {})
 
+    def test_an_end_in_the_second_in_which_counting_began_is_told_by_its_detail(self) -> None:
+        whole = replace(finished(55, start=-1, finish=0), finish_ms=at(0) - 400)
+        for finish, counts in ((-0.001, {}), (0.001, {SUCCESS: 1})):
+            ledger = self.first(finished(54, start=-5), whole)
+            ledger = details(ledger, detail(55, start=-1, finish=finish), minute=10)
+            assert (ledger.counts, ledger.baseline) == (counts, 54 if counts else 55)
+
     def test_of_many_ends_without_a_time_only_the_newest_are_asked_for(self) -> None:
         ledger = self.first(*(Build(number, FAILURE) for number in range(1, 101)))
         assert ledger.wanted_details(PATIENCE_MS) == tuple(range(91, 101))
