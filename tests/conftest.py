@@ -3,9 +3,12 @@
 import gc
 from collections import Counter
 from collections.abc import Iterator
+from copy import copy
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from exporter import redaction
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
@@ -26,6 +29,15 @@ def _garbage_of_a_module() -> Iterator[None]:
     gc.freeze()
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _secrets_of_a_module() -> Iterator[None]:
+    """Forget the secrets of a module, which would hide common words in others and slow them down."""
+    known = vars(redaction._secrets)
+    saved = {name: copy(value) for name, value in known.items() if name != "_lock"}
+    yield
+    known.update(saved)
 
 
 @pytest.fixture(autouse=True)
