@@ -15,7 +15,7 @@ PERIOD_HISTORY_JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
 RECORD_INFO_JOB = "68491d9bc97b4774adb93e29b46d2dc6"
 RECYCLED_JOB = "c798139500d2456d82d95d108f182b5a"
 
-NOT_FOUND = 404, b'{"error_code": "DEV.CB.032011", "error_msg": "The build history does not exist."}'
+DELETED = 403, b'{"error_code": "CB.00031059", "error_msg": "The build history has been deleted."}'
 
 
 def example(name: str) -> bytes:
@@ -37,7 +37,7 @@ def serving(answers: Mapping[str, bytes]) -> Iterator[str]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             matching = [body for pattern, body in answers.items() if re.fullmatch(pattern, path)]
-            status, body = (200, matching[0]) if matching else NOT_FOUND
+            status, body = (200, matching[0]) if matching else DELETED
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
