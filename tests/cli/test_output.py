@@ -36,10 +36,10 @@ class TestTheFilterStandsBefore:
     CODE = f"""
 import logging, sys, threading
 import structlog
-from exporter.cli import logs, terminal
+from exporter.cli import log_setup, terminal
 from exporter.redaction import register
 register({SECRET!r})
-logs.configure("debug", sys.argv[1])
+log_setup.configure("debug", sys.argv[1])
 terminal.filter_tracebacks()
 bad = "\\x1b[31m \\x9b \\u202e two\\nlines " + {SECRET!r}
 def crash():

@@ -334,7 +334,7 @@ class Machine(RuleBasedStateMachine):
                 self.a_build_finishes(job_id, which, Result.SUCCESS)
             self.a_build_starts(job_id, 0, 0, lost=False, detailed=True)
             self.a_build_finishes(job_id, 0, Result.SUCCESS)
-        for minutes in (1, 31, 20, 20, 20, 20, 40, 60, 60):
+        for minutes in (1, 31, 20, 20, 20, 20, 40, 60, 60, 180, 180):  # a stuck build rests for six hours
             self.service.now_ms += minutes * MINUTE_MS
             self.poll_all()
         for at in range(len(self.instances)):
