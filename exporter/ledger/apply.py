@@ -176,7 +176,10 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
             fresh = one.counts and counts
             recovered = one.recovered or (after_gap and not build.state)
             one = replace(one, counts=True if build.state else fresh, recovered=recovered)
-        draft.open[number] = replace(one, build=join(one.build, build), unseen_since_ms=unseen_since_ms)
+        tries = 0 if one.is_active and build.state else one.tries  # it is there, whatever record-info says
+        draft.open[number] = replace(
+            one, build=join(one.build, build), unseen_since_ms=unseen_since_ms, tries=tries
+        )
     for number, one in draft.open.items():
         is_missing = number not in known and one.first_seen_ms <= at_ms
         if one.is_active and is_missing and one.unseen_since_ms is None:

@@ -158,11 +158,14 @@ class JobLedger:
 
     @property
     def stuck(self) -> frozenset[int]:
-        """The open builds that have been unfinished for so long that history is not read back for them."""
+        """The open builds that have been unfinished for so long that history is not read back for them.
+
+        Where record-info denies one, history is read back once more before it is given up.
+        """
         return frozenset(
             number
             for number, one in self.open.items()
-            if one.is_active and self.polled_ms - one.known_since_ms > STUCK_MS
+            if one.is_active and not one.tries and self.polled_ms - one.known_since_ms > STUCK_MS
         )
 
     @property
@@ -237,7 +240,9 @@ class JobLedger:
         if not numbers or any(later <= earlier for later, earlier in pairwise(numbers)):
             return False
         paged_from_ms = self.polled_ms - PAGED_FOR_MS
-        awaited = {n: one for n, one in self._awaited().items() if one.known_since_ms >= paged_from_ms}
+        awaited = {
+            n: one for n, one in self._awaited().items() if one.tries or one.known_since_ms >= paged_from_ms
+        }
         fresh = range(self.highest + 1, numbers[0] + 1)
         if len(fresh) > len(numbers):
             return False

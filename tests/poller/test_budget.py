@@ -180,3 +180,18 @@ def test_three_hundred_numbers_missing_in_history_are_counted_but_for_those_that
     assert watch.counted() == {"success": 261}
     assert watch.value("lost_builds_total") == 40
     assert len(watch.asked("record-info")) <= 261 + 40 * 6
+
+
+def test_a_build_of_more_than_a_day_that_record_info_refuses_is_counted_from_its_history(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB, duration_s=5)
+    watch.poll(times=2)
+    simulator.faults.add(fault("error", operation="record-info", status=403, code="CB.00031059"))
+    fleet.add_build(JOB, result="failure", duration_s=30 * HOUR)
+    watch.poll_for(26 * HOUR, every=10 * MINUTE)
+    for _ in range(110):
+        fleet.add_build(JOB, duration_s=5)
+    watch.poll_for(14 * HOUR, every=10 * MINUTE)
+    assert watch.counted() == {"success": 110, "failure": 1}
+    assert watch.value("lost_builds_total") == 0

@@ -251,9 +251,6 @@ class Machine(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([1, 1, 1, 7, 45, 26 * 60]))
     def time_goes_by(self, minutes: int) -> None:
         self.service.now_ms += minutes * MINUTE_MS
-        # Of a build that runs for longer than a day, record-info alone tells.
-        for one in (one for made in self.service.made.values() for one in made if one.result is None):
-            one.detailed = one.detailed or self.service.now_ms - one.start_ms > 20 * 60 * MINUTE_MS
 
     @rule(down=st.booleans())
     def the_api_goes_or_comes(self, down: bool) -> None:
