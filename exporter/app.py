@@ -18,7 +18,7 @@ from exporter.api.request_queue import Throttle
 from exporter.config import LARGEST_FILE, Config, load, read_bounded
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher
-from exporter.ledger import Breakdown, Buckets, JobLedger
+from exporter.ledger import Buckets, JobLedger, LabelPolicy
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
@@ -27,18 +27,14 @@ from exporter.store import open_store
 
 RECOVERY_BUCKETS = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 
-
 GAP_INTERVALS = 3
 """A poll later than so many longest intervals after the one before it recovers what it finds."""
-
 
 PATIENCE_INTERVALS = 6
 """A missing build is waited for during so many longest intervals."""
 
-
 _COMMIT_WITHIN_S = 10.0
 """A reload waits so long for the commit in hand."""
-
 
 _log = structlog.get_logger(__name__)
 
@@ -211,7 +207,7 @@ class Exporter:
         if before:
             watchlist.carry_over(self._watchlist)
         buckets = buckets_of(config)
-        ledgers = {job_id: kept[job_id].rebounded(buckets) for job_id in watchlist.ids & kept.keys()}
+        ledgers = {job_id: kept[job_id].with_buckets(buckets) for job_id in watchlist.ids & kept.keys()}
         _log.info(
             "ledgers_restored",
             jobs=len(ledgers),
@@ -338,7 +334,7 @@ def rules(config: Config, longest: float) -> Rules:
         lookback_ms=round(config.poll.lookback * 1000),
         gap_ms=GAP_INTERVALS * longest_ms,
         patience_ms=PATIENCE_INTERVALS * longest_ms,
-        breakdown=Breakdown(
+        policy=LabelPolicy(
             trigger="trigger" in config.metrics.extra_labels,
             branch=config.metrics.branch_label if "branch" in config.metrics.extra_labels else None,
             stages=config.metrics.stages,

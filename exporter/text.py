@@ -6,12 +6,9 @@ from typing import Final
 NOTHING: Final = "–"
 """Stands for what is not known."""
 
-
 _SPACE: Final = "\N{NO-BREAK SPACE}"
 
-
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
-
 
 _STEPS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from benchmarks.store.fleet import ledgers
 from exporter.exposition import Format
 from exporter.exposition.publisher import Publisher
-from exporter.ledger import see_details, see_history
+from exporter.ledger import apply_details, apply_history
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, Job, Result
@@ -96,8 +96,8 @@ def built(view: JobView) -> JobView:
     number, now_ms = view.ledger.highest + 1, view.ledger.polled_ms + 60_000
     build = Build(number, Result.SUCCESS, start_ms=now_ms - 50_000, finish_ms=now_ms)
     detail = BuildDetail(number, Result.SUCCESS, queued_ms=now_ms - 55_000, start_ms=now_ms - 50_000)
-    ledger = see_history(view.ledger, [build], at_ms=now_ms).ledger
-    ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
+    ledger = apply_history(view.ledger, [build], at_ms=now_ms).ledger
+    ledger = apply_details(ledger, [detail], at_ms=now_ms).ledger
     return replace(view, ledger=ledger, checked_ms=now_ms)
 
 

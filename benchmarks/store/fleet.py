@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
 
-from exporter.ledger import Buckets, JobLedger, baseline, see_details, see_history
+from exporter.ledger import Buckets, JobLedger, apply_details, apply_history, baseline
 from exporter.model import Build, BuildDetail, Result, State
 
 START_MS: Final = 1_700_000_000_000
@@ -52,10 +52,10 @@ def _ledger(dice: Random, results: Sequence[Result]) -> JobLedger:
             start_ms=start_ms,
             finish_ms=finish_ms,
         )
-        ledger = see_history(ledger, [build], at_ms=now_ms).ledger
-        ledger = see_details(ledger, [detail], at_ms=now_ms).ledger
+        ledger = apply_history(ledger, [build], at_ms=now_ms).ledger
+        ledger = apply_details(ledger, [detail], at_ms=now_ms).ledger
     under_way = [
         Build(first + _BUILDS + ahead, state=State.RUNNING, start_ms=now_ms, branch="release/2024.11")
         for ahead in range(1, dice.randint(1, 4))
     ]
-    return see_history(ledger, under_way, at_ms=now_ms).ledger
+    return apply_history(ledger, under_way, at_ms=now_ms).ledger

@@ -8,13 +8,10 @@ from exporter.model import DAY_MS
 KEPT: Final = 5
 """So many answers are compared; two of them may tell a wrong time."""
 
-
 AGREED: Final = KEPT // 2 + 1
 """So many answers that tell the same are believed however far off they are."""
 
-
 _FAR_S: Final = 86_400.0
-
 
 _SAME_S: Final = 60.0
 
@@ -62,9 +59,7 @@ class ClockOffset:
 
 Value = TypeVar("Value")
 
-
 _LEAP_MS: Final = DAY_MS // 2
-
 
 _JITTER_S: Final = 5.0
 """``Date`` knows whole seconds, and an answer takes its time."""

@@ -21,14 +21,12 @@ _RESULTS: Final[Mapping[str, Result]] = {
     "schedulefailure": Result.SCHEDULE_FAILURE,
 }
 
-
 _STATES: Final[Mapping[str, State]] = {
     "inqueue": State.QUEUED,
     "starting": State.QUEUED,
     "running": State.RUNNING,
     "building": State.RUNNING,
 }
-
 
 _TRIGGERS: Final[Mapping[str, Trigger]] = {
     "manual": Trigger.MANUAL,

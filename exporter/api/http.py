@@ -32,21 +32,16 @@ from exporter.redaction import redact, register_url
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
 
-
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
-
 
 _PROXY_FORM: Final = (
     "is no proxy of the form http://[user:password@]host:port; percent-encode what is not plain ASCII, and "
     "# / ? @ % in the password"
 )
 
-
 _SILENCES: Final = 3
 
-
 _USUAL_SILENCE_S: Final = 10.0
-
 
 _CHUNK: Final = 64 * 1024
 

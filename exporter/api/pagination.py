@@ -13,14 +13,11 @@ from exporter.api.parsers import Page
 
 Record = TypeVar("Record")
 
-
 MAX_PAGES: Final = 1000
 """A listing ends after so many, however many the service has."""
 
-
 MAX_BLIND_PAGES: Final = 3
 """So many pages of nothing but unreadable records are passed over."""
-
 
 _TELLING: Final = 10
 """From so many records on, a repetition is no accident of a page that shifted."""

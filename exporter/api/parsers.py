@@ -20,30 +20,22 @@ from exporter.model import DAY_MS, Build, BuildDetail, JobNames, ListedJob, Recy
 
 Record = TypeVar("Record")
 
-
 BUILD_FAULTS: Final = ("record_not_an_object", "bad_build_number", "foreign_record")
 """What costs a record of history, of the words that `history_page` has for faults."""
-
 
 SERVICE_ZONE: Final = timezone(timedelta(hours=8))
 """The zone of times that name none, and of the calendar days that period-history takes."""
 
-
 LARGEST_PAGE: Final = 200
 """A page with more records is refused whole; 100 are asked for."""
 
-
 _EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
-
 
 _LATEST_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
-
 _MAX_NUMBER: Final = 2**31 - 1
 
-
 _LONGEST_QUEUE_MS: Final = 7 * DAY_MS
-
 
 _SECONDS_UP_TO: Final = 100_000_000_000
 """A bare number below this is seconds since the epoch (until the year 5138), from it on milliseconds."""

@@ -11,40 +11,29 @@ from typing import Final
 
 WINDOW_S: Final = 60.0
 
-
 LEAST: Final = 1.0
 """Requests a minute that are always tried."""
 
-
 _BURST: Final = 0.1
 
-
 _BACK_OFF: Final = 0.92
-
 
 _BACK_OFF_AGAIN: Final = 0.75
 """Where the last lesson was not enough."""
 
-
 _AGAIN_S: Final = 150.0
 
-
 _PLATEAU_S: Final = 600.0
-
 
 _ANNOUNCED: Final = 0.96
 """Share taken of a limit that the service names."""
 
-
 _ANNOUNCED_S: Final = 3600.0
 """It is kept for so long; then it grows as a learnt one does past its plateau."""
 
-
 _FIRST_PAUSE_S: Final = 1.0
 
-
 _LONGEST_PAUSE_S: Final = 60.0
-
 
 _LONGEST_RETRY_AFTER_S: Final = 300.0
 

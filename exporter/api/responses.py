@@ -27,7 +27,6 @@ from exporter.errors import (
 JSON = object
 """Anything `json.loads` can return; typed values stand right behind the parser of each payload."""
 
-
 _BY_ERROR_CODE: Final[Mapping[str, type[ApiError]]] = {
     "APIGW.0308": ThrottledError,
     "APIG.0308": ThrottledError,
@@ -47,7 +46,6 @@ _BY_ERROR_CODE: Final[Mapping[str, type[ApiError]]] = {
     "CB.00030004": BackendError,
 }
 
-
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     401: CredentialsError,
     403: NotVisibleError,
@@ -59,21 +57,16 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     429: ThrottledError,
 }
 
-
 _REFUSALS: Final = (NotVisibleError, RejectedError)
 """What the service says in JSON with an error code, in each of its shapes; anything else is not its word."""
 
-
 _FAILED: Final = frozenset({"fail", "failed", "failure", "error"})
 
-
 _UNIT_MINUTES: Final = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
-
 
 _LIMIT: Final = re.compile(
     r"limit:\s*(\d{1,9})\s*,\s*time:\s*(\d{1,9})\s*(second|minute|hour|day)", re.IGNORECASE
 )
-
 
 _MESSAGE_LENGTH: Final = 200
 

@@ -15,11 +15,11 @@ from exporter.ledger import (
     KnownStages,
     Refused,
     Run,
+    apply_details,
+    apply_history,
+    apply_stages,
     baseline,
-    see_details,
-    see_history,
-    see_stages,
-    write_off,
+    settle_uncounted,
 )
 from exporter.ledger.builder import LARGEST_FIRST
 from exporter.ledger.state import LARGEST_STEP
@@ -97,21 +97,21 @@ def begin(
     ledger = baseline(known, at_ms=at_ms, since_ms=since_ms, buckets=rules.buckets).ledger
     if before:
         refused = [Refused(number) for number, one in ledger.open.items() if one.counts is False]
-        ledger = see_details(ledger, refused, at_ms=at_ms, breakdown=rules.breakdown).ledger
+        ledger = apply_details(ledger, refused, at_ms=at_ms, policy=rules.policy).ledger
     elif numbers:
         ledger = replace(ledger, runs=(Run.baseline(numbers[0] - 1),))
-    return replace(write_off(ledger, missing), since_ms=at_ms)
+    return replace(settle_uncounted(ledger, missing), since_ms=at_ms)
 
 
 def grow(ledger: JobLedger, builds: Sequence[PastBuild], at_ms: int, rules: Rules) -> Folded:
     """The same job when those builds have finished too."""
     faults: tuple[str, ...] = ()
     for some in _batches(builds):
-        seen = see_history(ledger, [one.told for one in some], at_ms=at_ms)
+        seen = apply_history(ledger, [one.told for one in some], at_ms=at_ms)
         answers = [_answer(one) for one in some]
-        told = see_details(seen.ledger, answers, at_ms=at_ms, breakdown=rules.breakdown)
+        told = apply_details(seen.ledger, answers, at_ms=at_ms, policy=rules.policy)
         stages = [_stages(one) for one in some]
-        ledger = see_stages(told.ledger, stages, breakdown=rules.breakdown)
+        ledger = apply_stages(told.ledger, stages, policy=rules.policy)
         faults += seen.faults + told.faults
     return Folded(ledger, faults)
 
@@ -143,7 +143,6 @@ def _stages(one: PastBuild) -> KnownStages | Refused:
 
 NEAR_MS: Final = 2000
 """History dates builds to the second: one so close to an end of the period may lie within it."""
-
 
 PROBED: Final = 1000
 """So many of a job's missing numbers are asked for; the others are taken for deleted."""

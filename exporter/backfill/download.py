@@ -21,10 +21,8 @@ from exporter.poller.observe import windows
 
 Value = TypeVar("Value")
 
-
 _MANY: Final = 20
 """That nothing but refusals came is told after so many."""
-
 
 _FEW: Final = 2
 """So many builds may all have lost their records."""
@@ -107,9 +105,7 @@ class Window:
 
 Answer = TypeVar("Answer")
 
-
 Question = TypeVar("Question")
-
 
 _KEEP_EVERY_S: Final = 1.0
 """A kill costs the answers of so long."""

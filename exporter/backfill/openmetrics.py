@@ -21,7 +21,6 @@ from exporter.poller import Rules
 EOF: Final = "# EOF\n"
 """Ends a file."""
 
-
 OF_THE_PRESENT: Final = frozenset(
     (
         "codearts_build_active_builds",
@@ -168,7 +167,7 @@ def _shown(past: PastBuild, rules: Rules) -> set[object]:
     told, detail = past.told, past.detail
     if detail:
         told = join(told, Build(told.number, trigger=detail.trigger, branch=detail.branch))
-    labels = told.result and rules.breakdown.labels(told.result, told.trigger, told.branch)
+    labels = told.result and rules.policy.labels(told.result, told.trigger, told.branch)
     return {labels, *(stage.name for stage in past.stages or ())}
 
 

@@ -23,13 +23,10 @@ from exporter.model import DAY_MS, Job
 
 HOUR_MS: Final = 3_600_000
 
-
 BLOCK_MS: Final = 2 * HOUR_MS
 """promtool makes blocks of two hours, and reads a file once for each block that it touches."""
 
-
 _FILE_LENGTHS_MS: Final = (12 * BLOCK_MS, 3 * BLOCK_MS, BLOCK_MS)
-
 
 _FILE_SAMPLES: Final = 50_000
 """A file that is read several times holds no more than so many: to read them takes as long as to start."""
@@ -138,20 +135,15 @@ class PastJob:
 
 _SINCE: Final = "codearts_build_builds_created"
 
-
 _BASELINE: Final = "codearts_build_baseline_build_number"
-
 
 _INFO: Final = "codearts_build_job_info"
 
-
 _FAMILIES: Final = "|".join((_SINCE.removesuffix("_created"), _BASELINE, _INFO))
-
 
 _OF_USE: Final = re.compile(
     rf"(?:{_SINCE}|{_BASELINE}|{_INFO})[{{ ]|# (?:TYPE|HELP) (?:{_FAMILIES}) |# EOF$".encode()
 )
-
 
 Names = tuple[str, str]
 
@@ -228,7 +220,6 @@ def _whole(value: float) -> int:
 
 
 _REQUEST: Final = "request"
-
 
 _PLAN: Final = "plan"
 

@@ -40,17 +40,13 @@ class Notices:
 
 Question = TypeVar("Question")
 
-
 Answer = TypeVar("Answer")
-
 
 _PAUSES_S: Final = (2.0, 10.0, 30.0, 60.0)
 """Between tries of one question; the client itself has tried three times before each."""
 
-
 _THROTTLED_TOLD: Final = 3
 """That a question waits is told when it was throttled so often in a row; less is how a limit is learnt."""
-
 
 _TROUBLE_AFTER: Final = 5
 """So many questions in a row without an answer mean that the API is in trouble: nothing is final then."""

@@ -30,7 +30,6 @@ class _Unfailing:
 
 LEVELS = ("debug", "info", "warn", "error")
 
-
 FORMATS = ("logfmt", "json")
 
 

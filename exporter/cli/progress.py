@@ -11,7 +11,6 @@ from exporter.doctor import plural
 
 _TENTHS: Final = 10
 
-
 _CLEARED: Final = "\r\x1b[K"
 """Empties the line of a terminal."""
 

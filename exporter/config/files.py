@@ -10,7 +10,6 @@ from typing import BinaryIO, Final
 CONTROL_CHARACTERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What no value has: controls, line breaks among them, and bytes that are not Unicode."""
 
-
 NOT_REGULAR: Final = "it is not a regular file"
 
 

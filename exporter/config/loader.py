@@ -20,7 +20,6 @@ from exporter.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
 
-
 LARGEST_FILE: Final = 16 * 2**20
 
 

@@ -141,22 +141,16 @@ def _identities(entry: object) -> list[tuple[str, tuple[str, ...]]]:
 
 DURATION_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
 
-
 QUEUE_BUCKETS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-
 
 DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
 
-
 _EXTRA_LABELS: Final = ("trigger", "branch")
-
 
 _MEANS_MORE: Final = frozenset(r".^$*+?{}[]\|()")
 """What does not mean itself in a regular expression."""
 
-
 _PollInterval = Annotated[Duration, between("100ms", "1d", duration)]
-
 
 _ExtraLabels = Annotated[
     tuple[

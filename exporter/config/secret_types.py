@@ -16,23 +16,17 @@ from exporter.redaction import register, register_url
 
 _LONGEST_SECRET: Final = 65_536
 
-
 _LARGEST_BUNDLE: Final = 16 * 2**20
-
 
 _PORTS: Final = range(1, 65_536)
 
-
 _LOGIN: Final = r"(?:(?:[^/?#@%\s]|%[0-9A-Fa-f]{2})*@)?"
-
 
 _SERVER_URL: Final = re.compile(
     _LOGIN + r"(?:\[[^][/?#@\s]+\]|[^][:/?#@\s]*)(?::(?P<port>\d{1,5}))?(?:/\d*)?(?:\?[^#@\s]*)?"
 )
 
-
 _SOCKET_URL: Final = re.compile(_LOGIN + r"/[^?#]+(?:\?[^#@\s]*)?")
-
 
 _FORMS: Final = ("[[user]:password@]host[:port][/database]", "[[user]:password@]/path/of/the/socket")
 
@@ -122,13 +116,11 @@ def _described(words: str, shape: Mapping[str, Any]) -> Described:
 
 Secret = Annotated[SecretStr, BeforeValidator(secret), _described("secret", TEXT)]
 
-
 HeaderSecret = Annotated[
     SecretStr,
     BeforeValidator(header_secret),
     _described("secret", shaped("[!-~]+", "number", "boolean")),
 ]
-
 
 RedisUrl = Annotated[
     SecretStr,
@@ -136,8 +128,6 @@ RedisUrl = Annotated[
     _described("secret URL", shaped("(?:redis|rediss|unix)://.*")),
 ]
 
-
 FilePath = Annotated[Path, BeforeValidator(file_path), Described("path of a file", TEXT)]
-
 
 Certificates = Annotated[FilePath, AfterValidator(certificates)]

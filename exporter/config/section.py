@@ -160,7 +160,6 @@ class Section(BaseModel):
 REFERENCE: Final = r"\$\{"
 """What a text has in it that is taken from the environment, as a pattern."""
 
-
 TEXT: Final[Mapping[str, Any]] = {"type": ["string", "number", "boolean"], "minLength": 1}
 """Any single value: ``7`` and ``true`` are texts too."""
 

@@ -20,7 +20,6 @@ from exporter.config.section import TEXT, Between, Described, about_value, probl
 
 _RE2_OPTIONS: Final = re2.Options()
 
-
 _RE2_OPTIONS.log_errors = False  # to standard error, with the expression
 
 
@@ -60,13 +59,10 @@ def _reason(told: str) -> str:
 
 _SWITCHES: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
-
 _SHORTEST_S: Final = 0.001
-
 
 _LONGEST_S: Final = 31_536_000
 """Bounds of buckets: what the ledger can tell apart, and a year."""
-
 
 _ID: Final = re.compile(r"[0-9a-z]{32}")
 
@@ -233,41 +229,31 @@ def one_of(*words: str) -> BeforeValidator:
 
 ID_SHAPE: Final = shaped("[0-9a-z]{32}", "number")
 
-
 _SECONDS_SHAPE: Final = {
     **shaped(r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "number"),
     "minimum": _SHORTEST_S,
     "maximum": _LONGEST_S,
 }
 
-
 _SWITCH_SHAPE: Final = shaped(
     "|".join("".join(f"[{letter.upper()}{letter}]" for letter in word) for word in _SWITCHES), "boolean"
 )
 
-
 _URL_SHAPE: Final = shaped(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+')
-
 
 Text = Annotated[str, BeforeValidator(text), Described("text", TEXT)]
 
-
 Switch = Annotated[bool, BeforeValidator(switch), Described("true or false", _SWITCH_SHAPE)]
-
 
 Whole = Annotated[
     int, BeforeValidator(whole_number), Described("whole number", shaped("-?[0-9]{1,12}", "integer"))
 ]
 
-
 Duration = Annotated[float, BeforeValidator(duration), Described("duration", shaped(DURATION_PATTERN))]
-
 
 JobId = Annotated[str, BeforeValidator(job_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
 
-
 ProjectId = Annotated[str, BeforeValidator(project_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
-
 
 Patterns = Annotated[
     tuple[
@@ -282,9 +268,7 @@ Patterns = Annotated[
     Described("list of regular expressions"),
 ]
 
-
 Url = Annotated[str, BeforeValidator(url), Described("URL", _URL_SHAPE)]
-
 
 Buckets = Annotated[
     tuple[

@@ -75,26 +75,19 @@ def _forbidden_start(error: yaml.MarkedYAMLError) -> str | None:
 BROKEN: Final = object()
 """Stands for a value whose problem is already known."""
 
-
 _TAG: Final = "tag:yaml.org,2002:"
-
 
 _SCALAR_TAGS: Final = frozenset(
     _TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
 
-
 _MERGE: Final = _TAG + "merge"
-
 
 _NULL: Final = _TAG + "null"
 
-
 _DEEPEST: Final = 20
 
-
 _MOST_VALUES: Final = 200_000  # 25,000 jobs with id, name and project; a bomb of aliases passes it at once
-
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 

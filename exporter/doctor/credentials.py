@@ -18,10 +18,8 @@ from exporter.errors import ApiError, CredentialsError
 
 _GOOD_S: Final = 5
 
-
 _BEARABLE_S: Final = 300
 """The provider's signing guide: signatures whose time is more than 15 minutes off are refused."""
-
 
 _REPAIR: Final = (
     "let NTP set the machine's clock (chronyd, systemd-timesyncd; of a container, the host's): "
@@ -57,7 +55,6 @@ _LOCKED: Final = (
     "stop everything that uses this key, the exporter too, wait five minutes, then put the key right",
 )
 
-
 _CAUSES: Final = (
     _LOCKED,
     ("signature expired", "the signature's time is off", "set the machine's clock (see Clock)"),
@@ -76,13 +73,11 @@ _CAUSES: Final = (
 )
 """A piece of the service's words, what it means, and what to do."""
 
-
 _ENDED: Final = (
     ("token expires", "the token has ended", "get a new one; it lasts 24 hours"),
     ("securitytoken expired", "the temporary key has ended", "get a new temporary key, or use a lasting one"),
 )
 """The same for what nothing renews."""
-
 
 _SKEWED_S: Final = 600
 

@@ -28,7 +28,6 @@ from exporter.text import plural
 
 MINUTE_S: Final = 60.0
 
-
 _MOMENTS: Final = 20
 """So many moments of a pause are taken for the one in which a build begins."""
 
@@ -143,7 +142,6 @@ def _while_running(load: Load, unserved_s: float) -> float:
 
 
 LISTS_LIKELY: Final = 50
-
 
 POLLS_LIKELY: Final = 120
 """Requests a minute that the gateway likely bears of a user: of lists, and of history and details."""

@@ -37,20 +37,15 @@ from exporter.poller.tasks import ALL, PAGE, Listing
 
 Value = TypeVar("Value")
 
-
 REFUSALS: Final = 2
 """So many refusals of the credentials are borne in all, though they could be renewed."""
-
 
 _THROTTLED: Final = 3
 """So many answers that ask for fewer requests are borne."""
 
-
 _LONGEST_WAIT_S: Final = 15.0
 
-
 _UNANSWERED: Final = 2
-
 
 _TROUBLE: Final = 4
 """So many questions in a row without an answer, or without a good one, are enough."""

@@ -10,13 +10,10 @@ from exporter.text import plural
 
 WIDTH: Final = 100
 
-
 Paint = Callable[[Mark, str], str]
 """Colours the word of a mark, or leaves it as it is."""
 
-
 _INDENT: Final = "  "
-
 
 _COLUMN: Final = len(_INDENT) + max(map(len, Mark)) + 2
 

@@ -16,17 +16,17 @@ from exporter.ledger import (
     OTHER,
     TOLD_APART,
     AwaitedStages,
-    Breakdown,
     Buckets,
     BuildLabels,
     Histogram,
     JobLedger,
     KnownStages,
+    LabelPolicy,
     LastBuild,
     OpenBuild,
     Tally,
+    apply_stages,
     baseline,
-    see_stages,
 )
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.model import Build, Job, Result, Stage, State, Trigger
@@ -110,7 +110,7 @@ def _with_stages(ledger: JobLedger, number: int) -> JobLedger:
     """The same once a build has shown so many stages."""
     told = KnownStages(1, tuple(Stage(f"stage-{index}", 1) for index in range(number)))
     waiting = replace(ledger, stages=ledger.stages.awaiting(1, AwaitedStages("record")))
-    return see_stages(waiting, (told,), breakdown=Breakdown(stages=True))
+    return apply_stages(waiting, (told,), policy=LabelPolicy(stages=True))
 
 
 def _rendered(ledger: JobLedger, families: Sequence[Family[JobView]]) -> int:
@@ -125,15 +125,12 @@ def _series(families: Sequence[Family[JobView]], jobs: tuple[JobView, ...]) -> i
 
 _PROCESS_MB: Final = 58
 
-
 _JOB_KB: Final = 30
 """Memory of a process, and of a job: 21 KB of snapshot and 9 KB of ledger (docs/performance.md)."""
-
 
 _STAGE_SERIES_KB: Final = 0.2
 """What a series of a stage takes beside: the share that one of a job's 131 series has of its snapshot, and
 a little of its ledger."""
-
 
 _USUAL_STAGES: Final = 6
 """Where no build has told how many it has."""

@@ -95,10 +95,8 @@ def _lists(
 ASKED_ONE_BY_ONE: Final = 20
 """So few jobs are asked for one by one; of more, those that no list shows, and one of each project."""
 
-
 PROJECTS_BY_DETAILS: Final = 5
 """So many projects are found out by details of builds where the list of all jobs is refused."""
-
 
 _SOON_S: Final = 10
 """What takes no longer than this needs no word about its length."""

@@ -22,7 +22,6 @@ class Format(Enum):
 
 _OPENMETRICS_VERSIONS: Final = ("", "0.0.1", "1.0.0")
 
-
 _TEXT_TYPES: Final = ("text/plain", "text/*", "*/*")
 
 

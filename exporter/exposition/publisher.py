@@ -13,14 +13,11 @@ from exporter.metrics.exporter_metrics import Telemetry
 _EVERY_S: Final = 1.0
 """Changes that come closer together are published as one."""
 
-
 _PAUSE_S: Final = 0.2
 """A rendering that takes long leaves at least this much to everything else."""
 
-
 _KEPT_FOR_S: Final = 900.0
 """A form that nobody asked for during this long is kept no more."""
-
 
 _NEVER: Final = float("-inf")
 

@@ -30,13 +30,13 @@ from exporter.ledger.apply import (
     Folded,
     Refused,
     StageAnswer,
+    apply_details,
+    apply_history,
+    apply_stages,
     baseline,
+    clamp_timestamps,
     give_up,
-    see_details,
-    see_history,
-    see_stages,
-    set_back,
-    write_off,
+    settle_uncounted,
 )
 from exporter.ledger.histogram import Buckets, Exemplar, Histogram
 from exporter.ledger.runs import Run
@@ -55,7 +55,7 @@ from exporter.ledger.state import (
     LastBuild,
     RecentBuild,
 )
-from exporter.ledger.tallies import BY_RESULT, OTHER, Breakdown, BuildLabels, Tally
+from exporter.ledger.tallies import BY_RESULT, OTHER, BuildLabels, LabelPolicy, Tally
 from exporter.ledger.waiting import Gap, OpenBuild, OtherNumbers
 
 __all__ = [
@@ -67,7 +67,6 @@ __all__ = [
     "RECENT_KEPT",
     "TOLD_APART",
     "AwaitedStages",
-    "Breakdown",
     "Buckets",
     "BuildLabels",
     "DetailAnswer",
@@ -78,6 +77,7 @@ __all__ = [
     "Histogram",
     "JobLedger",
     "KnownStages",
+    "LabelPolicy",
     "LastBuild",
     "LastStages",
     "OpenBuild",
@@ -88,11 +88,11 @@ __all__ = [
     "StageAnswer",
     "Stages",
     "Tally",
+    "apply_details",
+    "apply_history",
+    "apply_stages",
     "baseline",
+    "clamp_timestamps",
     "give_up",
-    "see_details",
-    "see_history",
-    "see_stages",
-    "set_back",
-    "write_off",
+    "settle_uncounted",
 ]

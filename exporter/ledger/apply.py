@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.ledger.builder import AHEAD_MS, HISTORY_STEP_MS, Draft, join
+from exporter.ledger.builder import AHEAD_MS, HISTORY_STEP_MS, LedgerBuilder, join
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.numbering import SKIPPED, doubt, resolve, without_earlier
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import LOST_TRIES, JobLedger
-from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
+from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
 from exporter.ledger.waiting import OpenBuild
 from exporter.model import Build, BuildDetail, Result
 
@@ -20,10 +20,8 @@ DETAIL_TRIES: Final = 10
 After as many for its stages, it goes without them.
 """
 
-
 DENIED_IN_A_ROW: Final = 1000
 """When so many missing numbers in a row were denied, those below them are not asked for."""
-
 
 BASELINE_GAPS: Final = 10
 """Numbers missing so close below the newest build may belong to builds that still run unseen."""
@@ -44,7 +42,6 @@ class Failed:
 
 
 DetailAnswer = BuildDetail | Refused | Failed
-
 
 StageAnswer = KnownStages | Refused | Failed
 
@@ -88,7 +85,7 @@ def baseline(
         Tally(BuildLabels(result), durations=Histogram.empty(buckets.duration))
         for result in (Result.FAILURE, Result.SUCCESS)
     )
-    draft = Draft(
+    builder = LedgerBuilder(
         JobLedger(
             since_ms=since_ms,
             polled_ms=at_ms,
@@ -98,32 +95,34 @@ def baseline(
             tallies=tallies,
         )
     )
-    known = draft.plausible(builds, highest=None)
+    known = builder.plausible(builds, highest=None)
     if known:
-        draft.runs = [Run.baseline(min(known) - 1)]
+        builder.runs = [Run.baseline(min(known) - 1)]
         ended = [build for build in known.values() if build.result]
         newest = max((build.number for build in ended), default=None)
         later = {build.number for build in ended if _dated_ms(build, at_ms) > since_ms}
         surely_ms = since_ms - HISTORY_STEP_MS
         before = (one.number for one in ended if one.finish_ms is not None and one.finish_ms <= surely_ms)
-        draft.baseline = max(before, default=None)
-        undated_from = max((draft.baseline or 0) + 1, max(known) + 1 - BASELINE_GAPS)
+        builder.baseline = max(before, default=None)
+        undated_from = max((builder.baseline or 0) + 1, max(known) + 1 - BASELINE_GAPS)
         for number, build in known.items():
             counts = number in later if build.result else True if build.state else None
             one = OpenBuild(build, at_ms, counts=counts, recovered=after_gap and number in later)
             if counts is False and number != newest and number < undated_from:
-                draft.settle(one, None)
+                builder.settle(one, None)
             else:
-                draft.open[number] = one
+                builder.open[number] = one
         first_later = min(later, default=max(known))
-        draft.close_gaps(through=min(max(known) - BASELINE_GAPS, max(draft.baseline or 0, first_later - 1)))
-        draft.find_gaps(at_ms, counts=None)
-        among = max(draft.baseline or 0, first_later)
-        draft.gaps = [replace(gap, counts=True) if gap.first > among else gap for gap in draft.gaps]
-    return _folded(draft)
+        builder.close_gaps(
+            through=min(max(known) - BASELINE_GAPS, max(builder.baseline or 0, first_later - 1))
+        )
+        builder.find_gaps(at_ms, counts=None)
+        among = max(builder.baseline or 0, first_later)
+        builder.gaps = [replace(gap, counts=True) if gap.first > among else gap for gap in builder.gaps]
+    return _folded(builder)
 
 
-def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
+def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
     """Nothing was noted later than now: what a clock that was ahead has dated is dated now.
 
     To be called before a poll is folded. Everything else takes the latest moment it is told, so that order
@@ -136,7 +135,7 @@ def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
         ledger,
         since_ms=min(ledger.since_ms, at_ms),
         polled_ms=at_ms,
-        open={number: _open_set_back(one, at_ms) for number, one in ledger.open.items()},
+        open={number: _clamp_open(one, at_ms) for number, one in ledger.open.items()},
         gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
         lost_ms=None if ledger.lost_ms is None else min(ledger.lost_ms, at_ms),
         other=other and replace(other, seen_ms=min(other.seen_ms, at_ms)),
@@ -144,7 +143,9 @@ def set_back(ledger: JobLedger, *, at_ms: int) -> JobLedger:
     )
 
 
-def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False) -> Folded:
+def apply_history(
+    ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False
+) -> Folded:
     """Fold what one poll of period-history showed.
 
     Where no build was known so far, all count but those whose times prove that they finished before counting
@@ -158,68 +159,68 @@ def see_history(ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after
         after_gap: the poll before was so long ago that what has finished since counts as recovered.
     """
     builds = without_earlier(ledger, builds)
-    draft = Draft(ledger)
-    draft.other, draft.faults = doubt(ledger, builds, at_ms)
+    builder = LedgerBuilder(ledger)
+    builder.other, builder.faults = doubt(ledger, builds, at_ms)
     is_first = not ledger.highest and ledger.restarted_ms is None
     counts = None if is_first else True
-    known = draft.plausible(builds, highest=ledger.highest or None)
+    known = builder.plausible(builds, highest=ledger.highest or None)
     if known and is_first:
-        draft.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
+        builder.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
     is_late = at_ms < ledger.polled_ms
     for number, build in known.items():
-        one = draft.find(number, at_ms)
+        one = builder.find(number, at_ms)
         if one is None:
             continue
         unseen_since_ms = one.unseen_since_ms if is_late else None
-        if number not in draft.open:
+        if number not in builder.open:
             unseen_since_ms = ledger.polled_ms if is_late and build.state else None
             fresh = one.counts and counts
             recovered = one.recovered or (after_gap and not build.state)
             one = replace(one, counts=True if build.state else fresh, recovered=recovered)
         tries = 0 if one.is_active and build.state else one.tries  # it is there, whatever record-info says
-        draft.open[number] = replace(
+        builder.open[number] = replace(
             one, build=join(one.build, build), unseen_since_ms=unseen_since_ms, tries=tries
         )
-    for number, one in draft.open.items():
+    for number, one in builder.open.items():
         is_missing = number not in known and one.first_seen_ms <= at_ms
         if one.is_active and is_missing and one.unseen_since_ms is None:
-            draft.open[number] = replace(one, unseen_since_ms=at_ms)
-    draft.polled_ms = max(draft.polled_ms, at_ms)
-    draft.find_gaps(at_ms, counts=counts)
-    return _folded(draft)
+            builder.open[number] = replace(one, unseen_since_ms=at_ms)
+    builder.polled_ms = max(builder.polled_ms, at_ms)
+    builder.find_gaps(at_ms, counts=counts)
+    return _folded(builder)
 
 
-def see_details(
-    ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, breakdown: Breakdown = BY_RESULT
+def apply_details(
+    ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, policy: LabelPolicy = BY_RESULT
 ) -> Folded:
     """Fold what record-info answered for single builds, whether they were asked for or not."""
     answers = list(answers)
     asked = ledger.other and ledger.other.asked
     ledger, faults = resolve(ledger, answers, at_ms)
-    draft = Draft(ledger, breakdown)
-    draft.faults = faults
+    builder = LedgerBuilder(ledger, policy)
+    builder.faults = faults
     denied: set[int] = set()
     for answer in answers:
-        one = None if answer.number == asked else draft.find(answer.number, at_ms)
+        one = None if answer.number == asked else builder.find(answer.number, at_ms)
         if one is None:
             continue
         if isinstance(answer, BuildDetail):
-            _see_detail(draft, one, answer, at_ms)
-        elif answer.number in draft.open:
-            _see_no_detail(draft, one, at_ms, refused=isinstance(answer, Refused))
+            _see_detail(builder, one, answer, at_ms)
+        elif answer.number in builder.open:
+            _see_no_detail(builder, one, at_ms, refused=isinstance(answer, Refused))
         elif isinstance(answer, Refused):
             denied.add(answer.number)
-    draft.deny(denied)
-    draft.find_gaps(at_ms, counts=True)
-    return _folded(draft)
+    builder.deny(denied)
+    builder.find_gaps(at_ms, counts=True)
+    return _folded(builder)
 
 
-def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Breakdown = BY_RESULT) -> Folded:
+def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, policy: LabelPolicy = BY_RESULT) -> Folded:
     """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``.
 
     A number that had only been announced is forgotten. If higher ones are known, it is missing from now on.
     """
-    draft = Draft(ledger, breakdown)
+    builder = LedgerBuilder(ledger, policy)
     denied, above = 0, None
     for gap in reversed(ledger.gaps):
         denied = gap.size * bool(gap.tries) + (denied if above == gap.last + 1 else 0)
@@ -227,46 +228,46 @@ def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, breakdown: Break
         if at_ms - gap.since_ms < patience_ms:
             continue
         if gap.tries == 0 and denied >= DENIED_IN_A_ROW:
-            draft.lose(gap.first, gap.last, counts=False, at_ms=at_ms)
-            draft.faults.append(SKIPPED)
+            builder.lose(gap.first, gap.last, counts=False, at_ms=at_ms)
+            builder.faults.append(SKIPPED)
         if gap.tries >= LOST_TRIES:
-            draft.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
+            builder.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
     for number, one in ledger.open.items():
         if one.is_active:
             since_ms = one.unseen_since_ms
             if since_ms is not None and one.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
-                del draft.open[number]
+                del builder.open[number]
                 if not one.is_weak:
-                    draft.lose(number, number, counts=one.counts, at_ms=at_ms)
+                    builder.lose(number, number, counts=one.counts, at_ms=at_ms)
         elif one.build.result is None and at_ms - one.first_seen_ms >= patience_ms:
-            draft.settle(one, None)
-    draft.find_gaps(at_ms, counts=True)
-    return _folded(draft)
+            builder.settle(one, None)
+    builder.find_gaps(at_ms, counts=True)
+    return _folded(builder)
 
 
-def write_off(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger:
+def settle_uncounted(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger:
     """Settle numbers that nobody will ever tell anything of, without counting them as lost."""
-    draft = Draft(ledger)
+    builder = LedgerBuilder(ledger)
     for first, last in ranges:
-        for run in tuple(draft.runs):
+        for run in tuple(builder.runs):
             if first <= run.last and run.first <= last:
                 if first < run.first:
-                    draft.lose(first, run.first - 1, counts=False, at_ms=ledger.polled_ms)
+                    builder.lose(first, run.first - 1, counts=False, at_ms=ledger.polled_ms)
                 first = run.last + 1
         if first <= last:
-            draft.lose(first, last, counts=False, at_ms=ledger.polled_ms)
-    draft.find_gaps(ledger.polled_ms, counts=True)
-    return draft.frozen()
+            builder.lose(first, last, counts=False, at_ms=ledger.polled_ms)
+    builder.find_gaps(ledger.polled_ms, counts=True)
+    return builder.frozen()
 
 
-def see_stages(
-    ledger: JobLedger, answers: Iterable[StageAnswer], *, breakdown: Breakdown = BY_RESULT
+def apply_stages(
+    ledger: JobLedger, answers: Iterable[StageAnswer], *, policy: LabelPolicy = BY_RESULT
 ) -> JobLedger:
     """Fold what the service answered about the stages of single builds (rule 9).
 
     Where stages are not measured any more, nothing waits for them.
     """
-    stages = ledger.stages if breakdown.stages else ledger.stages.waiting_for_none()
+    stages = ledger.stages if policy.stages else ledger.stages.waiting_for_none()
     for answer in answers:
         if answer.number not in stages.awaited:
             continue
@@ -285,7 +286,7 @@ def _dated_ms(build: Build, at_ms: int) -> int:
     return next((ms for ms in moments if ms is not None and ms <= at_ms + AHEAD_MS), 0)
 
 
-def _open_set_back(one: OpenBuild, at_ms: int) -> OpenBuild:
+def _clamp_open(one: OpenBuild, at_ms: int) -> OpenBuild:
     return replace(
         one,
         first_seen_ms=min(one.first_seen_ms, at_ms),
@@ -294,36 +295,36 @@ def _open_set_back(one: OpenBuild, at_ms: int) -> OpenBuild:
     )
 
 
-def _see_detail(draft: Draft, one: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
+def _see_detail(builder: LedgerBuilder, one: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
     ended = one.build.result is not None
     if detail.result is not None or (ended and detail.state is None):
-        draft.settle(one, detail)
+        builder.settle(one, detail)
     elif detail.state is not None and not ended:
         told = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
         build = join(replace(one.build, state=None, finish_ms=None), told)
-        draft.open[detail.number] = replace(
+        builder.open[detail.number] = replace(
             one, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
         )
     else:
-        _try_again(draft, one)
+        _try_again(builder, one)
 
 
-def _see_no_detail(draft: Draft, one: OpenBuild, at_ms: int, *, refused: bool) -> None:
+def _see_no_detail(builder: LedgerBuilder, one: OpenBuild, at_ms: int, *, refused: bool) -> None:
     if one.is_active:
-        draft.open[one.build.number] = replace(one, tries=one.tries + refused, asked_ms=at_ms)
+        builder.open[one.build.number] = replace(one, tries=one.tries + refused, asked_ms=at_ms)
     elif refused and one.has_ended:
-        draft.settle(one, None)
+        builder.settle(one, None)
     else:
-        _try_again(draft, one)
+        _try_again(builder, one)
 
 
-def _try_again(draft: Draft, one: OpenBuild) -> None:
+def _try_again(builder: LedgerBuilder, one: OpenBuild) -> None:
     tried = replace(one, tries=one.tries + 1)
     if tried.tries >= DETAIL_TRIES and tried.has_ended:
-        draft.settle(tried, None)
+        builder.settle(tried, None)
     else:
-        draft.open[one.build.number] = tried
+        builder.open[one.build.number] = tried
 
 
-def _folded(draft: Draft) -> Folded:
-    return Folded(draft.frozen(), tuple(draft.faults), draft.capped)
+def _folded(builder: LedgerBuilder) -> Folded:
+    return Folded(builder.frozen(), tuple(builder.faults), builder.capped)

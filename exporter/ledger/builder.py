@@ -9,7 +9,7 @@ from exporter.ledger.histogram import Exemplar
 from exporter.ledger.runs import Recovery, Run
 from exporter.ledger.stages import AwaitedStages
 from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
-from exporter.ledger.tallies import BY_RESULT, Breakdown, BuildLabels, Tally
+from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
 from exporter.ledger.waiting import Gap, OpenBuild
 from exporter.model import DAY_MS, LONGEST_MS, Build, BuildDetail, Result, State, Trigger
 
@@ -18,31 +18,25 @@ Word = TypeVar("Word", Result, Trigger)
 HISTORY_STEP_MS: Final = 1000
 """History dates builds by whole seconds, record-info by milliseconds."""
 
-
 AHEAD_MS: Final = DAY_MS
 """A build that finished so long after the latest poll finished at a time that is not known."""
-
 
 LARGEST_FIRST: Final = 10_000_000
 """A number above this is garbage even where no other is known."""
 
-
 LOST_KEPT: Final = 100
 """So many ranges of lost numbers are remembered, for builds that turn up after all."""
 
-
 TOO_MANY: Final = "too_many_open_builds"
 
-
 MOST_ACTIVE: Final = 1000
-
 
 MOST_WEAK: Final = 100
 """So many unfinished builds of a job are believed, and so many of which only a number is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FinishedBuild:
     """How a build ended, with nothing absurd left in it.
 
     Attributes:
@@ -59,11 +53,11 @@ class Outcome:
     branch: str
 
 
-class Draft:
+class LedgerBuilder:
     """The fields of a `JobLedger` as lists and dicts, and the steps that the reducer is made of."""
 
-    def __init__(self, ledger: JobLedger, breakdown: Breakdown = BY_RESULT) -> None:
-        self._breakdown = breakdown
+    def __init__(self, ledger: JobLedger, policy: LabelPolicy = BY_RESULT) -> None:
+        self._breakdown = policy
         self.runs = list(ledger.runs)
         self.open = dict(ledger.open)
         self.gaps = list(ledger.gaps)
@@ -154,7 +148,7 @@ class Draft:
     def settle(self, one: OpenBuild, detail: BuildDetail | None) -> None:
         """The build is finished and all that can be known of it is known: fold it in, once."""
         number = one.build.number
-        outcome = self._outcome(one.build, detail)
+        outcome = self._finished_build(one.build, detail)
         counts = one.counts or self._finished_later(one, outcome.dated_ms)
         if one.counts is False and not counts:
             self.baseline = max(self.baseline or 0, number)
@@ -264,7 +258,7 @@ class Draft:
             return False
         return dated_ms is not None and dated_ms > self.since_ms
 
-    def _outcome(self, build: Build, detail: BuildDetail | None) -> Outcome:
+    def _finished_build(self, build: Build, detail: BuildDetail | None) -> FinishedBuild:
         result = (detail.result if detail else None) or build.result or Result.UNKNOWN
         start_ms, finish_ms = build.start_ms, build.finish_ms
         queued_ms = detail.queued_ms if detail else None
@@ -285,7 +279,7 @@ class Draft:
             self.faults.append("absurd_finish")
             finish_ms = None
         trigger = _preferred(build.trigger, detail.trigger if detail else None, Trigger.UNKNOWN)
-        return Outcome(
+        return FinishedBuild(
             number=build.number,
             result=result,
             finish_ms=finish_ms,
@@ -302,7 +296,7 @@ class Draft:
         self.faults.append(f"negative_{name}" if length_ms < 0 else f"absurd_{name}")
         return None
 
-    def _count(self, outcome: Outcome, *, recovered: bool) -> None:
+    def _count(self, outcome: FinishedBuild, *, recovered: bool) -> None:
         number, at_ms = outcome.number, outcome.finish_ms
         self.recovered_builds += recovered
         latest = None if at_ms is None else Exemplar(at_ms, number, 1)
@@ -315,14 +309,16 @@ class Draft:
         if outcome.queue_ms is not None:
             self.queue = self.queue.observed(outcome.queue_ms, number=number, at_ms=at_ms)
 
-    def _labels(self, outcome: Outcome) -> BuildLabels:
+    def _labels(self, outcome: FinishedBuild) -> BuildLabels:
         labels = self._breakdown.labels(outcome.result, outcome.trigger, outcome.branch)
-        crowded = self._breakdown.crowded(labels)
-        is_there = labels in self.tallies or labels.branch in self._breakdown.always or labels == crowded
+        overflow_labels = self._breakdown.overflow_labels(labels)
+        is_there = (
+            labels in self.tallies or labels.branch in self._breakdown.always or labels == overflow_labels
+        )
         if self._breakdown.has_room or is_there:
             return labels
         self.capped += 1
-        return crowded
+        return overflow_labels
 
     def _insert(self, run: Run) -> None:
         at = bisect_right(self.runs, run.first, key=lambda other: other.first)

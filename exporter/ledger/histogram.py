@@ -68,7 +68,7 @@ class Histogram:
         exemplars = self._latest((*self.exemplars, *other.exemplars))
         return Histogram(self.bounds, counts, self.sum_ms + other.sum_ms, exemplars)
 
-    def rebounded(self, bounds: tuple[int, ...]) -> "Histogram":
+    def with_buckets(self, bounds: tuple[int, ...]) -> "Histogram":
         """The same observations under other bounds, without exemplars, which might lie in the wrong one.
 
         Count and sum stay exact. An observation goes to the smallest new bucket that surely holds it: the

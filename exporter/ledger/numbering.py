@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from exporter.ledger.builder import LARGEST_FIRST, Draft
+from exporter.ledger.builder import LARGEST_FIRST, LedgerBuilder
 from exporter.ledger.runs import Run
 from exporter.ledger.state import LARGEST_STEP, JobLedger
 from exporter.ledger.waiting import AGREEING, OtherNumbers
@@ -81,7 +81,7 @@ def resolve(ledger: JobLedger, answers: Iterable[object], at_ms: int) -> tuple[J
 
 def _reused(ledger: JobLedger, builds: Sequence[Build], at_ms: int) -> list[int]:
     """Settled numbers under which history shows builds that began after everything known had finished."""
-    draft, ended_ms = Draft(ledger), _ended_ms(ledger)
+    builder, ended_ms = LedgerBuilder(ledger), _ended_ms(ledger)
     undated = {one.number for one in ledger.recent if one.finish_ms is None}
     later = [
         build
@@ -89,7 +89,7 @@ def _reused(ledger: JobLedger, builds: Sequence[Build], at_ms: int) -> list[int]
         if build.start_ms is not None
         and min(build.start_ms, build.finish_ms or build.start_ms) > ended_ms
         and build.number not in undated
-        and draft.find(build.number, at_ms) is None
+        and builder.find(build.number, at_ms) is None
     ]
     clearly = any(build.start_ms and build.start_ms > ended_ms + CLEARLY_MS for build in later)
     return [build.number for build in later] if clearly else []
@@ -104,10 +104,10 @@ def _ended_ms(ledger: JobLedger) -> int:
 
 def _jumped(ledger: JobLedger, first: int, at_ms: int) -> JobLedger:
     """Go on with a much higher number; those between never were."""
-    draft = Draft(ledger)
-    draft.lose(ledger.highest + 1, first - 1, counts=False, at_ms=at_ms)
-    draft.find_gaps(at_ms, counts=True)
-    return replace(draft.frozen(), other=None)
+    builder = LedgerBuilder(ledger)
+    builder.lose(ledger.highest + 1, first - 1, counts=False, at_ms=at_ms)
+    builder.find_gaps(at_ms, counts=True)
+    return replace(builder.frozen(), other=None)
 
 
 def _restarted(ledger: JobLedger, first: int) -> JobLedger:

@@ -117,11 +117,13 @@ class Stages:
         told = Stages(self.awaited, {name: durations[name] for name in sorted(durations)}, last)
         return told.refused(known.number)
 
-    def rebounded(self, bounds: tuple[int, ...]) -> "Stages":
+    def with_buckets(self, bounds: tuple[int, ...]) -> "Stages":
         """The same under other buckets; counts and sums stay exact."""
         if all(histogram.bounds == bounds for histogram in self.durations.values()):
             return self
-        return replace(self, durations={name: one.rebounded(bounds) for name, one in self.durations.items()})
+        return replace(
+            self, durations={name: one.with_buckets(bounds) for name, one in self.durations.items()}
+        )
 
 
 NO_STAGES: Final = Stages()

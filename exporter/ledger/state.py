@@ -192,11 +192,11 @@ class JobLedger:
     def _young_gaps(self) -> list[Gap]:
         return [gap for gap in self.gaps if self.polled_ms - gap.since_ms <= PAGED_FOR_MS]
 
-    def called(self, names: JobNames) -> "JobLedger":
+    def with_names(self, names: JobNames) -> "JobLedger":
         """The same ledger under these names, of a job that is watched."""
         return self if names == self.names and not self.gone else replace(self, names=names, gone=False)
 
-    def left(self, names: JobNames) -> "JobLedger":
+    def as_removed(self, names: JobNames) -> "JobLedger":
         """The same ledger under these names, of a job that is gone."""
         return replace(self, names=names, gone=True)
 
@@ -265,11 +265,11 @@ class JobLedger:
             return 0
         return min((max(0, at_ms - self.lost_ms) // HOUR_MS).bit_length(), LOST_READINGS)
 
-    def rebounded(self, buckets: Buckets) -> "JobLedger":
+    def with_buckets(self, buckets: Buckets) -> "JobLedger":
         """The same ledger with histograms of these buckets; counts and sums stay exact."""
         durations = {tally.durations.bounds for tally in self.tallies if tally.durations}
         others = (self.queue.bounds, self.recovery.bounds)
-        stages = self.stages.rebounded(buckets.duration)
+        stages = self.stages.with_buckets(buckets.duration)
         if (
             stages is self.stages
             and durations == {buckets.duration}
@@ -278,9 +278,9 @@ class JobLedger:
             return self
         return replace(
             self,
-            tallies=tuple(tally.rebounded(buckets.duration) for tally in self.tallies),
-            queue=self.queue.rebounded(buckets.queue),
-            recovery=self.recovery.rebounded(buckets.recovery),
+            tallies=tuple(tally.with_buckets(buckets.duration) for tally in self.tallies),
+            queue=self.queue.with_buckets(buckets.queue),
+            recovery=self.recovery.with_buckets(buckets.recovery),
             stages=stages,
         )
 

@@ -57,13 +57,13 @@ class Tally:
         """The same before its first build."""
         return Tally(self.labels, durations=self.durations and self.durations.emptied())
 
-    def rebounded(self, bounds: tuple[int, ...]) -> "Tally":
+    def with_buckets(self, bounds: tuple[int, ...]) -> "Tally":
         """The same under other buckets."""
-        return replace(self, durations=self.durations and self.durations.rebounded(bounds))
+        return replace(self, durations=self.durations and self.durations.with_buckets(bounds))
 
 
 @dataclass(frozen=True, slots=True)
-class Breakdown:
+class LabelPolicy:
     """How closely finished builds are looked at beside their result.
 
     Attributes:
@@ -87,10 +87,10 @@ class Breakdown:
             result, trigger.value if self.trigger else "", self.branch(branch) if self.branch else ""
         )
 
-    def crowded(self, labels: BuildLabels) -> BuildLabels:
+    def overflow_labels(self, labels: BuildLabels) -> BuildLabels:
         """What it is counted under where there is no room for its branch."""
         return labels._replace(branch=OTHER if self.branch else "")
 
 
-BY_RESULT: Final = Breakdown()
+BY_RESULT: Final = LabelPolicy()
 """Finished builds are told apart by their result alone."""

@@ -27,9 +27,8 @@ UP: Final = Declared(
     "1 if the API answered the last request as it should; throttled answers leave it as it was.",
     note='An answer that says "no such job" is as it should be, unless all requests are refused alike. '
     "Requests for stages count too: where they alone fail, it is 0 and 1 by turns, and the log says "
-    "`stages_fail`. 0 before the first answer.",
+    "`stages_failed`. 0 before the first answer.",
 )
-
 
 API_REQUESTS: Final = Declared(
     "codearts_build_exporter_api_requests_total",
@@ -38,14 +37,12 @@ API_REQUESTS: Final = Declared(
     ("operation", "code"),
 )
 
-
 API_REQUEST_DURATION: Final = Declared(
     "codearts_build_exporter_api_request_duration_seconds",
     Kind.HISTOGRAM,
     "How long the API took to answer.",
     ("operation",),
 )
-
 
 API_THROTTLED: Final = Declared(
     "codearts_build_exporter_api_throttled_total",
@@ -54,13 +51,11 @@ API_THROTTLED: Final = Declared(
     ("operation",),
 )
 
-
 API_BUDGET: Final = Declared(
     "codearts_build_exporter_api_budget_requests_per_minute",
     Kind.GAUGE,
     "Requests a minute that the throttle allows at present.",
 )
-
 
 PAYLOAD_ERRORS: Final = Declared(
     "codearts_build_exporter_payload_errors_total",
@@ -70,13 +65,11 @@ PAYLOAD_ERRORS: Final = Declared(
     note="[Reasons](#reasons) explains them.",
 )
 
-
 POLL_LAG: Final = Declared(
     "codearts_build_exporter_poll_lag_seconds",
     Kind.GAUGE,
     "How late the most overdue job is.",
 )
-
 
 WATCHED_JOBS: Final = Declared(
     "codearts_build_exporter_watched_jobs",
@@ -86,14 +79,12 @@ WATCHED_JOBS: Final = Declared(
     "`job_list_refused`. Each shard shows its own.",
 )
 
-
 LISTS_TRUSTED: Final = Declared(
     "codearts_build_exporter_job_lists_trusted",
     Kind.GAUGE,
     "1 while job lists tell which jobs to poll; 0 while every job is polled by itself.",
     note="Lists are not used where they are refused, hid a build, or would cost more than polls.",
 )
-
 
 CLOCK_OFFSET: Final = Declared(
     "codearts_build_exporter_clock_offset_seconds",
@@ -103,14 +94,12 @@ CLOCK_OFFSET: Final = Declared(
     "service's clock; a day or more is used only if three answers agree.",
 )
 
-
 SERIES: Final = Declared(
     "codearts_build_exporter_series",
     Kind.GAUGE,
     "Series of jobs and of the fleet in the snapshot.",
     note="In the format that has most: OpenMetrics has `_created` too.",
 )
-
 
 SERIES_LIMIT: Final = Declared(
     "codearts_build_exporter_series_limit",
@@ -119,13 +108,11 @@ SERIES_LIMIT: Final = Declared(
     note="That is `metrics.max_series`, and kept to roughly.",
 )
 
-
 CAPPED_BUILDS: Final = Declared(
     "codearts_build_exporter_capped_builds_total",
     Kind.COUNTER,
     "Builds whose branch counts under other because the limit of series was reached.",
 )
-
 
 SNAPSHOT_SIZE: Final = Declared(
     "codearts_build_exporter_snapshot_size_bytes",
@@ -136,14 +123,12 @@ SNAPSHOT_SIZE: Final = Declared(
     "for in the last 15 minutes is not kept.",
 )
 
-
 SNAPSHOT_TIMESTAMP: Final = Declared(
     "codearts_build_exporter_snapshot_timestamp_seconds",
     Kind.GAUGE,
     "When the snapshot was last known to show all that was committed.",
     note="Older than a few seconds, it is stale.",
 )
-
 
 STORE_ERRORS: Final = Declared(
     "codearts_build_exporter_store_errors_total",
@@ -155,20 +140,17 @@ STORE_ERRORS: Final = Declared(
     "older ledgers in the store than were committed; those are written again.",
 )
 
-
 CONFIG_RELOAD_SUCCESSFUL: Final = Declared(
     "codearts_build_exporter_config_last_reload_successful",
     Kind.GAUGE,
     "1 if the configuration was loaded the last time it was tried.",
 )
 
-
 CONFIG_RELOAD_TIMESTAMP: Final = Declared(
     "codearts_build_exporter_config_last_reload_success_timestamp_seconds",
     Kind.GAUGE,
     "When the configuration was last loaded.",
 )
-
 
 BUILD_INFO: Final = Declared(
     "codearts_build_exporter_build_info",
@@ -177,7 +159,6 @@ BUILD_INFO: Final = Declared(
     ("version", "revision", "pythonversion"),
     note="`revision` comes from the environment variable `EXPORTER_REVISION`.",
 )
-
 
 EXPORTER_METRICS: Final = (
     UP,
@@ -201,7 +182,6 @@ EXPORTER_METRICS: Final = (
     BUILD_INFO,
 )
 
-
 OPERATIONS = (
     "period-history",
     "record-info",
@@ -211,7 +191,6 @@ OPERATIONS = (
     "project-job-list",
     "projects",
 )
-
 
 _REFUSED = "everything refused"
 

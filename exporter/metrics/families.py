@@ -68,10 +68,8 @@ class Total:
 
 Value = float | Total | Histogram
 
-
 Samples = Iterator[tuple[tuple[str, ...], Value]]
 """Label values, in the order of the family's labels, and a value."""
-
 
 Subject = TypeVar("Subject")
 

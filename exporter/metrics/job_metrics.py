@@ -318,6 +318,5 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
     ),
 )
 
-
 JOB_FAMILIES: Final = job_families()
 """The metrics of watched jobs, without extra labels."""

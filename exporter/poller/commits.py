@@ -105,7 +105,7 @@ class Commits:
             The ids of the jobs that have a new ledger, and why tasks are without effect that could not be
             folded.
         """
-        rules = self._rules if self._has_room() else self._rules.crowded()
+        rules = self._rules if self._has_room() else self._rules.overflow_labels()
         committed: set[str] = set()
         broken: dict[Timer, Exception] = {}
         for _ in range(COMMIT_TRIES):
@@ -150,7 +150,9 @@ class Commits:
             The jobs that have a new ledger, and those of them whose ledger another process has committed.
         """
         waiting = [job for job in self._watchlist.states.values() if job.ahead is not None]
-        changed = {job.id: job.ahead.called(self._watchlist.names(job.id)) for job in waiting if job.ahead}
+        changed = {
+            job.id: job.ahead.with_names(self._watchlist.names(job.id)) for job in waiting if job.ahead
+        }
         if not changed and not self.leaving:
             return set(), frozenset()
         try:
@@ -168,7 +170,7 @@ class Commits:
         for job in waiting:
             before = job.ledger
             other = newer.get(job.id)
-            job.ledger = other.rebounded(self._rules.buckets) if other else changed[job.id]
+            job.ledger = other.with_buckets(self._rules.buckets) if other else changed[job.id]
             job.ahead, job.watched_at, job.answered = None, None, True
             self._zero_hold.see(job, before, now)
         return set(changed), frozenset(newer)
@@ -180,7 +182,7 @@ class Commits:
         except StoreError as error:
             self._store_failed("load", error)
             return None
-        return {job_id: one.rebounded(self._rules.buckets) for job_id, one in kept.items()}
+        return {job_id: one.with_buckets(self._rules.buckets) for job_id, one in kept.items()}
 
     def restore(self) -> None:
         """Write again what the store has lost of the committed ledgers, as a Redis that went back has."""

@@ -165,7 +165,7 @@ class ListTrust:
         """Lists do not serve a job that none has shown since then."""
         return read_ms - STALE_AFTER * self._interval * 1000
 
-    def set_back(self, at_ms: int) -> bool:
+    def clamp_timestamps(self, at_ms: int) -> bool:
         """Clamp timestamps to `at_ms` after the service's clock was corrected; whether that was necessary."""
         is_ahead = self.read_ms is not None and self.read_ms > at_ms
         if is_ahead:

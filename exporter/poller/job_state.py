@@ -10,17 +10,17 @@ from typing import Final
 
 from exporter.ledger import (
     BY_RESULT,
-    Breakdown,
     Buckets,
     BuildLabels,
     Folded,
     JobLedger,
+    LabelPolicy,
+    apply_details,
+    apply_history,
+    apply_stages,
     baseline,
+    clamp_timestamps,
     give_up,
-    see_details,
-    see_history,
-    see_stages,
-    set_back,
 )
 from exporter.model import ListedJob
 from exporter.poller.tasks import Observations, StagesFetched, Timer, stages_of
@@ -39,18 +39,18 @@ class Rules:
     Attributes:
         gap_ms: a poll so long after the one before it recovers what finished in between.
         patience_ms: how long a missing build is waited for.
-        breakdown: how closely finished builds are looked at.
+        policy: how closely finished builds are looked at.
     """
 
     buckets: Buckets
     lookback_ms: int
     gap_ms: int
     patience_ms: int
-    breakdown: Breakdown = BY_RESULT
+    policy: LabelPolicy = BY_RESULT
 
-    def crowded(self) -> "Rules":
+    def overflow_labels(self) -> "Rules":
         """The same where no label combination may come that was not there before."""
-        return replace(self, breakdown=replace(self.breakdown, has_room=False))
+        return replace(self, policy=replace(self.policy, has_room=False))
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class ListEvidence:
         if self.seen_ms is not None:
             self.confirmed_ms = self.seen_ms
 
-    def set_back(self, at_ms: int) -> None:
+    def clamp_timestamps(self, at_ms: int) -> None:
         """Clamp timestamps to `at_ms` after the service's clock was corrected."""
         if self.seen_ms is not None:
             self.seen_ms = min(self.seen_ms, at_ms)
@@ -198,7 +198,7 @@ def fold(
     if isinstance(seen, StagesFetched):
         if ledger is None:
             return None
-        return Folded(see_stages(ledger, seen.answers, breakdown=rules.breakdown))
+        return Folded(apply_stages(ledger, seen.answers, policy=rules.policy))
     if ledger is None:
         if not seen.is_first:
             return None
@@ -212,14 +212,12 @@ def fold(
     elif not seen.history_read:
         folded = Folded(ledger)
     else:
-        current = set_back(ledger, at_ms=now_ms)
-        folded = see_history(current, seen.builds, at_ms=seen.at_ms, after_gap=seen.after_gap)
-    detailed = see_details(folded.ledger, seen.details, at_ms=seen.at_ms, breakdown=rules.breakdown)
-    settled = give_up(
-        detailed.ledger, at_ms=seen.at_ms, patience_ms=rules.patience_ms, breakdown=rules.breakdown
-    )
+        current = clamp_timestamps(ledger, at_ms=now_ms)
+        folded = apply_history(current, seen.builds, at_ms=seen.at_ms, after_gap=seen.after_gap)
+    detailed = apply_details(folded.ledger, seen.details, at_ms=seen.at_ms, policy=rules.policy)
+    settled = give_up(detailed.ledger, at_ms=seen.at_ms, patience_ms=rules.patience_ms, policy=rules.policy)
     return Folded(
-        see_stages(settled.ledger, (), breakdown=rules.breakdown),
+        apply_stages(settled.ledger, (), policy=rules.policy),
         folded.faults + detailed.faults + settled.faults,
         detailed.capped + settled.capped,
     )

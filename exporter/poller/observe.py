@@ -29,14 +29,13 @@ from exporter.ledger import (
     KnownStages,
     Refused,
     Stages,
-    set_back,
+    clamp_timestamps,
 )
 from exporter.model import DAY_MS, Build, BuildDetail, ListedJob, RecycleBin, Result, Stage
 from exporter.poller.job_state import Rules, fold
 from exporter.poller.tasks import ALL, PAGE, JobListsResult, Listing, Observations, StagesFetched, Work
 
 Value = TypeVar("Value")
-
 
 FAILED_IN_A_ROW: Final = 2
 
@@ -94,14 +93,11 @@ def ask_each(numbers: Iterable[int], ask: Callable[[int], Value], trouble: type[
 WINDOW_DAYS: Final = 29
 """Days between the two dates of a request: the API takes 30, and does not say whether it counts both ends."""
 
-
 MARGIN: Final = timedelta(days=1)
 """Added at both ends: neither the zone of the dates nor whether the last one is included is documented."""
 
-
 DETAILS_AT_ONCE: Final = 50
 """So many details are asked for in one poll; what was learnt is then committed."""
-
 
 HISTORY_AGE_MS: Final = 5 * 60_000
 """While details are outstanding, history is not read again before it is so old."""
@@ -181,7 +177,7 @@ def observe_job(
     elif work.goes_on and 0 <= now_ms - ledger.polled_ms < HISTORY_AGE_MS:
         seen = Observations(now_ms, (), history_read=False)
     else:
-        current = set_back(ledger, at_ms=now_ms)
+        current = clamp_timestamps(ledger, at_ms=now_ms)
         enough = None if current.is_due_for_the_lost(now_ms) else current.is_covered_by
         builds = tuple(
             build

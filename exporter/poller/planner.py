@@ -104,11 +104,11 @@ class PollPlanner:
         """What is under way comes to nothing, and is due again."""
         self._schedule.call_back()
 
-    def set_back(self, at_ms: int) -> None:
+    def clamp_timestamps(self, at_ms: int) -> None:
         """Clamp timestamps to `at_ms` where the service's clock was ahead when the lists were read."""
-        if self._lists.set_back(at_ms):
+        if self._lists.clamp_timestamps(at_ms):
             for job in self.watchlist.states.values():
-                job.lists.set_back(at_ms)
+                job.lists.clamp_timestamps(at_ms)
 
     def take(self, now: float, limit: int) -> list[Timer]:
         """Up to ``limit`` tasks that are due, the most overdue first."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from exporter.api.clock import at_settled_time, service_ms
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
-from exporter.ledger import JobLedger, baseline, see_history
+from exporter.ledger import JobLedger, apply_history, baseline
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, Job, RecycleBin
@@ -40,7 +40,6 @@ from exporter.store import Store
 
 SECOND_TRY_S: Final = 10.0
 """A build that history shows and record-info denies is asked for again after so long: replicas lag."""
-
 
 LONGEST_WAIT_MS: Final = 366 * DAY_MS
 """No job is treated as watched for longer than this without a ledger, whatever a wrong clock has stored."""
@@ -92,7 +91,7 @@ class Poller:
         self._shows_fleet = shows_fleet
         self._log: StateChangeLog = before._log if before else StateChangeLog()
         self._stages = StageSteps(planner.intervals.interval, concurrency, planner.rng)
-        self._zero_hold = ZeroHold(rules.breakdown)
+        self._zero_hold = ZeroHold(rules.policy)
         self._recycle_bin: RecycleBin | None = None
         self._commits = Commits(
             self._watchlist,
@@ -234,8 +233,8 @@ class Poller:
             job.up = previous.up
             job.watched_at, job.watch_kept = previous.watched_at, previous.watch_kept
             buckets = self._rules.buckets
-            if previous.ahead and previous.ledger and job.ledger == previous.ledger.rebounded(buckets):
-                job.ahead = previous.ahead.rebounded(buckets)
+            if previous.ahead and previous.ledger and job.ledger == previous.ledger.with_buckets(buckets):
+                job.ahead = previous.ahead.with_buckets(buckets)
         self._commits.leaving = {
             job_id: one for job_id, one in before.leaving.items() if job_id not in self._states
         }
@@ -295,7 +294,7 @@ class Poller:
         """Follow what the lists show."""
         now = self._monotonic()
         at_ms = read.read_ms if read else self.now_ms()
-        self._planner.set_back(at_ms)
+        self._planner.clamp_timestamps(at_ms)
         self._readiness.lists_read(read)
         if read:
             came, went = self._planner.learn(read, now)
@@ -311,14 +310,14 @@ class Poller:
             job.ahead = folded.ledger
         for job_id, build in changes.running.items():
             job = self._states[job_id]
-            job.ahead = job.latest and see_history(job.latest, [build], at_ms=at_ms).ledger
+            job.ahead = job.latest and apply_history(job.latest, [build], at_ms=at_ms).ledger
         for job in self._states.values():
             if (ledger := job.latest) and (ledger.gone or ledger.names != self._watchlist.names(job.id)):
                 job.ahead = ledger
 
     def _want_stages(self, job_ids: Iterable[str]) -> None:
         """Builds of those jobs may wait for their stages."""
-        for job_id in job_ids if self._rules.breakdown.stages else ():
+        for job_id in job_ids if self._rules.policy.stages else ():
             job = self._states.get(job_id)
             if job and job.ledger and job.ledger.stages.awaited:
                 self._stages.want(job, self._monotonic())
@@ -347,7 +346,7 @@ class Poller:
             job.loaded = False
         for job in went:
             if ledger := job.latest:
-                self._commits.leaving[job.id] = ledger.left(self._watchlist.names(job.id))
+                self._commits.leaving[job.id] = ledger.as_removed(self._watchlist.names(job.id))
         self._stages.drop(went)
         self._zero_hold.drop(went)
         self._log.forget([job.id for job in went])

@@ -19,13 +19,11 @@ LOST_AFTER: Final = 3
 """So many different tasks, or sweeps, fail in a row before the API is lost; one task, before it is named;
 steps for stages, before they are."""
 
-
 PROGRESS_FROM: Final = 100
 """Fewer jobs are polled before anybody could ask how far it is."""
 
 CLOCK_OFF_S: Final = 60.0
 """An offset that is logged; it must be half as large to be over."""
-
 
 _log = structlog.get_logger(__name__)
 
@@ -56,13 +54,13 @@ class StateChangeLog:
         self._sweeps_in_a_row = 0
         if self._api_lost and not self._refuses_everything:
             self._api_lost = False
-            _log.info("api_back")
+            _log.info("api_recovered")
         if not is_of_stages(timer.task):
             self._poll_answered = True
         timer.failures, timer.has_bug = 0, False
         if timer.is_reported:
             timer.is_reported = False
-            _log.info("poll_works_again", task=timer.task)
+            _log.info("poll_recovered", task=timer.task)
 
     def failed(self, timer: Timer, error: ApiError) -> None:
         """A task failed."""
@@ -80,7 +78,7 @@ class StateChangeLog:
         persistent = its_own or (timer.failures >= LOST_AFTER and not self._api_lost)
         if persistent and not timer.is_reported:
             timer.is_reported = True
-            _log.warning("poll_fails", task=task, error=str(error), kind=type(error).__name__)
+            _log.warning("poll_failed", task=task, error=str(error), kind=type(error).__name__)
 
     def forget(self, job_ids: Collection[str]) -> None:
         """Those jobs are not watched any more."""
@@ -104,7 +102,7 @@ class StateChangeLog:
         self._steps_failed = self._steps_refused = 0
         if self._stages_fail:
             self._stages_fail = False
-            _log.info("stages_work_again")
+            _log.info("stages_recovered")
 
     def _stages_missing(self, task: str, error: ApiError, *, refused: bool) -> None:
         """A line once, where it goes on: one refusal may concern its build, one failure all of the API.
@@ -119,7 +117,7 @@ class StateChangeLog:
             self._poll_answered = False
         if max(self._steps_refused, self._steps_failed) >= LOST_AFTER and not self._stages_fail:
             self._stages_fail = True
-            _log.warning("stages_fail", task=task, error=str(error), kind=type(error).__name__)
+            _log.warning("stages_failed", task=task, error=str(error), kind=type(error).__name__)
 
     def progress(self, waiting: int, watched: int) -> None:
         """So many watched jobs wait for their first poll; a line for each tenth of a large fleet."""
@@ -147,7 +145,7 @@ class StateChangeLog:
         """Job lists tell which jobs to poll."""
         if self._lists_doubted:
             self._lists_doubted = False
-            _log.info("job_lists_trusted_again")
+            _log.info("job_lists_trusted")
 
     def lists_asked(self, refused: Collection[str], read: Collection[str]) -> None:
         """Those job lists are not to be had now, and those are; ``""`` is the list of all jobs."""
@@ -188,7 +186,7 @@ class StateChangeLog:
         """Ledgers could not be committed."""
         if not self._store_failed:
             self._store_failed = True
-            _log.error("store_fails", error=str(error))
+            _log.error("store_unavailable", error=str(error))
 
     def store_went_back(self, ledgers: int) -> None:
         """So many ledgers were older in the store than they had been committed, and were written again."""
@@ -199,4 +197,4 @@ class StateChangeLog:
         self._commit_has_bug = False
         if self._store_failed:
             self._store_failed = False
-            _log.info("store_works_again")
+            _log.info("store_recovered")

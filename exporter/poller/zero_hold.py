@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final
 
-from exporter.ledger import OTHER, Breakdown, BuildLabels, JobLedger
+from exporter.ledger import OTHER, BuildLabels, JobLedger, LabelPolicy
 from exporter.poller.job_state import JobState, JobStates
 
 HELD_S: Final = 90.0
@@ -19,11 +19,11 @@ class ZeroHold:
     """Until when the new labels of a job (`JobState.zero_hold`) are shown at 0.
 
     Args:
-        breakdown: how finished builds are told apart.
+        policy: how finished builds are told apart.
     """
 
-    def __init__(self, breakdown: Breakdown) -> None:
-        self._breakdown = breakdown
+    def __init__(self, policy: LabelPolicy) -> None:
+        self._breakdown = policy
         self._ends: deque[tuple[float, JobState, frozenset[BuildLabels]]] = deque()
 
     def carry_over(self, before: "ZeroHold", jobs: JobStates) -> None:
@@ -69,6 +69,6 @@ class ZeroHold:
         return {tally.labels.shown(trigger=trigger, branch=branch) for tally in ledger.tallies}
 
 
-def _shape(breakdown: Breakdown) -> tuple[bool, bool]:
+def _shape(policy: LabelPolicy) -> tuple[bool, bool]:
     """Which labels builds are shown under: trigger, branch."""
-    return breakdown.trigger, breakdown.branch is not None
+    return policy.trigger, policy.branch is not None

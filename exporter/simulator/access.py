@@ -21,12 +21,9 @@ from exporter.simulator.fleet import Clock
 
 DATE_WINDOW_MS: Final = 15 * 60_000
 
-
 LOCK_MS: Final = 5 * 60_000
 
-
 LOCK_AFTER: Final = 5
-
 
 LOCKED: Final = "AK access failed to reach the limit,forbidden"
 
@@ -187,12 +184,10 @@ def _unauthorized(why: str) -> RefusalError:
 
 ALGORITHM: Final = "SDK-HMAC-SHA256"
 
-
 AUTHORIZATION: Final = re.compile(
     rf"{ALGORITHM} Access=(?P<access>[^,\s]+), ?SignedHeaders=(?P<signed>[^,\s]+), ?"
     r"Signature=(?P<hex>[0-9a-f]{64})"
 )
-
 
 MUST_BE_SIGNED: Final = ("host", "x-sdk-date", "x-project-id", "x-security-token")
 

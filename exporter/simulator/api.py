@@ -104,15 +104,11 @@ def _throttled(struck: Fault, code: str, retry_after: object, limit: int) -> Ans
 
 INVALID: Final = "CB.00030001"
 
-
 NO_JOB: Final = "DEVCB.00031006"
-
 
 NO_HISTORY: Final = "CB.00031059"
 
-
 TOO_LONG: Final = "CB.00031105"
-
 
 ROUTES: Final = (
     ("GET", "period-history", r"/v3/jobs/(?P<job>[^/]+)/period-history"),
@@ -129,9 +125,7 @@ ROUTES: Final = (
     ("GET", "metadata-key", r"/openstack/latest/securitykey"),
 )
 
-
 PATTERNS: Final = tuple((method, name, re.compile(pattern)) for method, name, pattern in ROUTES)
-
 
 OPEN: Final = frozenset(("auth", "metadata-token", "metadata-key"))
 

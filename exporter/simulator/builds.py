@@ -16,15 +16,11 @@ from typing import Final, Literal, get_args
 
 Result = Literal["success", "failure", "aborted", "timeout", "schedule_failure", "unknown"]
 
-
 Trigger = Literal["manual", "schedule", "code_change", "pipeline", "unknown"]
-
 
 RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
-
 TRIGGERS: Final[tuple[Trigger, ...]] = get_args(Trigger)
-
 
 LOCAL: Final = timezone(timedelta(hours=8))
 
@@ -229,7 +225,6 @@ class Job:
 
 PROJECTS: Final = ("shop", "payments", "mobile", "数据平台", "search", "基础设施")
 
-
 COMPONENTS: Final = (
     "checkout",
     "cart",
@@ -244,7 +239,6 @@ COMPONENTS: Final = (
     "catalogue",
     "courier",
 )
-
 
 PURPOSES: Final = ("release", "nightly", "review", "发布", "image", "lint")
 

@@ -13,7 +13,6 @@ from exporter.simulator.server import Simulator
 
 JOBS = 24
 
-
 FAILING, STUCK, DELETED = 5, 9, 3
 
 

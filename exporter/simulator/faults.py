@@ -63,7 +63,6 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "backwards-clock": {"how": "start-after-finish", "numbers": None},
 }
 
-
 BUILD_KINDS: Final = frozenset(kind for kind, options in KINDS.items() if "numbers" in options)
 
 
@@ -246,7 +245,6 @@ LISTS: Final = {
     "record-list": "job_build_states",
 }
 
-
 KEYS: Final = {
     "period-history": "build_number",
     "recycling-jobs": "job_id",
@@ -256,7 +254,6 @@ KEYS: Final = {
     "record-list": "number",
 }
 """What tells the records of a list apart."""
-
 
 RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings")
 

@@ -23,7 +23,6 @@ RESULT_WORDS: Final[dict[Result, str]] = {
     "unknown": "UNSTABLE",
 }
 
-
 COLOURS: Final[dict[Result, str]] = {
     "success": "blue",
     "failure": "red",
@@ -33,7 +32,6 @@ COLOURS: Final[dict[Result, str]] = {
     "unknown": "yellow",
 }
 
-
 TRIGGER_WORDS: Final[dict[Trigger, str]] = {
     "manual": "MANUAL",
     "schedule": "TIMED_EXECUTION",
@@ -41,7 +39,6 @@ TRIGGER_WORDS: Final[dict[Trigger, str]] = {
     "pipeline": "PIPELINE_TRIGGER",
     "unknown": "WEBHOOK_TRIGGER",
 }
-
 
 LOCALISED: Final[dict[str, dict[Trigger, str]]] = {
     "zh": {
@@ -59,7 +56,6 @@ LOCALISED: Final[dict[str, dict[Trigger, str]]] = {
         "unknown": "Webhook",
     },
 }
-
 
 STARTING_MS: Final = 1000
 

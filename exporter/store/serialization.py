@@ -61,12 +61,9 @@ class _Row(_Versioned):
 _LARGEST_SUM: Final = 1 << 63
 """Three hundred million years of building."""
 
-
 _ANY_VERSION: Final = TypeAdapter(_Versioned)
 
-
 _TODAY: Final = TypeAdapter(_Row)
-
 
 _RAW: Final = TypeAdapter(dict[str, Any])
 

@@ -52,7 +52,6 @@ _HEADER_BYTES: Final = 100
 _APPLICATION_ID_AT: Final = slice(68, 72)
 """Where SQLite's file format has them: https://www.sqlite.org/fileformat2.html#the_database_header"""
 
-
 _LOCK_BYTES: Final = (0x40000000, 512)
 """Where SQLite locks a file: https://www.sqlite.org/src/file/src/os.h (``PENDING_BYTE``)."""
 

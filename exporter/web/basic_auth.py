@@ -19,17 +19,13 @@ from exporter.web.turns import Turns
 Comparison = Callable[[bytes, bytes], bool]
 """Whether a password belongs to a hash; takes long."""
 
-
 _WRONG_KEPT: Final = 256
 """Wrong answers that are remembered; a wrong password in a scrape configuration costs bcrypt once."""
 
-
 _MOST_OF_ONE_ADDRESS: Final = 16
-
 
 _MOST_WAITING: Final = 64
 """Requests that wait for a comparison: at 0.1 s each, the last one of an address waits for two seconds."""
-
 
 _LONGEST: Final = 72
 """Bytes of a password that bcrypt looks at."""

@@ -12,9 +12,7 @@ from exporter.web.web_config import WebConfig, load
 
 _EVERY_S: Final = 1.0
 
-
 _log = structlog.get_logger(__name__)
-
 
 _Signature = tuple[tuple[int, ...] | None, ...]
 
@@ -82,7 +80,7 @@ class WatchedConfig:
             return
         if signature != self._in_force:
             self.current, self._in_force, self._seen = config, signature, signature
-            _log.info("web_config_read_again", file=str(path))
+            _log.info("web_config_reloaded", file=str(path))
             _tell_of_idle_keys(config)
         self._refused = ""
 
@@ -116,7 +114,7 @@ def _hold_protection(old: WebConfig, new: WebConfig, source: str) -> None:
 
 def _tell_of_idle_keys(config: WebConfig) -> None:
     for key in config.tls_server_config.idle_keys if config.tls_server_config else ():
-        _log.warning("key_has_no_effect_yet", key=key)
+        _log.warning("config_key_ignored", key=key)
 
 
 def _signature(files: tuple[Path, ...]) -> _Signature:

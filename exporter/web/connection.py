@@ -16,26 +16,20 @@ from exporter.web.tls import names_in
 
 HANDSHAKE_WITHIN_S: Final = 10
 
-
 _GOODBYE_WITHIN_S: Final = 5
-
 
 _LOG_EVERY_S: Final = 60.0
 
-
 _HTTP_STARTS: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
-
 
 _HTTP_REFUSAL: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 """What Go's server takes for HTTP, and its answer."""
-
 
 _FORBIDDEN: Final = (
     b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
     b"None of the certificate's names is allowed.\n"
 )
 """Python's TLS can send no alert once the handshake is over."""
-
 
 _log = structlog.get_logger(__name__)
 

@@ -15,10 +15,8 @@ from exporter.exposition.formats import format_for, wants_gzip
 
 _READY_WITHIN_S: Final = 60.0
 
-
 _LOOK_AGAIN_S: Final = 0.02
 """Whoever is the first to ask for a form waits for it, for so long at most."""
-
 
 _LIVE_FOR_S: Final = 1.0
 """Scrapes that come closer together share one rendering of what is live."""

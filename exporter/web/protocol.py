@@ -23,7 +23,6 @@ READ_WITHIN_S: Final = 60.0
 READ_WHOLLY_WITHIN_S: Final = 300.0
 """So that an answer cannot be read byte by byte either."""
 
-
 _GONE: Final = "exporter.is_gone"
 
 

@@ -26,7 +26,6 @@ from exporter.web.turns import Turns
 
 DOCS_URL: Final = "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
 
-
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -39,19 +38,14 @@ SECURITY_HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-
 _STATIC: Final = {"status.css": "text/css", "icon.svg": "image/svg+xml"}
 
-
 _A_YEAR: Final = "public, max-age=31536000, immutable"
-
 
 _MOST_WAITING: Final = 16
 """Readers that wait for a page; the next one is turned away."""
 
-
 _LEVEL: Final = 4
-
 
 _GZIP: Final = 31
 """zlib's number for the largest window in the format of gzip."""

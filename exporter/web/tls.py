@@ -18,7 +18,6 @@ VERSIONS: Final = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 
-
 SUITES: Final = {
     f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
     for key in ("ECDSA", "RSA")
@@ -32,10 +31,8 @@ SUITES: Final = {
 }
 """Suites of TLS 1.2 and below; the list of Go's ``tls.CipherSuites``."""
 
-
 SUITES_OF_TLS13: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 """In Go as here, TLS 1.3 always offers all of them."""
-
 
 CURVES: Final = {
     "CurveP256": "prime256v1",
@@ -44,9 +41,7 @@ CURVES: Final = {
     "X25519": "X25519",
 }
 
-
 NO_CLIENT_CERT: Final = "NoClientCert"
-
 
 CLIENT_AUTH_TYPES: Final = {
     NO_CLIENT_CERT: ssl.CERT_NONE,
@@ -56,19 +51,14 @@ CLIENT_AUTH_TYPES: Final = {
 }
 """``RequestClientCert`` lets everybody in, with a certificate or without; not to ask comes to the same."""
 
-
 UNVERIFIED_CLIENT_AUTH_TYPES: Final = ("RequireAnyClientCert", "RequireClientCert")
 """A certificate that nobody verifies; Python's TLS cannot ask for one."""
 
-
 _PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
-
 
 _CERTIFICATES: Final = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 
-
 _NO_CERTIFICATE: Final = 'holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")'
-
 
 _KIND: Final = {"DNS": "", "email": "", "URI": "", "IP Address": "ip"}
 

@@ -17,7 +17,6 @@ from exporter.web.web_fields import ClientAuthType, File, Pem, Version, known
 
 _LARGEST_PEM: Final = 2**20
 
-
 _NAMES: Final = "client_allowed_sans"
 
 

@@ -24,12 +24,9 @@ _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What may be set, and to what if not to anything."""
 
-
 _BCRYPT: Final = re.compile(r"\$2[abxy]\$(?:0[4-9]|1[0-9]|2[0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
-
 _INTERVAL: Final = re.compile(r"(?:(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:ns|us|µs|ms|s|m|h))+|0")
-
 
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -120,20 +117,14 @@ def headers(value: object) -> dict[str, str]:
 
 File = Annotated[FilePath, BeforeValidator(one_line)]
 
-
 Pem = Annotated[SecretStr, BeforeValidator(lambda value: SecretStr(text(value)))]
-
 
 Version = Annotated[str, one_of(*VERSIONS)]
 
-
 ClientAuthType = Annotated[str, BeforeValidator(client_auth_type)]
-
 
 BcryptHash = Annotated[SecretStr, BeforeValidator(bcrypt_hash)]
 
-
 Interval = Annotated[float, BeforeValidator(interval)]
-
 
 Headers = Annotated[dict[str, str], BeforeValidator(headers)]

@@ -28,7 +28,6 @@ ROW_TO_JOB: Final = [
 ]
 """Leads from a row of a table to the job that it is about."""
 
-
 _ALL: Final[Json] = {"selected": True, "text": ["All"], "value": ["$__all"]}
 
 

@@ -45,7 +45,6 @@ SINCE_SUCCESS: Final = f"time() - {by_job('max', 'last_success_timestamp_seconds
 OLDEST: Final = of_present_jobs(by_job("min", "oldest_active_build_timestamp_seconds"))
 UNFINISHED: Final = f"time() - {OLDEST}"
 
-
 STAGES_ARE_OFF: Final = (
     "Empty until a build finishes while the exporter measures stages: set metrics.stages to true in its "
     "configuration, at the price of one more request for each build."

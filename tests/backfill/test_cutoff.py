@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.backfill import PastJob, Period
 from exporter.backfill.builds import Known
-from exporter.ledger import Buckets, JobLedger, Refused, baseline, see_details, see_history
+from exporter.ledger import Buckets, JobLedger, Refused, apply_details, apply_history, baseline
 from exporter.model import DAY_MS, Build, Job, Result, State
 from exporter.simulator import Fleet, ManualClock
 from tests.backfill.conftest import HOUR_MS, NOON_MS, Past, series_of
@@ -39,9 +39,9 @@ def watched(
     first_ms = from_ms + later_ms + skew_ms
     first = baseline(seen, at_ms=first_ms, since_ms=from_ms, buckets=BUCKETS).ledger
     over_ms = max(finish_ms for _, finish_ms in builds)
-    last = see_history(first, as_history_shows(builds, over_ms), at_ms=over_ms + skew_ms).ledger
+    last = apply_history(first, as_history_shows(builds, over_ms), at_ms=over_ms + skew_ms).ledger
     refused = [Refused(number) for number in range(1, len(builds) + 1)]
-    ledger = see_details(last, refused, at_ms=over_ms + skew_ms).ledger
+    ledger = apply_details(last, refused, at_ms=over_ms + skew_ms).ledger
     return ledger.baseline, ledger
 
 

@@ -117,7 +117,7 @@ class TestTheLog:
         simulator.faults.add(
             fault("error", job=hidden, status=404, code="DEV.CB.032011", message='No "job"\nhere = 任务')
         )
-        serving.says("poll_fails")
+        serving.says("poll_failed")
         simulator.faults.add(fault("unauthorized"))
         serving.says("api_lost")
         simulator.faults.clear()
@@ -128,7 +128,7 @@ class TestTheLog:
         flags = [LOCAL, "--log.level=debug"]
         with started(f"--config.file={config}", *flags, log=tmp_path / "log") as serving:
             lines = [logfmt(line) for line in self.trouble(simulator, serving).splitlines()]
-        assert {"listening", "poll_fails", "api_lost", "stopped"} <= {line["event"] for line in lines}
+        assert {"listening", "poll_failed", "api_lost", "stopped"} <= {line["event"] for line in lines}
         assert all(line["level"] in ("debug", "info", "warning", "error") for line in lines)
         assert all(datetime.fromisoformat(line["ts"]) for line in lines)
 
@@ -136,7 +136,7 @@ class TestTheLog:
         flags = [LOCAL, "--log.level=debug", "--log.format=json"]
         with started(f"--config.file={config}", *flags, log=tmp_path / "log") as serving:
             lines = [json.loads(line) for line in self.trouble(simulator, serving).splitlines()]
-        assert {"listening", "poll_fails", "api_lost", "stopped"} <= {line["event"] for line in lines}
+        assert {"listening", "poll_failed", "api_lost", "stopped"} <= {line["event"] for line in lines}
         assert all({"ts", "level", "event"} <= line.keys() for line in lines)
 
     def test_no_secret_is_in_it(self, simulator: Simulator, config: Path, tmp_path: Path) -> None:

@@ -197,4 +197,4 @@ def test_a_server_that_goes_away_is_as_a_full_disk(place: Place) -> None:
             eventually_right(place, [[replica]])
     place.check()
     log = (place.folder / "exporter.log").read_text()
-    assert (log.count("store_fails"), log.count("store_works_again")) == (2, 2)
+    assert (log.count("store_unavailable"), log.count("store_recovered")) == (2, 2)

@@ -63,7 +63,7 @@ def test_prometheus_is_let_in_with_the_right_password_only(config: Path, site: P
             eventually(lambda: up("right") == [1.0] and up("wrong") == [0.0], 60)
             eventually(lambda: prometheus.query(polled) == {(): 3.0}, 60)
             put(Authority(site / "second").issue("server"), site)  # which Prometheus does not trust
-            serving.says("event=web_config_read_again")
+            serving.says("event=web_config_reloaded")
             assert prometheus.query(polled) == {(): 3.0}
         certificate = (str(site / "client.pem"), str(site / "client.key"))
         with pytest.raises(requests.exceptions.SSLError):

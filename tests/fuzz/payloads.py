@@ -14,7 +14,7 @@ from exporter.api.parsers import build_detail, history_page, job_list_page, proj
 from exporter.api.responses import decipher
 from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
-from exporter.ledger import Buckets, JobLedger, baseline, give_up, see_details, see_history
+from exporter.ledger import Buckets, JobLedger, apply_details, apply_history, baseline, give_up
 from exporter.model import Build, BuildDetail, Result
 from exporter.store.serialization import decode, encode
 from tests.fuzz.command import main
@@ -101,8 +101,8 @@ def _known() -> JobLedger:
     """A job with one success that was counted."""
     ledger = baseline([], at_ms=NOW_MS, buckets=BUCKETS).ledger
     build = Build(1, Result.SUCCESS, start_ms=NOW_MS, finish_ms=NOW_MS + 60_000)
-    ledger = see_history(ledger, [build], at_ms=NOW_MS).ledger
-    return see_details(ledger, [BuildDetail(1, Result.SUCCESS)], at_ms=NOW_MS).ledger
+    ledger = apply_history(ledger, [build], at_ms=NOW_MS).ledger
+    return apply_details(ledger, [BuildDetail(1, Result.SUCCESS)], at_ms=NOW_MS).ledger
 
 
 def _fold(
@@ -113,8 +113,8 @@ def _fold(
 ) -> JobLedger:
     """Counters do not fall, sums stay sane, the row can be read again; a full ledger begins anew."""
     at_ms = ledger.polled_ms + dice.randrange(DAY_MS)
-    after = see_history(ledger, history or [], at_ms=at_ms).ledger
-    after = see_details(after, details or [], at_ms=at_ms).ledger
+    after = apply_history(ledger, history or [], at_ms=at_ms).ledger
+    after = apply_details(after, details or [], at_ms=at_ms).ledger
     after = give_up(after, at_ms=at_ms, patience_ms=DAY_MS).ledger
     for result, builds in ledger.counts.items():
         assert after.counts[result] >= builds

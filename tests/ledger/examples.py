@@ -7,10 +7,10 @@ from exporter.ledger import (
     DetailAnswer,
     JobLedger,
     Refused,
+    apply_details,
+    apply_history,
     baseline,
     give_up,
-    see_details,
-    see_history,
 )
 from exporter.model import Build, BuildDetail, Result, State
 
@@ -65,15 +65,15 @@ def watched(*builds: Build) -> JobLedger:
 def idle() -> JobLedger:
     """Of a job whose build 0 is settled and which has run nothing since: everything later counts."""
     ledger = watched(finished(1, start=-10))
-    return see_details(ledger, [detail(1, start=-10)], at_ms=START_MS).ledger
+    return apply_details(ledger, [detail(1, start=-10)], at_ms=START_MS).ledger
 
 
 def history(ledger: JobLedger, *builds: Build, minute: float = 1, after_gap: bool = False) -> JobLedger:
-    return see_history(ledger, builds, at_ms=at(minute), after_gap=after_gap).ledger
+    return apply_history(ledger, builds, at_ms=at(minute), after_gap=after_gap).ledger
 
 
 def details(ledger: JobLedger, *answers: DetailAnswer, minute: float = 1) -> JobLedger:
-    return see_details(ledger, answers, at_ms=at(minute)).ledger
+    return apply_details(ledger, answers, at_ms=at(minute)).ledger
 
 
 def counted(ledger: JobLedger, number: int, result: Result = Result.SUCCESS, **times: float) -> JobLedger:

@@ -36,22 +36,22 @@ def test_emptied_keeps_the_bounds() -> None:
 
 
 def test_the_same_bounds_change_nothing() -> None:
-    assert observed(1, 7000).rebounded(BOUNDS) == observed(1, 7000)
+    assert observed(1, 7000).with_buckets(BOUNDS) == observed(1, 7000)
 
 
 def test_finer_bounds_put_old_observations_under_the_bound_that_surely_holds_them() -> None:
-    assert observed(500, 4000).rebounded((500, 1000, 2500, 5000)).counts == (0, 1, 0, 1, 0)
+    assert observed(500, 4000).with_buckets((500, 1000, 2500, 5000)).counts == (0, 1, 0, 1, 0)
 
 
 def test_coarser_bounds_put_them_together() -> None:
-    assert observed(500, 4000, 9000, 20_000).rebounded((5000,)).counts == (2, 2)
+    assert observed(500, 4000, 9000, 20_000).with_buckets((5000,)).counts == (2, 2)
 
 
 @given(st.lists(st.integers(0, 10**6)), bounds, bounds)
 def test_new_bounds_keep_count_and_sum_and_never_say_too_little(
     values: list[int], before: tuple[int, ...], after: tuple[int, ...]
 ) -> None:
-    histogram = reduce(Histogram.observed, values, Histogram.empty(before)).rebounded(after)
+    histogram = reduce(Histogram.observed, values, Histogram.empty(before)).with_buckets(after)
     assert (histogram.count, histogram.sum_ms) == (len(values), sum(values))
     for position, bound in enumerate(after):
         assert sum(histogram.counts[: position + 1]) <= sum(value <= bound for value in values)

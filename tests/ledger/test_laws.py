@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from exporter.ledger import (
     OTHER,
     RECENT_KEPT,
-    Breakdown,
     Buckets,
     BuildLabels,
     DetailAnswer,
     JobLedger,
+    LabelPolicy,
     RecentBuild,
     Refused,
+    apply_details,
+    apply_history,
     baseline,
     give_up,
-    see_details,
-    see_history,
 )
 from exporter.model import Build, BuildDetail, Result, State, Trigger
 
@@ -29,7 +29,7 @@ START_MS = 1_700_000_000_000
 LATE_MS = START_MS + 10_000_000
 """After the last build of `truths`."""
 PATIENCE_MS = 3_600_000
-TOLD_APART = Breakdown(trigger=True, branch=lambda branch: OTHER if branch == "tmp" else branch)
+TOLD_APART = LabelPolicy(trigger=True, branch=lambda branch: OTHER if branch == "tmp" else branch)
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def empty() -> JobLedger:
 
 def see_answers(ledger: JobLedger, builds: Iterable[Truth]) -> JobLedger:
     answers = [build.answer for build in builds]
-    return see_details(ledger, answers, at_ms=START_MS, breakdown=TOLD_APART).ledger
+    return apply_details(ledger, answers, at_ms=START_MS, policy=TOLD_APART).ledger
 
 
 def expected(builds: list[Truth]) -> JobLedger:
     """One build at a time, in the order of their numbers."""
     ledger = empty()
     for build in builds:
-        ledger = see_history(ledger, [build.finished], at_ms=START_MS).ledger
+        ledger = apply_history(ledger, [build.finished], at_ms=START_MS).ledger
         ledger = see_answers(ledger, [build])
     return ledger
 
@@ -120,7 +120,7 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
     data: st.DataObject, builds: list[Truth]
 ) -> None:
     ledger = empty()
-    ledger = see_history(ledger, [build.running for build in builds], at_ms=START_MS).ledger
+    ledger = apply_history(ledger, [build.running for build in builds], at_ms=START_MS).ledger
     seen: list[Truth] = []
     order = data.draw(st.permutations(builds + data.draw(st.lists(st.sampled_from(builds), max_size=8))))
     while order:
@@ -128,7 +128,7 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
         page, order = order[:size], order[size:]
         stale = data.draw(st.lists(st.sampled_from(builds), max_size=3))
         records = data.draw(st.permutations([b.finished for b in page] + [b.running for b in stale]))
-        ledger = see_history(ledger, records, at_ms=START_MS).ledger
+        ledger = apply_history(ledger, records, at_ms=START_MS).ledger
         seen += page
         told = data.draw(st.lists(st.sampled_from(seen), max_size=6))
         ledger = see_answers(ledger, told)
@@ -143,7 +143,7 @@ def seen_at(ledger: JobLedger, builds: list[Truth], at_ms: int) -> JobLedger:
         for build in builds
         if build.queued_ms <= at_ms
     ]
-    ledger = see_history(ledger, shown, at_ms=at_ms).ledger
+    ledger = apply_history(ledger, shown, at_ms=at_ms).ledger
     return see_answers(ledger, [build for build in builds if build.finish_ms <= at_ms])
 
 
@@ -218,12 +218,12 @@ def test_the_last_builds_are_remembered_whatever_the_order(data: st.DataObject, 
     if old:
         ledger = see_answers(ledger, old[-1:])
     assert ledger.recent == remembered(old)
-    ledger = see_history(ledger, [build.running for build in new], at_ms=START_MS).ledger
+    ledger = apply_history(ledger, [build.running for build in new], at_ms=START_MS).ledger
     order, settled = data.draw(st.permutations(new)), list(old)
     while order:
         size = data.draw(st.integers(1, len(order)))
         page, order = order[:size], order[size:]
-        ledger = see_history(ledger, [build.finished for build in page], at_ms=START_MS).ledger
+        ledger = apply_history(ledger, [build.finished for build in page], at_ms=START_MS).ledger
         ledger = see_answers(ledger, data.draw(st.permutations(page + settled[-3:])))
         settled += page
         assert ledger.recent == remembered(settled)
@@ -241,7 +241,7 @@ def test_what_finished_since_a_job_was_first_watched_counts_whenever_it_is_polle
     ).ledger
     told = [build for build in builds if build.finish_ms <= first_ms]
     ledger = see_answers(ledger, data.draw(st.permutations(told)))
-    ledger = see_history(ledger, [build.finished for build in builds], at_ms=LATE_MS).ledger
+    ledger = apply_history(ledger, [build.finished for build in builds], at_ms=LATE_MS).ledger
     ledger = see_answers(ledger, data.draw(st.permutations(builds)))
     counted = Counter(build.result for build in builds if build.finish_ms > since_ms)
     assert (ledger.counts, ledger.lost_builds, ledger.open) == (counted, 0, {})
@@ -286,9 +286,9 @@ def test_counters_never_fall_whatever_comes(polls: list[list[object]]) -> None:
     for poll in polls:
         now_ms += sum(item for item in poll if isinstance(item, int))
         before = counters(ledger)
-        ledger = see_history(ledger, [b for b in poll if isinstance(b, Build)], at_ms=now_ms).ledger
+        ledger = apply_history(ledger, [b for b in poll if isinstance(b, Build)], at_ms=now_ms).ledger
         answers = [a for a in poll if isinstance(a, BuildDetail | Refused)]
-        ledger = see_details(ledger, answers, at_ms=now_ms).ledger
+        ledger = apply_details(ledger, answers, at_ms=now_ms).ledger
         ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS).ledger
         after = counters(ledger)
         assert all(after[key] >= value for key, value in before.items())

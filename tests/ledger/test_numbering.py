@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.ledger import DetailAnswer, Failed, JobLedger, Refused, see_details, see_history
+from exporter.ledger import DetailAnswer, Failed, JobLedger, Refused, apply_details, apply_history
 from exporter.model import Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     PATIENCE_MS,
@@ -36,11 +36,11 @@ def polled(
     """The ledger after polls that showed the same, and what record-info answered about strange numbers."""
     faults: list[str] = []
     for minute in minutes:
-        folded = see_history(ledger, builds, at_ms=at(minute))
+        folded = apply_history(ledger, builds, at_ms=at(minute))
         faults += folded.faults
         ledger = folded.ledger
         if answer and answer.number in ledger.wanted_details(PATIENCE_MS):
-            folded = see_details(ledger, [answer], at_ms=at(minute))
+            folded = apply_details(ledger, [answer], at_ms=at(minute))
             faults += folded.faults
             ledger = folded.ledger
     return ledger, faults
@@ -196,10 +196,10 @@ def bare(number: int) -> Build:
 
 class TestLittleMoreThanANumber:
     def test_open_builds_are_bounded(self) -> None:
-        folded = see_history(idle(), [bare(number) for number in range(2, 90_000)], at_ms=at(1))
+        folded = apply_history(idle(), [bare(number) for number in range(2, 90_000)], at_ms=at(1))
         assert folded.faults == ("too_many_open_builds",)
         assert (len(folded.ledger.open), folded.ledger.highest, folded.ledger.gaps) == (100, 101, ())
-        folded = see_history(idle(), [running(number) for number in range(2, 90_000)], at_ms=at(1))
+        folded = apply_history(idle(), [running(number) for number in range(2, 90_000)], at_ms=at(1))
         assert (len(folded.ledger.open), folded.faults) == (1000, ("too_many_open_builds",))
 
     def test_finished_ones_are_not(self) -> None:

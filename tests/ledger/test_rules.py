@@ -10,10 +10,10 @@ from exporter.ledger import (
     JobLedger,
     LastBuild,
     Refused,
+    apply_details,
+    apply_history,
     baseline,
-    see_details,
-    see_history,
-    set_back,
+    clamp_timestamps,
 )
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State
 from tests.ledger.examples import (
@@ -149,7 +149,7 @@ class TestRule2OrderSplitAndRepetitionChangeNothing:
 
     def test_a_success_that_finished_before_the_failure_did_is_no_recovery(self) -> None:
         ledger = history(idle(), finished(2, FAILURE, finish=30), finished(3, SUCCESS, finish=20))
-        folded = see_details(ledger, [detail(2, FAILURE, finish=30), detail(3, finish=20)], at_ms=at(31))
+        folded = apply_details(ledger, [detail(2, FAILURE, finish=30), detail(3, finish=20)], at_ms=at(31))
         assert (folded.ledger.recovery.count, folded.ledger.consecutive_failures) == (0, 0)
         assert folded.faults == ("negative_recovery_duration",)
 
@@ -337,7 +337,7 @@ class TestRule4ALedgerNeedsNoListOfAllBuilds:
         assert len(ledger.lost) <= 100
 
     def test_a_build_number_that_cannot_be_right_is_ignored(self) -> None:
-        folded = see_history(idle(), [finished(2), finished(2_147_483_647)], at_ms=at(1))
+        folded = apply_history(idle(), [finished(2), finished(2_147_483_647)], at_ms=at(1))
         assert folded.faults == ("implausible_build_number",)
         assert (folded.ledger.highest, folded.ledger.gaps) == (2, ())
 
@@ -553,25 +553,27 @@ class TestRule7DetailThatCannotBeHadNeverBlocks:
 
 class TestRule8ClockTroubleMakesNoObservation:
     def test_a_negative_duration_is_a_fault(self) -> None:
-        folded = see_details(history(idle(), finished(2)), [replace(detail(2), duration_ms=-1)], at_ms=at(3))
+        folded = apply_details(
+            history(idle(), finished(2)), [replace(detail(2), duration_ms=-1)], at_ms=at(3)
+        )
         assert folded.faults == ("negative_duration",)
         assert folded.ledger.counts == {SUCCESS: 1}
         assert (folded.ledger.durations[SUCCESS].count, folded.ledger.queue.count) == (0, 1)
 
     def test_a_start_after_the_finish_is_a_fault(self) -> None:
         ledger = history(idle(), finished(2, start=5, finish=4))
-        folded = see_details(ledger, [Refused(2)], at_ms=at(6))
+        folded = apply_details(ledger, [Refused(2)], at_ms=at(6))
         assert folded.faults == ("negative_duration",)
         assert (folded.ledger.counts, folded.ledger.durations[SUCCESS].count) == ({SUCCESS: 1}, 0)
 
     def test_a_negative_queue_time_is_a_fault(self) -> None:
-        folded = see_details(history(idle(), finished(2)), [detail(2, queued=2)], at_ms=at(3))
+        folded = apply_details(history(idle(), finished(2)), [detail(2, queued=2)], at_ms=at(3))
         assert folded.faults == ("negative_queue_duration",)
         assert (folded.ledger.durations[SUCCESS].count, folded.ledger.queue.count) == (1, 0)
 
     def test_absurd_lengths_are_faults(self) -> None:
         answer = replace(detail(2), duration_ms=32 * DAY_MS, queued_ms=at(1) - 32 * DAY_MS)
-        folded = see_details(history(idle(), finished(2)), [answer], at_ms=at(3))
+        folded = apply_details(history(idle(), finished(2)), [answer], at_ms=at(3))
         assert folded.faults == ("absurd_duration", "absurd_queue_duration")
         assert (folded.ledger.durations[SUCCESS].sum_ms, folded.ledger.queue.sum_ms) == (0, 0)
 
@@ -581,21 +583,23 @@ class TestRule8ClockTroubleMakesNoObservation:
 
     def test_nothing_was_noted_later_than_now(self) -> None:
         ahead = history(history(idle(), running(2), minute=700), running(5), minute=720)
-        ledger = set_back(ahead, at_ms=at(3))
+        ledger = clamp_timestamps(ahead, at_ms=at(3))
         assert ledger.polled_ms == at(3)
         assert {one.first_seen_ms for one in ledger.open.values()} == {at(3)}
         assert {one.unseen_since_ms for one in ledger.open.values()} == {at(3), None}
         assert {gap.since_ms for gap in ledger.gaps} == {at(3)}
-        assert set_back(baseline([], at_ms=at(720), buckets=BUCKETS).ledger, at_ms=at(3)).since_ms == at(3)
+        assert clamp_timestamps(
+            baseline([], at_ms=at(720), buckets=BUCKETS).ledger, at_ms=at(3)
+        ).since_ms == at(3)
 
     def test_what_was_noted_before_now_stays(self) -> None:
         ledger = history(history(idle(), running(2), minute=1), running(5), minute=3)
-        assert set_back(ledger, at_ms=at(3)) is ledger
-        later = set_back(history(ledger, running(5), minute=720), at_ms=at(4))
+        assert clamp_timestamps(ledger, at_ms=at(3)) is ledger
+        later = clamp_timestamps(history(ledger, running(5), minute=720), at_ms=at(4))
         assert (later.since_ms, later.open[2].first_seen_ms, later.gaps[0].since_ms) == (at(0), at(1), at(3))
 
     def test_what_was_missing_while_the_clock_was_ahead_is_waited_for_as_long_as_ever(self) -> None:
-        ledger = set_back(history(idle(), running(5), minute=720), at_ms=at(3))
+        ledger = clamp_timestamps(history(idle(), running(5), minute=720), at_ms=at(3))
         assert denied(ledger, 3, 4, 5, 10, 62).lost_builds == 0
         assert denied(ledger, 3, 4, 5, 10, 64).lost_builds == 4
 
@@ -604,7 +608,7 @@ class TestRule8ClockTroubleMakesNoObservation:
         answer = BuildDetail(
             2, result=Result.SCHEDULE_FAILURE, queued_ms=at(1), finish_ms=at(2), duration_ms=0
         )
-        folded = see_details(history(idle(), build), [answer], at_ms=at(3))
+        folded = apply_details(history(idle(), build), [answer], at_ms=at(3))
         assert folded.faults == ()
         assert folded.ledger.counts == {Result.SCHEDULE_FAILURE: 1}
         assert (set(folded.ledger.durations), folded.ledger.queue.count) == ({SUCCESS, FAILURE}, 0)

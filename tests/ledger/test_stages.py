@@ -11,26 +11,26 @@ from exporter.ledger import (
     AWAITED_KEPT,
     OTHER,
     TOLD_APART,
-    Breakdown,
     Buckets,
     DetailAnswer,
     Exemplar,
     Failed,
     JobLedger,
     KnownStages,
+    LabelPolicy,
     LastStages,
     Refused,
     StageAnswer,
+    apply_details,
+    apply_history,
+    apply_stages,
     baseline,
-    see_details,
-    see_history,
-    see_stages,
 )
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage
 
 BUCKETS = Buckets.of_seconds((10, 60), (1, 60), (300,))
 START_MS = 1_700_000_000_000
-MEASURED = Breakdown(stages=True)
+MEASURED = LabelPolicy(stages=True)
 TRIES = 10
 
 
@@ -38,15 +38,15 @@ def empty() -> JobLedger:
     return baseline([], at_ms=START_MS, buckets=BUCKETS).ledger
 
 
-def settled(*numbers: int, ledger: JobLedger | None = None, breakdown: Breakdown = MEASURED) -> JobLedger:
+def settled(*numbers: int, ledger: JobLedger | None = None, policy: LabelPolicy = MEASURED) -> JobLedger:
     """Those builds are finished and counted."""
     ledger = ledger or empty()
     for number in numbers:
         finish_ms = START_MS + number * 1000
         build = Build(number, Result.SUCCESS, start_ms=finish_ms - 500, finish_ms=finish_ms)
         detail = BuildDetail(number, Result.SUCCESS, finish_ms=finish_ms, record_id=f"record-{number}")
-        ledger = see_history(ledger, [build], at_ms=START_MS).ledger
-        ledger = see_details(ledger, [detail], at_ms=START_MS, breakdown=breakdown).ledger
+        ledger = apply_history(ledger, [build], at_ms=START_MS).ledger
+        ledger = apply_details(ledger, [detail], at_ms=START_MS, policy=policy).ledger
     return ledger
 
 
@@ -55,7 +55,7 @@ def known(number: int, **lengths_ms: int) -> KnownStages:
 
 
 def see(ledger: JobLedger, *answers: StageAnswer) -> JobLedger:
-    return see_stages(ledger, answers, breakdown=MEASURED)
+    return apply_stages(ledger, answers, policy=MEASURED)
 
 
 def sums(ledger: JobLedger) -> dict[str, tuple[int, int]]:
@@ -91,7 +91,7 @@ def test_the_last_build_of_the_baseline_shows_and_is_not_counted() -> None:
     old = [Build(n, Result.SUCCESS, start_ms=START_MS - 900, finish_ms=START_MS - 500) for n in (1, 2)]
     ledger = baseline(old, at_ms=START_MS, buckets=BUCKETS).ledger
     detail = BuildDetail(2, Result.SUCCESS, finish_ms=START_MS - 500, record_id="record-2")
-    ledger = see_details(ledger, [detail], at_ms=START_MS, breakdown=MEASURED).ledger
+    ledger = apply_details(ledger, [detail], at_ms=START_MS, policy=MEASURED).ledger
     assert ledger.stages.wanted() == (2,)
     ledger = see(ledger, known(2, fetch=300))
     assert sums(ledger) == {"fetch": (0, 0)}
@@ -109,15 +109,15 @@ def test_what_is_refused_is_given_up_and_what_fails_is_tried_again() -> None:
 
 def test_without_a_record_id_or_a_detail_there_is_nothing_to_ask_for() -> None:
     build = [Build(number, Result.SUCCESS, finish_ms=START_MS + 1) for number in (1, 2)]
-    ledger = see_history(empty(), build, at_ms=START_MS).ledger
+    ledger = apply_history(empty(), build, at_ms=START_MS).ledger
     answers: list[DetailAnswer] = [BuildDetail(1, Result.SUCCESS), Refused(2)]
-    ledger = see_details(ledger, answers, at_ms=START_MS, breakdown=MEASURED).ledger
+    ledger = apply_details(ledger, answers, at_ms=START_MS, policy=MEASURED).ledger
     assert (ledger.counts, ledger.stages.awaited) == ({Result.SUCCESS: 2}, {})
 
 
 def test_where_stages_are_not_measured_nothing_waits_and_what_is_known_stays() -> None:
     ledger = see(settled(1, 2), known(1, fetch=300))
-    off = see_stages(settled(3, ledger=ledger, breakdown=Breakdown()), [known(2, fetch=1)])
+    off = apply_stages(settled(3, ledger=ledger, policy=LabelPolicy()), [known(2, fetch=1)])
     assert off.stages.awaited == {}
     assert sums(off) == {"fetch": (1, 300)}
     on = see(settled(4, ledger=off), known(3, fetch=1), known(4, fetch=200))
@@ -147,10 +147,10 @@ def test_only_so_many_builds_wait() -> None:
 
 def test_other_buckets_keep_counts_and_sums() -> None:
     ledger = see(settled(1, 2), known(1, fetch=300, build=20_000), known(2, fetch=500))
-    other = ledger.rebounded(Buckets.of_seconds((30, 600), (1, 60), (300,)))
+    other = ledger.with_buckets(Buckets.of_seconds((30, 600), (1, 60), (300,)))
     assert sums(other) == sums(ledger)
     assert {one.bounds for one in other.stages.durations.values()} == {(30_000, 600_000)}
-    assert other.rebounded(Buckets.of_seconds((30, 600), (1, 60), (300,))) is other
+    assert other.with_buckets(Buckets.of_seconds((30, 600), (1, 60), (300,))) is other
 
 
 def test_a_job_whose_stages_are_awaited_is_settled_for_a_list() -> None:
@@ -227,9 +227,9 @@ def test_counters_never_fall_and_stay_few_whatever_comes(
     ledger = empty()
     for number, (answers, measured) in enumerate(polls, 1):
         before = sums(ledger)
-        breakdown = replace(MEASURED, stages=measured)
-        ledger = settled(number, ledger=ledger, breakdown=breakdown)
-        ledger = see_stages(ledger, answers, breakdown=breakdown)
+        policy = replace(MEASURED, stages=measured)
+        ledger = settled(number, ledger=ledger, policy=policy)
+        ledger = apply_stages(ledger, answers, policy=policy)
         after = sums(ledger)
         assert all(
             now >= then for name in before for now, then in zip(after[name], before[name], strict=True)

@@ -4,21 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.ledger import OTHER, Breakdown, BuildLabels, Exemplar, Histogram, JobLedger, see_details
+from exporter.ledger import OTHER, BuildLabels, Exemplar, Histogram, JobLedger, LabelPolicy, apply_details
 from exporter.model import BuildDetail, Result, Trigger
 from tests.ledger.examples import BUCKETS, at, counted, finished, history, idle
 
 SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
-BY_BOTH = Breakdown(trigger=True, branch=lambda branch: branch if branch == "main" else OTHER)
+BY_BOTH = LabelPolicy(trigger=True, branch=lambda branch: branch if branch == "main" else OTHER)
 
 
-def told(ledger: JobLedger, number: int, breakdown: Breakdown, branch: str = "main") -> tuple[JobLedger, int]:
+def told(ledger: JobLedger, number: int, policy: LabelPolicy, branch: str = "main") -> tuple[JobLedger, int]:
     """The ledger after one manual success more, and how many builds found no room."""
     ledger = history(ledger, finished(number))
     answer = BuildDetail(
         number, SUCCESS, start_ms=at(1), finish_ms=at(2), branch=branch, trigger=Trigger.MANUAL
     )
-    folded = see_details(ledger, [answer], at_ms=at(3), breakdown=breakdown)
+    folded = apply_details(ledger, [answer], at_ms=at(3), policy=policy)
     return folded.ledger, folded.capped
 
 
@@ -29,8 +29,8 @@ def builds(ledger: JobLedger) -> dict[tuple[str, ...], int]:
 def test_builds_are_told_apart_by_what_was_asked_for() -> None:
     assert builds(told(idle(), 2, BY_BOTH)[0]) == {("success", "manual", "main"): 1}
     assert builds(told(idle(), 2, BY_BOTH, branch="tmp-1")[0]) == {("success", "manual", "other"): 1}
-    assert builds(told(idle(), 2, Breakdown(trigger=True))[0]) == {("success", "manual", ""): 1}
-    assert builds(told(idle(), 2, Breakdown())[0]) == {("success", "", ""): 1}
+    assert builds(told(idle(), 2, LabelPolicy(trigger=True))[0]) == {("success", "manual", ""): 1}
+    assert builds(told(idle(), 2, LabelPolicy())[0]) == {("success", "", ""): 1}
 
 
 def test_what_was_counted_before_stays_where_it_was() -> None:
@@ -40,8 +40,8 @@ def test_what_was_counted_before_stays_where_it_was() -> None:
 
 
 def test_without_room_new_combinations_count_under_other() -> None:
-    full = Breakdown(trigger=True, branch=str, has_room=False)
-    ledger, _ = told(idle(), 2, Breakdown(trigger=True, branch=str))
+    full = LabelPolicy(trigger=True, branch=str, has_room=False)
+    ledger, _ = told(idle(), 2, LabelPolicy(trigger=True, branch=str))
     ledger, capped = told(ledger, 3, full)
     assert (builds(ledger), capped) == ({("success", "manual", "main"): 2}, 0)
     ledger, capped = told(ledger, 4, full, branch="release/9")
@@ -50,7 +50,7 @@ def test_without_room_new_combinations_count_under_other() -> None:
 
 
 def test_branches_that_are_always_there_need_no_room() -> None:
-    full = Breakdown(branch=str, has_room=False, always=frozenset({"main"}))
+    full = LabelPolicy(branch=str, has_room=False, always=frozenset({"main"}))
     ledger, capped = told(idle(), 2, full)
     assert (builds(ledger), capped) == ({("success", "", "main"): 1}, 0)
     ledger, capped = told(ledger, 3, full, branch="release/9")
@@ -58,23 +58,23 @@ def test_branches_that_are_always_there_need_no_room() -> None:
 
 
 @pytest.mark.parametrize(
-    ("breakdown", "labels"),
+    ("policy", "labels"),
     [
-        (Breakdown(has_room=False), ("aborted", "", "")),
-        (Breakdown(trigger=True, has_room=False), ("aborted", "manual", "")),
+        (LabelPolicy(has_room=False), ("aborted", "", "")),
+        (LabelPolicy(trigger=True, has_room=False), ("aborted", "manual", "")),
         (replace(BY_BOTH, has_room=False), ("aborted", "manual", "other")),
     ],
 )
-def test_what_adds_no_branch_always_has_room(breakdown: Breakdown, labels: tuple[str, ...]) -> None:
+def test_what_adds_no_branch_always_has_room(policy: LabelPolicy, labels: tuple[str, ...]) -> None:
     ledger = history(idle(), finished(2, Result.ABORTED))
     answer = BuildDetail(2, Result.ABORTED, branch="tmp", trigger=Trigger.MANUAL)
-    folded = see_details(ledger, [answer], at_ms=at(3), breakdown=breakdown)
+    folded = apply_details(ledger, [answer], at_ms=at(3), policy=policy)
     assert (builds(folded.ledger), folded.capped) == ({labels: 1}, 0)
 
 
 def test_a_finish_far_in_the_future_is_not_known() -> None:
     ledger = counted(idle(), 2, start=1, finish=2)
-    folded = see_details(
+    folded = apply_details(
         history(ledger, finished(3)), [BuildDetail(3, SUCCESS, finish_ms=at(10**7))], at_ms=at(3)
     )
     assert folded.faults == ("absurd_finish", "absurd_duration")
@@ -97,8 +97,8 @@ def test_an_observation_of_unknown_time_is_no_exemplar() -> None:
 
 def test_other_buckets_drop_exemplars_and_the_same_keep_them() -> None:
     histogram = Histogram.empty((10, 60)).observed(5, number=1, at_ms=1)
-    assert histogram.rebounded((10, 60)) == histogram
-    assert (histogram.rebounded((4, 60)).exemplars, histogram.rebounded((4, 60)).count) == ((), 1)
+    assert histogram.with_buckets((10, 60)) == histogram
+    assert (histogram.with_buckets((4, 60)).exemplars, histogram.with_buckets((4, 60)).count) == ((), 1)
 
 
 def test_a_counted_build_is_the_exemplar_of_all_that_it_adds_to() -> None:
@@ -112,7 +112,7 @@ def test_a_counted_build_is_the_exemplar_of_all_that_it_adds_to() -> None:
     assert ledger.durations[FAILURE].exemplars == (Exemplar(at(2), 2, 60_000),)
     assert ledger.queue.exemplars == (Exemplar(at(4), 3, 1000),)
     assert ledger.recovery.exemplars == (Exemplar(at(4), 3, 120_000),)
-    assert ledger.rebounded(BUCKETS) == ledger
+    assert ledger.with_buckets(BUCKETS) == ledger
 
 
 def test_a_build_that_is_not_counted_is_no_exemplar() -> None:

@@ -68,9 +68,9 @@ class Lists(ListTrust):
     def have_hidden(self, job_id: str, began_ms: int | None) -> bool:
         return self.hid(self.job(job_id), began_ms)
 
-    def set_back_all(self, at_ms: int) -> None:
+    def clamp_all(self, at_ms: int) -> None:
         for job in self.jobs.values():
-            job.lists.set_back(at_ms)
+            job.lists.clamp_timestamps(at_ms)
 
 
 def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> Lists:
@@ -259,12 +259,12 @@ class TestTheClockWasAhead:
         lists.polled(A, lists.job(A).lists.current_mark)
         lists.take_in(listing(listed()), {A}, ahead_ms)
         assert lists.have_hidden(A, MOMENT_MS)
-        lists.set_back_all(MOMENT_MS + 60_000)
+        lists.clamp_all(MOMENT_MS + 60_000)
         assert not lists.have_hidden(A, MOMENT_MS)
 
     def test_what_was_seen_then_is_relied_on_no_longer_than_usual(self) -> None:
         lists = swept(listing(listed()), read_ms=MOMENT_MS + 43_200_000)
-        lists.set_back_all(MOMENT_MS)
+        lists.clamp_all(MOMENT_MS)
         stale_ms = MOMENT_MS + round(STALE_AFTER * INTERVAL * 1000)
         assert lists.age(stale_ms) == set()
         assert lists.age(stale_ms + 1) == {A}

@@ -98,4 +98,4 @@ def test_trouble_of_a_job_that_comes_back_is_told_anew(fleet: Fleet, watch: Watc
         fleet.restore_job(job.id)
         fleet.add_build(job.id)
         watch.poll(times=12)
-    assert [(line["event"], line["task"]) for line in lines] == [("poll_fails", job.id)] * 2
+    assert [(line["event"], line["task"]) for line in lines] == [("poll_failed", job.id)] * 2

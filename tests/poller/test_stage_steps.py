@@ -259,10 +259,10 @@ class TestLog:
             for job_id in ids:
                 fleet.add_build(job_id, queue_s=0, duration_s=20)
             assert self.events(watch, MINUTE) == []
-            assert self.events(watch, 15 * MINUTE) == ["stages_fail"]
+            assert self.events(watch, 15 * MINUTE) == ["stages_failed"]
             assert self.events(watch, HOUR) == []
             watch.simulator.faults.clear()
-            assert self.events(watch, HOUR) == ["stages_work_again"]
+            assert self.events(watch, HOUR) == ["stages_recovered"]
             assert self.events(watch, HOUR) == []
 
     def test_one_build_whose_stages_are_refused_is_no_news_and_several_are(self, fleet: Fleet) -> None:
@@ -275,7 +275,7 @@ class TestLog:
             for _ in range(4):
                 fleet.add_build(JOB, queue_s=0, duration_s=20)
                 told.append(self.events(watch, 5 * MINUTE))
-            assert told == [[], [], ["stages_fail"], []]
+            assert told == [[], [], ["stages_failed"], []]
 
     def test_where_all_of_the_api_is_in_trouble_that_is_the_news(self, fleet: Fleet) -> None:
         with watching(fleet, settings=ON) as watch:
@@ -285,10 +285,13 @@ class TestLog:
             assert self.events(watch, 3 * MINUTE) == []
             watch.simulator.faults.replace([fault("reset")])
             lost = self.events(watch, HOUR)
-            assert (lost.count("api_lost"), set(lost) - {"api_lost", "poll_fails"}) == (1, set())
+            assert (lost.count("api_lost"), set(lost) - {"api_lost", "poll_failed"}) == (1, set())
             watch.simulator.faults.clear()
             back = self.events(watch, HOUR)
-            assert (back.count("api_back"), set(back) - {"api_back", "poll_works_again"}) == (1, set())
+            assert (back.count("api_recovered"), set(back) - {"api_recovered", "poll_recovered"}) == (
+                1,
+                set(),
+            )
 
 
 class Steps(StageSteps):

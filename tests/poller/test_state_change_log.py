@@ -43,8 +43,8 @@ def between(what: str, steps: Iterable[StagesFetched]) -> list[StagesFetched | s
 
 def test_steps_that_fail_between_polls_that_are_answered_are_told_once() -> None:
     assert events(*between(ANSWERED, [BAD] * (LOST_AFTER - 1))) == []
-    assert events(*between(ANSWERED, [BAD] * 20)) == ["stages_fail"]
-    assert events(*between(ANSWERED, [BAD] * 20), GOOD) == ["stages_fail", "stages_work_again"]
+    assert events(*between(ANSWERED, [BAD] * 20)) == ["stages_failed"]
+    assert events(*between(ANSWERED, [BAD] * 20), GOOD) == ["stages_failed", "stages_recovered"]
 
 
 def test_steps_that_fail_without_a_poll_between_them_are_no_news() -> None:
@@ -65,7 +65,7 @@ def test_stages_that_come_work_again_only_if_they_were_said_to_fail() -> None:
 
 def test_refusals_are_counted_apart_from_failures_and_not_while_polls_fail() -> None:
     assert events(ANSWERED, REFUSED, REFUSED) == []
-    assert events(ANSWERED, REFUSED, REFUSED, REFUSED, GOOD) == ["stages_fail", "stages_work_again"]
+    assert events(ANSWERED, REFUSED, REFUSED, REFUSED, GOOD) == ["stages_failed", "stages_recovered"]
     assert events(ANSWERED, REFUSED, REFUSED, GOOD, REFUSED, REFUSED) == []
     assert events(*between(FAILS, [REFUSED] * 20)) == []
 
@@ -96,7 +96,7 @@ def test_of_a_job_that_went_nothing_is_remembered() -> None:
 
     for _ in range(2):
         timer = Timer(JOB)
-        assert [told(timer, error) for error in errors] == [[], [], ["poll_fails"]]
+        assert [told(timer, error) for error in errors] == [[], [], ["poll_failed"]]
         log.forget([JOB])
 
 
@@ -115,5 +115,5 @@ def test_an_outage_that_a_step_meets_first_is_one_of_the_api(fleet: Fleet, troub
         watch.simulator.faults.clear()
         watch.poll_for(HOUR)
     told = [line["event"] for line in lines]
-    assert (told.count("api_lost"), told.count("api_back")) == (1, 1)
+    assert (told.count("api_lost"), told.count("api_recovered")) == (1, 1)
     assert not [event for event in told if event.startswith("stages")]

@@ -312,7 +312,7 @@ class TestACommitThatFails:
             watch.poll(times=5)
             store.is_full = False
             watch.poll(times=5)
-        assert [line["event"] for line in lines] == ["store_fails", "store_works_again"]
+        assert [line["event"] for line in lines] == ["store_unavailable", "store_recovered"]
 
 
 def test_a_bug_that_shows_for_one_job_leaves_the_others_right(fleet: Fleet) -> None:
@@ -342,7 +342,7 @@ class TestTheLogTellsWhatChanges:
             watch.poll(times=10)
             watch.simulator.faults.clear()
             watch.poll(times=10)
-        assert [line["event"] for line in lines] == ["api_lost", "api_back"]
+        assert [line["event"] for line in lines] == ["api_lost", "api_recovered"]
         assert lines[0]["kind"] == "BackendError"
         assert "503" in lines[0]["error"]
 
@@ -355,8 +355,8 @@ class TestTheLogTellsWhatChanges:
             watch.simulator.faults.clear()
             watch.poll(times=10)
         assert [(line["event"], line["task"]) for line in lines] == [
-            ("poll_fails", JOB),
-            ("poll_works_again", JOB),
+            ("poll_failed", JOB),
+            ("poll_recovered", JOB),
         ]
 
     def test_nothing_when_one_answer_fails_now_and_then(self, fleet: Fleet) -> None:
@@ -506,7 +506,7 @@ def test_the_endless_500_of_one_job_is_told_once(fleet: Fleet) -> None:
         watch.poll()
         watch.simulator.faults.add(fault("error", job=JOB))
         watch.poll_for(3 * HOUR)
-    assert [(line["event"], line["task"]) for line in lines] == [("poll_fails", JOB)]
+    assert [(line["event"], line["task"]) for line in lines] == [("poll_failed", JOB)]
 
 
 def test_what_was_missed_while_the_process_slept_is_not_made_up(fleet: Fleet, watch: Watch) -> None:
@@ -561,11 +561,11 @@ class TestEverythingIsRefused:
                 assert (watch.value("up"), watch.poller.is_ready) == (0, False)
             events = [line["event"] for line in lines]
             assert len([event for event in events if event in ("api_lost", "api_refuses_everything")]) == 1
-            assert events.count("poll_fails") <= 2
+            assert events.count("poll_failed") <= 2
             watch.simulator.faults.clear()
             watch.poll(times=11)
             assert (watch.value("up"), watch.poller.is_ready) == (1, True)
-            assert [line["event"] for line in lines].count("api_back") == 1
+            assert [line["event"] for line in lines].count("api_recovered") == 1
 
     def test_later_it_is_down_and_goes_on_serving_what_it_knows(self, fleet: Fleet, refusal: Fault) -> None:
         with watching(fleet) as watch:
@@ -594,8 +594,8 @@ class TestEverythingIsRefused:
             )
             watch.poll(times=3)
             assert (watch.value("up"), watch.poller.is_ready) == (1, True)
-            assert {line["event"] for line in lines} <= {"poll_fails", "job_list_refused"}
-            assert len([line for line in lines if line["event"] == "poll_fails"]) == 6
+            assert {line["event"] for line in lines} <= {"poll_failed", "job_list_refused"}
+            assert len([line for line in lines if line["event"] == "poll_failed"]) == 6
 
     def test_a_watched_project_alone_is_waited_for(self, clock: ManualClock) -> None:
         fleet = Fleet(clock, seed=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ledger import Breakdown, BuildLabels, JobLedger, Tally
+from exporter.ledger import BuildLabels, JobLedger, LabelPolicy, Tally
 from exporter.metrics import FleetView
 from exporter.model import Result
 from exporter.poller import Poller
@@ -209,9 +209,9 @@ def labels(branch: str) -> BuildLabels:
 
 
 def test_labels_that_are_held_twice_are_let_go_once() -> None:
-    breakdown = Breakdown(branch=str)
+    policy = LabelPolicy(branch=str)
     before, after = idle(), replace(idle(), tallies=(Tally(labels("release/9"), 1),))
-    hold, job = ZeroHold(breakdown), JobState(JOB, ledger=after)
+    hold, job = ZeroHold(policy), JobState(JOB, ledger=after)
     hold.see(job, before, 0)
     hold.see(job, before, 5)
     assert job.zero_hold == {labels("release/9")}

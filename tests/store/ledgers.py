@@ -5,19 +5,19 @@ from typing import Final
 from hypothesis import strategies as st
 
 from exporter.ledger import (
-    Breakdown,
     Buckets,
     DetailAnswer,
     Failed,
     JobLedger,
     KnownStages,
+    LabelPolicy,
     Refused,
     StageAnswer,
+    apply_details,
+    apply_history,
+    apply_stages,
     baseline,
     give_up,
-    see_details,
-    see_history,
-    see_stages,
 )
 from exporter.model import Build, BuildDetail, Result, Stage, State, Trigger
 
@@ -73,17 +73,17 @@ def ledgers(draw: st.DrawFn) -> JobLedger:
     for _ in range(draw(st.integers(0, 5))):
         now_ms += draw(st.integers(0, 2 * PATIENCE_MS))
         seen, told = draw(st.lists(_builds, max_size=6)), draw(st.lists(_answers, max_size=6))
-        ledger = see_history(ledger, seen, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
-        breakdown = Breakdown(
+        ledger = apply_history(ledger, seen, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
+        policy = LabelPolicy(
             draw(st.booleans()),
             draw(st.sampled_from([None, str])),
             draw(st.booleans()),
             stages=draw(st.sampled_from([True, True, False])),
         )
-        ledger = see_details(ledger, told, at_ms=now_ms, breakdown=breakdown).ledger
-        ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS, breakdown=breakdown).ledger
-        ledger = see_stages(ledger, draw(st.lists(_stages, max_size=6)), breakdown=breakdown)
-    return ledger.left(ledger.names) if draw(st.booleans()) else ledger
+        ledger = apply_details(ledger, told, at_ms=now_ms, policy=policy).ledger
+        ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS, policy=policy).ledger
+        ledger = apply_stages(ledger, draw(st.lists(_stages, max_size=6)), policy=policy)
+    return ledger.as_removed(ledger.names) if draw(st.booleans()) else ledger
 
 
 def counted(builds: int, polled_ms: int = START_MS) -> JobLedger:
@@ -93,6 +93,6 @@ def counted(builds: int, polled_ms: int = START_MS) -> JobLedger:
         moment = START_MS + number * 1000
         known = Build(number, result=Result.SUCCESS, start_ms=moment, finish_ms=moment + 500)
         told = BuildDetail(number, result=Result.SUCCESS, queued_ms=moment - 5, start_ms=moment)
-        ledger = see_history(ledger, [known], at_ms=polled_ms).ledger
-        ledger = see_details(ledger, [told], at_ms=polled_ms).ledger
+        ledger = apply_history(ledger, [known], at_ms=polled_ms).ledger
+        ledger = apply_details(ledger, [told], at_ms=polled_ms).ledger
     return ledger

@@ -138,9 +138,9 @@ def test_a_job_without_stages_costs_nothing_more() -> None:
 
 
 def test_a_row_from_before_gone_jobs_were_marked_is_of_one_that_is_there() -> None:
-    row = json.loads(encode(counted(2).left(JobNames("checkout"))))
+    row = json.loads(encode(counted(2).as_removed(JobNames("checkout"))))
     assert row["ledger"].pop("gone") is True
-    assert decode(json.dumps(row)) == counted(2).called(JobNames("checkout"))
+    assert decode(json.dumps(row)) == counted(2).with_names(JobNames("checkout"))
     assert "gone" not in encode(counted(2))
 
 

@@ -103,7 +103,7 @@ def hold_to_what_was_committed(path: Path, trouble: Trouble) -> None:
         watch.poll(times=3)
         assert watch.counted() == {"success": 1, "failure": 3}
         assert sorted(watch.asked_numbers()) == sorted(set(watch.asked_numbers()))
-    assert [line["event"] for line in logs] == ["store_fails", "store_works_again"]
+    assert [line["event"] for line in logs] == ["store_unavailable", "store_recovered"]
     with closing(SqliteStore(str(path))) as store:
         assert sum(store.load([JOB])[JOB].counts.values()) == 4
 

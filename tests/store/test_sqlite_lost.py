@@ -186,7 +186,7 @@ def test_an_exporter_goes_on_counting(path: Path) -> None:
         watch.poll(times=3)
         assert watch.counted() == {"success": 2}
         assert watch.value("exporter_store_errors_total", operation="commit") == 1
-    assert [line["event"] for line in logs] == ["store_fails", "store_works_again"]
+    assert [line["event"] for line in logs] == ["store_unavailable", "store_recovered"]
     with closing(SqliteStore(str(path))) as store:
         assert sum(store.load([JOB])[JOB].counts.values()) == 2
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
-from exporter.ledger import Breakdown, JobLedger
+from exporter.ledger import JobLedger, LabelPolicy
 from exporter.model import Build, BuildDetail, Result, Stage, State
 from exporter.poller.job_state import Rules, fold
 from exporter.poller.observe import Enough, ask_stages, observe_job
@@ -38,7 +38,7 @@ RULES: Final = Rules(
     lookback_ms=86_400_000,
     gap_ms=30 * MINUTE_MS,
     patience_ms=PATIENCE_MS,
-    breakdown=Breakdown(stages=True),
+    policy=LabelPolicy(stages=True),
 )
 JOBS: Final = tuple(letter * 32 for letter in "abc")
 LATEST_MS: Final = 30 * MINUTE_MS

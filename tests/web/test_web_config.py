@@ -170,7 +170,7 @@ def test_versions_that_openssl_refuses_are_told(
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "web.yaml").write_text(f"{TLS}  {rule}\n")
     WatchedConfig(tmp_path / "web.yaml")
-    told = re.findall(r"key_has_no_effect_yet +key=tls_server_config\.(\w+)", capsys.readouterr().out)
+    told = re.findall(r"config_key_ignored +key=tls_server_config\.(\w+)", capsys.readouterr().out)
     assert told == idle
 
 

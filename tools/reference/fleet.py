@@ -10,14 +10,14 @@ from exporter.app import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.exposition import Format, Renderer
 from exporter.ledger import (
-    Breakdown,
     Buckets,
     JobLedger,
     KnownStages,
+    LabelPolicy,
+    apply_details,
+    apply_history,
+    apply_stages,
     baseline,
-    see_details,
-    see_history,
-    see_stages,
 )
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
@@ -27,7 +27,7 @@ _BEGAN_MS: Final = 1_741_579_200_000  # 10 March 2025, noon in UTC+8
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 _BUCKETS: Final = Buckets.of_seconds(DURATION_BUCKETS, QUEUE_BUCKETS, RECOVERY_BUCKETS)
-_BREAKDOWN: Final = Breakdown(stages=True)
+_BREAKDOWN: Final = LabelPolicy(stages=True)
 _RECORD: Final = "94baa8ec-fd3f-4cae-81af-b24385a7220f"
 _PROJECT: Final = "b4d3971c3988463b865f6f920846149e"
 _CHECKOUT: Final = Job("48c66c6002964721be537cdc6ce0297b", "checkout", "shop", _PROJECT)
@@ -54,7 +54,7 @@ def _fleet() -> FleetView:
     checkout = replace(_ledger(*ended), lost_builds=1, recovered_builds=2)
     at_ms = checkout.polled_ms + _MINUTE_MS
     running = Build(532, state=State.RUNNING, start_ms=at_ms - 40_000)
-    checkout = see_history(checkout, [Build(533, state=State.QUEUED), running], at_ms=at_ms).ledger
+    checkout = apply_history(checkout, [Build(533, state=State.QUEUED), running], at_ms=at_ms).ledger
     nightly = _ledger(Result.SUCCESS, Result.FAILURE, Result.FAILURE)
     gone = RecycledJob(_NIGHTLY.id, _NIGHTLY.name, _PROJECT, _BEGAN_MS - 3 * _DAY_MS)
     return FleetView(
@@ -85,9 +85,9 @@ def _ledger(*results: Result) -> JobLedger:
             record_id=_RECORD,
         )
         stages = (Stage("Code checkout", 9_125), Stage("Maven", finish_ms - start_ms - 9_125))
-        ledger = see_history(ledger, [build], at_ms=finish_ms + _MINUTE_MS).ledger
-        ledger = see_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS, breakdown=_BREAKDOWN).ledger
-        ledger = see_stages(ledger, [KnownStages(528 + at, stages)], breakdown=_BREAKDOWN)
+        ledger = apply_history(ledger, [build], at_ms=finish_ms + _MINUTE_MS).ledger
+        ledger = apply_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS, policy=_BREAKDOWN).ledger
+        ledger = apply_stages(ledger, [KnownStages(528 + at, stages)], policy=_BREAKDOWN)
     return ledger
 
 

@@ -49,7 +49,7 @@ each. `stage` is the name that people gave the stage; the second one of the same
 Builds are counted without waiting for their stages. Those are asked for afterwards, when no poll is due, with
 at most a quarter of `poll.concurrency` but always one; where that is 1, a request for stages that hangs holds
 up polls until its time is over. A build whose stages do not come is asked for again, ever more rarely. Where
-no build's stages come, all wait, and the log says `stages_fail`. A build goes without where an answer
+no build's stages come, all wait, and the log says `stages_failed`. A build goes without where an answer
 refuses its stages, after {DETAIL_TRIES} failures while polls are answered (an API that is away, or wants
 fewer requests, costs none), and where more than {AWAITED_KEPT} builds of its job wait: those with the
 highest numbers go on waiting. A stage that did not run, since the build ended before it, is left out.

@@ -10,9 +10,7 @@ from exporter.text import format_utc as when
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
-
 MINUTE: Final = 60.0
-
 
 _LONGEST_PAUSE: Final = 10 * MINUTE
 

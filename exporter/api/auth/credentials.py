@@ -210,7 +210,6 @@ class AccessKeyCredentials(Credentials):
 HEADER_SAFE: Final = re.compile(r"[\x21-\x7e]+")
 """What a token or a key may consist of to be sent in a header."""
 
-
 LARGEST: Final = 64 * 1024
 """Bytes that a token, or an answer that holds one, may have."""
 

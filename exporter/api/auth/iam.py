@@ -117,10 +117,8 @@ def text(value: object) -> str:
 
 T = TypeVar("T")
 
-
 METADATA_KEY: Final = "auth.ecs_agency.metadata_endpoint"
 """The key of the configuration that names the address of the metadata service."""
-
 
 _METADATA_TIMEOUT: Final = 3.0
 
@@ -289,7 +287,6 @@ class EcsAgencyCredentials(FetchedCredentials["Keys"]):
 
 
 _LONGEST_LIFE: Final = 24 * 60 * MINUTE  # what the service documents for tokens and temporary keys
-
 
 _ASSUMED_LIFE: Final = 60 * MINUTE  # where an answer does not say, or says the impossible
 

@@ -9,14 +9,11 @@ from exporter.metrics import JobView
 STUCK_FACTOR: Final = 3
 """A build is stuck after so many times the longest of the builds before it."""
 
-
 STUCK_KNOWN: Final = 5
 """As long as fewer durations are known, the longest of them says little."""
 
-
 STUCK_MS: Final = 2 * 3_600_000
 """Where durations say little, a build is stuck after this; the alert for stuck builds takes it too."""
-
 
 SHORTEST_STUCK_MS: Final = 120_000
 """However short the builds of a job are, waiting this long is nothing to worry about."""
@@ -33,7 +30,6 @@ class Trouble(StrEnum):
 
 
 SEVERITY: Final = {trouble: place for place, trouble in enumerate(Trouble)}
-
 
 EXPLAINED: Final = {
     Trouble.FAILING: "no success since the last failure",

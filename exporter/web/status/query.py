@@ -10,7 +10,6 @@ from exporter.web.status.problems import Trouble
 LONGEST: Final = 200
 """Characters of a filter that count."""
 
-
 _LAST_PAGE: Final = 1_000_000
 
 

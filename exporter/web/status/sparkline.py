@@ -16,14 +16,11 @@ from exporter.model import Result
 STEP: Final = 8
 """From one bar to the next, in units of the drawing; a bar is 6 wide."""
 
-
 BASE: Final = 26
 """How high the tallest bar is, and where the line is that all stand on."""
 
-
 LOWEST: Final = 4
 """How high a bar is at least, so that its shape shows."""
-
 
 RESULT_WORDS: Final = {result: result.value.replace("_", " ") for result in Result}
 
