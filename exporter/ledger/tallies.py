@@ -18,7 +18,7 @@ class BuildLabels(NamedTuple):
     trigger: str = ""
     branch: str = ""
 
-    def shown(self, *, trigger: bool, branch: bool) -> "BuildLabels":
+    def exposed(self, *, trigger: bool, branch: bool) -> "BuildLabels":
         """As they are shown where a trigger, or a branch, is asked for.
 
         What was counted before a label was asked for shows as ``unknown`` trigger and ``other`` branch.

@@ -1,10 +1,10 @@
-"""The exporter's own metrics: their declarations, and the counters and gauges that count."""
+"""The exporter's own metrics, each defined once, as an attribute of `Telemetry`."""
 
 import math
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,168 +21,7 @@ from prometheus_client.samples import Sample
 from exporter import __version__
 from exporter.metrics.families import Declared, Kind
 
-UP: Final = Declared(
-    "codearts_build_up",
-    Kind.GAUGE,
-    "1 if the API answered the last request as it should; throttled answers leave it as it was.",
-    note='An answer that says "no such job" is as it should be, unless all requests are refused alike. '
-    "Requests for stages count too: where they alone fail, it is 0 and 1 by turns, and the log says "
-    "`stages_failed`. 0 before the first answer.",
-)
-
-API_REQUESTS: Final = Declared(
-    "codearts_build_exporter_api_requests_total",
-    Kind.COUNTER,
-    "Requests sent to the API; code is the HTTP status, or timeout, connection, invalid.",
-    ("operation", "code"),
-)
-
-API_REQUEST_DURATION: Final = Declared(
-    "codearts_build_exporter_api_request_duration_seconds",
-    Kind.HISTOGRAM,
-    "How long the API took to answer.",
-    ("operation",),
-)
-
-API_THROTTLED: Final = Declared(
-    "codearts_build_exporter_api_throttled_total",
-    Kind.COUNTER,
-    "Answers of the API that said too many requests.",
-    ("operation",),
-)
-
-API_BUDGET: Final = Declared(
-    "codearts_build_exporter_api_budget_requests_per_minute",
-    Kind.GAUGE,
-    "Requests a minute that the throttle allows at present.",
-)
-
-PAYLOAD_ERRORS: Final = Declared(
-    "codearts_build_exporter_payload_errors_total",
-    Kind.COUNTER,
-    "Records or answers that could not be read, each time they were read; unknown words too.",
-    ("operation", "reason"),
-    note="[Reasons](#reasons) explains them.",
-)
-
-POLL_LAG: Final = Declared(
-    "codearts_build_exporter_poll_lag_seconds",
-    Kind.GAUGE,
-    "How late the most overdue job is.",
-)
-
-WATCHED_JOBS: Final = Declared(
-    "codearts_build_exporter_watched_jobs",
-    Kind.GAUGE,
-    "Jobs that this process watches.",
-    note="0 where no watched project shows a job to watch: the log says `project_shows_no_job` or "
-    "`job_list_refused`. Each shard shows its own.",
-)
-
-LISTS_TRUSTED: Final = Declared(
-    "codearts_build_exporter_job_lists_trusted",
-    Kind.GAUGE,
-    "1 while job lists tell which jobs to poll; 0 while every job is polled by itself.",
-    note="Lists are not used where they are refused, hid a build, or would cost more than polls.",
-)
-
-CLOCK_OFFSET: Final = Declared(
-    "codearts_build_exporter_clock_offset_seconds",
-    Kind.GAUGE,
-    "The service's clock minus this machine's, as most of the last five answers tell it; to the second.",
-    note="Positive where this machine is behind. `NaN` before an answer told the time. Polls go by the "
-    "service's clock; a day or more is used only if three answers agree.",
-)
-
-SERIES: Final = Declared(
-    "codearts_build_exporter_series",
-    Kind.GAUGE,
-    "Series of jobs and of the fleet in the snapshot.",
-    note="In the format that has most: OpenMetrics has `_created` too.",
-)
-
-SERIES_LIMIT: Final = Declared(
-    "codearts_build_exporter_series_limit",
-    Kind.GAUGE,
-    "Series from which on builds of branches that are new to a job count under other.",
-    note="That is `metrics.max_series`, and kept to roughly.",
-)
-
-CAPPED_BUILDS: Final = Declared(
-    "codearts_build_exporter_capped_builds_total",
-    Kind.COUNTER,
-    "Builds whose branch counts under other because the limit of series was reached.",
-)
-
-SNAPSHOT_SIZE: Final = Declared(
-    "codearts_build_exporter_snapshot_size_bytes",
-    Kind.GAUGE,
-    "Size of the snapshot in each format and encoding that is kept ready.",
-    ("format", "encoding"),
-    note="`format` is `text` or `openmetrics`, `encoding` is `identity` or `gzip`. A form that nobody asked "
-    "for in the last 15 minutes is not kept.",
-)
-
-SNAPSHOT_TIMESTAMP: Final = Declared(
-    "codearts_build_exporter_snapshot_timestamp_seconds",
-    Kind.GAUGE,
-    "When the snapshot was last known to show all that was committed.",
-    note="Older than a few seconds, it is stale.",
-)
-
-STORE_ERRORS: Final = Declared(
-    "codearts_build_exporter_store_errors_total",
-    Kind.COUNTER,
-    "Failures to read or write ledgers.",
-    ("operation",),
-    note="`operation` is `load`, `commit` or `prune`: to read, write or drop them; or `first_watched`: to "
-    "keep when a job without a ledger was first watched. `restore` counts the checks that failed, or found "
-    "older ledgers in the store than were committed; those are written again.",
-)
-
-CONFIG_RELOAD_SUCCESSFUL: Final = Declared(
-    "codearts_build_exporter_config_last_reload_successful",
-    Kind.GAUGE,
-    "1 if the configuration was loaded the last time it was tried.",
-)
-
-CONFIG_RELOAD_TIMESTAMP: Final = Declared(
-    "codearts_build_exporter_config_last_reload_success_timestamp_seconds",
-    Kind.GAUGE,
-    "When the configuration was last loaded.",
-)
-
-BUILD_INFO: Final = Declared(
-    "codearts_build_exporter_build_info",
-    Kind.GAUGE,
-    "Version, revision and Python version of the exporter; always 1.",
-    ("version", "revision", "pythonversion"),
-    note="`revision` comes from the environment variable `EXPORTER_REVISION`.",
-)
-
-EXPORTER_METRICS: Final = (
-    UP,
-    API_REQUESTS,
-    API_REQUEST_DURATION,
-    API_THROTTLED,
-    API_BUDGET,
-    PAYLOAD_ERRORS,
-    POLL_LAG,
-    WATCHED_JOBS,
-    LISTS_TRUSTED,
-    CLOCK_OFFSET,
-    SERIES,
-    SERIES_LIMIT,
-    CAPPED_BUILDS,
-    SNAPSHOT_SIZE,
-    SNAPSHOT_TIMESTAMP,
-    STORE_ERRORS,
-    CONFIG_RELOAD_SUCCESSFUL,
-    CONFIG_RELOAD_TIMESTAMP,
-    BUILD_INFO,
-)
-
-OPERATIONS = (
+OPERATIONS: Final = (
     "period-history",
     "record-info",
     "full-stages",
@@ -192,22 +31,51 @@ OPERATIONS = (
     "projects",
 )
 
-_REFUSED = "everything refused"
+_STORE_OPERATIONS: Final = ("load", "commit", "first_watched", "prune", "restore")
+
+_REFUSED: Final = "everything refused"
+
+Metric = TypeVar("Metric", bound=Counter | Gauge | Histogram)
+
+
+class _Own(Generic[Metric]):
+    """Descriptor that defines a metric and returns the instance of it that a `Telemetry` has created."""
+
+    metric: type[Metric]
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...] = (), *, note: str = "") -> None:
+        self.declared = Declared(name, Kind(self.metric.__name__.lower()), text, labels, note=note)
+
+    def __get__(self, telemetry: "Telemetry", owner: type["Telemetry"]) -> Metric:
+        metric: Metric = telemetry.instances[self.declared.name]
+        return metric
+
+
+class _Counter(_Own[Counter]):
+    metric = Counter
+
+
+class _Gauge(_Own[Gauge]):
+    metric = Gauge
+
+
+class _Histogram(_Own[Histogram]):
+    metric = Histogram
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What the exporter's own metrics say at one moment, as far as people ask for it.
+    """Current values of the exporter's own metrics, as far as the web pages show them.
 
     Attributes:
-        api_up: the API answered the last request as it should; None before the first one.
-        api_trouble: why it did not, in a few words; empty where it did.
+        api_up: the API answered the last request correctly; None before the first one.
+        api_trouble: why it did not, in a few words; empty if it did.
         config_ok: the last attempt to load the configuration succeeded.
-        config_loaded_ms: when the configuration in force was loaded; None where nobody said.
-        budget_per_minute: requests that the throttle allows.
-        poll_lag_s: how late the most overdue job is.
-        snapshot_bytes: the largest snapshot; None before the first.
-        snapshot_gzip_bytes: the largest compressed one.
+        config_loaded_ms: when the current configuration was loaded; None if that was not recorded.
+        budget_per_minute: requests that the rate limiter allows.
+        poll_lag_s: delay of the most overdue poll.
+        snapshot_bytes: size of the largest snapshot; None before the first.
+        snapshot_gzip_bytes: size of the largest compressed one.
     """
 
     version: str
@@ -223,72 +91,153 @@ class Readings:
 
 
 class Telemetry:
-    """Counts what the exporter does; one for each process, on a registry of its own."""
+    """Metrics of what the exporter does; one for each process, on a registry of its own."""
+
+    up = _Gauge(
+        "codearts_build_up",
+        "1 if the API answered the last request correctly; throttled responses leave the value unchanged.",
+        note='A response such as "no such job" is correct, unless all requests are refused. Requests for '
+        "stages count too: if only those fail, the value alternates between 0 and 1, and the log says "
+        "`stages_failed`. 0 before the first response.",
+    )
+    requests = _Counter(
+        "codearts_build_exporter_api_requests_total",
+        "Requests sent to the API; code is the HTTP status, or timeout, connection, invalid.",
+        ("operation", "code"),
+    )
+    request_duration = _Histogram(
+        "codearts_build_exporter_api_request_duration_seconds",
+        "Response time of the API.",
+        ("operation",),
+    )
+    throttled = _Counter(
+        "codearts_build_exporter_api_throttled_total",
+        "Responses of the API that reported too many requests.",
+        ("operation",),
+    )
+    budget = _Gauge(
+        "codearts_build_exporter_api_budget_requests_per_minute",
+        "Requests per minute that the rate limiter currently allows.",
+    )
+    payload_errors = _Counter(
+        "codearts_build_exporter_payload_errors_total",
+        "Records or responses that are unreadable or implausible, or contain unknown values; "
+        "counted each time they are read.",
+        ("operation", "reason"),
+        note="[Reasons](#reasons) explains them.",
+    )
+    poll_lag = _Gauge("codearts_build_exporter_poll_lag_seconds", "Delay of the most overdue poll.")
+    watched_jobs = _Gauge(
+        "codearts_build_exporter_watched_jobs",
+        "Jobs that this process watches.",
+        note="0 if no watched project shows a job to watch: the log says `project_shows_no_job` or "
+        "`job_list_refused`. Each shard shows its own.",
+    )
+    lists_trusted = _Gauge(
+        "codearts_build_exporter_job_lists_trusted",
+        "1 while job lists determine which jobs to poll; 0 while every job is polled individually.",
+        note="Lists are not used if they are refused, omitted a build, or would cost more than polls.",
+    )
+    clock_offset = _Gauge(
+        "codearts_build_exporter_clock_offset_seconds",
+        "Clock of the service minus clock of this machine, to the second; median of the last five responses.",
+        note="Positive if this machine is behind. `NaN` before the first response with a time. Polls use the "
+        "clock of the service; an offset of a day or more is used only if three responses agree.",
+    )
+    series = _Gauge(
+        "codearts_build_exporter_series",
+        "Series of jobs and of the recycle bin in the snapshot.",
+        note="In the format with the most series: OpenMetrics also has `_created`.",
+    )
+    series_limit = _Gauge(
+        "codearts_build_exporter_series_limit",
+        "Series limit; beyond it, builds of branches that are new to a job are counted as other.",
+        note="Set by `metrics.max_series`; approximate.",
+    )
+    capped_builds = _Counter(
+        "codearts_build_exporter_capped_builds_total",
+        "Builds whose branch was counted as other because the series limit was reached.",
+    )
+    snapshot_size = _Gauge(
+        "codearts_build_exporter_snapshot_size_bytes",
+        "Size of the snapshot in each format and encoding that is kept ready.",
+        ("format", "encoding"),
+        note="`format` is `text` or `openmetrics`, `encoding` is `identity` or `gzip`. What was not "
+        "requested in the last 15 minutes is not kept.",
+    )
+    snapshot_timestamp = _Gauge(
+        "codearts_build_exporter_snapshot_timestamp_seconds",
+        "Last time at which the snapshot was known to contain everything that is committed.",
+        note="A snapshot older than a few seconds is stale.",
+    )
+    store_errors = _Counter(
+        "codearts_build_exporter_store_errors_total",
+        "Failures to read or write ledgers.",
+        ("operation",),
+        note="`operation` is `load`, `commit` or `prune` (read, write or delete ledgers), or `first_watched` "
+        "(record when a job without a ledger was first watched). `restore` counts checks that failed, or "
+        "that found older ledgers in the store than were committed; those are rewritten.",
+    )
+    reload_successful = _Gauge(
+        "codearts_build_exporter_config_last_reload_successful",
+        "1 if the last attempt to load the configuration succeeded.",
+    )
+    reload_timestamp = _Gauge(
+        "codearts_build_exporter_config_last_reload_success_timestamp_seconds",
+        "When the configuration was last loaded successfully.",
+    )
+    build_info = _Gauge(
+        "codearts_build_exporter_build_info",
+        "Version, revision and Python version of the exporter; always 1.",
+        ("version", "revision", "pythonversion"),
+        note="`revision` comes from the environment variable `EXPORTER_REVISION`.",
+    )
 
     def __init__(self, registry: CollectorRegistry, revision: str = "unknown") -> None:
         disable_created_metrics()
         self.registry = registry
+        self.instances: dict[str, Any] = {
+            own.declared.name: own.metric(
+                own.declared.name, own.declared.help, own.declared.labels, registry=registry
+            )
+            for own in _OWN
+        }
         self._revision = revision
-        self.up = _gauge(UP, registry)
         self._refuses_everything = False
         self._api_trouble = ""
-        self.requests = _counter(API_REQUESTS, registry)
-        self.request_duration = Histogram(
-            API_REQUEST_DURATION.name,
-            API_REQUEST_DURATION.help,
-            API_REQUEST_DURATION.labels,
-            registry=registry,
-        )
-        self.throttled = _counter(API_THROTTLED, registry)
-        self.budget = _gauge(API_BUDGET, registry)
-        self.payload_errors = _counter(PAYLOAD_ERRORS, registry)
-        self.poll_lag = _gauge(POLL_LAG, registry)
-        self.watched_jobs = _gauge(WATCHED_JOBS, registry)
-        self.lists_trusted = _gauge(LISTS_TRUSTED, registry)
-        self.clock_offset = _gauge(CLOCK_OFFSET, registry)
         self.clock_offset.set(math.nan)
-        self.series = _gauge(SERIES, registry)
-        self.series_limit = _gauge(SERIES_LIMIT, registry)
-        self.capped_builds = _counter(CAPPED_BUILDS, registry)
-        self.snapshot_size = _gauge(SNAPSHOT_SIZE, registry)
-        self.snapshot_timestamp = _gauge(SNAPSHOT_TIMESTAMP, registry)
-        self.store_errors = _counter(STORE_ERRORS, registry)
-        self.reload_successful = _gauge(CONFIG_RELOAD_SUCCESSFUL, registry)
-        self.reload_timestamp = _gauge(CONFIG_RELOAD_TIMESTAMP, registry)
-        self.build_info = _gauge(BUILD_INFO, registry)
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
         for operation in OPERATIONS:
             self.throttled.labels(operation)
-        for operation in ("load", "commit", "first_watched", "prune", "restore"):
+        for operation in _STORE_OPERATIONS:
             self.store_errors.labels(operation)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
 
     def api_failed(self, brief: str, code: str = "") -> None:
-        """The API did not answer as it should."""
+        """Record that the API did not answer correctly."""
         self.up.set(0)
         self._api_trouble = brief if code in ("", "invalid") else f"{brief} ({code})"
 
     def api_refused(self) -> None:
-        """The API refused one request, which is an answer as it should be, unless it refuses everything."""
+        """Record that the API refused one request: a correct response, unless it refuses everything."""
         if self._refuses_everything:
             self.api_failed(_REFUSED)
         else:
             self.up.set(1)
 
-    def everything_refused(self, is_so: bool) -> None:
-        """Whether the API refuses whatever it is asked; the next good answer tells that it is up again."""
-        self._refuses_everything = is_so
-        if is_so:
+    def everything_refused(self, refused: bool) -> None:
+        """Record whether the API refuses all requests; the next correct response sets it up again."""
+        self._refuses_everything = refused
+        if refused:
             self.api_failed(_REFUSED)
 
     def payload_fault(self, operation: str, reason: str) -> None:
-        """Something in an answer could not be read or could not be right."""
+        """Count something in a response that is unreadable or implausible."""
         self.payload_errors.labels(operation, reason).inc()
 
     def readings(self) -> Readings:
-        """What they say now."""
+        """Read the current values."""
         loaded_s = _value(self.reload_timestamp)
         sizes = list(_samples(self.snapshot_size))
         return Readings(
@@ -305,6 +254,13 @@ class Telemetry:
         )
 
 
+_OWN: Final[tuple[_Own[Any], ...]] = tuple(
+    attribute for attribute in vars(Telemetry).values() if isinstance(attribute, _Own)
+)
+
+EXPORTER_METRICS: Final = tuple(own.declared for own in _OWN)
+
+
 def _samples(metric: Gauge | Counter) -> Iterable[Sample]:
     return (sample for family in metric.collect() for sample in family.samples)
 
@@ -314,12 +270,4 @@ def _value(gauge: Gauge) -> float:
 
 
 def _largest(sizes: Iterable[Sample], encoding: str) -> float | None:
-    return max((one.value for one in sizes if one.labels["encoding"] == encoding), default=None)
-
-
-def _gauge(declared: Declared, registry: CollectorRegistry) -> Gauge:
-    return Gauge(declared.name, declared.help, declared.labels, registry=registry)
-
-
-def _counter(declared: Declared, registry: CollectorRegistry) -> Counter:
-    return Counter(declared.name, declared.help, declared.labels, registry=registry)
+    return max((size.value for size in sizes if size.labels["encoding"] == encoding), default=None)

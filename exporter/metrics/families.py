@@ -1,4 +1,4 @@
-"""What a metric is, and what its samples are read from."""
+"""Types of metric families, and the views that their samples are read from."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from exporter.ledger import BuildLabels, Exemplar, Histogram, JobLedger
 from exporter.model import Job, RecycleBin
 
 JOB_LABELS: Final = ("project", "job_name")
-"""What every metric of a job has."""
+"""Labels of every metric of a job."""
 
 
 class Kind(StrEnum):
-    """Prometheus's type of a metric."""
+    """Prometheus metric type."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -22,14 +22,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What is published of one watched job.
+    """Published state of one watched job.
 
     Attributes:
         ledger: as committed; None before the first successful poll.
         up: whether the last poll succeeded; None before the first one ended.
-        deleted: whether it lies in the recycle bin; None while that is not known.
-        checked_ms: when it was last known to be up to date, by a poll or by a job list.
-        held: the labels of finished builds, as they are shown, whose builds are not shown yet.
+        deleted: whether the job is in the recycle bin; None while unknown.
+        checked_ms: when the job was last known to be up to date, by a poll or by a job list.
+        held: exposed labels of finished builds that still show 0.
     """
 
     job: Job
@@ -42,14 +42,14 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """All that is published, at one moment.
+    """Everything that is published, at one moment.
 
     Attributes:
         jobs: the watched jobs.
         recycle_bin: as last read; None before.
-        projects: names of CodeArts projects by id, as far as they are known.
+        projects: known names of CodeArts projects by id.
         is_complete: every job has been polled, restored from the store, or refused by the API, and the jobs
-            of watched projects are known as far as the API tells of them.
+            of watched projects are known as far as the API lists them.
     """
 
     jobs: tuple[JobView, ...] = ()
@@ -60,7 +60,7 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Finished builds, and the one of them that finished last."""
+    """Number of finished builds, and the one of them that finished last."""
 
     builds: int
     latest: Exemplar | None = None
@@ -76,12 +76,12 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A metric as Prometheus is told of it.
+    """Definition of a metric.
 
     Attributes:
-        name: a counter's with ``_total``.
-        help: what it means; shown in the exposition and in docs/metrics.md.
-        note: what a reader may want to know besides, in Markdown; follows ``help`` in docs/metrics.md.
+        name: for counters with ``_total``.
+        help: shown in the exposition and in docs/metrics.md.
+        note: further explanation in Markdown; follows ``help`` in docs/metrics.md.
     """
 
     name: str
@@ -93,11 +93,12 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Family(Declared, Generic[Subject]):
-    """A metric and how its samples are read off a subject.
+    """A metric whose samples are read from a subject.
 
     Attributes:
-        samples: all of them, from a subject.
-        reads: the part of a subject that they are made from; as long as it is the same, so are they.
+        samples: yields all samples of a subject.
+        reads: returns the part of a subject that the samples depend on; they are rendered again when it is
+            another object.
     """
 
     samples: Callable[[Subject], Samples] = lambda _: iter(())
@@ -105,12 +106,12 @@ class Family(Declared, Generic[Subject]):
 
 
 def seconds(value_ms: int | None) -> Samples:
-    """One sample in seconds, or none."""
+    """Yield one sample in seconds, or none."""
     if value_ms is not None:
         yield (), value_ms / 1000
 
 
-def known(value: float | None) -> Samples:
-    """One sample, or none."""
+def optional(value: float | None) -> Samples:
+    """Yield one sample, or none."""
     if value is not None:
         yield (), value

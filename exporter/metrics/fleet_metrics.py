@@ -1,4 +1,4 @@
-"""The metrics that concern no single job."""
+"""Metric families of the recycle bin, which belong to no single job."""
 
 from collections import Counter
 from typing import Final
@@ -6,29 +6,21 @@ from typing import Final
 from exporter.metrics.families import Family, FleetView, Kind, Samples, seconds
 
 
-def _bin_size(view: FleetView) -> Samples:
+def _jobs(view: FleetView) -> Samples:
     if view.recycle_bin:
         yield (), len(view.recycle_bin.jobs)
 
 
-def _bin_projects(view: FleetView) -> Samples:
+def _project_jobs(view: FleetView) -> Samples:
     if view.recycle_bin:
         names = (view.projects.get(job.project_id, job.project_id) for job in view.recycle_bin.jobs.values())
         for name, jobs in sorted(Counter(names).items()):
             yield (name,), jobs
 
 
-def _bin_retention(view: FleetView) -> Samples:
-    return seconds(view.recycle_bin.retention_ms if view.recycle_bin else None)
-
-
-def _bin_oldest(view: FleetView) -> Samples:
+def _oldest_deletion(view: FleetView) -> Samples:
     jobs = view.recycle_bin.jobs.values() if view.recycle_bin else ()
     return seconds(min((job.deleted_ms for job in jobs if job.deleted_ms is not None), default=None))
-
-
-def _bin_last_read(view: FleetView) -> Samples:
-    return seconds(view.recycle_bin.read_ms if view.recycle_bin else None)
 
 
 FLEET_FAMILIES: Final[tuple[Family[FleetView], ...]] = (
@@ -36,35 +28,31 @@ FLEET_FAMILIES: Final[tuple[Family[FleetView], ...]] = (
         "codearts_build_recycle_bin_jobs",
         Kind.GAUGE,
         "Jobs in the recycle bin.",
-        (),
-        _bin_size,
+        samples=_jobs,
     ),
     Family(
         "codearts_build_recycle_bin_project_jobs",
         Kind.GAUGE,
-        "Jobs in the recycle bin by project; a project whose name is not known shows its id.",
+        "Jobs in the recycle bin by project; a project whose name is unknown is shown by its id.",
         ("project",),
-        _bin_projects,
+        _project_jobs,
     ),
     Family(
         "codearts_build_recycle_bin_retention_seconds",
         Kind.GAUGE,
         "How long a deleted job is kept in the recycle bin.",
-        (),
-        _bin_retention,
+        samples=lambda view: seconds(view.recycle_bin.retention_ms if view.recycle_bin else None),
     ),
     Family(
         "codearts_build_recycle_bin_oldest_deletion_timestamp_seconds",
         Kind.GAUGE,
-        "Deletion time of the job that is purged next; absent when the recycle bin is empty.",
-        (),
-        _bin_oldest,
+        "Deletion time of the job that will be purged next; absent if the recycle bin is empty.",
+        samples=_oldest_deletion,
     ),
     Family(
         "codearts_build_recycle_bin_last_read_timestamp_seconds",
         Kind.GAUGE,
         "When the recycle bin was last read; absent before that.",
-        (),
-        _bin_last_read,
+        samples=lambda view: seconds(view.recycle_bin.read_ms if view.recycle_bin else None),
     ),
 )

@@ -66,7 +66,7 @@ class ZeroHold:
 
     def _shown(self, ledger: JobLedger) -> set[BuildLabels]:
         trigger, branch = _shape(self._breakdown)
-        return {tally.labels.shown(trigger=trigger, branch=branch) for tally in ledger.tallies}
+        return {tally.labels.exposed(trigger=trigger, branch=branch) for tally in ledger.tallies}
 
 
 def _shape(policy: LabelPolicy) -> tuple[bool, bool]:
