@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -165,7 +166,7 @@ class Exporter:
         ledgers = self._restored(config, watchlist, before)
         intervals = Intervals.of(config)
         self.poller = Poller(
-            PollPlanner(watchlist, intervals, time.monotonic()),
+            PollPlanner(watchlist, intervals, time.monotonic(), random.Random()),
             client,
             self.store,
             ledgers,

@@ -69,7 +69,7 @@ class Exporter:
         )
         intervals = Intervals(config.poll.interval, config.poll.max_interval, config.recycle_bin.interval)
         self.poller = Poller(
-            PollPlanner(Watchlist(config), intervals, self.now()),
+            PollPlanner(Watchlist(config), intervals, self.now(), random.Random()),
             client,
             MemoryStore(),
             {},

@@ -41,11 +41,11 @@ def watched_jobs(
         reply = lists.jobs(project.id)
         if reply.error:
             raise reply.error
-        watchlist.take_in(Listing(project.id, reply.answer or {}))
+        watchlist.apply_listing(Listing(project.id, reply.answer or {}))
         if all(job.project_id != project.id for job in watchlist.jobs):
             notices.say(f"project {project.id} shows no job that is to be watched")
     if any(not (job.name and job.project) for job in config.jobs):
-        watchlist.take_in(Listing("", _unless_refused(lists.jobs(""), "the list of all jobs", notices)))
+        watchlist.apply_listing(Listing("", _unless_refused(lists.jobs(""), "the list of all jobs", notices)))
     if watchlist.unnamed_projects:
         watchlist.name_projects(_unless_refused(lists.projects(), "the list of projects", notices))
     return watchlist.jobs

@@ -2,14 +2,14 @@
 
 - A sweep reads the lists once each interval, where that takes fewer requests than polling each job, else once
   in the longest interval.
-- Jobs that lists serve are polled by themselves every `Intervals.by_itself`, of which chance takes off up to
-  `SPREAD`; the others every `Intervals.unserved`, less up to `JITTER`.
+- Jobs that lists serve are polled by themselves every `Intervals.with_lists`, of which chance takes off up to
+  `SPREAD`; the others every `Intervals.without_lists`, less up to `JITTER`.
 - A finished build takes a poll of its history and one request for its detail. Where the list tells the number
   of a running build that is all; otherwise it is polled each interval while it runs.
 - What is refused is polled once in the longest interval.
 - What no list serves is polled each interval while it is known to build, and then ever more rarely, the pause
-  doubling with each poll since the build was seen, up to `Intervals.unserved`. What such polls take the place
-  of is no cost of the build.
+  doubling with each poll since the build was seen, up to `Intervals.without_lists`. What such polls take the
+  place of is no cost of the build.
 """
 
 import math
@@ -92,8 +92,8 @@ def costs(load: Load) -> Cost:
     """What that load takes."""
     intervals = load.intervals
     sweep_s = intervals.interval if load.worth_it else intervals.longest
-    unserved_s = intervals.unserved(load.jobs)
-    by_itself_s = intervals.by_itself(load.jobs) * (1 - SPREAD / 2)
+    unserved_s = intervals.without_lists(load.jobs)
+    by_itself_s = intervals.with_lists(load.jobs) * (1 - SPREAD / 2)
     unserved = load.jobs - load.served - load.refused
     polls = load.served / by_itself_s + unserved / (unserved_s * (1 - JITTER / 2))
     polls += load.refused / (intervals.longest * (1 - JITTER / 2))
@@ -115,7 +115,7 @@ def of_a_build(load: Load, duration_s: float) -> float:
     if load.served:
         running = 0.0 if load.numbers_told else duration_s / intervals.interval
         return 2 + running + load.stages
-    pause_s = intervals.unserved(load.jobs)
+    pause_s = intervals.without_lists(load.jobs)
     seen_s = (max(0.0, duration_s - pause_s * (at + 0.5) / _MOMENTS) for at in range(_MOMENTS))
     polls = [_polls(pause_s / intervals.interval, math.ceil(s / intervals.interval)) for s in seen_s]
     return 1 + sum(polls) / len(polls) + load.stages
@@ -230,13 +230,13 @@ def _formula(load: Load, cost: Cost) -> str:
     unserved = load.jobs - load.served - load.refused
     polls = []
     if load.served:
-        every = intervals.by_itself(load.jobs)
+        every = intervals.with_lists(load.jobs)
         polls.append(
             f"{load.served:,} that lists show, every {format_duration(every / 2)} to {format_duration(every)}"
         )
     if unserved:
         polls.append(
-            f"{unserved:,} that no list serves, every {format_duration(intervals.unserved(load.jobs))}"
+            f"{unserved:,} that no list serves, every {format_duration(intervals.without_lists(load.jobs))}"
         )
     if load.refused:
         polls.append(f"{load.refused:,} in vain, every {format_duration(intervals.longest)}")
@@ -282,7 +282,7 @@ def _likely(load: Load, cost: Cost) -> Iterator[Finding]:
 def _fresh(load: Load, cost: Cost, ceiling: float) -> str:
     late = max(1.0, cost.idle / ceiling)
     interval = format_duration(float(round(load.intervals.interval * late)))
-    quiet = format_duration(float(round(load.intervals.unserved(load.jobs) * late)))
+    quiet = format_duration(float(round(load.intervals.without_lists(load.jobs) * late)))
     if load.served + load.refused >= load.jobs or quiet == interval:
         return f"fresh: a finished build shows within {interval}"
     return (

@@ -49,7 +49,7 @@ def watched(config: Config, answers: Answers) -> Watched:
         if isinstance(answer, ListAnswer)
     }
     for listing in listings.values():
-        watchlist.take_in(listing)
+        watchlist.apply_listing(listing)
     if isinstance(answers.names, Mapping):
         watchlist.name_projects(answers.names)
     lists = _lists(config, answers, listings, watchlist)

@@ -25,7 +25,7 @@ from exporter.ledger import (
 from exporter.model import ListedJob
 from exporter.poller.tasks import Observations, StagesFetched, Timer, stages_of
 
-UNSEEN_AFTER: Final = 3
+UNLISTED_AFTER: Final = 3
 """Lists do not serve a job that so many good lists in a row did not show."""
 
 NEVER_POLLED: Final = object()
@@ -68,7 +68,7 @@ class ListEvidence:
     """
 
     last_shown: ListedJob | None = None
-    misses: int = UNSEEN_AFTER
+    misses: int = UNLISTED_AFTER
     seen_ms: int | None = None
     mark: object = NEVER_POLLED
     agreed: bool = False
@@ -78,7 +78,7 @@ class ListEvidence:
     @property
     def listed(self) -> ListedJob | None:
         """The job as it was last listed; None where lists do not show it any more."""
-        return self.last_shown if self.misses < UNSEEN_AFTER else None
+        return self.last_shown if self.misses < UNLISTED_AFTER else None
 
     @property
     def current_mark(self) -> object:

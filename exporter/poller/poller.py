@@ -163,8 +163,8 @@ class Poller:
     def resume(self, service: Service) -> None:
         """Go on after a stop: what was under way is due again, and is asked through this service."""
         self._service = service
-        self._planner.call_back()
-        self._stages.call_back()
+        self._planner.requeue()
+        self._stages.requeue()
 
     def finish(self) -> None:
         """Before a stop: leave nothing older in the store than what was shown."""
@@ -385,11 +385,11 @@ class Poller:
         found = newest if newest and newest.number > highest else None
         job.goes_on = False
         if seen is None or error:
-            self._planner.not_polled(job, now, will_not=is_refused)
+            self._planner.poll_failed(job, now, refused=is_refused)
         elif seen.more and job.ahead is None:  # what cannot be committed is no reason to ask for more
             job.goes_on = True
             self._planner.poll_again(job, now)
-        elif self._planner.polled(
+        elif self._planner.poll_succeeded(
             job, now, found=found is not None, found_ms=found.start_ms if found else None
         ):
             self._log.lists_lied(job.id)

@@ -11,7 +11,7 @@ from typing import Final
 
 from exporter.errors import ThrottledError
 from exporter.poller.job_state import JobState
-from exporter.poller.schedule import JITTER, Schedule, sooner
+from exporter.poller.schedule import JITTER, Schedule, jittered
 from exporter.poller.tasks import StagesFetched, Timer
 
 LONGEST_PAUSE_S: Final = 600.0
@@ -90,9 +90,9 @@ class StageSteps:
         """A step ended of a job that is not watched any more."""
         self._schedule.done(timer)
 
-    def call_back(self) -> None:
+    def requeue(self) -> None:
         """The steps under way come to nothing; their turn comes again."""
-        self._schedule.call_back()
+        self._schedule.requeue()
 
     def drop(self, jobs: Iterable[JobState]) -> None:
         """Those jobs are not watched any more."""
@@ -107,4 +107,4 @@ class StageSteps:
         if failures <= 0:
             return 0.0
         longest = max(self._interval, LONGEST_PAUSE_S)
-        return sooner(min(longest, self._interval * (1 << min(failures - 1, 20))), JITTER, self._rng)
+        return jittered(min(longest, self._interval * (1 << min(failures - 1, 20))), JITTER, self._rng)

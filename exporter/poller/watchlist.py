@@ -159,7 +159,7 @@ class Watchlist:
         """Whether both watch the same jobs of the same projects."""
         return self._projects == other._projects
 
-    def take_in(self, listing: Listing) -> None:
+    def apply_listing(self, listing: Listing) -> None:
         """Learn from a job list which jobs are watched from now on, and which no more."""
         known = self._of_all_shards
         self._denied.difference_update(listing.jobs)

@@ -50,14 +50,14 @@ def sent(watch: Watch, seconds: float = HOUR) -> int:
 def sent_while_idle(watch: Watch) -> tuple[int, float]:
     """Requests in an hour, once the first polls have spread, and what was estimated for it."""
     load, cost = estimated(watch)
-    watch.poll_for(load.intervals.by_itself(load.jobs) if load.served else HOUR / 3)
+    watch.poll_for(load.intervals.with_lists(load.jobs) if load.served else HOUR / 3)
     return sent(watch), 60 * cost.idle
 
 
 def sent_while_building(watch: Watch, duration_s: float) -> tuple[int, float]:
     """Requests in half an hour in which builds end, and what was estimated for so many of that length."""
     load, cost = estimated(watch)
-    watch.poll_for(load.intervals.by_itself(load.jobs) if load.served else HOUR / 3)
+    watch.poll_for(load.intervals.with_lists(load.jobs) if load.served else HOUR / 3)
     made, from_ms = watch.simulator.fleet, watch.clock.now_ms()
     counted = sent(watch, HOUR / 2)
     finished = [

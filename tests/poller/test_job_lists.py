@@ -12,11 +12,11 @@ from exporter.poller.job_lists import (
     REFUSED_FOR,
     STALE_AFTER,
     ListTrust,
-    age,
-    changed,
-    see_listing,
+    apply_listing,
+    changed_jobs,
+    expire_listed,
 )
-from exporter.poller.job_state import UNSEEN_AFTER, JobState
+from exporter.poller.job_state import UNLISTED_AFTER, JobState
 from exporter.poller.tasks import ALL, PAGE, Listing
 
 INTERVAL = 60.0
@@ -51,7 +51,7 @@ class Lists(ListTrust):
         for job_id in watched:
             self.job(job_id)
         self.was_read(listing)
-        see_listing(self.jobs, listing, read_ms)
+        apply_listing(self.jobs, listing, read_ms)
 
     def listed(self, job_id: str) -> ListedJob | None:
         return self.job(job_id).lists.listed
@@ -60,10 +60,10 @@ class Lists(ListTrust):
         self.job(job_id).lists.polled(mark)
 
     def changed(self) -> list[str]:
-        return [job.id for job in changed(self.jobs)]
+        return [job.id for job in changed_jobs(self.jobs)]
 
-    def age(self, read_ms: int) -> set[str]:
-        return age(self.jobs, self.stale_before_ms(read_ms))
+    def age(self, read_ms: int) -> list[str]:
+        return expire_listed(self.jobs, self.stale_before_ms(read_ms))
 
     def have_hidden(self, job_id: str, began_ms: int | None) -> bool:
         return self.hid(self.job(job_id), began_ms)
@@ -168,7 +168,7 @@ class TestWhatTheyShow:
 
     def test_what_several_good_lists_do_not_show_is_not_served_until_one_does(self) -> None:
         lists = swept(listing(listed(A), listed(B)))
-        for _ in range(UNSEEN_AFTER - 1):
+        for _ in range(UNLISTED_AFTER - 1):
             lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
         assert lists.listed(A)
         lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
@@ -180,9 +180,9 @@ class TestWhatTheyShow:
         lists = swept(listing(listed(A), listed(B)))
         later_ms = MOMENT_MS + round((STALE_AFTER + 1) * INTERVAL * 1000)
         lists.take_in(listing(listed(B), is_whole=False), {A, B}, later_ms)
-        assert lists.age(later_ms) == {A}
+        assert lists.age(later_ms) == [A]
         assert (lists.listed(A), lists.listed(B)) == (None, listed(B))
-        assert lists.age(later_ms) == set()
+        assert lists.age(later_ms) == []
 
     @pytest.mark.parametrize(
         "bad",
@@ -266,5 +266,5 @@ class TestTheClockWasAhead:
         lists = swept(listing(listed()), read_ms=MOMENT_MS + 43_200_000)
         lists.clamp_all(MOMENT_MS)
         stale_ms = MOMENT_MS + round(STALE_AFTER * INTERVAL * 1000)
-        assert lists.age(stale_ms) == set()
-        assert lists.age(stale_ms + 1) == {A}
+        assert lists.age(stale_ms) == []
+        assert lists.age(stale_ms + 1) == [A]

@@ -45,7 +45,7 @@ class Planner(PollPlanner):
     ) -> bool:
         job = self.watchlist.states[job_id]
         job.ledger = ledger
-        return self.polled(job, now, found=found, found_ms=found_ms)
+        return self.poll_succeeded(job, now, found=found, found_ms=found_ms)
 
 
 def planner(jobs: int = 20, intervals: Intervals = USUAL, projects: str = "[]") -> Planner:
@@ -194,7 +194,7 @@ class TestTheStart:
         sweep_now(made, None, {}, 0)
         assert sorted(made.due(0, 10)) == ids(3)
 
-    def test_a_job_that_never_built_is_told_and_not_polled(self) -> None:
+    def test_a_job_that_never_built_is_told_and_poll_failed(self) -> None:
         made = planner(20)
         first, second, *others = ids(20)
         never = show(first, last_build_ms=None, status="none", number=None)
@@ -275,10 +275,10 @@ class TestWhereListsServe:
         assert sum(polls) >= jobs
 
     def test_a_day_is_the_longest_that_a_job_goes_without_a_poll(self) -> None:
-        assert USUAL.by_itself(5) == 600
-        assert USUAL.by_itself(1000) > HOUR
-        assert USUAL.by_itself(1_000_000) == 86_400
-        assert Intervals(60, 1200, None).by_itself(1_000_000) == 1200
+        assert USUAL.with_lists(5) == 600
+        assert USUAL.with_lists(1000) > HOUR
+        assert USUAL.with_lists(1_000_000) == 86_400
+        assert Intervals(60, 1200, None).with_lists(1_000_000) == 1200
 
     def test_a_job_that_good_lists_no_longer_show_is_polled_as_one_that_none_serves(self) -> None:
         made, ledgers, shown = settled(500)
@@ -289,7 +289,7 @@ class TestWhereListsServe:
             taken += made.due(now - 1, 1000)
             sweep_now(made, sweep(*(job for job in shown if job.id != lost)), ledgers, now)
         taken += made.due(4 * MINUTE, 10_000)
-        taken += made.due(4 * MINUTE + USUAL.unserved(500), 10_000)
+        taken += made.due(4 * MINUTE + USUAL.without_lists(500), 10_000)
         assert lost in taken, "lists do not serve it, so it is due like any other"
 
     def test_a_poll_that_does_not_show_what_the_list_shows_is_repeated_soon(self) -> None:
@@ -375,7 +375,7 @@ class TestWhereListsDoNotServe:
             sweep_now(made, swept, ledgers, minute * MINUTE)
         assert not made.lists_are_trusted(5 * MINUTE)
         made.due(5 * MINUTE, 10_000)
-        taken = set(made.due(5 * MINUTE + USUAL.unserved(500), 10_000)) - {JOB_LISTS}
+        taken = set(made.due(5 * MINUTE + USUAL.without_lists(500), 10_000)) - {JOB_LISTS}
         assert len(taken) > 300
 
     def test_a_lie_ends_their_service_for_a_while(self) -> None:
@@ -397,7 +397,7 @@ class TestTasks:
         made = planner(2)
         sweep_now(made, None, {}, 0)
         made.due(0, 10)
-        made.not_polled(made.watchlist.states[ids(1)[0]], 5, will_not=False)
+        made.poll_failed(made.watchlist.states[ids(1)[0]], 5, refused=False)
         assert ids(1)[0] in due_within(made, 6, 60)
 
     def test_one_that_goes_on_failing_is_tried_ever_more_rarely(self) -> None:
@@ -410,7 +410,7 @@ class TestTasks:
                     made.follow(None, {}, second)
                 else:
                     moments.append(second)
-                    made.not_polled(made.watchlist.states[task], second, will_not=True)
+                    made.poll_failed(made.watchlist.states[task], second, refused=True)
         assert 24 <= len(moments) <= 34
 
     def test_with_more_to_ask_it_is_due_at_once(self) -> None:

@@ -39,8 +39,8 @@ class Named:
     def is_under_way(self, task: str) -> bool:
         return self.timer(task).is_under_way
 
-    def call_back(self) -> None:
-        self.schedule.call_back()
+    def requeue(self) -> None:
+        self.schedule.requeue()
 
     def wait(self, now: float) -> float:
         return self.schedule.wait(now)
@@ -92,7 +92,7 @@ def test_what_is_called_back_is_due_as_it_was() -> None:
     due = schedule(a=1000, b=1001, c=1002)
     due.take(1001, limit=9)
     due.remove("b")
-    due.call_back()
+    due.requeue()
     assert due.take(1001, limit=9) == ["a"]
     assert due.take(1002, limit=9) == ["c"]
 

@@ -34,7 +34,7 @@ def discovering(project: str = f"{{id: {PROJECT}, name: shop}}", jobs: str = "[]
 def taken(watched: Watchlist, listing: Listing) -> tuple[set[str], set[str]]:
     """The jobs that a list makes watched, and those that it makes unwatched."""
     before = watched.ids
-    watched.take_in(listing)
+    watched.apply_listing(listing)
     return set(watched.ids - before), set(before - watched.ids)
 
 
@@ -61,14 +61,14 @@ class TestGoingOn:
 
     def test_names_and_jobs_stay_that_no_ledger_tells_of(self) -> None:
         before = discovering(jobs=f"[{FIRST}]")
-        before.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        before.apply_listing(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
         after = discovering(jobs=f"[{FIRST}]")
         after.carry_over(before)
         assert after.jobs == before.jobs
 
     def test_jobs_that_were_gone_do_not_come_back(self) -> None:
         before = discovering()
-        before.take_in(listing((FIRST, "checkout")))
+        before.apply_listing(listing((FIRST, "checkout")))
         after = discovering()
         after.restore({job_id: JobNames("x", "", PROJECT) for job_id in (FIRST, SECOND)})
         after.carry_over(before)
@@ -76,23 +76,23 @@ class TestGoingOn:
 
     def test_a_job_that_is_missing_goes_no_later(self) -> None:
         before = discovering()
-        before.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        before.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         for _ in range(GONE_AFTER - 1):
-            before.take_in(listing((FIRST, "checkout")))
+            before.apply_listing(listing((FIRST, "checkout")))
         after = discovering()
         after.carry_over(before)
         assert taken(after, listing((FIRST, "checkout"))) == (set(), {SECOND})
 
     def test_a_job_that_is_no_more_named_stays_as_one_of_its_project(self) -> None:
         before = discovering(jobs=f"[{FIRST}]")
-        before.take_in(listing((FIRST, "checkout")))
+        before.apply_listing(listing((FIRST, "checkout")))
         after = discovering()
         after.carry_over(before)
         assert after.ids == {FIRST}
 
     def test_of_other_projects_what_the_store_knew_is_watched_too(self) -> None:
         before = discovering(f"{{id: {PROJECT}, include: [checkout]}}")
-        before.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        before.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         after = discovering()
         after.restore({SECOND: JobNames("payment", "", PROJECT)})
         after.carry_over(before)
@@ -104,17 +104,17 @@ class TestNames:
     def test_a_bare_id_is_the_name_until_the_service_tells_one(self) -> None:
         watched = watchlist(f"[{FIRST}]")
         assert watched.jobs == (Job(FIRST, FIRST, "unknown"),)
-        watched.take_in(of_all((FIRST, "checkout", PROJECT)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT)))
         assert watched.jobs == (Job(FIRST, "checkout", "called", PROJECT),)
 
     def test_names_of_the_configuration_win(self) -> None:
         watched = watchlist(f"[{{id: {FIRST}, name: mine, project: ours}}]")
-        watched.take_in(of_all((FIRST, "checkout", PROJECT)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT)))
         assert watched.jobs == (Job(FIRST, "mine", "ours", PROJECT),)
 
     def test_the_name_of_a_watched_project_wins_over_the_service_s(self) -> None:
         watched = discovering(jobs=f"[{FIRST}]")
-        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
         assert {job.project for job in watched.jobs} == {"shop"}
 
     def test_the_id_of_a_project_is_known_if_the_configuration_names_it(self) -> None:
@@ -130,14 +130,14 @@ class TestNames:
 
     def test_a_renamed_job_is_followed(self) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout")))
-        watched.take_in(listing((FIRST, "payment")))
+        watched.apply_listing(listing((FIRST, "checkout")))
+        watched.apply_listing(listing((FIRST, "payment")))
         assert watched.jobs == (Job(FIRST, "payment", "shop", PROJECT),)
 
     def test_projects_without_a_name_are_asked_for_and_named(self) -> None:
         watched = discovering(PROJECT, jobs=f"[{SECOND}, {{id: {THIRD}, project: ours}}]")
         assert watched.unnamed_projects == frozenset()
-        watched.take_in(listing((FIRST, "checkout")))
+        watched.apply_listing(listing((FIRST, "checkout")))
         for job_id in (SECOND, THIRD):
             watched.rename(job_id, JobNames("x", "", ELSEWHERE))
         assert watched.unnamed_projects == {PROJECT, ELSEWHERE}
@@ -154,12 +154,12 @@ class TestNamesOfProjects:
             f"{{id: {PROJECT}, name: My Shop}}", jobs=f"[{{id: {FIRST}, project: payments}}]"
         )
         assert watched.project_names == {PROJECT: "My Shop"}
-        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
         assert watched.project_names == {PROJECT: "My Shop"}
 
     def test_a_job_with_a_label_of_its_own_does_not_rename_its_project(self) -> None:
         watched = watchlist(f"[{FIRST}, {{id: {SECOND}, project: payments}}]")
-        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
         assert watched.jobs[-1].project == "payments"
         assert watched.project_names == {PROJECT: "called"}
 
@@ -174,7 +174,7 @@ class TestNamesOfProjects:
 
     def test_what_the_service_told_outlives_the_last_job_and_follows_the_watched_ones(self) -> None:
         watched = discovering(PROJECT)
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         watched.name_projects({PROJECT: "shop"})
         watched.drop_deleted([FIRST])
         watched.name_projects({PROJECT: "store"})
@@ -194,7 +194,7 @@ class TestDiscovery:
 
     def test_the_list_of_all_jobs_brings_those_of_watched_projects_only(self) -> None:
         watched = discovering()
-        watched.take_in(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", ELSEWHERE)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", ELSEWHERE)))
         assert watched.ids == {FIRST}
 
     @pytest.mark.parametrize(
@@ -209,23 +209,23 @@ class TestDiscovery:
     )
     def test_names_are_included_and_excluded(self, rules: str, wanted: set[str]) -> None:
         watched = discovering(f"{{id: {PROJECT}, {rules}}}")
-        watched.take_in(listing((FIRST, "release-1"), (SECOND, "release-1-tmp"), (THIRD, "nightly")))
+        watched.apply_listing(listing((FIRST, "release-1"), (SECOND, "release-1-tmp"), (THIRD, "nightly")))
         assert {job.name for job in watched.jobs} == wanted
 
     def test_a_job_that_is_renamed_out_of_the_pattern_goes_and_comes_back(self) -> None:
         watched = discovering(f"{{id: {PROJECT}, include: ['release-.*']}}")
-        watched.take_in(listing((FIRST, "release-1")))
+        watched.apply_listing(listing((FIRST, "release-1")))
         assert taken(watched, listing((FIRST, "old-1"))) == (set(), {FIRST})
         assert taken(watched, listing((FIRST, "release-1"))) == ({FIRST}, set())
 
     def test_a_job_that_moves_out_of_the_project_goes(self) -> None:
         watched = discovering()
-        watched.take_in(of_all((FIRST, "checkout", PROJECT)))
+        watched.apply_listing(of_all((FIRST, "checkout", PROJECT)))
         assert taken(watched, of_all((FIRST, "checkout", ELSEWHERE))) == (set(), {FIRST})
 
     def test_it_goes_after_several_good_lists_without_it(self) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         for _ in range(GONE_AFTER - 1):
             assert taken(watched, listing((SECOND, "payment"))) == (set(), set())
         assert taken(watched, listing((SECOND, "payment"))) == (set(), {FIRST})
@@ -234,9 +234,9 @@ class TestDiscovery:
     def test_lists_without_it_have_to_come_in_a_row(self) -> None:
         watched = discovering()
         for _ in range(5):
-            watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+            watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
             for _ in range(GONE_AFTER - 1):
-                watched.take_in(listing((SECOND, "payment")))
+                watched.apply_listing(listing((SECOND, "payment")))
         assert watched.ids == {FIRST, SECOND}
 
     @pytest.mark.parametrize(
@@ -251,21 +251,21 @@ class TestDiscovery:
     )
     def test_a_list_that_tells_nothing_drops_nothing(self, bad: Listing) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout")))
+        watched.apply_listing(listing((FIRST, "checkout")))
         for _ in range(10 * GONE_AFTER):
-            watched.take_in(bad)
+            watched.apply_listing(bad)
         assert FIRST in watched.ids
 
     @pytest.mark.parametrize("empty", [listing(), Listing("", {})], ids=["of the project", "of all"])
     def test_empty_lists_count_from_when_the_service_denies_the_job(self, empty: Listing) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
-        watched.take_in(empty)
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.apply_listing(empty)
         deny(watched, True)
         for _ in range(GONE_AFTER - 1):
             assert taken(watched, empty) == (set(), set())
         assert taken(watched, empty) == (set(), {FIRST})
-        watched.take_in(listing((FIRST, "checkout")))
+        watched.apply_listing(listing((FIRST, "checkout")))
         for _ in range(2 * GONE_AFTER):
             assert taken(watched, empty) == (set(), set())
 
@@ -273,8 +273,8 @@ class TestDiscovery:
         "told",
         [
             lambda watched: deny(watched, False),
-            lambda watched: watched.take_in(listing((FIRST, "checkout"))),
-            lambda watched: watched.take_in(listing((FIRST, "checkout"), is_whole=False)),
+            lambda watched: watched.apply_listing(listing((FIRST, "checkout"))),
+            lambda watched: watched.apply_listing(listing((FIRST, "checkout"), is_whole=False)),
         ],
         ids=["by a poll", "by a list", "by a part of a list"],
     )
@@ -282,29 +282,29 @@ class TestDiscovery:
         self, told: Callable[[Watchlist], object]
     ) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout")))
+        watched.apply_listing(listing((FIRST, "checkout")))
         deny(watched, True)
-        watched.take_in(listing())
+        watched.apply_listing(listing())
         told(watched)
         for _ in range(2 * GONE_AFTER):
-            watched.take_in(listing())
+            watched.apply_listing(listing())
         assert watched.ids == {FIRST}
 
     def test_a_job_that_is_denied_stays_while_lists_show_it(self) -> None:
         watched = discovering()
         for _ in range(2 * GONE_AFTER):
-            watched.take_in(listing((FIRST, "checkout")))
+            watched.apply_listing(listing((FIRST, "checkout")))
             deny(watched, True)
         assert watched.ids == {FIRST}
 
     def test_a_partial_list_still_brings_what_it_shows(self) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout"), is_whole=False))
+        watched.apply_listing(listing((FIRST, "checkout"), is_whole=False))
         assert watched.ids == {FIRST}
 
     def test_what_lies_in_the_recycle_bin_goes_at_once_unless_it_is_named(self) -> None:
         watched = discovering(jobs=f"[{SECOND}]")
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         watched.drop_deleted([FIRST, SECOND, THIRD])
         assert watched.ids == {SECOND}
         assert [job.id for job in watched.jobs] == [SECOND]
@@ -312,7 +312,7 @@ class TestDiscovery:
     def test_a_named_job_never_goes(self) -> None:
         watched = discovering(f"{{id: {PROJECT}, exclude: ['.*']}}", jobs=f"[{FIRST}]")
         for _ in range(2 * GONE_AFTER):
-            watched.take_in(listing((SECOND, "payment")))
+            watched.apply_listing(listing((SECOND, "payment")))
         assert watched.ids == {FIRST}
 
     def test_a_named_job_of_a_watched_project_is_there_once(self) -> None:
@@ -322,7 +322,7 @@ class TestDiscovery:
 
     def test_jobs_of_other_projects_are_not_remembered(self) -> None:
         watched = discovering()
-        watched.take_in(of_all(*((f"{number:032}", "x", ELSEWHERE) for number in range(1000))))
+        watched.apply_listing(of_all(*((f"{number:032}", "x", ELSEWHERE) for number in range(1000))))
         assert watched.ids == frozenset()
         assert watched._names == {}
 
@@ -355,7 +355,7 @@ class TestRestart:
         watched = discovering()
         watched.restore({FIRST: self.KEPT})
         for _ in range(GONE_AFTER):
-            watched.take_in(listing((SECOND, "payment")))
+            watched.apply_listing(listing((SECOND, "payment")))
         assert watched.ids == {SECOND}
 
 
@@ -371,7 +371,7 @@ class TestShards:
                 f"projects: [{PROJECT}]",
                 partial(in_shard, shard=index, total_shards=3),
             )
-            watched.take_in(jobs)
+            watched.apply_listing(jobs)
             shards.append(watched.ids)
         assert sorted(job_id for shard in shards for job_id in shard) == list(self.IDS)
         assert min(map(len, shards)) > 60
@@ -402,12 +402,12 @@ class TestOneNameInTwoShards:
         after.carry_over(watched)
         assert after.jobs == watched.jobs
         other = SECOND if mine == FIRST else FIRST
-        watched.take_in(listing((mine, "checkout"), (other, "payment")))
+        watched.apply_listing(listing((mine, "checkout"), (other, "payment")))
         assert [job.name for job in watched.jobs] == ["checkout"]
 
     def test_one_that_is_gone_elsewhere_takes_no_name(self) -> None:
         watched = watchlist("[]", f"projects: [{{id: {PROJECT}, name: shop}}]", FIRST.__eq__)
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout")))
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "checkout")))
         for _ in range(GONE_AFTER):
             assert watched.jobs[0].name == f"checkout ({FIRST[:8]})"
             assert taken(watched, listing((FIRST, "checkout"))) == (set(), set())
@@ -421,9 +421,9 @@ class TestOneNameForTwo:
 
     def test_discovered_ones_too_and_no_longer_than_needed(self) -> None:
         watched = discovering()
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "checkout")))
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "checkout")))
         assert {job.name for job in watched.jobs} == {"checkout (f9d6c846)", "checkout (48c66c60)"}
-        watched.take_in(listing((FIRST, "checkout"), (SECOND, "payment")))
+        watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         assert {job.name for job in watched.jobs} == {"checkout", "payment"}
 
     def test_in_two_projects_they_keep_it(self) -> None:
