@@ -104,15 +104,15 @@ def built(view: JobView) -> JobView:
 def serve_exporter(jobs: int, builds_a_second: float) -> None:
     """The exporter's server and publisher, as ``serve`` runs them."""
     with TemporaryDirectory() as folder:
-        shown = Fleet(jobs, Path(folder))
+        exporter = Fleet(jobs, Path(folder))
         telemetry = Telemetry(CollectorRegistry())
-        publisher = Publisher(lambda: shown.view, telemetry)
+        publisher = Publisher(lambda: exporter.view, telemetry)
         publisher.start()
         if builds_a_second:
-            threading.Thread(target=shown.pour, args=(builds_a_second,), daemon=True).start()
+            threading.Thread(target=exporter.pour, args=(builds_a_second,), daemon=True).start()
         sockets = bind(["127.0.0.1:0"])
         print(address_of(sockets[0]).rpartition(":")[2], flush=True)
-        app = application(MetricsEndpoint(publisher, telemetry.registry), shown, told=telemetry)
+        app = application(MetricsEndpoint(publisher, telemetry.registry), exporter, telemetry.readings)
         WebServer(app).run(sockets=sockets)
 
 

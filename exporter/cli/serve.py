@@ -19,8 +19,8 @@ from exporter.app import Exporter, Shard
 from exporter.config import Config
 from exporter.errors import ExporterError
 from exporter.web import (
-    MOST_CONNECTIONS,
-    REST_S,
+    MAX_CONNECTIONS,
+    MIN_RELOAD_PAUSE_S,
     MetricsEndpoint,
     WatchedConfig,
     WebServer,
@@ -107,9 +107,9 @@ def run(
     app = application(
         MetricsEndpoint(exporter.publisher, exporter.registry),
         exporter,
+        exporter.telemetry.readings,
         site.telemetry_path,
         reload if site.enable_lifecycle else None,
-        told=exporter.telemetry,
     )
     server = WebServer(app, site.web_config, _connections(exporter.config.poll.concurrency))
 
@@ -154,7 +154,7 @@ def _connections(concurrency: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     limit = _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    return min(MOST_CONNECTIONS, max(_FEWEST_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
+    return min(MAX_CONNECTIONS, max(_FEWEST_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
 
 
 def _reload_on(hangups: "queue.SimpleQueue[None]", reload: Callable[[], None]) -> None:
@@ -172,4 +172,4 @@ def _reload_on(hangups: "queue.SimpleQueue[None]", reload: Callable[[], None]) -
                 reload()
         except Exception:
             _log.exception("unexpected_error", task="reload")
-        time.sleep(max(REST_S, time.monotonic() - began))
+        time.sleep(max(MIN_RELOAD_PAUSE_S, time.monotonic() - began))

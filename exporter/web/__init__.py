@@ -1,19 +1,15 @@
-"""What is served over HTTP or HTTPS: metrics, health, readiness, the status page."""
+"""The HTTP interface: metrics, health, readiness, reload and the status page, with or without TLS."""
 
 from exporter.web.config_watcher import WatchedConfig
 from exporter.web.metrics_endpoint import MetricsEndpoint
-from exporter.web.routes import REST_S, Shown, Told, application
-from exporter.web.server import MOST_CONNECTIONS, WebServer, address_of, bind
-from exporter.web.web_config import WebConfig
+from exporter.web.routes import MIN_RELOAD_PAUSE_S, application
+from exporter.web.server import MAX_CONNECTIONS, WebServer, address_of, bind
 
 __all__ = [
-    "MOST_CONNECTIONS",
-    "REST_S",
+    "MAX_CONNECTIONS",
+    "MIN_RELOAD_PAUSE_S",
     "MetricsEndpoint",
-    "Shown",
-    "Told",
     "WatchedConfig",
-    "WebConfig",
     "WebServer",
     "address_of",
     "application",

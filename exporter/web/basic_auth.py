@@ -1,4 +1,4 @@
-"""Who may come in: names and passwords held against bcrypt hashes, each seldom."""
+"""HTTP basic authentication against bcrypt hashes, with as few comparisons as possible."""
 
 import base64
 import binascii
@@ -14,41 +14,40 @@ from cachetools import LRUCache
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
-from exporter.web.turns import Turns
+from exporter.web.fair_queue import FairQueue
 
 Comparison = Callable[[bytes, bytes], bool]
-"""Whether a password belongs to a hash; takes long."""
+"""Whether a password matches a hash; slow."""
 
 _WRONG_KEPT: Final = 256
-"""Wrong answers that are remembered; a wrong password in a scrape configuration costs bcrypt once."""
+"""Wrong passwords that are remembered; one in a scrape configuration costs a single comparison."""
 
-_MOST_OF_ONE_ADDRESS: Final = 16
+_MAX_WAITING_PER_ADDRESS: Final = 16
 
-_MOST_WAITING: Final = 64
-"""Requests that wait for a comparison: at 0.1 s each, the last one of an address waits for two seconds."""
+_MAX_WAITING: Final = 64
+"""At 0.1 s for each comparison, the last request of an address waits for two seconds."""
 
-_LONGEST: Final = 72
-"""Bytes of a password that bcrypt looks at."""
+_BCRYPT_BYTES: Final = 72
 
 
 def compare(password: bytes, hashed: bytes) -> bool:
-    """Whether a password belongs to a bcrypt hash; what follows its first 72 bytes does not count."""
+    """Return whether a password matches a bcrypt hash; bytes after the first 72 are ignored, as in Go."""
     try:
-        return bcrypt.checkpw(password[:_LONGEST], hashed)
+        return bcrypt.checkpw(password[:_BCRYPT_BYTES], hashed)
     except ValueError:
         return False
 
 
-class Passwords:
-    """Holds what callers send against the hashes of the users.
+class BasicAuth:
+    """Checks user names and passwords against the hashes of the web configuration.
 
-    Only one comparison goes on at a time, on a thread. Addresses take turns, so whoever tries a hundred
-    passwords waits for himself. The queue is bounded, and a caller who has disconnected leaves it. A name
-    that nobody has is compared too, with some user's hash, so that it takes as long as one that is known.
+    Comparisons run one at a time on a thread, behind a `FairQueue`, so that an address that tries a hundred
+    passwords delays mostly itself. An unknown name is compared too, with the hash of some user, so that it
+    takes as long as a known one.
 
-    What was found out is kept under a key of this process's own making, never under the password: for
-    each user the right password, which wrong ones cannot push out, and the latest wrong ones. The hash is
-    part of the key, so it holds for as long as the hash does, whatever else of the configuration changes.
+    Results are kept under an HMAC with a random key, never under the password: the right password of each
+    user, which wrong ones cannot evict, and the latest wrong ones. The hash is part of what is signed, so a
+    result is valid until the hash changes, whatever else changes in the configuration.
 
     Args:
         comparison: is called on a thread.
@@ -59,28 +58,32 @@ class Passwords:
         self._secret = secrets.token_bytes(32)
         self._right: dict[bytes, bytes] = {}
         self._wrong: LRUCache[bytes, bool] = LRUCache(maxsize=_WRONG_KEPT)
-        self._turns = Turns(_MOST_OF_ONE_ADDRESS, _MOST_WAITING)
+        self._queue = FairQueue(_MAX_WAITING_PER_ADDRESS, _MAX_WAITING)
 
     async def check(
-        self, users: Mapping[bytes, SecretStr], authorization: bytes, caller: str, is_gone: Callable[[], bool]
+        self,
+        users: Mapping[bytes, SecretStr],
+        authorization: bytes,
+        address: str,
+        is_disconnected: Callable[[], bool],
     ) -> HTTPStatus:
-        """OK if a request may be answered, else the status to refuse it with.
+        """Return OK if a request may be answered, otherwise the status to refuse it with.
 
         Args:
-            users: names and hashes; not empty.
-            authorization: the value of the request's header; empty if it has none.
-            caller: the address that it comes from.
-            is_gone: whether the caller has disconnected.
+            users: hashes by user name; not empty.
+            authorization: the value of the request's header; empty without one.
+            address: of the client.
+            is_disconnected: whether the client no longer waits.
         """
-        given = _basic(authorization)
-        if given is None:
+        credentials = _parse(authorization)
+        if credentials is None:
             return HTTPStatus.UNAUTHORIZED
-        name, password = given
+        name, password = credentials
         hashed = self._hash_for(name, users)
-        key = self._key(name, hashed, password)
+        key = self._hmac(name, hashed, password)
         if (known := self._known(name, key, users)) is not None:
             return known
-        refusal = await self._turns.take(caller, is_gone)
+        refusal = await self._queue.acquire(address, is_disconnected)
         if refusal is not None:
             return refusal
         try:
@@ -92,7 +95,7 @@ class Passwords:
             self._wrong[key] = True
             return HTTPStatus.UNAUTHORIZED
         finally:
-            self._turns.give_back()
+            self._queue.release()
 
     def _known(self, name: bytes, key: bytes, users: Mapping[bytes, SecretStr]) -> HTTPStatus | None:
         if name in users and hmac.compare_digest(self._right.get(name, b""), key):
@@ -100,20 +103,18 @@ class Passwords:
         return HTTPStatus.UNAUTHORIZED if key in self._wrong else None
 
     def _hash_for(self, name: bytes, users: Mapping[bytes, SecretStr]) -> bytes:
-        """The user's hash; for a name that nobody has always the same one, so that the times tell nothing."""
+        """Return a user's hash; for an unknown name always the same one, so that timing reveals nothing."""
         if name not in users:
-            number = int.from_bytes(hmac.digest(self._secret, name, hashlib.sha256)[:8])
-            name = sorted(users)[number % len(users)]
+            name = sorted(users)[int.from_bytes(self._hmac(name)[:8]) % len(users)]
         return users[name].get_secret_value().encode()
 
-    def _key(self, *parts: bytes) -> bytes:
-        return hmac.digest(
-            self._secret, b"".join(len(part).to_bytes(8) + part for part in parts), hashlib.sha256
-        )
+    def _hmac(self, *parts: bytes) -> bytes:
+        message = b"".join(len(part).to_bytes(8) + part for part in parts)
+        return hmac.digest(self._secret, message, hashlib.sha256)
 
 
-def _basic(authorization: bytes) -> tuple[bytes, bytes] | None:
-    """The name and the password in a header; None if they cannot be read."""
+def _parse(authorization: bytes) -> tuple[bytes, bytes] | None:
+    """Return name and password; None if the header has another form."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return None

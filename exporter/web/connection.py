@@ -1,4 +1,4 @@
-"""The way in: each connection is met with the TLS, or without, that is in force when it comes."""
+"""Client connections: HTTP or HTTPS as the web configuration says, limited in number, size and time."""
 
 import asyncio
 import ssl
@@ -9,225 +9,322 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from exporter.web.middleware import Current
-from exporter.web.protocol import BoundedProtocol
-from exporter.web.tls import names_in
+from exporter.web.config_watcher import WatchedConfig
+from exporter.web.tls import alternative_names
 
-HANDSHAKE_WITHIN_S: Final = 10
+MAX_REQUEST_BYTES: Final = 64 * 1024
+"""Of a request line with its headers, or of a body; no path needs a body."""
 
-_GOODBYE_WITHIN_S: Final = 5
+REQUEST_TIMEOUT_S: Final = 10.0
+"""From the connection, or from the first byte after a response, to the end of a request."""
 
-_LOG_EVERY_S: Final = 60.0
+KEEP_ALIVE_S: Final = 330
+"""From a response to the next request. Prometheus keeps a connection for five minutes and should be the one
+to close it: a request that crosses with the server's close could be a failed scrape."""
+
+STALLED_READ_TIMEOUT_S: Final = 60.0
+"""A client that reads nothing of a response for this long is disconnected."""
+
+WHOLE_READ_TIMEOUT_S: Final = 300.0
+"""Limit for a whole response, for clients that read it byte by byte."""
+
+HANDSHAKE_TIMEOUT_S: Final = 10
+
+_TLS_SHUTDOWN_TIMEOUT_S: Final = 5
+
+_HANDSHAKE_LOG_INTERVAL_S: Final = 60.0
 
 _HTTP_STARTS: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
 
 _HTTP_REFUSAL: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
-"""What Go's server takes for HTTP, and its answer."""
+"""Go's server recognizes plain HTTP by the same first bytes, and answers the same."""
 
 _FORBIDDEN: Final = (
     b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
     b"None of the certificate's names is allowed.\n"
 )
-"""Python's TLS can send no alert once the handshake is over."""
+"""Python's TLS cannot send an alert after the handshake."""
+
+_DISCONNECTED: Final = "exporter.is_disconnected"
 
 _log = structlog.get_logger(__name__)
 
 
+def is_disconnected(scope: Scope) -> bool:
+    """Return whether the client that sent a request has closed its connection."""
+    check = scope.get("extensions", {}).get(_DISCONNECTED)
+    return check is not None and check()
+
+
 class ConnectionLimit:
-    """At most so many connections at once, so that descriptors are left for the API and the store.
+    """Limits the number of open connections, to keep file descriptors for the API and the store.
 
-    One more than that closes another one, of the address that holds the most: one without a request under
-    way rather than one with, and the one that has been so for the longest.
-
-    Args:
-        most: connections.
+    A connection beyond the limit closes another one, of the address that holds the most: an idle one before
+    one with a request in progress, and of those the one that has been in that state for the longest.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: set[TlsProtocol | PlainProtocol] = set()
+        self._open: set[HttpConnection] = set()
 
-    def add(self, new: "TlsProtocol | PlainProtocol") -> None:
-        """Take in a connection, which may cost another one."""
+    def add(self, new: "HttpConnection") -> None:
+        """Register a connection, closing another one if the limit is reached."""
         if len(self._open) >= self._most:
-            held = Counter(one.address for one in self._open)
-            victim = min(self._open, key=lambda one: (-held[one.address], one.http.is_busy, one.http.since))
+            held = Counter(connection.address for connection in self._open)
+            victim = min(self._open, key=lambda open_: (-held[open_.address], open_.is_busy, open_.since))
             self.discard(victim)
-            victim.cut_off()
+            victim.socket.abort()
         self._open.add(new)
 
-    def discard(self, one: "TlsProtocol | PlainProtocol") -> None:
-        """A connection has ended."""
-        self._open.discard(one)
+    def discard(self, closed: "HttpConnection") -> None:
+        """Forget a connection that was closed."""
+        self._open.discard(closed)
 
 
-class RefusedHandshakes:
-    """Logs why handshakes fail: the first one, then at most one a minute."""
+class HandshakeFailures:
+    """Logs why TLS handshakes fail: the first failure, then at most one a minute."""
 
     def __init__(self) -> None:
-        self._told_at: float | None = None
-        self._untold = 0
+        self._logged_at: float | None = None
+        self._unlogged = 0
 
     def add(self, client: str, error: str, now: float) -> None:
-        """A handshake has failed; ``now`` is the loop's time in seconds."""
-        if self._told_at is not None and now - self._told_at < _LOG_EVERY_S:
-            self._untold += 1
+        """Log or count a failure; ``now`` is the event loop's time in seconds."""
+        if self._logged_at is not None and now - self._logged_at < _HANDSHAKE_LOG_INTERVAL_S:
+            self._unlogged += 1
             return
-        _log.warning("tls_handshake_refused", client=client, error=error, others=self._untold)
-        self._told_at, self._untold = now, 0
+        _log.warning("tls_handshake_refused", client=client, error=error, others=self._unlogged)
+        self._logged_at, self._unlogged = now, 0
 
 
-def door(config: Current, most: int) -> Callable[..., asyncio.Protocol | asyncio.BufferedProtocol]:
-    """Makes the protocol of a connection, called by uvicorn in place of a protocol's class.
+def connection_factory(config: WatchedConfig, max_connections: int) -> Callable[..., asyncio.BaseProtocol]:
+    """Return what uvicorn calls, in place of a protocol class, for each new connection.
 
-    `asyncio.Server` knows one TLS context for good. Here it is a matter of the connection, so that new
-    certificates and rules hold for new connections, and those that are there go on.
-
-    Args:
-        config: is looked at with each connection.
-        most: connections at once.
+    `asyncio.Server` keeps one TLS context for good. Choosing it for each connection lets new certificates and
+    rules apply to new connections while open ones continue.
     """
-    limit = ConnectionLimit(most)
-    refused = RefusedHandshakes()
+    limit = ConnectionLimit(max_connections)
+    failures = HandshakeFailures()
 
-    def opened(**given: Any) -> asyncio.Protocol | asyncio.BufferedProtocol:
+    def connect(**uvicorn_arguments: Any) -> asyncio.BaseProtocol:
         tls = config.current.tls_server_config
-        if tls is None:
-            return PlainProtocol(limit, **given)
-        http = NamedProtocol(tls.client_allowed_sans, refused, **given)
-        return TlsProtocol(http, tls.context, limit, refused)
+        allowed_names = tls.client_allowed_sans if tls else ()
+        http = HttpConnection(limit, failures, allowed_names, **uvicorn_arguments)
+        return TlsProtocol(http, tls.context, failures) if tls else http
 
-    return opened
-
-
-def _address_of(transport: asyncio.Transport | None) -> str:
-    peer = transport.get_extra_info("peername") if transport else None
-    return peer[0] if peer else ""
+    return connect
 
 
-class PlainProtocol(BoundedProtocol):
-    """HTTP without TLS."""
+class HttpConnection(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with limits on the size of a request and on the time a client may take.
 
-    def __init__(self, limit: ConnectionLimit, **given: Any) -> None:
-        super().__init__(**given)
-        self._limit = limit
-        self.address = ""
-
-    @property
-    def http(self) -> BoundedProtocol:
-        """The protocol that answers."""
-        return self
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Begin to wait for a request."""
-        super().connection_made(transport)
-        self.address = _address_of(transport)
-        self._limit.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there any more."""
-        self._limit.discard(self)
-        super().connection_lost(exc)
-
-    def cut_off(self) -> None:
-        """Close it at once."""
-        self.transport.abort()
-
-
-class TlsProtocol(SSLProtocol):
-    """TLS on a connection: what `asyncio` itself puts between a socket and a protocol.
-
-    uvicorn knows it as one of its connections until it is lost, so that nobody who is still at the handshake
-    can hold up its end.
-
-    A handshake that fails ends as it does in Go: the alert that OpenSSL has ready is sent, or a 400 to a
-    client that speaks plain HTTP. Then the client may close, within the time that a handshake has.
+    The server calls `abort_if_stuck` about once a second.
 
     Args:
-        http: is given the connection after the handshake.
-        context: what the handshake goes by.
         limit: of connections.
-        refused: is told of handshakes that fail.
+        failures: logs certificates without an allowed name.
+        allowed_names: names of which a client's verified certificate needs one; empty if it needs none.
+        uvicorn_arguments: as for uvicorn's own class.
     """
-
-    max_size = 32 * 1024
-    """Bytes read at once, for which each connection has a buffer; requests are small."""
 
     def __init__(
         self,
-        http: "NamedProtocol",
-        context: ssl.SSLContext,
         limit: ConnectionLimit,
-        refused: RefusedHandshakes,
+        failures: HandshakeFailures,
+        allowed_names: tuple[str, ...],
+        **uvicorn_arguments: Any,
     ) -> None:
+        super().__init__(**uvicorn_arguments)
+        self.socket: asyncio.Transport = None  # type: ignore[assignment] # until it is accepted
+        """The transport below TLS; without TLS the same as ``transport``, which uvicorn sets."""
+        self.address = ""
+        self.since = 0.0
+        """When it began to wait for a request, or to answer one; finer than the event loop's time."""
+        self._limit = limit
+        self._failures = failures
+        self._allowed_names = allowed_names
+        self._is_authorized = True
+        self._received = 0
+        self._request_since: float | None = None
+        self._unread = 0
+        self._unread_since = 0.0
+        self._unread_changed_at = 0.0
+
+    def accept(self, socket: asyncio.Transport) -> None:
+        """Register the connection, before any TLS handshake."""
+        self.socket = socket
+        self.address = (socket.get_extra_info("peername") or ("",))[0]
+        self.since = time.monotonic()
+        self.connections.add(self)
+        self._limit.add(self)
+
+    def release(self) -> None:
+        """Unregister the connection."""
+        self.connections.discard(self)
+        self._limit.discard(self)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Begin to wait for a request, after the handshake if there is TLS."""
+        if self.socket is None:
+            self.accept(transport)
+        super().connection_made(transport)
+        self._request_since = self.loop.time()
+        self.since = time.monotonic()
+        if self._allowed_names:
+            certificate = transport.get_extra_info("peercert") or {}
+            self._is_authorized = not alternative_names(certificate).isdisjoint(self._allowed_names)
+        if not self._is_authorized:
+            error = "none of the certificate's names is in client_allowed_sans"
+            self._failures.add(self.address, error, self.loop.time())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Unregister the connection."""
+        self.release()
+        super().connection_lost(exc)
+
+    @property
+    def is_busy(self) -> bool:
+        """A request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; refuse requests that are too large, and all of a client without an allowed name."""
+        if not self._is_authorized:
+            if not self.transport.is_closing():
+                self.transport.write(_FORBIDDEN)
+                self.transport.close()
+            return
+        self._received += len(data)
+        if self._request_since is None:
+            self._request_since = self.loop.time()
+        super().data_received(data)
+        if self._received > MAX_REQUEST_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request is too long.")
+
+    def on_message_begin(self) -> None:
+        """Start the clock for a request that came in one piece with the one before it."""
+        if self._request_since is None:
+            self._request_since = self.loop.time()
+        super().on_message_begin()
+        is_closing = self.transport.is_closing
+        self.scope["extensions"] = {_DISCONNECTED: is_closing}  # type: ignore[dict-item] # the exporter's own
+
+    def on_headers_complete(self) -> None:
+        """Count the bytes of the body apart from those of the headers."""
+        self._received = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock of the request."""
+        self._received = 0
+        self._request_since = None
+        self.since = time.monotonic()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        self.since = time.monotonic()
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """Close the connection, after a response in progress; a handshake is cut off at once."""
+        if self.transport is None:
+            self.socket.close()
+        else:
+            super().shutdown()
+
+    def abort_if_stuck(self, now: float) -> None:
+        """Abort the connection if the client takes too long; ``now`` is the event loop's time in seconds.
+
+        A TLS handshake and the end of a TLS connection have time-outs of their own.
+        """
+        if self.transport is not None and (self._sends_too_slowly(now) or self._reads_too_slowly(now)):
+            self.socket.abort()
+
+    def _sends_too_slowly(self, now: float) -> bool:
+        if self._request_since is None or now - self._request_since <= REQUEST_TIMEOUT_S:
+            return False
+        if not self.is_busy:
+            return True
+        # The request before this one is being answered; nothing is read meanwhile.
+        self._request_since = now
+        return False
+
+    def _reads_too_slowly(self, now: float) -> bool:
+        # TLS passes large parts of a response on at once, so bytes wait both above and below it.
+        unread = sum(transport.get_write_buffer_size() for transport in {self.transport, self.socket})
+        if not self._unread:
+            self._unread_since = now
+        if unread != self._unread:
+            self._unread_changed_at = now
+        self._unread = unread
+        return bool(unread) and (
+            now - self._unread_changed_at > STALLED_READ_TIMEOUT_S
+            or now - self._unread_since > WHOLE_READ_TIMEOUT_S
+        )
+
+
+class TlsProtocol(SSLProtocol):
+    """TLS between a socket and an `HttpConnection`; the protocol that `asyncio` itself uses for TLS.
+
+    A failed handshake ends as in Go: the client gets the alert that OpenSSL has prepared, or a 400 if it
+    speaks plain HTTP. Then it may close the connection, within the time-out of a handshake.
+    """
+
+    max_size = 32 * 1024
+    """Size of the read buffer of each connection, in bytes; requests are small."""
+
+    def __init__(self, http: HttpConnection, context: ssl.SSLContext, failures: HandshakeFailures) -> None:
         super().__init__(
             http.loop,
             http,
             context,
-            waiter=None,  # type: ignore[arg-type] # as for any connection to a server
+            waiter=None,  # type: ignore[arg-type] # as asyncio does for connections to a server
             server_side=True,
-            ssl_handshake_timeout=HANDSHAKE_WITHIN_S,
-            ssl_shutdown_timeout=_GOODBYE_WITHIN_S,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN_TIMEOUT_S,
         )
-        self.http = http
-        self.address = ""
-        self._limit = limit
-        self._refused = refused
-        self._first = b""
+        self._http = http
+        self._failures = failures
+        self._first_bytes = b""
         self._has_failed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream
         """Begin the handshake."""
-        self.http.socket = transport
-        self.http.since = time.monotonic()
-        self.http.connections.add(self)  # type: ignore[arg-type] # asked only for what is below
-        self.address = _address_of(transport)
-        self._limit.add(self)
+        self._http.accept(transport)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Nobody is there any more."""
-        self._limit.discard(self)
-        self.http.connections.discard(self)
+        """Unregister the connection, of which `HttpConnection` may never have heard."""
+        self._http.release()
         super().connection_lost(exc)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read on, unless the handshake has failed."""
         if self._has_failed:
             return
-        if len(self._first) < len(_HTTP_STARTS[0]):
-            self._first += bytes(self.get_buffer(-1)[: min(nbytes, len(_HTTP_STARTS[0]))])
+        if len(self._first_bytes) < len(_HTTP_STARTS[0]):
+            self._first_bytes += bytes(self.get_buffer(-1)[: min(nbytes, len(_HTTP_STARTS[0]))])
         super().buffer_updated(nbytes)
 
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
-        if self._has_failed:  # and now the other side has closed
+        if self._has_failed:  # and the client has closed the connection now
             return
-        if handshake_exc is not None and self._first:
-            self._refused.add(self.address, _reason(handshake_exc), self.http.loop.time())
-        if not isinstance(handshake_exc, ssl.SSLError) or self.http.socket is None:
+        if handshake_exc is not None and self._first_bytes:
+            self._failures.add(self._http.address, _reason(handshake_exc), self._http.loop.time())
+        if not isinstance(handshake_exc, ssl.SSLError):
             super()._on_handshake_complete(handshake_exc)
             return
-        # The state stays that of a handshake, so that its time-out closes what the other side leaves open.
+        # The state remains that of a handshake, so its time-out closes what the client leaves open.
         self._has_failed = True
-        if self._first.startswith(_HTTP_STARTS):
-            self.http.socket.write(_HTTP_REFUSAL)
+        if self._first_bytes.startswith(_HTTP_STARTS):
+            self._http.socket.write(_HTTP_REFUSAL)
         else:
-            self._do_write()  # type: ignore[attr-defined] # sends whatever OpenSSL has ready
-        self.http.socket.write_eof()
-
-    def shutdown(self) -> None:
-        """Asked by uvicorn to end: a handshake at once; an answer under way is up to HTTP."""
-        if self.http.socket is not None and self.http.transport is None:
-            self.http.socket.close()
-
-    def cut_off(self) -> None:
-        """Close it at once."""
-        if self.http.socket is not None:
-            self.http.socket.abort()
-
-    def cut_off_if_stuck(self, now: float) -> None:
-        """Handshakes and goodbyes have time-outs of their own."""
+            self._do_write()  # type: ignore[attr-defined] # sends the alert
+        self._http.socket.write_eof()
 
 
 def _reason(error: BaseException) -> str:
@@ -236,37 +333,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return "the client closed the connection"
-
-
-class NamedProtocol(BoundedProtocol):
-    """HTTP for clients whose verified certificate has one of the names that are allowed, if some are."""
-
-    def __init__(self, allowed: tuple[str, ...], refused: RefusedHandshakes, **given: Any) -> None:
-        super().__init__(**given)
-        self._allowed = allowed
-        self._refused = refused
-        self._is_welcome = False
-        self.socket: asyncio.Transport | None = None
-        """What lies below TLS."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """The handshake is over."""
-        super().connection_made(transport)
-        peer: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        names = names_in(peer.getpeercert() or {}) if self._allowed else frozenset()
-        self._is_welcome = not self._allowed or not names.isdisjoint(self._allowed)
-        if not self._is_welcome:
-            error = "none of the certificate's names is in client_allowed_sans"
-            self._refused.add(_address_of(transport), error, self.loop.time())
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; a client with none of the names gets a 403, whatever it asks for."""
-        if self._is_welcome:
-            super().data_received(data)
-        elif not self.transport.is_closing():
-            self.transport.write(_FORBIDDEN)
-            self.transport.close()
-
-    def unread(self) -> int:
-        """TLS hands much of an answer on at once; what counts is both above and below it."""
-        return super().unread() + (self.socket.get_write_buffer_size() if self.socket else 0)

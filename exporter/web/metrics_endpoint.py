@@ -1,10 +1,10 @@
-"""``/metrics``: ready bytes, and at their end what must be live."""
+"""The metrics path: a prepared snapshot, followed by the exporter's own metrics."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -12,95 +12,89 @@ from starlette.types import Receive, Scope, Send
 
 from exporter.exposition import Format, Snapshot
 from exporter.exposition.formats import format_for, wants_gzip
+from exporter.exposition.publisher import Publisher
 
-_READY_WITHIN_S: Final = 60.0
+_SNAPSHOT_TIMEOUT_S: Final = 60.0
 
-_LOOK_AGAIN_S: Final = 0.02
-"""Whoever is the first to ask for a form waits for it, for so long at most."""
+_SNAPSHOT_CHECK_INTERVAL_S: Final = 0.02
+"""The first request for a format waits until its snapshot is ready."""
 
-_LIVE_FOR_S: Final = 1.0
-"""Scrapes that come closer together share one rendering of what is live."""
-
-
-class Snapshots(Protocol):
-    """Whoever keeps snapshots ready."""
-
-    def latest(self, form: Format, *, gzip: bool) -> Snapshot | None:
-        """At once; None if it is not ready yet, but will be soon, since it has been asked for."""
+_OWN_METRICS_MAX_AGE_S: Final = 1.0
+"""Scrapes that are closer together share one rendering of the exporter's own metrics."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What is sent to everybody who asks for the same form within a moment."""
+class _Exposition:
+    """A whole response body, shared by scrapes of the same format within a second."""
 
     snapshot: Snapshot
-    until_s: float
-    live: bytes
+    expires_at: float
+    own_metrics: bytes
     gzip: bytes | None
 
     @property
     def size(self) -> int:
-        return self.snapshot.size + len(self.live) if self.gzip is None else len(self.gzip)
+        return self.snapshot.size + len(self.own_metrics) if self.gzip is None else len(self.gzip)
 
     @property
     def chunks(self) -> Iterable[bytes]:
-        return self.snapshot.identity(self.live) if self.gzip is None else (self.gzip,)
+        return self.snapshot.identity(self.own_metrics) if self.gzip is None else (self.gzip,)
 
 
 class MetricsEndpoint:
     """An ASGI application that answers every path with the metrics.
 
     Args:
-        snapshots: hold the metrics of jobs and of the fleet.
-        registry: holds what is live: the exporter's own metrics and those of the process.
-        monotonic: seconds that never jump.
+        publisher: keeps the metrics of jobs and fleet.
+        registry: holds the exporter's own metrics and those of the process.
+        monotonic: a clock in seconds that never jumps.
     """
 
     def __init__(
         self,
-        snapshots: Snapshots,
+        publisher: Publisher,
         registry: CollectorRegistry,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._snapshots = snapshots
+        self._publisher = publisher
         self._registry = registry
         self._monotonic = monotonic
-        self._answers: dict[tuple[Format, bool], _Answer] = {}
+        self._expositions: dict[tuple[Format, bool], _Exposition] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer a request."""
         if scope["method"] not in ("GET", "HEAD"):
             await _send(send, 405, [(b"allow", b"GET, HEAD")], 0, ())
             return
-        form = format_for(_header(scope, b"accept"))
+        format_ = format_for(_header(scope, b"accept"))
         gzip = wants_gzip(_header(scope, b"accept-encoding"))
-        snapshot = self._snapshots.latest(form, gzip=gzip)
-        until = self._monotonic() + _READY_WITHIN_S
-        while snapshot is None and self._monotonic() < until:
-            await asyncio.sleep(_LOOK_AGAIN_S)
-            snapshot = self._snapshots.latest(form, gzip=gzip)
+        snapshot = self._publisher.latest(format_, gzip=gzip)
+        deadline = self._monotonic() + _SNAPSHOT_TIMEOUT_S
+        while snapshot is None and self._monotonic() < deadline:
+            await asyncio.sleep(_SNAPSHOT_CHECK_INTERVAL_S)
+            snapshot = self._publisher.latest(format_, gzip=gzip)
         if snapshot is None:
             await _send(send, 503, [(b"retry-after", b"10")], 0, ())
             return
-        answer = self._answer(form, snapshot, gzip=gzip)
+        body = self._exposition(format_, snapshot, gzip=gzip)
         headers = [
-            (b"content-type", form.content_type.encode()),
+            (b"content-type", format_.content_type.encode()),
             (b"vary", b"Accept, Accept-Encoding"),
             *([(b"content-encoding", b"gzip")] if gzip else []),
         ]
-        await _send(send, 200, headers, answer.size, () if scope["method"] == "HEAD" else answer.chunks)
+        await _send(send, 200, headers, body.size, () if scope["method"] == "HEAD" else body.chunks)
 
-    def _answer(self, form: Format, snapshot: Snapshot, *, gzip: bool) -> _Answer:
+    def _exposition(self, format_: Format, snapshot: Snapshot, *, gzip: bool) -> _Exposition:
         now = self._monotonic()
-        self._answers = {asked: one for asked, one in self._answers.items() if now < one.until_s}
-        answer = self._answers.get((form, gzip))
-        if answer is None or answer.snapshot is not snapshot:
-            generate = openmetrics.generate_latest if form is Format.OPENMETRICS else generate_latest
-            live = generate(self._registry)
-            body = b"".join(snapshot.gzip(live)) if gzip else None
-            answer = _Answer(snapshot, now + _LIVE_FOR_S, live, body)
-            self._answers[form, gzip] = answer
-        return answer
+        self._expositions = {key: kept for key, kept in self._expositions.items() if now < kept.expires_at}
+        exposition = self._expositions.get((format_, gzip))
+        if exposition is None or exposition.snapshot is not snapshot:
+            generate = openmetrics.generate_latest if format_ is Format.OPENMETRICS else generate_latest
+            own_metrics = generate(self._registry)
+            body = b"".join(snapshot.gzip(own_metrics)) if gzip else None
+            exposition = _Exposition(snapshot, now + _OWN_METRICS_MAX_AGE_S, own_metrics, body)
+            self._expositions[format_, gzip] = exposition
+        return exposition
 
 
 def _header(scope: Scope, name: bytes) -> str:

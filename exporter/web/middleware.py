@@ -1,113 +1,89 @@
-"""What every request passes first: the rate limit, the password; and what every answer carries."""
+"""The web configuration applied to every request: rate limit, authentication, response headers."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
-from pydantic import SecretStr
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from exporter.web.basic_auth import Comparison, Passwords, compare
-from exporter.web.protocol import is_gone
+from exporter.web.basic_auth import BasicAuth, Comparison, compare
+from exporter.web.config_watcher import WatchedConfig
+from exporter.web.connection import is_disconnected
 from exporter.web.web_config import RateLimit, WebConfig
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="codearts-build-exporter", charset="UTF-8"'}
 
 
-class Current(Protocol):
-    """Whoever knows the web configuration in force."""
-
-    @property
-    def current(self) -> WebConfig:
-        """A new object whenever it has changed."""
-
-
-class Guard:
-    """An ASGI application in front of another.
+class WebConfigMiddleware:
+    """ASGI middleware that applies the web configuration.
 
     Args:
-        app: is asked only for who may come in.
-        config: is looked at with each request.
-        comparison: holds a password against a bcrypt hash, on a thread.
-        monotonic: seconds that never jump.
+        app: answers the requests that are admitted.
+        config: is read for each request.
+        comparison: compares a password with a bcrypt hash, on a thread.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        config: Current,
-        comparison: Comparison = compare,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, app: ASGIApp, config: WatchedConfig, comparison: Comparison = compare) -> None:
         self._app = app
         self._config = config
-        self._passwords = Passwords(comparison)
-        self._monotonic = monotonic
-        self._rules = self._rules_of(config.current)
+        self._auth = BasicAuth(comparison)
+        self._rules = _Rules(config.current)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer a request."""
         if self._rules.config is not self._config.current:
-            self._rules = self._rules_of(self._config.current)
-        rules = self._rules
-        if rules.headers:
-            send = _with_headers(send, rules.headers)
+            self._rules = _Rules(self._config.current)
+        if self._rules.headers:
+            send = _with_headers(send, self._rules.headers)
         try:
-            await self._answer(rules, scope, receive, send)
+            await self._answer(self._rules, scope, receive, send)
         except asyncio.CancelledError:
-            # The server ends, and waits no longer. An answer that has begun is cut off by uvicorn.
+            # The server stops and waits no longer. uvicorn cuts off a response that has begun.
             with suppress(RuntimeError):
-                await PlainTextResponse("the exporter ends\n", 503)(scope, receive, send)
+                await PlainTextResponse("the exporter is shutting down\n", 503)(scope, receive, send)
 
     async def _answer(self, rules: "_Rules", scope: Scope, receive: Receive, send: Send) -> None:
         if rules.bucket and not rules.bucket.take():
             await PlainTextResponse("Too Many Requests\n", 429)(scope, receive, send)
-        elif rules.users and (status := await self._check(rules.users, scope)) is not HTTPStatus.OK:
+        elif rules.users and (status := await self._authenticate(rules, scope)) is not HTTPStatus.OK:
             challenge = _CHALLENGE if status is HTTPStatus.UNAUTHORIZED else None
             await PlainTextResponse(f"{status.phrase}\n", status, challenge)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _check(self, users: Mapping[bytes, SecretStr], scope: Scope) -> HTTPStatus:
-        return await self._passwords.check(
-            users, _authorization(scope), _caller(scope), lambda: is_gone(scope)
-        )
-
-    def _rules_of(self, config: WebConfig) -> "_Rules":
-        return _Rules(config, self._monotonic)
+    async def _authenticate(self, rules: "_Rules", scope: Scope) -> HTTPStatus:
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        address = scope["client"][0] if scope.get("client") else ""
+        return await self._auth.check(rules.users, authorization, address, lambda: is_disconnected(scope))
 
 
 class _Rules:
-    """What follows from one configuration."""
+    """The form in which one configuration is applied to requests."""
 
-    def __init__(self, config: WebConfig, monotonic: Callable[[], float]) -> None:
+    def __init__(self, config: WebConfig) -> None:
         self.config = config
         self.headers = [
             (name.lower().encode(), value.encode())
             for name, value in config.http_server_config.headers.items()
         ]
         self.users = config.users
-        self.bucket = _Bucket(config.rate_limit, monotonic) if config.rate_limit.interval else None
+        self.bucket = _TokenBucket(config.rate_limit) if config.rate_limit.interval else None
 
 
-class _Bucket:
-    """Tokens that come back one by one."""
-
-    def __init__(self, limit: RateLimit, monotonic: Callable[[], float]) -> None:
+class _TokenBucket:
+    def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
-        self._monotonic = monotonic
         self._tokens = float(limit.burst)
-        self._at = monotonic()
+        self._updated_at = time.monotonic()
 
     def take(self) -> bool:
-        """Whether there was a token."""
-        now = self._monotonic()
-        back = (now - self._at) / self._limit.interval
-        self._tokens, self._at = min(float(self._limit.burst), self._tokens + back), now
+        """Take a token if there is one."""
+        now = time.monotonic()
+        refilled = self._tokens + (now - self._updated_at) / self._limit.interval
+        self._tokens, self._updated_at = min(float(self._limit.burst), refilled), now
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -115,22 +91,13 @@ class _Bucket:
 
 
 def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
-    """These headers in place of any of the same names."""
+    """Add headers to a response in place of its own with the same names."""
     names = {name for name, _ in headers}
 
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = [(name, value) for name, value in message["headers"] if name.lower() not in names]
             message = {**message, "headers": [*own, *headers]}
         await send(message)
 
-    return sending
-
-
-def _authorization(scope: Scope) -> bytes:
-    found: bytes = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    return found
-
-
-def _caller(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
+    return send_with_headers

@@ -1,9 +1,9 @@
-"""The ASGI application: paths of the contract, nothing that waits for the API."""
+"""The exporter's HTTP interface as an ASGI application; no path waits for the API."""
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,68 +16,48 @@ from exporter.errors import ExporterError
 from exporter.metrics.exporter_metrics import Readings
 from exporter.redaction import clean
 from exporter.web.metrics_endpoint import MetricsEndpoint
-from exporter.web.status_page import Fleet, StatusPage
+from exporter.web.status_page import ExporterStatus, StatusPage
 
-REST_S: Final = 0.2
-"""From the end of a reload to the next, at least."""
-
-
-class Shown(Fleet, Protocol):
-    """What the pages tell of the exporter."""
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether the process does its work; if not, it is better started anew."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Every job has been polled, or restored from the store, and is shown."""
-
-
-class Told(Protocol):
-    """What the pages tell of the exporter itself."""
-
-    def readings(self) -> Readings:
-        """At this moment."""
+MIN_RELOAD_PAUSE_S: Final = 0.2
 
 
 class _Reloads:
-    """Reloads one at a time, on a thread; requests that come during one share the next.
+    """Runs reloads one at a time, on a thread; requests that arrive during a reload share the next one.
 
-    After a reload it waits for as long as that took, and for `REST_S` at least, so that reloads in a loop
-    leave time for other work.
+    A reload is followed by a pause as long as itself, and of `MIN_RELOAD_PAUSE_S` at least, so that a loop of
+    requests leaves time for other work.
     """
 
     def __init__(self, reload: Callable[[], None]) -> None:
         self._reload = reload
-        self._under_way = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
         self._not_before = 0.0
 
-    async def __call__(self) -> None:
-        """Reload; the reload begins after the call.
+    async def run(self) -> None:
+        """Reload the configuration; the reload starts after the call.
 
         Raises:
-            ExporterError: as from the reload.
+            ExporterError: the reload failed.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._run())
         await asyncio.shield(self._next)
 
     async def _run(self) -> None:
-        async with self._under_way:
+        async with self._lock:
             await asyncio.sleep(self._not_before - time.monotonic())
             self._next = None
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 await run_in_threadpool(self._reload)
             finally:
                 ended = time.monotonic()
-                self._not_before = ended + max(REST_S, ended - began)
+                self._not_before = ended + max(MIN_RELOAD_PAUSE_S, ended - started)
 
 
 def _is_cross_site(request: Request) -> bool:
-    """Whether a web page of another origin has sent it, by the rules of Go's ``CrossOriginProtection``."""
+    """Detect requests from web pages of other origins, by the rules of Go's ``CrossOriginProtection``."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
@@ -87,41 +67,39 @@ def _is_cross_site(request: Request) -> bool:
 
 def application(
     metrics: MetricsEndpoint,
-    shown: Shown,
+    exporter: ExporterStatus,
+    readings: Callable[[], Readings],
     telemetry_path: str = "/metrics",
     reload: Callable[[], None] | None = None,
-    *,
-    told: Told,
 ) -> ASGIApp:
-    """The exporter's HTTP interface.
+    """Build the ASGI application.
 
     Args:
         metrics: answers at ``telemetry_path``.
-        shown: is asked for health, readiness and the fleet.
-        telemetry_path: where the metrics are.
-        reload: reads the configuration again; None where nobody may ask for that.
-        told: is asked for what the head of the status page says.
+        exporter: provides health, readiness and the fleet.
+        readings: provides the exporter's own numbers for the top of the status page.
+        telemetry_path: path under which to expose metrics.
+        reload: reads the configuration again; None disables ``/-/reload``.
     """
-
-    async def healthy(_request: Request) -> Response:
-        if shown.is_healthy:
-            return PlainTextResponse("healthy\n")
-        return PlainTextResponse("a thread has ended that must not; the log says why\n", status_code=503)
-
-    async def ready(_request: Request) -> Response:
-        if shown.is_ready:
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse("not every job has been polled yet\n", status_code=503)
-
     reloads = _Reloads(reload) if reload else None
 
-    async def reloaded(request: Request) -> Response:
+    async def healthy(_request: Request) -> Response:
+        if exporter.is_healthy:
+            return PlainTextResponse("healthy\n")
+        return PlainTextResponse("unhealthy: a worker thread died; see the log\n", status_code=503)
+
+    async def ready(_request: Request) -> Response:
+        if exporter.is_ready:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready: some jobs have not been polled yet\n", status_code=503)
+
+    async def reload_config(request: Request) -> Response:
         if reloads is None:
-            return PlainTextResponse("start it with --web.enable-lifecycle for this\n", status_code=403)
+            return PlainTextResponse("disabled: start with --web.enable-lifecycle\n", status_code=403)
         if _is_cross_site(request):
-            return PlainTextResponse("not for web pages of other sites\n", status_code=403)
+            return PlainTextResponse("forbidden for pages of other sites\n", status_code=403)
         try:
-            await reloads()
+            await reloads.run()
         except ExporterError as error:
             reason = clean(str(error), keep="\n")
             return PlainTextResponse(f"not reloaded: {reason}\n", status_code=500)
@@ -131,8 +109,8 @@ def application(
         routes=[
             Route("/-/healthy", healthy, methods=["GET"]),
             Route("/-/ready", ready, methods=["GET"]),
-            Route("/-/reload", reloaded, methods=["POST", "PUT"]),
-            *StatusPage(shown, told.readings, telemetry_path).routes,
+            Route("/-/reload", reload_config, methods=["POST", "PUT"]),
+            *StatusPage(exporter, readings, telemetry_path).routes,
         ],
     )
 

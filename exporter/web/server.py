@@ -1,4 +1,4 @@
-"""Sockets and the server on them."""
+"""The HTTP server, and the sockets that it listens on."""
 
 import asyncio
 import os
@@ -13,34 +13,34 @@ from starlette.types import ASGIApp
 
 from exporter.errors import ConfigError, ExporterError
 from exporter.web.config_watcher import WatchedConfig
-from exporter.web.connection import door
-from exporter.web.middleware import Current, Guard
-from exporter.web.protocol import IDLE_FOR_S, BoundedProtocol
+from exporter.web.connection import KEEP_ALIVE_S, HttpConnection, connection_factory
+from exporter.web.middleware import WebConfigMiddleware
 
-_GRACE_S = 1
-_TICKS = 10
+_SHUTDOWN_GRACE_S: Final = 1
 
-MOST_CONNECTIONS: Final = 512
-"""At once, however many descriptors there are: each takes memory."""
+_TICKS_PER_SECOND: Final = 10
+
+MAX_CONNECTIONS: Final = 512
+"""Default limit, however many file descriptors there are: each connection takes memory."""
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn, with signals left to the command line, which has more to stop than this.
+    """uvicorn with TLS and connection limits of the exporter's own; signals are handled by the command line.
 
     Args:
         app: answers requests.
-        config: the web configuration in force; by default plain HTTP for everybody.
-        most_connections: at once; one more closes the one that has been idle for the longest.
+        config: the web configuration; plain HTTP without authentication by default.
+        max_connections: open at once; see `ConnectionLimit`.
     """
 
     def __init__(
-        self, app: ASGIApp, config: Current | None = None, most_connections: int = MOST_CONNECTIONS
+        self, app: ASGIApp, config: WatchedConfig | None = None, max_connections: int = MAX_CONNECTIONS
     ) -> None:
         config = config or WatchedConfig()
         super().__init__(
             uvicorn.Config(
-                Guard(app, config),
-                http=cast("type[asyncio.Protocol]", door(config, most_connections)),
+                WebConfigMiddleware(app, config),
+                http=cast("type[asyncio.Protocol]", connection_factory(config, max_connections)),
                 ws="none",
                 lifespan="off",
                 loop="uvloop",
@@ -48,17 +48,17 @@ class WebServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=IDLE_FOR_S,
-                timeout_graceful_shutdown=_GRACE_S,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_SHUTDOWN_GRACE_S,
             )
         )
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: do uvicorn's chores, and once a second those of the connections."""
-        if counter % _TICKS == 0:
+        """Run uvicorn's housekeeping ten times a second, and once a second that of the connections."""
+        if counter % _TICKS_PER_SECOND == 0:
             now = asyncio.get_running_loop().time()
             for connection in tuple(self.server_state.connections):
-                cast("BoundedProtocol", connection).cut_off_if_stuck(now)
+                cast("HttpConnection", connection).abort_if_stuck(now)
         return await super().on_tick(counter)
 
     @contextmanager
@@ -68,41 +68,41 @@ class WebServer(uvicorn.Server):
 
 
 def bind(addresses: Sequence[str]) -> list[socket.socket]:
-    """Listening sockets for ``host:port`` addresses; ``:port`` is every interface, port 0 any free port.
+    """Listen on ``host:port`` addresses; ``:port`` is every interface, port 0 any free port.
 
     Raises:
-        ConfigError: an address cannot be read.
+        ConfigError: an address is invalid.
         ExporterError: an address cannot be listened on.
     """
-    read = [(address, *_host_and_port(address)) for address in addresses]
+    parsed = [(address, *_host_and_port(address)) for address in addresses]
     sockets: list[socket.socket] = []
-    for address, host, port in read:
+    for address, host, port in parsed:
         try:
             sockets.append(_listen(host, port))
         except OSError as error:
-            for other in sockets:
-                other.close()
-            raise ExporterError(f"cannot listen on {address}: {_why(error)}") from None
+            for opened in sockets:
+                opened.close()
+            raise ExporterError(f"cannot listen on {address}: {_reason(error)}") from None
     return sockets
 
 
-def _why(error: OSError) -> str:
-    if error.errno and error.errno < 0:  # of getaddrinfo, whose numbers are not those of the system's errors
+def _reason(error: OSError) -> str:
+    if error.errno and error.errno < 0:  # an error of getaddrinfo; system errors are positive
         return "the host name does not resolve"
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 def address_of(listening: socket.socket) -> str:
-    """``host:port`` as it came out, with the port the system chose for port 0."""
+    """Return the ``host:port`` of a socket, with the port that the system chose for port 0."""
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^:\[\]]*)):(\d{1,5})", address)
-    if not found or int(found[3]) > 65535:
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^:\[\]]*)):(\d{1,5})", address)
+    if not match or int(match[3]) > 65535:
         raise ConfigError(f'--web.listen-address: "{address}" is not host:port, as in :10088 or [::1]:10088')
-    return found[1] or found[2] or "", int(found[3])
+    return match[1] or match[2] or "", int(match[3])
 
 
 def _listen(host: str, port: int) -> socket.socket:

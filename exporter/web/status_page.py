@@ -1,10 +1,9 @@
-"""The status page over HTTP: rendered on a thread of its own, ready for a strict browser."""
+"""The status page over HTTP: rendered on a thread of its own, with headers for a strict browser."""
 
 import asyncio
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final, Protocol
 
@@ -19,10 +18,10 @@ from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import Result
 from exporter.redaction import redact
-from exporter.web.protocol import is_gone
-from exporter.web.status import Asked, Status, status
+from exporter.web.connection import is_disconnected
+from exporter.web.fair_queue import FairQueue
+from exporter.web.status import PageQuery, status
 from exporter.web.status.sparkline import RESULT_WORDS, shape
-from exporter.web.turns import Turns
 
 DOCS_URL: Final = "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
 
@@ -40,54 +39,56 @@ SECURITY_HEADERS: Final = {
 
 _STATIC: Final = {"status.css": "text/css", "icon.svg": "image/svg+xml"}
 
-_A_YEAR: Final = "public, max-age=31536000, immutable"
+_ONE_YEAR: Final = "public, max-age=31536000, immutable"
 
-_MOST_WAITING: Final = 16
-"""Readers that wait for a page; the next one is turned away."""
+_MAX_WAITING: Final = 16
+"""Requests that wait for the page; the next one is refused."""
 
-_LEVEL: Final = 4
+_COMPRESSION_LEVEL: Final = 4
 
-_GZIP: Final = 31
-"""zlib's number for the largest window in the format of gzip."""
+_GZIP_WINDOW: Final = 31
+"""zlib's number for the largest window, in gzip format."""
 
 
-class Fleet(Protocol):
-    """What the page shows of the exporter."""
+class ExporterStatus(Protocol):
+    """The running exporter, as far as its pages show it."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """The process does its work; otherwise it should be restarted."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Every job has been polled, or restored from the store, and is published."""
 
     @property
     def stale_after_s(self) -> float:
-        """A job that was last polled longer ago than this is in trouble."""
+        """A job polled longer ago than this is stale."""
 
     @property
     def view(self) -> FleetView:
-        """All jobs as they are now."""
+        """All jobs as they are published."""
 
     def now_ms(self) -> int:
-        """Now, by the clock that polls are dated with."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    plain: bytes
-    gzip: bytes
-    media_type: str
-    path: str
+        """Return the time by the clock that dates polls."""
 
 
 class StatusPage:
-    """Answers ``/`` and what belongs to it.
+    """Answers ``/`` and the files that the page consists of.
 
     Args:
-        fleet: is shown.
-        readings: of the exporter itself.
-        telemetry_path: where the metrics are.
+        exporter: provides the fleet.
+        readings: provides the exporter's own numbers.
+        telemetry_path: path of the metrics.
     """
 
-    def __init__(self, fleet: Fleet, readings: Callable[[], Readings], telemetry_path: str) -> None:
-        self._fleet = fleet
+    def __init__(
+        self, exporter: ExporterStatus, readings: Callable[[], Readings], telemetry_path: str
+    ) -> None:
+        self._exporter = exporter
         self._readings = readings
-        self._files = {name: _file(name, media_type) for name, media_type in _STATIC.items()}
-        self._pages = Environment(
+        self._files = {name: (files("exporter.web") / "static" / name).read_bytes() for name in _STATIC}
+        self._templates = Environment(
             loader=PackageLoader("exporter.web"),
             autoescape=True,
             trim_blocks=True,
@@ -95,73 +96,62 @@ class StatusPage:
             undefined=StrictUndefined,
             finalize=lambda value: redact(value) if type(value) is str else value,
         )
-        self._pages.globals |= {
+        self._templates.globals |= {
             "docs_url": DOCS_URL,
-            "static": {name: file.path for name, file in self._files.items()},
-            # Relative, like all links: a proxy may show the exporter below a path of its own.
+            "static": {name: _static_url(name, content) for name, content in self._files.items()},
+            # Relative, like all links: a proxy may serve the exporter below a path of its own.
             "telemetry_path": f".{telemetry_path}",
             "legend": [(result, RESULT_WORDS[result], shape(result, 0, 18)) for result in Result],
         }
-        # One page at a time: readers wait for each other, and scrapes share the interpreter with one of them.
+        # One page at a time: requests for it wait for each other, and scrapes share the interpreter with one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="status-page")
-        self._turns = Turns(_MOST_WAITING, _MOST_WAITING)
+        self._queue = FairQueue(_MAX_WAITING, _MAX_WAITING)
 
     @property
     def routes(self) -> list[Route]:
-        """Where it answers."""
-        static = [Route(f"/-/{name}", self._serve_file, name=name, methods=["GET"]) for name in self._files]
-        return [Route("/", self._answer, methods=["GET"]), *static]
+        """The page and its files."""
+        static = [Route(f"/-/{name}", self._serve_file, name=name, methods=["GET"]) for name in _STATIC]
+        return [Route("/", self._serve_page, methods=["GET"]), *static]
 
-    def html(self, asked: Asked) -> str:
-        """The page as text; takes its time."""
-        shown: Status = status(
-            self._fleet.view,
+    def html(self, query: PageQuery) -> str:
+        """Render the page; slow for a large fleet."""
+        page = status(
+            self._exporter.view,
             self._readings(),
-            asked,
-            now_ms=self._fleet.now_ms(),
-            stale_after_ms=round(self._fleet.stale_after_s * 1000),
+            query,
+            now_ms=self._exporter.now_ms(),
+            stale_after_ms=round(self._exporter.stale_after_s * 1000),
         )
-        return self._pages.get_template("status.html").render(status=shown)
+        return self._templates.get_template("status.html").render(status=page)
 
-    async def _answer(self, request: Request) -> Response:
-        gzip = _wants_gzip(request)
-        loop = asyncio.get_running_loop()
-        refusal = await self._turns.take("", lambda: is_gone(request.scope))
+    async def _serve_page(self, request: Request) -> Response:
+        refusal = await self._queue.acquire("", lambda: is_disconnected(request.scope))
         if refusal is not None:
             return PlainTextResponse(f"{refusal.phrase}\n", refusal, {"Retry-After": "5"})
         try:
-            body = await loop.run_in_executor(self._thread, self._body, Asked.of(request.query_params), gzip)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._page, request)
         finally:
-            self._turns.give_back()
-        return _response(body, "text/html", gzip=gzip, kept="no-store")
+            self._queue.release()
 
-    def _body(self, asked: Asked, gzip: bool) -> bytes:
-        """The page as bytes; a name may hold half a character, which no encoding has."""
-        body = self.html(asked).encode("utf-8", "replace")
-        return _compressed(body) if gzip else body
+    def _page(self, request: Request) -> Response:
+        """Render and encode the page; a surrogate in a job's name becomes a question mark."""
+        html = self.html(PageQuery.parse(request.query_params))
+        return _response(request, html.encode("utf-8", "replace"), "text/html", "no-store")
 
     async def _serve_file(self, request: Request) -> Response:
-        file, gzip = self._files[request.url.path.removeprefix("/-/")], _wants_gzip(request)
-        return _response(file.gzip if gzip else file.plain, file.media_type, gzip=gzip, kept=_A_YEAR)
+        name = request.url.path.removeprefix("/-/")
+        return _response(request, self._files[name], _STATIC[name], _ONE_YEAR)
 
 
-def _file(name: str, media_type: str) -> _File:
-    """A file of the package under a path that changes with its content, so that it can be kept for ever."""
-    plain = (files("exporter.web") / "static" / name).read_bytes()
-    digest = hashlib.sha256(plain).hexdigest()[:12]
-    return _File(plain, _compressed(plain), media_type, f"./-/{name}?{digest}")
+def _static_url(name: str, content: bytes) -> str:
+    """Return a URL that changes with the content, so that browsers can cache it for ever."""
+    return f"./-/{name}?{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def _compressed(body: bytes) -> bytes:
-    return zlib_ng.compress(body, _LEVEL, _GZIP)
-
-
-def _wants_gzip(request: Request) -> bool:
-    return wants_gzip(",".join(request.headers.getlist("accept-encoding")))
-
-
-def _response(body: bytes, media_type: str, *, gzip: bool, kept: str) -> Response:
-    headers = {**SECURITY_HEADERS, "Cache-Control": kept, "Vary": "Accept-Encoding"}
-    if gzip:
+def _response(request: Request, body: bytes, media_type: str, cache_control: str) -> Response:
+    headers = {**SECURITY_HEADERS, "Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    if wants_gzip(",".join(request.headers.getlist("accept-encoding"))):
+        body = zlib_ng.compress(body, _COMPRESSION_LEVEL, _GZIP_WINDOW)
         headers["Content-Encoding"] = "gzip"
     return Response(body, headers=headers, media_type=media_type)

@@ -183,7 +183,7 @@ def ask_for_certificates(context: ssl.SSLContext, mode: ssl.VerifyMode, authorit
     raise refusal
 
 
-def names_in(certificate: Mapping[str, object]) -> frozenset[str]:
+def alternative_names(certificate: Mapping[str, object]) -> frozenset[str]:
     """The subject alternative names of a certificate as `ssl.SSLSocket.getpeercert` tells it."""
     alternatives = certificate.get("subjectAltName", ())
     assert isinstance(alternatives, tuple)  # noqa: S101 (what Python documents)

@@ -111,10 +111,10 @@ def _server() -> Iterator[int]:
     view = FleetView(tuple(map(busy, range(20))))
     publisher = Publisher(lambda: view, Telemetry(CollectorRegistry()))
     publisher.start()
-    told = Telemetry(CollectorRegistry())
+    telemetry = Telemetry(CollectorRegistry())
     metrics = MetricsEndpoint(publisher, CollectorRegistry())
     try:
-        with listening(WebServer(application(metrics, Fleet(view), told=told))) as (_, port):
+        with listening(WebServer(application(metrics, Fleet(view), telemetry.readings))) as (_, port):
             yield port
     finally:
         publisher.stop()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -88,13 +88,6 @@ def many(jobs: int) -> FleetView:
     )
 
 
-@dataclass
-class Told:
-    """What the page asks of the exporter itself."""
-
-    readings: Callable[[], Readings] = lambda: READINGS
-
-
 @contextmanager
 def serving(fleet: FleetView, readings: Callable[[], Readings] = lambda: READINGS) -> Iterator[str]:
     """A server that shows a fleet; the value is its URL."""
@@ -102,7 +95,7 @@ def serving(fleet: FleetView, readings: Callable[[], Readings] = lambda: READING
     publisher = Publisher(lambda: fleet, telemetry)
     publisher.start()
     metrics = MetricsEndpoint(publisher, telemetry.registry)
-    app = application(metrics, Fleet(fleet), told=Told(readings))
+    app = application(metrics, Fleet(fleet), readings)
     try:
         with listening(WebServer(app)) as (host, port):
             yield f"http://{host}:{port}"

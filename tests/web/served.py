@@ -11,9 +11,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.web import MOST_CONNECTIONS, WatchedConfig, WebServer, application
+from exporter.web import MAX_CONNECTIONS, WatchedConfig, WebServer, application
 from exporter.web.basic_auth import Comparison
-from exporter.web.middleware import Guard
+from exporter.web.middleware import WebConfigMiddleware
 from tests.support.sites import Fleet, listening
 from tests.web.test_routes import VIEW, metrics, publishing
 
@@ -42,17 +42,17 @@ class Served:
 
 @contextmanager
 def served(
-    file: Path | None, comparison: Comparison | None = None, most_connections: int = MOST_CONNECTIONS
+    file: Path | None, comparison: Comparison | None = None, max_connections: int = MAX_CONNECTIONS
 ) -> Iterator[Served]:
     """The server for the length of a block; its configuration is looked at only when a test says so."""
     config = WatchedConfig(file)
     publisher = publishing(VIEW)
     publisher.start()
-    app = application(metrics(publisher), Fleet(VIEW), told=Telemetry(CollectorRegistry()))
+    app = application(metrics(publisher), Fleet(VIEW), Telemetry(CollectorRegistry()).readings)
     server = WebServer(
-        Guard(app, config, comparison) if comparison else app,
+        WebConfigMiddleware(app, config, comparison) if comparison else app,
         WatchedConfig() if comparison else config,
-        most_connections,
+        max_connections,
     )
     try:
         with listening(server) as address:

@@ -52,7 +52,7 @@ def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Clients]
         file = tmp_path / "web.yaml"
         file.write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
         context = client(authority.certificate)
-    with served(file, most_connections=MOST) as site, ExitStack() as stack:
+    with served(file, max_connections=MOST) as site, ExitStack() as stack:
         yield Clients(site, context, stack)
 
 

@@ -42,7 +42,7 @@ def reload() -> Iterator[Reload]:
 @contextmanager
 def site(reload: Reload) -> Iterator[tuple[WebServer, int]]:
     app = application(
-        metrics(publishing(VIEW)), Fleet(VIEW), reload=reload, told=Telemetry(CollectorRegistry())
+        metrics(publishing(VIEW)), Fleet(VIEW), Telemetry(CollectorRegistry()).readings, reload=reload
     )
     server = WebServer(app)
     with listening(server) as (_, port):

@@ -107,8 +107,8 @@ def serve(telemetry_path: str, view: FleetView = VIEW) -> Iterator[Site]:
     fleet = Fleet(view)
     publisher = publishing(view)
     publisher.start()
-    told = Telemetry(CollectorRegistry())
-    app = application(metrics(publisher), fleet, telemetry_path, told=told)
+    readings = Telemetry(CollectorRegistry()).readings
+    app = application(metrics(publisher), fleet, readings, telemetry_path)
     with listening(WebServer(app)) as (_, port):
         yield Site(port, fleet)
     publisher.stop()
@@ -260,7 +260,7 @@ def test_an_answer_is_forgotten_when_its_second_is_over() -> None:
     told(endpoint)
     now[0] = 5.0
     told(endpoint, (b"accept", b"application/openmetrics-text"))
-    assert [form for form, _ in endpoint._answers] == [Format.OPENMETRICS]
+    assert [form for form, _ in endpoint._expositions] == [Format.OPENMETRICS]
 
 
 def scraped(endpoint: MetricsEndpoint) -> bytes:
@@ -358,11 +358,11 @@ def test_whoever_still_waits_when_the_server_ends_is_told_so_without_a_traceback
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     never_ready = metrics(publishing(VIEW))
-    server = WebServer(application(never_ready, Fleet(VIEW), told=Telemetry(CollectorRegistry())))
+    server = WebServer(application(never_ready, Fleet(VIEW), Telemetry(CollectorRegistry()).readings))
     with ThreadPoolExecutor(1) as pool, listening(server) as (host, port):
         waiting = pool.submit(requests.get, f"http://{host}:{port}/metrics", timeout=30)
         eventually(lambda: len(server.server_state.tasks) == 1, 20)
         server.should_exit = True
         answer = waiting.result()
-    assert (answer.status_code, answer.text) == (503, "the exporter ends\n")
+    assert (answer.status_code, answer.text) == (503, "the exporter is shutting down\n")
     assert [record.message for record in caplog.records if record.exc_info] == []

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.web import protocol
 from tests.support.certificates import Authority, put
 from tests.support.programs import eventually
 from tests.web.served import Served, ask, client, connected, served, talk
@@ -17,8 +16,8 @@ from tests.web.served import Served, ask, client, connected, served, talk
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules, in a shorter time."""
-    monkeypatch.setattr(protocol, "REQUEST_WITHIN_S", 1.0)
-    monkeypatch.setattr(protocol, "READ_WITHIN_S", 1.5)
+    monkeypatch.setattr("exporter.web.connection.REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("exporter.web.connection.STALLED_READ_TIMEOUT_S", 1.5)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from exporter.ledger import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Readings, Telemetry
 from exporter.model import RecycleBin, RecycledJob, Result, State
-from exporter.web.status import Asked, Status, Tag, Trouble, facts, status, strip, troubles
+from exporter.web.status import PageQuery, Problem, Status, Tag, facts, find_problems, sparkline, status
 from exporter.web.status.sparkline import shape
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
@@ -24,8 +24,8 @@ STALE_MS = 30 * MINUTE_MS
 OK, BAD = Result.SUCCESS, Result.FAILURE
 
 
-def shown(*jobs: JobView, **asked: str) -> Status:
-    return status(FleetView(jobs), READINGS, Asked.of(asked), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+def page_of(*jobs: JobView, **query: str) -> Status:
+    return status(FleetView(jobs), READINGS, PageQuery.parse(query), now_ms=NOW_MS, stale_after_ms=STALE_MS)
 
 
 def names(page: Status) -> list[str]:
@@ -33,7 +33,7 @@ def names(page: Status) -> list[str]:
 
 
 def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
-    page = shown(
+    page = page_of(
         view("b", ledger(OK)),
         view("A", ledger(OK)),
         view("z", ledger(OK), "app"),
@@ -44,8 +44,8 @@ def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
         view("red", ledger(OK, BAD)),
     )
     assert names(page) == ["red", "hangs", "gone", "hidden", "old", "z", "A", "b"]
-    assert page.trouble == 5
-    assert [(one.text, one.count) for one in page.choices] == [
+    assert page.with_problems == 5
+    assert [(choice.text, choice.count) for choice in page.filters] == [
         ("all", 8),
         ("failing", 1),
         ("stuck", 1),
@@ -57,7 +57,7 @@ def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
 
 def test_one_job_can_be_in_every_trouble() -> None:
     job = view("x", busy(ledger(OK, BAD), 300), up=False, deleted=True, checked_ms=NOW_MS - 40 * MINUTE_MS)
-    assert troubles(job, NOW_MS, STALE_MS) == tuple(Trouble)
+    assert find_problems(job, NOW_MS, STALE_MS) == tuple(Problem)
 
 
 @pytest.mark.parametrize(
@@ -74,66 +74,66 @@ def test_a_build_is_stuck_when_it_takes_far_longer_than_others(
     results: list[Result], minutes: float, is_stuck: bool
 ) -> None:
     job = view("x", busy(ledger(*results), minutes))
-    assert (troubles(job, NOW_MS, STALE_MS) == (Trouble.STUCK,)) is is_stuck
+    assert (find_problems(job, NOW_MS, STALE_MS) == (Problem.STUCK,)) is is_stuck
 
 
 def test_short_builds_may_wait_two_minutes() -> None:
     quick = ledger(*[OK] * 9)
     quick = replace(quick, recent=tuple(build._replace(duration_ms=900) for build in quick.recent))
-    assert troubles(view("x", busy(quick, 1.9)), NOW_MS, STALE_MS) == ()
-    assert troubles(view("x", busy(quick, 2.1)), NOW_MS, STALE_MS) == (Trouble.STUCK,)
+    assert find_problems(view("x", busy(quick, 1.9)), NOW_MS, STALE_MS) == ()
+    assert find_problems(view("x", busy(quick, 2.1)), NOW_MS, STALE_MS) == (Problem.STUCK,)
 
 
 def test_an_api_that_is_away_makes_no_build_stuck() -> None:
     job = view("x", busy(ledger(OK), 150), checked_ms=NOW_MS - 40 * MINUTE_MS)
-    assert troubles(job, NOW_MS, STALE_MS) == (Trouble.STALE,)
+    assert find_problems(job, NOW_MS, STALE_MS) == (Problem.STALE,)
 
 
 def test_a_row_says_all_of_a_job() -> None:
-    [row] = shown(view("checkout", busy(ledger(OK, BAD, BAD, first=530), 1))).rows
+    [row] = page_of(view("checkout", busy(ledger(OK, BAD, BAD, first=530), 1))).rows
     assert (row.project, row.name, row.id) == ("shop", "checkout", "id-of-checkout")
     assert (row.result, row.result_words, row.number) == (BAD, "failure", "#532")
     assert (row.duration, row.queue, row.failures) == ("3\xa0min", "4.2\xa0s", 2)
     assert (row.polled, row.polled_at) == ("3\xa0s", "2023-11-14T23:13:17Z")
     assert row.tags == (Tag("active", "1 running for 1\xa0min", "builds running now"),)
     assert row.is_urgent
-    assert row.strip.text == "Last 3 builds: 1 success, 2 failure; newest #532 failure"
+    assert row.sparkline.text == "Last 3 builds: 1 success, 2 failure; newest #532 failure"
 
 
 def test_a_job_that_was_never_polled_says_so() -> None:
-    [row] = shown(view("new", None, up=None)).rows
+    [row] = page_of(view("new", None, up=None)).rows
     assert (row.result, row.result_words, row.number, row.failures) == (None, "not polled yet", "", 0)
     assert (row.duration, row.queue, row.polled, row.polled_at) == ("–", "–", "–", "")
-    assert (row.strip.bars, row.strip.text) == ((), "No finished build")
+    assert (row.sparkline.bars, row.sparkline.text) == ((), "No finished build")
 
 
 def test_a_job_without_builds_says_so() -> None:
-    [row] = shown(view("new", ledger())).rows
+    [row] = page_of(view("new", ledger())).rows
     assert (row.result, row.result_words) == (None, "no build yet")
 
 
 def test_failing_is_said_where_the_last_result_does_not() -> None:
-    rows = shown(
+    rows = page_of(
         view("a", ledger(BAD, Result.ABORTED)), view("b", ledger(Result.UNKNOWN)), view("c", ledger(BAD))
     ).rows
     assert [[tag.text for tag in row.tags] for row in rows] == [["failing"], ["failing"], []]
 
 
 def test_queued_builds_are_told_from_running_ones() -> None:
-    [row] = shown(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
+    [row] = page_of(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
     assert [tag.text for tag in row.tags] == ["1 queued for 1\xa0min"]
 
 
 def test_of_several_builds_the_oldest_says_for_how_long() -> None:
     one = busy(ledger(OK), 4)
     [(number, build)] = one.open.items()
-    [row] = shown(view("a", replace(one, open={number: build, number + 1: build}))).rows
+    [row] = page_of(view("a", replace(one, open={number: build, number + 1: build}))).rows
     assert [tag.text for tag in row.tags] == ["2 running for up to 4\xa0min"]
 
 
 def test_what_fails_or_is_stuck_is_urgent() -> None:
     jobs = view("a", ledger(BAD)), view("b", busy(ledger(OK), 121)), view("c", ledger(OK), deleted=True)
-    assert [row.is_urgent for row in shown(*jobs).rows] == [True, True, False]
+    assert [row.is_urgent for row in page_of(*jobs).rows] == [True, True, False]
 
 
 def test_an_api_that_is_down_says_why() -> None:
@@ -142,14 +142,14 @@ def test_an_api_that_is_down_says_why() -> None:
     assert (api.name, api.value, api.remark, api.is_bad) == ("API", "down", "credentials refused (401)", True)
 
 
-class TestStrip:
+class TestSparkline:
     def test_the_newest_build_is_at_the_right_end(self) -> None:
-        drawn = strip(ledger(OK, BAD), NOW_MS)
+        drawn = sparkline(ledger(OK, BAD), NOW_MS)
         assert [bar.path.partition(" ")[0] for bar in drawn.bars] == ["M144", "M152"]
         assert drawn.width == 158
 
     def test_twenty_fit(self) -> None:
-        drawn = strip(ledger(*[OK] * 33), NOW_MS)
+        drawn = sparkline(ledger(*[OK] * 33), NOW_MS)
         assert len(drawn.bars) == 20
         assert drawn.bars[0].path.startswith("M0 ")
 
@@ -157,7 +157,7 @@ class TestStrip:
         one = ledger(OK, OK, OK)
         lengths = (1, 50_000, 100_000)
         builds = tuple(b._replace(duration_ms=ms) for b, ms in zip(one.recent, lengths, strict=True))
-        drawn = strip(replace(one, recent=builds), NOW_MS)
+        drawn = sparkline(replace(one, recent=builds), NOW_MS)
         assert [bar.path.split()[1].partition("h")[0] for bar in drawn.bars] == ["22", "13", "0"]
 
     def test_every_result_has_a_shape_of_its_own(self) -> None:
@@ -168,7 +168,7 @@ class TestStrip:
         assert footed == {BAD, Result.TIMEOUT, Result.SCHEDULE_FAILURE}
 
     def test_a_bar_tells_its_build(self) -> None:
-        [bar] = strip(ledger(Result.SCHEDULE_FAILURE, first=9), NOW_MS).bars
+        [bar] = sparkline(ledger(Result.SCHEDULE_FAILURE, first=9), NOW_MS).bars
         assert (bar.result, bar.title) == (
             Result.SCHEDULE_FAILURE,
             "#9 schedule failure, 2\xa0min, 5\xa0min ago",
@@ -177,14 +177,16 @@ class TestStrip:
     def test_what_is_not_known_of_a_build_is_not_told(self) -> None:
         one = ledger(OK)
         one = replace(one, recent=(one.recent[0]._replace(duration_ms=None, finish_ms=None),))
-        assert strip(one, NOW_MS).bars[0].title == "#1 success"
-        assert strip(one, NOW_MS).text == "Last build: #1 success"
+        assert sparkline(one, NOW_MS).bars[0].title == "#1 success"
+        assert sparkline(one, NOW_MS).text == "Last build: #1 success"
 
     def test_a_ledger_of_an_older_version_shows_at_least_its_last_build(self) -> None:
         old = replace(ledger(OK, BAD), recent=())
-        assert [bar.title[:2] for bar in strip(old, NOW_MS).bars] == ["#2"]
+        assert [bar.title[:2] for bar in sparkline(old, NOW_MS).bars] == ["#2"]
         last = LastBuild(7, OK, None, None, None)
-        assert [bar.title for bar in strip(replace(ledger(OK), last=last), NOW_MS).bars][1:] == ["#7 success"]
+        assert [bar.title for bar in sparkline(replace(ledger(OK), last=last), NOW_MS).bars][1:] == [
+            "#7 success"
+        ]
 
 
 class TestFilters:
@@ -214,30 +216,30 @@ class TestFilters:
         ],
     )
     def test_they_choose(self, asked: dict[str, str], expected: list[str]) -> None:
-        assert names(shown(*self.JOBS, **asked)) == expected
+        assert names(page_of(*self.JOBS, **asked)) == expected
 
     def test_choices_count_what_the_other_filters_leave(self) -> None:
-        page = shown(*self.JOBS, project="shop", trouble="failing")
-        assert [(one.text, one.count, one.is_chosen, one.href) for one in page.choices] == [
+        page = page_of(*self.JOBS, project="shop", trouble="failing")
+        assert [(choice.text, choice.count, choice.is_selected, choice.href) for choice in page.filters] == [
             ("all", 2, False, "./?project=shop"),
             ("failing", 1, True, "./?project=shop&trouble=failing"),
         ]
 
     def test_a_chosen_project_stays_chosen_when_it_is_gone(self) -> None:
-        assert shown(*self.JOBS, project="gone").projects == ("gone", "mobile", "shop", "数据平台")
+        assert page_of(*self.JOBS, project="gone").projects == ("gone", "mobile", "shop", "数据平台")
 
     @given(st.dictionaries(st.sampled_from(["project", "text", "trouble", "page"]), st.text()))
     def test_a_link_asks_for_what_was_asked(self, query: dict[str, str]) -> None:
-        asked = Asked.of(query)
-        assert Asked.of(dict(parse_qsl(urlsplit(asked.href).query))) == asked
+        asked = PageQuery.parse(query)
+        assert PageQuery.parse(dict(parse_qsl(urlsplit(asked.href).query))) == asked
         assert len(asked.text) <= 200
 
 
 class TestPaging:
     JOBS = many(250)
 
-    def page(self, **asked: str) -> Status:
-        return status(self.JOBS, READINGS, Asked.of(asked), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+    def page(self, **query: str) -> Status:
+        return status(self.JOBS, READINGS, PageQuery.parse(query), now_ms=NOW_MS, stale_after_ms=STALE_MS)
 
     def test_every_job_is_on_exactly_one_page(self) -> None:
         seen = [name for page in "123" for name in names(self.page(page=page))]
@@ -306,7 +308,7 @@ class TestFacts:
 
     def test_what_is_not_known_yet_is_not_made_up(self) -> None:
         told = self.facts(api_up=None, snapshot_bytes=None, snapshot_gzip_bytes=None, config_loaded_ms=None)
-        assert (told["API"], told["Snapshot"]) == (("not asked yet", "", False), ("–", "", False))
+        assert (told["API"], told["Snapshot"]) == (("no request yet", "", False), ("–", "", False))
         assert told["Configuration"] == ("ok", "", False)
 
     def test_the_recycle_bin_is_told_where_it_is_known(self) -> None:
@@ -360,8 +362,8 @@ def test_a_moment_that_no_calendar_holds_is_empty() -> None:
     assert text.moment(10**18) == text.moment(None) == ""
 
 
-def test_a_large_fleet_is_chosen_from_in_a_blink() -> None:
+def test_a_large_fleet_is_selected_from_in_a_blink() -> None:
     fleet = many(10_000)
     began = time.thread_time()
-    status(fleet, READINGS, Asked(text="job 7", page=3), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+    status(fleet, READINGS, PageQuery(text="job 7", page=3), now_ms=NOW_MS, stale_after_ms=STALE_MS)
     assert time.thread_time() - began < 2

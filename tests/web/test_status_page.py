@@ -17,7 +17,7 @@ from hatchling.builders.wheel import WheelBuilder
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import Result
-from exporter.web.status import Asked
+from exporter.web.status import PageQuery
 from exporter.web.status_page import StatusPage
 from tests.support.programs import eventually
 from tests.support.sites import Fleet
@@ -74,7 +74,7 @@ def test_it_says_what_it_is(url: str) -> None:
     page = get(url)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "exporter 1.2.3, revision <bdi>0123456789ab</bdi>" in page.text
-    assert "<title>8 of 250 jobs in trouble – CodeArts Build</title>" in page.text
+    assert "<title>8 of 250 jobs with problems – CodeArts Build</title>" in page.text
     links = {attributes["href"] for attributes in Read(page.text).named("a")}
     assert {"./metrics", "./-/healthy", "./-/ready"} < links
     assert {link for link in links if link and not link.startswith(("./", "#"))} == {
@@ -85,7 +85,7 @@ def test_it_says_what_it_is(url: str) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/deep/down", "/a:b"])
 def test_every_link_stays_below_the_path_that_a_proxy_shows_it_at(path: str) -> None:
     page = StatusPage(Fleet(many(250)), lambda: READINGS, path)
-    read = Read(page.html(Asked(text="job", page=2)))
+    read = Read(page.html(PageQuery(text="job", page=2)))
     below = "https://proxy.test/codearts/"
     links = [
         urljoin(below, link)
@@ -161,7 +161,7 @@ def page_about(name: str) -> Read:
     """One job of that name, in a project of that name, which is asked for."""
     fleet = FleetView((view(name, ledger(Result.SUCCESS), project=name),))
     page = StatusPage(Fleet(fleet), lambda: READINGS, "/metrics")
-    return Read(page.html(Asked(project=name)).encode("utf-8", "replace").decode())
+    return Read(page.html(PageQuery(project=name)).encode("utf-8", "replace").decode())
 
 
 @pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))

@@ -225,7 +225,7 @@ class TestRefusals:
     def test_a_refused_client_that_stays_is_cut_off(
         self, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("exporter.web.connection.HANDSHAKE_WITHIN_S", 0.5)
+        monkeypatch.setattr("exporter.web.connection.HANDSHAKE_TIMEOUT_S", 0.5)
         with (
             served(configured(authority, tmp_path)) as site,
             socket.create_connection(site.address, timeout=10) as plain,
@@ -347,7 +347,7 @@ def test_a_client_that_speaks_no_tls_is_turned_away_and_harms_nobody(
 def test_a_handshake_that_does_not_end_is_cut_off(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.web.connection.HANDSHAKE_WITHIN_S", 0.3)
+    monkeypatch.setattr("exporter.web.connection.HANDSHAKE_TIMEOUT_S", 0.3)
     with (
         served(configured(authority, tmp_path)) as site,
         socket.create_connection(site.address, timeout=10) as silent,

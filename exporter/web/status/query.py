@@ -1,74 +1,68 @@
-"""What a reader of the status page asks to see, from the query of the URL and back."""
+"""The filters and the page number in the URL of the status page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
-from exporter.web.status.problems import Trouble
+from exporter.web.status.problems import Problem
 
-LONGEST: Final = 200
-"""Characters of a filter that count."""
+_MAX_TEXT: Final = 200
+"""Characters of the text that count."""
 
-_LAST_PAGE: Final = 1_000_000
+_MAX_PAGE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Filters, all of which a job has to pass, and the page; nothing asked for is everything.
+class PageQuery:
+    """Filters, all of which a job has to match, and the page number; empty filters match every job.
 
     Attributes:
-        project: the job's, exactly.
-        text: words that name, project or id contain, in any case.
-        trouble: what is wrong with the job.
-        page: from 1; one beyond the last is the last.
+        project: the exact name of the job's project.
+        text: words that the job's name, project or id contain, ignoring case.
+        problem: a problem that the job has; ``trouble`` in the URL.
+        page: from 1; a page after the last one means the last.
     """
 
     project: str = ""
     text: str = ""
-    trouble: Trouble | None = None
+    problem: Problem | None = None
     page: int = 1
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> "Asked":
-        """What a query says; whatever cannot be read in it asks for nothing."""
-        page = query.get("page", "")
-        trouble = query.get("trouble", "")
+    def parse(cls, parameters: Mapping[str, str]) -> "PageQuery":
+        """Read the parameters of a URL; invalid ones are ignored."""
+        page = parameters.get("page", "")
+        problem = parameters.get("trouble", "")
+        is_number = page.isascii() and page.isdigit() and len(page) < 10
         return cls(
-            project=query.get("project", ""),
-            text=query.get("text", "").strip()[:LONGEST],
-            trouble=Trouble(trouble) if trouble in set(Trouble) else None,
-            page=max(1, min(int(page), _LAST_PAGE))
-            if page.isascii() and page.isdigit() and len(page) < 10
-            else 1,
+            project=parameters.get("project", ""),
+            text=parameters.get("text", "").strip()[:_MAX_TEXT],
+            problem=Problem(problem) if problem in set(Problem) else None,
+            page=max(1, min(int(page), _MAX_PAGE)) if is_number else 1,
         )
 
     @property
-    def is_everything(self) -> bool:
+    def is_unfiltered(self) -> bool:
         """No filter is set."""
-        return not (self.project or self.text or self.trouble)
+        return not (self.project or self.text or self.problem)
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words of the text, without case."""
-        return tuple(self.text.casefold().split())
-
-    def on_page(self, page: int) -> "Asked":
-        """The same on another page."""
+    def with_page(self, page: int) -> "PageQuery":
+        """Return the query for another page."""
         return replace(self, page=page)
 
-    def about(self, trouble: Trouble | None) -> "Asked":
-        """The same for another trouble, from its first page."""
-        return replace(self, trouble=trouble, page=1)
+    def with_problem(self, problem: Problem | None) -> "PageQuery":
+        """Return the query for another problem, from its first page."""
+        return replace(self, problem=problem, page=1)
 
     @property
     def href(self) -> str:
-        """The link that asks for it, relative to the page."""
-        pairs = {
+        """The link to the result, relative to the page."""
+        parameters = {
             "project": self.project,
             "text": self.text,
-            "trouble": self.trouble or "",
+            "trouble": self.problem or "",
             "page": str(self.page) if self.page > 1 else "",
         }
-        query = urlencode({name: value for name, value in pairs.items() if value}, errors="replace")
-        return f"./?{query}" if query else "./"
+        encoded = urlencode({name: value for name, value in parameters.items() if value}, errors="replace")
+        return f"./?{encoded}" if encoded else "./"

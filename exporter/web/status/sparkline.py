@@ -1,11 +1,10 @@
-"""A job's last builds as bars: the height is the duration, colour and shape are the result.
+"""The last builds of a job as a bar chart: height is the duration, colour and shape are the result.
 
-Every shape can be told from every other without its colour. Whatever counts as a failure has a foot below the
-line that the bars stand on; what neither failed nor succeeded is hollow.
+Shapes differ without their colours too. A failed build extends below the baseline; a build that neither
+failed nor succeeded is hollow.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,25 +13,25 @@ from exporter.ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.model import Result
 
 STEP: Final = 8
-"""From one bar to the next, in units of the drawing; a bar is 6 wide."""
+"""Distance between bars, in units of the drawing; a bar is 6 wide."""
 
-BASE: Final = 26
-"""How high the tallest bar is, and where the line is that all stand on."""
+BASELINE: Final = 26
+"""Height of the tallest bar, and distance of the baseline from the top."""
 
-LOWEST: Final = 4
-"""How high a bar is at least, so that its shape shows."""
+MIN_HEIGHT: Final = 4
+"""Below this height, shapes could not be told apart."""
 
 RESULT_WORDS: Final = {result: result.value.replace("_", " ") for result in Result}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One build.
+    """A build in the chart.
 
     Attributes:
-        result: the colour's name.
-        path: the shape, as SVG draws it.
-        title: what a pointer on it is told.
+        result: selects the colour.
+        path: the shape as an SVG path.
+        title: the tooltip.
     """
 
     result: Result
@@ -41,34 +40,34 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
-    """The bars, oldest first, the newest always at the right end; ``text`` says the same in words."""
+class Sparkline:
+    """The bars, oldest first and aligned to the right; ``text`` describes them in words."""
 
     bars: tuple[Bar, ...]
     text: str
 
     width: int = STEP * RECENT_KEPT - 2
-    height: int = BASE + 6
+    height: int = BASELINE + 6
 
 
-def strip(ledger: JobLedger | None, now_ms: int) -> Strip:
-    """The bars of a job's last builds."""
-    builds = recent(ledger)
+def sparkline(ledger: JobLedger | None, now_ms: int) -> Sparkline:
+    """Draw the last builds of a job."""
+    builds = _recent(ledger)
     longest_ms = max((build.duration_ms or 0 for build in builds), default=0)
-    first = STEP * (RECENT_KEPT - len(builds))
+    left = STEP * (RECENT_KEPT - len(builds))
     bars = tuple(
         Bar(
             build.result,
-            shape(build.result, first + at * STEP, _height(build.duration_ms, longest_ms)),
+            shape(build.result, left + position * STEP, _height(build.duration_ms, longest_ms)),
             _title(build, now_ms),
         )
-        for at, build in enumerate(builds)
+        for position, build in enumerate(builds)
     )
-    return Strip(bars, _text(builds))
+    return Sparkline(bars, _describe(builds))
 
 
-def recent(ledger: JobLedger | None) -> tuple[RecentBuild, ...]:
-    """The builds that are remembered; of a ledger that an older version kept, at least the last."""
+def _recent(ledger: JobLedger | None) -> tuple[RecentBuild, ...]:
+    """Return the recent builds; ledgers of older versions may have only the last one, or lack it."""
     if ledger is None or ledger.last is None:
         return ()
     last = ledger.last
@@ -79,29 +78,26 @@ def recent(ledger: JobLedger | None) -> tuple[RecentBuild, ...]:
 
 
 def shape(result: Result, x: int, height: int) -> str:
-    """A bar's outline, from its left edge and its height."""
-    top, foot = BASE - height, f"M{x} {BASE + 1}h6l-3 5z"
-    whole = f"M{x} {top}h6V{BASE}h-6z"
+    """Draw the outline of a bar from its left edge ``x`` and its height."""
+    top, foot = BASELINE - height, f"M{x} {BASELINE + 1}h6l-3 5z"
+    filled = f"M{x} {top}h6V{BASELINE}h-6z"
     match result:
         case Result.SUCCESS:
-            return whole
+            return filled
         case Result.FAILURE:
-            return whole + foot
+            return filled + foot
         case Result.TIMEOUT:
-            return f"M{x} {top}h6v2h-2V{BASE}h-2V{top + 2}h-2z{foot}"
+            return f"M{x} {top}h6v2h-2V{BASELINE}h-2V{top + 2}h-2z{foot}"
         case Result.SCHEDULE_FAILURE:
-            cross = f"M{x} {BASE - 7}l1-1 2 2 2-2 1 1-2 2 2 2-1 1-2-2-2 2-1-1 2-2z"
-            return cross + foot
+            return f"M{x} {BASELINE - 7}l1-1 2 2 2-2 1 1-2 2 2 2-1 1-2-2-2 2-1-1 2-2z{foot}"
         case Result.ABORTED:
-            return f"{whole}M{x + 1.5} {top + 1.5}V{BASE - 1.5}h3V{top + 1.5}z"
+            return f"{filled}M{x + 1.5} {top + 1.5}V{BASELINE - 1.5}h3V{top + 1.5}z"
         case Result.UNKNOWN:
-            return "".join(f"M{x + 1} {y}h4v2h-4z" for y in range(BASE - 2, top - 1, -4))
+            return "".join(f"M{x + 1} {y}h4v2h-4z" for y in range(BASELINE - 2, top - 1, -4))
 
 
 def _height(duration_ms: int | None, longest_ms: int) -> int:
-    if not duration_ms:
-        return LOWEST
-    return max(LOWEST, round(BASE * duration_ms / longest_ms))
+    return max(MIN_HEIGHT, round(BASELINE * duration_ms / longest_ms)) if duration_ms else MIN_HEIGHT
 
 
 def _title(build: RecentBuild, now_ms: int) -> str:
@@ -113,12 +109,12 @@ def _title(build: RecentBuild, now_ms: int) -> str:
     return ", ".join(parts)
 
 
-def _text(builds: Sequence[RecentBuild]) -> str:
+def _describe(builds: tuple[RecentBuild, ...]) -> str:
     if not builds:
         return "No finished build"
-    found = Counter(build.result for build in builds)
-    told = ", ".join(f"{found[result]} {RESULT_WORDS[result]}" for result in Result if found[result])
+    newest = f"#{builds[-1].number} {RESULT_WORDS[builds[-1].result]}"
     if len(builds) == 1:
-        return f"Last build: #{builds[0].number} {RESULT_WORDS[builds[0].result]}"
-    newest = builds[-1]
-    return f"Last {len(builds)} builds: {told}; newest #{newest.number} {RESULT_WORDS[newest.result]}"
+        return f"Last build: {newest}"
+    counts = Counter(build.result for build in builds)
+    summary = ", ".join(f"{counts[result]} {RESULT_WORDS[result]}" for result in Result if counts[result])
+    return f"Last {len(builds)} builds: {summary}; newest {newest}"

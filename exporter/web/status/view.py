@@ -1,7 +1,7 @@
-"""The status page as plain values: the fleet, its facts and its rows. Pure."""
+"""The content of the status page: facts about the exporter, filters, and a row for each job."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,15 +9,17 @@ from exporter import text
 from exporter.ledger import JobLedger
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.model import Result, State
-from exporter.web.status.problems import EXPLAINED, SEVERITY, Trouble, troubles
-from exporter.web.status.query import Asked
-from exporter.web.status.sparkline import RESULT_WORDS, Strip, strip
+from exporter.model import Job, Result, State
+from exporter.web.status.problems import EXPLANATIONS, SEVERITY, Problem, find_problems
+from exporter.web.status.query import PageQuery
+from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, sparkline
+
+PAGE_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A name, a value, and a remark; ``is_bad`` where somebody should look."""
+    """A number or state of the exporter; ``is_bad`` if it needs attention."""
 
     name: str
     value: str
@@ -25,37 +27,13 @@ class Fact:
     is_bad: bool = False
 
 
-def facts(view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int) -> tuple[Fact, ...]:
-    """What is told of the exporter, most wanted first."""
-    up = readings.api_up
-    loaded = f"loaded {text.age(now_ms - readings.config_loaded_ms)} ago" if readings.config_loaded_ms else ""
-    lag_ms = round(readings.poll_lag_s * 1000)
-    gzip = f"{text.size(readings.snapshot_gzip_bytes)} gzip" if readings.snapshot_gzip_bytes else ""
-    deleted = len(view.recycle_bin.jobs) if view.recycle_bin else None
-    return (
-        Fact(
-            "API",
-            "not asked yet" if up is None else "up" if up else "down",
-            readings.api_trouble,
-            is_bad=up is False,
-        ),
-        Fact("Jobs", f"{len(view.jobs):,}", "" if deleted is None else f"{deleted:,} in recycle bin"),
-        Fact(
-            "Configuration", "ok" if readings.config_ok else "reload failed", loaded, not readings.config_ok
-        ),
-        Fact("Request budget", f"{readings.budget_per_minute:,.0f}", "per minute"),
-        Fact("Poll lag", text.length(lag_ms), "most overdue", lag_ms > stale_after_ms),
-        Fact("Snapshot", text.size(readings.snapshot_bytes), gzip),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A word beside the result.
+    """A label beside the last result.
 
     Attributes:
-        kind: ``trouble`` or ``active``.
-        title: what it means.
+        kind: ``problem`` or ``active``.
+        title: the tooltip.
     """
 
     kind: str
@@ -65,16 +43,16 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """What is told of one job; every text is as a person reads it, and not escaped.
+    """A job in the table; texts are for people, and not escaped.
 
     Attributes:
         result: of the last finished build; None before the first.
         result_words: the same in words.
         number: ``#532``, or empty.
-        failures: in a row, 0 where the last build that tells succeeded.
-        polled: how old all of it is.
-        polled_at: the moment of that, ISO 8601, or empty.
-        is_urgent: it fails or is stuck, the worst kinds of trouble.
+        failures: consecutive ones, 0 after a success.
+        polled: age of the last poll.
+        polled_at: its time in ISO 8601, or empty.
+        is_urgent: the job is failing or stuck.
     """
 
     project: str
@@ -84,7 +62,7 @@ class JobRow:
     result_words: str
     number: str
     tags: tuple[Tag, ...]
-    strip: Strip
+    sparkline: Sparkline
     duration: str
     queue: str
     failures: int
@@ -93,71 +71,21 @@ class JobRow:
     is_urgent: bool
 
 
-def row(view: JobView, found: tuple[Trouble, ...], now_ms: int) -> JobRow:
-    """The row of a job that has these troubles; that it fails is said once, if possible by the result."""
-    ledger = view.ledger
-    last = ledger.last if ledger else None
-    return JobRow(
-        project=view.job.project,
-        name=view.job.name,
-        id=view.job.id,
-        result=last.result if last else None,
-        result_words=RESULT_WORDS[last.result] if last else "no build yet" if ledger else "not polled yet",
-        number=f"#{last.number}" if last else "",
-        tags=(*_troubles(view, found, now_ms), *_active(ledger, now_ms)),
-        strip=strip(ledger, now_ms),
-        duration=text.length(last.duration_ms if last else None),
-        queue=text.length(last.queue_ms if last else None),
-        failures=ledger.consecutive_failures if ledger else 0,
-        polled=text.age(None if view.checked_ms is None else now_ms - view.checked_ms),
-        polled_at=text.moment(view.checked_ms),
-        is_urgent=Trouble.FAILING in found or Trouble.STUCK in found,
-    )
-
-
-def _troubles(view: JobView, found: tuple[Trouble, ...], now_ms: int) -> tuple[Tag, ...]:
-    since_ms = view.ledger.oldest_active_ms if view.ledger else None
-    stuck = "stuck" if since_ms is None else f"stuck for {text.age(now_ms - since_ms)}"
-    texts = {Trouble.STUCK: stuck}
-    last = view.ledger.last if view.ledger else None
-    is_said = last is not None and last.result not in (Result.ABORTED, Result.UNKNOWN)
-    return tuple(
-        Tag("trouble", texts.get(trouble, trouble), EXPLAINED[trouble])
-        for trouble in found
-        if not (trouble is Trouble.FAILING and is_said)
-    )
-
-
-def _active(ledger: JobLedger | None, now_ms: int) -> tuple[Tag, ...]:
-    if not ledger:
-        return ()
-    tags = []
-    for state in (State.RUNNING, State.QUEUED):
-        began = [one.began_ms for one in ledger.open.values() if one.is_active and one.build.state is state]
-        if began:
-            lasts = f"for {'up to ' if len(began) > 1 else ''}{text.age(now_ms - min(began))}"
-            tags.append(Tag("active", f"{len(began)} {state} {lasts}", f"builds {state} now"))
-    return tuple(tags)
-
-
-PAGE_SIZE: Final = 100
-
-
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A link to fewer jobs, or to all of them again."""
+class Filter:
+    """A link that filters jobs by problem, or shows all of them."""
 
     text: str
     count: int
     href: str
     title: str
-    is_chosen: bool
-    is_trouble: bool
+    is_selected: bool
+    is_problem: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Where in the jobs the page is; links are empty where there is nowhere to go."""
+    """The position within the result; links that lead nowhere are empty."""
 
     page: int
     pages: int
@@ -170,102 +98,167 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that the page shows.
+    """The whole page.
 
     Attributes:
-        at: the moment it is true of, ISO 8601, UTC.
-        trouble: how many jobs are in trouble, among all.
-        projects: all that can be chosen, ascending.
-        choices: the fleet by trouble, under the filters for project and text.
-        rows: the jobs of this page, trouble first.
-        watched: how many jobs there are.
+        at: when it was made, ISO 8601, UTC.
+        with_problems: jobs with a problem in the whole fleet.
+        projects: choices for the project filter, sorted.
+        filters: by problem, with counts of the jobs that match the other filters.
+        rows: the jobs of this page, those with problems first.
+        watched: jobs in the whole fleet.
     """
 
     at: str
     version: str
     revision: str
-    trouble: int
+    with_problems: int
     facts: tuple[Fact, ...]
-    asked: Asked
+    query: PageQuery
     projects: tuple[str, ...]
-    choices: tuple[Choice, ...]
+    filters: tuple[Filter, ...]
     rows: tuple[JobRow, ...]
     paging: Paging
     watched: int
 
 
-def status(view: FleetView, readings: Readings, asked: Asked, *, now_ms: int, stale_after_ms: int) -> Status:
-    """The page that was asked for.
+def status(
+    view: FleetView, readings: Readings, query: PageQuery, *, now_ms: int, stale_after_ms: int
+) -> Status:
+    """Build the page for a query.
 
     Args:
         view: the fleet.
-        readings: of the exporter itself.
-        asked: filters and page.
-        now_ms: by the clock that polls are dated with.
-        stale_after_ms: a job polled longer ago than this is in trouble.
+        readings: the exporter's own numbers.
+        query: filters and page number.
+        now_ms: the time by the clock that dates polls.
+        stale_after_ms: a job polled longer ago than this is stale.
     """
-    found = {one.job.id: troubles(one, now_ms, stale_after_ms) for one in view.jobs}
-    matching = list(_matching(view, asked))
-    shown = [one for one in matching if not asked.trouble or asked.trouble in found[one.job.id]]
-    shown.sort(key=lambda one: _place(one, found[one.job.id]))
-    paging = _paging(asked, len(shown))
-    here = shown[(paging.page - 1) * PAGE_SIZE : paging.page * PAGE_SIZE]
+    problems = {job.job.id: find_problems(job, now_ms, stale_after_ms) for job in view.jobs}
+    matching = [job for job in view.jobs if _matches(job.job, query)]
+    counts = Counter(problem for job in matching for problem in problems[job.job.id])
+    selected = [job for job in matching if not query.problem or query.problem in problems[job.job.id]]
+    selected.sort(key=lambda job: _sort_key(job.job, problems[job.job.id]))
+    paging = _paging(query, len(selected))
+    on_page = selected[(paging.page - 1) * PAGE_SIZE : paging.page * PAGE_SIZE]
     return Status(
         at=text.moment(now_ms),
         version=readings.version,
         revision=readings.revision,
-        trouble=sum(map(bool, found.values())),
+        with_problems=sum(map(bool, problems.values())),
         facts=facts(view, readings, now_ms, stale_after_ms),
-        asked=asked,
-        projects=tuple(sorted({one.job.project for one in view.jobs} | {asked.project} - {""})),
-        choices=_choices(asked, Counter(one for job in matching for one in found[job.job.id]), len(matching)),
-        rows=tuple(row(one, found[one.job.id], now_ms) for one in here),
+        query=query,
+        projects=tuple(sorted({job.job.project for job in view.jobs} | {query.project} - {""})),
+        filters=_filters(query, counts, len(matching)),
+        rows=tuple(_row(job, problems[job.job.id], now_ms) for job in on_page),
         paging=paging,
         watched=len(view.jobs),
     )
 
 
-def _matching(view: FleetView, asked: Asked) -> Iterator[JobView]:
-    wanted = asked.words
-    for one in view.jobs:
-        job = one.job
-        if asked.project and job.project != asked.project:
-            continue
-        if wanted:
-            text = f"{job.name}\n{job.project}\n{job.id}".casefold()
-            if not all(word in text for word in wanted):
-                continue
-        yield one
-
-
-def _place(view: JobView, found: tuple[Trouble, ...]) -> tuple[int, str, str, str]:
-    """Where a job stands: by its worst trouble, then by project and name."""
-    job = view.job
-    worst = SEVERITY[found[0]] if found else len(SEVERITY)
-    return worst, job.project.casefold(), job.name.casefold(), job.id
-
-
-def _choices(asked: Asked, counts: Counter[Trouble], matching: int) -> tuple[Choice, ...]:
-    every = Choice("all", matching, asked.about(None).href, "all jobs", asked.trouble is None, False)
+def facts(view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int) -> tuple[Fact, ...]:
+    """Describe the exporter, the most important fact first."""
+    up, config_ok = readings.api_up, readings.config_ok
+    loaded = f"loaded {text.age(now_ms - readings.config_loaded_ms)} ago" if readings.config_loaded_ms else ""
+    lag_ms = round(readings.poll_lag_s * 1000)
+    gzip = f"{text.size(readings.snapshot_gzip_bytes)} gzip" if readings.snapshot_gzip_bytes else ""
+    deleted = f"{len(view.recycle_bin.jobs):,} in recycle bin" if view.recycle_bin else ""
+    api = "no request yet" if up is None else "up" if up else "down"
     return (
-        every,
-        *(
-            Choice(one, counts[one], asked.about(one).href, EXPLAINED[one], asked.trouble is one, True)
-            for one in Trouble
-            if counts[one] or asked.trouble is one
-        ),
+        Fact("API", api, readings.api_trouble, is_bad=up is False),
+        Fact("Jobs", f"{len(view.jobs):,}", deleted),
+        Fact("Configuration", "ok" if config_ok else "reload failed", loaded, is_bad=not config_ok),
+        Fact("Request budget", f"{readings.budget_per_minute:,.0f}", "per minute"),
+        Fact("Poll lag", text.length(lag_ms), "most overdue", is_bad=lag_ms > stale_after_ms),
+        Fact("Snapshot", text.size(readings.snapshot_bytes), gzip),
     )
 
 
-def _paging(asked: Asked, jobs: int) -> Paging:
+def _matches(job: Job, query: PageQuery) -> bool:
+    if query.project and job.project != query.project:
+        return False
+    if not query.text:
+        return True
+    searched = f"{job.name}\n{job.project}\n{job.id}".casefold()
+    return all(word in searched for word in query.text.casefold().split())
+
+
+def _sort_key(job: Job, problems: Sequence[Problem]) -> tuple[int, str, str, str]:
+    worst = SEVERITY[problems[0]] if problems else len(SEVERITY)
+    return worst, job.project.casefold(), job.name.casefold(), job.id
+
+
+def _filters(query: PageQuery, counts: Counter[Problem], matching: int) -> tuple[Filter, ...]:
+    all_jobs = Filter("all", matching, query.with_problem(None).href, "all jobs", not query.problem, False)
+    by_problem = (
+        Filter(
+            problem,
+            counts[problem],
+            query.with_problem(problem).href,
+            EXPLANATIONS[problem],
+            is_selected=query.problem is problem,
+            is_problem=True,
+        )
+        for problem in Problem
+        if counts[problem] or query.problem is problem
+    )
+    return (all_jobs, *by_problem)
+
+
+def _paging(query: PageQuery, jobs: int) -> Paging:
     pages = max(1, -(-jobs // PAGE_SIZE))
-    page = min(asked.page, pages)
-    first, last = (page - 1) * PAGE_SIZE + 1, min(page * PAGE_SIZE, jobs)
+    page = min(query.page, pages)
 
     def link(to: int) -> str:
-        return asked.on_page(to).href if 1 <= to <= pages and to != page else ""
+        return query.with_page(to).href if 1 <= to <= pages and to != page else ""
 
-    shown = text.count(jobs, "job", "jobs")
+    range_ = text.count(jobs, "job", "jobs")
     if pages > 1:
-        shown = f"{first:,}–{last:,} of {shown}"
-    return Paging(page, pages, shown, link(1), link(page - 1), link(page + 1), link(pages))
+        range_ = f"{(page - 1) * PAGE_SIZE + 1:,}–{min(page * PAGE_SIZE, jobs):,} of {range_}"
+    return Paging(page, pages, range_, link(1), link(page - 1), link(page + 1), link(pages))
+
+
+def _row(view: JobView, problems: Sequence[Problem], now_ms: int) -> JobRow:
+    ledger = view.ledger
+    last = ledger.last if ledger else None
+    return JobRow(
+        project=view.job.project,
+        name=view.job.name,
+        id=view.job.id,
+        result=last.result if last else None,
+        result_words=RESULT_WORDS[last.result] if last else "no build yet" if ledger else "not polled yet",
+        number=f"#{last.number}" if last else "",
+        tags=(*_problem_tags(ledger, problems, now_ms), *_active_tags(ledger, now_ms)),
+        sparkline=sparkline(ledger, now_ms),
+        duration=text.length(last.duration_ms if last else None),
+        queue=text.length(last.queue_ms if last else None),
+        failures=ledger.consecutive_failures if ledger else 0,
+        polled=text.age(None if view.checked_ms is None else now_ms - view.checked_ms),
+        polled_at=text.moment(view.checked_ms),
+        is_urgent=Problem.FAILING in problems or Problem.STUCK in problems,
+    )
+
+
+def _problem_tags(ledger: JobLedger | None, problems: Sequence[Problem], now_ms: int) -> list[Tag]:
+    """Name the problems of a job, except ``failing`` if its last result shows that already."""
+    last = ledger.last if ledger else None
+    result_shows_failing = last is not None and last.result not in (Result.ABORTED, Result.UNKNOWN)
+    tags = []
+    for problem in problems:
+        label: str = problem
+        if problem is Problem.STUCK and ledger and ledger.oldest_active_ms is not None:
+            label = f"stuck for {text.age(now_ms - ledger.oldest_active_ms)}"
+        if not (problem is Problem.FAILING and result_shows_failing):
+            tags.append(Tag("problem", label, EXPLANATIONS[problem]))
+    return tags
+
+
+def _active_tags(ledger: JobLedger | None, now_ms: int) -> list[Tag]:
+    builds = [build for build in ledger.open.values() if build.is_active] if ledger else []
+    tags = []
+    for state in (State.RUNNING, State.QUEUED):
+        began_ms = [build.began_ms for build in builds if build.build.state is state]
+        if began_ms:
+            age = f"for {'up to ' if len(began_ms) > 1 else ''}{text.age(now_ms - min(began_ms))}"
+            tags.append(Tag("active", f"{len(began_ms)} {state} {age}", f"builds {state} now"))
+    return tags
