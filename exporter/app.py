@@ -182,7 +182,7 @@ class Exporter:
         self.config, self.client, self._watchlist = config, client, watchlist
         self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close)
         self.throttle.limit_to(config.poll.max_requests_per_minute)
-        self.publisher.show(families_of(config))
+        self.publisher.set_families(families_of(config))
         self.telemetry.series_limit.set(config.metrics.max_series)
         self._note_success()
 

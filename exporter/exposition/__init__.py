@@ -1,8 +1,8 @@
-"""What is published, as bytes: view → fragments → snapshot; pure.
+"""Encoding of what is published: view → fragments → snapshot; pure, except for `publisher`.
 
-A job's lines of one family are a fragment, rendered when what they show has changed. The fragments of a
-family and of some neighbouring jobs are a piece, compressed by itself. A snapshot is the join of all pieces;
-what must be live is appended to it at each scrape.
+A fragment holds the lines of one job in one family and is rendered again when the job has changed. A piece
+holds the fragments of one family for some neighbouring jobs, and is compressed separately. A snapshot joins
+all pieces; the exporter's own metrics are appended at each scrape.
 """
 
 from exporter.exposition.encoder import Encoder

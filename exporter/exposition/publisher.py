@@ -1,4 +1,4 @@
-"""Keeps snapshots ready: rendered off the request path, at most once a second, swapped by one reference."""
+"""Keep snapshots ready: rendered off the request path, at most once a second, swapped by one reference."""
 
 import threading
 import time
@@ -10,56 +10,50 @@ from exporter.exposition import Format, Renderer, Snapshot
 from exporter.metrics import JOB_FAMILIES, Family, FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
 
-_EVERY_S: Final = 1.0
-"""Changes that come closer together are published as one."""
+_INTERVAL_S: Final = 1.0
+"""Changes within this time are published together."""
 
-_PAUSE_S: Final = 0.2
-"""A rendering that takes long leaves at least this much to everything else."""
+_MIN_PAUSE_S: Final = 0.2
+"""Least pause between renderings, however long they take."""
 
 _KEPT_FOR_S: Final = 900.0
-"""A form that nobody asked for during this long is kept no more."""
-
-_NEVER: Final = float("-inf")
+"""A format or encoding that was not requested for this long is discarded."""
 
 
-class _Kept:
-    """One format: when somebody asked for it last, and what was rendered of it."""
+class _Slot:
+    """One format: when it was last requested, and its latest snapshot."""
 
-    def __init__(self, families: Sequence[Family[JobView]], form: Format) -> None:
-        self.form = form
-        self.renderer = Renderer(families, form)
-        self.asked_s = self.gzip_asked_s = _NEVER
+    def __init__(self, families: Sequence[Family[JobView]], fmt: Format) -> None:
+        self.fmt = fmt
+        self.renderer = Renderer(families, fmt)
+        self.requested_s = self.gzip_requested_s = float("-inf")
         self.view: FleetView | None = None
         self.snapshot: Snapshot | None = None
 
-    def is_wanted(self, now: float) -> bool:
-        """Whether somebody asked for it lately."""
-        return now - self.asked_s <= _KEPT_FOR_S
-
     def render(self, view: FleetView, now: float) -> None:
         """Bring the snapshot up to date."""
-        compress = now - self.gzip_asked_s <= _KEPT_FOR_S
+        compress = now - self.gzip_requested_s <= _KEPT_FOR_S
         if view is not self.view or self.snapshot is None or self.snapshot.is_compressed is not compress:
             self.snapshot = self.renderer.render(view, compress=compress)
             self.view = view
 
-    def let_go(self, families: Sequence[Family[JobView]]) -> None:
-        """Keep nothing until somebody asks again."""
-        self.snapshot, self.view, self.renderer = None, None, Renderer(families, self.form)
+    def discard(self, families: Sequence[Family[JobView]]) -> None:
+        """Free the snapshot until it is requested again."""
+        self.snapshot, self.view, self.renderer = None, None, Renderer(families, self.fmt)
 
 
 class Publisher:
-    """Renders what a poller publishes.
+    """Renders the current view in all formats that are in use.
 
-    What Prometheus asks for, OpenMetrics as gzip, is kept from the start; anything else from the first time
-    that it is asked for. One format is always kept, since its series are what the limit is about. `latest`
-    may be called on any thread and never waits.
+    OpenMetrics with gzip, which Prometheus requests, is kept from the start; anything else from its first
+    request on. At least one format is always kept, since its series are compared with the series limit.
+    `latest` never blocks and may be called on any thread.
 
     Args:
-        view: gives what is to be shown; a new object whenever anything has changed.
-        telemetry: is told of sizes and series.
+        view: returns what to publish; a new object whenever anything has changed.
+        telemetry: receives sizes and series.
         families: of jobs.
-        monotonic: seconds that never jump.
+        monotonic: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -73,74 +67,75 @@ class Publisher:
         self._telemetry = telemetry
         self._families = families
         self._monotonic = monotonic
-        self._kept = {form: _Kept(families, form) for form in Format}
+        self._slots = {fmt: _Slot(families, fmt) for fmt in Format}
         self._rendering = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
         self._failed = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        prometheus = self._kept[Format.OPENMETRICS]
-        prometheus.asked_s = prometheus.gzip_asked_s = monotonic()
+        openmetrics = self._slots[Format.OPENMETRICS]
+        openmetrics.requested_s = openmetrics.gzip_requested_s = monotonic()
 
     @property
     def is_healthy(self) -> bool:
-        """Rendering has not died of something that nobody thought of."""
+        """The thread has not died of an unexpected error."""
         return not self._failed
 
     @property
     def is_complete(self) -> bool:
-        """Whoever scrapes now gets every job."""
-        shown = [kept.view for kept in self._kept.values() if kept.snapshot]
-        return bool(shown) and all(view is not None and view.is_complete for view in shown)
+        """All current snapshots contain every job."""
+        views = [slot.view for slot in self._slots.values() if slot.snapshot]
+        return bool(views) and all(view is not None and view.is_complete for view in views)
 
     @property
     def series(self) -> int:
-        """How many series the largest snapshot holds."""
-        return max((kept.snapshot.series for kept in self._kept.values() if kept.snapshot), default=0)
+        """Number of series in the largest snapshot."""
+        return max((slot.snapshot.series for slot in self._slots.values() if slot.snapshot), default=0)
 
-    def show(self, families: Sequence[Family[JobView]]) -> None:
-        """Show these families of jobs from the next rendering on."""
+    def set_families(self, families: Sequence[Family[JobView]]) -> None:
+        """Use other families of jobs from the next rendering on."""
         with self._rendering:
             self._families = families
-            for kept in self._kept.values():
-                kept.renderer, kept.view = Renderer(families, kept.form), None
+            for slot in self._slots.values():
+                slot.renderer, slot.view = Renderer(families, slot.fmt), None
         self._wake.set()
 
-    def latest(self, form: Format, *, gzip: bool) -> Snapshot | None:
-        """The snapshot in that format, with its gzip form if that is wanted; None if it is not there yet."""
-        kept = self._kept[form]
-        kept.asked_s = self._monotonic()
+    def latest(self, fmt: Format, *, gzip: bool) -> Snapshot | None:
+        """Return the snapshot in a format, compressed if requested; None if it is not rendered yet."""
+        slot = self._slots[fmt]
+        slot.requested_s = self._monotonic()
         if gzip:
-            kept.gzip_asked_s = kept.asked_s
-        snapshot = kept.snapshot
+            slot.gzip_requested_s = slot.requested_s
+        snapshot = slot.snapshot
         if snapshot is None or (gzip and not snapshot.is_compressed):
             self._wake.set()
             return None
         return snapshot
 
     def publish(self) -> None:
-        """Render what has changed, in every format that somebody asks for."""
+        """Render what has changed, in every format that is in use."""
         with self._rendering:
             now, began = self._monotonic(), time.time()
             view = self._view()
-            wanted = [kept for kept in self._kept.values() if kept.is_wanted(now)]
-            kept_still = wanted or [kept for kept in self._kept.values() if kept.snapshot][:1]
-            for kept in self._kept.values():
-                if kept in kept_still:
-                    kept.render(view, now)
-                elif kept.snapshot:
-                    kept.let_go(self._families)
-                self._show_size(kept)
+            slots = self._slots.values()
+            requested = [slot for slot in slots if now - slot.requested_s <= _KEPT_FOR_S]
+            in_use = requested or [slot for slot in slots if slot.snapshot][:1]
+            for slot in slots:
+                if slot in in_use:
+                    slot.render(view, now)
+                elif slot.snapshot:
+                    slot.discard(self._families)
+                self._report_size(slot)
             self._telemetry.series.set(self.series)
             self._telemetry.snapshot_timestamp.set(began)
 
     def start(self) -> None:
-        """Publish at once, then whenever something has changed."""
+        """Publish now, then on a thread whenever something has changed."""
         self.publish()
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._stopping = True
         self._wake.set()
 
@@ -148,7 +143,7 @@ class Publisher:
         try:
             took = 0.0
             while not self._stopping:
-                self._wake.wait(max(_PAUSE_S, _EVERY_S - took))
+                self._wake.wait(max(_MIN_PAUSE_S, _INTERVAL_S - took))
                 self._wake.clear()
                 began = time.monotonic()
                 self.publish()
@@ -157,14 +152,15 @@ class Publisher:
             self._failed = True
             raise
 
-    def _show_size(self, kept: _Kept) -> None:
-        snapshot = kept.snapshot
-        sizes = {"identity": snapshot.size} if snapshot else {}
-        if snapshot and snapshot.is_compressed:
-            sizes["gzip"] = snapshot.gzip_size
-        for encoding in ("identity", "gzip"):
-            if encoding in sizes:
-                self._telemetry.snapshot_size.labels(kept.form.value, encoding).set(sizes[encoding])
+    def _report_size(self, slot: _Slot) -> None:
+        snapshot, metric = slot.snapshot, self._telemetry.snapshot_size
+        sizes = {
+            "identity": snapshot.size if snapshot else None,
+            "gzip": snapshot.gzip_size if snapshot and snapshot.is_compressed else None,
+        }
+        for encoding, size in sizes.items():
+            if size is not None:
+                metric.labels(slot.fmt.value, encoding).set(size)
             else:
                 with suppress(KeyError):
-                    self._telemetry.snapshot_size.remove(kept.form.value, encoding)
+                    metric.remove(slot.fmt.value, encoding)

@@ -1,8 +1,8 @@
-"""Pieces of an exposition, and the answers made of them.
+"""Pieces of an exposition, and the responses joined from them.
 
-Each piece is a run of deflate blocks (RFC 1951) that refers to nothing before it and ends on a byte, so that
-pieces stay compressed while their neighbours change: joined behind one header and before one trailer they are
-one gzip member (RFC 1952). Its checksum is combined from theirs.
+Each piece is a run of deflate blocks (RFC 1951) that refers to nothing before it and ends on a byte boundary,
+so pieces stay compressed while their neighbours change. Joined between a header and a trailer they are one
+gzip member (RFC 1952), whose checksum is combined from theirs.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """Compressed bytes, and the checksum and the size of what they hold."""
+    """Compressed bytes, with checksum and size of the uncompressed ones."""
 
     data: bytes
     checksum: int
@@ -35,12 +35,9 @@ class Deflated:
         return cls(data, zlib_ng.crc32(plain), len(plain))
 
     def then(self, other: "Deflated") -> "Deflated":
-        """Both, one after the other, without joining their data."""
+        """Combine checksum and size of two consecutive parts, without their data."""
         checksum = zlib_ng.crc32_combine(self.checksum, other.checksum, other.size)
         return Deflated(b"", checksum, self.size + other.size)
-
-
-_NOTHING: Final = Deflated(b"", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,8 @@ class Piece:
     """Neighbouring fragments.
 
     Attributes:
-        fragments: the text; shared with whoever else holds it.
-        deflated: the same compressed; None where nobody asks for that.
+        fragments: the text, shared with the renderer.
+        deflated: the same text compressed; None if gzip is not in use.
     """
 
     fragments: tuple[bytes, ...]
@@ -59,23 +56,23 @@ class Piece:
 
     @classmethod
     def of(cls, fragments: tuple[bytes, ...], *, compress: bool) -> "Piece":
-        """Join them as far as that saves work later."""
+        """Measure fragments, and compress them if asked to."""
         plain = b"".join(fragments)
-        comments = sum(1 for fragment in fragments if fragment.startswith(b"#"))
+        headers = sum(1 for fragment in fragments if fragment.startswith(b"#"))
         return cls(
             fragments,
             Deflated.of(plain) if compress else None,
             len(plain),
-            plain.count(b"\n") - 2 * comments,
+            plain.count(b"\n") - 2 * headers,
         )
 
 
 class Snapshot:
-    """An exposition as far as it is ready: all but what must be live.
+    """A complete exposition, except for the live part that is appended at each scrape.
 
     Args:
         pieces: in their order.
-        compressed: whether all of them are.
+        compressed: whether all of them are compressed.
     """
 
     def __init__(self, pieces: tuple[Piece, ...], *, compressed: bool) -> None:
@@ -84,35 +81,35 @@ class Snapshot:
         self.series = sum(piece.series for piece in pieces)
         self._deflated: Deflated | None = None
         if compressed:
-            deflated = [piece.deflated for piece in pieces if piece.deflated]
-            whole = reduce(Deflated.then, deflated, _NOTHING)
-            data = b"".join([_GZIP_HEADER, *(one.data for one in deflated)])
+            parts = [piece.deflated for piece in pieces if piece.deflated]
+            whole = reduce(Deflated.then, parts, Deflated(b"", 0, 0))
+            data = b"".join([_GZIP_HEADER, *(part.data for part in parts)])
             self._deflated = Deflated(data, whole.checksum, whole.size)
 
     @property
     def is_compressed(self) -> bool:
-        """Whether `gzip` can be had."""
+        """`gzip` is available."""
         return self._deflated is not None
 
     @property
     def gzip_size(self) -> int:
-        """Bytes of the compressed form."""
+        """Size of the compressed form in bytes, 0 if there is none."""
         return len(self._deflated.data) if self._deflated else 0
 
     def identity(self, live: bytes) -> Iterator[bytes]:
-        """The text in handy chunks, with what is live at its end."""
-        waiting: list[bytes] = []
+        """Yield the text in chunks, followed by the live part."""
+        chunk: list[bytes] = []
         size = 0
         for piece in self._pieces:
-            waiting += piece.fragments
+            chunk += piece.fragments
             size += piece.size
             if size >= _CHUNK:
-                yield b"".join(waiting)
-                waiting, size = [], 0
-        yield b"".join([*waiting, live])
+                yield b"".join(chunk)
+                chunk, size = [], 0
+        yield b"".join([*chunk, live])
 
     def gzip(self, live: bytes) -> tuple[bytes, bytes]:
-        """The same as one gzip member: what was ready, and the end of it."""
+        """Return the text and the live part as one gzip member, in two parts."""
         if self._deflated is None:
             raise ValueError("this snapshot was rendered without compression")
         end = Deflated.of(live, last=True)

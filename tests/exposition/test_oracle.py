@@ -1,4 +1,4 @@
-"""The exporter's own bytes are those of prometheus-client, and its strict parsers read them."""
+"""The encoder writes the same bytes as prometheus-client, whose strict parsers accept them."""
 
 import math
 from dataclasses import replace
@@ -22,31 +22,31 @@ from tests.support.oracle import Oracle, rendered
 TEXT, OPENMETRICS = Format.TEXT, Format.OPENMETRICS
 
 
-@pytest.mark.parametrize(("form", "extra"), list(product(Format, EXTRA)), ids=str)
-def test_a_full_view_gives_the_same_bytes(form: Format, extra: tuple[str, ...]) -> None:
-    assert rendered(full(), form, extra) == Oracle(full(), extra, form).generated()
+@pytest.mark.parametrize(("fmt", "extra"), list(product(Format, EXTRA)), ids=str)
+def test_a_full_view_gives_the_same_bytes(fmt: Format, extra: tuple[str, ...]) -> None:
+    assert rendered(full(), fmt, extra) == Oracle(full(), extra, fmt).generated()
 
 
 @given(views(job_views()), st.sampled_from(Format), st.sampled_from(EXTRA))
 @settings(max_examples=300)
-def test_any_view_gives_the_same_bytes(view: FleetView, form: Format, extra: tuple[str, ...]) -> None:
-    assert rendered(view, form, extra) == Oracle(view, extra, form).generated()
+def test_any_view_gives_the_same_bytes(view: FleetView, fmt: Format, extra: tuple[str, ...]) -> None:
+    assert rendered(view, fmt, extra) == Oracle(view, extra, fmt).generated()
     names = ("main", "x")
-    assert rendered(view, form, extra, names) == Oracle(view, extra, form, names).generated()
+    assert rendered(view, fmt, extra, names) == Oracle(view, extra, fmt, names).generated()
 
 
 @given(views(job_views()), st.sampled_from(EXTRA))
 @settings(max_examples=150)
 def test_strict_parsers_read_what_was_exposed(view: FleetView, extra: tuple[str, ...]) -> None:
-    for form, parse in ((TEXT, parse_text), (OPENMETRICS, parse_openmetrics)):
-        read = {s for family in parse(rendered(view, form, extra).decode()) for s in map(key, family.samples)}
-        assert read == {s for f in Oracle(view, extra, form).collect() for s in map(key, f.samples)}
+    for fmt, parse in ((TEXT, parse_text), (OPENMETRICS, parse_openmetrics)):
+        read = {s for family in parse(rendered(view, fmt, extra).decode()) for s in map(key, family.samples)}
+        assert read == {s for f in Oracle(view, extra, fmt).collect() for s in map(key, f.samples)}
 
 
 def key(sample: object) -> tuple[object, ...]:
     name, labels, value, _, exemplar = sample[:5]  # type: ignore[index]
-    shown = exemplar and (tuple(exemplar.labels.items()), exemplar.value, float(exemplar.timestamp))
-    return name, tuple(sorted(labels.items())), float(value), shown
+    shown_exemplar = exemplar and (tuple(exemplar.labels.items()), exemplar.value, float(exemplar.timestamp))
+    return name, tuple(sorted(labels.items())), float(value), shown_exemplar
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(10**20), 10**20))
@@ -56,22 +56,22 @@ def test_any_number_is_written_as_prometheus_client_writes_it(value: float) -> N
     assert math.isnan(value) or float(floatToGoString(value)) == float(value)
 
 
-@pytest.mark.parametrize("form", Format)
-def test_help_is_escaped_as_each_format_asks(form: Format) -> None:
+@pytest.mark.parametrize("fmt", Format)
+def test_help_is_escaped_as_each_format_requires(fmt: Format) -> None:
     text = 'a "quoted" \\ thing\nin two lines'
     expected = {
         TEXT: b'# HELP x a "quoted" \\\\ thing\\nin two lines\n# TYPE x gauge\n',
         OPENMETRICS: b'# HELP x a \\"quoted\\" \\\\ thing\\nin two lines\n# TYPE x gauge\n',
     }
-    assert Encoder(Declared("x", Kind.GAUGE, text), form).header == expected[form]
+    assert Encoder(Declared("x", Kind.GAUGE, text), fmt).header == expected[fmt]
 
 
 @pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("form", Format)
-def test_any_text_survives_as_a_label(text: str, form: Format) -> None:
+@pytest.mark.parametrize("fmt", Format)
+def test_any_text_survives_as_a_label(text: str, fmt: Format) -> None:
     job = Job(CHECKOUT.id, text, text, text)
-    told = rendered(FleetView((JobView(job, counted(idle(), 2), up=True),)), form).decode()
-    families = parse_text(told) if form is TEXT else parse_openmetrics(told)
+    exposition = rendered(FleetView((JobView(job, counted(idle(), 2), up=True),)), fmt).decode()
+    families = parse_text(exposition) if fmt is TEXT else parse_openmetrics(exposition)
     labels = {(s.labels["project"], s.labels["job_name"]) for family in families for s in family.samples}
     assert labels == {(text, text)}
 
@@ -81,51 +81,53 @@ def test_any_text_survives_as_a_label(text: str, form: Format) -> None:
 def test_a_full_view_has_every_family_under_its_name_type_and_labels(
     extra: tuple[str, ...], stages: bool
 ) -> None:
-    told = rendered(full(), TEXT, extra, stages=stages).decode()
-    shown = {family.name: family for family in parse_text(told)}
+    text = rendered(full(), TEXT, extra, stages=stages).decode()
+    families = {family.name: family for family in parse_text(text)}
     declarations: tuple[Declared, ...] = (*job_families(extra, stages=stages), *FLEET_FAMILIES)
     for declared in declarations:
-        family = shown.pop(declared.name.removesuffix("_total"))
+        family = families.pop(declared.name.removesuffix("_total"))
         assert family.type == declared.kind
         assert {tuple(sorted(set(s.labels) - {"le"})) for s in family.samples} == {
             tuple(sorted(declared.labels))
         }
-    assert shown == {}
+    assert families == {}
 
 
-@pytest.mark.parametrize(("form", "extra"), list(product(Format, EXTRA)), ids=str)
-def test_no_series_stands_twice(form: Format, extra: tuple[str, ...]) -> None:
-    told = rendered(FleetView(tuple(map(busy, range(100)))), form, extra).decode()
-    series = [line.split("} ")[0] for line in told.splitlines() if not line.startswith("#")]
+@pytest.mark.parametrize(("fmt", "extra"), list(product(Format, EXTRA)), ids=str)
+def test_no_series_is_repeated(fmt: Format, extra: tuple[str, ...]) -> None:
+    text = rendered(FleetView(tuple(map(busy, range(100)))), fmt, extra).decode()
+    series = [line.split("} ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(series) == len(set(series))
 
 
-def test_openmetrics_tells_since_when_a_series_counts_and_which_build_was_the_latest() -> None:
-    told = rendered(full(), OPENMETRICS).decode().splitlines()
+def test_openmetrics_has_creation_times_and_exemplars() -> None:
+    lines = rendered(full(), OPENMETRICS).decode().splitlines()
     labels = 'job_name="checkout",project="shop",result="failure"'
-    assert f"codearts_build_builds_created{{{labels}}} 1.7e+09" in told
-    assert (f'codearts_build_builds_total{{{labels}}} 1.0 # {{build_number="2"}} 1.0 1700000120.0') in told
+    assert f"codearts_build_builds_created{{{labels}}} 1.7e+09" in lines
+    assert (f'codearts_build_builds_total{{{labels}}} 1.0 # {{build_number="2"}} 1.0 1700000120.0') in lines
     assert (
         'codearts_build_duration_seconds_bucket{job_name="checkout",le="60.0",project="shop",'
         'result="success"} 1.0 # {build_number="3"} 60.0 1700000120.0'
-    ) in told
+    ) in lines
 
 
-def test_what_is_held_shows_0_and_no_exemplar() -> None:
+def test_held_labels_show_0_and_no_exemplar() -> None:
     view = full()
-    shown = rendered(view, OPENMETRICS)
+    before = rendered(view, OPENMETRICS)
     held = frozenset({BuildLabels(Result.FAILURE), BuildLabels(Result.ABORTED)})
-    told = rendered(FleetView((replace(view.jobs[0], held=held),)), OPENMETRICS).decode().splitlines()
+    lines = rendered(FleetView((replace(view.jobs[0], held=held),)), OPENMETRICS).decode().splitlines()
     for result in ("failure", "aborted"):
-        of_result = [line for line in told if f'result="{result}"' in line and "last_build" not in line]
+        of_result = [line for line in lines if f'result="{result}"' in line and "last_build" not in line]
         values = [line.partition("} ")[2] for line in of_result if "_created{" not in line]
         assert set(values) == {"0.0"}
         assert sum(line.startswith("codearts_build_duration_seconds") for line in of_result) == 7
-    assert shown.count(b"\n") - len(told) == rendered(replace(view, jobs=()), OPENMETRICS).count(b"\n") - 1
-    assert 'codearts_build_last_build_result{job_name="checkout",project="shop",result="aborted"} 1.0' in told
+    assert before.count(b"\n") - len(lines) == rendered(replace(view, jobs=()), OPENMETRICS).count(b"\n") - 1
+    assert (
+        'codearts_build_last_build_result{job_name="checkout",project="shop",result="aborted"} 1.0' in lines
+    )
 
 
-def test_the_text_format_has_neither() -> None:
-    told = rendered(full(), TEXT)
-    assert b"_created" not in told
-    assert b'build_number="' not in told
+def test_the_text_format_has_no_creation_times_and_no_exemplars() -> None:
+    text = rendered(full(), TEXT)
+    assert b"_created" not in text
+    assert b'build_number="' not in text

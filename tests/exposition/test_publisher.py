@@ -1,4 +1,4 @@
-"""When snapshots are made, which are kept, and what is told of them."""
+"""Times at which snapshots are rendered, which of them are kept, and the metrics about them."""
 
 import gzip
 import threading
@@ -30,11 +30,11 @@ class Stage:
         self.registry = CollectorRegistry()
         self.publisher = Publisher(lambda: self.view, Telemetry(self.registry), monotonic=lambda: self.now)
 
-    def text(self, form: Format = OPENMETRICS) -> bytes | None:
-        snapshot = self.publisher.latest(form, gzip=False)
+    def text(self, fmt: Format = OPENMETRICS) -> bytes | None:
+        snapshot = self.publisher.latest(fmt, gzip=False)
         if snapshot is None:
             return None
-        return b"".join(snapshot.identity(b"# EOF\n" if form is OPENMETRICS else b""))
+        return b"".join(snapshot.identity(b"# EOF\n" if fmt is OPENMETRICS else b""))
 
     def sizes(self) -> set[str]:
         return {
@@ -53,17 +53,17 @@ def stage() -> Stage:
     return Stage()
 
 
-def test_nothing_is_there_before_it_is_published(stage: Stage) -> None:
+def test_there_is_no_snapshot_before_the_first_rendering(stage: Stage) -> None:
     assert stage.text() is None
 
 
-def test_what_prometheus_asks_for_is_ready_before_it_asks(stage: Stage) -> None:
+def test_the_format_of_prometheus_is_ready_before_the_first_request(stage: Stage) -> None:
     stage.publisher.publish()
     assert stage.publisher.latest(OPENMETRICS, gzip=True) is not None
     assert stage.sizes() == {"openmetrics identity", "openmetrics gzip"}
 
 
-def test_other_forms_are_kept_from_when_somebody_asks(stage: Stage) -> None:
+def test_other_formats_are_kept_from_their_first_request_on(stage: Stage) -> None:
     stage.publisher.publish()
     assert stage.text(TEXT) is None
     stage.publisher.publish()
@@ -72,7 +72,7 @@ def test_other_forms_are_kept_from_when_somebody_asks(stage: Stage) -> None:
     assert stage.sizes() == {"openmetrics identity", "openmetrics gzip", "text identity"}
 
 
-def test_forms_that_nobody_asks_for_are_let_go(stage: Stage) -> None:
+def test_formats_that_are_not_requested_are_discarded(stage: Stage) -> None:
     stage.text(TEXT)
     stage.publisher.publish()
     stage.now += QUARTER_HOUR_S / 2
@@ -86,7 +86,7 @@ def test_forms_that_nobody_asks_for_are_let_go(stage: Stage) -> None:
     assert stage.text(TEXT) == rendered(stage.view)
 
 
-def test_one_form_is_kept_though_nobody_asks_so_that_series_are_known(stage: Stage) -> None:
+def test_one_format_is_kept_without_requests_so_that_series_are_known(stage: Stage) -> None:
     stage.publisher.publish()
     stage.now += 10 * QUARTER_HOUR_S
     stage.view = FleetView(tuple(map(busy, range(9))))
@@ -97,9 +97,7 @@ def test_one_form_is_kept_though_nobody_asks_so_that_series_are_known(stage: Sta
     )
 
 
-def test_a_rendering_that_failed_leaves_nothing_half_done(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_rendering_leaves_no_partial_state(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.text(TEXT)
     stage.publisher.publish()
     stage.publisher.latest(TEXT, gzip=True)
@@ -117,21 +115,21 @@ def out_of_memory(*_: object, **__: object) -> None:
     raise MemoryError
 
 
-def test_the_time_told_is_that_of_the_view(stage: Stage) -> None:
-    asked: list[float] = []
+def test_the_timestamp_is_that_of_the_view(stage: Stage) -> None:
+    read_times: list[float] = []
 
     def slow() -> FleetView:
-        asked.append(time.time())
+        read_times.append(time.time())
         time.sleep(0.2)
         return stage.view
 
     before = time.time()
     stage.publisher._view = slow
     stage.publisher.publish()
-    assert before <= (stage.value("snapshot_timestamp_seconds") or 0) <= asked[0]
+    assert before <= (stage.value("snapshot_timestamp_seconds") or 0) <= read_times[0]
 
 
-def test_it_is_complete_when_what_it_shows_is_not_when_there_is_more_to_show(stage: Stage) -> None:
+def test_it_is_complete_when_its_snapshots_are(stage: Stage) -> None:
     assert not stage.publisher.is_complete
     stage.publisher.publish()
     assert not stage.publisher.is_complete
@@ -139,13 +137,13 @@ def test_it_is_complete_when_what_it_shows_is_not_when_there_is_more_to_show(sta
     assert not stage.publisher.is_complete
     stage.publisher.publish()
     assert stage.publisher.is_complete
-    stage.publisher.show(JOB_FAMILIES)
+    stage.publisher.set_families(JOB_FAMILIES)
     assert not stage.publisher.is_complete
     stage.publisher.publish()
     assert stage.publisher.is_complete
 
 
-def test_a_form_that_is_let_go_says_nothing_of_what_is_shown(stage: Stage) -> None:
+def test_a_discarded_format_does_not_count_as_incomplete(stage: Stage) -> None:
     stage.view = replace(stage.view, is_complete=True)
     stage.text(TEXT)
     stage.publisher.publish()
@@ -166,7 +164,7 @@ def test_a_view_that_is_the_same_object_is_not_rendered_again(stage: Stage) -> N
     assert stage.text() == rendered(stage.view, OPENMETRICS)
 
 
-def test_series_and_time_are_told(stage: Stage) -> None:
+def test_series_and_time_are_reported(stage: Stage) -> None:
     stage.publisher.publish()
     lines = rendered(stage.view, OPENMETRICS).splitlines()
     series = sum(not line.startswith(b"#") for line in lines)
@@ -175,15 +173,15 @@ def test_series_and_time_are_told(stage: Stage) -> None:
 
 
 class Restless(Stage):
-    """Shows another view each time it is asked, and counts how often."""
+    """A publisher whose view is a new one each time, and the times at which it was read."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[float] = []
+        self.read_times: list[float] = []
 
         def view() -> FleetView:
-            self.asked.append(time.monotonic())
-            return FleetView((busy(len(self.asked)),))
+            self.read_times.append(time.monotonic())
+            return FleetView((busy(len(self.read_times)),))
 
         self.publisher = Publisher(view, Telemetry(CollectorRegistry()))
 
@@ -196,9 +194,11 @@ def restless() -> Iterator[Restless]:
     stage.publisher.stop()
 
 
-def test_changes_are_published_by_themselves_at_most_once_a_second(restless: Restless) -> None:
-    eventually(lambda: len(restless.asked) > 3, 20)
-    waits = [later - earlier for earlier, later in zip(restless.asked, restless.asked[1:], strict=False)]
+def test_the_thread_publishes_changes_at_most_once_a_second(restless: Restless) -> None:
+    eventually(lambda: len(restless.read_times) > 3, 20)
+    waits = [
+        later - earlier for earlier, later in zip(restless.read_times, restless.read_times[1:], strict=False)
+    ]
     assert min(waits) > 0.9
     assert restless.publisher.is_healthy
 
@@ -212,7 +212,7 @@ def test_a_publisher_that_has_died_is_not_healthy() -> None:
     publisher._thread.join()
 
 
-def test_readers_never_wait_for_a_rendering(stage: Stage) -> None:
+def test_readers_do_not_wait_for_a_rendering(stage: Stage) -> None:
     stage.publisher.publish()
     entered, leave = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Only what has changed is rendered again, and the result is as if all had been."""
+"""Only changes are rendered again, with the same result as a full rendering."""
 
 import gzip
 import zlib
@@ -28,7 +28,7 @@ def plain(snapshot: Snapshot, live: bytes = b"") -> bytes:
 
 
 def one_member(snapshot: Snapshot, live: bytes = b"") -> bytes:
-    """What a gzip reader makes of the first member; there must be nothing after it."""
+    """Decompress the first gzip member; there must be nothing after it."""
     data = b"".join(snapshot.gzip(live))
     reader = zlib.decompressobj(wbits=31)
     text = reader.decompress(data) + reader.flush()
@@ -37,15 +37,15 @@ def one_member(snapshot: Snapshot, live: bytes = b"") -> bytes:
     return text
 
 
-@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("fmt", Format)
 @pytest.mark.parametrize("live", [b"", LIVE, LIVE * 100_000], ids=len)
-def test_gzip_is_one_member_that_holds_the_same_text(form: Format, live: bytes) -> None:
+def test_gzip_is_one_member_that_holds_the_same_text(fmt: Format, live: bytes) -> None:
     for view in (FleetView(), full(), FLEET):
-        snapshot = Renderer(JOB_FAMILIES, form).render(view, compress=True)
+        snapshot = Renderer(JOB_FAMILIES, fmt).render(view, compress=True)
         assert (
             one_member(snapshot, live)
             == plain(snapshot, live)
-            == rendered(view, form)[: -6 if form is Format.OPENMETRICS else None] + live
+            == rendered(view, fmt)[: -6 if fmt is Format.OPENMETRICS else None] + live
         )
 
 
@@ -63,7 +63,7 @@ def test_any_pieces_join_to_one_member(texts: list[bytes], live: bytes) -> None:
     assert snapshot.size == sum(map(len, texts))
 
 
-def test_an_empty_snapshot_is_as_compressed_as_it_was_asked_to_be() -> None:
+def test_an_empty_snapshot_is_compressed_if_requested() -> None:
     for compress in (True, False):
         assert (
             Renderer(JOB_FAMILIES, Format.TEXT).render(FleetView(), compress=compress).is_compressed
@@ -71,22 +71,22 @@ def test_an_empty_snapshot_is_as_compressed_as_it_was_asked_to_be() -> None:
         )
 
 
-def test_a_job_that_is_renamed_is_rendered_anew() -> None:
+def test_a_renamed_job_is_rendered_again() -> None:
     renderer = Renderer(JOB_FAMILIES, Format.TEXT)
     renderer.render(FLEET, compress=True)
-    one = FLEET.jobs[7]
-    view = changed(FLEET, 7, replace(one, job=replace(one.job, name="renamed", project="moved")))
+    job = FLEET.jobs[7]
+    view = changed(FLEET, 7, replace(job, job=replace(job.job, name="renamed", project="moved")))
     assert one_member(renderer.render(view, compress=True)) == rendered(view)
 
 
 def test_checksums_combine_over_any_length() -> None:
-    one, other = Deflated.of(b"a" * 5_000_000), Deflated.of(b"b" * 3)
-    assert one.then(other).checksum == zlib.crc32(b"a" * 5_000_000 + b"b" * 3)
+    first, second = Deflated.of(b"a" * 5_000_000), Deflated.of(b"b" * 3)
+    assert first.then(second).checksum == zlib.crc32(b"a" * 5_000_000 + b"b" * 3)
 
 
-def test_series_are_the_lines_that_are_no_comments() -> None:
-    for form in Format:
-        snapshot = Renderer(JOB_FAMILIES, form).render(full(), compress=True)
+def test_series_are_counted_as_lines_without_comments() -> None:
+    for fmt in Format:
+        snapshot = Renderer(JOB_FAMILIES, fmt).render(full(), compress=True)
         lines = plain(snapshot).splitlines()
         assert snapshot.series == sum(not line.startswith(b"#") for line in lines) > 0
         assert snapshot.size == len(plain(snapshot))
@@ -94,15 +94,13 @@ def test_series_are_the_lines_that_are_no_comments() -> None:
 
 @given(st.data(), st.lists(views(job_views()), min_size=1, max_size=6))
 @settings(max_examples=100)
-def test_a_renderer_with_a_memory_gives_what_a_new_one_gives(
-    data: st.DataObject, changes: list[FleetView]
-) -> None:
+def test_a_used_renderer_gives_the_same_as_a_new_one(data: st.DataObject, changes: list[FleetView]) -> None:
     renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
     view = changes[0]
     for after in changes:
         kept = data.draw(st.permutations(view.jobs))[: data.draw(st.integers(0, 3))]
-        taken = {(one.job.project, one.job.name) for one in after.jobs} | {one.job.id for one in after.jobs}
-        stay = [one for one in kept if not taken & {one.job.id, (one.job.project, one.job.name)}]
+        taken = {(job.job.project, job.job.name) for job in after.jobs} | {job.job.id for job in after.jobs}
+        stay = [job for job in kept if not taken & {job.job.id, (job.job.project, job.job.name)}]
         view = replace(after, jobs=(*after.jobs, *stay))
         compress = data.draw(st.booleans())
         snapshot = renderer.render(view, compress=compress)
@@ -111,33 +109,33 @@ def test_a_renderer_with_a_memory_gives_what_a_new_one_gives(
 
 
 @given(st.none() | bins)
-def test_the_fleet_is_rendered_anew(recycle_bin: object) -> None:
+def test_the_recycle_bin_is_rendered_each_time(recycle_bin: object) -> None:
     renderer = Renderer(JOB_FAMILIES, Format.TEXT)
     renderer.render(full(), compress=True)
     view = replace(full(), recycle_bin=recycle_bin)  # type: ignore[arg-type]
     assert one_member(renderer.render(view, compress=True)) == rendered(view)
 
 
-def changed(view: FleetView, at: int, one: JobView) -> FleetView:
-    return replace(view, jobs=(*view.jobs[:at], one, *view.jobs[at + 1 :]))
+def changed(view: FleetView, index: int, job: JobView) -> FleetView:
+    return replace(view, jobs=(*view.jobs[:index], job, *view.jobs[index + 1 :]))
 
 
 def pieces(renderer: Renderer) -> dict[tuple[int, int], int]:
-    """Which object stands for which block and family."""
+    """The id of the piece object of each block and family."""
     return {
-        (at, family): id(piece)
-        for at, block in enumerate(renderer._blocks[True])
-        for family, piece in enumerate(block.pieces)
+        (block, family): id(piece)
+        for block, kept in enumerate(renderer._blocks[True])
+        for family, piece in enumerate(kept.pieces)
     }
 
 
 def test_a_build_of_one_job_renders_only_the_pieces_it_is_in() -> None:
     renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
     renderer.render(FLEET, compress=True)
-    before, at = pieces(renderer), BLOCK + 3
-    one = FLEET.jobs[at]
-    assert one.ledger is not None
-    view = changed(FLEET, at, replace(one, ledger=counted(one.ledger, 4)))
+    before, index = pieces(renderer), BLOCK + 3
+    job = FLEET.jobs[index]
+    assert job.ledger is not None
+    view = changed(FLEET, index, replace(job, ledger=counted(job.ledger, 4)))
     assert one_member(renderer.render(view, compress=True)) + b"# EOF\n" == rendered(view, Format.OPENMETRICS)
     touched = {key for key, piece in pieces(renderer).items() if before[key] != piece}
     names = {JOB_FAMILIES[family].name for _, family in touched}
@@ -146,38 +144,38 @@ def test_a_build_of_one_job_renders_only_the_pieces_it_is_in() -> None:
     assert not names & {"codearts_build_recovery_duration_seconds", "codearts_build_job_info"}
 
 
-def test_a_poll_that_shows_nothing_new_renders_only_when_it_was() -> None:
+def test_a_poll_without_news_renders_only_the_poll_time() -> None:
     renderer = Renderer(JOB_FAMILIES, Format.TEXT)
     renderer.render(FLEET, compress=True)
     before = pieces(renderer)
-    later = [replace(one, checked_ms=10**9, ledger=one.ledger and replace(one.ledger)) for one in FLEET.jobs]
+    later = [replace(job, checked_ms=10**9, ledger=job.ledger and replace(job.ledger)) for job in FLEET.jobs]
     renderer.render(replace(FLEET, jobs=tuple(later)), compress=True)
     touched = {
         JOB_FAMILIES[family].name
-        for (at, family), piece in pieces(renderer).items()
-        if before[at, family] != piece
+        for (block, family), piece in pieces(renderer).items()
+        if before[block, family] != piece
     }
     assert touched == {"codearts_build_job_last_poll_timestamp_seconds"}
 
 
-def test_what_is_held_and_let_go_is_rendered_anew() -> None:
+def test_holding_and_releasing_labels_is_rendered() -> None:
     renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
     renderer.render(FLEET, compress=True)
-    one, failure = FLEET.jobs[7], BuildLabels(Result.FAILURE)
-    assert one.ledger is not None
+    job, failure = FLEET.jobs[7], BuildLabels(Result.FAILURE)
+    assert job.ledger is not None
     for held in (
         frozenset({failure}),
         frozenset({failure, BuildLabels(Result.SUCCESS)}),
         frozenset[BuildLabels](),
     ):
-        for ledger in (one.ledger, counted(one.ledger, 4), replace(one.ledger)):
-            view = changed(FLEET, 7, replace(one, ledger=ledger, held=held))
+        for ledger in (job.ledger, counted(job.ledger, 4), replace(job.ledger)):
+            view = changed(FLEET, 7, replace(job, ledger=ledger, held=held))
             assert one_member(renderer.render(view, compress=True)) + b"# EOF\n" == rendered(
                 view, Format.OPENMETRICS
             )
 
 
-def test_nothing_new_costs_no_piece() -> None:
+def test_without_changes_every_piece_is_kept() -> None:
     renderer = Renderer(job_families(("trigger",)), Format.TEXT)
     renderer.render(FLEET, compress=True)
     before = pieces(renderer)
@@ -190,4 +188,4 @@ def test_jobs_that_come_and_go_leave_nothing_behind() -> None:
     for jobs in (FLEET.jobs, FLEET.jobs[::2], (), FLEET.jobs[5:9]):
         view = replace(FLEET, jobs=jobs)
         assert one_member(renderer.render(view, compress=True)) == rendered(view)
-    assert len(renderer._shown) == 4
+    assert len(renderer._rendered) == 4

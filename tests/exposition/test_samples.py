@@ -1,4 +1,4 @@
-"""What is exposed, and what is not, as the numbers of a job become known."""
+"""Samples of a job that are exposed or absent, depending on what is known of it."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -32,35 +32,35 @@ def of_job(ledger: JobLedger | None, *, up: bool | None = None) -> dict[str, dic
     return values
 
 
-def test_before_the_first_poll_there_is_only_the_info() -> None:
+def test_before_the_first_poll_only_the_info_metric_is_exposed() -> None:
     assert of_job(None) == {"job_info": {f"{CHECKOUT.id} {CHECKOUT.project_id}": 1}}
 
 
-def test_from_the_first_poll_on_every_result_is_there_at_0() -> None:
-    shown = of_job(watched(), up=True)
+def test_from_the_first_poll_on_every_result_is_exposed_at_0() -> None:
+    samples = of_job(watched(), up=True)
     zeros = dict.fromkeys(("success", "failure", "aborted", "timeout", "schedule_failure", "unknown"), 0)
-    assert shown["builds_total"] == zeros
-    assert shown["duration_seconds_count"] == {"success": 0, "failure": 0}
-    assert (shown["queue_duration_seconds_count"], shown["recovery_duration_seconds_count"]) == (
+    assert samples["builds_total"] == zeros
+    assert samples["duration_seconds_count"] == {"success": 0, "failure": 0}
+    assert (samples["queue_duration_seconds_count"], samples["recovery_duration_seconds_count"]) == (
         {"": 0},
         {"": 0},
     )
-    assert shown["active_builds"] == {"queued": 0, "running": 0}
-    assert (shown["recovered_builds_total"], shown["lost_builds_total"]) == ({"": 0}, {"": 0})
-    assert (shown["consecutive_failures"], shown["job_up"]) == ({"": 0}, {"": 1})
+    assert samples["active_builds"] == {"queued": 0, "running": 0}
+    assert (samples["recovered_builds_total"], samples["lost_builds_total"]) == ({"": 0}, {"": 0})
+    assert (samples["consecutive_failures"], samples["job_up"]) == ({"": 0}, {"": 1})
 
 
 @pytest.mark.parametrize("triggers", [False, True])
-def test_branches_known_by_name_are_there_at_0_like_other(triggers: bool) -> None:
+def test_configured_branches_are_exposed_at_0_like_other(triggers: bool) -> None:
     extra = ("branch", "trigger") if triggers else ("branch",)
     view = FleetView((JobView(CHECKOUT, watched(), up=True),))
-    shown = exposed(view, extra, ("main", "other"))
-    of_builds = [dict(labels) for name, labels in shown if name == "builds_total"]
+    samples = exposed(view, extra, ("main", "other"))
+    of_builds = [dict(labels) for name, labels in samples if name == "builds_total"]
     assert len(of_builds) == len(Result) * 2 * (len(Trigger) if triggers else 1)
     assert {labels["branch"] for labels in of_builds} == {"main", "other"}
-    durations = [dict(labels)["branch"] for name, labels in shown if name == "duration_seconds_count"]
+    durations = [dict(labels)["branch"] for name, labels in samples if name == "duration_seconds_count"]
     assert sorted(durations) == ["other", "other"] if triggers else ["main", "main", "other", "other"]
-    assert {value for (name, _), value in shown.items() if name.endswith(("_total", "_count"))} == {0}
+    assert {value for (name, _), value in samples.items() if name.endswith(("_total", "_count"))} == {0}
 
 
 @pytest.mark.parametrize(
@@ -76,29 +76,29 @@ def test_branches_known_by_name_are_there_at_0_like_other(triggers: bool) -> Non
         "job_deleted",
     ],
 )
-def test_what_is_not_known_is_absent(name: str) -> None:
+def test_unknown_values_are_absent(name: str) -> None:
     assert name not in of_job(watched(), up=True)
 
 
 def test_one_result_of_the_last_build_is_1_and_the_others_are_0() -> None:
-    shown = of_job(counted(idle(), 2, Result.TIMEOUT))["last_build_result"]
-    assert (len(shown), {result for result, value in shown.items() if value}) == (6, {"timeout"})
+    samples = of_job(counted(idle(), 2, Result.TIMEOUT))["last_build_result"]
+    assert (len(samples), {result for result, value in samples.items() if value}) == (6, {"timeout"})
 
 
 def test_a_last_build_without_queue_time_has_no_series_for_it() -> None:
-    shown = of_job(details(history(idle(), finished(2)), Refused(2)))
-    assert shown["last_build_duration_seconds"] == {"": 60}
-    assert "last_build_queue_duration_seconds" not in shown
+    samples = of_job(details(history(idle(), finished(2)), Refused(2)))
+    assert samples["last_build_duration_seconds"] == {"": 60}
+    assert "last_build_queue_duration_seconds" not in samples
 
 
 def test_a_duration_of_another_result_appears_with_its_first_build() -> None:
-    shown = of_job(counted(idle(), 2, Result.ABORTED))["duration_seconds_count"]
-    assert shown == {"success": 0, "failure": 0, "aborted": 1}
+    samples = of_job(counted(idle(), 2, Result.ABORTED))["duration_seconds_count"]
+    assert samples == {"success": 0, "failure": 0, "aborted": 1}
 
 
 def test_buckets_are_cumulative_and_end_with_infinity() -> None:
-    shown = of_job(counted(idle(), 2))["duration_seconds_bucket"]
-    assert {bound: value for bound, value in shown.items() if bound.endswith("success")} == {
+    samples = of_job(counted(idle(), 2))["duration_seconds_bucket"]
+    assert {bound: value for bound, value in samples.items() if bound.endswith("success")} == {
         "10.0 success": 0,
         "60.0 success": 1,
         "600.0 success": 1,
@@ -121,5 +121,5 @@ def test_an_empty_recycle_bin_has_a_size_and_a_retention_and_no_oldest_deletion(
     }
 
 
-def test_an_unread_recycle_bin_has_nothing() -> None:
+def test_an_unread_recycle_bin_has_no_samples() -> None:
     assert exposed(FleetView()) == {}
