@@ -21,7 +21,7 @@ UNIT_TESTS = sorted((RULES / "tests").glob("*.yml"))
 
 DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
 METRIC = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w*])")
-SECTIONS = ["What it means", "How to look", "What to do"]
+SECTIONS = ["Meaning", "Diagnosis", "Mitigation"]
 
 
 def read(path: Path) -> Any:
