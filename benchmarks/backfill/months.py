@@ -74,11 +74,11 @@ def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[
         "builds": f"{jobs * builds * days:,}",
         "requests": f"{requests:,}",
         "× builds": f"{requests / (jobs * builds * days):.2f}",
-        "asking": f"{phases['asking']:,.0f} s",
+        "download": f"{phases['download']:,.0f} s",
         "writing": f"{phases['writing']:,.0f} s",
         "text": f"{size / 1e9:.2f} GB",
         "writing ÷ copying": f"{phases['writing'] / copied:.1f}",
-        "memory, most": f"{memory / 1024:,.0f} MB",
+        "peak memory": f"{memory / 1024:,.0f} MB",
     }
 
 
@@ -98,7 +98,7 @@ def run(config: Path, output: Path, days: int, step: str) -> tuple[dict[str, flo
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit("the backfill failed")
-    return {"asking": asking, "writing": time.monotonic() - began - asking}, used.ru_maxrss
+    return {"download": asking, "writing": time.monotonic() - began - asking}, used.ru_maxrss
 
 
 def copy(source: Path, target: Path) -> float:

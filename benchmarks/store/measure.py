@@ -55,7 +55,7 @@ def main() -> None:
         print("when it is closed.\n")
         starts = {name: _start_apart(*store) for name, store in where.items()}
     table(
-        ["start", "time", "memory, most", "of it before"],
+        ["start", "time", "peak memory", "of it before"],
         [
             [name, milliseconds(one["s"]), _mb(one["most"]), _mb(one["before"])]
             for name, one in starts.items()
