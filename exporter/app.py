@@ -1,6 +1,7 @@
 """The running exporter: wired from a configuration, reloaded, stopped."""
 
 import hashlib
+import math
 import os
 import random
 import threading
@@ -13,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from exporter.api.auth import Credentials, WaryCredentials, credentials_for
+from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.request_queue import Throttle
 from exporter.config import LARGEST_FILE, Config, load, read_bounded
@@ -181,7 +182,7 @@ class Exporter:
         self.stale_after_s = GAP_INTERVALS * intervals.longest
         self.config, self.client, self._watchlist = config, client, watchlist
         self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close)
-        self.throttle.limit_to(config.poll.max_requests_per_minute)
+        self.throttle.set_ceiling(config.poll.max_requests_per_minute)
         self.publisher.set_families(families_of(config))
         self.telemetry.series_limit.set(config.metrics.max_series)
         self._note_success()
@@ -284,11 +285,11 @@ def connect(
     config: Config,
     telemetry: Telemetry,
     throttle: Throttle,
-    refusals: int | None = None,
+    max_refusals: float = math.inf,
     *,
-    holds_operations: bool = True,
+    isolates_operations: bool = True,
 ) -> tuple[Credentials, ApiClient]:
-    """A configuration's API client and credentials, which bear so many ``refusals``; sends nothing yet."""
+    """Make the credentials and the API client of a configuration; sends nothing yet."""
     session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency)
     credentials = credentials_for(
         config.auth,
@@ -296,9 +297,8 @@ def connect(
         session=session,
         timeout=config.poll.timeout,
         clock=time.time,
+        max_refusals=max_refusals,
     )
-    if refusals is not None:
-        credentials = WaryCredentials(credentials, refusals)
     client = ApiClient(
         config.endpoint,
         session,
@@ -306,7 +306,7 @@ def connect(
         throttle,
         telemetry,
         timeout=config.poll.timeout,
-        holds_operations=holds_operations,
+        isolates_operations=isolates_operations,
     )
     return credentials, client
 

@@ -1,1 +1,1 @@
-"""The CodeArts Build API: what to ask, how to sign it, what the answers mean."""
+"""The CodeArts Build API: requests, their signatures, and the meaning of responses."""

@@ -1,14 +1,14 @@
-"""The only HTTP client of the API: a few questions, asked politely, answered with model values.
+"""The only HTTP client of the API: one method for each endpoint, returning model values.
 
-A request passes the throttle, is signed, sent, and its answer deciphered; what is worth a retry is asked
-again with jitter. Everything else comes out as one of the `ApiError` tree.
+A request waits for its turn, is signed and sent, and its response is parsed; retryable errors are retried
+with jitter. Every failure is an `ApiError`.
 """
 
 import copy
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
@@ -17,20 +17,20 @@ import requests
 
 from exporter.api.auth import Credentials
 from exporter.api.clock import ClockOffset
-from exporter.api.http import Answer, exchange, new_session, prepare
+from exporter.api.http import Response, exchange, new_session, prepare
 from exporter.api.pagination import Pages
 from exporter.api.parsers import Page, build_detail, history_page, job_list_page, project_page, recycle_page
 from exporter.api.request_queue import Throttle
-from exporter.api.responses import decipher
+from exporter.api.responses import parse_response
 from exporter.api.stages import build_stages
 from exporter.errors import (
     ApiError,
-    CalledOffError,
     CredentialsError,
     InvalidAnswerError,
     NotVisibleError,
     PayloadError,
     RejectedError,
+    RequestCancelledError,
     ThrottledError,
     UnreachableError,
 )
@@ -41,31 +41,34 @@ from exporter.redaction import redact_json
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
 
 PAGE_SIZE: Final = 100
-"""Records a page; the API takes no more."""
+"""Records per page; the API allows no more."""
 
-_RETRIES: Final = 2
+_MAX_RETRIES: Final = 2
 _FIRST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 10.0
-"""A service that asks for more patience than this is asked again by the next poll."""
+_MAX_PAUSE_S: Final = 10.0
+"""After a longer ``Retry-After`` there is no retry; the next poll asks again."""
 
 Value = TypeVar("Value")
 
 
 class ApiClient:
-    """Asks CodeArts Build; safe to share between threads.
+    """Client of CodeArts Build; safe to share between threads.
+
+    Methods that send requests raise an `ApiError` on failure (a `NotVisibleError` is permanent), and a
+    `RequestCancelledError` after `close`.
 
     Args:
         endpoint: ``https://host[:port]`` of the service.
         session: from `new_session`.
         credentials: sign each request.
-        throttle: is asked before each request.
-        telemetry: counts each request and each fault.
-        timeout: seconds to connect, and between two pieces of an answer; a whole answer may take three times
-            as long.
+        throttle: each request waits in it for its turn.
+        telemetry: counts requests and faults.
+        timeout: seconds to connect, and between two pieces of a response; a whole response may take three
+            times as long.
         sleep: waits between retries; by default until `close` at the latest.
-        wall: our clock, seconds since the epoch, which the service's is compared with.
-        holds_operations: a 401 of one operation alone holds back that operation; otherwise it refuses the
-            credentials, as any other does, which suits who would rather stop and go on later.
+        wall: our clock, seconds since the epoch, to compare with the service's.
+        isolates_operations: a 401 of one operation alone pauses that operation only. Otherwise it counts as
+            refused credentials, for callers that rather stop and continue later.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class ApiClient:
         timeout: float,
         sleep: Callable[[float], object] | None = None,
         wall: Callable[[], float] = time.time,
-        holds_operations: bool = True,
+        isolates_operations: bool = True,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._session = session
@@ -88,205 +91,161 @@ class ApiClient:
         self._timeout = timeout
         self._sleep = sleep
         self._wall = wall
-        self._holds_operations = holds_operations
+        self._isolates_operations = isolates_operations
         self._closed = threading.Event()
         self.clock = ClockOffset()
 
-    @property
-    def clock_offset_s(self) -> float | None:
-        """The service's clock minus ours, as the ``Date`` of its last answers told it; to the second."""
-        return self.clock.seconds
-
     def close(self) -> None:
-        """Send nothing more: who waits for a turn, or asks from now on, gets a `CalledOffError`."""
+        """Cancel waiting and future requests with a `RequestCancelledError`."""
         self._closed.set()
-        self._throttle.rouse()
+        self._throttle.wake()
 
     def reopened(self) -> "ApiClient":
-        """One that goes on with all that this one has; who asks by this one stays called off."""
-        other = copy.copy(self)
-        other._closed = threading.Event()
-        return other
+        """Return an open client with the same state; requests through the closed one stay cancelled."""
+        client = copy.copy(self)
+        client._closed = threading.Event()
+        return client
 
     def period_history(
         self,
         job_id: str,
         start: date,
         end: date,
-        enough: Callable[[Sequence[Build]], bool] | None = None,
-        tell_faults: Callable[[Sequence[str]], object] | None = None,
+        is_enough: Callable[[Sequence[Build]], bool] | None = None,
+        on_faults: Callable[[Sequence[str]], object] | None = None,
     ) -> tuple[Build, ...]:
-        """The builds of a job that period-history shows for those days (UTC+8, at most 30 apart).
+        """Return the builds of a job in those days (UTC+8, at most 30 apart).
 
         Each record comes once for each page it was on; order and completeness are the service's. Paging stops
-        early where the records so far are ``enough``. ``tell_faults`` takes the words of each page for what
-        could not be read.
-
-        Raises:
-            ApiError: any page could not be had.
+        early once the records so far satisfy ``is_enough``. ``on_faults`` gets the faults of each page.
         """
+        path = f"/v3/jobs/{job_id}/period-history"
+        days = {"start_time": start.isoformat(), "end_time": end.isoformat()}
         pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
-        while pages.more and not (enough and pages.records and enough(pages.records)):
-            answer = self._get(
-                "period-history",
-                f"/v3/jobs/{job_id}/period-history",
-                {
-                    "offset": pages.offset,
-                    "limit": PAGE_SIZE,
-                    "start_time": start.isoformat(),
-                    "end_time": end.isoformat(),
-                },
-                lambda value: history_page(value, job_id),
-            )
-            pages.add(self._page("period-history", answer))
-            self._count_cut("period-history", pages)
-            if tell_faults:
-                tell_faults(answer.faults)
+        for page in self._read_pages(
+            "period-history", path, lambda body: history_page(body, job_id), pages, "offset", days
+        ):
+            if on_faults:
+                on_faults(page.faults)
+            if is_enough and pages.records and is_enough(pages.records):
+                break
         return tuple(pages.records)
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:
-        """One build in detail.
-
-        Raises:
-            ApiError: it could not be had; `NotVisibleError` where it never will.
-        """
-        detail, faults = self._get(
-            "record-info",
-            f"/v4/jobs/{job_id}/{number}/record-info",
-            {},
-            lambda value: build_detail(value, job_id, number),
-        )
+        """Return the detail of one build."""
+        path = f"/v4/jobs/{job_id}/{number}/record-info"
+        detail, faults = self._get("record-info", path, {}, lambda body: build_detail(body, job_id, number))
         self._count_faults("record-info", faults)
         return detail
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
-        """The stages of one build, as far as they ran; in order.
-
-        Raises:
-            ApiError: they could not be had; `NotVisibleError` where they never will.
-        """
+        """Return the stages of one build that ran, in order."""
         stages, faults = self._get("full-stages", f"/v1/record/{record_id}/full-stages", {}, build_stages)
         self._count_faults("full-stages", faults)
         return stages
 
     def recycle_bin(self) -> RecycleBin:
-        """All deleted jobs that can still be restored.
-
-        Raises:
-            ApiError: any page could not be had.
-        """
+        """Return all deleted jobs that can still be restored."""
         pages: Pages[RecycledJob] = Pages(PAGE_SIZE, key=lambda job: job.id)
         retention_ms: int | None = None
-        while pages.more:
-            page, kept_ms = self._get(
-                "recycling-jobs",
-                "/v1/job/recycling-jobs",
-                {"page_size": PAGE_SIZE, "page_no": pages.index + 1},
-                recycle_page,
-            )
-            retention_ms = kept_ms if retention_ms is None else retention_ms
-            pages.add(self._page("recycling-jobs", page))
-            self._count_cut("recycling-jobs", pages)
+        for page in self._read_pages(
+            "recycling-jobs", "/v1/job/recycling-jobs", recycle_page, pages, "page_no"
+        ):
+            retention_ms = page.retention_ms if retention_ms is None else retention_ms
         return RecycleBin(retention_ms, {job.id: job for job in pages.records})
 
     def job_list(
-        self, project_id: str, *, most: int | None, expected: int
+        self, project_id: str, *, max_jobs: int | None, expected: int
     ) -> tuple[Mapping[str, ListedJob], int, bool]:
-        """The jobs of a project, or with ``""`` of all that the credentials see.
+        """Return the jobs of a project, or with ``""`` all that the credentials can see.
 
         Args:
             project_id: a CodeArts project's id, or ``""``.
-            most: a longer list is not worth its pages: only the first is read.
-            expected: how long it was before; a total that is not below this is believed.
+            max_jobs: of a longer list only the first page is read.
+            expected: the previous length; a total that is not below this is trusted.
 
         Returns:
-            The jobs by id, how many the service says there are, and whether these are all.
-
-        Raises:
-            ApiError: any page could not be had.
+            The jobs by id, the total that the service reports, and whether these are all.
         """
         operation = "project-job-list" if project_id else "job-list"
         path = f"/v1/job/{project_id}/list" if project_id else "/v1/job/list"
-        pages: Pages[ListedJob] = Pages(PAGE_SIZE, key=lambda job: job.id, believes_total_from=expected)
-        size, is_whole = 0, True
-        while pages.more and is_whole:
-            page = self._get(
-                operation,
-                path,
-                {"page_index": pages.index, "page_size": PAGE_SIZE},
-                lambda value: job_list_page(value, project_id),
-            )
-            pages.add(self._page(operation, page))
-            self._count_cut(operation, pages)
-            size = max(size, page.total or 0)
-            is_whole = not pages.is_cut and (most is None or size <= most or not pages.more)
+        pages: Pages[ListedJob] = Pages(PAGE_SIZE, key=lambda job: job.id, trusts_total_from=expected)
+        total, is_complete = 0, True
+        for page in self._read_pages(
+            operation, path, lambda body: job_list_page(body, project_id), pages, "page_index"
+        ):
+            total = max(total, page.total or 0)
+            is_complete = not pages.is_cut and (max_jobs is None or total <= max_jobs or not pages.more)
+            if not is_complete:
+                break
         jobs = {job.id: job for job in pages.records}
-        return jobs, max(size, len(jobs)), is_whole
+        return jobs, max(total, len(jobs)), is_complete
 
     def project_names(self) -> Mapping[str, str]:
-        """Names of the CodeArts projects that the credentials see, by id.
-
-        Raises:
-            ApiError: any page could not be had.
-        """
-        pages: Pages[tuple[str, str]] = Pages(
-            PAGE_SIZE, key=lambda project: project[0], believes_total_from=0
-        )
-        while pages.more:
-            page = self._get(
-                "projects",
-                "/v1/domain/project/related-page",
-                {"page_no": pages.index + 1, "page_size": PAGE_SIZE},
-                project_page,
-            )
-            pages.add(self._page("projects", page))
-            self._count_cut("projects", pages)
+        """Return the names of the CodeArts projects that the credentials can see, by id."""
+        path = "/v1/domain/project/related-page"
+        pages: Pages[tuple[str, str]] = Pages(PAGE_SIZE, key=lambda project: project[0], trusts_total_from=0)
+        for _ in self._read_pages("projects", path, project_page, pages, "page_no"):
+            pass
         return dict(pages.records)
 
-    def _page(self, operation: str, page: Page[Value]) -> Page[Value]:
-        self._count_faults(operation, page.faults)
-        return page
+    def _read_pages(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[object], Page[Value]],
+        pages: Pages[Value],
+        position: str,
+        days: Mapping[str, str] | None = None,
+    ) -> Iterator[Page[Value]]:
+        """Request pages until the listing is complete; ``position`` is the parameter that numbers them."""
+        size = "limit" if position == "offset" else "page_size"
+        while pages.more:
+            positions = {"offset": pages.offset, "page_index": pages.index, "page_no": pages.index + 1}
+            query = {position: positions[position], size: PAGE_SIZE, **(days or {})}
+            page = self._get(operation, path, query, parse)
+            pages.add(page)
+            self._count_faults(operation, (*page.faults, *(["too_many_pages"] if pages.is_cut else [])))
+            yield page
 
-    def _count_cut(self, operation: str, pages: Pages[Value]) -> None:
-        if pages.is_cut:
-            self._telemetry.payload_fault(operation, "too_many_pages")
-
-    def _count_faults(self, operation: str, faults: tuple[str, ...]) -> None:
+    def _count_faults(self, operation: str, faults: Sequence[str]) -> None:
         for reason in faults:
             self._telemetry.payload_fault(operation, reason)
 
     def _get(
-        self, operation: str, path: str, query: Mapping[str, object], read: Callable[[object], Value]
+        self, operation: str, path: str, query: Mapping[str, object], parse: Callable[[object], Value]
     ) -> Value:
-        """Ask, and ask again what is worth it; the last error stands."""
+        """Send a request and retry it as often as worthwhile; the last error is raised."""
         attempt = 0
-        renewed = alone = False
+        is_renewed = operation_only = False
         operations = self._credentials.operations
         while True:
-            operations.check(operation)
+            operations.before_request(operation)
             if not self._throttle.acquire(operation, self._closed.is_set):
-                raise CalledOffError(f"{operation}: called off")
+                raise RequestCancelledError(f"{operation}: request cancelled")
             prepared = self._signed(path, query)
             try:
-                return self._ask_once(operation, prepared, read)
+                return self._send_once(operation, prepared, parse)
             except CredentialsError as error:
-                alone = alone or (self._holds_operations and operations.is_alone(operation))
-                if self._credentials.refused(prepared, alone=alone) and not renewed:
-                    renewed = True
+                operation_only = operation_only or (
+                    self._isolates_operations and operations.concerns_operation_only(operation)
+                )
+                if self._credentials.refused(prepared, operation_only=operation_only) and not is_renewed:
+                    is_renewed = True
                     continue
-                if not alone:
+                if not operation_only:
                     raise
                 self._telemetry.api_refused()
-                raise operations.hold(operation, error) from None
+                raise operations.pause(operation, error) from None
             except ThrottledError as error:
                 self._throttle.throttled(error)
                 raise
             except ApiError as error:
-                pause = _pause(error, attempt)
-                if pause is None:
+                pause_s = _pause_s(error, attempt)
+                if pause_s is None:
                     raise
                 attempt += 1
-                (self._sleep or self._closed.wait)(pause)
+                (self._sleep or self._closed.wait)(pause_s)
 
     def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
         request = requests.Request("GET", self._endpoint + path, params=query, auth=self._credentials)
@@ -296,16 +255,16 @@ class ApiClient:
             self._telemetry.api_failed(error.brief, error.code)
             raise
 
-    def _ask_once(
-        self, operation: str, prepared: requests.PreparedRequest, read: Callable[[object], Value]
+    def _send_once(
+        self, operation: str, prepared: requests.PreparedRequest, parse: Callable[[object], Value]
     ) -> Value:
-        """One request, counted by what it came to."""
-        began = time.monotonic()
+        """Send one request and count it by its outcome."""
+        started = time.monotonic()
         code = "invalid"
         try:
-            answer = exchange(self._session, prepared, timeout=self._timeout, wall=self._wall)
-            code = str(answer.status)
-            value = self._deciphered(answer, read)
+            response = exchange(self._session, prepared, timeout=self._timeout, wall=self._wall)
+            code = str(response.status)
+            value = self._parsed(response, parse)
         except PayloadError as error:
             code = "invalid"
             self._throttle.accepted()
@@ -314,60 +273,59 @@ class ApiClient:
             raise InvalidAnswerError(str(error), code=code) from error
         except ApiError as error:
             code = error.code
-            self._note(operation, error)
+            self._record_error(operation, error)
             raise
         else:
             self._throttle.accepted()
-            self._accepted(operation)
+            self._record_valid_credentials(operation)
             self._telemetry.up.set(1)
             return value
         finally:
             self._telemetry.requests.labels(operation, code).inc()
-            self._telemetry.request_duration.labels(operation).observe(time.monotonic() - began)
+            self._telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
 
-    def _deciphered(self, answer: Answer, read: Callable[[object], Value]) -> Value:
-        """What an answer says; its clock is the service's if it can be read, or has a code of the service."""
+    def _parsed(self, response: Response, parse: Callable[[object], Value]) -> Value:
+        """Parse a response; only the ``Date`` of one that is the service's own is compared with our clock."""
         try:
-            value = read(decipher(answer.status, answer.headers, redact_json(answer.body)))
+            value = parse(parse_response(response.status, response.headers, redact_json(response.body)))
         except ApiError as error:
             if error.error_code:
-                self._compare_clocks(answer)
+                self._compare_clocks(response)
             raise
-        self._compare_clocks(answer)
+        self._compare_clocks(response)
         return value
 
-    def _note(self, operation: str, error: ApiError) -> None:
+    def _record_error(self, operation: str, error: ApiError) -> None:
         if isinstance(error, ThrottledError):
             self._telemetry.throttled.labels(operation).inc()
             return
         if not isinstance(error, UnreachableError):
             self._throttle.accepted()
         if isinstance(error, NotVisibleError | RejectedError):
-            self._accepted(operation)
+            self._record_valid_credentials(operation)
             self._telemetry.api_refused()
         else:
             self._telemetry.api_failed(error.brief, error.code)
         if isinstance(error, InvalidAnswerError):
             self._telemetry.payload_fault(operation, "invalid_answer")
 
-    def _accepted(self, operation: str) -> None:
-        """An answer shows that the credentials are good."""
+    def _record_valid_credentials(self, operation: str) -> None:
         self._credentials.accepted()
         self._credentials.operations.accepted(operation)
 
-    def _compare_clocks(self, answer: Answer) -> None:
+    def _compare_clocks(self, response: Response) -> None:
         try:
-            told = parsedate_to_datetime(answer.headers.get("Date", ""))
-            theirs = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+            sent_at = parsedate_to_datetime(response.headers.get("Date", ""))
+            offset_s = sent_at.replace(tzinfo=sent_at.tzinfo or UTC).timestamp() - response.received_at
         except (TypeError, ValueError, OverflowError):
             return
-        self.clock.tell(theirs - answer.came_at)
+        self.clock.add(offset_s)
         self._telemetry.clock_offset.set(self.clock.seconds or 0.0)
 
 
-def _pause(error: ApiError, attempt: int) -> float | None:
-    """Seconds until the next try, the first attempt being 0; None where there is to be none."""
-    asked = error.retry_after or 0.0
-    if not error.retryable or attempt >= _RETRIES or asked > _LONGEST_PAUSE_S:
+def _pause_s(error: ApiError, attempt: int) -> float | None:
+    """Return the seconds before the next attempt, the first one being 0; None for no retry."""
+    retry_after = error.retry_after or 0.0
+    if not error.retryable or attempt >= _MAX_RETRIES or retry_after > _MAX_PAUSE_S:
         return None
-    return max(asked, random.uniform(0, _FIRST_PAUSE_S * 2**attempt))
+    return max(retry_after, random.uniform(0, _FIRST_PAUSE_S * 2**attempt))

@@ -1,92 +1,88 @@
-"""The service's clock against ours, and the time by it."""
+"""The service's clock compared with ours, and the time by it; pure."""
 
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from exporter.model import DAY_MS
 
-KEPT: Final = 5
-"""So many answers are compared; two of them may tell a wrong time."""
+SAMPLES: Final = 5
+"""Number of recent responses that are compared; two of them may have a wrong time."""
 
-AGREED: Final = KEPT // 2 + 1
-"""So many answers that tell the same are believed however far off they are."""
+QUORUM: Final = SAMPLES // 2 + 1
+"""Number of responses that have to agree on an offset of a day or more."""
 
-_FAR_S: Final = 86_400.0
+_LARGE_OFFSET_S: Final = 86_400.0
 
-_SAME_S: Final = 60.0
+_TOLERANCE_S: Final = 60.0
 
-
-class ClockOffset:
-    """The middle one of what the last answers told; safe to share between threads.
-
-    A machine behind a balancer may have a clock of its own, so no single answer is believed where there are
-    others.
-    """
-
-    def __init__(self) -> None:
-        self._told: tuple[float, ...] = ()
-
-    def tell(self, offset_s: float) -> None:
-        """An answer told this offset: the service's clock minus ours, in seconds."""
-        self._told = (*self._told[1 - KEPT :], offset_s)
-
-    @property
-    def seconds(self) -> float | None:
-        """The service's clock minus ours; None where no answer told it.
-
-        Of two in the middle it is the one nearer to our clock.
-        """
-        told = sorted(self._told)
-        if not told:
-            return None
-        return min(told[(len(told) - 1) // 2], told[len(told) // 2], key=abs)
-
-    @property
-    def believed(self) -> float | None:
-        """The same where it may be used: `AGREED` answers tell it, or it is less than a day."""
-        told, seconds = self._told, self.seconds
-        if seconds is None or abs(seconds) < _FAR_S:
-            return seconds
-        agreed = sum(abs(one - seconds) <= _SAME_S for one in told)
-        return seconds if agreed >= AGREED else None
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether it is a day or more, and too few answers have come to believe it or not."""
-        seconds = self.seconds
-        return seconds is not None and abs(seconds) >= _FAR_S and len(self._told) < AGREED
-
+_JITTER_S: Final = 5.0
+"""Smaller offsets are ignored: ``Date`` has whole seconds, and a response takes its time."""
 
 Value = TypeVar("Value")
 
-_LEAP_MS: Final = DAY_MS // 2
 
-_JITTER_S: Final = 5.0
-"""``Date`` knows whole seconds, and an answer takes its time."""
+class ClockOffset:
+    """Median offset of the service's clock over the last responses; safe to share between threads.
+
+    A machine behind a load balancer may have a wrong clock, so no single response decides.
+    """
+
+    def __init__(self) -> None:
+        self._samples: tuple[float, ...] = ()
+
+    def add(self, offset_s: float) -> None:
+        """Add the offset of one response: the service's clock minus ours, in seconds."""
+        self._samples = (*self._samples[1 - SAMPLES :], offset_s)
+
+    @property
+    def seconds(self) -> float | None:
+        """The service's clock minus ours; None before the first response.
+
+        Of two values in the middle it is the one nearer to our clock.
+        """
+        samples = sorted(self._samples)
+        if not samples:
+            return None
+        return min(samples[(len(samples) - 1) // 2], samples[len(samples) // 2], key=abs)
+
+    @property
+    def trusted(self) -> float | None:
+        """The same if it is less than a day, or if `QUORUM` responses agree on it; else None."""
+        samples, seconds = self._samples, self.seconds
+        if seconds is None or abs(seconds) < _LARGE_OFFSET_S:
+            return seconds
+        agreeing = sum(abs(offset_s - seconds) <= _TOLERANCE_S for offset_s in samples)
+        return seconds if agreeing >= QUORUM else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """True if the offset is a day or more, and too few responses have come to trust it or not."""
+        seconds = self.seconds
+        return seconds is not None and abs(seconds) >= _LARGE_OFFSET_S and len(self._samples) < QUORUM
 
 
 def service_ms(wall_s: float, offset_s: float | None) -> int:
-    """Now in milliseconds since the epoch, by the service's clock where it is to be believed, else by ours.
+    """Return the present by the service's clock, in milliseconds since the epoch.
 
     Args:
         wall_s: our clock, seconds since the epoch.
-        offset_s: the service's clock minus ours, as far as it is believed; None where it is not known.
+        offset_s: the trusted offset of the service's clock; None stands for 0.
     """
-    told_s = offset_s or 0.0
-    return round((wall_s + (told_s if abs(told_s) > _JITTER_S else 0.0)) * 1000)
+    offset_s = offset_s or 0.0
+    return round((wall_s + (offset_s if abs(offset_s) > _JITTER_S else 0.0)) * 1000)
 
 
-def at_settled_time(ask: Callable[[int], Value], now_ms: Callable[[], int], clock: ClockOffset) -> Value:
-    """What comes of asking at a certain time; asked again where the answers told that it is days off.
+def with_settled_clock(observe: Callable[[], Value], now_ms: Callable[[], int], clock: ClockOffset) -> Value:
+    """Call ``observe``, again if its responses reveal that our clock is days off; return the last value.
 
     Args:
-        ask: asks the service; takes the present.
-        now_ms: the present, by the service's clock as far as it is believed.
-        clock: learns from the answers.
+        observe: sends requests, whose responses update ``clock``.
+        now_ms: the present by the service's clock, as far as it is trusted.
+        clock: the offset of the service's clock.
     """
-    for _ in range(AGREED):
-        at_ms = now_ms()
-        value = ask(at_ms)
-        if not clock.is_undecided and abs(now_ms() - at_ms) < _LEAP_MS:
+    for _ in range(QUORUM):
+        started_ms = now_ms()
+        value = observe()
+        if not clock.is_undecided and abs(now_ms() - started_ms) < DAY_MS // 2:
             return value
-    return ask(now_ms())
+    return observe()

@@ -1,7 +1,7 @@
-"""The service's words for results, phases and triggers; pure.
+"""The service's words for results, states and triggers, as enums; pure.
 
-Any letter case, with or without separators; the colours of the job lists; triggers as the service localises
-them.
+In any letter case, with or without separators; including the colours of the job lists, and triggers in
+Chinese.
 """
 
 import re
@@ -40,13 +40,13 @@ _TRIGGERS: Final[Mapping[str, Trigger]] = {
     "pipeline": Trigger.PIPELINE,
     "流水线": Trigger.PIPELINE,
 }
-"""As the documents spell and describe them, without the word "trigger" that ends most of them."""
+"""As the documents spell them, without the word "trigger" that ends most of them."""
 
 
-def outcome(value: object, faults: list[str]) -> tuple[Result | None, State | None]:
-    """How a build ended, or where it is; neither where nothing is told.
+def result_or_state(value: object, faults: list[str]) -> tuple[Result | None, State | None]:
+    """Return the result of a build, or its state if it is unfinished; neither if the value is empty.
 
-    A word nobody knows is `Result.UNKNOWN`, and ``unknown_result`` is added to ``faults``.
+    An unknown word is `Result.UNKNOWN`, and ``unknown_result`` is added to ``faults``.
     """
     word = _word(value)
     if word in _STATES:
@@ -60,17 +60,17 @@ def outcome(value: object, faults: list[str]) -> tuple[Result | None, State | No
 
 
 def state(value: object) -> State | None:
-    """Where an unfinished build is; None for any other word."""
+    """Return the state of an unfinished build; None for any other word."""
     return _STATES.get(_word(value))
 
 
 def trigger(value: object, faults: list[str]) -> Trigger:
-    """What started a build; a word nobody knows adds ``unknown_trigger`` to ``faults``."""
+    """Return what started a build; an unknown word adds ``unknown_trigger`` to ``faults``."""
     word = _word(value)
-    known = _TRIGGERS.get(word.removesuffix("trigger").removesuffix("触发"), Trigger.UNKNOWN)
-    if word and known is Trigger.UNKNOWN:
+    found = _TRIGGERS.get(word.removesuffix("trigger").removesuffix("触发"), Trigger.UNKNOWN)
+    if word and found is Trigger.UNKNOWN:
         faults.append("unknown_trigger")
-    return known
+    return found
 
 
 def _word(value: object) -> str:

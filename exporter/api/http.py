@@ -1,8 +1,8 @@
-"""One request over the wire: connections are kept, and an answer is bounded in size and in time.
+"""One HTTP exchange: connections are kept alive, and a response is limited in size and time.
 
-`requests` bounds only the silence between two pieces of an answer: a service that drips, or a proxy, could
-hold a thread for hours. Here the whole of an answer, from the first byte of its head to the last of its body,
-may take three times as long as one silence.
+`requests` limits only the silence between two pieces of a response: a service or proxy that sends very slowly
+could hold a thread for hours. Here the whole response, from the first byte of its head to the last of its
+body, may take three times as long as one silence.
 """
 
 import http.client
@@ -32,40 +32,38 @@ from exporter.redaction import redact, register_url
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
 
-LARGEST_ANSWER: Final = 32 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 
-_PROXY_FORM: Final = (
+_PROXY_FORMAT: Final = (
     "is no proxy of the form http://[user:password@]host:port; percent-encode what is not plain ASCII, and "
     "# / ? @ % in the password"
 )
 
-_SILENCES: Final = 3
-
-_USUAL_SILENCE_S: Final = 10.0
-
-_CHUNK: Final = 64 * 1024
+_MAX_SILENCES: Final = 3
+_DEFAULT_SILENCE_S: Final = 10.0
+_CHUNK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One complete answer.
+class Response:
+    """One complete response.
 
     Attributes:
-        headers: looked up in any letter case.
+        headers: case-insensitive.
         body: decoded.
-        came_at: when its head had come, seconds since the epoch by our clock.
+        received_at: when its head arrived, seconds since the epoch by our clock.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    came_at: float
+    received_at: float
 
 
 def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Session:
-    """A session that keeps connections, names us, keeps no cookies, and trusts ``ca_file`` if there is one.
+    """Make a session that keeps connections but no cookies, and trusts ``ca_file`` if given.
 
-    The usual proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) hold.
+    The usual proxy variables (``HTTPS_PROXY``, ``NO_PROXY``, …) apply.
     """
     session = requests.Session()
     for proxy in getproxies().values():
@@ -82,11 +80,11 @@ def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Se
 
 
 def prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
-    """Make a request ready to be sent, authorized by its authenticator.
+    """Prepare a request for sending, authorized by its authenticator.
 
     Raises:
-        UnreachableError: its URL leads nowhere.
-        ApiError: the authenticator has none to offer.
+        UnreachableError: its URL is invalid.
+        ApiError: the authenticator has no credentials to offer.
     """
     try:
         return session.prepare_request(request)
@@ -99,43 +97,38 @@ def exchange(
     prepared: requests.PreparedRequest,
     *,
     timeout: float,
-    largest: int = LARGEST_ANSWER,
+    max_bytes: int = MAX_RESPONSE_BYTES,
     wall: Callable[[], float] = time.time,
-) -> Answer:
-    """Send a request and read all of its answer, whatever its status; redirects are not followed.
+) -> Response:
+    """Send a request and read the whole response, whatever its status; redirects are not followed.
 
     Args:
-        session: from `new_session`; its settings and those of the environment count.
+        session: from `new_session`; its settings and those of the environment apply.
         prepared: the request.
-        timeout: seconds to connect, and between two pieces of the answer.
-        largest: bytes of the decoded body.
+        timeout: seconds to connect, and between two pieces of the response.
+        max_bytes: size limit of the decoded body.
         wall: our clock, seconds since the epoch.
 
     Raises:
-        UnreachableError: no whole answer came; the text holds nothing the service said.
+        UnreachableError: no complete response arrived; the text repeats nothing the service sent.
         InvalidAnswerError: the body is larger, or cannot be decoded.
     """
     proxies: dict[str, str] = {}
     try:
-        # A CA file of our own goes before REQUESTS_CA_BUNDLE, which is why `verify` is named here.
+        # A configured CA file overrides REQUESTS_CA_BUNDLE, which is why `verify` is passed here.
         settings = session.merge_environment_settings(prepared.url, {}, True, session.verify, None)
         proxies = dict(settings["proxies"])
+        verify = True if settings["verify"] is None else settings["verify"]
         # The adapter, not session.send: that one reads the body of a redirect to its end, followed or not.
         adapter = session.get_adapter(prepared.url or "")
-        verify = True if settings["verify"] is None else settings["verify"]
         with adapter.send(
-            prepared,
-            stream=True,
-            timeout=timeout,
-            verify=verify,
-            cert=settings["cert"],
-            proxies=proxies,
+            prepared, stream=True, timeout=timeout, verify=verify, cert=settings["cert"], proxies=proxies
         ) as response:
-            came_at = wall()
-            body = _read(response, largest)
-            return Answer(response.status_code, response.headers, body, came_at)
+            received_at = wall()
+            body = _read(response, max_bytes)
+            return Response(response.status_code, response.headers, body, received_at)
     except ContentDecodingError:
-        raise InvalidAnswerError("an answer that cannot be decoded", code="invalid") from None
+        raise InvalidAnswerError("a response that cannot be decoded", code="invalid") from None
     except (ValueError, TypeError) as error:  # requests refuses to send it
         raise _misconfigured(prepared.url or "", proxies, error) from None
     except (OSError, HTTPError, http.client.HTTPException) as error:
@@ -145,53 +138,56 @@ def exchange(
 
 
 def proxy_variable(url: str, proxy: str) -> str:
-    """The environment variable that names the proxy of an address."""
+    """Return the environment variable that names the proxy of an address."""
     names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
-    known = (spelt for name in names for spelt in (name, name.upper()) if os.environ.get(spelt) == proxy)
-    return next(known, "the system's proxy setting")
+    spellings = (spelling for name in names for spelling in (name, name.upper()))
+    return next((name for name in spellings if os.environ.get(name) == proxy), "the system's proxy setting")
 
 
-def _read(response: requests.Response, largest: int) -> bytes:
+def _read(response: requests.Response, max_bytes: int) -> bytes:
     body = bytearray()
-    for piece in response.iter_content(_CHUNK):
+    for piece in response.iter_content(_CHUNK_BYTES):
         body += piece
-        if len(body) > largest:
-            raise InvalidAnswerError(f"an answer of more than {largest // 1024} KiB", code="invalid")
+        if len(body) > max_bytes:
+            raise InvalidAnswerError(f"a response of more than {max_bytes // 1024} KiB", code="invalid")
     return bytes(body)
 
 
 def _misconfigured(url: str, proxies: Mapping[str, str], error: Exception) -> UnreachableError:
-    """A request that requests itself refuses to send: a proxy or a file of certificates is set wrongly.
+    """Explain why requests refuses to send: an invalid proxy, certificate file or URL.
 
-    Nothing of a proxy is repeated, since it may hold a password.
+    The proxy is not repeated, since it may hold a password.
     """
     proxy = select_proxy(url, dict(proxies)) if proxies else None
     if proxy:
         socks = proxy.lower().startswith("socks") and isinstance(error, requests.exceptions.InvalidSchema)
-        needs = "a SOCKS proxy needs the package PySocks, which is not installed" if socks else _PROXY_FORM
-        text = f"{proxy_variable(url, proxy)}: {needs}"
+        hint = "a SOCKS proxy needs the package PySocks, which is not installed" if socks else _PROXY_FORMAT
+        text = f"{proxy_variable(url, proxy)}: {hint}"
     elif isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         text = f"{next(filter(os.environ.get, ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')), 'ca_file')}: {error}"
     else:
-        text = f"no address that a request can be sent to ({type(error).__name__})"
-    refused = UnreachableError(text, code="connection", obstacle=Obstacle.SETTING)
-    refused.retryable = False
-    return refused
+        text = f"not an address that a request can be sent to ({type(error).__name__})"
+    unreachable = UnreachableError(text, code="connection", obstacle=Obstacle.SETTING)
+    unreachable.retryable = False
+    return unreachable
 
 
 def _unreachable(error: Exception) -> UnreachableError:
     innermost: BaseException = error
     while cause := innermost.__cause__ or innermost.__context__:
         innermost = cause
-    late = isinstance(error, requests.Timeout) or isinstance(innermost, TimeoutError)
-    return UnreachableError(
-        _brief(error, innermost),
-        code="timeout" if late else "connection",
-        obstacle=Obstacle.TIMEOUT if late else _obstacle(error, innermost),
-    )
+    # Only this machine's own errors are quoted; other texts may repeat what the service sent.
+    is_local = isinstance(innermost, OSError) and not isinstance(innermost, requests.RequestException)
+    reason = str(innermost) if is_local else type(innermost).__name__
+    text = redact(f"{type(error).__name__}: {reason}").split("\n", maxsplit=1)[0][:200]
+    obstacle = _obstacle(error, innermost)
+    code = "timeout" if obstacle is Obstacle.TIMEOUT else "connection"
+    return UnreachableError(text, code=code, obstacle=obstacle)
 
 
 def _obstacle(error: Exception, innermost: BaseException) -> Obstacle:
+    if isinstance(error, requests.Timeout) or isinstance(innermost, TimeoutError):
+        return Obstacle.TIMEOUT
     if isinstance(error, requests.exceptions.ProxyError):
         return Obstacle.PROXY
     if isinstance(innermost, ssl.SSLCertVerificationError):
@@ -203,32 +199,25 @@ def _obstacle(error: Exception, innermost: BaseException) -> Obstacle:
     return Obstacle.REFUSED if isinstance(innermost, ConnectionRefusedError) else Obstacle.BROKEN
 
 
-def _brief(error: Exception, innermost: BaseException) -> str:
-    """What went wrong in a line; in words only where they are this machine's own."""
-    own = isinstance(innermost, OSError) and not isinstance(innermost, requests.RequestException)
-    what = str(innermost) if own else type(innermost).__name__
-    return redact(f"{type(error).__name__}: {what}").split("\n", maxsplit=1)[0][:200]
-
-
 class _TimedStream(io.RawIOBase):
-    """What comes from a socket, until the answer has had its time."""
+    """The stream of a socket, with a deadline for the whole response."""
 
     def __init__(self, stream: io.RawIOBase, connection: socket.socket) -> None:
         self._stream = stream
         self._connection = connection
-        self._silence = connection.gettimeout() or _USUAL_SILENCE_S
-        self._deadline = time.monotonic() + _SILENCES * self._silence
+        self._silence_s = connection.gettimeout() or _DEFAULT_SILENCE_S
+        self._deadline = time.monotonic() + _MAX_SILENCES * self._silence_s
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer came too slowly")
-        self._connection.settimeout(min(self._silence, left))
-        read: int | None = self._stream.readinto(buffer)
-        return read
+        remaining_s = self._deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise TimeoutError("the response took too long")
+        self._connection.settimeout(min(self._silence_s, remaining_s))
+        size: int | None = self._stream.readinto(buffer)
+        return size
 
     def fileno(self) -> int:
         return self._stream.fileno()
@@ -239,7 +228,7 @@ class _TimedStream(io.RawIOBase):
 
 
 class _TimedResponse(http.client.HTTPResponse):
-    """Head and body of an answer; of a proxy's answer to CONNECT, too."""
+    """Head and body of a response, or of a proxy's response to CONNECT."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -263,7 +252,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Takes its connections from pools of timed ones, directly or by way of a proxy."""
+    """Uses connections with a deadline, directly or through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -271,7 +260,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
         manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
-        if isinstance(manager, ProxyManager):  # one for SOCKS has connections of its own
+        if isinstance(manager, ProxyManager):  # SOCKS proxies have their own connections
             _use_timed_connections(manager)
         return manager
 

@@ -1,9 +1,8 @@
-"""When a listing is complete; pure. Pages shift, overlap and lie about their total.
+"""Completeness of paged listings; pure. Pages shift, overlap and report wrong totals.
 
-Paging ends at an empty page, at one that brings nothing new, and at a short one, unless the total says
-that there is more: a service may cut pages shorter than it was asked to. ``offset`` counts pages, by the
-documents; where the second page is mostly a repetition of the first, the service counts records instead, and
-so do we from there on.
+Paging ends at an empty page, at one without new records, and at a short one, unless the total promises more:
+a service may send shorter pages than requested. ``offset`` counts pages, according to the documents; if the
+second page mostly repeats the first, the service counts records instead, and so does paging from there on.
 """
 
 from collections.abc import Callable
@@ -14,40 +13,40 @@ from exporter.api.parsers import Page
 Record = TypeVar("Record")
 
 MAX_PAGES: Final = 1000
-"""A listing ends after so many, however many the service has."""
+"""Page limit of a listing, however many pages the service has."""
 
-MAX_BLIND_PAGES: Final = 3
-"""So many pages of nothing but unreadable records are passed over."""
+MAX_UNREADABLE_PAGES: Final = 3
+"""Number of pages without a single readable record that are passed over."""
 
-_TELLING: Final = 10
-"""From so many records on, a repetition is no accident of a page that shifted."""
+_SIGNIFICANT: Final = 10
+"""From this many records on, a repetition is not explained by a page that shifted."""
 
 
 class Pages(Generic[Record]):
-    """The pages of one listing, as they come.
+    """The pages of one listing read so far.
 
     Args:
-        size: records that were asked for on a page.
-        key: tells records apart.
-        believes_total_from: a total not below this ends the paging exactly there; None believes no total.
+        size: requested records per page.
+        key: identifies a record.
+        trusts_total_from: a total not below this ends the paging exactly there; None trusts no total.
 
     Attributes:
-        records: all that came, repetitions included.
-        more: whether another page should be asked for.
+        records: all records so far, repetitions included.
+        more: True if another page should be requested.
         index: the number of the next page, from 0.
         is_cut: paging ended at `MAX_PAGES`, though the service had more.
     """
 
     def __init__(
-        self, size: int, key: Callable[[Record], object], *, believes_total_from: int | None = None
+        self, size: int, key: Callable[[Record], object], *, trusts_total_from: int | None = None
     ) -> None:
-        self._believes_total_from = believes_total_from
         self._size = size
         self._key = key
+        self._trusts_total_from = trusts_total_from
         self._known: set[object] = set()
         self._unreadable = 0
-        self._blind_pages = 0
-        self._reached = 0
+        self._unreadable_pages = 0
+        self._record_offset = 0
         self._counts_records = False
         self.records: list[Record] = []
         self.more = True
@@ -56,28 +55,27 @@ class Pages(Generic[Record]):
 
     @property
     def offset(self) -> int:
-        """What to send as ``offset`` for the next page."""
-        return self._reached if self._counts_records else self.index
+        """The ``offset`` parameter of the next page."""
+        return self._record_offset if self._counts_records else self.index
 
     def add(self, page: Page[Record]) -> None:
-        """Take in a page and decide whether there are more."""
+        """Add a page and decide whether there are more."""
         keys = {self._key(record) for record in page.records}
         repeated = len(keys & self._known)
-        if self.index == 1 and repeated * 2 > page.seen >= min(self._size, _TELLING):
+        if self.index == 1 and repeated * 2 > page.size >= min(self._size, _SIGNIFICANT):
             self._counts_records = True
-            self._reached = 1
-        self._reached += page.seen
+            self._record_offset = 1
+        self._record_offset += page.size
         self.records += page.records
         self._known |= keys
-        self._unreadable += page.seen - len(page.records)
+        self._unreadable += page.size - len(page.records)
         self.index += 1
-        blind = page.seen > 0 and not page.records
-        self._blind_pages += blind
-        new = len(keys) > repeated or (blind and self._blind_pages <= MAX_BLIND_PAGES)
-        whole = page.seen >= self._size
-        told = self._reached if self._counts_records else len(self._known) + self._unreadable
-        promised = page.total is not None and page.total > told
-        believed = self._believes_total_from is not None and page.total == told >= self._believes_total_from
-        more = new and (promised or (whole and not believed))
+        is_unreadable = page.size > 0 and not page.records
+        self._unreadable_pages += is_unreadable
+        is_new = len(keys) > repeated or (is_unreadable and self._unreadable_pages <= MAX_UNREADABLE_PAGES)
+        count = self._record_offset if self._counts_records else len(self._known) + self._unreadable
+        is_promised = page.total is not None and page.total > count
+        is_total = self._trusts_total_from is not None and page.total == count >= self._trusts_total_from
+        more = is_new and (is_promised or (page.size >= self._size and not is_total))
         self.is_cut = more and self.index >= MAX_PAGES
         self.more = more and not self.is_cut

@@ -1,4 +1,4 @@
-"""One queue for all threads that want to ask the API: the pace says when, fairness says who.
+"""One queue for the requests of all threads: the rate limit decides when, fairness decides which one.
 
 Operations take turns by weight (start-time fair queueing): details of finished builds first, lists later,
 stages last, and none of them starves.
@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
 
-from exporter.api.rate_limiter import Pace
+from exporter.api.rate_limiter import AdaptiveRateLimit
 from exporter.errors import ThrottledError
 
 WEIGHTS: Final[Mapping[str, int]] = {
@@ -23,16 +23,16 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "projects": 1,
     "recycling-jobs": 1,
 }
-"""Shares of the budget where there is not enough for all."""
+"""Shares of the budget when it is short."""
 
 
 class Throttle:
-    """At most so many requests in any minute, and fewer where the service bears less.
+    """Limits requests per minute to a ceiling, and to less if the service throttles.
 
     Args:
         max_requests_per_minute: the ceiling.
         clock: monotonic seconds.
-        wait: lets go of the condition for so many seconds, or until it is notified.
+        wait: waits on the condition for that many seconds, or until it is notified.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Throttle:
     ) -> None:
         self._clock = clock
         self._wait = wait
-        self._pace = Pace(max_requests_per_minute, clock())
+        self._limit = AdaptiveRateLimit(max_requests_per_minute, clock())
         self._turn = threading.Condition()
         self._queue: list[tuple[float, int]] = []
         self._order = count()
@@ -52,67 +52,66 @@ class Throttle:
 
     @property
     def requests_per_minute(self) -> float:
-        """What is allowed at present."""
+        """The current limit."""
         with self._turn:
-            return self._pace.limit(self._clock())
+            return self._limit.limit(self._clock())
 
-    def acquire(self, operation: str, given_up: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until one more request for that operation may go out.
+    def acquire(self, operation: str, is_cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until one more request of that operation may be sent.
 
         Args:
-            operation: decides whose turn it is.
-            given_up: whether nobody wants the request any more; `rouse` makes those who wait look again.
+            operation: its weight decides whose turn it is.
+            is_cancelled: ends the wait once true; waiting threads check it again on `wake`.
 
         Returns:
-            Whether it may; False where it was given up.
+            True if the request may be sent, False if it was cancelled.
         """
         with self._turn:
             ticket = self._ticket(operation)
             heappush(self._queue, ticket)
-            while not given_up():
+            while not is_cancelled():
                 now = self._clock()
-                go_at = self._pace.go_at(now)
-                if self._queue[0] is ticket and go_at <= now:
+                send_at = self._limit.next_send_at(now)
+                if self._queue[0] is ticket and send_at <= now:
                     heappop(self._queue)
                     self._served = ticket[0]
-                    self._pace.sent(now)
+                    self._limit.sent(now)
                     self._turn.notify_all()
                     return True
-                self._wait(self._turn, go_at - now if self._queue[0] is ticket else None)
+                self._wait(self._turn, send_at - now if self._queue[0] is ticket else None)
             self._queue.remove(ticket)
             heapify(self._queue)
             self._shares[operation] -= _share(operation)
             self._turn.notify_all()
             return False
 
-    def rouse(self) -> None:
-        """Let those who wait look whether they are still wanted."""
+    def wake(self) -> None:
+        """Make waiting threads check again whether their request was cancelled."""
         with self._turn:
             self._turn.notify_all()
 
-    def limit_to(self, max_requests_per_minute: float) -> None:
-        """Exchange the ceiling; what was learnt below it stays."""
+    def set_ceiling(self, max_requests_per_minute: float) -> None:
+        """Replace the ceiling; the limit learnt below it stays."""
         with self._turn:
-            self._pace.ceiling = max_requests_per_minute
+            self._limit.ceiling = max_requests_per_minute
             self._turn.notify_all()
 
     def accepted(self) -> None:
-        """The service answered something else than "too many requests"."""
+        """Record a response other than "too many requests"."""
         with self._turn:
-            self._pace.accepted(self._clock())
+            self._limit.accepted(self._clock())
 
     def throttled(self, error: ThrottledError) -> None:
-        """The service said "too many requests"."""
+        """Record a "too many requests" response."""
         with self._turn:
-            self._pace.throttled(self._clock(), error.retry_after, error.limit_per_minute)
+            self._limit.throttled(self._clock(), error.retry_after, error.limit_per_minute)
             self._turn.notify_all()
 
     def _ticket(self, operation: str) -> tuple[float, int]:
-        begin = max(self._served, self._shares.get(operation, 0.0))
-        self._shares[operation] = begin + _share(operation)
+        start = max(self._served, self._shares.get(operation, 0.0))
+        self._shares[operation] = start + _share(operation)
         return self._shares[operation], next(self._order)
 
 
 def _share(operation: str) -> float:
-    """What one request takes of what its operation may have."""
     return 1 / WEIGHTS.get(operation, 1)

@@ -1,6 +1,6 @@
-"""Access-key signatures, ``SDK-HMAC-SHA256``: a request in, the headers that prove who sent it out.
+"""Access-key signatures, ``SDK-HMAC-SHA256``: a request → the headers that authorize it. Pure.
 
-The canonical form is the official SDK's; tests hold this file against it. What is hashed, line by line::
+The canonical form is the official SDK's; tests compare the two. It is hashed line by line::
 
     GET
     /v1/job/recycling-jobs/                  path, decoded, encoded again per segment, ended by "/"
@@ -35,17 +35,17 @@ def sign(
     """Sign a request with an access key.
 
     Args:
-        method: as ``GET``, in any letter case.
-        url: absolute, as it goes out; its query may be in any order and either encoding of a space.
-        headers: those to be signed; a proxy on the way must not change them. Names with an
-            underscore are left out, gateways drop such headers.
-        body: empty where there is none.
-        access_key: goes out as part of ``Authorization``.
-        secret_key: never goes out; it is the HMAC key as it is.
-        date: now, UTC, as ``20260102T030405Z``; the service accepts 15 minutes of difference.
+        method: in any letter case.
+        url: absolute, as sent; its query may be in any order and either encoding of a space.
+        headers: the headers to sign, which no proxy may change. Names with an underscore are left out,
+            since gateways drop such headers.
+        body: the body as sent.
+        access_key: sent as part of ``Authorization``.
+        secret_key: the HMAC key; never sent.
+        date: the present, UTC, as ``20260102T030405Z``; the service accepts a difference of 15 minutes.
 
     Returns:
-        The headers to add: ``X-Sdk-Date``, ``Authorization``, and ``Host`` where ``headers`` has none.
+        The headers to add: ``X-Sdk-Date``, ``Authorization``, and ``Host`` if ``headers`` has none.
     """
     added = {"X-Sdk-Date": date}
     if not any(name.lower() == "host" for name in headers):
@@ -70,7 +70,7 @@ def sign(
 
 
 def _host(url: str) -> str:
-    """The ``Host`` an HTTP client sends: no user, no default port."""
+    """Return the ``Host`` header that an HTTP client sends: no user, no default port."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)):

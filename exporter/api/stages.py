@@ -1,33 +1,32 @@
-"""Stages of one build: JSON → `Stage`; pure, and tolerant by record as `payload` is.
+"""Stages of one build: JSON → `Stage`; pure, and tolerant by record as `parsers` is.
 
-Documented is an object of stages by name. A list of them is taken too, and null where there are none.
+Documented is an object of stages by name. A list of them is accepted too, and null if there are none.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.api.enums import outcome
-from exporter.api.parsers import integer, length_ms, mapping, moment_ms, text
+from exporter.api.enums import result_or_state
+from exporter.api.parsers import integer, mapping, optional_duration_ms, optional_time_ms, result_of, text
 from exporter.errors import PayloadError
 from exporter.model import LONGEST_MS, Result, Stage
 
-LONGEST_NAME: Final = 100
-"""Characters of a stage's name; what is longer is cut off."""
+MAX_NAME: Final = 100
+"""Characters of a stage's name; longer ones are truncated."""
 
 
-def build_stages(answer: object) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
-    """Read an answer of full-stages: the stages that ran, in order, and words for what could not be read.
+def build_stages(body: object) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
+    """Parse a response of full-stages: the stages that ran, in order, and the faults.
 
-    A stage that is not over is left out, and so is one that never ran: behind the stage at which a build
-    ended, the service shows stages without a duration, under the build's own status.
+    An unfinished stage is left out, and so is one that never ran: after the stage at which a build ended, the
+    service lists stages without a duration, under the build's own status.
 
     Raises:
-        PayloadError: the answer holds no stages of a build.
+        PayloadError: the response holds no stages of a build.
     """
-    result = mapping(mapping(answer, "not_an_object").get("result"), "no_result")
     faults: list[str] = []
     records: list[tuple[float, str, Mapping[str, object]]] = []
-    for key, value in _entries(result.get("build_stages")):
+    for key, value in _entries(result_of(body).get("build_stages")):
         try:
             record = mapping(value, "record_not_an_object")
         except PayloadError as error:
@@ -35,69 +34,69 @@ def build_stages(answer: object) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
             continue
         sequence = integer(record.get("sequence"))
         records.append((float("inf") if sequence is None else sequence, key, record))
-    records.sort(key=lambda one: one[:2])
     stages: list[Stage] = []
-    uses: dict[str, int] = {}
-    for _, key, record in records:
-        name = _free_name(_name(record, key), uses)
-        duration_ms = _duration(record, faults)
+    taken: dict[str, int] = {}
+    for _, key, record in sorted(records, key=lambda entry: entry[:2]):
+        name = _unique_name(_name(record, key), taken)
+        duration_ms = _duration_ms(record, faults)
         if duration_ms is not None:
             stages.append(Stage(name, duration_ms))
     return tuple(stages), tuple(faults)
 
 
-def _entries(told: object) -> Iterator[tuple[str, object]]:
-    if isinstance(told, dict):
-        yield from told.items()
-    elif isinstance(told, list):
-        yield from ((f"stage{at:03}", value) for at, value in enumerate(told))
-    elif told is not None:
-        raise PayloadError("not_a_list", f"stages were expected, not {type(told).__name__}")
+def _entries(stages: object) -> Iterator[tuple[str, object]]:
+    if isinstance(stages, dict):
+        yield from stages.items()
+    elif isinstance(stages, list):
+        yield from ((f"stage{index:03}", value) for index, value in enumerate(stages))
+    elif stages is not None:
+        raise PayloadError("not_a_list", f"stages were expected, not {type(stages).__name__}")
 
 
 def _name(record: Mapping[str, object], key: str) -> str:
-    """What people call the stage."""
-    told = (text(record.get("display_name")), text(record.get("execution_stage_name")), text(key))
-    return next((" ".join(one.split()) for one in told if one.strip()), "unknown")[:LONGEST_NAME]
+    names = (record.get("display_name"), record.get("execution_stage_name"), key)
+    return next((name for name in (" ".join(text(name).split()) for name in names) if name), "unknown")[
+        :MAX_NAME
+    ]
 
 
-def _free_name(name: str, uses: dict[str, int]) -> str:
-    """The name itself, or where it is taken, the first of ``Shell (2)``, ``Shell (3)`` that is free.
+def _unique_name(name: str, taken: dict[str, int]) -> str:
+    """Return the name, or if it is taken, the first of ``Shell (2)``, ``Shell (3)`` that is free.
 
     Args:
-        name: what is wanted.
-        uses: the names that are taken, each with the highest number it was given; the free one is added.
+        name: the preferred name.
+        taken: the names in use, each with the highest number it was given; the returned one is added.
     """
-    free, nth = name, uses.get(name, 0)
-    while free in uses:
-        nth += 1
-        free = f"{name} ({nth})"
-    uses[free] = 1
-    uses[name] = max(nth, 1)
-    return free
+    unique, number = name, taken.get(name, 0)
+    while unique in taken:
+        number += 1
+        unique = f"{name} ({number})"
+    taken[unique] = 1
+    taken[name] = max(number, 1)
+    return unique
 
 
-def _duration(record: Mapping[str, object], faults: list[str]) -> int | None:
-    """How long the stage took, waiting included; None where it did not run, has not ended, or is absurd."""
-    result, state = outcome(record.get("status"), faults)
-    length = _told_length(record, faults)
-    if state is not None or length is None:
+def _duration_ms(record: Mapping[str, object], faults: list[str]) -> int | None:
+    """Return the duration, waiting included; None if it is absurd, or the stage unfinished or never run."""
+    result, state = result_or_state(record.get("status"), faults)
+    duration_ms = _reported_duration_ms(record, faults)
+    if state is not None or duration_ms is None:
         return None
-    if length == 0 and result is not Result.SUCCESS:
+    if duration_ms == 0 and result is not Result.SUCCESS:
         return None
-    if 0 <= length <= LONGEST_MS:
-        return length
-    faults.append("negative_duration" if length < 0 else "absurd_duration")
+    if 0 <= duration_ms <= LONGEST_MS:
+        return duration_ms
+    faults.append("negative_duration" if duration_ms < 0 else "absurd_duration")
     return None
 
 
-def _told_length(record: Mapping[str, object], faults: list[str]) -> int | None:
-    whole = length_ms(record.get("duration"), faults)
-    if whole is not None:
-        return whole
-    built = length_ms(record.get("build_duration"), faults)
-    if built is not None:
-        return built + (length_ms(record.get("pending_duration"), faults) or 0)
-    start_ms = moment_ms(record.get("start_time"), faults)
-    finish_ms = moment_ms(record.get("finish_time"), faults)
+def _reported_duration_ms(record: Mapping[str, object], faults: list[str]) -> int | None:
+    total_ms = optional_duration_ms(record.get("duration"), faults)
+    if total_ms is not None:
+        return total_ms
+    build_ms = optional_duration_ms(record.get("build_duration"), faults)
+    if build_ms is not None:
+        return build_ms + (optional_duration_ms(record.get("pending_duration"), faults) or 0)
+    start_ms = optional_time_ms(record.get("start_time"), faults)
+    finish_ms = optional_time_ms(record.get("finish_time"), faults)
     return None if start_ms is None or finish_ms is None else finish_ms - start_ms

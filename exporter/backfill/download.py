@@ -160,9 +160,7 @@ class Collection:
 
         def ask(window: Window) -> tuple[tuple[Build, ...], int]:
             faults: list[str] = []
-            builds = client.period_history(
-                window.job_id, window.first, window.last, tell_faults=faults.extend
-            )
+            builds = client.period_history(window.job_id, window.first, window.last, on_faults=faults.extend)
             return builds, sum(fault in BUILD_FAULTS for fault in faults)
 
         for reply in each(ask, self.windows(), concurrency, self._notices):

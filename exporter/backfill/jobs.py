@@ -87,7 +87,7 @@ class _Lists:
             BackfillError: that of a project is short, and another each time.
         """
         replies = self._asked(
-            lambda _: self._client.job_list(project_id, most=None, expected=0)[:2],
+            lambda _: self._client.job_list(project_id, max_jobs=None, expected=0)[:2],
             lambda told: not told[0] or told[1] > len(told[0]),
         )
         jobs, size = replies[-1].answer or ({}, 0)

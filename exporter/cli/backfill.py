@@ -69,7 +69,7 @@ def backfill(config: Config, asked: Request) -> None:
     notices = Notices(say)
     receiver = receiver_of(asked.to, notices)
     throttle = Throttle(asked.max_requests_per_minute or config.poll.max_requests_per_minute)
-    _, client = connect(config, Telemetry(CollectorRegistry()), throttle, holds_operations=False)
+    _, client = connect(config, Telemetry(CollectorRegistry()), throttle, isolates_operations=False)
     period_of = (asked.start, asked.end, asked.exporters)
     with closing(Spool(_spool(asked))) as spool:
         plan, was_begun = planned(

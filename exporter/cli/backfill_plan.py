@@ -72,7 +72,7 @@ def settle(
     for url in exporters:
         _await_ready(url, notices, sleep)
     live = earliest(counted(_metrics_of(url)) for url in exporters)
-    now_ms = service_ms(time.time(), client.clock.believed)
+    now_ms = service_ms(time.time(), client.clock.trusted)
     start_ms, cut_ms = _moment("--start", start, now_ms), _moment("--end", end, now_ms)
     end_ms = min(now_ms, cut_ms) // 1000 * 1000
     if start_ms >= end_ms:

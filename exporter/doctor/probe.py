@@ -71,7 +71,7 @@ def ask(
     answers = _Asking(config, client, now, done).answers()
     return replace(
         answers,
-        clock_offset_s=client.clock_offset_s,
+        clock_offset_s=client.clock.seconds,
         expires_at=credentials.expires_at(),
     )
 
@@ -143,13 +143,13 @@ class _Asking:
         most: int | None = max(LEAST_WORTH, PAGE * jobs_named if project_id else 2 * jobs_named)
         if any(project.id == project_id for project in self._config.projects):
             most = None
-        jobs, size, is_whole = self._client.job_list(project_id, most=most, expected=0)
+        jobs, size, is_whole = self._client.job_list(project_id, max_jobs=most, expected=0)
         return ListAnswer(Listing(project_id, jobs, is_whole), size)
 
     def _history(self, job_id: str) -> tuple[Build, ...]:
-        now = self._now() + (self._client.clock_offset_s or 0.0)
+        now = self._now() + (self._client.clock.seconds or 0.0)
         end = datetime.fromtimestamp(now, SERVICE_ZONE).date() + timedelta(days=1)
-        return self._client.period_history(job_id, end - timedelta(days=WINDOW_DAYS), end, enough=bool)
+        return self._client.period_history(job_id, end - timedelta(days=WINDOW_DAYS), end, is_enough=bool)
 
     def _detail(self, build: tuple[str, int] | None) -> DetailAnswer | None:
         answer = self._try(partial(self._client.record_info, *build)) if build else None

@@ -117,7 +117,7 @@ class JobApi(Protocol):
     """The questions about one job; `exporter.api.client.ApiClient` answers them."""
 
     def period_history(
-        self, job_id: str, start: date, end: date, enough: Enough | None = None
+        self, job_id: str, start: date, end: date, is_enough: Enough | None = None
     ) -> tuple[Build, ...]:
         """The builds of a job in those days, as far as needed."""
 
@@ -132,7 +132,7 @@ class ListApi(Protocol):
     """The questions a sweep asks; `exporter.api.client.ApiClient` answers them."""
 
     def job_list(
-        self, project_id: str, *, most: int | None, expected: int
+        self, project_id: str, *, max_jobs: int | None, expected: int
     ) -> tuple[Mapping[str, ListedJob], int, bool]:
         """The jobs of a project, or with ``""`` of all; how many there are; whether these are all."""
 
@@ -339,7 +339,7 @@ def _read(
     for project_id, expected in wanted.items():
         try:
             jobs, size, is_whole = service.job_list(
-                project_id, most=None if project_id else most, expected=expected
+                project_id, max_jobs=None if project_id else most, expected=expected
             )
         except (NotVisibleError, RejectedError, NotPublishedError) as error:
             refused[project_id] = error

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from exporter.api.clock import at_settled_time, service_ms
+from exporter.api.clock import service_ms, with_settled_clock
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
 from exporter.ledger import JobLedger, apply_history, baseline
 from exporter.metrics import FleetView, JobView
@@ -144,7 +144,7 @@ class Poller:
 
     def now_ms(self) -> int:
         """The present, by the service's clock where it is trusted, else by ours."""
-        return service_ms(self._wall(), self._service.clock.believed)
+        return service_ms(self._wall(), self._service.clock.trusted)
 
     def take(self, limit: int) -> list[Work]:
         """Up to ``limit`` tasks that are due, the most overdue first; stages when nothing else is.
@@ -216,7 +216,7 @@ class Poller:
         self._want_stages({result.job_id for result in done} | committed)
         if (waiting := self._readiness.news()) is not None:
             self._log.progress(waiting, self.watched)
-        self._log.clock_compared(self._service.clock.believed)
+        self._log.clock_compared(self._service.clock.trusted)
         trusted = self._planner.lists_are_trusted(self._monotonic())
         self._telemetry.lists_trusted.set(trusted)
         if trusted:
@@ -274,18 +274,18 @@ class Poller:
         if work.task == JOB_LISTS:
             began = self._wall()
             return read_lists(
-                self._service, work, self.watched, lambda: service_ms(began, self._service.clock.believed)
+                self._service, work, self.watched, lambda: service_ms(began, self._service.clock.trusted)
             )
         if is_of_stages(work.task):
             return ask_stages(work.ledger, self._service, failures_count=work.failures_count)
-        return at_settled_time(lambda _: self._observe(work), self.now_ms, self._service.clock)
+        return with_settled_clock(lambda: self._observe(work), self.now_ms, self._service.clock)
 
     def _observe(self, work: Work) -> Observations:
         began, waited_ms = self._wall(), self._waited_ms(work.watched_at)
         return observe_job(
             work,
             self._service,
-            lambda: service_ms(began, self._service.clock.believed),
+            lambda: service_ms(began, self._service.clock.trusted),
             self._rules,
             waited_ms,
         )

@@ -595,7 +595,7 @@ def test_an_iam_that_cannot_be_reached_is_asked_again_soon_but_not_all_the_time(
 
 def test_an_iam_that_does_not_answer_is_given_up(connect: Connect, cloud: Cloud) -> None:
     cloud.hold.clear()
-    with pytest.raises(UnreachableError, match="did not answer in time") as caught:
+    with pytest.raises(UnreachableError, match="did not respond in time") as caught:
         connect("password", timeout=0.05).ask()
     assert caught.value.code == "timeout"
 

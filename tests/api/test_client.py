@@ -22,12 +22,12 @@ from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, To
 from exporter.errors import (
     ApiError,
     BackendError,
-    CalledOffError,
     CredentialsError,
     InvalidAnswerError,
     NotPublishedError,
     NotVisibleError,
     RejectedError,
+    RequestCancelledError,
     ThrottledError,
     UnreachableError,
 )
@@ -233,7 +233,7 @@ def test_what_is_asked_is_what_the_documents_ask_for(caller: Caller, simulator: 
             f"/v3/jobs/{JOB}/period-history?offset=0&limit=100&start_time=2026-03-04&end_time=2026-03-11",
         ),
         ("GET", f"/v4/jobs/{JOB}/2/record-info"),
-        ("GET", "/v1/job/recycling-jobs?page_size=100&page_no=1"),
+        ("GET", "/v1/job/recycling-jobs?page_no=1&page_size=100"),
     ]
 
 
@@ -308,14 +308,14 @@ def test_a_page_that_is_much_larger_than_was_asked_for_counts_for_nothing(
     ask: dict[str, Callable[[], object]] = {
         "period-history": caller.history,
         "recycling-jobs": caller.client.recycle_bin,
-        "job-list": lambda: caller.client.job_list("", most=None, expected=0),
+        "job-list": lambda: caller.client.job_list("", max_jobs=None, expected=0),
         "projects": caller.client.project_names,
     }
     simulator.faults.add(fault("oversized-page", operation=operation, records=records))
     if reads:
         ask[operation]()
     else:
-        with pytest.raises(InvalidAnswerError, match="a page of 201 records, more than was asked for"):
+        with pytest.raises(InvalidAnswerError, match="a page of 201 records, more than requested"):
             ask[operation]()
     faults = caller.counted("exporter_payload_errors_total", operation=operation, reason="too_many_records")
     assert faults == (None if reads else 3)
@@ -374,11 +374,11 @@ def test_only_what_is_worth_it_is_asked_again(
     ("trouble", "brief"),
     [
         (fault("unauthorized"), "credentials refused (401)"),
-        (fault("error"), "service in trouble (500)"),
+        (fault("error"), "service error (500)"),
         (fault("error", status=404, code="APIGW.0101"), "API not published (404)"),
-        (fault("html", status=404), "invalid answer"),
-        (fault("truncated"), "not reachable (connection)"),
-        (fault("body", text="[1, 2]"), "invalid answer"),
+        (fault("html", status=404), "invalid response"),
+        (fault("truncated"), "unreachable (connection)"),
+        (fault("body", text="[1, 2]"), "invalid response"),
     ],
     ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
 )
@@ -515,7 +515,7 @@ class TestOneOperationRefusesWhatOthersAccept:
         moment.advance(60)
         told = failure(caller.client.recycle_bin)
         assert (type(told), told.code, told.error_code) == (NotVisibleError, "401", "APIGW.0301")
-        assert "recycling-jobs alone refuses the credentials; tried again at" in str(told)
+        assert "only recycling-jobs refuses the credentials; tried again at" in str(told)
         assert caller.up == 1
         moment.advance(119)
         assert type(failure(caller.client.recycle_bin)) is NotVisibleError
@@ -607,7 +607,7 @@ def test_the_service_s_clock_is_compared_with_ours(
 ) -> None:
     simulator.faults.add(fault("date-skew", seconds=seconds))
     caller.history()
-    assert caller.client.clock_offset_s == pytest.approx(seconds, abs=3)
+    assert caller.client.clock.seconds == pytest.approx(seconds, abs=3)
 
 
 def test_one_answer_of_a_wrong_time_is_not_believed(caller: Caller, simulator: Simulator) -> None:
@@ -615,7 +615,7 @@ def test_one_answer_of_a_wrong_time_is_not_believed(caller: Caller, simulator: S
     simulator.faults.add(fault("date-skew", seconds=43_200.0, times=1))
     for _ in range(3):
         caller.history()
-        assert caller.client.clock_offset_s == pytest.approx(0, abs=3)
+        assert caller.client.clock.seconds == pytest.approx(0, abs=3)
 
 
 @pytest.mark.parametrize(
@@ -636,7 +636,7 @@ def test_only_what_the_service_itself_says_tells_its_time(
     caller = connect(timeout=0.2)
     simulator.faults.add(fault("date-skew", seconds=7200.0), trouble)
     failure(caller.history)
-    assert (caller.client.clock_offset_s is not None) == known
+    assert (caller.client.clock.seconds is not None) == known
 
 
 class TestCalledOff:
@@ -651,13 +651,13 @@ class TestCalledOff:
         with ThreadPoolExecutor(1) as pool:
             asking = self.waiting(caller, pool)
             caller.client.close()
-            with pytest.raises(CalledOffError):
+            with pytest.raises(RequestCancelledError):
                 asking.result(timeout=5)
         assert len(simulator.requests) == 1
 
     def test_nothing_is_asked_any_more(self, caller: Caller, simulator: Simulator) -> None:
         caller.client.close()
-        with pytest.raises(CalledOffError):
+        with pytest.raises(RequestCancelledError):
             caller.history()
         assert simulator.requests == []
         assert caller.requests() == {}
@@ -671,16 +671,16 @@ class TestCalledOff:
             caller.client.close()
             return False
 
-        with pytest.raises(CalledOffError):
-            caller.client.period_history(JOB, *DAYS, enough=enough)
+        with pytest.raises(RequestCancelledError):
+            caller.client.period_history(JOB, *DAYS, is_enough=enough)
         assert len(simulator.requests) == 1
 
     def test_one_that_is_opened_again_asks_and_those_before_it_do_not(self, caller: Caller) -> None:
         caller.client.close()
         again = caller.client.reopened()
         assert len(again.period_history(JOB, *DAYS)) == 4
-        assert again.clock_offset_s is not None
-        with pytest.raises(CalledOffError):
+        assert again.clock.seconds is not None
+        with pytest.raises(RequestCancelledError):
             caller.history()
 
 
@@ -690,7 +690,7 @@ def test_a_date_that_is_none_leaves_the_clocks_as_they_are(connect: Connect, tol
     with RawServer(head.encode() + b"{}") as server:
         caller = connect(endpoint=server.url)
         caller.history()
-        assert caller.client.clock_offset_s is None
+        assert caller.client.clock.seconds is None
 
 
 def test_a_whole_poll_s_requests_take_one_connection(connect: Connect, simulator: Simulator) -> None:
@@ -727,7 +727,7 @@ class TestJobLists:
         return fleet
 
     def test_a_job_is_shown_with_its_names_and_its_last_build(self, caller: Caller, fleet: Fleet) -> None:
-        jobs, size, is_whole = caller.client.job_list("", most=None, expected=0)
+        jobs, size, is_whole = caller.client.job_list("", max_jobs=None, expected=0)
         assert dict(jobs) == {
             JOB: ListedJob(
                 JOB,
@@ -748,19 +748,19 @@ class TestJobLists:
         if shape == "result":
             simulator.faults.add(fault("list-shape", operation="project-job-list"))
         project_id = fleet.project_id("shop")
-        jobs, _, _ = caller.client.job_list(project_id, most=None, expected=0)
+        jobs, _, _ = caller.client.job_list(project_id, max_jobs=None, expected=0)
         assert jobs[JOB].names == JobNames("checkout-release", "", project_id)
         assert (jobs[JOB].number, jobs[JOB].last_build_ms) == (None, NOW_MS - 10_000)
 
     def test_pages_are_counted_from_0(self, caller: Caller, many: Fleet, simulator: Simulator) -> None:
-        jobs, size, is_whole = caller.client.job_list("", most=None, expected=0)
+        jobs, size, is_whole = caller.client.job_list("", max_jobs=None, expected=0)
         assert (len(jobs), size, is_whole) == (250, 250, True)
         assert [each.target for each in simulator.requests] == [
             f"/v1/job/list?page_index={index}&page_size=100" for index in range(3)
         ]
         simulator.reset_counts()
         project_id = many.project_id("bank")
-        jobs, size, is_whole = caller.client.job_list(project_id, most=None, expected=0)
+        jobs, size, is_whole = caller.client.job_list(project_id, max_jobs=None, expected=0)
         assert (len(jobs), size, is_whole) == (124, 124, True)
         assert [each.target for each in simulator.requests] == [
             f"/v1/job/{project_id}/list?page_index={index}&page_size=100" for index in range(2)
@@ -785,7 +785,7 @@ class TestJobLists:
         self, caller: Caller, many: Fleet, simulator: Simulator, oddity: Fault
     ) -> None:
         simulator.faults.add(oddity)
-        jobs, _, is_whole = caller.client.job_list("", most=None, expected=0)
+        jobs, _, is_whole = caller.client.job_list("", max_jobs=None, expected=0)
         assert set(jobs) == {job.id for job in many.jobs()}
         assert is_whole
 
@@ -794,37 +794,39 @@ class TestJobLists:
     ) -> None:
         for ordinal in range(50):
             many.add_job(f"more-{ordinal}")
-        caller.client.job_list("", most=None, expected=300)
+        caller.client.job_list("", max_jobs=None, expected=300)
         assert simulator.counts == {("job-list", 200): 3}
 
     def test_a_total_below_what_was_there_before_is_not_believed(
         self, caller: Caller, many: Fleet, simulator: Simulator
     ) -> None:
         simulator.faults.add(fault("wrong-total", value=100))
-        jobs, _, _ = caller.client.job_list("", most=None, expected=250)
+        jobs, _, _ = caller.client.job_list("", max_jobs=None, expected=250)
         assert len(jobs) == 250
 
     def test_a_list_that_is_longer_than_wanted_is_left_after_its_first_page(
         self, caller: Caller, many: Fleet, simulator: Simulator
     ) -> None:
-        jobs, size, is_whole = caller.client.job_list("", most=249, expected=0)
+        jobs, size, is_whole = caller.client.job_list("", max_jobs=249, expected=0)
         assert (len(jobs), size, is_whole) == (100, 250, False)
         assert simulator.counts == {("job-list", 200): 1}
-        assert caller.client.job_list("", most=250, expected=0)[1:] == (250, True)
+        assert caller.client.job_list("", max_jobs=250, expected=0)[1:] == (250, True)
 
     def test_an_empty_list_is_whole_and_empty(
         self, caller: Caller, many: Fleet, simulator: Simulator
     ) -> None:
         simulator.faults.add(fault("empty-list", operation="job-list"))
-        jobs, _, is_whole = caller.client.job_list("", most=None, expected=250)
+        jobs, _, is_whole = caller.client.job_list("", max_jobs=None, expected=250)
         assert (dict(jobs), is_whole) == ({}, True)
 
     def test_a_refusal_is_told_from_trouble(self, caller: Caller, fleet: Fleet, simulator: Simulator) -> None:
-        error = failure(lambda: caller.client.job_list("f" * 32, most=None, expected=0))
+        error = failure(lambda: caller.client.job_list("f" * 32, max_jobs=None, expected=0))
         assert isinstance(error, NotVisibleError)
         assert caller.up == 1
         simulator.faults.add(fault("error", status=503))
-        assert isinstance(failure(lambda: caller.client.job_list("", most=None, expected=0)), BackendError)
+        assert isinstance(
+            failure(lambda: caller.client.job_list("", max_jobs=None, expected=0)), BackendError
+        )
 
     def test_projects_have_names(self, caller: Caller, fleet: Fleet, simulator: Simulator) -> None:
         for ordinal in range(149):
@@ -841,7 +843,7 @@ class TestJobLists:
         answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         with RawServer(answer) as server:
             caller = connect(endpoint=server.url)
-            error = failure(lambda: caller.client.job_list("", most=None, expected=0))
+            error = failure(lambda: caller.client.job_list("", max_jobs=None, expected=0))
         assert isinstance(error, InvalidAnswerError)
         assert caller.requests() == {("job-list", "invalid"): 3}
 

@@ -13,7 +13,7 @@ import certifi
 import pytest
 import requests
 
-from exporter.api.http import LARGEST_ANSWER, USER_AGENT, Answer, exchange, new_session, prepare
+from exporter.api.http import MAX_RESPONSE_BYTES, USER_AGENT, Response, exchange, new_session, prepare
 from exporter.errors import InvalidAnswerError, Obstacle, UnreachableError
 from exporter.simulator import Fleet, ManualClock, Simulator
 from tests.support.certificates import make_authority
@@ -33,7 +33,7 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-def get(session: requests.Session, url: str, timeout: float = 5.0) -> Answer:
+def get(session: requests.Session, url: str, timeout: float = 5.0) -> Response:
     return exchange(session, prepare(session, requests.Request("GET", url)), timeout=timeout)
 
 
@@ -76,7 +76,7 @@ def test_an_answer_comes_with_its_status_headers_and_body(session: requests.Sess
         before = time.time()
         got = get(session, server.url)
         assert (got.status, got.headers["x-kind"], got.body) == (418, "pot", b"short")
-        assert before <= got.came_at <= time.time()
+        assert before <= got.received_at <= time.time()
 
 
 def test_requests_say_who_asks_and_that_json_is_wanted(session: requests.Session) -> None:
@@ -237,8 +237,8 @@ def test_a_body_without_end_is_not_read_to_its_end(session: requests.Session, st
 
 
 def test_an_answer_may_be_as_large_as_32_mib(session: requests.Session) -> None:
-    with RawServer(answer(b" " * LARGEST_ANSWER)) as server:
-        assert len(get(session, server.url).body) == LARGEST_ANSWER
+    with RawServer(answer(b" " * MAX_RESPONSE_BYTES)) as server:
+        assert len(get(session, server.url).body) == MAX_RESPONSE_BYTES
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -254,7 +254,7 @@ def test_a_body_that_swells_is_given_up_before_it_fills_the_memory(
         try:
             with pytest.raises(InvalidAnswerError):
                 get(session, server.url)
-            assert tracemalloc.get_traced_memory()[1] < 4 * LARGEST_ANSWER
+            assert tracemalloc.get_traced_memory()[1] < 4 * MAX_RESPONSE_BYTES
         finally:
             tracemalloc.stop()
 
@@ -309,7 +309,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLCo
     return make_authority(tmp_path_factory.mktemp("authority"))
 
 
-Ask = Callable[[str], Answer]
+Ask = Callable[[str], Response]
 
 
 @pytest.fixture
@@ -454,4 +454,4 @@ def test_what_requests_refuses_to_send_is_a_fault_of_a_variable(
 
 @pytest.mark.parametrize("url", ["htps://127.0.0.1/", "127.0.0.1/"])
 def test_an_address_that_is_none_is_told(session: requests.Session, url: str) -> None:
-    assert str(failure(session, url)).startswith("no address that a request can be sent to")
+    assert str(failure(session, url)).startswith("not an address that a request can be sent to")

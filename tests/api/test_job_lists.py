@@ -59,7 +59,7 @@ def test_a_job_with_all_that_lists_tell() -> None:
 def test_both_shapes_and_their_mixtures_are_read_alike(answer: object) -> None:
     told = job_list_page(answer)
     assert [listed.id for listed in told.records] == [JOB]
-    assert (told.seen, told.total, told.faults) == (1, 1, ())
+    assert (told.size, told.total, told.faults) == (1, 1, ())
 
 
 @pytest.mark.parametrize("jobs", [None, []])
@@ -150,7 +150,7 @@ def test_a_change_of_anything_that_lists_tell_changes_the_mark(left_out: str) ->
 def test_one_bad_record_does_not_cost_its_page() -> None:
     told = page(7, None, "x", [], {}, {"id": None}, {"id": ""}, ITEM, {"id": OTHER_JOB})
     assert [listed.id for listed in told.records] == [JOB, OTHER_JOB]
-    assert told.seen == 9
+    assert told.size == 9
     assert set(told.faults) == {"record_not_an_object", "bad_job_id"}
     assert len(told.faults) == 7
 
@@ -166,7 +166,7 @@ def test_projects_are_pairs_of_id_and_name() -> None:
         {"result": {"project_info_list": [{"identifier": PROJECT, "name": "shop"}, {"name": "x"}, 7]}}
     )
     assert told.records == ((PROJECT, "shop"),)
-    assert (told.seen, told.faults) == (3, ("bad_project", "record_not_an_object"))
+    assert (told.size, told.faults) == (3, ("bad_project", "record_not_an_object"))
 
 
 JSON = st.recursive(
@@ -194,7 +194,7 @@ ITEMS = st.fixed_dictionaries({}, optional=dict.fromkeys(ITEM, JSON))
 def test_any_json_is_a_page_or_a_payload_error(answer: object) -> None:
     with suppress(PayloadError):
         told = job_list_page(answer, PROJECT)
-        assert len(told.records) <= told.seen
+        assert len(told.records) <= told.size
         assert all(listed.id and listed.names.project_id for listed in told.records)
         hash(tuple(listed.mark for listed in told.records))
     with suppress(PayloadError):

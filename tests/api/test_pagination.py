@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.pagination import MAX_BLIND_PAGES, MAX_PAGES, Pages
+from exporter.api.pagination import MAX_PAGES, MAX_UNREADABLE_PAGES, Pages
 from exporter.api.parsers import Page
 
 SIZE = 10
@@ -105,7 +105,7 @@ def test_a_page_of_nothing_but_garbage_is_passed_over() -> None:
 
 
 def test_garbage_without_end_is_given_up() -> None:
-    assert read(lambda offset, request: page([], unreadable=SIZE)) == (set(), MAX_BLIND_PAGES + 1)
+    assert read(lambda offset, request: page([], unreadable=SIZE)) == (set(), MAX_UNREADABLE_PAGES + 1)
 
 
 def test_a_service_without_end_is_read_to_the_last_page_that_is_allowed() -> None:

@@ -60,7 +60,7 @@ def test_the_example_of_period_history_is_a_failed_build_of_16_seconds() -> None
         trigger=Trigger.MANUAL,
     )
     assert (build.finish_ms or 0) - (build.start_ms or 0) == 16_000
-    assert (page.seen, page.total, page.faults) == (1, 1, ())
+    assert (page.size, page.total, page.faults) == (1, 1, ())
 
 
 def test_the_example_of_record_info_is_a_success_of_100_068_seconds_after_2_in_the_queue() -> None:
@@ -82,7 +82,7 @@ def test_the_example_of_record_info_is_a_success_of_100_068_seconds_after_2_in_t
 
 
 def test_the_example_of_recycling_jobs_is_one_job_that_is_kept_29_days() -> None:
-    page, kept_ms = recycle_page(example("recycling-jobs"))
+    page = recycle_page(example("recycling-jobs"))
     assert page.records == (
         RecycledJob(
             id="c798139500d2456d82d95d108f182b5a",
@@ -91,14 +91,14 @@ def test_the_example_of_recycling_jobs_is_one_job_that_is_kept_29_days() -> None
             deleted_ms=ms("2024-09-23T09:40:55Z"),
         ),
     )
-    assert (page.seen, page.total, page.faults) == (1, 1, ())
-    assert kept_ms == 29 * DAY_MS
+    assert (page.size, page.total, page.faults) == (1, 1, ())
+    assert page.retention_ms == 29 * DAY_MS
 
 
 def test_the_naive_times_of_the_recycle_bin_are_utc_8_as_its_stamps_prove() -> None:
     answer = example("recycling-jobs")
     del answer["result"]["job_list"][0]["delete_time_stamp"]
-    page, _ = recycle_page(answer)
+    page = recycle_page(answer)
     assert page.records[0].deleted_ms == ms("2024-09-23T09:40:55Z")
 
 
@@ -118,7 +118,7 @@ def test_records_come_as_an_array_an_object_null_or_not_at_all(
 ) -> None:
     page = history_page({"total": 2, **records}, JOB)
     assert [build.number for build in page.records] == numbers
-    assert (page.seen, page.faults) == (len(numbers), ())
+    assert (page.size, page.faults) == (len(numbers), ())
 
 
 @pytest.mark.parametrize("answer", [None, [], "", 7, True, [{"history_records": []}]])
@@ -183,14 +183,14 @@ def test_a_build_number_is_a_number_or_digits(number: object) -> None:
 def test_a_record_without_a_readable_number_is_left_out_and_counted(number: object) -> None:
     page = history({"build_number": number}, {"build_number": 56}, {})
     assert [build.number for build in page.records] == [56]
-    assert (page.seen, page.faults) == (3, ("bad_build_number", "bad_build_number"))
+    assert (page.size, page.faults) == (3, ("bad_build_number", "bad_build_number"))
 
 
 @pytest.mark.parametrize("record", [None, 7, "x", [], [{"build_number": 1}], True])
 def test_a_record_that_is_no_object_is_left_out_and_counted(record: object) -> None:
     page = history(record, {"build_number": 56})
     assert [build.number for build in page.records] == [56]
-    assert (page.seen, page.faults) == (2, ("record_not_an_object",))
+    assert (page.size, page.faults) == (2, ("record_not_an_object",))
 
 
 def test_another_job_s_record_is_left_out_and_counted() -> None:
@@ -437,27 +437,25 @@ def test_every_fault_of_a_record_is_told_and_the_rest_of_it_is_read() -> None:
     [(29, 29 * DAY_MS), ("29", 29 * DAY_MS), (1, DAY_MS), (0, None), (-1, None), (10**9, None), (None, None)],
 )
 def test_the_retention_is_in_days(days: object, kept_ms: int | None) -> None:
-    assert recycle_page({"result": {"keep_time": days, "total": 0, "job_list": []}})[1] == kept_ms
+    assert recycle_page({"result": {"keep_time": days, "total": 0, "job_list": []}}).retention_ms == kept_ms
 
 
 def test_a_deleted_job_needs_an_id_and_nothing_else() -> None:
-    page, _ = recycle_page(
-        {"result": {"job_list": [{"job_id": JOB}, {"job_name": "x"}, {"job_id": 7}, None]}}
-    )
+    page = recycle_page({"result": {"job_list": [{"job_id": JOB}, {"job_name": "x"}, {"job_id": 7}, None]}})
     assert page.records == (RecycledJob(id=JOB, name="", project_id="", deleted_ms=None),)
     assert page.faults == ("bad_job_id", "bad_job_id", "record_not_an_object")
 
 
 def test_a_deletion_time_that_cannot_be_right_is_counted() -> None:
     broken = {"job_id": JOB, "delete_time_stamp": "soon", "delete_time": "later"}
-    page, _ = recycle_page({"result": {"job_list": broken}})
+    page = recycle_page({"result": {"job_list": broken}})
     assert (page.records[0].deleted_ms, page.faults) == (None, ("bad_time",))
 
 
 def test_text_that_utf_8_cannot_hold_is_made_to_fit() -> None:
     lonely = json.loads('{"branch": "main\\ud800"}')["branch"]
     assert read_record(branch=lonely, result="SUCCESS")[0].branch == "main?"
-    page, _ = recycle_page({"result": {"job_list": [{"job_id": JOB, "project_id": lonely}]}})
+    page = recycle_page({"result": {"job_list": [{"job_id": JOB, "project_id": lonely}]}})
     assert page.records[0].project_id == "main?"
 
 
@@ -515,7 +513,7 @@ def test_a_bad_record_never_changes_what_the_others_give(records: list[object], 
     good = example("period-history")["history_records"]
     alone = history(*records)
     mixed = history(*records[:at], good, *records[at:])
-    assert mixed.seen == len(records) + 1
+    assert mixed.size == len(records) + 1
     assert mixed.faults == alone.faults
     [expected] = history(good).records
     added = list(mixed.records)
@@ -528,7 +526,7 @@ def test_a_bad_deleted_job_never_changes_what_the_others_give(records: list[obje
     [good] = example("recycling-jobs")["result"]["job_list"]
 
     def read(jobs: list[object]) -> Page[RecycledJob]:
-        return recycle_page({"result": {"job_list": jobs}})[0]
+        return recycle_page({"result": {"job_list": jobs}})
 
     alone, mixed = read(records), read([*records[:at], good, *records[at:]])
     added = list(mixed.records)

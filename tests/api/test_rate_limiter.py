@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.rate_limiter import Pace
+from exporter.api.rate_limiter import AdaptiveRateLimit
 
 MINUTE = 60.0
 
@@ -58,12 +58,12 @@ class Told:
     taken: bool
 
 
-def ask_without_rest(pace: Pace, service: Service, begin: float, end: float) -> list[Told]:
+def ask_without_rest(pace: AdaptiveRateLimit, service: Service, begin: float, end: float) -> list[Told]:
     """All that one greedy caller gets out of a service; answers come in the order of the requests."""
     sent: list[Told] = []
     answers: deque[tuple[float, bool]] = deque()
     now = begin
-    while (go_at := pace.go_at(now)) < end:
+    while (go_at := pace.next_send_at(now)) < end:
         if answers and answers[0][0] <= go_at:
             now, taken = answers.popleft()
             if taken:
@@ -92,7 +92,7 @@ def most_in_any_minute(moments: list[float]) -> int:
 
 def throttled_and_used(service: Service, ceiling: float) -> tuple[float, float]:
     """After five minutes and for an hour: which share was refused, and how much of the allowance was used."""
-    sent = ask_without_rest(Pace(ceiling, 1000.0), service, 1000.0, 1000.0 + 65 * MINUTE)
+    sent = ask_without_rest(AdaptiveRateLimit(ceiling, 1000.0), service, 1000.0, 1000.0 + 65 * MINUTE)
     settled = [told for told in sent if told.at >= 1000.0 + 5 * MINUTE]
     taken = sum(told.taken for told in settled)
     return 1 - taken / len(settled), taken / (60 * service.limit)
@@ -127,7 +127,7 @@ def test_a_service_that_bears_the_ceiling_gets_it(ceiling: int) -> None:
 @pytest.mark.parametrize("announces", [True, False], ids=["announced", "silent"])
 def test_nothing_worse_comes_later(announces: bool) -> None:
     service = Service(50, "fixed", 7.0, announces, latency=0.2)
-    sent = ask_without_rest(Pace(300, 0.0), service, 0.0, 361 * MINUTE)
+    sent = ask_without_rest(AdaptiveRateLimit(300, 0.0), service, 0.0, 361 * MINUTE)
     for hour in range(6):
         taken = [told.taken for told in sent if hour * 3600 + MINUTE <= told.at < (hour + 1) * 3600 + MINUTE]
         assert taken.count(False) < 0.01 * len(taken)
@@ -137,7 +137,7 @@ def test_nothing_worse_comes_later(announces: bool) -> None:
 @pytest.mark.parametrize("announces", [True, False], ids=["announced", "silent"])
 def test_a_limit_that_was_lifted_is_found(announces: bool) -> None:
     service = Service(50, announces=announces)
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     ask_without_rest(pace, service, 0.0, 30 * MINUTE)
     assert pace.limit(30 * MINUTE) < 60
     service.limit = 10_000
@@ -147,7 +147,7 @@ def test_a_limit_that_was_lifted_is_found(announces: bool) -> None:
 
 def test_a_limit_that_was_lowered_is_kept_to() -> None:
     service = Service(120)
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     ask_without_rest(pace, service, 0.0, 30 * MINUTE)
     service.limit = 20
     sent = ask_without_rest(pace, service, 30 * MINUTE, 100 * MINUTE)
@@ -158,7 +158,7 @@ def test_a_limit_that_was_lowered_is_kept_to() -> None:
 
 @pytest.mark.parametrize("ceiling", [1, 2, 5, 7.5, 50, 120, 300, 1000])
 def test_never_more_than_the_ceiling_goes_out_in_any_minute(ceiling: float) -> None:
-    sent = ask_without_rest(Pace(ceiling, 0.0), Service(10**9), 0.0, 10 * MINUTE)
+    sent = ask_without_rest(AdaptiveRateLimit(ceiling, 0.0), Service(10**9), 0.0, 10 * MINUTE)
     assert most_in_any_minute([told.at for told in sent]) <= ceiling
     assert len(sent) >= 9 * ceiling
 
@@ -181,7 +181,7 @@ def test_the_ceiling_holds_whatever_the_service_says(
     latency: float,
     rests: list[float],
 ) -> None:
-    pace = Pace(ceiling, 0.0)
+    pace = AdaptiveRateLimit(ceiling, 0.0)
     service = Service(limit, window, announces=announces, patience=patience, latency=latency)
     sent: list[Told] = []
     now = 0.0
@@ -203,55 +203,55 @@ def test_the_ceiling_holds_whatever_the_service_says(
     )
 )
 def test_it_never_stands_still(steps: list[tuple[float, tuple[float | None, float | None] | None]]) -> None:
-    pace, now = Pace(300, 0.0), 0.0
+    pace, now = AdaptiveRateLimit(300, 0.0), 0.0
     for rest, refusal in steps:
-        now = max(now + rest, pace.go_at(now + rest))
+        now = max(now + rest, pace.next_send_at(now + rest))
         pace.sent(now)
         if refusal is None:
             pace.accepted(now)
         else:
             pace.throttled(now, *refusal)
-        assert now <= pace.go_at(now) <= now + 361
+        assert now <= pace.next_send_at(now) <= now + 361
         assert 1 <= pace.limit(now) <= 300
 
 
 @pytest.mark.parametrize("asked", [0.5, 7.0, 120.0, 300.0])
 def test_nothing_goes_out_for_as_long_as_the_service_asks(asked: float) -> None:
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     pace.sent(0.0)
     pace.throttled(0.0, asked, None)
-    assert pace.go_at(0.0) >= asked
-    assert pace.go_at(asked) <= asked + MINUTE
+    assert pace.next_send_at(0.0) >= asked
+    assert pace.next_send_at(asked) <= asked + MINUTE
 
 
 def test_no_pause_is_longer_than_five_minutes() -> None:
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     pace.throttled(0.0, 86_400.0, None)
-    assert pace.go_at(0.0) == 300
+    assert pace.next_send_at(0.0) == 300
 
 
 def test_pauses_of_its_own_grow_until_something_is_answered() -> None:
-    pace, now, pauses = Pace(300, 0.0), 0.0, []
+    pace, now, pauses = AdaptiveRateLimit(300, 0.0), 0.0, []
     for _ in range(9):
         pace.throttled(now, None, None)
-        pauses.append(pace.go_at(now) - now)
-        now = pace.go_at(now)
+        pauses.append(pace.next_send_at(now) - now)
+        now = pace.next_send_at(now)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     pace.accepted(now)
     now += 10 * MINUTE
     pace.throttled(now, None, None)
-    assert pace.go_at(now) - now == 1
+    assert pace.next_send_at(now) - now == 1
 
 
 def test_a_shorter_pause_does_not_cut_a_longer_one_short() -> None:
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     pace.throttled(0.0, 100.0, None)
     pace.throttled(0.0, 1.0, None)
-    assert pace.go_at(0.0) == 100
+    assert pace.next_send_at(0.0) == 100
 
 
 def test_a_limit_that_is_named_is_kept_to_at_once() -> None:
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     for _ in range(200):
         pace.accepted(0.0)
     pace.throttled(0.0, None, 50.0)
@@ -260,7 +260,7 @@ def test_a_limit_that_is_named_is_kept_to_at_once() -> None:
 
 
 def test_after_a_pause_requests_do_not_go_out_all_at_once() -> None:
-    pace = Pace(100, 0.0)
+    pace = AdaptiveRateLimit(100, 0.0)
     pace.throttled(0.0, 30.0, None)
     sent = ask_without_rest(pace, Service(10**9), 0.0, 40.0)
     assert sent[0].at == 30
@@ -268,10 +268,10 @@ def test_after_a_pause_requests_do_not_go_out_all_at_once() -> None:
 
 
 def test_a_refusal_that_comes_while_little_is_asked_says_little_of_what_is_borne() -> None:
-    pace = Pace(300, 0.0)
+    pace = AdaptiveRateLimit(300, 0.0)
     for minute in range(10):
         now = minute * MINUTE
-        assert pace.go_at(now) == now
+        assert pace.next_send_at(now) == now
         pace.sent(now)
         pace.accepted(now)
     pace.throttled(10 * MINUTE, None, None)
@@ -279,10 +279,10 @@ def test_a_refusal_that_comes_while_little_is_asked_says_little_of_what_is_borne
 
 
 def test_people_who_use_the_same_limit_now_and_then_do_not_bring_it_to_a_standstill() -> None:
-    pace, refused = Pace(300, 0.0), 0
+    pace, refused = AdaptiveRateLimit(300, 0.0), 0
     for minute in range(120):
         for turn in range(12):
-            now = max(minute * MINUTE + turn * 5, pace.go_at(minute * MINUTE + turn * 5))
+            now = max(minute * MINUTE + turn * 5, pace.next_send_at(minute * MINUTE + turn * 5))
             pace.sent(now)
             if minute % 10 == 0 and turn == 3:
                 refused += 1
@@ -294,10 +294,10 @@ def test_people_who_use_the_same_limit_now_and_then_do_not_bring_it_to_a_standst
 
 
 def test_a_day_of_refusals_is_waited_out_patiently() -> None:
-    pace = Pace(300, now=0.0)
+    pace = AdaptiveRateLimit(300, now=0.0)
     now = 0.0
     for _ in range(2000):
-        now = max(now, pace.go_at(now))
+        now = max(now, pace.next_send_at(now))
         pace.sent(now)
         pace.throttled(now, None, None)
-    assert pace.go_at(now) - now == pytest.approx(60, abs=1)
+    assert pace.next_send_at(now) - now == pytest.approx(60, abs=1)

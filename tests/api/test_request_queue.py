@@ -248,7 +248,7 @@ def test_a_wait_that_is_given_up_ends_at_once_and_takes_no_turn() -> None:
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(throttle.acquire, "record-info", given_up.is_set) for _ in range(8)]
         given_up.set()
-        throttle.rouse()
+        throttle.wake()
         assert not any(each.result(timeout=5) for each in waiting)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from exporter.api.responses import decipher, retry_after
+from exporter.api.responses import parse_response, retry_after
 from exporter.errors import (
     ApiError,
     BackendError,
@@ -29,13 +29,13 @@ VALUES = [{}, [], {"total": 0, "history_records": []}, 7, None, True, {"status":
 def failure_of(status: int, body: object = b"", headers: Mapping[str, str] | None = None) -> ApiError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(ApiError) as caught:
-        decipher(status, CaseInsensitiveDict(headers or {}), content)
+        parse_response(status, CaseInsensitiveDict(headers or {}), content)
     return caught.value
 
 
 def outcome_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
     try:
-        return decipher(status, headers, body)
+        return parse_response(status, headers, body)
     except ApiError as failure:
         return failure
 
@@ -60,17 +60,19 @@ def in_every_shape(code: str, message: str) -> list[object]:
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("status", [200, 201])
 def test_an_answer_that_succeeded_is_its_json(status: int, value: object) -> None:
-    assert decipher(status, {}, json.dumps(value).encode()) == value
+    assert parse_response(status, {}, json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize("value", [{"total": 1}, [1], None])
 def test_json_inside_a_json_string_is_read(value: object) -> None:
-    assert decipher(200, {}, json.dumps(json.dumps(value)).encode()) == value
+    assert parse_response(200, {}, json.dumps(json.dumps(value)).encode()) == value
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_json_may_come_in_any_encoding_of_unicode(encoding: str) -> None:
-    assert decipher(200, {}, '{"trigger_type": "手工触发"}'.encode(encoding)) == {"trigger_type": "手工触发"}
+    assert parse_response(200, {}, '{"trigger_type": "手工触发"}'.encode(encoding)) == {
+        "trigger_type": "手工触发"
+    }
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_json_may_come_in_any_encoding_of_unicode(encoding: str) -> None:
     ],
 )
 def test_empty_errors_beside_a_result_are_no_failure(value: object) -> None:
-    assert decipher(200, {}, json.dumps(value).encode()) == value
+    assert parse_response(200, {}, json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize(

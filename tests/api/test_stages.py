@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.api.stages import LONGEST_NAME, build_stages
+from exporter.api.stages import MAX_NAME, build_stages
 from exporter.errors import PayloadError
 from exporter.model import DAY_MS, Stage
 
@@ -62,7 +62,7 @@ def test_a_list_is_taken_too_and_so_is_nothing() -> None:
         ({"display_name": " two\n lines "}, "two lines"),
         ({"display_name": None, "execution_stage_name": "stage3"}, "stage3"),
         ({"display_name": " ", "execution_stage_name": 7}, "key"),
-        ({"display_name": "x" * 300}, "x" * LONGEST_NAME),
+        ({"display_name": "x" * 300}, "x" * MAX_NAME),
         ({"display_name": "\ud800"}, "?"),
         ({"display_name": "other"}, "other"),
     ],
@@ -173,5 +173,5 @@ def test_whatever_comes_names_are_told_once_and_lengths_are_sane(told: object) -
     except PayloadError:
         return
     assert len({one.name for one in known}) == len(known)
-    assert all(one.name and len(one.name) <= LONGEST_NAME + 10 for one in known)
+    assert all(one.name and len(one.name) <= MAX_NAME + 10 for one in known)
     assert all(0 <= one.duration_ms <= 31 * DAY_MS for one in known)

@@ -68,7 +68,7 @@ class Past:
     def client(self) -> ApiClient:
         """A new client, as a new start would have it."""
         _, client = connect(
-            self.config, Telemetry(CollectorRegistry()), Throttle(100_000), holds_operations=False
+            self.config, Telemetry(CollectorRegistry()), Throttle(100_000), isolates_operations=False
         )
         return client
 

@@ -196,9 +196,9 @@ def test_an_unreadable_record_counts_once_however_often_its_window_is_asked_for(
     client, asked = past.client(), []
 
     def stuttering(
-        _: str, first: date, __: date, *, tell_faults: Callable[[Sequence[str]], object]
+        _: str, first: date, __: date, *, on_faults: Callable[[Sequence[str]], object]
     ) -> tuple[Build, ...]:
-        tell_faults(["bad_build_number", "bad_time"])
+        on_faults(["bad_build_number", "bad_time"])
         asked.append(first)
         if len(asked) == 1:
             raise ThrottledError("slow down")

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from exporter.api.parsers import build_detail, history_page, job_list_page, project_page, recycle_page
-from exporter.api.responses import decipher
+from exporter.api.responses import parse_response
 from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
 from exporter.ledger import Buckets, JobLedger, apply_details, apply_history, baseline, give_up
@@ -81,7 +81,7 @@ def run(runs: int, seed: int) -> Counter[str]:
         for _ in range(dice.randrange(1, 6)):
             value = damaged(value, dice)
         try:
-            answer = decipher(
+            answer = parse_response(
                 dice.choice(STATUSES), {"Retry-After": dice.choice(("", "7", "x"))}, as_bytes(value, dice)
             )
             seen = read(answer)
@@ -135,7 +135,7 @@ def _beside_sound_ones(dice: Random, runs: int) -> None:
         records = [*sound[:at], damaged({**record, "build_number": 99}, dice), *sound[at:]]
         page = history_page({"total": 4, "history_records": records}, JOB)
         assert tuple(one for one in page.records if one.number in (7, 8, 9)) == expected
-        assert page.seen == 4
+        assert page.size == 4
 
 
 if __name__ == "__main__":

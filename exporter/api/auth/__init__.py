@@ -1,21 +1,21 @@
-"""Who asks: one `requests` authenticator for each kind of credentials.
+"""Credentials: one `requests` authenticator for each kind.
 
-The client calls the authenticator before a request goes out and tells it how that ended: `refused` after a
-401, `accepted` after any answer that shows the credentials were good. Rules all kinds keep:
+The client calls the authenticator before a request is sent and reports the outcome: `refused` after a 401,
+`accepted` after any response that shows the credentials are valid. Rules that all kinds keep:
 
 1. Five refusals in a row lock a key for five minutes, for everyone who uses it. After a refusal nothing is
-   sent for 60 s, then twice as long each time up to 10 minutes; a good answer ends that.
-2. Credentials nobody has seen work go out with one request first; the others wait a moment for its answer.
-3. What has to be fetched (a token, temporary keys) is fetched by one thread at a time and shared, early
-   enough, and used to its end while fetching fails.
+   sent for 60 s, then twice as long each time, up to 10 minutes; an accepted request ends that.
+2. Credentials not yet known to work are sent with one request first; the others wait briefly for its end.
+3. What has to be fetched (a token, temporary keys) is fetched by one thread at a time and shared, renewed
+   early, and used until it expires while fetching fails.
 4. A 401 for credentials that have been replaced in the meantime says nothing about the new ones.
-5. A 401 for one operation, while others accept the same credentials, is that operation's own: it is held back
-   alone.
-6. No text made here holds a secret, nor anything IAM or the metadata service said besides its error code.
+5. A 401 for one operation, while others accept the same credentials, pauses only that operation.
+6. No error text holds a secret, nor anything IAM or the metadata service sent besides its error code.
 
-Rules 1 and 2 are kept by `gate`, rule 3 by `lease`, rule 5 by `operations`, rule 6 by `peer`.
+`circuit_breaker` implements rules 1, 2 and 5, `token_cache` rule 3, `iam` rules 4 and 6.
 """
 
+import math
 from typing import Final, assert_never
 
 import requests
@@ -25,54 +25,50 @@ from exporter.api.auth.credentials import (
     AccessKeyCredentials,
     Credentials,
     Keys,
+    Options,
     TokenCredentials,
     TokenFileCredentials,
-    WaryCredentials,
 )
 from exporter.api.auth.iam import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 
-__all__ = [
-    "METADATA_KEY",
-    "AccessKeyCredentials",
-    "Clock",
-    "Credentials",
-    "EcsAgencyCredentials",
-    "PasswordCredentials",
-    "TokenCredentials",
-    "TokenFileCredentials",
-    "WaryCredentials",
-    "credentials_for",
-]
+__all__ = ["METADATA_KEY", "Credentials", "credentials_for"]
 
-_FIRST_ANSWER_PATIENCE: Final = 2.0
+_MAX_PROBE_TIMEOUT_S: Final = 2.0
 
 
 def credentials_for(
-    auth: Auth, *, iam_endpoint: str, session: requests.Session, timeout: float, clock: Clock
+    auth: Auth,
+    *,
+    iam_endpoint: str,
+    session: requests.Session,
+    timeout: float,
+    clock: Clock,
+    max_refusals: float = math.inf,
 ) -> Credentials:
     """Make the authenticator for the ``auth`` section of the configuration; sends nothing yet.
 
     Args:
         auth: one kind of credentials.
-        iam_endpoint: as ``https://iam.cn-north-4.myhuaweicloud.com``; asked for tokens.
-        session: carries the requests to IAM; its TLS and proxy settings count.
-        timeout: seconds, for IAM to connect and to answer.
+        iam_endpoint: as ``https://iam.cn-north-4.myhuaweicloud.com``; issues tokens.
+        session: sends the requests to IAM, with its TLS and proxy settings.
+        timeout: seconds for IAM to connect and to respond.
         clock: seconds since the epoch.
+        max_refusals: from this 401 on, the credentials are not renewed.
     """
-    patience = min(timeout, _FIRST_ANSWER_PATIENCE)
+    options = Options(clock, min(timeout, _MAX_PROBE_TIMEOUT_S), max_refusals)
     match auth:
         case TokenAuth():
-            return TokenCredentials(auth.token.get_secret_value(), clock, patience)
+            return TokenCredentials(auth.token.get_secret_value(), options)
         case TokenFileAuth():
-            return TokenFileCredentials(auth.path, clock, patience)
+            return TokenFileCredentials(auth.path, options)
         case PasswordAuth():
-            return PasswordCredentials(auth, iam_endpoint, session, timeout, clock, patience)
+            return PasswordCredentials(auth, iam_endpoint, session, timeout, options)
         case AccessKeyAuth():
             security_token = auth.security_token.get_secret_value() if auth.security_token else ""
             keys = Keys(auth.access_key, auth.secret_key.get_secret_value(), security_token)
-            return AccessKeyCredentials(keys, auth.project_id or "", clock, patience)
+            return AccessKeyCredentials(keys, auth.project_id or "", options)
         case EcsAgencyAuth():
-            return EcsAgencyCredentials(auth.metadata_endpoint, clock, patience)
+            return EcsAgencyCredentials(auth.metadata_endpoint, options)
         case _:
             assert_never(auth)

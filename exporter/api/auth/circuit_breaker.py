@@ -1,131 +1,219 @@
-"""When credentials may go out: pauses after refusals, one request first with those nobody has seen work."""
+"""Circuit breakers: pause all requests after refused credentials, or those of one operation alone."""
 
 import threading
 from collections.abc import Callable
 from typing import Final
 
-from exporter.errors import CredentialsError
-from exporter.text import format_utc as when
+from exporter.errors import ApiError, BackendError, CredentialsError, NotVisibleError
+from exporter.text import format_utc
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
 MINUTE: Final = 60.0
 
-_LONGEST_PAUSE: Final = 10 * MINUTE
+_MAX_PAUSE_S: Final = 10 * MINUTE
+
+_RECENT_S: Final = 10 * MINUTE
+"""Credentials that another operation accepted within this time are considered valid."""
 
 
-class Pause:
-    """Nothing is sent for a while, longer after each failure; a success ends it."""
+class Backoff:
+    """A pause that doubles with each failure; a success resets it."""
 
-    def __init__(self, clock: Clock, first: float, longest: float) -> None:
+    def __init__(self, clock: Clock, first_s: float = MINUTE, max_s: float = _MAX_PAUSE_S) -> None:
         self._clock = clock
-        self._first = first
-        self._longest = longest
-        self._since = 0.0
-        self._length = 0.0
+        self._first_s = first_s
+        self._max_s = max_s
+        self._started = 0.0
+        self._length_s = 0.0
 
-    def begin(self, at_least: float = 0.0) -> None:
+    def start(self, at_least_s: float = 0.0) -> None:
         """Pause from now on, twice as long as the last time."""
-        self._since = self._clock()
-        self._length = min(max(self._first, 2 * self._length), self._longest)
-        self._length = max(self._length, min(at_least, _LONGEST_PAUSE))
+        self._started = self._clock()
+        self._length_s = min(max(self._first_s, 2 * self._length_s), self._max_s)
+        self._length_s = max(self._length_s, min(at_least_s, _MAX_PAUSE_S))
 
-    def end(self) -> None:
-        """The pause is over, and the next one short again."""
-        self._length = 0.0
+    def reset(self) -> None:
+        """End the pause; the next one is short again."""
+        self._length_s = 0.0
 
-    def left(self) -> float:
-        """Seconds; none when the clock was set back, or the pause might last for hours."""
-        gone = self._clock() - self._since
-        return self._length - gone if 0 <= gone < self._length else 0.0
-
-
-def pause_after_refusal(clock: Clock) -> Pause:
-    """The pause of rule 1."""
-    return Pause(clock, MINUTE, _LONGEST_PAUSE)
+    def remaining_s(self) -> float:
+        """Seconds left; 0 if the clock was set back, since the pause could then last for hours."""
+        elapsed = self._clock() - self._started
+        return self._length_s - elapsed if 0 <= elapsed < self._length_s else 0.0
 
 
-class Gate:
-    """Rules 1 and 2: what may go out with credentials that were refused, or that nobody has seen work.
+class CircuitBreaker:
+    """Rules 1 and 2: hold requests back after a refusal, and until one request has proven the credentials.
 
-    It is open once an answer was good. Otherwise one thread passes, and the others wait for `accepted` or
-    `refused`; when neither comes in time, it opens: a slow API is no reason to stand still.
+    Once a request was accepted, all pass. Before that one thread sends a request, and the others wait for
+    `accepted` or `refused`. If neither comes within ``probe_timeout_s``, all pass: a slow API is no reason
+    to stop.
     """
 
-    def __init__(self, clock: Clock, patience: float) -> None:
+    def __init__(self, clock: Clock, probe_timeout_s: float) -> None:
         self._clock = clock
-        self._patience = patience
-        self._pause = pause_after_refusal(clock)
-        self._news = threading.Condition()
-        self._open = False
-        self._proven = False
-        self._first: int | None = None
+        self._probe_timeout_s = probe_timeout_s
+        self._backoff = Backoff(clock)
+        self._changed = threading.Condition()
+        self._admits_all = False
+        self._is_proven = False
+        self._probing_thread: int | None = None
 
-    def enter(self) -> None:
-        """Pass, or wait to be let through.
+    def before_request(self) -> None:
+        """Return when a request may be sent.
 
         Raises:
-            CredentialsError: they were refused a short while ago.
+            CredentialsError: the credentials were refused recently.
         """
-        if self._open:
+        if self._admits_all:
             return
-        me = threading.get_ident()
-        with self._news:
-            while not self._open:
-                self._stop_after_refusal()
-                if self._first in (None, me):
-                    self._first = me
+        this_thread = threading.get_ident()
+        with self._changed:
+            while not self._admits_all:
+                self._raise_if_paused()
+                if self._probing_thread in (None, this_thread):
+                    self._probing_thread = this_thread
                     return
-                if not self._news.wait(self._patience):
-                    self._stop_after_refusal()
-                    self._open = True
+                if not self._changed.wait(self._probe_timeout_s):
+                    self._raise_if_paused()
+                    self._admits_all = True
 
-    def withdraw(self) -> None:
-        """Nothing was sent after all: somebody else goes first."""
-        with self._news:
-            if self._first == threading.get_ident():
-                self._first = None
-                self._news.notify()
+    def cancel(self) -> None:
+        """Let another thread send the first request, since this one sent nothing."""
+        with self._changed:
+            if self._probing_thread == threading.get_ident():
+                self._probing_thread = None
+                self._changed.notify()
 
     def accepted(self) -> None:
-        """The credentials are good: open to all."""
-        if self._proven:
+        """Admit all requests: the credentials are valid."""
+        if self._is_proven:
             return
-        with self._news:
-            self._proven = self._open = True
-            self._pause.end()
-            self._news.notify_all()
+        with self._changed:
+            self._is_proven = self._admits_all = True
+            self._backoff.reset()
+            self._changed.notify_all()
 
-    def refused(self, *, alone: bool = False) -> None:
-        """The credentials are not good: closed for a while, unless one operation ``alone`` refuses them."""
-        if alone:
-            self.withdraw()
+    def refused(self, *, operation_only: bool = False) -> None:
+        """Pause all requests, unless the refusal concerns one operation only."""
+        if operation_only:
+            self.cancel()
             return
-        with self._news:
-            if not self._pause.left():  # one pause for all requests that were under way
-                self._pause.begin()
-            self._doubt()
+        with self._changed:
+            if not self._backoff.remaining_s():  # one pause for all requests that were in flight
+                self._backoff.start()
+            self._require_proof()
 
     def is_paused(self) -> bool:
-        """Whether nothing goes out at present."""
-        return self._pause.left() > 0
+        """True while no request may be sent."""
+        return self._backoff.remaining_s() > 0
 
-    def replaced(self) -> None:
-        """There are other credentials now: the pause is over, and they have to prove themselves."""
-        with self._news:
-            self._pause.end()
-            self._doubt()
+    def credentials_replaced(self) -> None:
+        """End the pause; the new credentials have to be proven first."""
+        with self._changed:
+            self._backoff.reset()
+            self._require_proof()
 
-    def _doubt(self) -> None:
-        self._proven = self._open = False
-        self._first = None
-        self._news.notify_all()
+    def _require_proof(self) -> None:
+        self._is_proven = self._admits_all = False
+        self._probing_thread = None
+        self._changed.notify_all()
 
-    def _stop_after_refusal(self) -> None:
-        left = self._pause.left()
-        if left:
-            again = when(self._clock() + left)
+    def _raise_if_paused(self) -> None:
+        remaining_s = self._backoff.remaining_s()
+        if remaining_s:
+            retry_at = format_utc(self._clock() + remaining_s)
             raise CredentialsError(
-                f"the API refused the credentials; tried again at {again}", code="401", retry_after=left
+                f"the API refused the credentials; tried again at {retry_at}",
+                code="401",
+                retry_after=remaining_s,
             )
+
+
+class OperationBreaker:
+    """Rule 5: pause single operations that refuse credentials which other operations accept.
+
+    Such an operation pauses for a minute, then twice as long each time. If nothing is accepted between two
+    refusals, of whatever operations, the credentials themselves are refused. So at most two refusals come in
+    a row, apart from requests that were in flight together. Safe to share between threads.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._accepted_at: dict[str, float] = {}
+        self._suspects: set[str] = set()
+        self._is_unproven = False
+        self._backoffs: dict[str, Backoff] = {}
+        self._errors: dict[str, ApiError] = {}
+
+    def before_request(self, operation: str) -> None:
+        """Return if the operation is not paused.
+
+        Raises:
+            ApiError: as `pause` returned it; nothing was sent.
+        """
+        if operation in self._backoffs:
+            with self._lock:
+                remaining_s = self._remaining_s(operation)
+                if remaining_s:
+                    raise self._error(operation, remaining_s)
+
+    def accepted(self, operation: str) -> None:
+        """Resume the operation: its response shows that the credentials are valid."""
+        with self._lock:
+            self._accepted_at[operation] = self._clock()
+            self._is_unproven = False
+            self._suspects.discard(operation)
+            self._backoffs.pop(operation, None)
+            self._errors.pop(operation, None)
+
+    def concerns_operation_only(self, operation: str) -> bool:
+        """Record a 401 and decide whether it concerns that operation only, or the credentials."""
+        with self._lock:
+            if operation in self._suspects or self._remaining_s(operation):  # in flight with the first one
+                return True
+            oldest = self._clock() - _RECENT_S
+            accepted_elsewhere = any(
+                accepted_at >= oldest
+                for other, accepted_at in self._accepted_at.items()
+                if other != operation
+            )
+            if not accepted_elsewhere or self._is_unproven:
+                self._accepted_at.clear()
+                self._is_unproven = False
+                return False
+            self._suspects.add(operation)
+            self._is_unproven = True
+            return True
+
+    def pause(self, operation: str, error: ApiError) -> ApiError:
+        """Pause an operation after a 401 that concerns it only.
+
+        Returns:
+            The error to raise: a `BackendError` at first, since the credentials may just have expired; a
+            `NotVisibleError` if it is refused again after other operations were accepted.
+        """
+        with self._lock:
+            self._suspects.discard(operation)
+            remaining_s = self._remaining_s(operation)
+            if not remaining_s:
+                kind = NotVisibleError if operation in self._errors else BackendError
+                self._errors[operation] = kind(str(error), code=error.code, error_code=error.error_code)
+                backoff = self._backoffs.setdefault(operation, Backoff(self._clock))
+                backoff.start()
+                remaining_s = backoff.remaining_s()
+            return self._error(operation, remaining_s)
+
+    def _remaining_s(self, operation: str) -> float:
+        backoff = self._backoffs.get(operation)
+        return backoff.remaining_s() if backoff else 0.0
+
+    def _error(self, operation: str, remaining_s: float) -> ApiError:
+        error = self._errors[operation]
+        retry_at = format_utc(self._clock() + remaining_s)
+        return error.reworded(
+            f"{error}; only {operation} refuses the credentials; tried again at {retry_at}", remaining_s
+        )

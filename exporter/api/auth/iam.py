@@ -1,4 +1,4 @@
-"""Credentials that are fetched: IAM tokens, and keys of the metadata service."""
+"""Credentials that are fetched: tokens from IAM, and keys from the metadata service of a machine."""
 
 import re
 import threading
@@ -11,18 +11,20 @@ from typing import ClassVar, Final, Generic, NoReturn, TypeVar
 import requests
 from requests.models import PreparedRequest
 
-from exporter.api.auth.circuit_breaker import MINUTE, Clock
+from exporter.api.auth.circuit_breaker import MINUTE
 from exporter.api.auth.credentials import (
     HEADER_SAFE,
-    LARGEST,
+    MAX_TOKEN_BYTES,
     SECURITY_TOKEN_HEADER,
     TOKEN_HEADER,
     Credentials,
     Keys,
+    Options,
 )
-from exporter.api.auth.token_cache import Lease
-from exporter.api.http import Answer, exchange, new_session, prepare
-from exporter.api.responses import decipher
+from exporter.api.auth.token_cache import CachedToken
+from exporter.api.http import Response, exchange, new_session, prepare
+from exporter.api.parsers import text
+from exporter.api.responses import parse_response
 from exporter.config import PasswordAuth
 from exporter.errors import (
     ApiError,
@@ -34,151 +36,151 @@ from exporter.errors import (
 )
 from exporter.redaction import register
 
-_ERROR_CODE: Final = re.compile(r"[A-Z]{2,12}(\.[A-Z]{1,12}){0,3}\.\d{2,12}")
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Somebody credentials are fetched from: never followed elsewhere, never read without end.
-
-    Attributes:
-        name: how errors call it.
-        key: of the configuration, which names its address.
-        session: carries the requests.
-        timeout: seconds, to connect and between two pieces of an answer.
-        refusals: the statuses by which it refuses.
-        refuses_in_json: a refusal has an error code; without one it comes from something in between.
-    """
-
-    name: str
-    key: str
-    session: requests.Session
-    timeout: float
-    refusals: frozenset[int]
-    refuses_in_json: bool = True
-
-    def ask(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, json: object = None
-    ) -> Answer:
-        """Send a request without credentials of its own and read the answer, whatever its status."""
-        request = requests.Request(method, url, headers=dict(headers or {}), json=json, auth=_nobody)
-        try:
-            prepared = prepare(self.session, request)
-            return exchange(self.session, prepared, timeout=self.timeout, largest=LARGEST)
-        except UnreachableError as error:
-            what = "did not answer in time" if error.code == "timeout" else f"cannot be reached: {error}"
-            text = f"{self.name} {what}"
-            raise UnreachableError(text, code=error.code, obstacle=error.obstacle).of(self.key) from None
-        except InvalidAnswerError as error:
-            self.raise_strange(str(error))
-
-    def value(self, answer: Answer) -> object:
-        """The JSON of an answer that succeeded; anything else is raised in this program's own words."""
-        try:
-            return decipher(answer.status, answer.headers, answer.body)
-        except ApiError as error:
-            code = error.error_code if _ERROR_CODE.fullmatch(error.error_code) else ""
-            kind, what = self._meaning(error, answer.status)
-            wait = error.retry_after
-            if kind is ThrottledError and wait is None:
-                wait = MINUTE
-            text = " ".join(part for part in (f"{self.name} {what}: HTTP {answer.status}", code) if part)
-            raise kind(text, code=error.code, error_code=code, retry_after=wait).of(self.key) from None
-
-    def raise_strange(self, what: str) -> NoReturn:
-        """Raise that the answer is not what was asked for."""
-        raise InvalidAnswerError(f"{self.name} gave a strange answer: {what}", code="invalid").of(self.key)
-
-    def _meaning(self, error: ApiError, status: int) -> tuple[type[ApiError], str]:
-        if isinstance(error, ThrottledError):
-            return ThrottledError, "asks for fewer requests"
-        is_its_own = bool(error.error_code) or not self.refuses_in_json
-        if isinstance(error, CredentialsError) or (status in self.refusals and is_its_own):
-            return CredentialsError, "refused the credentials"
-        if isinstance(error, BackendError) and status >= 500:
-            return BackendError, "is in trouble"
-        return InvalidAnswerError, "gave a strange answer"
-
-
-def _nobody(request: PreparedRequest) -> PreparedRequest:
-    """No credentials: neither the session's own nor those of a netrc file."""
-    return request
-
-
-def member(value: object, name: str) -> object:
-    """A member of a JSON object; None where there is none."""
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def text(value: object) -> str:
-    """A JSON string; empty for anything else."""
-    return value if isinstance(value, str) else ""
-
-
 T = TypeVar("T")
 
 METADATA_KEY: Final = "auth.ecs_agency.metadata_endpoint"
-"""The key of the configuration that names the address of the metadata service."""
+"""The configuration key of the metadata service's address."""
 
-_METADATA_TIMEOUT: Final = 3.0
+_METADATA_TIMEOUT_S: Final = 3.0
+
+_ERROR_CODE: Final = re.compile(r"[A-Z]{2,12}(\.[A-Z]{1,12}){0,3}\.\d{2,12}")
+
+_MAX_LIFETIME_S: Final = 24 * 60 * MINUTE  # documented for tokens and temporary keys
+
+_DEFAULT_LIFETIME_S: Final = 60 * MINUTE  # for responses without an expiry, or with an impossible one
+
+
+@dataclass(frozen=True)
+class CredentialEndpoint:
+    """A service that issues credentials. Redirects are not followed, and responses are limited in size.
+
+    Attributes:
+        name: as errors call it.
+        address_key: the configuration key of its address.
+        session: sends the requests.
+        timeout: seconds, to connect and between two pieces of a response.
+        refusal_statuses: the HTTP statuses that mean refused credentials.
+        refusals_have_codes: a refusal has an error code; without one it comes from a proxy or firewall.
+    """
+
+    name: str
+    address_key: str
+    session: requests.Session
+    timeout: float
+    refusal_statuses: frozenset[int]
+    refusals_have_codes: bool = True
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, json: object = None
+    ) -> Response:
+        """Send a request without credentials and return the response, whatever its status."""
+        request = requests.Request(method, url, headers=dict(headers or {}), json=json, auth=_no_credentials)
+        try:
+            prepared = prepare(self.session, request)
+            return exchange(self.session, prepared, timeout=self.timeout, max_bytes=MAX_TOKEN_BYTES)
+        except UnreachableError as error:
+            reason = "did not respond in time" if error.code == "timeout" else f"cannot be reached: {error}"
+            error.address_key = self.address_key
+            raise error.reworded(f"{self.name} {reason}") from None
+        except InvalidAnswerError as error:
+            self.raise_unexpected(str(error))
+
+    def parse(self, response: Response) -> object:
+        """Return the JSON of a successful response; errors repeat nothing of the response but its code."""
+        try:
+            return parse_response(response.status, response.headers, response.body)
+        except ApiError as error:
+            code = error.error_code if _ERROR_CODE.fullmatch(error.error_code) else ""
+            kind, meaning = self._meaning(error, response.status)
+            default_wait_s = MINUTE if kind is ThrottledError else None
+            raise kind(
+                f"{self.name} {meaning}: HTTP {response.status} {code}".rstrip(),
+                code=error.code,
+                error_code=code,
+                retry_after=default_wait_s if error.retry_after is None else error.retry_after,
+                address_key=self.address_key,
+            ) from None
+
+    def raise_unexpected(self, detail: str) -> NoReturn:
+        """Raise the error for a response that holds no credentials."""
+        message = f"{self.name} sent an unexpected response: {detail}"
+        raise InvalidAnswerError(message, code="invalid", address_key=self.address_key)
+
+    def _meaning(self, error: ApiError, status: int) -> tuple[type[ApiError], str]:
+        if isinstance(error, ThrottledError):
+            return ThrottledError, "is throttling requests"
+        has_code = bool(error.error_code) or not self.refusals_have_codes
+        if isinstance(error, CredentialsError) or (status in self.refusal_statuses and has_code):
+            return CredentialsError, "refused the credentials"
+        if isinstance(error, BackendError) and status >= 500:
+            return BackendError, "failed"
+        return InvalidAnswerError, "sent an unexpected response"
+
+
+def _no_credentials(request: PreparedRequest) -> PreparedRequest:
+    """Add nothing: neither the session's own credentials nor those of a netrc file."""
+    return request
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
 
 
 class FetchedCredentials(Credentials, Generic[T]):
-    """Credentials that are fetched, expire, and are fetched again: early, and once after a 401."""
+    """Credentials that expire and are fetched again: early, and once after a 401."""
 
     _header: ClassVar[str]
 
-    def __init__(self, clock: Clock, patience: float, *, renew_before: float) -> None:
-        super().__init__(clock, patience)
-        self._lease = Lease(self._fetch, clock, renew_before)
+    def __init__(self, options: Options, *, renew_before_s: float) -> None:
+        super().__init__(options)
+        self._cache = CachedToken(self._fetch, options.clock, renew_before_s)
         self._deciding = threading.Lock()
         self._renewed_after_refusal = False
 
     @abstractmethod
     def _fetch(self) -> tuple[T, float]:
-        """Fetch anew: the value and the seconds it lives; raises `ApiError`."""
+        """Return a new value and its lifetime in seconds; raises `ApiError`."""
 
     @abstractmethod
-    def _shown(self, value: T) -> str:
-        """What a request that used this value carries in ``_header``."""
+    def _header_value(self, value: T) -> str:
+        """Return what a request that uses this value carries in ``_header``."""
 
-    def refused(self, request: PreparedRequest, *, alone: bool = False) -> bool:
-        """There are others if they can be had anew, and differ from what was refused."""
-        used = str(request.headers.get(self._header))
-        if not self._may_renew(used, alone=alone):
+    def _has_others(self, request: PreparedRequest, operation_only: bool) -> bool:
+        refused = str(request.headers.get(self._header))
+        if not self._may_renew(refused, operation_only):
             return False
         try:
-            changed = self._shown(self._lease.value()) != used
+            has_changed = self._header_value(self._cache.value()) != refused
         except ApiError:
             return False
-        if not changed:
-            self._gate.refused(alone=alone)
-        return changed
+        if not has_changed:
+            self._breaker.refused(operation_only=operation_only)
+        return has_changed
 
-    def _may_renew(self, used: str, *, alone: bool) -> bool:
-        """Give up what was refused, unless somebody has; a second refusal in a row starts the pause."""
+    def _may_renew(self, refused: str, operation_only: bool) -> bool:
+        """Drop the refused value unless another thread has; a second refusal in a row starts the pause."""
         with self._deciding:
-            if not self._lease.drop_if(lambda value: self._shown(value) == used):
-                return not self._gate.is_paused()
+            if not self._cache.invalidate(lambda value: self._header_value(value) == refused):
+                return not self._breaker.is_paused()
             if self._renewed_after_refusal:
-                self._gate.refused(alone=alone)
+                self._breaker.refused(operation_only=operation_only)
                 return False
             self._renewed_after_refusal = True
-            self._gate.replaced()
+            self._breaker.credentials_replaced()
             return True
 
     def accepted(self) -> None:
-        """Good ones may be renewed once more when they are refused."""
+        """Record that the credentials are valid: they may be renewed once when they are refused."""
         self._renewed_after_refusal = False
         super().accepted()
 
     def expires_at(self) -> float | None:
-        """As the issuer told it."""
-        return self._lease.expires_at()
+        """Expiry as the issuer reported it."""
+        return self._cache.expires_at()
 
 
 class PasswordCredentials(FetchedCredentials[str]):
-    """A user and a password that get a token from IAM."""
+    """A user and a password, exchanged for a token at IAM."""
 
     kind = "password"
     _header = TOKEN_HEADER
@@ -189,24 +191,23 @@ class PasswordCredentials(FetchedCredentials[str]):
         iam_endpoint: str,
         session: requests.Session,
         timeout: float,
-        clock: Clock,
-        patience: float,
+        options: Options,
     ) -> None:
-        super().__init__(clock, patience, renew_before=10 * MINUTE)
+        super().__init__(options, renew_before_s=10 * MINUTE)
         self._user = user
-        self._iam = Peer(
+        self._iam = CredentialEndpoint(
             f"IAM at {iam_endpoint}",
             "iam_endpoint",
             session,
             timeout,
-            refusals=frozenset({400, 401, 403}),
+            refusal_statuses=frozenset({400, 401, 403}),
         )
         self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=true"
 
     def _authorize(self, request: PreparedRequest) -> None:
-        request.headers[TOKEN_HEADER] = self._lease.value()
+        request.headers[TOKEN_HEADER] = self._cache.value()
 
-    def _shown(self, value: str) -> str:
+    def _header_value(self, value: str) -> str:
         return value
 
     def _fetch(self) -> tuple[str, float]:
@@ -221,89 +222,84 @@ class PasswordCredentials(FetchedCredentials[str]):
                 "scope": {"project": {"name": self._user.project}},
             }
         }
-        asked = self._clock()
-        answer = self._iam.ask("POST", self._url, json=login)
-        told = member(self._iam.value(answer), "token")
-        token = answer.headers.get("X-Subject-Token", "")
+        requested_at = self._clock()
+        response = self._iam.send("POST", self._url, json=login)
+        attributes = _member(self._iam.parse(response), "token")
+        token = response.headers.get("X-Subject-Token", "")
         register(token, renewed=True)
         if not HEADER_SAFE.fullmatch(token):
-            self._iam.raise_strange("a token was asked for, none came in X-Subject-Token")
-        return token, life(member(told, "issued_at"), member(told, "expires_at"), asked)
+            self._iam.raise_unexpected("X-Subject-Token holds no token")
+        issued, expires = _member(attributes, "issued_at"), _member(attributes, "expires_at")
+        return token, lifetime_s(issued, expires, requested_at)
 
 
-class EcsAgencyCredentials(FetchedCredentials["Keys"]):
-    """Temporary keys of the machine itself, from its metadata service."""
+class EcsAgencyCredentials(FetchedCredentials[Keys]):
+    """Temporary keys of the machine, from its metadata service."""
 
     kind = "ecs_agency"
     _header = SECURITY_TOKEN_HEADER
 
-    def __init__(self, metadata_endpoint: str, clock: Clock, patience: float) -> None:
-        super().__init__(clock, patience, renew_before=40 * MINUTE)
+    def __init__(self, metadata_endpoint: str, options: Options) -> None:
+        super().__init__(options, renew_before_s=40 * MINUTE)
         self._endpoint = metadata_endpoint.rstrip("/")
 
     def _authorize(self, request: PreparedRequest) -> None:
-        self._lease.value().sign(request, self._clock())
+        self._cache.value().sign(request, self._clock())
 
-    def _shown(self, value: "Keys") -> str:
+    def _header_value(self, value: Keys) -> str:
         return value.security_token
 
-    def _fetch(self) -> tuple["Keys", float]:
+    def _fetch(self) -> tuple[Keys, float]:
         with new_session() as session:
-            session.trust_env = False  # a link-local address; a proxy would hand the keys to a stranger
-            service = Peer(
+            session.trust_env = False  # a link-local address; a proxy must not see the keys
+            service = CredentialEndpoint(
                 f"the metadata service at {self._endpoint}",
                 METADATA_KEY,
                 session,
-                _METADATA_TIMEOUT,
-                refusals=frozenset({400, 401, 403, 404}),  # 404: the machine has no agency
-                refuses_in_json=False,
+                _METADATA_TIMEOUT_S,
+                refusal_statuses=frozenset({400, 401, 403, 404}),  # 404: the machine has no agency
+                refusals_have_codes=False,
             )
-            asked = self._clock()
-            answer = service.ask(
-                "GET", f"{self._endpoint}/openstack/latest/securitykey", headers=self._token_header(service)
-            )
-        keys = member(service.value(answer), "credential")
-        access, secret, token = (text(member(keys, name)) for name in ("access", "secret", "securitytoken"))
+            requested_at = self._clock()
+            url = f"{self._endpoint}/openstack/latest/securitykey"
+            response = service.send("GET", url, headers=self._token_header(service))
+        keys = _member(service.parse(response), "credential")
+        access, secret, token = (text(_member(keys, name)) for name in ("access", "secret", "securitytoken"))
         register(secret, token, renewed=True)
         if not (HEADER_SAFE.fullmatch(access) and secret and HEADER_SAFE.fullmatch(token)):
-            service.raise_strange("keys were asked for, none came")
-        return Keys(access, secret, token), life(None, member(keys, "expires_at"), asked)
+            service.raise_unexpected("no keys")
+        return Keys(access, secret, token), lifetime_s(None, _member(keys, "expires_at"), requested_at)
 
-    def _token_header(self, service: "Peer") -> dict[str, str]:
-        answer = service.ask(
+    def _token_header(self, service: CredentialEndpoint) -> dict[str, str]:
+        response = service.send(
             "PUT",
             f"{self._endpoint}/meta-data/latest/api/token",
             headers={"X-Metadata-Token-Ttl-Seconds": "21600"},
         )
-        if answer.status in (404, 405, 503):  # an older metadata service knows no tokens
+        if response.status in (404, 405, 503):  # an older metadata service without tokens
             return {}
-        if answer.status != 200:
-            service.value(answer)
-        token = answer.body.decode("ascii", "replace").strip()
+        if response.status != 200:
+            service.parse(response)
+        token = response.body.decode("ascii", "replace").strip()
         register(token, renewed=True)
         if not HEADER_SAFE.fullmatch(token):
-            service.raise_strange("a token was asked for, none came")
+            service.raise_unexpected("no token")
         return {"X-Metadata-Token": token}
 
 
-_LONGEST_LIFE: Final = 24 * 60 * MINUTE  # what the service documents for tokens and temporary keys
-
-_ASSUMED_LIFE: Final = 60 * MINUTE  # where an answer does not say, or says the impossible
-
-
-def life(issued: object, expires: object, now: float) -> float:
-    """Seconds; by the issuer's own clock where it told both times, so that ours may be wrong."""
+def lifetime_s(issued: object, expires: object, now: float) -> float:
+    """Seconds until the expiry; by the issuer's own clock if it sent both times, since ours may be wrong."""
     end = _epoch(expires)
     if end is None:
-        return _ASSUMED_LIFE
+        return _DEFAULT_LIFETIME_S
     start = _epoch(issued)
-    told = end - (now if start is None else start)
-    return min(max(told, 1.0), _LONGEST_LIFE) if told > 0 else _ASSUMED_LIFE
+    lifetime = end - (now if start is None else start)
+    return min(max(lifetime, 1.0), _MAX_LIFETIME_S) if lifetime > 0 else _DEFAULT_LIFETIME_S
 
 
 def _epoch(value: object) -> float | None:
     try:
-        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+        timestamp = datetime.fromisoformat(text(value))
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp()

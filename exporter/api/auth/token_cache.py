@@ -1,21 +1,19 @@
-"""A value that is fetched, shared between threads, and fetched again in time."""
+"""A token or key that is fetched, shared between threads, and renewed before it expires."""
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from cachetools import TLRUCache
-
-from exporter.api.auth.circuit_breaker import MINUTE, Clock, Pause, pause_after_refusal
-from exporter.errors import ApiError, CredentialsError, UnreachableError
-from exporter.text import format_utc as when
+from exporter.api.auth.circuit_breaker import MINUTE, Backoff, Clock
+from exporter.errors import ApiError, CredentialsError
+from exporter.text import format_utc
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Leased(Generic[T]):
+class _Entry(Generic[T]):
     """A value and its times, in seconds since the epoch."""
 
     value: T = field(repr=False)
@@ -23,102 +21,92 @@ class Leased(Generic[T]):
     expires_at: float
 
 
-class Lease(Generic[T]):
-    """Rule 3: a value that is fetched, shared and renewed in time, with a pause after a failure."""
+class CachedToken(Generic[T]):
+    """Rule 3: one thread fetches the value for all, with a pause after a failure.
 
-    def __init__(self, fetch: Callable[[], tuple[T, float]], clock: Clock, renew_before: float) -> None:
+    Args:
+        fetch: returns the value and its lifetime in seconds.
+        clock: seconds since the epoch.
+        renew_before_s: how long before its end the value is renewed, at the earliest after half its lifetime.
+    """
+
+    def __init__(self, fetch: Callable[[], tuple[T, float]], clock: Clock, renew_before_s: float) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._renew_before = renew_before
+        self._renew_before_s = renew_before_s
         self._fetching = threading.Lock()
-        self._guard = threading.Lock()
-        self._cache: TLRUCache[str, Leased[T], float] = TLRUCache(
-            1, lambda _key, leased, _now: leased.expires_at, clock
-        )
-        self._after_refusal = pause_after_refusal(clock)
-        self._after_trouble = Pause(clock, 5.0, MINUTE)
+        self._entry_lock = threading.Lock()
+        self._entry: _Entry[T] | None = None
+        self._after_refusal = Backoff(clock)
+        self._after_failure = Backoff(clock, 5.0, MINUTE)
         self._failure = ApiError("nothing has failed yet")
 
     def value(self) -> T:
-        """The value as it is, or fetched anew.
+        """Return the cached value, or fetch a new one.
 
         Raises:
             ApiError: it could not be fetched, or it is too early to try again.
         """
-        leased = self._current()
-        if leased and self._clock() < leased.renew_at:
-            return leased.value
-        if leased is None:
+        entry = self._current()
+        if entry is None:
             self._fetching.acquire()
-        elif not self._fetching.acquire(blocking=False):
-            return leased.value
+        elif self._clock() < entry.renew_at or not self._fetching.acquire(blocking=False):
+            return entry.value
         try:
             return self._renewed().value
         finally:
             self._fetching.release()
 
-    def drop_if(self, unwanted: Callable[[T], bool]) -> bool:
-        """Forget the value if it is the unwanted one; False where it has been replaced already."""
-        with self._guard:
-            leased = self._cache.get("")
-            if leased is None or not unwanted(leased.value):
+    def invalidate(self, is_refused: Callable[[T], bool]) -> bool:
+        """Forget the value if it was refused; False if it has been replaced already."""
+        with self._entry_lock:
+            entry = self._current()
+            if entry is None or not is_refused(entry.value):
                 return False
-            self._cache.clear()
+            self._entry = None
             return True
 
     def expires_at(self) -> float | None:
-        """When the present value ends; None while there is none."""
-        leased = self._current()
-        return leased.expires_at if leased else None
+        """Expiry of the cached value; None if there is none."""
+        entry = self._current()
+        return entry.expires_at if entry else None
 
-    def _current(self) -> Leased[T] | None:
-        with self._guard:
-            return self._cache.get("")
+    def _current(self) -> _Entry[T] | None:
+        entry = self._entry
+        return entry if entry and self._clock() < entry.expires_at else None
 
-    def _renewed(self) -> Leased[T]:
-        leased = self._current()
-        if leased and self._clock() < leased.renew_at:  # by the thread this one waited for
-            return leased
+    def _renewed(self) -> _Entry[T]:
+        entry = self._current()
+        if entry and self._clock() < entry.renew_at:  # by the thread this one waited for
+            return entry
         try:
             return self._fetched()
         except ApiError:
-            leased = self._current()
-            if leased is None:
+            entry = self._current()
+            if entry is None:
                 raise
-            return leased
+            return entry
 
-    def _fetched(self) -> Leased[T]:
-        self._stop_while_paused()
-        asked = self._clock()
+    def _fetched(self) -> _Entry[T]:
+        remaining_s = max(self._after_refusal.remaining_s(), self._after_failure.remaining_s())
+        if remaining_s:
+            raise self._failure_for(remaining_s)
+        requested_at = self._clock()
         try:
-            value, life = self._fetch()
+            value, lifetime_s = self._fetch()
         except ApiError as error:
-            self._failure = _again(error, str(error))  # a copy; the error's traceback holds the request
-            pause = self._after_refusal if isinstance(error, CredentialsError) else self._after_trouble
-            pause.begin(at_least=error.retry_after or 0.0)
-            raise self._failure_until(pause.left()) from None
-        self._after_refusal.end()
-        self._after_trouble.end()
-        leased = Leased(value, asked + max(life - self._renew_before, life / 2), asked + life)
-        with self._guard:
-            self._cache[""] = leased
-        return leased
+            self._failure = error.reworded(str(error), None)  # a copy, since the traceback holds the request
+            backoff = self._after_refusal if isinstance(error, CredentialsError) else self._after_failure
+            backoff.start(at_least_s=error.retry_after or 0.0)
+            raise self._failure_for(backoff.remaining_s()) from None
+        self._after_refusal.reset()
+        self._after_failure.reset()
+        renew_at = requested_at + max(lifetime_s - self._renew_before_s, lifetime_s / 2)
+        entry = _Entry(value, renew_at, requested_at + lifetime_s)
+        with self._entry_lock:
+            self._entry = entry
+        return entry
 
-    def _stop_while_paused(self) -> None:
-        left = max(self._after_refusal.left(), self._after_trouble.left())
-        if left:
-            raise self._failure_until(left)
-
-    def _failure_until(self, left: float) -> ApiError:
-        text = f"{self._failure}; tried again at {when(self._clock() + left)}"
-        return _again(self._failure, text, left)
-
-
-def _again(error: ApiError, text: str, retry_after: float | None = None) -> ApiError:
-    if isinstance(error, UnreachableError):
-        again: ApiError = UnreachableError(
-            text, code=error.code, retry_after=retry_after, obstacle=error.obstacle
-        )
-    else:
-        again = type(error)(text, code=error.code, error_code=error.error_code, retry_after=retry_after)
-    return again.of(error.address_key)
+    def _failure_for(self, remaining_s: float) -> ApiError:
+        retry_at = format_utc(self._clock() + remaining_s)
+        return self._failure.reworded(f"{self._failure}; tried again at {retry_at}", remaining_s)
