@@ -163,6 +163,13 @@ class TestSignalsDuringImports:
     def begun(self, slow: dict[str, str]) -> None:
         eventually(Path(slow["PYTHONPATH"], "click.py.begun").exists, 60)
 
+    @pytest.fixture(autouse=True)
+    def interruptible(self) -> Iterator[None]:
+        """Undo an ignored SIGINT, which tests in the background of a shell inherit and pass on."""
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        yield
+        signal.signal(signal.SIGINT, before)
+
     @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
     def test_it_ends_at_once_and_silently(self, slow: dict[str, str], sign: signal.Signals) -> None:
         with subprocess.Popen(PROGRAM, env=slow, stderr=subprocess.PIPE) as starting:
