@@ -1,40 +1,38 @@
-"""The past, brought to Prometheus: what the API still tells of builds, as samples with their true times.
+"""Backfill: build history as samples with their original times.
 
-First everything is asked for and kept in a spool; then it happens once more, by the same ledger that counts
-live builds, and what the ledger shows at each step is written as OpenMetrics or sent by remote write.
+First the API's replies are downloaded into a spool. Then the ledger that counts live builds replays them, and
+its state at each step is written as OpenMetrics or sent by remote write.
 """
 
 from exporter.backfill.builds import PastBuild
-from exporter.backfill.download import Collection
-from exporter.backfill.files import streamed, write_files
-from exporter.backfill.jobs import few, missing_names, watched_jobs
-from exporter.backfill.openmetrics import PastFamily, Size, past_families, size
-from exporter.backfill.plan import Counted, PastJob, Period, Plan, counted, earliest, moment_ms, planned
+from exporter.backfill.download import Download, gaps
+from exporter.backfill.openmetrics import PastFamily, Size, estimate_size, past_families
+from exporter.backfill.output import Contents, Destination, Output, write_files
+from exporter.backfill.plan import PastJob, Period, Plan
 from exporter.backfill.replay import Replay
 from exporter.backfill.retry import Notices
 from exporter.backfill.spool import Spool
+from exporter.backfill.targets import Selection, load_or_make_plan, watched_jobs
 
 __all__ = [
-    "Collection",
-    "Counted",
+    "Contents",
+    "Destination",
+    "Download",
     "Notices",
+    "Output",
     "PastBuild",
     "PastFamily",
     "PastJob",
     "Period",
     "Plan",
     "Replay",
+    "Selection",
     "Size",
     "Spool",
-    "counted",
-    "earliest",
-    "few",
-    "missing_names",
-    "moment_ms",
+    "estimate_size",
+    "gaps",
+    "load_or_make_plan",
     "past_families",
-    "planned",
-    "size",
-    "streamed",
     "watched_jobs",
     "write_files",
 ]

@@ -1,95 +1,96 @@
-"""Asks for everything that a plan needs, and keeps it in the spool."""
+"""Downloads what a plan needs from the API into the spool."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from time import monotonic
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
-from exporter.backfill.builds import numbers_to_ask
+from exporter.backfill.builds import numbers_to_fetch
 from exporter.backfill.plan import PastJob, Period
-from exporter.backfill.retry import Notices, Reply, each, persist
+from exporter.backfill.retry import Key, Notices, Reply, Value, fetch_all, fetch_with_retries
 from exporter.backfill.spool import Spool
-from exporter.errors import (
-    ApiError,
-    BackfillError,
-)
+from exporter.errors import ApiError, BackfillError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.observe import windows
+from exporter.text import plural
 
-Value = TypeVar("Value")
-
-_MANY: Final = 20
-"""That nothing but refusals came is told after so many."""
+_REPORT_AFTER: Final = 20
+"""Number of refusals after which the user is told that nothing else came."""
 
 _FEW: Final = 2
-"""So many builds may all have lost their records."""
+"""This few builds may all have lost their records."""
+
+_STORE_EVERY_S: Final = 1.0
+"""A kill loses the replies of this time."""
+
+_FAILURES_SHOWN: Final = 20
 
 
-class Refusals(Generic[Value]):
-    """Holds refusals back until something is answered: then they are about single builds.
+class RefusalFilter(Generic[Value]):
+    """Holds refusals back until a request succeeds: then they concern single builds, not the credentials.
 
     Args:
-        what: is asked for.
-        otherwise: how to go without.
-        is_real: whether the build of a job id and a number exists, so that a refusal means something.
-        control: asks once more for what an earlier run was told, and whether it is told again; False where no
-            run was told anything.
-        notices: are told of a beginning without answers.
+        what: is requested.
+        workaround: how to do without.
+        exists: whether a build (job id, number) is known to exist; only then a refusal means something.
+        recheck: repeats a request that succeeded in an earlier run, and returns whether it still does; False
+            if none did.
+        notices: get a message if there are only refusals at first.
     """
 
     def __init__(
         self,
         what: str,
-        otherwise: str,
-        is_real: Callable[[str, int], bool],
-        control: Callable[[], bool],
+        workaround: str,
+        exists: Callable[[str, int], bool],
+        recheck: Callable[[], bool],
         notices: Notices,
     ) -> None:
         self._what = what
-        self._otherwise = otherwise
-        self._is_real = is_real
-        self._control = control
+        self._workaround = workaround
+        self._exists = exists
+        self._recheck = recheck
         self._notices = notices
-        self._is_answered = False
+        self._succeeded = False
         self._held: list[tuple[str, int, Value | None]] = []
         self._refused = 0
         self._error: ApiError | None = None
 
-    def sifted(
+    def add(
         self, entry: tuple[str, int, Value | None], error: ApiError | None
     ) -> list[tuple[str, int, Value | None]]:
-        """Take in how a question ended for good; what can be believed by now."""
+        """Add a final reply; return the entries that are trusted by now."""
         self._held.append(entry)
-        self._is_answered = self._is_answered or error is None
-        if self._is_answered:
-            return self._released()
-        if self._is_real(*entry[:2]):
+        self._succeeded = self._succeeded or error is None
+        if self._succeeded:
+            return self._release()
+        if self._exists(*entry[:2]):
             self._error = error
             self._refused += 1
-            if self._refused == _MANY:
+            if self._refused == _REPORT_AFTER:
                 self._notices.say(f"{self._what}: nothing but refusals so far: {error}")
         return []
 
-    def believed(self) -> list[tuple[str, int, Value | None]]:
-        """What is left when all has been asked.
+    def finish(self) -> list[tuple[str, int, Value | None]]:
+        """Return the remaining entries after the last reply.
 
         Raises:
-            ApiError: the control question failed; asking later may help.
-            BackfillError: nothing but refusals came, of the control question too.
+            ApiError: the recheck failed; a later run may succeed.
+            BackfillError: every request was refused, the recheck too.
         """
-        if self._refused and not self._is_answered and not self._control():
+        if self._refused and not self._succeeded and not self._recheck():
             gone = "the records of so few builds may be gone; if not, " if self._refused <= _FEW else ""
             raise BackfillError(
-                f"{self._what}: every question was refused, so none of that is kept: {self._error}\n"
+                f"{self._what}: every request was refused, so no result is kept: {self._error}\n"
                 f"{gone}make the user a member of the projects, with a role that may view build tasks, "
-                f"and look for proxies on the way; {self._otherwise}"
+                f"and check for proxies in between; {self._workaround}"
             )
-        return self._released()
+        return self._release()
 
-    def _released(self) -> list[tuple[str, int, Value | None]]:
+    def _release(self) -> list[tuple[str, int, Value | None]]:
         released, self._held = self._held, []
         return released
 
@@ -103,32 +104,24 @@ class Window:
     last: date
 
 
-Answer = TypeVar("Answer")
-
-Question = TypeVar("Question")
-
-_KEEP_EVERY_S: Final = 1.0
-"""A kill costs the answers of so long."""
-
-
-class Collection:
-    """What is known of some jobs, and what is still to be asked.
+class Download:
+    """Downloads histories, details and stages of jobs, in this order.
 
     Args:
         jobs: all of them.
-        period: when what is counted finished.
-        since_ms: history is asked for from the day before on, whatever the step of the period is.
-        spool: keeps the answers.
-        notices: are told of what is waited for.
+        period: of the builds to count.
+        since_ms: start of the histories, less a day; independent of the period's step.
+        spool: stores the replies.
+        notices: get messages about waits.
 
     Attributes:
-        failed: what could not be had this time, and why; asking again later may help.
+        failed: what failed, and why; a later run may succeed.
     """
 
     def __init__(
         self, jobs: Sequence[PastJob], period: Period, since_ms: int, spool: Spool, notices: Notices
     ) -> None:
-        self._jobs = {one.job.id: one for one in jobs}
+        self._jobs = jobs
         self._period = period
         self._spool = spool
         self._notices = notices
@@ -137,125 +130,149 @@ class Collection:
 
     @property
     def jobs(self) -> list[PastJob]:
-        """Those whose history is here."""
-        return [one for one in self._jobs.values() if not any(self._windows_of(one))]
+        """Jobs with a complete history."""
+        return [job for job in self._jobs if not any(self._missing_windows(job))]
 
-    def windows(self) -> list[Window]:
-        """The stretches of history that are not here yet."""
-        return [window for one in self._jobs.values() for window in self._windows_of(one)]
-
-    def builds(self) -> Iterator[tuple[str, int]]:
-        """The builds whose details are not here yet."""
-        for one in self.jobs:
-            known = self._spool.known(one.job.id)
-            for number in numbers_to_ask(known, self._period.start_ms, one.border(known).end_ms):
-                yield one.job.id, number
-
-    def ask_histories(self, client: ApiClient, concurrency: int) -> Generator[Window]:
-        """Ask for what `windows` names; each as it has been answered.
+    def check(self) -> None:
+        """Raise an error that lists the first failures, if there are any.
 
         Raises:
-            ApiError: nothing is answered any more; what was answered is kept.
+            BackfillError: something failed.
+        """
+        if self.failed:
+            lines = [f"{what} is missing: {error}" for what, error in self.failed.items()]
+            more = [f"… and {len(lines) - _FAILURES_SHOWN:,} more"] if len(lines) > _FAILURES_SHOWN else []
+            rest = "everything else is complete; run the same command again to retry these"
+            raise BackfillError("\n".join([*lines[:_FAILURES_SHOWN], *more, rest]))
+
+    def windows(self) -> list[Window]:
+        """History windows that are not in the spool yet."""
+        return [window for job in self._jobs for window in self._missing_windows(job)]
+
+    def builds(self) -> Iterator[tuple[str, int]]:
+        """Builds (job id, number) whose details are not in the spool yet."""
+        for job in self.jobs:
+            known = self._spool.known(job.job.id)
+            for number in numbers_to_fetch(known, self._period.start_ms, job.cutoff(known).end_ms):
+                yield job.job.id, number
+
+    def stages(self) -> Iterator[tuple[str, int, str]]:
+        """Builds (job id, number, record id) whose stages are not in the spool yet."""
+        for job in self.jobs:
+            end_ms = job.cutoff(self._spool.known(job.job.id)).end_ms
+            builds = self._spool.without_stages(job.job.id, self._period.start_ms, end_ms)
+            yield from ((job.job.id, number, record_id) for number, record_id in builds)
+
+    def fetch_histories(self, client: ApiClient, concurrency: int) -> Generator[Window]:
+        """Fetch `windows`; yield each when it is done.
+
+        Raises:
+            ApiError: the API is down; what has arrived is stored.
         """
 
-        def ask(window: Window) -> tuple[tuple[Build, ...], int]:
+        def fetch(window: Window) -> tuple[tuple[Build, ...], int]:
             faults: list[str] = []
             builds = client.period_history(window.job_id, window.first, window.last, on_faults=faults.extend)
             return builds, sum(fault in BUILD_FAULTS for fault in faults)
 
-        for reply in each(ask, self.windows(), concurrency, self._notices):
-            window = reply.question
+        for reply in fetch_all(fetch, self.windows(), concurrency, self._notices):
+            window = reply.key
             if reply.error:
-                self.failed[f"the history of job {window.job_id}"] = reply.error
-            elif reply.answer:
-                self._spool.add_window(window.job_id, window.first, window.last, *reply.answer)
+                self.failed[f"history of job {window.job_id}"] = reply.error
+            elif reply.value:
+                self._spool.add_window(window.job_id, window.first, window.last, *reply.value)
             yield window
 
-    def ask_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
-        """Ask for what `builds` names; each as it has been answered.
+    def fetch_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
+        """Fetch the details of `builds`; yield each when it is done.
 
         Raises:
-            ApiError: nothing is answered any more; what was answered is kept.
-            BackfillError: everything was refused, what an earlier run was told too; nothing of that is kept.
+            ApiError: the API is down; what has arrived is stored.
+            BackfillError: every request was refused, the recheck too; no result is stored.
         """
 
-        def ask(build: tuple[str, int]) -> BuildDetail:
+        def fetch(build: tuple[str, int]) -> BuildDetail:
             return client.record_info(*build)
 
-        replies = each(ask, self.builds(), concurrency, self._notices)
-        refusals = Refusals[BuildDetail](
+        refusals = RefusalFilter[BuildDetail](
             "details (record-info)",
-            "--no-details goes without",
-            is_real=self._spool.is_listed,
-            control=lambda: self._is_answered(ask, self._spool.newest_detailed()),
+            "--no-details does without",
+            exists=self._spool.is_listed,
+            recheck=lambda: self._succeeds(fetch, self._spool.newest_with_detail()),
             notices=self._notices,
         )
-        return self._kept(replies, self._spool.add_details, refusals, "details")
+        replies = fetch_all(fetch, self.builds(), concurrency, self._notices)
+        return self._store(replies, self._spool.add_details, refusals, "details")
 
-    def stages(self) -> Iterator[tuple[str, int, str]]:
-        """The builds whose stages are not here yet: job, number and record id."""
-        start_ms = self._period.start_ms
-        for one in self.jobs:
-            end_ms = one.border(self._spool.known(one.job.id)).end_ms
-            for number, record_id in self._spool.without_stages(one.job.id, start_ms, end_ms):
-                yield one.job.id, number, record_id
-
-    def ask_stages(self, client: ApiClient, concurrency: int) -> Generator[object]:
-        """Ask for what `stages` names; each as it has been answered.
+    def fetch_stages(self, client: ApiClient, concurrency: int) -> Generator[object]:
+        """Fetch `stages`; yield each when it is done.
 
         Raises:
-            ApiError: nothing is answered any more; what was answered is kept.
-            BackfillError: everything was refused, what an earlier run was told too; nothing of that is kept.
+            ApiError: the API is down; what has arrived is stored.
+            BackfillError: every request was refused, the recheck too; no result is stored.
         """
-        replies = each(lambda build: client.full_stages(build[2]), self.stages(), concurrency, self._notices)
-        refusals = Refusals[tuple[Stage, ...]](
+        refusals = RefusalFilter[tuple[Stage, ...]](
             "stages (full-stages)",
-            "metrics.stages: false goes without",
-            is_real=lambda *_: True,
-            control=lambda: self._is_answered(client.full_stages, self._spool.newest_staged()),
+            "metrics.stages: false does without",
+            exists=lambda *_: True,
+            recheck=lambda: self._succeeds(client.full_stages, self._spool.newest_with_stages()),
             notices=self._notices,
         )
-        return self._kept(replies, self._spool.add_stages, refusals, "stages")
+        replies = fetch_all(
+            lambda build: client.full_stages(build[2]), self.stages(), concurrency, self._notices
+        )
+        return self._store(replies, self._spool.add_stages, refusals, "stages")
 
-    def _is_answered(self, ask: Callable[[Question], object], question: Question | None) -> bool:
-        """Whether that is answered, not refused.
-
-        Raises:
-            ApiError: neither; asking later may help.
-        """
-        if question is None:
+    def _succeeds(self, fetch: Callable[[Key], object], key: Key | None) -> bool:
+        if key is None:
             return False
-        reply = persist(ask, question, self._notices)
+        reply = fetch_with_retries(fetch, key, self._notices)
         if reply.error and not reply.is_final:
             raise reply.error
         return reply.error is None
 
-    def _windows_of(self, one: PastJob) -> Iterator[Window]:
+    def _missing_windows(self, job: PastJob) -> Iterator[Window]:
         for first, last in self._days:
-            if not self._spool.has_window(one.job.id, first, last):
-                yield Window(one.job.id, first, last)
+            if not self._spool.has_window(job.job.id, first, last):
+                yield Window(job.job.id, first, last)
 
-    def _kept(
+    def _store(
         self,
-        replies: Iterable[Reply[Any, Answer]],
-        keep: Callable[[list[tuple[str, int, Answer | None]]], None],
-        refusals: Refusals[Answer],
+        replies: Iterable[Reply[Any, Value]],
+        store: Callable[[list[tuple[str, int, Value | None]]], None],
+        refusals: RefusalFilter[Value],
         what: str,
     ) -> Generator[object]:
-        """The same replies; those that are final are kept every second and at the end, whatever ends it."""
-        waiting: list[tuple[str, int, Answer | None]] = []
-        kept_at = monotonic()
+        """Pass replies on; store final ones every second and at the end, however it ends."""
+        pending: list[tuple[str, int, Value | None]] = []
+        stored_at = monotonic()
         try:
             for reply in replies:
-                job_id, number = reply.question[:2]
+                job_id, number = reply.key[:2]
                 if reply.is_final:
-                    waiting += refusals.sifted((job_id, number, reply.answer), reply.error)
+                    pending += refusals.add((job_id, number, reply.value), reply.error)
                 elif reply.error:
-                    self.failed[f"the {what} of build {number} of job {job_id}"] = reply.error
-                if monotonic() - kept_at >= _KEEP_EVERY_S:
-                    keep(waiting)
-                    waiting, kept_at = [], monotonic()
+                    self.failed[f"{what} of build {number} of job {job_id}"] = reply.error
+                if monotonic() - stored_at >= _STORE_EVERY_S:
+                    store(pending)
+                    pending, stored_at = [], monotonic()
                 yield reply
-            waiting += refusals.believed()
+            pending += refusals.finish()
         finally:
-            keep(waiting)
+            store(pending)
+
+
+def gaps(spool: Spool) -> Iterator[str]:
+    """Messages about builds in a spool that are incomplete or not counted."""
+    again = f"remove {spool.path} to request them again"
+    if without_detail := spool.without_detail():
+        yield f"{plural(without_detail, 'build')} without details, counted without queue time; {again}"
+    if refused := spool.refused_stages():
+        yield f"{plural(refused, 'build')} with refused stages, counted without them; {again}"
+    if undated := spool.undated():
+        yield f"{plural(undated, 'build')} not counted, as the end time is unknown"
+    if unreadable := spool.unreadable():
+        yield (
+            f"{plural(unreadable, 'record')} in histories cannot be read: "
+            "such builds count only if their numbers had details"
+        )

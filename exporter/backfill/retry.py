@@ -1,4 +1,4 @@
-"""Several questions at once, each asked until it is answered, and what is said meanwhile."""
+"""Concurrent requests, each retried until it succeeds or fails for good, and messages for the user."""
 
 import queue
 import threading
@@ -10,12 +10,24 @@ from typing import Final, Generic, TypeVar
 
 from exporter.errors import ApiError, CredentialsError, NotVisibleError, RejectedError, ThrottledError
 
-_QUIET_S: Final = 60.0
-"""Trouble of one kind is told again after so long, if it still lasts."""
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+_REPEAT_S: Final = 60.0
+"""A problem of the same kind is reported again after this time."""
+
+_PAUSES_S: Final = (2.0, 10.0, 30.0, 60.0)
+"""Between tries of one request; the client itself has tried three times before each."""
+
+_THROTTLED_REPORTED: Final = 3
+"""Throttling is reported from this many times in a row; below, the throttle is still learning the limit."""
+
+_OUTAGE_AFTER: Final = 5
+"""This many failed requests in a row mean that the API is down."""
 
 
 class Notices:
-    """Hands lines to whoever shows them; safe to share between threads.
+    """Passes messages for the user on; safe to share between threads.
 
     Args:
         say: takes a line.
@@ -28,133 +40,106 @@ class Notices:
         self._lock = threading.Lock()
         self._quiet_until: dict[str, float] = {}
 
-    def trouble(self, kind: str, text: str) -> None:
-        """Say that something is waited for; of one kind no more than a line a minute."""
+    def problem(self, kind: str, text: str) -> None:
+        """Report a problem that causes a wait, at most once a minute for each kind."""
         with self._lock:
             now = self._clock()
             if now < self._quiet_until.get(kind, now):
                 return
-            self._quiet_until[kind] = now + _QUIET_S
+            self._quiet_until[kind] = now + _REPEAT_S
         self.say(text)
 
 
-Question = TypeVar("Question")
-
-Answer = TypeVar("Answer")
-
-_PAUSES_S: Final = (2.0, 10.0, 30.0, 60.0)
-"""Between tries of one question; the client itself has tried three times before each."""
-
-_THROTTLED_TOLD: Final = 3
-"""That a question waits is told when it was throttled so often in a row; less is how a limit is learnt."""
-
-_TROUBLE_AFTER: Final = 5
-"""So many questions in a row without an answer mean that the API is in trouble: nothing is final then."""
-
-
 @dataclass(frozen=True, slots=True)
-class Reply(Generic[Question, Answer]):
-    """A question and what came of it: an answer, or the error that stood in the end."""
+class Reply(Generic[Key, Value]):
+    """The outcome of a request: a value, or the error of the last try."""
 
-    question: Question
-    answer: Answer | None = None
+    key: Key
+    value: Value | None = None
     error: ApiError | None = None
 
     @property
     def is_final(self) -> bool:
-        """An answer, or a refusal; not so a failure, after which asking later may help."""
+        """A value or a refusal; after any other error a later try may succeed."""
         return self.error is None or isinstance(self.error, NotVisibleError | RejectedError)
 
 
-def each(
-    ask: Callable[[Question], Answer],
-    questions: Iterable[Question],
+def fetch_all(
+    fetch: Callable[[Key], Value],
+    keys: Iterable[Key],
     concurrency: int,
     notices: Notices,
     sleep: Callable[[float], object] = time.sleep,
-) -> Iterator[Reply[Question, Answer]]:
-    """Ask all questions, some at once; answers come as they are ready.
+) -> Iterator[Reply[Key, Value]]:
+    """Fetch all keys concurrently; replies come in order of completion.
 
-    What is refused comes as such. What fails is tried again, and comes as failed if others are answered.
+    Failed requests are retried; one that still fails yields its error as long as others succeed.
 
     Raises:
-        ApiError: the credentials are refused, or nothing is answered any more.
+        ApiError: the credentials are refused, or the API is down.
     """
-    waiting = iter(questions)
-    work: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Reply[Question, Answer] | Exception] = queue.SimpleQueue()
+    remaining = iter(keys)
+    work: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Reply[Key, Value] | Exception] = queue.SimpleQueue()
 
-    def serve() -> None:
-        while (question := work.get()) is not None:
+    def run() -> None:
+        while (key := work.get()) is not None:
             try:
-                done.put(persist(ask, question, notices, sleep))
+                done.put(fetch_with_retries(fetch, key, notices, sleep))
             except Exception as error:
                 done.put(error)
 
     for index in range(concurrency):
-        threading.Thread(target=serve, name=f"backfill-{index}", daemon=True).start()
-    trouble = _Trouble()
-    under_way = 0
+        threading.Thread(target=run, name=f"backfill-{index}", daemon=True).start()
+    failures = 0
     try:
-        while True:
-            for question in islice(waiting, concurrency - under_way):
-                work.put(question)
-                under_way += 1
-            if not under_way:
-                return
-            asked = done.get()
-            under_way -= 1
-            if isinstance(asked, Exception):
-                raise asked
-            trouble.look_at(asked)
-            yield asked
+        in_flight = _put(islice(remaining, concurrency), work)
+        while in_flight:
+            reply = done.get()
+            if isinstance(reply, Exception):
+                raise reply
+            failures = 0 if reply.is_final else failures + 1
+            if reply.error and failures >= _OUTAGE_AFTER:
+                raise reply.error
+            yield reply
+            in_flight += _put(islice(remaining, 1), work) - 1
     finally:
         for _ in range(concurrency):
             work.put(None)
 
 
-class _Trouble:
-    """Tells one question that fails from an API that does."""
-
-    def __init__(self) -> None:
-        self._in_a_row = 0
-
-    def look_at(self, reply: Reply[Question, Answer]) -> None:
-        """Take in how a question ended.
-
-        Raises:
-            ApiError: too many in a row have failed.
-        """
-        self._in_a_row = 0 if reply.is_final else self._in_a_row + 1
-        if reply.error and self._in_a_row >= _TROUBLE_AFTER:
-            raise reply.error
+def _put(keys: Iterable[Key], work: "queue.SimpleQueue[Key | None]") -> int:
+    count = 0
+    for count, key in enumerate(keys, 1):  # noqa: B007 the count is returned
+        work.put(key)
+    return count
 
 
-def persist(
-    ask: Callable[[Question], Answer],
-    question: Question,
+def fetch_with_retries(
+    fetch: Callable[[Key], Value],
+    key: Key,
     notices: Notices,
     sleep: Callable[[float], object] = time.sleep,
-) -> Reply[Question, Answer]:
-    """Ask again what is worth it, and tell of it; too many requests is no failure, only a reason to wait.
+) -> Reply[Key, Value]:
+    """Fetch one key; retry and report errors that may pass. Throttling is waited out without limit.
 
     Raises:
-        CredentialsError: asking again could lock the key.
+        CredentialsError: a retry could lock the key.
     """
     pauses = iter(_PAUSES_S)
     throttled = 0
     while True:
         try:
-            return Reply(question, ask(question))
+            return Reply(key, fetch(key))
         except ThrottledError as error:
             throttled += 1
-            if throttled >= _THROTTLED_TOLD:
-                notices.trouble("throttled", f"throttled ({error}): waiting")
+            if throttled >= _THROTTLED_REPORTED:
+                notices.problem("throttled", f"throttled ({error}): waiting")
         except CredentialsError:
             raise
         except ApiError as error:
             pause = next(pauses, None) if error.retryable else None
             if pause is None:
-                return Reply(question, error=error)
-            notices.trouble("no answer", f"no answer ({error}): trying again in {pause:g} s")
+                return Reply(key, error=error)
+            notices.problem("no answer", f"no answer ({error}): retrying in {pause:g} s")
             sleep(pause)

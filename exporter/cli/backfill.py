@@ -1,155 +1,161 @@
-"""``backfill``: what is asked for on the command line, told on standard error while it goes on."""
+"""``backfill``: downloads and writes build history, with progress on standard error."""
 
-import re
-from collections.abc import Generator, Iterable, Mapping
+import sys
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
 from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
 from exporter.api.request_queue import Throttle
-from exporter.app import connect, families_of
-from exporter.backfill import Collection, Notices, Spool, planned
-from exporter.cli.backfill_output import Destination, Output, receiver_of
-from exporter.cli.backfill_plan import identity, settle
-from exporter.cli.progress import follow, say, takes
+from exporter.app import connect, families_of, rules
+from exporter.backfill import (
+    Contents,
+    Destination,
+    Download,
+    Notices,
+    Output,
+    Selection,
+    Spool,
+    gaps,
+    load_or_make_plan,
+    past_families,
+)
+from exporter.cli.terminal import cannot_write, warn
 from exporter.config import Config
-from exporter.doctor import plural
-from exporter.errors import BackfillError, ConfigError
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.poller import Intervals
 from exporter.redaction import register_header, register_url
-from exporter.text import minute as shown
+from exporter.text import minute, plural
 
 _SPOOL: Final = "backfill.db"
-_STREAM_SPOOL: Final = "codearts-build-backfill.db"
-_TOLD: Final = 20
+_SPOOL_WITHOUT_FOLDER: Final = "codearts-build-backfill.db"
+_CLEAR_LINE: Final = "\r\x1b[K"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for.
+class Options:
+    """The options of the command.
 
     Attributes:
-        start: how long ago, or when, the past begins.
-        end: the same of its end; empty for now.
-        exporters: URLs of running exporters' metrics; where one begins to count a job, the past of it ends.
+        selection: the builds to export.
         step_s: from one sample to the next.
-        to: where it goes.
-        details: whether each build is asked for.
-        max_requests_per_minute: None for what the configuration says.
-        spool: where answers are kept; None for the usual place.
-        include_uncounted: whether jobs that no exporter counts have a past up to the end all the same.
+        to: the destination.
+        details: whether to request the details of each build.
+        max_requests_per_minute: None for the configured value.
+        spool: file for the API's replies; None for the default.
     """
 
-    start: str
-    end: str
-    exporters: tuple[str, ...]
+    selection: Selection
     step_s: float
     to: Destination
     details: bool
     max_requests_per_minute: int | None
     spool: Path | None
-    include_uncounted: bool = False
+
+    @property
+    def spool_path(self) -> Path:
+        """The spool that is given, or beside the files, or in the working directory."""
+        if self.spool:
+            return self.spool
+        has_folder = not self.to.remote_write and self.to.output != "-"
+        return Path(self.to.output) / _SPOOL if has_folder else Path(_SPOOL_WITHOUT_FOLDER)
 
 
-def backfill(config: Config, asked: Request) -> None:
-    """Ask for the past, then write or send it; goes on where the same command was stopped before.
+def backfill(config: Config, options: Options) -> None:
+    """Download build history, then write or send it; resumes an interrupted run of the same command.
 
     Raises:
-        ExporterError: it could not be done, or not for all jobs; what the API has told is kept.
+        ExporterError: it failed, or failed for some jobs; the API's replies are kept.
     """
-    _check_labels(config, asked.to.labels)
-    for url in (asked.to.remote_write, *asked.exporters):
+    to = options.to
+    families = families_of(config)
+    to.check_labels(label for family in families for label in family.labels)
+    for url in (to.remote_write, *options.selection.exporters):
         register_url(url)
-    for name, value in asked.to.headers.items():
+    for name, value in to.headers.items():
         register_header(name, value)
     notices = Notices(say)
-    receiver = receiver_of(asked.to, notices)
-    throttle = Throttle(asked.max_requests_per_minute or config.poll.max_requests_per_minute)
+    output = Output(to, notices, follow, _write_stdout)
+    throttle = Throttle(options.max_requests_per_minute or config.poll.max_requests_per_minute)
     _, client = connect(config, Telemetry(CollectorRegistry()), throttle, isolates_operations=False)
-    period_of = (asked.start, asked.end, asked.exporters)
-    with closing(Spool(_spool(asked))) as spool:
-        plan, was_begun = planned(
-            spool,
-            identity(config, *period_of),
-            lambda: settle(config, *period_of, client, notices, include_uncounted=asked.include_uncounted),
-        )
-        if was_begun:
-            begun = shown(plan.begun_ms)
-            say(f"goes on with the backfill that was begun on {begun}; remove {spool.path} to begin anew")
-        period = plan.period(round(asked.step_s * 1000))
-        say(f"builds that finished from {shown(period.start_ms)} to {shown(period.end_ms)}")
-        collection = Collection(plan.jobs, period, plan.start_ms, spool, notices)
-        _collect(collection, client, config, throttle, details=asked.details)
-        _tell_what_is_unknown(spool)
-        if collection.jobs:
-            Output(config, collection.jobs, period, spool, asked.to, receiver).put()
-    if collection.failed:
-        raise BackfillError(_told_of(collection))
+    with closing(Spool(options.spool_path)) as spool:
+        plan, resumed = load_or_make_plan(spool, config, options.selection, client, notices)
+        if resumed:
+            say(f"resuming the backfill begun {minute(plan.begun_ms)}; remove {spool.path} to start over")
+        period = plan.period(round(options.step_s * 1000))
+        say(f"builds that finished from {minute(period.start_ms)} to {minute(period.end_ms)}")
+        download = Download(plan.jobs, period, plan.start_ms, spool, notices)
+        _download(download, client, config, throttle, details=options.details)
+        for line in gaps(spool):
+            say(line)
+        if jobs := download.jobs:
+            polling = rules(config, Intervals.of(config).longest)
+            writers = past_families(families, to.labels)
+            output.write(Contents(jobs, period, polling, writers, spool, config.metrics))
+    download.check()
 
 
-def _tell_what_is_unknown(spool: Spool) -> None:
-    again = f"remove {spool.path} to ask again"
-    if without_detail := spool.without_detail():
-        say(f"{plural(without_detail, 'build')} without details, counted without queue time; {again}")
-    if refused := spool.refused_stages():
-        say(f"{plural(refused, 'build')} whose stages are refused, counted without them; {again}")
-    if undated := spool.undated():
-        say(f"{plural(undated, 'build')} not counted, as nobody tells the time of the end")
-    if unreadable := spool.unreadable():
-        say(
-            f"{plural(unreadable, 'record')} in histories cannot be read: "
-            "such builds count only where their numbers had details"
-        )
-
-
-def _check_labels(config: Config, labels: Mapping[str, str]) -> None:
-    taken = {label for family in families_of(config) for label in family.labels}
-    for name, value in labels.items():
-        if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
-            raise ConfigError(f"--label: {name} is no name of a label")
-        if not value:
-            raise ConfigError(f"--label: {name} has no value, which is the same as no label")
-        if name in taken or name == "le":
-            raise ConfigError(f"--label: the metrics have a label {name} of their own")
-
-
-def _spool(asked: Request) -> Path:
-    if asked.spool:
-        return asked.spool
-    if asked.to.remote_write or asked.to.output == "-":
-        return Path(_STREAM_SPOOL)
-    return Path(asked.to.output) / _SPOOL
-
-
-def _collect(
-    collection: Collection, client: ApiClient, config: Config, throttle: Throttle, *, details: bool
+def _download(
+    download: Download, client: ApiClient, config: Config, throttle: Throttle, *, details: bool
 ) -> None:
-    """Ask for all that is not known yet; what it takes is told before each kind of question."""
+    """Download what is missing; announce the number of requests before each kind."""
     concurrency = config.poll.concurrency
 
-    def ask(what: str, questions: int, answers: Generator[object]) -> None:
-        if questions:
-            say(f"{what}: {takes(questions, throttle.requests_per_minute)}")
-        with closing(answers):
-            follow(answers, questions, what)
+    def run(label: str, requests: int, replies: Generator[object]) -> None:
+        if requests:
+            say(f"{label}: {estimate(requests, throttle.requests_per_minute)}")
+        with closing(replies):
+            follow(replies, requests, label)
 
-    ask("history", len(collection.windows()), collection.ask_histories(client, concurrency))
+    run("history", len(download.windows()), download.fetch_histories(client, concurrency))
     if details:
-        ask("builds", _count(collection.builds()), collection.ask_details(client, concurrency))
+        run("builds", _count(download.builds()), download.fetch_details(client, concurrency))
     if details and config.metrics.stages:
-        ask("stages", _count(collection.stages()), collection.ask_stages(client, concurrency))
+        run("stages", _count(download.stages()), download.fetch_stages(client, concurrency))
 
 
-def _count(things: Iterable[object]) -> int:
-    return sum(1 for _ in things)
+def _count(items: Iterable[object]) -> int:
+    return sum(1 for _ in items)
 
 
-def _told_of(collection: Collection) -> str:
-    """The first few of what could not be had."""
-    lines = [f"{what} could not be had: {why}" for what, why in collection.failed.items()]
-    more = [f"… and {len(lines) - _TOLD:,} more"] if len(lines) > _TOLD else []
-    return "\n".join([*lines[:_TOLD], *more, "all else is there; the same command asks for these again"])
+def estimate(requests: int, per_minute: float) -> str:
+    """Describe how long requests take without retries."""
+    minutes = requests / per_minute
+    if minutes < 1:
+        length = "less than a minute"
+    else:
+        length = f"at least {minutes / 60:.1f} hours" if minutes > 90 else f"at least {round(minutes)} min"
+    return f"{plural(requests, 'request')}, {length} at {per_minute:g} a minute"
+
+
+def say(text: str) -> None:
+    """Print a line in place of the progress bar, which is redrawn below it."""
+    warn(text, before=_CLEAR_LINE if sys.stderr.isatty() else "")
+
+
+def follow(steps: Iterable[object], length: int, label: str) -> None:
+    """Run all steps with a progress bar, or without a terminal with a line for each tenth."""
+    if sys.stderr.isatty():
+        with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+            for _ in steps:
+                bar.update(1)
+        return
+    tenths = 0
+    for done, _ in enumerate(steps, 1):
+        if 10 * done // length > tenths:
+            tenths = 10 * done // length
+            say(f"{label}: {done:,} of {length:,}")
+
+
+def _write_stdout(pieces: Iterable[str]) -> None:
+    try:
+        for text in pieces:
+            sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise cannot_write(error) from None

@@ -11,10 +11,10 @@ from click.core import ParameterSource
 
 from exporter import __version__, startup
 from exporter.app import ConfigFile, Shard, read
+from exporter.backfill import Destination, Selection
 from exporter.cli import log_setup
-from exporter.cli.backfill import Request
+from exporter.cli.backfill import Options
 from exporter.cli.backfill import backfill as run_backfill
-from exporter.cli.backfill_output import Destination
 from exporter.cli.check_config import check_online, exposed, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.group import Serve, ServeByDefault
@@ -274,19 +274,10 @@ def backfill(
     log_setup.configure("error")
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
-    source = click.get_current_context().get_parameter_source("end")
-    asked = Request(
-        start,
-        end,
-        exporters,
-        step,
-        Destination(**to),
-        not no_details,
-        max_requests_per_minute,
-        spool,
-        include_uncounted or source is not ParameterSource.DEFAULT,
-    )
-    run_backfill(read(config_file), asked)
+    given_end = click.get_current_context().get_parameter_source("end") is not ParameterSource.DEFAULT
+    selection = Selection(start, end, exporters, include_uncounted or given_end)
+    options = Options(selection, step, Destination(**to), not no_details, max_requests_per_minute, spool)
+    run_backfill(read(config_file), options)
 
 
 @cli.command()

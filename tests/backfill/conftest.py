@@ -14,7 +14,7 @@ from exporter.api.client import ApiClient
 from exporter.api.request_queue import Throttle
 from exporter.app import connect, families_of, rules
 from exporter.backfill import (
-    Collection,
+    Download,
     Notices,
     PastFamily,
     PastJob,
@@ -78,19 +78,19 @@ class Past:
         with closing(Spool(self.folder / "backfill.db")) as spool:
             yield spool
 
-    def collect(self, period: Period, *, details: bool = True, baseline: int | None = None) -> Collection:
+    def collect(self, period: Period, *, details: bool = True, baseline: int | None = None) -> Download:
         """Ask for everything."""
         client, notices = self.client(), Notices(self.said.append)
         jobs = [PastJob(job, period.end_ms, baseline) for job in watched_jobs(self.config, client, notices)]
         with self.spool() as spool:
-            collection = Collection(jobs, period, period.start_ms, spool, notices)
-            list(collection.ask_histories(client, 4))
+            download = Download(jobs, period, period.start_ms, spool, notices)
+            list(download.fetch_histories(client, 4))
             if details:
-                list(collection.ask_details(client, 4))
+                list(download.fetch_details(client, 4))
             if self.config.metrics.stages:
-                list(collection.ask_stages(client, 4))
-            self.jobs = collection.jobs
-        return collection
+                list(download.fetch_stages(client, 4))
+            self.jobs = download.jobs
+        return download
 
     def files(self, period: Period, folder: Path | None = None) -> list[Path]:
         """Write what was collected."""

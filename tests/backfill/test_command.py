@@ -180,7 +180,7 @@ def test_a_job_that_is_not_visible_costs_itself_alone(config: Path, tmp_path: Pa
     config.write_text(config.read_text().replace("jobs:\n", f"jobs:\n  - {'f' * 32}\n"))
     done = run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h"))
     assert done.code == 1
-    assert f"the history of job {'f' * 32} could not be had" in done.err
+    assert f"history of job {'f' * 32} is missing" in done.err
     assert len({labels for _, labels in read(sorted((tmp_path / "out").glob("*.om")))}) > JOBS
 
 
@@ -220,7 +220,7 @@ def test_details_that_are_all_refused_end_it_before_it_writes(
     refusal.times = 1
     done = run(*flags)
     assert done.code == 0, done.err
-    again = f"remove {tmp_path / 'out' / 'backfill.db'} to ask again"
+    again = f"remove {tmp_path / 'out' / 'backfill.db'} to request them again"
     assert f"1 build without details, counted without queue time; {again}" in done.err
 
 
@@ -235,7 +235,7 @@ def test_one_spool_and_two_folders(config: Path, tmp_path: Path) -> None:
 def test_files_of_somebody_else_stay(config: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "2020-01-01T00.om").write_text("mine")
-    refused(run(*command(config, f"--output={tmp_path / 'out'}")), 1, "somebody else")
+    refused(run(*command(config, f"--output={tmp_path / 'out'}")), 1, "of another program")
     assert (tmp_path / "out" / "2020-01-01T00.om").read_text() == "mine"
 
 
@@ -247,7 +247,7 @@ def refused(done: Ended, code: int, text: str) -> None:
 def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> None:
     assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
     other = run("backfill", f"--config.file={config}", "--start=2d", f"--output={tmp_path / 'out'}")
-    refused(other, 1, "holds a backfill of other jobs or another time")
+    refused(other, 1, "belongs to a backfill of other jobs or another period")
 
 
 @pytest.mark.parametrize(
@@ -258,12 +258,12 @@ def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> N
         (("--output=out", "--step=5"), "must be a length of time"),
         (("--output=out", "--step=500ms"), "whole seconds"),
         (("--output=out", "--start=yesterday"), "--start"),
-        (("--output=out", "--start=1h", "--end=2h"), "--start must lie before the end"),
+        (("--output=out", "--start=1h", "--end=2h"), "--start must be before the end"),
         (("--output=out", "--label=job"), "a name and a value"),
         (("--output=out", "--label=foo="), "--label: foo has no value"),
-        (("--output=out", "--label=result=x"), "have a label result of their own"),
-        (("--output=out", "--label=9=x"), "9 is no name of a label"),
-        (("--output=out", "--start=0001-01-01"), "not between the years"),
+        (("--output=out", "--label=result=x"), "already have a label result"),
+        (("--output=out", "--label=9=x"), "9 is not a valid label name"),
+        (("--output=out", "--start=0001-01-01"), "must be between the years"),
     ],
 )
 def test_wrong_usage_is_told(config: Path, tmp_path: Path, flags: tuple[str, ...], text: str) -> None:

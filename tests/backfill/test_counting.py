@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill import Period
-from exporter.backfill.builds import Known, PastBuild, begin, missing, numbers_to_ask, plausible
+from exporter.backfill.builds import (
+    KnownBuild,
+    PastBuild,
+    initial_ledger,
+    missing_builds,
+    numbers_to_fetch,
+    plausible,
+)
 from exporter.ledger import Buckets
 from exporter.model import Build, BuildDetail, Result
 from exporter.poller import Rules
@@ -274,16 +281,16 @@ def test_missing_numbers_are_asked_for_once_in_all(past: Past, fleet: Fleet, sim
 
 
 def test_garbage_numbers_change_nothing() -> None:
-    real = [Known(number, None, is_listed=True, is_asked=True) for number in (1, 2, 5)]
-    garbage = Known(2_000_000_000, None, is_listed=True, is_asked=False)
+    real = [KnownBuild(number, None, is_listed=True, is_fetched=True) for number in (1, 2, 5)]
+    garbage = KnownBuild(2_000_000_000, None, is_listed=True, is_fetched=False)
     assert plausible([*real, garbage]) == real
     assert plausible([garbage]) == []
-    assert missing(real) == [(3, 4)]
-    assert list(numbers_to_ask(real, 0, 1)) == [3, 4, 6]
+    assert missing_builds(real) == [(3, 4)]
+    assert list(numbers_to_fetch(real, 0, 1)) == [3, 4, 6]
 
 
 def test_a_gap_of_a_hundred_thousand_is_written_off_at_once() -> None:
-    ledger = begin([], [1, 99_000], [(2, 98_999)], NOON_MS, rules_of_a_test())
+    ledger = initial_ledger([], [1, 99_000], [(2, 98_999)], NOON_MS, rules_of_a_test())
     assert [(run.first, run.last) for run in ledger.runs] == [(0, 0), (2, 98_999)]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.backfill import PastJob, Period
-from exporter.backfill.builds import Known
+from exporter.backfill.builds import KnownBuild
 from exporter.ledger import Buckets, JobLedger, Refused, apply_details, apply_history, baseline
 from exporter.model import DAY_MS, Build, Job, Result, State
 from exporter.simulator import Fleet, ManualClock
@@ -46,9 +46,9 @@ def watched(
 
 
 def of_the_past(builds: list[tuple[int, int]], end_ms: int, number: int | None) -> set[int]:
-    known = [Known(at, finish_ms, True, True) for at, (_, finish_ms) in enumerate(builds, start=1)]
-    border = PastJob(Job("a" * 32, "job", "p"), end_ms, number).border(known)
-    return {one.number for one in known if border.includes(one.number, one.dated_ms or 0)}
+    known = [KnownBuild(at, finish_ms, True, True) for at, (_, finish_ms) in enumerate(builds, start=1)]
+    cutoff = PastJob(Job("a" * 32, "job", "p"), end_ms, number).cutoff(known)
+    return {one.number for one in known if cutoff.includes(one.number, one.dated_ms or 0)}
 
 
 gaps = st.lists(st.integers(1, 20_000), min_size=4, max_size=40).filter(lambda drawn: len(drawn) % 2 == 0)
@@ -84,7 +84,7 @@ def test_a_build_that_history_hid_at_first() -> None:
     assert ledger.counts == {Result.SUCCESS: 3}
 
 
-def test_an_absurd_finish_moves_no_border() -> None:
+def test_an_absurd_finish_moves_no_cutoff() -> None:
     builds = [(NOON_MS, NOON_MS + 1000), (NOON_MS + 2000, NOON_MS + 3 * DAY_MS)]
     assert of_the_past(builds, NOON_MS + 5000, 2) == {1}
 
@@ -94,7 +94,7 @@ def test_without_a_baseline_the_moment_tells() -> None:
     assert of_the_past(builds, NOON_MS + 2500, None) == {1}
 
 
-def test_it_does_not_matter_when_a_build_beyond_the_border_finishes(
+def test_it_does_not_matter_when_a_build_beyond_the_cutoff_finishes(
     past: Past, fleet: Fleet, clock: ManualClock, tmp_path: Path
 ) -> None:
     [job] = fleet.jobs()
@@ -129,7 +129,7 @@ def test_the_last_sample_has_what_had_finished_by_the_clock_of_the_service(
     assert (max(counts), list(counts.values())[-2]) == ((NOON_MS - slow_ms) / 1000, 1)
 
 
-def test_stages_are_asked_for_up_to_the_border(past: Past, fleet: Fleet) -> None:
+def test_stages_are_asked_for_up_to_the_cutoff(past: Past, fleet: Fleet) -> None:
     [job] = fleet.jobs()
     for minutes in (200, 2, 1):
         fleet.add_build(job.id, at_ms=NOON_MS - minutes * 60_000, queue_s=1, duration_s=20)

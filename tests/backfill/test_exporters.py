@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Notices, Plan
-from exporter.cli.backfill_plan import settle
+from exporter.backfill import Notices, Plan, Selection
+from exporter.backfill.targets import make_plan
 from exporter.errors import BackfillError
 from exporter.simulator import Fleet, Simulator
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, read, series_of
@@ -105,7 +105,7 @@ def test_a_job_that_no_exporter_counts_ends_where_it_is_told_to(
     simulator: Simulator, job_id: str, tmp_path: Path
 ) -> None:
     done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"))
-    told = "no exporter counts these jobs yet, so their past ends 2025-03-10 12:00:00 UTC"
+    told = "no exporter counts these jobs yet, so their backfill ends at 2025-03-10 12:00:00 UTC"
     assert f"{told}: {job_id}" in done.err
     counts = series_of(read(sorted((tmp_path / "out").glob("*.om"))), "builds_total", result="success")
     assert max(counts) == NOON_MS / 1000
@@ -125,7 +125,7 @@ def test_a_job_that_no_exporter_counts_can_be_included(past: Past, fleet: Fleet)
     [job] = fleet.jobs()
     notices = Notices(past.said.append)
     with serving(exposition("b" * 32, "1741600000")) as url:
-        plan = settle(past.config, "1000d", "0s", (url,), past.client(), notices, include_uncounted=True)
+        plan = make_plan(past.config, Selection("1000d", "0s", (url,), True), past.client(), notices)
     assert [one.job.id for one in plan.jobs] == [job.id]
 
 
@@ -139,14 +139,14 @@ def test_jobs_that_are_counted_already_leave_nothing_to_do(
 ) -> None:
     since = f"{(NOON_MS - 2 * DAY_MS) / 1000}"
     done = backfill(simulator, job_id, tmp_path / "out", exposition(job_id, since))
-    refused(done, 1, "no job is left whose past could be brought back")
+    refused(done, 1, "no job is left to backfill")
 
 
 def settled(past: Past, url: str, end: str = "0s", waits: list[float] | None = None) -> Plan:
     """The plan of a backfill from years ago on."""
     waits = [] if waits is None else waits
     notices = Notices(past.said.append)
-    return settle(past.config, "1000d", end, (url,), past.client(), notices, waits.append)
+    return make_plan(past.config, Selection("1000d", end, (url,)), past.client(), notices, waits.append)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_an_exporter_that_is_starting_is_waited_for(past: Past, fleet: Fleet) ->
     with serving(exposition(job.id, f"{time.time()}"), not_ready=3) as url:
         assert settled(past, url, waits=waits).jobs
     assert len(waits) == 3
-    assert f"{url}: not all jobs are polled yet: waiting" in past.said
+    assert f"{url}: not ready yet: waiting" in past.said
 
 
 def test_one_that_does_not_answer_is_not_waited_for_long(past: Past) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.backfill.plan import BLOCK_MS, Period, file_name, moment_ms
+from exporter.backfill.output import file_name
+from exporter.backfill.plan import BLOCK_MS, Period, parse_time
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS
 
 MINUTE_MS = 60_000
@@ -14,15 +15,14 @@ MINUTE_MS = 60_000
 
 def test_samples_lie_on_multiples_of_the_step_and_at_the_end() -> None:
     period = Period(NOON_MS, NOON_MS + 12 * MINUTE_MS, 5 * MINUTE_MS)
-    moments = period.moments(period.start_ms, period.end_ms + 1, period.end_ms)
+    moments = period.sample_times(period.start_ms, period.end_ms + 1, period.end_ms)
     assert [(at - NOON_MS) / MINUTE_MS for at in moments] == [0, 5, 10, 12]
-    assert period.samples == 4
 
 
 def test_a_job_ends_at_the_whole_second_before_its_end() -> None:
     period = Period(NOON_MS, NOON_MS + DAY_MS, HOUR_MS)
     end_ms = NOON_MS + HOUR_MS + 1234
-    assert period.moments(NOON_MS, NOON_MS + DAY_MS, end_ms)[-1] == NOON_MS + HOUR_MS + 1000
+    assert period.sample_times(NOON_MS, NOON_MS + DAY_MS, end_ms)[-1] == NOON_MS + HOUR_MS + 1000
 
 
 @given(
@@ -42,8 +42,10 @@ def test_files_hold_each_moment_once_and_in_order(
     chunks = period.chunks(series)
     assert all(first % BLOCK_MS == 0 and before % BLOCK_MS == 0 for first, before in chunks)
     assert [first for first, _ in chunks[1:]] == [before for _, before in chunks[:-1]]
-    parts = [period.moments(first, before, end_ms) for first, before in chunks]
-    assert tuple(at for part in parts for at in part) == period.moments(start_ms, period.end_ms + 1, end_ms)
+    parts = [period.sample_times(first, before, end_ms) for first, before in chunks]
+    assert tuple(at for part in parts for at in part) == period.sample_times(
+        start_ms, period.end_ms + 1, end_ms
+    )
     assert all(
         first <= at < before for (first, before), part in zip(chunks, parts, strict=True) for at in part
     )
@@ -75,10 +77,10 @@ def test_names_of_files_sort_by_time() -> None:
     ],
 )
 def test_moments(text: str, moment: datetime) -> None:
-    assert moment_ms(text, NOON_MS) == moment.timestamp() * 1000
+    assert parse_time(text, NOON_MS) == moment.timestamp() * 1000
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "20250301", "2025-13-01", "30", "1700000000"])
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 the standard library's own texts come out too
-        moment_ms(text, NOON_MS)
+        parse_time(text, NOON_MS)

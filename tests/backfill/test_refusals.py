@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from exporter.api.client import ApiClient
-from exporter.backfill import Collection, Notices, PastJob, Period, Spool, download, watched_jobs
-from exporter.backfill.download import Refusals
+from exporter.backfill import Download, Notices, PastJob, Period, Spool, watched_jobs
+from exporter.backfill import download as download_module
+from exporter.backfill.download import RefusalFilter
 from exporter.backfill.retry import Reply
 from exporter.errors import BackendError, BackfillError, NotVisibleError
 from exporter.simulator import Fault, Fleet, Simulator, fault
@@ -38,7 +39,7 @@ def test_what_is_refused_throughout_is_asked_for_again(
 ) -> None:
     simulator.faults.replace([refusal])
     for _ in range(2):
-        with pytest.raises(BackfillError, match="every question was refused") as told:
+        with pytest.raises(BackfillError, match="every request was refused") as told:
             past.collect(DAY)
         assert text in str(told.value)
     simulator.faults.replace([])
@@ -58,12 +59,12 @@ def test_a_number_after_the_newest_build_may_be_refused_alone(
     assert series_of(shown, "builds_total", result="success")[NOON_MS / 1000] == 0
 
 
-def held(*, is_real: bool = True, control: bool = False, said: list[str] | None = None) -> Refusals[int]:
-    return Refusals[int](
+def held(*, exists: bool = True, succeeds: bool = False, said: list[str] | None = None) -> RefusalFilter[int]:
+    return RefusalFilter[int](
         "details",
         "do without",
-        is_real=lambda *_: is_real,
-        control=lambda: control,
+        exists=lambda *_: exists,
+        recheck=lambda: succeeds,
         notices=Notices(([] if said is None else said).append),
     )
 
@@ -73,36 +74,36 @@ def entries(count: int) -> list[tuple[str, int, int | None]]:
 
 
 @pytest.mark.parametrize("refused", [1, 25])
-def test_a_control_question_tells_refusals_from_accidents(refused: int) -> None:
-    for control in (True, False):
-        refusals = held(control=control)
+def test_a_recheck_tells_refusals_from_accidents(refused: int) -> None:
+    for succeeds in (True, False):
+        refusals = held(succeeds=succeeds)
         for entry in entries(refused):
-            assert refusals.sifted(entry, NotVisibleError("HTTP 404")) == []
-        if control:
-            assert refusals.believed() == entries(refused)
+            assert refusals.add(entry, NotVisibleError("HTTP 404")) == []
+        if succeeds:
+            assert refusals.finish() == entries(refused)
         else:
-            with pytest.raises(BackfillError, match="every question was refused") as told:
-                refusals.believed()
+            with pytest.raises(BackfillError, match="every request was refused") as told:
+                refusals.finish()
             assert ("records of so few builds may be gone" in str(told.value)) == (refused == 1)
             assert "make the user a member" in str(told.value)
 
 
 def test_only_refusals_of_builds_that_exist_are_told_and_once() -> None:
-    for is_real, lines in ((True, ["details: nothing but refusals so far: HTTP 404"]), (False, [])):
+    for exists, lines in ((True, ["details: nothing but refusals so far: HTTP 404"]), (False, [])):
         said: list[str] = []
-        refusals = held(is_real=is_real, said=said, control=is_real)
+        refusals = held(exists=exists, said=said, succeeds=exists)
         for entry in entries(50):
-            refusals.sifted(entry, NotVisibleError("HTTP 404"))
+            refusals.add(entry, NotVisibleError("HTTP 404"))
         assert said == lines
-        assert refusals.believed() == entries(50)
+        assert refusals.finish() == entries(50)
 
 
 def test_an_answer_lets_go_of_what_was_refused_before() -> None:
     refusals = held()
-    assert refusals.sifted(("job", 1, None), NotVisibleError("HTTP 404")) == []
-    assert refusals.sifted(("job", 2, 7), None) == [("job", 1, None), ("job", 2, 7)]
-    assert refusals.sifted(("job", 3, None), NotVisibleError("HTTP 404")) == [("job", 3, None)]
-    assert refusals.believed() == []
+    assert refusals.add(("job", 1, None), NotVisibleError("HTTP 404")) == []
+    assert refusals.add(("job", 2, 7), None) == [("job", 1, None), ("job", 2, 7)]
+    assert refusals.add(("job", 3, None), NotVisibleError("HTTP 404")) == [("job", 3, None)]
+    assert refusals.finish() == []
 
 
 BUILDS = 25
@@ -120,14 +121,14 @@ def two(simulator: Simulator, fleet: Fleet, tmp_path: Path) -> Past:
 
 
 @contextmanager
-def collecting(past: Past) -> Iterator[tuple[Collection, ApiClient, Spool]]:
+def collecting(past: Past) -> Iterator[tuple[Download, ApiClient, Spool]]:
     """A run whose histories are here."""
     client, notices = past.client(), Notices(past.said.append)
     jobs = [PastJob(job, DAY.end_ms) for job in watched_jobs(past.config, client, notices)]
     with past.spool() as spool:
-        collection = Collection(jobs, DAY, DAY.start_ms, spool, notices)
-        list(collection.ask_histories(client, 1))
-        yield collection, client, spool
+        download = Download(jobs, DAY, DAY.start_ms, spool, notices)
+        list(download.fetch_histories(client, 1))
+        yield download, client, spool
 
 
 def stopped(answers: Generator[object], after: int) -> None:
@@ -143,44 +144,44 @@ def test_a_job_refused_for_good_ends_as_it_does_in_one_go(two: Past, simulator: 
     straight = replace(two, folder=two.folder / "straight")
     straight.folder.mkdir()
     told = straight.shown(DAY)
-    with collecting(two) as (collection, client, spool):
-        stopped(collection.ask_details(client, 1), after=BUILDS + 2)
-        kept = spool.contents()
+    with collecting(two) as (download, client, spool):
+        stopped(download.fetch_details(client, 1), after=BUILDS + 2)
+        kept = spool.fingerprint()
         simulator.faults.replace([refusal])
-        with pytest.raises(BackfillError, match="every question was refused"):
-            list(collection.ask_details(client, 1))
-        assert spool.contents() == kept
+        with pytest.raises(BackfillError, match="every request was refused"):
+            list(download.fetch_details(client, 1))
+        assert spool.fingerprint() == kept
     simulator.faults.replace([replace(refusal, job=shut.id)])
     assert two.shown(DAY) == told
 
 
 def test_stages_refused_for_good_end_as_they_do_in_one_go(two: Past, simulator: Simulator) -> None:
     refusal = fault("error", operation="full-stages", status=403, code="CB.00031059")
-    with collecting(two) as (collection, client, spool):
-        list(collection.ask_details(client, 1))
-        stopped(collection.ask_stages(client, 1), after=BUILDS)
+    with collecting(two) as (download, client, spool):
+        list(download.fetch_details(client, 1))
+        stopped(download.fetch_stages(client, 1), after=BUILDS)
         simulator.faults.replace([refusal])
-        with pytest.raises(BackfillError, match="every question was refused"):
-            list(collection.ask_stages(client, 1))
+        with pytest.raises(BackfillError, match="every request was refused"):
+            list(download.fetch_stages(client, 1))
         assert spool.refused_stages() == 0
         simulator.faults.replace([replace(refusal, times=BUILDS)])
-        list(collection.ask_stages(client, 1))
+        list(download.fetch_stages(client, 1))
         assert spool.refused_stages() == BUILDS
 
 
-def test_a_control_question_that_fails_makes_nothing_final(
+def test_a_recheck_that_fails_makes_nothing_final(
     two: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = fault("error", operation="full-stages", status=403, code="CB.00031059")
-    with collecting(two) as (collection, client, spool):
-        list(collection.ask_details(client, 1))
-        stopped(collection.ask_stages(client, 1), after=BUILDS)
+    with collecting(two) as (download, client, spool):
+        list(download.fetch_details(client, 1))
+        stopped(download.fetch_stages(client, 1), after=BUILDS)
         simulator.faults.replace([refusal])
         monkeypatch.setattr(
-            download, "persist", lambda _, asked, __: Reply(asked, error=BackendError("busy"))
+            download_module, "fetch_with_retries", lambda _, key, __: Reply(key, error=BackendError("busy"))
         )
         with pytest.raises(BackendError, match="busy"):
-            list(collection.ask_stages(client, 1))
+            list(download.fetch_stages(client, 1))
         assert spool.refused_stages() == 0
 
 

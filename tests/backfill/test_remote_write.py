@@ -95,14 +95,14 @@ def test_an_answer_that_cannot_be_read_is_a_lost_connection(broken: str) -> None
     assert [body for _, body in receiver.requests] == [b"body"] * 2
     assert len(said) == 1
     assert said[0].startswith("remote write: no answer (")
-    assert said[0].endswith("): trying again in 1 s")
+    assert said[0].endswith("): retrying in 1 s")
 
 
 def test_trouble_is_told_once() -> None:
     said: list[str] = []
     with receiving((503, "busy"), (503, "busy")) as receiver:
         sent(receiver, said).send(b"body")
-    assert said == ["remote write: HTTP 503 (busy): trying again in 1 s"]
+    assert said == ["remote write: HTTP 503 (busy): retrying in 1 s"]
 
 
 def test_empty_labels_are_not_sent() -> None:

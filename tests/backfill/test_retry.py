@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.backfill.retry import Notices, Reply, each
+from exporter.backfill.retry import Notices, Reply, fetch_all
 from exporter.errors import (
     ApiError,
     BackendError,
@@ -38,13 +38,13 @@ def ask(
     service: Service, questions: int, concurrency: int = 3, said: list[str] | None = None
 ) -> dict[int, Reply[int, int]]:
     notices = Notices(([] if said is None else said).append)
-    answers = each(service, range(questions), concurrency, notices, sleep=lambda _: None)
-    return {asked.question: asked for asked in answers}
+    answers = fetch_all(service, range(questions), concurrency, notices, sleep=lambda _: None)
+    return {asked.key: asked for asked in answers}
 
 
 def test_every_question_is_answered_once() -> None:
     service = Service(lambda *_: None)
-    assert {q: asked.answer for q, asked in ask(service, 100).items()} == {q: q for q in range(100)}
+    assert {q: asked.value for q, asked in ask(service, 100).items()} == {q: q for q in range(100)}
     assert set(service.asked.values()) == {1}
 
 
@@ -66,7 +66,7 @@ def test_what_is_waited_for_is_told_once() -> None:
     said.clear()
     service = Service(lambda _, times: BackendError("busy", code="500") if times < 4 else None)
     ask(service, 20, said=said)
-    assert said == ["no answer (busy): trying again in 2 s"]
+    assert said == ["no answer (busy): retrying in 2 s"]
 
 
 def test_a_limit_that_is_learnt_is_no_trouble() -> None:
@@ -80,8 +80,8 @@ def test_trouble_that_lasts_is_told_once_a_minute() -> None:
     now = 0.0
     notices = Notices(said.append, lambda: now)
     for now in (0.0, 1.0, 59.0, 60.0, 61.0):
-        notices.trouble("throttled", f"{now}")
-    notices.trouble("no answer", "another kind")
+        notices.problem("throttled", f"{now}")
+    notices.problem("no answer", "another kind")
     assert said == ["0.0", "60.0", "another kind"]
 
 
@@ -118,4 +118,4 @@ def test_a_mistake_of_ours_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(each(broken, range(3), 2, Notices(lambda _: None)))
+        list(fetch_all(broken, range(3), 2, Notices(lambda _: None)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.backfill import Counted, counted, earliest
+from exporter.backfill.plan import CountedJob, earliest, running_exporter
 from exporter.errors import BackfillError
 from exporter.model import Job
 
@@ -30,12 +30,12 @@ LINES = (*HEADS, CREATED, *BASELINE, *INFO, "# EOF", "")
 JOB = Job("a", "one\u2028two", "shop", "p")
 
 
-def of(*lines: str) -> dict[str, Counted]:
-    return counted(line.encode() for line in lines)
+def of(*lines: str) -> dict[str, CountedJob]:
+    return running_exporter(line.encode() for line in lines)
 
 
 def test_what_it_counts() -> None:
-    assert of(*LINES) == {"a": Counted(JOB, 1741600000500, 7)}
+    assert of(*LINES) == {"a": CountedJob(JOB, 1741600000500, 7)}
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "seven", "", "1e400"])
@@ -57,7 +57,7 @@ def test_no_exposition_of_ours() -> None:
     with pytest.raises(BackfillError):
         of("<html>", "</html>")
     with pytest.raises(BackfillError):
-        counted([b"codearts_build_job_info{\xff} 1", b"# EOF"])
+        running_exporter([b"codearts_build_job_info{\xff} 1", b"# EOF"])
 
 
 @given(st.data())
@@ -76,7 +76,7 @@ def test_what_is_of_no_use_takes_no_memory() -> None:
     )
     tracemalloc.start()
     try:
-        counted(
+        running_exporter(
             line for part in ((line.encode() for line in LINES[:-2]), others, (b"# EOF",)) for line in part
         )
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
@@ -85,8 +85,8 @@ def test_what_is_of_no_use_takes_no_memory() -> None:
 
 
 def test_of_several_exporters_the_one_that_counts_longest_tells() -> None:
-    late, early = Counted(JOB, 2000, 9), Counted(JOB, 1000, 5)
+    late, early = CountedJob(JOB, 2000, 9), CountedJob(JOB, 1000, 5)
     for told in ([{"a": late}, {"a": early}], [{"a": early}, {"a": late}]):
         assert earliest(told) == {"a": early}
-    other = Counted(Job("b", "x", "y"), 1, None)
+    other = CountedJob(Job("b", "x", "y"), 1, None)
     assert earliest([{"a": late}, {"b": other}]) == {"a": late, "b": other}

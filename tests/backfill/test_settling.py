@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Collection, Notices, PastJob, Period, missing_names, watched_jobs
+from exporter.backfill import Download, Notices, PastJob, Period, watched_jobs
+from exporter.backfill.targets import unnamed
 from exporter.errors import ApiError, BackfillError, ThrottledError
 from exporter.model import Build, Job
 from exporter.simulator import Fleet, Simulator, fault
@@ -33,11 +34,11 @@ def of_project(past: Past) -> Past:
     return Past(past.simulator, past.folder, watched=f"projects: [{{id: {project}}}]")
 
 
-ASKED_ANEW = "some lists are empty or cut short: asking once more"
+RECHECK = "some lists are empty or incomplete: requesting them again"
 
 
 @pytest.mark.parametrize("operation", ["job-list", "project-job-list", "projects"])
-@pytest.mark.parametrize(("kind", "said"), [("throttle", []), ("empty-list", [ASKED_ANEW])])
+@pytest.mark.parametrize(("kind", "said"), [("throttle", []), ("empty-list", [RECHECK])])
 def test_trouble_that_passes_costs_no_name(
     past: Past, simulator: Simulator, operation: str, kind: str, said: list[str]
 ) -> None:
@@ -61,14 +62,14 @@ def test_names_that_are_refused_are_told(past: Past, simulator: Simulator, opera
     past = of_project(past) if operation == "projects" else past
     jobs = watched(past)
     assert past.said == [f"the list of {what} is refused: HTTP 403 CB.00031059 Internal error."]
-    [line] = {line for line in missing_names(jobs) if "project is" in line}
+    [line] = {line for line in unnamed(jobs) if "project is" in line}
     assert jobs[0].id in line
 
 
 def test_a_list_that_shows_less_than_it_tells_is_told(past: Past, simulator: Simulator) -> None:
     simulator.faults.replace([fault("wrong-total", operation="job-list", value=50)])
     watched(past)
-    assert past.said == [ASKED_ANEW, "the list of all jobs shows 1 of 50"]
+    assert past.said == [RECHECK, "the list of all jobs has 1 of 50 jobs"]
 
 
 def test_a_project_that_shows_less_than_it_tells_is_asked_again(past: Past, simulator: Simulator) -> None:
@@ -76,15 +77,15 @@ def test_a_project_that_shows_less_than_it_tells_is_asked_again(past: Past, simu
     short = fault("wrong-total", operation="project-job-list", value=50, times=2)
     simulator.faults.replace([short])
     assert [job.name for job in watched(past)] == ["checkout"]
-    assert (short.fired, past.said) == (2, [ASKED_ANEW])
+    assert (short.fired, past.said) == (2, [RECHECK])
 
 
 def test_a_project_that_shows_less_but_the_same_twice_is_believed(past: Past, simulator: Simulator) -> None:
     past = of_project(past)
     simulator.faults.replace([fault("wrong-total", operation="project-job-list", value=50)])
     assert [job.name for job in watched(past)] == ["checkout"]
-    [asked_anew, told] = past.said
-    assert (asked_anew, told.endswith("shows 1 of 50")) == (ASKED_ANEW, True)
+    [recheck, incomplete] = past.said
+    assert (recheck, incomplete.endswith("has 1 of 50 jobs")) == (RECHECK, True)
 
 
 def test_a_project_that_shows_less_and_others_each_time_is_an_error(
@@ -96,7 +97,7 @@ def test_a_project_that_shows_less_and_others_each_time_is_an_error(
     def meanwhile(_: float) -> None:
         fleet.add_job("late", "shop")
 
-    with pytest.raises(BackfillError, match="shows 2 of 50, and others before: nothing is begun"):
+    with pytest.raises(BackfillError, match="has 2 of 50 jobs, and other jobs than before"):
         watched_jobs(past.config, past.client(), Notices(past.said.append), meanwhile)
 
 
@@ -106,8 +107,8 @@ def test_many_empty_lists_are_told_once(past: Past, fleet: Fleet) -> None:
     past = Past(past.simulator, past.folder, watched=f"projects: [{listed}]")
     assert len(watched(past)) == 1
     assert past.said == [
-        ASKED_ANEW,
-        *(f"project {project} shows no job that is to be watched" for project in projects[1:]),
+        RECHECK,
+        *(f"project {project} has no job to watch" for project in projects[1:]),
     ]
 
 
@@ -132,16 +133,16 @@ def test_a_plan_without_jobs_is_not_kept(
     command += ["--end=2025-03-10", "--step=1h"]
     simulator.faults.replace([fault("empty-list", operation="project-job-list")])
     done = run(*command)
-    refused(done, 1, "no job is left whose past could be brought back")
-    assert "shows no job that is to be watched" in done.err
+    refused(done, 1, "no job is left to backfill")
+    assert "has no job to watch" in done.err
     simulator.faults.replace([])
     done = run(*command)
     assert done.code == 0, done.err
-    assert "asking for the jobs and their names" in done.err
+    assert "looking up the jobs and their names" in done.err
     assert list((tmp_path / "out").glob("*.om"))
     again = run(*command)
-    assert "goes on with the backfill that was begun on " in again.err
-    assert f"remove {tmp_path / 'out' / 'backfill.db'} to begin anew" in again.err
+    assert "resuming the backfill begun " in again.err
+    assert f"remove {tmp_path / 'out' / 'backfill.db'} to start over" in again.err
 
 
 def test_an_endpoint_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path) -> None:
@@ -151,8 +152,8 @@ def test_an_endpoint_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path) -> 
     )
     flags = (f"--config.file={path}", f"--output={tmp_path / 'out'}")
     with started("backfill", *flags, log=tmp_path / "log") as running:
-        running.says("asking for the jobs and their names")
-        running.says("trying again in 2 s")
+        running.says("looking up the jobs and their names")
+        running.says("retrying in 2 s")
 
 
 def test_being_throttled_without_end_is_told(
@@ -174,7 +175,7 @@ def test_a_receiver_that_is_not_there_is_told(
     to = f"--remote-write=http://127.0.0.1:{free_port()}/"
     flags = (f"--config.file={path}", to, f"--spool={tmp_path / 'spool'}", "--start=2025-03-09")
     with started("backfill", *flags, "--end=2025-03-10", log=tmp_path / "log") as running:
-        running.says("remote write: no answer (ConnectionError): trying again in 1 s")
+        running.says("remote write: no answer (ConnectionError): retrying in 1 s")
 
 
 def test_records_that_cannot_be_read_are_told_whenever_they_came(
@@ -208,8 +209,8 @@ def test_an_unreadable_record_counts_once_however_often_its_window_is_asked_for(
     [job] = watched(past)
     day = Period(NOON_MS - DAY_MS, NOON_MS, HOUR_MS)
     with past.spool() as spool:
-        collection = Collection([PastJob(job, NOON_MS)], day, day.start_ms, spool, Notices(past.said.append))
-        assert len(collection.windows()) == 1
-        next(collection.ask_histories(client, 1))
+        download = Download([PastJob(job, NOON_MS)], day, day.start_ms, spool, Notices(past.said.append))
+        assert len(download.windows()) == 1
+        next(download.fetch_histories(client, 1))
     with past.spool() as spool:
         assert (len(asked), spool.unreadable()) == (2, 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import PastBuild, PastJob, Period, size
+from exporter.backfill import PastBuild, PastJob, Period, estimate_size
 from exporter.model import Build, BuildDetail, Job, Result, Stage
 from exporter.simulator import Fleet, Plan, Simulator
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
@@ -26,8 +26,12 @@ def test_the_size_that_is_told(fleet: Fleet, simulator: Simulator, tmp_path: Pat
     past = Past(simulator, tmp_path, settings)
     past.collect(WEEK)
     with past.spool() as spool:
-        told = size(
-            past.jobs, past.families, WEEK, past.rules, lambda one: spool.told(one.job.id, one.end_ms)
+        told = estimate_size(
+            past.jobs,
+            past.families,
+            WEEK,
+            past.rules,
+            lambda one: spool.iter_finished(one.job.id, one.end_ms),
         )
     lines = [
         line
@@ -56,6 +60,6 @@ def test_a_build_with_other_stages_brings_series(past: Past) -> None:
     def series(*builds: tuple[str, ...]) -> int:
         told = [(WEEK.end_ms, built(number, stages)) for number, stages in enumerate(builds, start=1)]
         one = PastJob(Job(job.id, "job", "project"), WEEK.end_ms)
-        return size([one], past.families, WEEK, past.rules, lambda _: told).series
+        return estimate_size([one], past.families, WEEK, past.rules, lambda _: told).series
 
     assert series(("compile",), ("compile", "test")) == series(("compile", "test")) > series(("compile",))

@@ -1,4 +1,4 @@
-"""Lines between the steps of a bar."""
+"""Progress bars, and messages printed while one is shown."""
 
 import io
 import sys
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.cli.progress import follow, say, takes
+from exporter.cli.backfill import estimate, follow, say
 
 
 class Terminal(io.StringIO):
-    """Says that it is one."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -22,7 +22,7 @@ def steps() -> Iterator[int]:
     yield 2
 
 
-def test_a_line_on_a_terminal_takes_the_place_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_on_a_terminal_replaces_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     follow(steps(), 2, "builds")
@@ -30,13 +30,13 @@ def test_a_line_on_a_terminal_takes_the_place_of_the_bar(monkeypatch: pytest.Mon
     assert "builds" in terminal.getvalue()
 
 
-def test_without_a_terminal_there_are_lines_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_progress_is_printed_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     follow(steps(), 2, "builds")
     assert capsys.readouterr().err == "builds: 1 of 2\nthrottled: waiting\nbuilds: 2 of 2\n"
 
 
 @pytest.mark.parametrize(
-    ("questions", "length"),
+    ("requests", "length"),
     [
         (3, "less than a minute"),
         (299, "less than a minute"),
@@ -45,5 +45,5 @@ def test_without_a_terminal_there_are_lines_alone(capsys: pytest.CaptureFixture[
         (36_000, "at least 2.0 hours"),
     ],
 )
-def test_it_is_told_how_long_questions_take(questions: int, length: str) -> None:
-    assert takes(questions, 300) == f"{questions:,} questions, {length} at 300 a minute"
+def test_estimated_duration_of_requests(requests: int, length: str) -> None:
+    assert estimate(requests, 300) == f"{requests:,} requests, {length} at 300 a minute"
