@@ -22,7 +22,7 @@ from exporter.config import (
     PasswordAuth,
     TokenAuth,
 )
-from exporter.config.problems import listing
+from exporter.config.problems import join_words
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.metrics.exporter_metrics import Telemetry
 
@@ -40,8 +40,8 @@ def exposed(config: Config, path: Path) -> Iterator[str]:
     held = _secrets_in(config, path)
     if held and _is_readable_by_all(path):
         yield (
-            f"{path} holds {listing(held)} and can be read by every user of this machine: chmod o-r it, or "
-            "take secrets from ${NAME} or a file"
+            f"{path} contains {join_words(held)} and is readable by every user of this machine: chmod o-r "
+            "it, or take secrets from ${NAME} or a file"
         )
     urls = {"endpoint": config.endpoint}
     if isinstance(config.auth, PasswordAuth):

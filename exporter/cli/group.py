@@ -5,7 +5,7 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem, FishComplete, ZshComplete, add_completion_class
 
-from exporter.config.problems import listing, nearest
+from exporter.config.problems import join_words, nearest
 
 _NOTHING_TYPED: Final = f"{__name__}.nothing_typed"
 
@@ -31,7 +31,7 @@ class ServeByDefault(click.Group):
         if word in self.commands or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         meant = nearest(word, self.commands)
-        hint = f"did you mean {meant!r}?" if meant else f"the commands are {listing(self.commands)}"
+        hint = f"did you mean {meant!r}?" if meant else f"the commands are {join_words(self.commands)}"
         raise click.UsageError(f"no such command {word!r}; {_as_file(word) or hint}", ctx)
 
 

@@ -1,4 +1,4 @@
-"""The configuration file: what may stand in it, and what is wrong with it."""
+"""The configuration file: its schema, and how it is loaded."""
 
 from exporter.config.auth import (
     AccessKeyAuth,
@@ -9,8 +9,7 @@ from exporter.config.auth import (
     TokenAuth,
     TokenFileAuth,
 )
-from exporter.config.durations import format_duration, parse_duration
-from exporter.config.files import read_bounded
+from exporter.config.jobs import JobConfig, ProjectConfig
 from exporter.config.loader import LARGEST_FILE, load, parse
 from exporter.config.regions import KNOWN_REGIONS
 from exporter.config.schema import (
@@ -18,13 +17,13 @@ from exporter.config.schema import (
     DURATION_BUCKETS,
     QUEUE_BUCKETS,
     Config,
-    JobConfig,
     MetricsConfig,
     PollConfig,
-    ProjectConfig,
     RecycleBinConfig,
     StateConfig,
 )
+from exporter.config.secret_types import open_regular, read_bounded
+from exporter.config.types import format_duration, parse_duration
 
 __all__ = [
     "DEFAULT_STATE_PATH",
@@ -48,6 +47,7 @@ __all__ = [
     "TokenFileAuth",
     "format_duration",
     "load",
+    "open_regular",
     "parse",
     "parse_duration",
     "read_bounded",

@@ -1,6 +1,6 @@
-"""From a file to a `Config`, or to one `ConfigError` that tells everything that is wrong.
+"""From a file to a `Config`, or to one `ConfigError` that lists every problem.
 
-Files of another schema are read in the same way, by `read_text` and `validated`.
+`read_text` and `validated` read files of other schemas the same way.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.files import read_bounded, why
 from exporter.config.lookalikes import hint_within
 from exporter.config.problems import Problem, quote, render
 from exporter.config.schema import Config
+from exporter.config.secret_types import os_reason, read_bounded
 from exporter.config.section import Section
 from exporter.config.yaml_document import Document, read_document
 from exporter.errors import ConfigError
@@ -24,39 +24,39 @@ LARGEST_FILE: Final = 16 * 2**20
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read the configuration file and the files with secrets that it names.
+    """Load the configuration file and the files with secrets that it names.
 
     Args:
-        path: of the YAML file; relative paths in it start from its folder, save that of the state.
-        environ: where ``${NAME}`` is looked up.
+        path: the YAML file. Relative paths in it start from its folder, except that of the state.
+        environ: the values of ``${NAME}``.
 
     Raises:
-        ConfigError: a file cannot be read or its content is wrong; a line for each problem.
+        ConfigError: a file cannot be read, or its content is invalid; one line for each problem.
     """
     return parse(read_text(path), source=str(path), environ=environ, base_dir=path.parent)
 
 
 def parse(text: str, *, source: str, environ: Mapping[str, str], base_dir: Path) -> Config:
-    """Read a configuration.
+    """Parse a configuration.
 
     Args:
         text: YAML.
-        source: what errors call it: the file's name.
-        environ: where ``${NAME}`` is looked up.
-        base_dir: where relative paths in it start from, save that of the state.
+        source: the file's name in errors.
+        environ: the values of ``${NAME}``.
+        base_dir: where relative paths in it start from, except that of the state.
 
     Raises:
-        ConfigError: a line for each problem, in the order of the text's lines.
+        ConfigError: one line for each problem, in the order of the file.
     """
     document = read_document(text, environ)
     if document.data is None:
-        problem = Problem(1, (), "is empty; config.example.yaml shows what belongs in it")
+        problem = Problem(1, (), "is empty; see config.example.yaml")
         raise ConfigError(render([*document.problems, problem], source))
     return validated(Config, document, source=source, base_dir=base_dir, example="config.example.yaml")
 
 
 def read_text(path: Path) -> str:
-    """Read a file of YAML.
+    """Read a YAML file.
 
     Raises:
         ConfigError: it cannot be read, or is not UTF-8.
@@ -64,7 +64,7 @@ def read_text(path: Path) -> str:
     try:
         return read_bounded(path, LARGEST_FILE).decode("utf-8-sig")
     except OSError as error:
-        problem = Problem(0, (), f"cannot be read: {why(error)}")
+        problem = Problem(0, (), f"cannot be read: {os_reason(error)}")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         problem = Problem(line, (), "is not UTF-8 text; save it as UTF-8")
@@ -72,24 +72,24 @@ def read_text(path: Path) -> str:
 
 
 def validated(schema: type[S], document: Document, *, source: str, base_dir: Path, example: str) -> S:
-    """Hold a document against the schema of its file.
+    """Validate a document.
 
     Args:
-        schema: of the whole file.
-        document: what stands in it.
-        source: what errors call it: the file's name.
+        schema: the schema of the whole file.
+        document: the content.
+        source: the file's name in errors.
         base_dir: where relative paths in it start from.
-        example: where a right one is to be seen.
+        example: the file to look at for a valid one.
 
     Raises:
-        ConfigError: a line for each problem, in the order of the text's lines.
+        ConfigError: one line for each problem, in the order of the file.
     """
-    outcome = _validate(schema, document, base_dir, example)
-    # Raised here, out of any `except`, so that no traceback shows an error that still holds values.
-    if isinstance(outcome, schema) and not document.problems:
-        return outcome
-    found = outcome if isinstance(outcome, list) else []
-    raise ConfigError(render([*document.problems, *found], source))
+    result = _validate(schema, document, base_dir, example)
+    # Raised here, outside of any `except`, so that no traceback shows an error that still holds values.
+    if isinstance(result, schema) and not document.problems:
+        return result
+    problems = result if isinstance(result, list) else []
+    raise ConfigError(render([*document.problems, *problems], source))
 
 
 def _validate(schema: type[S], document: Document, base_dir: Path, example: str) -> S | list[Problem]:
@@ -110,22 +110,21 @@ def _is_broken(path: tuple[str | int, ...], document: Document) -> bool:
 
 
 def _locate(error: ErrorDetails, document: Document) -> Problem:
-    path, text = error["loc"], error["msg"]
+    path, text, context = error["loc"], error["msg"], error.get("ctx", {})
     line = document.line(path)
-    first = error.get("ctx", {}).get("first")
-    if first is not None:
-        text = f"{text}, in line {document.line(first)}; keep one"
+    if "first" in context:
+        text = f"{text}, in line {document.line(context['first'])}; keep one"
     if error["type"] == "hidden_key":
         path = path[:-1]
     if error["type"] == "value":
-        subject, written = _subject(path, document)
-        meant = error.get("ctx", {}).get("meant")
-        text = f"{subject} {text}{f'; write {meant}' if meant and written else ''}"
+        subject, is_literal = _subject(path, document)
+        suggestion = context.get("suggestion") if is_literal else None
+        text = f"{subject} {text}{f'; write {suggestion}' if suggestion else ''}"
     return _with_hint(Problem(line, path, text), document)
 
 
 def _with_hint(problem: Problem, document: Document) -> Problem:
-    """Add what to write, and where, if a character stands there that only looks like one of YAML's."""
+    """Add a correction if a character there only looks like one of YAML's."""
     place = document.places.get(problem.path)
     found = hint_within(document.lines, problem.line, max(problem.line, place.last if place else 0))
     if found is None:
@@ -135,10 +134,10 @@ def _with_hint(problem: Problem, document: Document) -> Problem:
 
 
 def _subject(path: tuple[str | int, ...], document: Document) -> tuple[str, bool]:
-    """Name a value by what stands in the file; what came from the environment is not shown.
+    """Describe a value as written in the file, which hides what comes from the environment.
 
     Returns:
-        The name, and whether it is the value itself.
+        The description, and whether it is the value itself.
     """
     while path not in document.places and path:
         path = path[:-1]

@@ -1,8 +1,7 @@
-"""Characters that look like YAML's own and are not, such as full-width punctuation.
+"""Characters that look like YAML syntax and are not, such as full-width punctuation.
 
-YAML takes them for text, so its complaint is about a later line or about something else. These patterns
-find the place. They are asked only where something is wrong already, since such characters may stand in
-any value.
+YAML takes them for text, so its error is about a later line or about something else. These patterns find the
+place. They are used only after another error, since such characters are valid in any value.
 """
 
 import re
@@ -12,12 +11,10 @@ from typing import Final
 
 from exporter.config.problems import quote
 
-_REACH: Final = 20
-"""Lines that a plain text goes over at the most before it meets something that stops it."""
-_LONGEST: Final = 1000
-"""Characters of a line that are looked at."""
+_LINES_BEFORE: Final = 20  # a plain text rarely goes on for longer before YAML reports an error
+_LINE_LENGTH: Final = 1000
 _SPACE: Final = "a space"
-_MEANT: Final = {
+_REPLACEMENTS: Final = {
     **dict.fromkeys("：﹕", ":"),
     **dict.fromkeys("，﹐、", ","),
     **dict.fromkeys("－–—−", "-"),
@@ -25,9 +22,11 @@ _MEANT: Final = {
     **dict.fromkeys("‘’‚＇", "'"),
     **dict.fromkeys("＃", "#"),
     **dict(zip("［］｛｝", "[]{}", strict=True)),
-    **dict.fromkeys("\u00a0\u2002\u2003\u2007\u2009\u202f\u3000\u200b\ufeff", "a space"),
+    **dict.fromkeys("\u00a0\u2002\u2003\u2007\u2009\u202f\u3000\u200b\ufeff", _SPACE),
 }
-_BLANK: Final = "[" + "".join(found for found, meant in _MEANT.items() if meant == _SPACE) + "]"
+_BLANK: Final = (
+    "[" + "".join(char for char, replacement in _REPLACEMENTS.items() if replacement == _SPACE) + "]"
+)
 _KEY: Final = r"[\"'“”]?[A-Za-z_][\w.-]*[\"'“”]?"
 _STRUCTURE: Final = [
     re.compile(pattern)
@@ -38,7 +37,7 @@ _STRUCTURE: Final = [
         rf"^\s*(?:-\s+)?{_KEY}:({_BLANK})",
     )
 ]
-_WITHIN: Final = [
+_WITHIN_VALUE: Final = [
     re.compile(pattern)
     for pattern in (
         r"\{[^}]*?\b[a-z_]+\s*([：﹕])",
@@ -55,52 +54,53 @@ _KEY_AND_COLON: Final = re.compile(r"^\s*(?:-\s+)?[a-z][a-z_]+\s*[：﹕]")
 
 
 def hint_within(lines: Sequence[str], first: int, last: int) -> tuple[int, str] | None:
-    """Find the first of some lines with such a character in a place where YAML needs its own.
+    """Find the first line with a lookalike in a place where YAML needs the real character.
 
     Args:
-        lines: of the whole file.
-        first: the number of the first to look at, counted from 1.
-        last: that of the last.
+        lines: the lines of the whole file.
+        first: the number of the first line to search, counted from 1.
+        last: the number of the last one.
 
     Returns:
-        The line's number, and what to write there.
+        The line's number, and the correction.
     """
     for number in range(first, min(last, len(lines)) + 1):
-        line = lines[number - 1][:_LONGEST]
-        if hint := _structural(line) or _within(line):
+        line = lines[number - 1][:_LINE_LENGTH]
+        if hint := _hint_about_structure(line) or _hint_about_value(line):
             return number, hint
     return None
 
 
 def hint_before(lines: Sequence[str], line: int) -> tuple[int, str] | None:
-    """Find such a character in a line that is not YAML, or in one shortly before that it turned into text."""
-    for number in range(min(line, len(lines)), max(line - _REACH, 0), -1):
-        text = lines[number - 1][:_LONGEST]
-        if hint := _structural(text) or (_within(text) if number == line else None):
+    """Find a lookalike in a line that is not YAML, or in one shortly before, which it turned into text."""
+    for number in range(min(line, len(lines)), max(line - _LINES_BEFORE, 0), -1):
+        text = lines[number - 1][:_LINE_LENGTH]
+        if hint := _hint_about_structure(text) or (_hint_about_value(text) if number == line else None):
             return number, hint
     return None
 
 
-def is_lost_key(line: str) -> bool:
-    """Tell whether a line looks like ``key: value`` with a colon that YAML does not know."""
+def looks_like_key(line: str) -> bool:
+    """Return whether a line looks like ``key: value``, but with another colon than YAML's."""
     return bool(_KEY_AND_COLON.match(line))
 
 
-def _structural(line: str) -> str | None:
-    found = next((match for place in _STRUCTURE if (match := place.search(line))), None)
-    if found:
-        return _instead(found[1])
-    return next((f"write a space after {sign}" for place, sign in _NO_SPACE if place.search(line)), None)
+def _hint_about_structure(line: str) -> str | None:
+    match = next(filter(None, (pattern.search(line) for pattern in _STRUCTURE)), None)
+    if match:
+        return _correction(match[1])
+    return next((f"write a space after {sign}" for pattern, sign in _NO_SPACE if pattern.search(line)), None)
 
 
-def _within(line: str) -> str | None:
-    return next((_instead(match[1]) for place in _WITHIN if (match := place.search(line))), None)
+def _hint_about_value(line: str) -> str | None:
+    match = next(filter(None, (pattern.search(line) for pattern in _WITHIN_VALUE)), None)
+    return _correction(match[1]) if match else None
 
 
-def _instead(character: str) -> str:
+def _correction(character: str) -> str:
     name = f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
-    if _MEANT[character] == _SPACE:
+    replacement = _REPLACEMENTS[character]
+    if replacement == _SPACE:
         return f"write a space in place of {name}"
-    meant = _MEANT[character]
-    shown = "'\"'" if meant == '"' else quote(meant)
-    return f"write {shown} in place of {quote(character)} ({name})"
+    quoted = "'\"'" if replacement == '"' else quote(replacement)
+    return f"write {quoted} in place of {quote(character)} ({name})"

@@ -1,7 +1,7 @@
-"""What can be wrong, and where: one line for a person for each problem.
+"""Problems of a configuration and their wording: one line for each problem.
 
-No line repeats a value that could be a secret: a value appears only where a rule names it as its
-subject, and then as it stands in the file, before ``${NAME}`` is replaced.
+No line repeats a value that could be a secret: a value appears only where a rule is about the value itself,
+and then as written in the file, before ``${NAME}`` is replaced.
 """
 
 import difflib
@@ -14,31 +14,34 @@ from typing import Final
 Path = tuple[str | int, ...]
 """Keys and indices from the top of the document to a value."""
 
+CONTROL_CHARACTERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that no value may have: controls such as line breaks, and bytes that are not Unicode."""
+
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
-_LONGEST_SUBJECT: Final = 60
+_LONGEST_QUOTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right; ``line`` counts from 1, and 0 means the file as a whole."""
+    """One error; ``line`` counts from 1, and 0 is the file as a whole."""
 
     line: int
     path: Path
     text: str
 
     def render(self, source: str) -> str:
-        """Write ``config.yaml:12: jobs[1].id: is not …``."""
+        """Format as ``config.yaml:12: jobs[1].id: is not …``."""
         place = f"{source}:{self.line}" if self.line else source
-        return ": ".join([place, *([spell(self.path)] if self.path else []), self.text])
+        return ": ".join([place, *([_format_path(self.path)] if self.path else []), self.text])
 
 
 def render(problems: Iterable[Problem], source: str) -> str:
-    """Write all problems in the order of their lines."""
+    """Format problems as lines, in the order of the file."""
     return "\n".join(problem.render(source) for problem in sorted(problems, key=lambda p: p.line))
 
 
-def spell(path: Path) -> str:
-    """Write a path as ``jobs[1].id``."""
+def _format_path(path: Path) -> str:
+    """Format as ``jobs[1].id``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -49,20 +52,18 @@ def spell(path: Path) -> str:
 
 
 def quote(text: str) -> str:
-    """Put a text between quotation marks, on one line, shortened when it is long."""
-    if len(text) > _LONGEST_SUBJECT:
-        text = text[: _LONGEST_SUBJECT - 1] + "…"
-    if not text.isprintable():
-        return json.dumps(text)
-    return f'"{text}"'
+    """Quote a text on one line, shortened if it is long."""
+    if len(text) > _LONGEST_QUOTE:
+        text = text[: _LONGEST_QUOTE - 1] + "…"
+    return f'"{text}"' if text.isprintable() else json.dumps(text)
 
 
-def listing(words: Iterable[str], last: str = "and") -> str:
-    """Write ``a, b and c``."""
+def join_words(words: Iterable[str], last: str = "and") -> str:
+    """Join as ``a, b and c``."""
     *head, tail = words
     return f"{', '.join(head)} {last} {tail}" if head else tail
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Find what was probably meant."""
+    """Find the known word that is most similar, if any is."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

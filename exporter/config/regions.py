@@ -1,4 +1,4 @@
-"""Which addresses a region of Huawei Cloud has.
+"""Endpoints of Huawei Cloud's regions.
 
 Source: the provider's list of endpoints for CodeArts Build; Dublin is the exception to the pattern.
 """
@@ -23,9 +23,9 @@ KNOWN_REGIONS: Final = (
 
 
 def default_endpoints(region: str) -> dict[str, str]:
-    """Tell the ``endpoint`` and ``iam_endpoint`` of a known region.
+    """Return ``endpoint`` and ``iam_endpoint`` of a known region.
 
-    An unknown region has none: credentials are never sent to an address made up from a name.
+    An unknown region has none: credentials are never sent to a URL derived from an arbitrary name.
     """
     if region not in KNOWN_REGIONS:
         return {}

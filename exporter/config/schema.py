@@ -1,8 +1,8 @@
-"""The configuration: every section and key, with types, limits and defaults."""
+"""The configuration file: every section and key, with types, limits and defaults."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -10,187 +10,85 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
-    ValidatorFunctionWrapHandler,
     field_validator,
 )
-from pydantic_core import InitErrorDetails
 
 from exporter.config.auth import Auth, AuthSection, PasswordAuth
-from exporter.config.durations import format_duration
-from exporter.config.problems import listing, nearest
+from exporter.config.jobs import Jobs, Projects, any_matches
+from exporter.config.problems import join_words, nearest
 from exporter.config.regions import KNOWN_REGIONS, default_endpoints
 from exporter.config.secret_types import Certificates, RedisUrl
 from exporter.config.section import (
-    AsWritten,
-    Described,
-    OrBare,
     Section,
-    about_value,
-    at,
+    collect_errors,
     exactly_one_of,
-    gathered,
     one_word_of,
+    parsed,
     problem,
+    problem_at,
+    value_problem,
 )
 from exporter.config.types import (
-    ID_SHAPE,
+    Boolean,
     Buckets,
-    Duration,
-    JobId,
     Pattern,
     Patterns,
-    ProjectId,
-    Switch,
     Text,
     Url,
-    Whole,
-    between,
-    duration,
-    items,
+    as_list,
+    duration_between,
+    format_duration,
+    integer_between,
     one_of,
-    whole_number,
 )
 
-
-class JobConfig(Section):
-    """A job to watch; in the file its bare id will do."""
-
-    id: JobId = Field(
-        description="the job's ID. It is the 32 characters at the end of the job's URL in the console",
-        examples=["48c66c6002964721be537cdc6ce0297b"],
-    )
-    name: Text | None = Field(
-        None, description="the label `job_name`; by default the job's name", examples=["checkout"]
-    )
-    project: Text | None = Field(
-        None, description="the label `project`; by default the project's name", examples=["shop"]
-    )
-
-    @classmethod
-    def unfold(cls, value: object) -> object:
-        """Read a bare id."""
-        return value if value is None or isinstance(value, Mapping | list) else {"id": value}
-
-
-class ProjectConfig(Section):
-    """A CodeArts project whose jobs are watched, as far as their names fit."""
-
-    id: ProjectId = Field(
-        description="the CodeArts project's ID. It is the 32 characters after /project/ in the project's URL",
-        examples=["b4d3971c3988463b865f6f920846149e"],
-    )
-    name: Text | None = Field(
-        None, description="the label `project`; by default the project's name", examples=["shop"]
-    )
-    include: Patterns = Field(
-        (),
-        description="names of the jobs to watch. Each expression has to match the whole name; without any, "
-        "every job is watched",
-        examples=[["release-.*", "nightly"]],
-    )
-    exclude: Patterns = Field(
-        (),
-        description="names of the jobs to leave out. Each expression has to match the whole name, and wins "
-        "over `include`",
-        examples=[[".*-experimental"]],
-    )
-
-    @classmethod
-    def unfold(cls, value: object) -> object:
-        """Read a bare id."""
-        return value if value is None or isinstance(value, Mapping | list) else {"id": value}
-
-    def wants(self, job_name: str) -> bool:
-        """Tell whether a job of the project is to be watched; expressions match whole names."""
-        included = not self.include or any_matches(self.include, job_name)
-        return included and not any_matches(self.exclude, job_name)
-
-
-def any_matches(patterns: tuple[Pattern, ...], name: str) -> bool:
-    """Tell whether one of the patterns matches the whole name."""
-    return any(pattern.matches(name) for pattern in patterns)
-
-
-def repetitions(listed: str, entries: list[object] | tuple[object, ...]) -> list[InitErrorDetails]:
-    """Find entries with the id, or the project and name, of an earlier one, be they valid or not."""
-    problems = []
-    seen: dict[object, int] = {}
-    for index, entry in enumerate(entries):
-        for key, names in _identities(entry):
-            first = seen.setdefault(names, index)
-            if first != index:
-                text = f"{listed}[{first}] has the same {key}"
-                where = ("id",) if key == "id" else ()
-                problems.append(at(problem(text, first=(listed, first)), index, *where))
-                break
-    return problems
-
-
-def _identities(entry: object) -> list[tuple[str, tuple[str, ...]]]:
-    if isinstance(entry, str):
-        return [("id", (entry,))]
-    if not isinstance(entry, Mapping):
-        return []
-    identities = []
-    for label, keys in (("id", ("id",)), ("project and name", ("project", "name"))):
-        values = tuple(entry[key] for key in keys if isinstance(entry.get(key), str))
-        if len(values) == len(keys):
-            identities.append((label, values))
-    return identities
-
-
-DURATION_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
-
-QUEUE_BUCKETS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-
+DURATION_BUCKETS: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+QUEUE_BUCKETS: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
-
 _EXTRA_LABELS: Final = ("trigger", "branch")
+_REGEX_SYNTAX: Final = frozenset(r".^$*+?{}[]\|()")
 
-_MEANS_MORE: Final = frozenset(r".^$*+?{}[]\|()")
-"""What does not mean itself in a regular expression."""
 
-_PollInterval = Annotated[Duration, between("100ms", "1d", duration)]
+_Interval = Annotated[float, duration_between("100ms", "1d")]
 
 _ExtraLabels = Annotated[
     tuple[
-        Annotated[str, one_of(*_EXTRA_LABELS), Described("label", one_word_of(*_EXTRA_LABELS))],
+        Annotated[str, parsed(one_of(*_EXTRA_LABELS), title="label", **one_word_of(*_EXTRA_LABELS))],
         ...,
     ],
-    BeforeValidator(items),
+    BeforeValidator(as_list),
     AfterValidator(lambda labels: tuple(dict.fromkeys(labels))),
-    Described(f"list of {listing(_EXTRA_LABELS)}"),
+    Field(title=f"list of {join_words(_EXTRA_LABELS)}"),
 ]
 
 
 class PollConfig(Section):
-    """How often, and how much at once, the API is asked; seconds."""
+    """How the API is queried; times are in seconds."""
 
-    interval: _PollInterval = Field(
-        60.0, description="from one poll of a job to the next, while it is building", examples=["30s"]
-    )
-    max_interval: _PollInterval | None = Field(
-        None,
+    interval: _Interval = Field(
+        "1m",
         validate_default=True,
-        description="the longest that a job goes without a poll of its own, never below poll.interval; by "
-        "default 10m, and longer for large fleets whose changes the service's job lists show",
+        description="Time between two polls of a job while it is building.",
+        examples=["30s"],
+    )
+    max_interval: _Interval | None = Field(
+        None,
+        description="Longest time between two polls of a job, never below poll.interval. Default: 10m, and "
+        "more for large fleets where the service's job lists show changes.",
         examples=["10m"],
     )
-    lookback: Annotated[Duration, between("1d", "365d", duration)] = Field(
-        30 * 86_400.0,
-        description="how far back builds are searched for at the first start. After the exporter was down, "
-        "it goes back as far as it has to",
+    lookback: Annotated[float, duration_between("1d", "365d")] = Field(
+        "30d",
+        validate_default=True,
+        description="How far back to look for builds at the first start. After a downtime, the exporter goes "
+        "back as far as necessary.",
     )
-    concurrency: Annotated[Whole, between("1", "64", whole_number)] = Field(
-        8, description="requests at the same time"
+    concurrency: Annotated[int, integer_between(1, 64)] = Field(8, description="Maximum parallel requests.")
+    max_requests_per_minute: Annotated[int, integer_between(1, 100_000)] = Field(
+        300, description="Maximum request rate. The exporter lowers it by itself when it is throttled."
     )
-    max_requests_per_minute: Annotated[Whole, between("1", "100000", whole_number)] = Field(
-        300,
-        description="requests a minute, at most. The exporter asks for less by itself when the service wants "
-        "that",
-    )
-    timeout: Annotated[Duration, between("100ms", "5m", duration)] = Field(
-        10.0, description="how long to wait for an answer"
+    timeout: Annotated[float, duration_between("100ms", "5m")] = Field(
+        "10s", validate_default=True, description="How long to wait for a response."
     )
 
     @field_validator("max_interval")
@@ -199,15 +97,17 @@ class PollConfig(Section):
         interval = info.data.get("interval", 0.0)
         if value is not None and value < interval:
             longest, shortest = format_duration(value), format_duration(interval)
-            raise problem(f"must not be shorter than poll.interval: {longest} against {shortest}")
+            raise problem(f"must not be shorter than poll.interval: {longest} is below {shortest}")
         return value
 
 
 class RecycleBinConfig(Section):
-    """Whether and how often the recycle bin is read; seconds."""
+    """Whether and how often the recycle bin is read; times are in seconds."""
 
-    enabled: Switch = Field(True, description="read the recycle bin")
-    interval: _PollInterval = Field(600.0, description="from one reading of the recycle bin to the next")
+    enabled: Boolean = Field(True, description="Read the recycle bin.")
+    interval: _Interval = Field(
+        "10m", validate_default=True, description="Time between two reads of the recycle bin."
+    )
 
 
 class MetricsConfig(Section):
@@ -215,71 +115,71 @@ class MetricsConfig(Section):
 
     duration_buckets: Buckets = Field(
         DURATION_BUCKETS,
-        description="upper bounds of the buckets of durations, of builds and of stages. One for "
-        "all the rest is added",
+        description="Upper bounds of the buckets of durations, of builds and of stages. A last one, `+Inf`, "
+        "is added.",
     )
     queue_buckets: Buckets = Field(
         QUEUE_BUCKETS,
-        description="upper bounds of the buckets of codearts_build_queue_duration_seconds. "
-        "One for all the rest is added",
+        description="Upper bounds of the buckets of codearts_build_queue_duration_seconds. A last one, "
+        "`+Inf`, is added.",
     )
     extra_labels: _ExtraLabels = Field(
-        (), description="more labels for finished builds and their duration", examples=[["trigger"]]
+        (), description="Additional labels of finished builds and their duration.", examples=[["trigger"]]
     )
     branches: Patterns = Field(
         (),
         validate_default=True,
-        description="with the label `branch`, the branches to tell apart. Each expression has to match the "
-        "whole name; all other branches become `other`. Plain names, as `main`, are there from the start",
+        description="With the label `branch`: the branches to distinguish. Each expression must match the "
+        "whole name; all other branches become `other`. Plain names, such as `main`, have series from the "
+        "start.",
         examples=[["main", "release/.*"]],
     )
-    max_series: Annotated[Whole, between("1000", "100000000", whole_number)] = Field(
+    max_series: Annotated[int, integer_between(1000, 100_000_000)] = Field(
         1_000_000,
-        description="series from which on branches that are new to a job count under `other`. Plain names in "
-        "`branches` are never new",
+        description="Series limit; beyond it, branches new to a job are counted as `other`. Plain names in "
+        "`branches` are exempt.",
     )
-    stages: Switch = Field(False, description="measure the stages of each build, at a request each")
+    stages: Boolean = Field(False, description="Measure the stages of builds, at one more request per build.")
 
     @field_validator("branches")
     @classmethod
-    def _given_for_the_label(cls, value: tuple[Pattern, ...], info: ValidationInfo) -> tuple[Pattern, ...]:
+    def _required_for_the_label(cls, value: tuple[Pattern, ...], info: ValidationInfo) -> tuple[Pattern, ...]:
         if not value and "branch" in info.data.get("extra_labels", ()):
-            raise problem('must list the branches to tell apart, since extra_labels has "branch"')
+            raise problem('must list the branches to distinguish, because extra_labels has "branch"')
         return value
 
     def branch_label(self, branch: str) -> str:
-        """Tell the value of the label ``branch``: the branch, or ``other`` if it is not allowed."""
+        """Return the value of the label ``branch``: the branch, or ``other`` if it is not listed."""
         return branch if any_matches(self.branches, branch) else "other"
 
     @property
     def plain_branches(self) -> tuple[str, ...]:
-        """The branches that stand in ``branches`` by their name: each character means itself."""
+        """The entries of ``branches`` that are names, without any regular expression syntax."""
         names = (pattern.text for pattern in self.branches)
-        return tuple(dict.fromkeys(name for name in names if not _MEANS_MORE.intersection(name)))
+        return tuple(dict.fromkeys(name for name in names if not _REGEX_SYNTAX.intersection(name)))
 
 
 class StateConfig(Section):
-    """Where the ledgers are kept: exactly one of ``path`` and ``redis_url`` is not None."""
+    """Where the ledgers are stored: exactly one of ``path`` and ``redis_url`` is not None."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"not": {"allOf": exactly_one_of("redis_url", "path")}},
-    )
+    model_config = ConfigDict(json_schema_extra={"not": {"allOf": exactly_one_of("redis_url", "path")}})
 
     redis_url: RedisUrl | None = Field(
         None,
-        description="a Redis or Valkey server in place of `path`, for several exporters that share the work. "
-        "It takes the extra `redis`",
+        description="Redis or Valkey server, instead of `path`, for several exporters that share the jobs. "
+        "Requires the extra `redis`.",
         examples=["${CODEARTS_REDIS_URL}"],
     )
     path: Text | None = Field(
         None,
         validate_default=True,
-        description="a file; a relative path starts from the working directory. `:memory:` remembers nothing",
+        description="SQLite file; a relative path starts from the working directory. With `:memory:`, "
+        "nothing survives a restart.",
         examples=["/var/lib/codearts-build-exporter/state.db"],
         json_schema_extra={"default": DEFAULT_STATE_PATH},
     )
-    retention: Annotated[Duration, between("1h", "10y", duration)] = Field(
-        30 * 86_400.0, description="how long a job that is no longer watched is remembered"
+    retention: Annotated[float, duration_between("1h", "10y")] = Field(
+        "30d", validate_default=True, description="How long to keep the state of a job no longer watched."
     )
 
     @field_validator("path", mode="before")
@@ -311,10 +211,7 @@ class Config(Section):
                 {
                     "anyOf": [
                         {"required": ["endpoint"]},
-                        {
-                            "required": ["region"],
-                            "properties": {"region": one_word_of(*KNOWN_REGIONS)},
-                        },
+                        {"required": ["region"], "properties": {"region": one_word_of(*KNOWN_REGIONS)}},
                     ]
                 },
                 {
@@ -329,115 +226,97 @@ class Config(Section):
 
     endpoint: Url = Field(
         "",
-        description="the address of CodeArts Build, for a private installation or a region that is not "
-        "known; by default the region's",
+        description="Base URL of CodeArts Build, for a private installation or an unknown region. Default: "
+        "that of the region.",
         examples=["https://cloudbuild-ext.cn-north-4.myhuaweicloud.com"],
     )
     region: Text | None = Field(
         None,
         validate_default=True,
-        description="the region of Huawei Cloud, which gives the addresses. Without `endpoint` it has to be "
-        "a known one",
+        description="Huawei Cloud region, which sets the endpoints. It must be a known one unless `endpoint` "
+        "is given.",
         examples=["cn-north-4"],
     )
     iam_endpoint: Url = Field(
         "",
-        description="the address of IAM, where tokens are obtained; of use with auth.password only; by "
-        "default the region's",
+        description="Base URL of IAM, which issues tokens; used with auth.password only. Default: that of "
+        "the region.",
         examples=["https://iam.cn-north-4.myhuaweicloud.com"],
     )
     ca_file: Certificates | None = Field(
         None,
-        description="certificates (PEM) to trust instead of the built-in ones, for an installation with a "
-        "CA of its own",
+        description="File with the CA certificates (PEM) to trust instead of the built-in ones, for an "
+        "installation with its own CA.",
         examples=["ca.pem"],
     )
-    auth: Annotated[Auth, BeforeValidator(AuthSection.read), AsWritten(AuthSection)] = Field(
-        description=f"give one of {listing([f'`{key}`' for key in AuthSection.model_fields], 'or')}"
+    auth: Annotated[Auth, BeforeValidator(AuthSection.parse, json_schema_input_type=AuthSection)] = Field(
+        description=f"Give one of {join_words([f'`{key}`' for key in AuthSection.model_fields], 'or')}."
     )
-    projects: Annotated[
-        tuple[Annotated[ProjectConfig, OrBare(ID_SHAPE)], ...],
-        BeforeValidator(items),
-        Described("list of IDs or sections"),
-    ] = Field(
+    projects: Projects = Field(
         (),
-        description="CodeArts projects of which every job is watched, also those that are added later. A "
-        "bare ID will do for one",
+        description="CodeArts projects of which every job is watched, including those added later. An entry "
+        "may be a bare ID.",
     )
-    jobs: Annotated[
-        tuple[Annotated[JobConfig, OrBare(ID_SHAPE)], ...],
-        BeforeValidator(items),
-        Described("list of IDs or sections"),
-    ] = Field((), validate_default=True, description="the jobs to watch. A bare ID will do for one")
-    poll: PollConfig = Field(PollConfig(), description="how the service is asked")
+    jobs: Jobs = Field((), validate_default=True, description="The jobs to watch. An entry may be a bare ID.")
+    poll: PollConfig = Field(PollConfig(), description="How the API is queried.")
     recycle_bin: RecycleBinConfig = Field(
-        RecycleBinConfig(), description="deleted jobs, which the service keeps for a while"
+        RecycleBinConfig(), description="Deleted jobs, which the service keeps for some time."
     )
     metrics: MetricsConfig = Field(
         MetricsConfig(),
-        description="the shape of the metrics. More labels and buckets mean more series, for each job",
+        description="The shape of the metrics. More labels and buckets mean more series per job.",
     )
     state: StateConfig = Field(
         StateConfig(),
-        description="what the exporter remembers, so that a restart neither loses a build nor counts "
-        "it again",
+        description="What the exporter remembers, so that a restart neither loses a build nor counts one "
+        "twice.",
     )
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files that it names, save that of the state."""
+        """The files it names, except that of the state."""
         named = (getattr(self.auth, key, None) for key in ("path", "password_file", "secret_key_file"))
         return tuple(path for path in (self.ca_file, *named) if path)
 
     @classmethod
-    def unfold(cls, value: object) -> object:
+    def expand_shorthand(cls, given: Mapping[str, object]) -> Mapping[str, object]:
         """Fill in the endpoints of a known region."""
-        if not isinstance(value, Mapping) or not isinstance(value.get("region"), str):
-            return value
-        given = {key: item for key, item in value.items() if item is not None}
-        return {**default_endpoints(value["region"]), **given}
+        region = given.get("region")
+        if not isinstance(region, str):
+            return given
+        return {**default_endpoints(region), **{key: item for key, item in given.items() if item is not None}}
 
     @field_validator("region")
     @classmethod
-    def _known_or_not_needed(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _is_known_or_not_needed(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("endpoint", "faulty"):
             return value
-        known = f"the known regions are {listing(KNOWN_REGIONS)}; anywhere else, give endpoint"
+        known = f"the known regions are {join_words(KNOWN_REGIONS)}; anywhere else, give endpoint"
         if value is None:
             raise problem(f"is missing; {known}")
-        meant = nearest(value, KNOWN_REGIONS)
-        hint = f'did you mean "{meant}"? ' if meant else ""
-        raise about_value(f"is not a known region; {hint}{known}")
+        similar = nearest(value, KNOWN_REGIONS)
+        hint = f'did you mean "{similar}"? ' if similar else ""
+        raise value_problem(f"is not a known region; {hint}{known}")
 
     @field_validator("auth")
     @classmethod
     def _complete(cls, value: Auth, info: ValidationInfo) -> Auth:
-        """Give password authentication what it takes from the region."""
+        """Fill in what password authentication takes from the region."""
         if not isinstance(value, PasswordAuth):
             return value
         problems = []
         if not info.data.get("iam_endpoint", "faulty"):
-            text = "needs iam_endpoint, which only a known region gives a default"
-            problems.append(at(problem(text), "password"))
-        if not value.project and not info.data.get("region", "faulty"):
-            problems.append(
-                at(problem("is missing; without region it has no default"), "password", "project")
-            )
+            error = problem("needs iam_endpoint, which has a default only in a known region")
+            problems.append(problem_at(error, "password"))
         project = value.project or info.data.get("region")
-        return gathered("auth", problems, lambda: value.model_copy(update={"project": project}))
-
-    @field_validator("projects", "jobs", mode="wrap")
-    @classmethod
-    def _each_once(
-        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
-    ) -> tuple[Section, ...]:
-        listed = str(info.field_name)
-        problems = repetitions(listed, value) if isinstance(value, list | tuple) else []
-        return gathered(listed, problems, lambda: handler(value))
+        if not project and "region" in info.data:
+            error = problem("is missing; without region it has no default")
+            problems.append(problem_at(error, "password", "project"))
+        return collect_errors("auth", problems, lambda: value.model_copy(update={"project": project}))
 
     @field_validator("jobs")
     @classmethod
-    def _something_to_watch(cls, value: tuple[JobConfig, ...], info: ValidationInfo) -> tuple[JobConfig, ...]:
+    def _something_to_watch(cls, value: Jobs, info: ValidationInfo) -> Jobs:
         if not value and not info.data.get("projects", "faulty"):
             raise problem("there is nothing to watch; give jobs, projects or both")
         return value

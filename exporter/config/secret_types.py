@@ -1,92 +1,123 @@
-"""The types of secrets and of the files that hold them; no error repeats what was given."""
+"""Types of secrets and files, and bounded reading of files; no error repeats a secret."""
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, BinaryIO, Final
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, SecretStr, ValidationInfo
 
-from exporter.config.files import CONTROL_CHARACTERS, NOT_REGULAR, read_bounded, why
-from exporter.config.section import TEXT, Described, base_dir, problem, shaped
+from exporter.config.problems import CONTROL_CHARACTERS
+from exporter.config.section import TEXT, parsed, problem, text_matching
 from exporter.config.types import text
 from exporter.redaction import register, register_url
 
+_NOT_REGULAR: Final = "it is not a regular file"
 _LONGEST_SECRET: Final = 65_536
-
 _LARGEST_BUNDLE: Final = 16 * 2**20
-
 _PORTS: Final = range(1, 65_536)
-
 _LOGIN: Final = r"(?:(?:[^/?#@%\s]|%[0-9A-Fa-f]{2})*@)?"
-
 _SERVER_URL: Final = re.compile(
     _LOGIN + r"(?:\[[^][/?#@\s]+\]|[^][:/?#@\s]*)(?::(?P<port>\d{1,5}))?(?:/\d*)?(?:\?[^#@\s]*)?"
 )
-
 _SOCKET_URL: Final = re.compile(_LOGIN + r"/[^?#]+(?:\?[^#@\s]*)?")
 
-_FORMS: Final = ("[[user]:password@]host[:port][/database]", "[[user]:password@]/path/of/the/socket")
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; never wait for the other end of a pipe, or read from a device.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, _NOT_REGULAR)
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
-def secret(value: object) -> SecretStr:
-    """Take a secret; it may come from ``${NAME}``."""
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a whole regular file.
+
+    Raises:
+        OSError: the file cannot be read, is not regular, or is larger than ``limit`` bytes.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
+def os_reason(error: OSError) -> str:
+    """Return the system's message without the file's name."""
+    return error.strerror or type(error).__name__
+
+
+def _secret(value: object) -> SecretStr:
     hidden = value if isinstance(value, SecretStr) else SecretStr(text(value))
     register(hidden.get_secret_value())
     return hidden
 
 
 def header_secret(value: object) -> SecretStr:
-    """Take a secret that is sent in a header or signs one."""
-    hidden = secret(value)
+    """Accept a secret that is sent in a header or signs one."""
+    hidden = _secret(value)
     if not re.fullmatch(r"[!-~]+", hidden.get_secret_value()):
         raise problem("contains a space or another character that no such key has")
     return hidden
 
 
-def redis_url(value: object) -> SecretStr:
-    """Take the address of a Redis or Valkey server, which may hold a password.
+def _redis_url(value: object) -> SecretStr:
+    """Accept the URL of a Redis or Valkey server, which may contain a password.
 
-    A password that is not percent-encoded would be cut, and a piece of it taken for a host or a port.
+    A password that is not percent-encoded would be cut, and a part of it taken for a host or a port.
     """
     hidden = value if isinstance(value, SecretStr) else SecretStr(text(value))
     register_url(hidden.get_secret_value())
     scheme, _, rest = hidden.get_secret_value().partition("://")
     if scheme not in ("redis", "rediss", "unix"):
         raise problem("must begin with redis://, rediss:// (TLS) or unix://")
-    found = (_SOCKET_URL if scheme == "unix" else _SERVER_URL).fullmatch(rest)
-    if not found or int(found.groupdict().get("port") or 1) not in _PORTS:
-        raise problem(
-            f"must have the form {_FORMS[scheme == 'unix']}; percent-encode # / ? @ % in the password"
-        )
+    address = "/path/of/the/socket" if scheme == "unix" else "host[:port][/database]"
+    match = (_SOCKET_URL if scheme == "unix" else _SERVER_URL).fullmatch(rest)
+    if not match or int(match.groupdict().get("port") or 1) not in _PORTS:
+        form = f"[[user]:password@]{address}"
+        raise problem(f"must have the form {form}; percent-encode # / ? @ % in the password")
     return hidden
 
 
-def file_path(value: object, info: ValidationInfo) -> Path:
-    """Take the path of a regular file that exists; relative ones start from the configuration's folder.
+def _file_path(value: object, info: ValidationInfo) -> Path:
+    """Accept the path of a regular file that exists, relative to the configuration's folder.
 
-    The path is not repeated in errors: a secret may stand where the path of its file should.
+    Errors do not repeat the path: a secret may have been given in its place.
     """
-    path = base_dir(info) / (value if isinstance(value, Path) else text(value))
+    folder: Path = (info.context or {}).get("base_dir", Path())
+    path = folder / (value if isinstance(value, Path) else text(value))
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        reason = why(error)
+        reason = os_reason(error)
     else:
         if stat.S_ISREG(mode):
             return path
-        reason = "it is a directory" if stat.S_ISDIR(mode) else NOT_REGULAR
+        reason = "it is a directory" if stat.S_ISDIR(mode) else _NOT_REGULAR
     raise problem(f"the file cannot be read: {reason} (relative paths start from the configuration's folder)")
 
 
 def secret_from(path: Path) -> SecretStr:
-    """Read a secret from a file; one line break at its end does not count."""
+    """Read a secret from a file, without the line break at its end."""
     try:
         content = read_bounded(path, _LONGEST_SECRET).decode()
     except OSError as error:
-        reason = f"cannot be read: {why(error)}"
+        reason = f"cannot be read: {os_reason(error)}"
     except UnicodeDecodeError:
         reason = "is not UTF-8"
     else:
@@ -94,40 +125,33 @@ def secret_from(path: Path) -> SecretStr:
         register(content)
         if content and not CONTROL_CHARACTERS.search(content):
             return SecretStr(content)
-        reason = "holds more than one line, or a control character" if content else "is empty"
+        reason = "contains more than one line, or a control character" if content else "is empty"
     raise problem(f"the file {reason}")
 
 
-def certificates(path: Path) -> Path:
-    """Take a file of certificates in PEM form."""
+def _certificates(path: Path) -> Path:
     try:
-        found = b"-----BEGIN " in read_bounded(path, _LARGEST_BUNDLE)
+        has_one = b"-----BEGIN " in read_bounded(path, _LARGEST_BUNDLE)
     except OSError as error:
-        raise problem(f"the file cannot be read: {why(error)}") from None
-    if not found:
-        raise problem('holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")')
+        raise problem(f"the file cannot be read: {os_reason(error)}") from None
+    if not has_one:
+        raise problem('contains no certificate in PEM form ("-----BEGIN CERTIFICATE-----")')
     return path
 
 
-def _described(words: str, shape: Mapping[str, Any]) -> Described:
-    """A secret, which editors and pages show no example of."""
-    return Described(words, {**shape, "writeOnly": True})
-
-
-Secret = Annotated[SecretStr, BeforeValidator(secret), _described("secret", TEXT)]
+# "writeOnly" keeps editors and pages from showing an example of a secret.
+Secret = Annotated[SecretStr, parsed(_secret, title="secret", writeOnly=True, **TEXT)]
 
 HeaderSecret = Annotated[
     SecretStr,
-    BeforeValidator(header_secret),
-    _described("secret", shaped("[!-~]+", "number", "boolean")),
+    parsed(header_secret, title="secret", writeOnly=True, **text_matching("[!-~]+", "number", "boolean")),
 ]
 
 RedisUrl = Annotated[
     SecretStr,
-    BeforeValidator(redis_url),
-    _described("secret URL", shaped("(?:redis|rediss|unix)://.*")),
+    parsed(_redis_url, title="secret URL", writeOnly=True, **text_matching("(?:redis|rediss|unix)://.*")),
 ]
 
-FilePath = Annotated[Path, BeforeValidator(file_path), Described("path of a file", TEXT)]
+FilePath = Annotated[Path, parsed(_file_path, title="file path", **TEXT)]
 
-Certificates = Annotated[FilePath, AfterValidator(certificates)]
+Certificates = Annotated[FilePath, AfterValidator(_certificates)]

@@ -1,7 +1,4 @@
-"""Pure value types of the configuration: numbers, durations, URLs, ids, patterns.
-
-RE2 takes time in proportion to the name, whatever the expression; Python's ``re`` can take for ever.
-"""
+"""Pure value types of the configuration: numbers, durations, URLs, IDs, regular expressions."""
 
 import itertools
 import math
@@ -12,26 +9,87 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import re2
-from pydantic import AfterValidator, BeforeValidator, InstanceOf
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
-from exporter.config.durations import DURATION_PATTERN, parse_duration
-from exporter.config.problems import listing
-from exporter.config.section import TEXT, Between, Described, about_value, problem, shaped
+from exporter.config.problems import join_words
+from exporter.config.section import TEXT, parsed, problem, text_matching, value_problem
 
+_MILLISECONDS: Final = {
+    "y": 365 * 86_400_000,
+    "w": 7 * 86_400_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1_000,
+    "ms": 1,
+}
+_DURATION: Final = re.compile("".join(f"(?:(?P<{unit}>[0-9]{{1,12}}){unit})?" for unit in _MILLISECONDS))
+_LONGEST_DURATION_MS: Final = 2**63 // 1_000_000  # Prometheus keeps nanoseconds in 64 bits: 292 years
+_EXACT_ONLY: Final = ("y", "w", "d")
+_BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_ID: Final = re.compile(r"[0-9a-z]{32}")
+_BUCKET: Final = re.compile(
+    r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.?(inf|nan)", re.ASCII | re.IGNORECASE
+)
+_SMALLEST_BUCKET_S: Final = 0.001  # the ledger keeps milliseconds
+_LARGEST_BUCKET_S: Final = 31_536_000  # a year
 _RE2_OPTIONS: Final = re2.Options()
-
 _RE2_OPTIONS.log_errors = False  # to standard error, with the expression
+
+
+def parse_duration(text: str) -> float:
+    """Parse a duration in Prometheus's syntax: ``30s``, ``5m``, ``1h30m``, ``7d``.
+
+    Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/ (``<duration>``).
+
+    Args:
+        text: units from the largest to the smallest, each at most once; or ``0``.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ValueError: ``text`` is not a duration, or is longer than 292 years.
+    """
+    if text == "0":
+        return 0.0
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError("not a duration")
+    milliseconds = sum(int(match[unit] or 0) * size for unit, size in _MILLISECONDS.items())
+    if milliseconds > _LONGEST_DURATION_MS:
+        raise ValueError("longer than 292 years")
+    return milliseconds / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration so that `parse_duration` returns the same, to the millisecond.
+
+    As in Prometheus, years, weeks and days are used only without a remainder: ``90m`` becomes ``1h30m``,
+    ``30d`` stays ``30d``, and 36 hours are ``36h``.
+    """
+    rest = round(seconds * 1000)
+    if rest == 0:
+        return "0s"
+    parts = []
+    for unit, size in _MILLISECONDS.items():
+        if rest >= size and not (unit in _EXACT_ONLY and rest % size):
+            parts.append(f"{rest // size}{unit}")
+            rest %= size
+    return "".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression in RE2's syntax.
 
+    RE2 takes time in proportion to the name, whatever the expression. Python's ``re`` can take for ever.
+
     Args:
         text: the expression.
 
     Raises:
-        ValueError: RE2 does not take it; the error says why, without any part of the expression.
+        PydanticCustomError: RE2 refuses it; the error gives the reason, but no part of the expression.
     """
 
     text: str
@@ -41,34 +99,21 @@ class Pattern:
         try:
             compiled = re2.compile(self.text, _RE2_OPTIONS)
         except re2.error as error:
-            raise ValueError(_reason(error.args[0].decode(errors="replace"))) from None
-        object.__setattr__(self, "_compiled", compiled)
+            reason, _, part = error.args[0].decode(errors="replace").partition(": ")
+        else:
+            object.__setattr__(self, "_compiled", compiled)
+            return
+        if reason == "invalid perl operator" or re.fullmatch(r"\\[1-9]", part):
+            reason += "; RE2 has no lookarounds and no backreferences"
+        raise value_problem(f"is not a regular expression in RE2's syntax: {reason}")
 
     def matches(self, name: str) -> bool:
-        """Tell whether it matches the whole name."""
+        """Return whether it matches the whole name."""
         return self._compiled.fullmatch(name.encode(errors="replace")) is not None
 
 
-def _reason(told: str) -> str:
-    """What RE2 told, save for the part of the expression that stands after it."""
-    words, _, part = told.partition(": ")
-    if words == "invalid perl operator" or re.fullmatch(r"\\[1-9]", part):
-        return f"{words}; RE2 has no lookarounds and no backreferences"
-    return words
-
-
-_SWITCHES: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-_SHORTEST_S: Final = 0.001
-
-_LONGEST_S: Final = 31_536_000
-"""Bounds of buckets: what the ledger can tell apart, and a year."""
-
-_ID: Final = re.compile(r"[0-9a-z]{32}")
-
-
 def text(value: object) -> str:
-    """Take a single value, whatever it looks like: ``7`` and ``true`` are texts too."""
+    """Accept any single value: ``7`` and ``true`` are texts too."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -78,35 +123,33 @@ def text(value: object) -> str:
     )
 
 
-def items(value: object) -> object:
-    """Take a list."""
+def as_list(value: object) -> object:
+    """Accept a list."""
     if not isinstance(value, list | tuple):
         raise problem("must be a list, as [a, b]")
     return value
 
 
-def switch(value: object) -> bool:
-    """Read ``true`` or ``false``, in all the ways of YAML 1.1."""
+def _boolean(value: object) -> bool:
+    """Parse a boolean in any of YAML 1.1's spellings."""
     if isinstance(value, bool):
         return value
     word = text(value).lower()
-    if word not in _SWITCHES:
-        raise about_value("is neither true nor false")
-    return _SWITCHES[word]
+    if word not in _BOOLEANS:
+        raise value_problem("is neither true nor false")
+    return _BOOLEANS[word]
 
 
-def whole_number(value: object) -> int:
-    """Read a number without a fraction."""
+def _integer(value: object) -> int:
     if isinstance(value, int):
         return value
     word = text(value)
     if not re.fullmatch(r"-?[0-9]{1,12}", word, re.ASCII):
-        raise about_value("is not a whole number")
+        raise value_problem("is not a whole number")
     return int(word)
 
 
-def duration(value: object) -> float:
-    """Read a duration; seconds."""
+def _duration(value: object) -> float:
     if isinstance(value, int | float):
         return float(value)
     word = text(value)
@@ -114,168 +157,171 @@ def duration(value: object) -> float:
         return parse_duration(word)
     except ValueError:
         pass
-    raise about_value("is not a duration; write a number and a unit, as 30s, 5m, 1h30m or 7d")
+    raise value_problem("is not a duration; write a number and a unit, as 30s, 5m, 1h30m or 7d")
 
 
-def between(low: str, high: str, read: Callable[[object], float]) -> Between:
-    """Refuse what lies outside of two limits, which are given as they would be written in the file."""
-    return Between(low, high, read(low), read(high))
+def _between(
+    low: object, high: object, parse: Callable[[object], float], schema: dict[str, Any]
+) -> BeforeValidator:
+    lowest, highest = parse(low), parse(high)
+
+    def parse_within_limits(value: object) -> float:
+        number = parse(value)
+        if not lowest <= number <= highest:
+            raise value_problem(f"is not between {low} and {high}")
+        return number
+
+    return parsed(parse_within_limits, **schema)
 
 
-def _read_id(value: object, kind: str, place: str, in_url: str) -> str:
-    """Take an id.
+def duration_between(low: str, high: str) -> BeforeValidator:
+    """Annotate a duration in seconds; the limits are given as in the file."""
+    pattern = "0|(?=.)" + "".join(f"(?:[0-9]{{1,12}}{unit})?" for unit in _MILLISECONDS)
+    schema = {**text_matching(pattern), "title": f"duration, {low} to {high}"}
+    return _between(low, high, _duration, schema)
+
+
+def integer_between(low: int, high: int) -> BeforeValidator:
+    """Annotate an integer."""
+    limits = {"minimum": low, "maximum": high, "title": f"integer, {low} to {high}"}
+    return _between(low, high, _integer, {**text_matching("-?[0-9]{1,12}", "integer"), **limits})
+
+
+def _id(kind: str, place: str, *, url_prefix: str = "") -> BeforeValidator:
+    """Annotate an ID.
 
     Args:
-        value: that was given.
-        kind: of what it is the ID.
+        kind: the kind of object that has it.
         place: where to find it.
-        in_url: an expression for what may stand before it in a URL.
+        url_prefix: a pattern of the text before it in a URL.
     """
-    word = text(value)
-    if _ID.fullmatch(word):
-        return word
-    if _ID.fullmatch(word.lower()):
-        raise about_value("has capital letters, which IDs have not; write them small")
-    if "/" in word:
-        found = re.findall(rf"{in_url}(?<![0-9a-z])({_ID.pattern})(?![0-9a-z])", word)
-        raise about_value(
-            f"is an address, not a {kind} ID; it is {place}", meant=found[-1] if found else None
-        )
-    if _ID.fullmatch(word.replace("-", "")):
-        raise about_value("has dashes, which IDs have not", meant=word.replace("-", ""))
-    if re.fullmatch(r"[0-9a-z]{24,48}", word):
-        raise about_value(f"has {len(word)} characters, and a {kind} ID has 32; it is {place}")
-    raise about_value(f"is not a {kind} ID; it is {place}")
+
+    def parse(value: object) -> str:
+        word = text(value)
+        if _ID.fullmatch(word):
+            return word
+        if _ID.fullmatch(word.lower()):
+            raise value_problem("has capital letters; IDs are lower case")
+        if "/" in word:
+            found = re.findall(rf"{url_prefix}(?<![0-9a-z])({_ID.pattern})(?![0-9a-z])", word)
+            wrong = f"is a URL, not a {kind} ID; it is {place}"
+            raise value_problem(wrong, suggestion=found[-1] if found else None)
+        if _ID.fullmatch(word.replace("-", "")):
+            raise value_problem("has dashes; IDs have none", suggestion=word.replace("-", ""))
+        if re.fullmatch(r"[0-9a-z]{24,48}", word):
+            raise value_problem(f"has {len(word)} characters, but a {kind} ID has 32; it is {place}")
+        raise value_problem(f"is not a {kind} ID; it is {place}")
+
+    return parsed(parse, title="32 characters of 0-9 and a-z", **text_matching(_ID.pattern, "number"))
 
 
-def job_id(value: object) -> str:
-    """Take a job's id."""
-    place = "the 32 characters [0-9a-z] at the end of the job's URL in the console"
-    return _read_id(value, "job", place, in_url="")
-
-
-def project_id(value: object) -> str:
-    """Take a CodeArts project's id."""
-    place = "the 32 characters [0-9a-z] after /project/ in the project's URL"
-    return _read_id(value, "project", place, in_url="/project/")
-
-
-def pattern(value: object) -> Pattern:
-    """Compile a regular expression."""
-    if isinstance(value, Pattern):
-        return value
-    expression = text(value)
-    try:
-        return Pattern(expression)
-    except ValueError as error:
-        reason = str(error)
-    raise about_value(f"is not a regular expression in RE2's syntax: {reason}")
-
-
-def url(value: object) -> str:
-    """Take the address of a service, without its last ``/``."""
-    address = text(value)
-    if not re.fullmatch(r"[!-~]+", address):
+def _url(value: object) -> str:
+    """Accept the base URL of a service; a final ``/`` is dropped."""
+    url = text(value)
+    if not re.fullmatch(r"[!-~]+", url):
         raise problem("must be a URL without spaces, as https://host")
     try:
-        parts = urlsplit(address)
-        known_host = parts.hostname and parts.port != 0
+        parts = urlsplit(url)
+        has_host = parts.hostname and parts.port != 0
     except ValueError:
-        known_host = False
-    if not known_host or parts.scheme not in ("http", "https"):
+        has_host = False
+    if not has_host or parts.scheme not in ("http", "https"):
         raise problem("must be a URL that begins with https:// or http://, as https://host:8443")
     if "@" in parts.netloc:
-        raise problem("must not hold a user name or password; they belong under auth")
-    if "?" in address or "#" in address:
-        raise problem('must end before the "?" or "#": a host, and a path if need be')
-    return address.rstrip("/")
+        raise problem("must not contain a user name or password; they belong under auth")
+    if "?" in url or "#" in url:
+        raise problem('must end before the "?" or "#": a host and an optional path')
+    return url.rstrip("/")
 
 
-def buckets(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    """Take the upper bounds of a histogram."""
-    if not bounds:
-        raise problem("must hold one upper bound at least, in seconds")
-    for lower, upper in itertools.pairwise(bounds):
-        if lower >= upper:
-            raise problem(f"must ascend, by a millisecond at least; {upper:g} stands after {lower:g}")
-    return bounds
-
-
-def bucket(value: object) -> float:
-    """Read the upper bound of a bucket; seconds."""
+def _bucket(value: object) -> float:
+    """Parse the upper bound of a bucket; seconds."""
     if isinstance(value, int | float):
         return float(value)
-    word = text(value).lower()
-    if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.?(inf|nan)", word, re.ASCII):
-        raise about_value("is not a number of seconds")
-    bound = float(word.replace(".inf", "inf").replace(".nan", "nan"))
+    word = text(value)
+    if not _BUCKET.fullmatch(word):
+        raise value_problem("is not a number of seconds")
+    bound = float(word.lower().replace(".inf", "inf").replace(".nan", "nan"))
     if not math.isfinite(bound) or bound <= 0:
-        raise about_value("must be a finite number of seconds above 0; the rest has its own bucket")
-    if not _SHORTEST_S <= bound <= _LONGEST_S:
-        raise about_value(f"must be between {_SHORTEST_S:g} and {_LONGEST_S:.0f} seconds")
+        raise value_problem("must be a finite number of seconds above 0; the +Inf bucket is added")
+    if not _SMALLEST_BUCKET_S <= bound <= _LARGEST_BUCKET_S:
+        raise value_problem(f"must be between {_SMALLEST_BUCKET_S:g} and {_LARGEST_BUCKET_S} seconds")
     return round(bound, 3)
 
 
-def one_of(*words: str) -> BeforeValidator:
-    """Take one of a few words."""
+def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    if not bounds:
+        raise problem("must have at least one upper bound, in seconds")
+    for lower, upper in itertools.pairwise(bounds):
+        if lower >= upper:
+            raise problem(f"must ascend by at least a millisecond; {upper:g} follows {lower:g}")
+    return bounds
 
-    def check(value: object) -> str:
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """Make a parser that accepts one of a few words."""
+
+    def parse(value: object) -> str:
         if text(value) not in words:
-            raise about_value(f"is not one of {listing(words, 'or')}")
+            raise value_problem(f"is not one of {join_words(words, 'or')}")
         return text(value)
 
-    return BeforeValidator(check)
+    return parse
 
 
-ID_SHAPE: Final = shaped("[0-9a-z]{32}", "number")
+Text = Annotated[str, parsed(text, title="text", **TEXT)]
 
-_SECONDS_SHAPE: Final = {
-    **shaped(r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "number"),
-    "minimum": _SHORTEST_S,
-    "maximum": _LONGEST_S,
-}
-
-_SWITCH_SHAPE: Final = shaped(
-    "|".join("".join(f"[{letter.upper()}{letter}]" for letter in word) for word in _SWITCHES), "boolean"
-)
-
-_URL_SHAPE: Final = shaped(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+')
-
-Text = Annotated[str, BeforeValidator(text), Described("text", TEXT)]
-
-Switch = Annotated[bool, BeforeValidator(switch), Described("true or false", _SWITCH_SHAPE)]
-
-Whole = Annotated[
-    int, BeforeValidator(whole_number), Described("whole number", shaped("-?[0-9]{1,12}", "integer"))
+Boolean = Annotated[
+    bool,
+    parsed(
+        _boolean,
+        title="boolean",
+        **text_matching(
+            "|".join("".join(f"[{char.upper()}{char}]" for char in word) for word in _BOOLEANS), "boolean"
+        ),
+    ),
 ]
 
-Duration = Annotated[float, BeforeValidator(duration), Described("duration", shaped(DURATION_PATTERN))]
+JobId = Annotated[str, _id("job", "the 32 characters [0-9a-z] at the end of the job's URL in the console")]
 
-JobId = Annotated[str, BeforeValidator(job_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
-
-ProjectId = Annotated[str, BeforeValidator(project_id), Described("32 characters of 0-9 and a-z", ID_SHAPE)]
+ProjectId = Annotated[
+    str,
+    _id("project", "the 32 characters [0-9a-z] after /project/ in the project's URL", url_prefix="/project/"),
+]
 
 Patterns = Annotated[
     tuple[
         Annotated[
             InstanceOf[Pattern],
-            BeforeValidator(pattern),
-            Described("regular expression in RE2's syntax", TEXT),
+            parsed(
+                lambda value: value if isinstance(value, Pattern) else Pattern(text(value)),
+                title="regular expression in RE2's syntax",
+                **TEXT,
+            ),
         ],
         ...,
     ],
-    BeforeValidator(items),
-    Described("list of regular expressions"),
+    BeforeValidator(as_list),
+    Field(title="list of regular expressions"),
 ]
 
-Url = Annotated[str, BeforeValidator(url), Described("URL", _URL_SHAPE)]
+Url = Annotated[str, parsed(_url, title="URL", **text_matching(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+'))]
 
 Buckets = Annotated[
     tuple[
-        Annotated[float, BeforeValidator(bucket), Described("seconds, 0.001 to 31536000", _SECONDS_SHAPE)],
+        Annotated[
+            float,
+            parsed(
+                _bucket,
+                title=f"seconds, {_SMALLEST_BUCKET_S:g} to {_LARGEST_BUCKET_S}",
+                minimum=_SMALLEST_BUCKET_S,
+                maximum=_LARGEST_BUCKET_S,
+                **text_matching(r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "number"),
+            ),
+        ],
         ...,
     ],
-    BeforeValidator(items),
-    AfterValidator(buckets),
-    Described("ascending list of seconds", {"minItems": 1, "uniqueItems": True}),
+    BeforeValidator(as_list),
+    AfterValidator(_ascending),
+    Field(title="ascending list of seconds", json_schema_extra={"minItems": 1, "uniqueItems": True}),
 ]

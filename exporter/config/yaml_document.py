@@ -1,7 +1,7 @@
-"""YAML with the line of each value; variables of the environment expanded.
+"""YAML with the line of each value; environment variables are expanded.
 
-The YAML library quotes the text it stumbles over, which may be half a password, so none of its own
-words after the first quotation mark are passed on.
+The YAML library's messages quote the text at the error, which may be half a password, so everything after the
+first quotation mark is dropped.
 """
 
 import re
@@ -11,18 +11,17 @@ from typing import Final
 
 import yaml
 
-from exporter.config.files import CONTROL_CHARACTERS
-from exporter.config.lookalikes import hint_before, hint_within, is_lost_key
-from exporter.config.problems import Path, Problem, quote
+from exporter.config.lookalikes import hint_before, hint_within, looks_like_key
+from exporter.config.problems import CONTROL_CHARACTERS, Path, Problem, quote
 
 _EXPLANATIONS: Final = (
     ("found undefined alias", 'an alias "*…" without its anchor "&…"; quote a value that begins with "*"'),
     ("second occurrence", 'the same anchor "&…" twice; quote a value that begins with "&"'),
     ("found undefined tag handle", 'a tag that is not defined; quote a value that begins with "!"'),
-    ("mapping values are not allowed", 'a ":" where none can stand; quote a value that contains ": "'),
+    ("mapping values are not allowed", 'a ":" is not allowed here; quote a value that contains ": "'),
     ("could not find expected ':'", 'a key without ":", or a quotation mark without its partner'),
     ("found unexpected end of stream", "a quotation mark without its partner"),
-    ("but found another document", 'a second document ("---") begins here; there can be one only'),
+    ("but found another document", 'a second document ("---") begins here; only one is allowed'),
     ("expected <block end>", "the indentation does not fit the lines above"),
     ("expected ',' or ']'", 'a "[" without its "]", a "," is missing, or a "?" inside "[]" needs quotes'),
     ("expected ',' or '}'", 'a "{" without its "}", a "," is missing, or a ${NAME} inside "{}" needs quotes'),
@@ -30,12 +29,12 @@ _EXPLANATIONS: Final = (
 
 
 def compose(text: str) -> yaml.Node | Problem | None:
-    """Read the one document in ``text``; None when it is empty, a `Problem` when it is not YAML."""
+    """Parse the one document in ``text``; None if it is empty, a `Problem` if it is not YAML."""
     try:
         loader = yaml.SafeLoader(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        return Problem(line, (), f"is not YAML: the character U+{error.character:04X} cannot stand there")
+        return Problem(line, (), f"is not YAML: the character U+{error.character:04X} is not allowed")
     try:
         node: yaml.Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
@@ -44,8 +43,8 @@ def compose(text: str) -> yaml.Node | Problem | None:
         return Problem(near[0], (), f"is not YAML: {near[1]}") if near else problem
     except RecursionError:
         return Problem(loader.line + 1, (), "is nested too deeply")
-    except (ValueError, OverflowError):  # from chr() and int() within the library, on absurd escapes
-        return Problem(loader.line + 1, (), "is not YAML: an escape or a number that cannot be")
+    except (ValueError, OverflowError):  # from chr() and int() within the library, on impossible escapes
+        return Problem(loader.line + 1, (), "is not YAML: an impossible escape or number")
     finally:
         loader.dispose()
     return node
@@ -55,7 +54,7 @@ def _explain(error: yaml.MarkedYAMLError, line: int) -> Problem:
     problem = error.problem or "a syntax error"
     if error.problem_mark is not None:
         line = error.problem_mark.line + 1
-    text = next((words for start, words in _EXPLANATIONS if start in problem), None)
+    text = next((explanation for part, explanation in _EXPLANATIONS if part in problem), None)
     if text is None:
         text = _forbidden_start(error) or re.split(r"['\"]", problem)[0].removesuffix(", but found ").strip()
     if error.context_mark is not None and error.context_mark.line + 1 != line:
@@ -73,28 +72,22 @@ def _forbidden_start(error: yaml.MarkedYAMLError) -> str | None:
 
 
 BROKEN: Final = object()
-"""Stands for a value whose problem is already known."""
+"""Placeholder of a value whose problem is already reported."""
 
 _TAG: Final = "tag:yaml.org,2002:"
-
 _SCALAR_TAGS: Final = frozenset(
     _TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
-
 _MERGE: Final = _TAG + "merge"
-
 _NULL: Final = _TAG + "null"
-
-_DEEPEST: Final = 20
-
-_MOST_VALUES: Final = 200_000  # 25,000 jobs with id, name and project; a bomb of aliases passes it at once
-
+_MAX_DEPTH: Final = 20
+_MAX_VALUES: Final = 200_000  # 25,000 jobs with id, name and project; an alias bomb exceeds it at once
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands, and for a scalar its last line and its text as it stands there."""
+    """The position of a value; for a scalar also its last line, and its text before expansion."""
 
     line: int
     text: str | None = None
@@ -103,13 +96,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        data: mappings, lists, texts and None; `BROKEN` where ``problems`` tells why.
-        places: of every value that was read.
-        broken: paths of the `BROKEN` values.
-        lines: of the file.
+        data: mappings, lists, texts and None; `BROKEN` where ``problems`` has the reason.
+        places: the position of every value.
+        broken: the paths of `BROKEN` values.
+        lines: the lines of the file.
     """
 
     data: object = None
@@ -119,19 +112,19 @@ class Document:
     lines: list[str] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """Find the line of a value, or of the nearest one around it."""
+        """Return the line of a value, or of the innermost existing one around it."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places[path].line if path in self.places else 1
 
 
 def read_document(text: str, environ: Mapping[str, str] | None) -> Document:
-    """Read one YAML document; whatever is wrong with it is listed in ``problems``.
+    """Parse one YAML document; errors are listed in its ``problems``.
 
     Args:
         text: YAML.
-        environ: where ``${NAME}`` is looked up. None: every scalar is taken as it stands, be it empty or
-            of several lines.
+        environ: the values of ``${NAME}``. None: scalars are not expanded, and may be empty or have several
+            lines.
     """
     node = compose(text)
     if isinstance(node, Problem):
@@ -143,13 +136,13 @@ def read_document(text: str, environ: Mapping[str, str] | None) -> Document:
     try:
         data = reader.value(node, (), _line(node))
     except _TooManyValuesError:
-        bomb = Problem(1, (), f"the aliases in it unfold to more than {_MOST_VALUES:,} values")
-        return Document(data=BROKEN, problems=[bomb], broken={()})
+        problem = Problem(1, (), f"its aliases expand to more than {_MAX_VALUES:,} values")
+        return Document(data=BROKEN, problems=[problem], broken={()})
     return Document(data, reader.places, reader.problems, reader.broken, lines)
 
 
 class _TooManyValuesError(Exception):
-    """The document would unfold to more than anybody needs."""
+    """The document would expand to more than `_MAX_VALUES`."""
 
 
 class _Reader:
@@ -162,11 +155,9 @@ class _Reader:
         self._values = 0
 
     def value(self, node: yaml.Node, path: Path, line: int) -> object:
-        self._values += 1
-        if self._values > _MOST_VALUES:
-            raise _TooManyValuesError
+        self._count_value()
         self.places[path] = Place(line)
-        if len(path) > _DEEPEST:
+        if len(path) > _MAX_DEPTH:
             return self._refuse(path, "is nested too deeply, or within itself")
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALAR_TAGS:
             return self._scalar(node, path, line)
@@ -174,21 +165,26 @@ class _Reader:
             return [self.value(item, (*path, i), _line(item)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path)
-        # The tag itself stays unsaid: an unquoted password that begins with "!" is one.
-        return self._refuse(path, 'has a YAML tag, which no key takes; quote a value that begins with "!"')
+        # The tag is not shown: an unquoted password that begins with "!" is one.
+        return self._refuse(path, 'has an unsupported YAML tag; quote a value that begins with "!"')
+
+    def _count_value(self) -> None:
+        self._values += 1
+        if self._values > _MAX_VALUES:
+            raise _TooManyValuesError
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
-        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in self._own_pairs(node, path):
-            if key.value in found:
-                first = _line(found[key.value][0])
+            if key.value in pairs:
+                first = _line(pairs[key.value][0])
                 text = f"is given twice, first in line {first}; keep one"
                 self.problems.append(Problem(_line(key), (*path, key.value), text))
             else:
-                found[key.value] = (key, value)
+                pairs[key.value] = (key, value)
         for key, value in self._merged_pairs(node, path, depth=0):
-            found.setdefault(key.value, (key, value))
-        return {name: self.value(value, (*path, name), _line(key)) for name, (key, value) in found.items()}
+            pairs.setdefault(key.value, (key, value))
+        return {name: self.value(value, (*path, name), _line(key)) for name, (key, value) in pairs.items()}
 
     def _own_pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         for key, value in node.value:
@@ -200,16 +196,14 @@ class _Reader:
     def _merged_pairs(
         self, node: yaml.MappingNode, path: Path, depth: int
     ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Walk what ``<<`` brings in, the nearest first: the first to name a key wins."""
+        """Yield what ``<<`` merges in, the nearest first: the first pair with a key wins."""
         for key, value in node.value:
             if key.tag != _MERGE:
                 continue
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                self._values += 1
-                if self._values > _MOST_VALUES:
-                    raise _TooManyValuesError
-                if not isinstance(source, yaml.MappingNode) or depth > _DEEPEST:
-                    text = 'merges with "<<" what is not a mapping, or itself'
+                self._count_value()
+                if not isinstance(source, yaml.MappingNode) or depth > _MAX_DEPTH:
+                    text = 'merges itself or a value that is not a mapping with "<<"'
                     self.problems.append(Problem(_line(key), path, text))
                 else:
                     yield from self._own_pairs(source, path)
@@ -222,8 +216,8 @@ class _Reader:
         self.places[path] = Place(line, node.value, last)
         if self._environ is None:
             return node.value
-        if node.style is None and (lost := self._lost_key(_line(node), last)):
-            return self._refuse(path, f"YAML sees no key in this line; {lost[1]}", line=lost[0])
+        if node.style is None and (hidden := self._hidden_key(_line(node), last)):
+            return self._refuse(path, f"YAML sees no key in this line; {hidden[1]}", line=hidden[0])
         text, unset = _substitute(node.value, self._environ)
         if unset:
             for problem in unset:
@@ -231,16 +225,16 @@ class _Reader:
             return BROKEN
         if not text:
             names = [name for name in _REFERENCE.findall(node.value) if name]
-            which = f"the environment variable {names[0]} is empty" if names else "is empty"
-            return self._refuse(path, f"{which}; give a value or leave the key out")
+            what = f"the environment variable {names[0]} is empty" if names else "is empty"
+            return self._refuse(path, f"{what}; give a value or leave the key out")
         if CONTROL_CHARACTERS.search(text):
             return self._refuse(path, "contains a line break or another control character")
         return text
 
-    def _lost_key(self, first: int, last: int) -> tuple[int, str] | None:
-        """Find a line of a plain text of several lines that was meant as a key of its own."""
+    def _hidden_key(self, first: int, last: int) -> tuple[int, str] | None:
+        """Find a line of a plain multi-line text that was meant to be a key."""
         for number in range(first, min(last, len(self._lines)) + 1):
-            if last > first and is_lost_key(self._lines[number - 1]):
+            if last > first and looks_like_key(self._lines[number - 1]):
                 return hint_within(self._lines, number, number)
         return None
 
@@ -255,10 +249,10 @@ def _line(node: yaml.Node) -> int:
 
 
 def _substitute(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Replace ``${NAME}``; ``$${`` stands for ``${``.
+    """Replace ``${NAME}``, and ``$${`` by ``${``.
 
     Returns:
-        The text, and what is wrong with the references in it.
+        The text, and the problems of the references in it.
     """
     problems: list[str] = []
 

@@ -11,8 +11,8 @@ from exporter.config import (
     PasswordAuth,
     TokenAuth,
     TokenFileAuth,
+    format_duration,
 )
-from exporter.config.durations import format_duration
 from exporter.doctor.results import Answers, Finding, Section, note, ok, problem
 from exporter.errors import ApiError, CredentialsError
 

@@ -8,9 +8,9 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from exporter.config.files import read_bounded, why
-from exporter.config.section import Section, at, gathered, problem
-from exporter.config.types import Switch, items, text
+from exporter.config.secret_types import os_reason, read_bounded
+from exporter.config.section import Section, collect_errors, problem, problem_at
+from exporter.config.types import Boolean, as_list, text
 from exporter.web import tls
 from exporter.web.tls import CLIENT_AUTH_TYPES, CURVES, NO_CLIENT_CERT, SUITES, SUITES_OF_TLS13, VERSIONS
 from exporter.web.web_fields import ClientAuthType, File, Pem, Version, known
@@ -33,29 +33,27 @@ class TlsServerConfig(Section):
         None, description="the path of a file with the authorities of clients"
     )
     client_allowed_sans: Annotated[
-        tuple[Annotated[str, BeforeValidator(text)], ...], BeforeValidator(items)
+        tuple[Annotated[str, BeforeValidator(text)], ...], BeforeValidator(as_list)
     ] = Field((), description="names of which a client's certificate needs one")
     min_version: Version = Field("TLS12", description="the oldest version")
     max_version: Version = Field("TLS13", description="the newest version")
     cipher_suites: Annotated[
         tuple[Annotated[str, known("cipher suite", (*SUITES, *SUITES_OF_TLS13))], ...],
-        BeforeValidator(items),
+        BeforeValidator(as_list),
     ] = Field((), description="suites of TLS 1.2 and below")
-    prefer_server_cipher_suites: Switch = Field(True, description="whose order of suites counts")
+    prefer_server_cipher_suites: Boolean = Field(True, description="whose order of suites counts")
     curve_preferences: Annotated[
-        tuple[Annotated[str, known("curve", tuple(CURVES))], ...], BeforeValidator(items)
+        tuple[Annotated[str, known("curve", tuple(CURVES))], ...], BeforeValidator(as_list)
     ] = Field((), description="curves of the key exchange")
 
     _context: ssl.SSLContext = PrivateAttr()
 
     @classmethod
-    def unfold(cls, value: object) -> object:
+    def expand_shorthand(cls, given: Mapping[str, object]) -> Mapping[str, object]:
         """Take a blank value for none, as the toolkit does; but blank names let nobody in, not everybody."""
-        if not isinstance(value, Mapping):
-            return value
         return {
             key: () if key == _NAMES and item in (None, "") else item
-            for key, item in value.items()
+            for key, item in given.items()
             if item != "" or key == _NAMES
         }
 
@@ -80,7 +78,7 @@ class TlsServerConfig(Section):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        gathered("tls", self._contradictions(), lambda: None)
+        collect_errors("tls", self._contradictions(), lambda: None)
         try:
             identity = tls.Identity(certificate=self._pem("cert"), key=self._pem("key"))
             context = tls.new_context(identity)
@@ -113,7 +111,7 @@ class TlsServerConfig(Section):
         try:
             return read_bounded(path, _LARGEST_PEM)
         except OSError as error:
-            raise _refusal(f"{key}_file", f"the file cannot be read: {why(error)}") from None
+            raise _refusal(f"{key}_file", f"the file cannot be read: {os_reason(error)}") from None
 
     def _contradictions(self) -> list[InitErrorDetails]:
         verifies = CLIENT_AUTH_TYPES[self.client_auth_type] is not ssl.CERT_NONE
@@ -161,8 +159,8 @@ class TlsServerConfig(Section):
                 f"names no suite of {self.max_version}, which is max_version",
             ),
         )
-        return [at(problem(words), key) for is_wrong, key, words in rules if is_wrong]
+        return [problem_at(problem(words), key) for is_wrong, key, words in rules if is_wrong]
 
 
 def _refusal(key: str, text: str) -> ValidationError:
-    return ValidationError.from_exception_data("tls", [at(problem(text), key)], hide_input=True)
+    return ValidationError.from_exception_data("tls", [problem_at(problem(text), key)], hide_input=True)

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 
 from exporter.config.loader import read_text, validated
 from exporter.config.section import Section, problem
-from exporter.config.types import Switch, Whole, between, whole_number
+from exporter.config.types import Boolean, integer_between
 from exporter.config.yaml_document import Document, read_document
 from exporter.web.tls_section import TlsServerConfig
 from exporter.web.web_fields import BcryptHash, Headers, Interval, mapping
@@ -17,7 +17,7 @@ from exporter.web.web_fields import BcryptHash, Headers, Interval, mapping
 class HttpServerConfig(Section):
     """What all answers have in common."""
 
-    http2: Switch = Field(True, description="heeded by servers that speak HTTP/2; this one does not")
+    http2: Boolean = Field(True, description="heeded by servers that speak HTTP/2; this one does not")
     headers: Headers = Field({}, description="headers of every answer")
 
 
@@ -25,7 +25,7 @@ class RateLimit(Section):
     """A bucket of requests for all clients together; an ``interval`` of 0 seconds sets no limit."""
 
     interval: Interval = Field(0.0, description="from one request to the next")
-    burst: Annotated[Whole, between("0", "1000000", whole_number)] = Field(
+    burst: Annotated[int, integer_between(0, 1_000_000)] = Field(
         0, validate_default=True, description="requests at once"
     )
 
@@ -48,11 +48,9 @@ class WebConfig(Section):
     rate_limit: RateLimit = Field(RateLimit(), description="how many requests are answered")
 
     @classmethod
-    def unfold(cls, value: object) -> object:
+    def expand_shorthand(cls, given: Mapping[str, object]) -> Mapping[str, object]:
         """Take an empty TLS section for none, as the toolkit does."""
-        if isinstance(value, Mapping) and value.get("tls_server_config") == {}:
-            return {**value, "tls_server_config": None}
-        return value
+        return {**given, "tls_server_config": None} if given.get("tls_server_config") == {} else given
 
     @property
     def files(self) -> tuple[Path, ...]:

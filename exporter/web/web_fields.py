@@ -7,10 +7,9 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import InitErrorDetails
 
-from exporter.config.files import CONTROL_CHARACTERS
-from exporter.config.problems import listing, nearest
+from exporter.config.problems import CONTROL_CHARACTERS, join_words, nearest
 from exporter.config.secret_types import FilePath
-from exporter.config.section import about_value, at, gathered, problem
+from exporter.config.section import collect_errors, problem, problem_at, value_problem
 from exporter.config.types import one_of, text
 from exporter.redaction import register
 from exporter.web.tls import CLIENT_AUTH_TYPES, UNVERIFIED_CLIENT_AUTH_TYPES, VERSIONS
@@ -45,8 +44,8 @@ def known(what: str, names: tuple[str, ...]) -> BeforeValidator:
         if text(value) in names:
             return text(value)
         meant = nearest(text(value), names)
-        hint = f'did you mean "{meant}"?' if meant else f"the known ones are {listing(names)}"
-        raise about_value(f"is not the name of a {what}; {hint}")
+        hint = f'did you mean "{meant}"?' if meant else f"the known ones are {join_words(names)}"
+        raise value_problem(f"is not the name of a {what}; {hint}")
 
     return BeforeValidator(check)
 
@@ -55,12 +54,12 @@ def client_auth_type(value: object) -> str:
     """Take a type that can be had here."""
     name = text(value)
     if name in UNVERIFIED_CLIENT_AUTH_TYPES:
-        raise about_value(
+        raise value_problem(
             "asks for a certificate that nobody verifies, which is not possible here; "
             "RequireAndVerifyClientCert with client_ca_file is what protects"
         )
     if name not in CLIENT_AUTH_TYPES:
-        raise about_value(f"is not one of {listing(CLIENT_AUTH_TYPES, 'or')}")
+        raise value_problem(f"is not one of {join_words(CLIENT_AUTH_TYPES, 'or')}")
     return name
 
 
@@ -87,7 +86,7 @@ def interval(value: object) -> float:
         return float(value)
     word = text(value)
     if not _INTERVAL.fullmatch(word):
-        raise about_value("is not an interval; write a number and a unit, as 1s, 250ms or 1m30s")
+        raise value_problem("is not an interval; write a number and a unit, as 1s, 250ms or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([a-zµ]+)", word))
 
 
@@ -103,23 +102,25 @@ def headers(value: object) -> dict[str, str]:
         if isinstance(content, str):
             content = re.sub(r"[\r\n]", " ", content).strip(" \t")
         if choices is None:
-            found.append(at(problem(f"cannot be set; the headers here are {listing(_HEADERS)}"), name))
+            found.append(
+                problem_at(problem(f"cannot be set; the headers here are {join_words(_HEADERS)}"), name)
+            )
         elif not isinstance(content, str | None):
-            found.append(at(problem("must be a single value"), name))
+            found.append(problem_at(problem("must be a single value"), name))
         elif content and CONTROL_CHARACTERS.search(content):
-            found.append(at(problem("contains a line break or another control character"), name))
+            found.append(problem_at(problem("contains a line break or another control character"), name))
         elif content and choices and content not in choices:
-            found.append(at(about_value(f"is not {listing(choices, 'or')}"), name))
+            found.append(problem_at(value_problem(f"is not {join_words(choices, 'or')}"), name))
         elif content:
             kept[name] = content
-    return gathered("headers", found, lambda: kept)
+    return collect_errors("headers", found, lambda: kept)
 
 
 File = Annotated[FilePath, BeforeValidator(one_line)]
 
 Pem = Annotated[SecretStr, BeforeValidator(lambda value: SecretStr(text(value)))]
 
-Version = Annotated[str, one_of(*VERSIONS)]
+Version = Annotated[str, BeforeValidator(one_of(*VERSIONS))]
 
 ClientAuthType = Annotated[str, BeforeValidator(client_auth_type)]
 

@@ -221,7 +221,7 @@ VALUES: st.SearchStrategy[Any] = SCALARS | st.lists(SCALARS, max_size=3) | st.ju
 
 def near(section: Schema) -> st.SearchStrategy[Any]:
     """Some of the keys that there are, most of them with a default or an example."""
-    keys = {key: spec for key, spec in section["properties"].items() if spec["title"] != "path of a file"}
+    keys = {key: spec for key, spec in section["properties"].items() if spec.get("title") != "file path"}
     return st.fixed_dictionaries({}, optional={key: near_key(spec) for key, spec in keys.items()})
 
 

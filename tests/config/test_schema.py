@@ -100,7 +100,7 @@ def test_neither_region_nor_endpoint_is_refused() -> None:
 def test_a_password_is_never_sent_to_an_address_made_up_from_a_name() -> None:
     auth = "auth:\n  password: {domain: d, username: u, password: x}\n"
     assert complaint("region: my-cloud-1\nendpoint: https://build.example.com\n" + auth + JOBS) == (
-        "config.yaml:4: auth.password: needs iam_endpoint, which only a known region gives a default"
+        "config.yaml:4: auth.password: needs iam_endpoint, which has a default only in a known region"
     )
     assert complaint("endpoint: https://b.example\niam_endpoint: https://i.example\n" + auth + JOBS) == (
         "config.yaml:4: auth.password.project: is missing; without region it has no default"
@@ -119,10 +119,10 @@ def test_a_password_is_never_sent_to_an_address_made_up_from_a_name() -> None:
         ("'https://[::1'", URL_WANTED),
         ("https://ho st", "must be a URL without spaces, as https://host"),
         ("https://hôte", "must be a URL without spaces, as https://host"),
-        ("https://user:pw@host", "must not hold a user name or password; they belong under auth"),
-        ("https://user@host", "must not hold a user name or password; they belong under auth"),
-        ("https://host/?a=b", 'must end before the "?" or "#": a host, and a path if need be'),
-        ("'https://host/#a'", 'must end before the "?" or "#": a host, and a path if need be'),
+        ("https://user:pw@host", "must not contain a user name or password; they belong under auth"),
+        ("https://user@host", "must not contain a user name or password; they belong under auth"),
+        ("https://host/?a=b", 'must end before the "?" or "#": a host and an optional path'),
+        ("'https://host/#a'", 'must end before the "?" or "#": a host and an optional path'),
         ("[https://host]", "must be a single value, not a list"),
         ("{https: host}", "must be a single value, not a section"),
     ],
@@ -138,7 +138,7 @@ def test_certificates_are_looked_for_beside_the_configuration(tmp_path: Path) ->
     (tmp_path / "ca.der").write_bytes(b"\x30\x82")
     assert read(MINIMAL + "ca_file: ca.pem", base_dir=tmp_path).ca_file == tmp_path / "ca.pem"
     assert complaint(MINIMAL + "ca_file: ca.der", base_dir=tmp_path) == (
-        'config.yaml:4: ca_file: holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")'
+        'config.yaml:4: ca_file: contains no certificate in PEM form ("-----BEGIN CERTIFICATE-----")'
     )
 
 
@@ -167,13 +167,13 @@ PAGE = f"https://devcloud.cn-north-4.huaweicloud.com/codeci/project/{PROJECT}/jo
 @pytest.mark.parametrize(
     ("listed", "bad", "told"),
     [
-        ("jobs", f"{PAGE}/history", f"is an address, not a job ID; {AT_THE_END}; write {JOB}"),
-        ("jobs", "https://host/page", f"is an address, not a job ID; {AT_THE_END}"),
-        ("projects", PAGE, f"is an address, not a project ID; {AFTER_PROJECT}; write {PROJECT}"),
-        ("projects", f"https://host/{JOB}", f"is an address, not a project ID; {AFTER_PROJECT}"),
-        ("jobs", JOB[:-1], f"has 31 characters, and a job ID has 32; {AT_THE_END}"),
-        ("projects", JOB + "0", f"has 33 characters, and a project ID has 32; {AFTER_PROJECT}"),
-        ("jobs", f"{JOB[:8]}-{JOB[8:]}", f"has dashes, which IDs have not; write {JOB}"),
+        ("jobs", f"{PAGE}/history", f"is a URL, not a job ID; {AT_THE_END}; write {JOB}"),
+        ("jobs", "https://host/page", f"is a URL, not a job ID; {AT_THE_END}"),
+        ("projects", PAGE, f"is a URL, not a project ID; {AFTER_PROJECT}; write {PROJECT}"),
+        ("projects", f"https://host/{JOB}", f"is a URL, not a project ID; {AFTER_PROJECT}"),
+        ("jobs", JOB[:-1], f"has 31 characters, but a job ID has 32; {AT_THE_END}"),
+        ("projects", JOB + "0", f"has 33 characters, but a project ID has 32; {AFTER_PROJECT}"),
+        ("jobs", f"{JOB[:8]}-{JOB[8:]}", f"has dashes; IDs have none; write {JOB}"),
     ],
 )
 def test_what_is_almost_an_id_is_told_with_what_is_wrong(listed: str, bad: str, told: str) -> None:
@@ -183,12 +183,12 @@ def test_what_is_almost_an_id_is_told_with_what_is_wrong(listed: str, bad: str, 
 
 def test_an_id_in_an_address_from_the_environment_is_not_shown() -> None:
     assert complaint("region: cn-north-4\n" + AUTH + "jobs: ['${PAGE}']", {"PAGE": PAGE}) == (
-        f'config.yaml:3: jobs[0].id: the value of "${{PAGE}}" is an address, not a job ID; {AT_THE_END}'
+        f'config.yaml:3: jobs[0].id: the value of "${{PAGE}}" is a URL, not a job ID; {AT_THE_END}'
     )
 
 
 def test_capital_letters_in_an_id_are_told() -> None:
-    told = "has capital letters, which IDs have not; write them small"
+    told = "has capital letters; IDs are lower case"
     shouted = PROJECT.upper()
     assert shouted != PROJECT
     assert complaint_about(f"projects: [{shouted}]") == f'config.yaml:4: projects[0].id: "{shouted}" {told}'
@@ -404,7 +404,7 @@ metrics: {stages: 1}
 
 def test_the_longest_interval_is_not_shorter_than_the_interval() -> None:
     assert complaint_about("poll:\n  max_interval: 1m\n  interval: 90s\n") == (
-        "config.yaml:5: poll.max_interval: must not be shorter than poll.interval: 1m against 1m30s"
+        "config.yaml:5: poll.max_interval: must not be shorter than poll.interval: 1m is below 1m30s"
     )
     assert read_with("poll: {interval: 20m}").poll.max_interval is None
 
@@ -412,24 +412,24 @@ def test_the_longest_interval_is_not_shorter_than_the_interval() -> None:
 @pytest.mark.parametrize(
     ("buckets", "wrong"),
     [
-        ("[]", ": must hold one upper bound at least, in seconds"),
-        ("[1, 3, 2]", ": must ascend, by a millisecond at least; 2 stands after 3"),
-        ("[1, 1.0]", ": must ascend, by a millisecond at least; 1 stands after 1"),
+        ("[]", ": must have at least one upper bound, in seconds"),
+        ("[1, 3, 2]", ": must ascend by at least a millisecond; 2 follows 3"),
+        ("[1, 1.0]", ": must ascend by at least a millisecond; 1 follows 1"),
         ("60", ": must be a list, as [a, b]"),
         ("[1, 1m]", '[1]: "1m" is not a number of seconds'),
         ("[true]", '[0]: "true" is not a number of seconds'),
         (
             "[1, 2, .inf]",
-            '[2]: ".inf" must be a finite number of seconds above 0; the rest has its own bucket',
+            '[2]: ".inf" must be a finite number of seconds above 0; the +Inf bucket is added',
         ),
-        ("[1, +Inf]", '[1]: "+Inf" must be a finite number of seconds above 0; the rest has its own bucket'),
-        ("[.nan]", '[0]: ".nan" must be a finite number of seconds above 0; the rest has its own bucket'),
-        ("[1e999]", '[0]: "1e999" must be a finite number of seconds above 0; the rest has its own bucket'),
-        ("[0]", '[0]: "0" must be a finite number of seconds above 0; the rest has its own bucket'),
+        ("[1, +Inf]", '[1]: "+Inf" must be a finite number of seconds above 0; the +Inf bucket is added'),
+        ("[.nan]", '[0]: ".nan" must be a finite number of seconds above 0; the +Inf bucket is added'),
+        ("[1e999]", '[0]: "1e999" must be a finite number of seconds above 0; the +Inf bucket is added'),
+        ("[0]", '[0]: "0" must be a finite number of seconds above 0; the +Inf bucket is added'),
         ("[0.0001]", '[0]: "0.0001" must be between 0.001 and 31536000 seconds'),
         ("[1e306]", '[0]: "1e306" must be between 0.001 and 31536000 seconds'),
-        ("[1.0001, 1.0002]", ": must ascend, by a millisecond at least; 1 stands after 1"),
-        ("[-1]", '[0]: "-1" must be a finite number of seconds above 0; the rest has its own bucket'),
+        ("[1.0001, 1.0002]", ": must ascend by at least a millisecond; 1 follows 1"),
+        ("[-1]", '[0]: "-1" must be a finite number of seconds above 0; the +Inf bucket is added'),
         ("[[1]]", "[0]: must be a single value, not a list"),
     ],
 )
@@ -457,7 +457,7 @@ def test_extra_labels_are_trigger_and_branch() -> None:
 
 def test_the_label_branch_needs_a_list_of_branches() -> None:
     assert complaint_about("metrics: {extra_labels: [branch]}") == (
-        "config.yaml:4: metrics.branches: must list the branches to tell apart, since extra_labels "
+        "config.yaml:4: metrics.branches: must list the branches to distinguish, because extra_labels "
         'has "branch"'
     )
 

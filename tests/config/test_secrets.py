@@ -97,7 +97,7 @@ def test_mistakes_within_two_kinds_are_all_told() -> None:
 
 def test_a_key_with_the_secret_in_it_is_not_shown() -> None:
     told = complaint(REST + "auth: {token： abc}")
-    assert told.startswith("config.yaml:3: auth: has a key that is not known; the keys here are ")
+    assert told.startswith("config.yaml:3: auth: has an unknown key; the keys here are ")
     assert told.endswith('; write ":" in place of "：" (U+FF1A FULLWIDTH COLON)')
     assert "abc" not in told
 
@@ -119,8 +119,8 @@ def test_a_secret_is_given_once(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\n", "is empty"),
-        (b"a\nb\n", "holds more than one line, or a control character"),
-        (b"a\x00", "holds more than one line, or a control character"),
+        (b"a\nb\n", "contains more than one line, or a control character"),
+        (b"a\x00", "contains more than one line, or a control character"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"a" * 65_537, "cannot be read: File too large"),
     ],
@@ -248,7 +248,7 @@ def test_no_error_shows_a_secret(text: str) -> None:
 
 def test_an_unknown_key_is_repeated_unless_it_could_be_a_secret() -> None:
     assert complaint(REST + f"auth: {{password: {{domain: d, username: u, password: x, {SECRET}: }}}}") == (
-        "config.yaml:3: auth.password: has a key that is not known; the keys here are domain, username, "
+        "config.yaml:3: auth.password: has an unknown key; the keys here are domain, username, "
         "password_file, password and project"
     )
     assert re.search(r'auth\.tokn: is not a known key; did you mean "token"\?', complaint("auth: {tokn: x}"))

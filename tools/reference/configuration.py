@@ -1,4 +1,4 @@
-"""docs/configuration.md: every key, as the JSON Schema describes it, and what stands around the file."""
+"""docs/configuration.md: every key as the JSON Schema describes it, environment variables and flags."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import click
 
 from exporter.config import KNOWN_REGIONS
 from exporter.config.regions import default_endpoints
-from tools.reference.markdown import code, fence, marked, page, table
+from tools.reference.markdown import code, codes, fence, marked, page, table
 from tools.reference.schema import ID as SCHEMA_URL
 from tools.reference.schema import Schema, sections_in
 
@@ -35,26 +35,28 @@ poll:
 _INTRO: Final = f"""\
 # Configuration
 
-One YAML file, named by `--config.file`. It needs `auth`, something to watch, and a `region` or an `endpoint`:
+The configuration is a YAML file, given with `--config.file`. It needs `auth`, jobs or projects
+to watch, and a `region` or an `endpoint`:
 
 {fence(_EXAMPLE, "yaml")}
 
 [config.example.yaml](../config.example.yaml) shows every key, and
 [credentials.md](credentials.md) describes the kinds of credentials. `codearts-build-exporter check-config`
-reports every problem of a file with its line, its key and the expected value.
+reports every error in a file with its line, its key and the expected value.
 
-Editors that know JSON Schema check a file while you type. A line at its top names
-[the schema](config.schema.json), by its URL or by a path from the file:
+Editors with JSON Schema support validate the file while you type. Its first line names
+[the schema](config.schema.json), by its URL or by a path relative to the file:
 
 {fence(f"# yaml-language-server: $schema={SCHEMA_URL}", "yaml")}
 
-`check-config` sees more than the schema: other files, the environment, and rules between two values."""
+`check-config` also checks what the schema cannot: other files, the environment, and rules that involve
+two values."""
 
 _TYPES: Final = (
-    ("text", "Any single value; `7` and `true` are texts too. Neither empty nor of several lines."),
+    ("text", "Any single value, such as `abc`, `7` or `true`, on one line. It is never empty."),
     (
         "secret",
-        "The same. It never shows in a log, a metric, a page or an error. Take it from the environment or "
+        "A text that never appears in a log, a metric, a page or an error. Take it from the environment or "
         "from a file.",
     ),
     (
@@ -62,66 +64,67 @@ _TYPES: Final = (
         "Numbers and units as in Prometheus, the largest unit first: `100ms`, `30s`, `5m`, `1h30m`, `7d`, "
         "`2w`, `1y`.",
     ),
-    ("whole number", "Digits, without a fraction."),
-    ("true or false", "`yes`, `no`, `on` and `off` will do too."),
+    ("integer", "Digits, without a fraction."),
+    ("boolean", "`true` or `false`; `yes`, `no`, `on` and `off` are accepted too."),
     (
         "regular expression",
-        "In [RE2's syntax](https://github.com/google/re2/wiki/Syntax), as in Prometheus's relabelling, for "
-        "the whole name. It has no lookarounds and no backreferences. Quote one that has a `*`, `[` or `{` "
-        "in it.",
+        "[RE2's syntax](https://github.com/google/re2/wiki/Syntax), as in Prometheus's relabelling. It must "
+        "match the whole name. There are no lookarounds and no backreferences. Quote an expression that "
+        "contains `*`, `[` or `{`.",
     ),
     (
-        "path of a file",
-        "A file that exists. A relative path starts from the folder of the configuration.",
+        "file path",
+        "An existing file. A relative path starts from the folder of the configuration.",
     ),
-    ("URL", "`http://` or `https://`, a host, and a port and a path if need be."),
+    ("URL", "`http://` or `https://` and a host, with an optional port and path."),
 )
 
 _ENVIRONMENT: Final = (
     (
         "any that the file names",
-        "`${NAME}` in a value, alone or within a text, is replaced by the environment variable `NAME`. One "
-        "that is not set, or empty, is an error. `$${` stands for `${` itself. Keys are left alone. Inside "
-        "`{…}` it needs quotation marks.",
+        "`${NAME}` in a value, alone or within a text, is replaced by the environment variable `NAME`, which "
+        "must be set and not empty. `$${` stands for `${` itself. Keys are not expanded. Inside `{…}` a "
+        "reference needs quotation marks.",
     ),
     (
         "`EXPORTER_REVISION`",
-        "What `codearts_build_exporter_build_info` shows as `revision`; the image sets it.",
+        "The value of the label `revision` of `codearts_build_exporter_build_info`; the image sets it.",
     ),
-    ("`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`", "The way to the service, as usual."),
+    ("`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`", "The proxy for requests to the API, as usual."),
 )
 
 
 def configuration_page(schema: Schema, serve: click.Command) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        schema: from `config_schema`.
-        serve: the command whose flags stand beside the file.
+        schema: the result of `config_schema`.
+        serve: the command whose flags the page lists.
     """
     regions = [(code(region), *map(code, default_endpoints(region).values())) for region in KNOWN_REGIONS]
     return page(
         _INTRO,
         "## Types",
-        table(("type", "how it is written"), _TYPES),
+        table(("type", "format"), _TYPES),
         "## Keys",
-        "A key that is left out, or has nothing after it, has its default. An unknown key is an error.",
+        "A key that is missing or empty has its default. An unknown key is an error.",
         *_sections(schema, schema, ""),
         "## Environment variables",
         table(("variable", "meaning"), _ENVIRONMENT),
         "## Flags of `serve`",
-        "They are read once, at the start; the file is read again at a reload. "
-        "[command-line.md](command-line.md) has the other commands.",
+        "Flags are read once, at the start; the file is read again at each reload. "
+        "[command-line.md](command-line.md) describes the other commands.",
         table(("flag", "default", "meaning"), _flags(serve)),
         "## Regions",
-        "Known regions give `endpoint` and `iam_endpoint` their defaults. For any other give `endpoint`, and "
-        "`iam_endpoint` with `auth.password`: credentials are never sent to an address made up from a name.",
+        "A known region sets the defaults of `endpoint` and `iam_endpoint`. For any other region, give "
+        "`endpoint`, and with `auth.password` also `iam_endpoint`: credentials are never sent to a URL "
+        "derived from an arbitrary name.",
         table(("region", "`endpoint`", "`iam_endpoint`"), regions),
     )
 
 
 def _sections(schema: Schema, section: Schema, path: str) -> Iterator[str]:
-    """The table of a section, then those of the sections in it, each under its path."""
+    """Render the table of a section, then those of the sections in it, each under its path."""
     required = section.get("required", ())
     keys = section["properties"].items()
     yield table(
@@ -138,12 +141,12 @@ def _sections(schema: Schema, section: Schema, path: str) -> Iterator[str]:
 
 
 def _row(schema: Schema, path: str, spec: Schema, *, required: bool) -> tuple[str, ...]:
-    kind = spec["title"]
+    type_name = spec.get("title", "section")
     if any(sections_in(schema, spec)):
-        kind = f"[{kind}](#{path.replace('.', '')})"
-    examples = "".join(f" For example {code(_flow(one))}." for one in spec.get("examples", ()))
+        type_name = f"[{type_name}](#{path.replace('.', '')})"
+    examples = "".join(f" For example {code(_flow(value))}." for value in spec.get("examples", ()))
     default = "required" if required else code(_flow(spec["default"])) if "default" in spec else ""
-    return code(path), kind, default, marked(spec["description"]) + examples
+    return code(path), type_name, default, marked(spec["description"]) + examples
 
 
 def _flow(value: Any) -> str:
@@ -154,7 +157,6 @@ def _flags(command: click.Command) -> Iterator[tuple[str, ...]]:
     for flag in command.params:
         if isinstance(flag, click.Option):
             defaults = flag.default if isinstance(flag.default, list | tuple) else [flag.default]
-            shown = [code(one) for one in defaults if flag.show_default]
-            kind = flag.type
-            words = f" One of {', '.join(map(code, kind.choices))}." if isinstance(kind, click.Choice) else ""
-            yield code(flag.opts[0]), ", ".join(shown), marked(flag.help or "") + words
+            default = codes(defaults) if flag.show_default else ""
+            choices = f" One of {codes(flag.type.choices)}." if isinstance(flag.type, click.Choice) else ""
+            yield code(flag.opts[0]), default, marked(flag.help or "") + choices

@@ -15,7 +15,7 @@ from requests.models import PreparedRequest
 
 from exporter.api.auth.circuit_breaker import CircuitBreaker, Clock, OperationBreaker
 from exporter.api.signing import sign
-from exporter.config.files import open_regular
+from exporter.config import open_regular
 from exporter.errors import ApiError, CredentialsError
 from exporter.redaction import register
 

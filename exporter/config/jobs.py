@@ -1,0 +1,112 @@
+"""The jobs and projects to watch, as sections of the configuration file."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+
+from exporter.config.section import Section, collect_errors, problem, problem_at
+from exporter.config.types import JobId, Pattern, Patterns, ProjectId, Text, as_list
+
+
+class JobConfig(Section):
+    """A job to watch."""
+
+    id: JobId = Field(
+        description="The job's ID. It is the 32 characters at the end of the job's URL in the console.",
+        examples=["48c66c6002964721be537cdc6ce0297b"],
+    )
+    name: Text | None = Field(
+        None, description="Value of the label `job_name`. Default: the job's name.", examples=["checkout"]
+    )
+    project: Text | None = Field(
+        None, description="Value of the label `project`. Default: the project's name.", examples=["shop"]
+    )
+
+
+class ProjectConfig(Section):
+    """A CodeArts project whose jobs are watched, selected by name."""
+
+    id: ProjectId = Field(
+        description="The CodeArts project's ID. It is the 32 characters after /project/ in the project's "
+        "URL.",
+        examples=["b4d3971c3988463b865f6f920846149e"],
+    )
+    name: Text | None = Field(
+        None, description="Value of the label `project`. Default: the project's name.", examples=["shop"]
+    )
+    include: Patterns = Field(
+        (),
+        description="Names of the jobs to watch. Each expression must match the whole name. Without any, "
+        "every job is watched.",
+        examples=[["release-.*", "nightly"]],
+    )
+    exclude: Patterns = Field(
+        (),
+        description="Names of the jobs to leave out. Each expression must match the whole name, and takes "
+        "precedence over `include`.",
+        examples=[[".*-experimental"]],
+    )
+
+    def wants(self, job_name: str) -> bool:
+        """Return whether to watch a job of the project."""
+        included = not self.include or any_matches(self.include, job_name)
+        return included and not any_matches(self.exclude, job_name)
+
+
+def any_matches(patterns: tuple[Pattern, ...], name: str) -> bool:
+    """Return whether one of the patterns matches the whole name."""
+    return any(pattern.matches(name) for pattern in patterns)
+
+
+def _expand_id(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+def _each_once(
+    value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> tuple[Section, ...]:
+    """Refuse an entry, valid or not, with the id or the project and name of an earlier one."""
+    key = str(info.field_name)
+    problems = []
+    first_index: dict[object, int] = {}
+    for index, entry in enumerate(value if isinstance(value, list | tuple) else ()):
+        for label, identity in _identities(entry):
+            first = first_index.setdefault(identity, index)
+            if first != index:
+                error = problem(f"{key}[{first}] has the same {label}", first=(key, first))
+                problems.append(problem_at(error, index, *(["id"] if label == "id" else [])))
+                break
+    return collect_errors(key, problems, lambda: handler(value))
+
+
+def _identities(entry: object) -> list[tuple[str, tuple[str, ...]]]:
+    entry = _expand_id(entry)
+    if not isinstance(entry, Mapping):
+        return []
+    identities = []
+    for label, keys in (("id", ("id",)), ("project and name", ("project", "name"))):
+        values = tuple(entry[key] for key in keys if isinstance(entry.get(key), str))
+        if len(values) == len(keys):
+            identities.append((label, values))
+    return identities
+
+
+Jobs = Annotated[
+    tuple[Annotated[JobConfig, BeforeValidator(_expand_id, json_schema_input_type=JobId | JobConfig)], ...],
+    BeforeValidator(as_list),
+    WrapValidator(_each_once),
+    Field(title="list of IDs or sections"),
+]
+
+Projects = Annotated[
+    tuple[
+        Annotated[
+            ProjectConfig, BeforeValidator(_expand_id, json_schema_input_type=ProjectId | ProjectConfig)
+        ],
+        ...,
+    ],
+    BeforeValidator(as_list),
+    WrapValidator(_each_once),
+    Field(title="list of IDs or sections"),
+]
