@@ -16,12 +16,7 @@ from prometheus_client import CollectorRegistry
 from exporter.api.request_queue import Throttle
 from exporter.app import buckets_of, connect
 from exporter.cli.terminal import echo, echo_styled
-from exporter.config import (
-    AccessKeyAuth,
-    Config,
-    PasswordAuth,
-    TokenAuth,
-)
+from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
 from exporter.config.problems import join_words
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.metrics.exporter_metrics import Telemetry

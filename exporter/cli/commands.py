@@ -112,8 +112,7 @@ def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 
 @click.group(
-    cls=ServeByDefault,
-    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
+    cls=ServeByDefault, context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 )
 @click.version_option(__version__, prog_name="codearts-build-exporter")
 @click.pass_context

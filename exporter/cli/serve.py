@@ -98,10 +98,7 @@ def _leave(_signal: int, _frame: object) -> None:
 
 
 def run(
-    exporter: Exporter,
-    sockets: list[socket.socket],
-    site: Site,
-    reload: Callable[[], None] | None = None,
+    exporter: Exporter, sockets: list[socket.socket], site: Site, reload: Callable[[], None] | None = None
 ) -> None:
     """Serve on sockets that already listen; SIGHUP reloads, if that is possible."""
     app = application(

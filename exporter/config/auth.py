@@ -1,6 +1,6 @@
 """Kinds of credentials; the file gives exactly one of them under ``auth``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
@@ -11,9 +11,7 @@ from exporter.config.section import Section, collect_errors, exactly_one_of, pro
 from exporter.config.types import Text, Url
 
 
-def _given_or_read(
-    value: SecretStr, info: ValidationInfo, check: Callable[[SecretStr], SecretStr] = lambda secret: secret
-) -> SecretStr:
+def _given_or_read(value: SecretStr, info: ValidationInfo) -> SecretStr:
     """Return a secret that is given either under its key or in the file that ``{key}_file`` names."""
     key = info.field_name
     is_given = bool(value.get_secret_value())
@@ -23,7 +21,7 @@ def _given_or_read(
     if is_given == bool(file):
         found = "both are" if is_given else "none is"
         raise problem(f"needs exactly one of {key} or {key}_file; {found} given")
-    return check(value if is_given else secret_from(file))
+    return value if is_given else secret_from(file)
 
 
 class _Credentials(Section):
@@ -50,9 +48,7 @@ class PasswordAuth(_Credentials):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": exactly_one_of("password", "password_file")})
 
-    domain: Text = Field(
-        description="The name of the account that the IAM user belongs to.", examples=["example-company"]
-    )
+    domain: Text = Field(description="The name of the IAM user's account.", examples=["example-company"])
     username: Text = Field(description="The name of the IAM user.", examples=["build-exporter"])
     password_file: FilePath | None = Field(
         None,
@@ -81,8 +77,7 @@ class AccessKeyAuth(_Credentials):
     access_key: Text = Field(description="The access key ID (AK).", examples=["${HUAWEICLOUD_SDK_AK}"])
     secret_key_file: FilePath | None = Field(
         None,
-        description="File with the secret access key, instead of `secret_key`. A line break at its end is "
-        "ignored.",
+        description="File with the secret key, instead of `secret_key`. A line break at its end is ignored.",
         examples=["secrets/secret-key"],
     )
     secret_key: Secret = Field(
@@ -110,7 +105,8 @@ class AccessKeyAuth(_Credentials):
     @field_validator("secret_key")
     @classmethod
     def _from_file(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        return _given_or_read(value, info, check=header_secret)
+        secret = _given_or_read(value, info)
+        return header_secret(secret) if secret.get_secret_value() else secret
 
 
 class EcsAgencyAuth(_Credentials):
@@ -138,14 +134,12 @@ class AuthSection(_Credentials):
 
     token: HeaderSecret | None = Field(
         None,
-        description="IAM token, scoped to the IAM project of the region. It expires after 24 hours: good for "
-        "a first try.",
+        description="IAM token, scoped to the region's IAM project. It expires after 24 hours.",
         examples=["${CODEARTS_TOKEN}"],
     )
     token_file: FilePath | None = Field(
         None,
-        description="File with an IAM token that another program keeps fresh. It is read again when it "
-        "changes.",
+        description="File with an IAM token that another program renews. It is read again when it changes.",
         examples=["secrets/token"],
     )
     password: PasswordAuth | None = Field(
@@ -155,9 +149,7 @@ class AuthSection(_Credentials):
         None, description="Access key, which signs each request and does not expire: the usual choice."
     )
     ecs_agency: EcsAgencyAuth | None = Field(
-        None,
-        description="Agency of the cloud server (ECS) that the exporter runs on. There is no secret to keep. "
-        "The section may be empty.",
+        None, description="Agency of the cloud server (ECS) that runs the exporter. The section may be empty."
     )
 
     @classmethod

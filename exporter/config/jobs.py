@@ -1,7 +1,7 @@
 """The jobs and projects to watch, as sections of the configuration file."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
@@ -28,8 +28,7 @@ class ProjectConfig(Section):
     """A CodeArts project whose jobs are watched, selected by name."""
 
     id: ProjectId = Field(
-        description="The CodeArts project's ID. It is the 32 characters after /project/ in the project's "
-        "URL.",
+        description="The CodeArts project's ID. It is the 32 characters after /project/ in its URL.",
         examples=["b4d3971c3988463b865f6f920846149e"],
     )
     name: Text | None = Field(
@@ -37,14 +36,12 @@ class ProjectConfig(Section):
     )
     include: Patterns = Field(
         (),
-        description="Names of the jobs to watch. Each expression must match the whole name. Without any, "
-        "every job is watched.",
+        description="Jobs to watch, by name. Each expression must match the whole name. Default: every job.",
         examples=[["release-.*", "nightly"]],
     )
     exclude: Patterns = Field(
         (),
-        description="Names of the jobs to leave out. Each expression must match the whole name, and takes "
-        "precedence over `include`.",
+        description="Jobs to leave out, by whole name, even if `include` matches.",
         examples=[[".*-experimental"]],
     )
 
@@ -64,13 +61,13 @@ def _expand_id(value: object) -> object:
 
 
 def _each_once(
-    value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
 ) -> tuple[Section, ...]:
     """Refuse an entry, valid or not, with the id or the project and name of an earlier one."""
     key = str(info.field_name)
     problems = []
     first_index: dict[object, int] = {}
-    for index, entry in enumerate(value if isinstance(value, list | tuple) else ()):
+    for index, entry in enumerate(as_list(value)):
         for label, identity in _identities(entry):
             first = first_index.setdefault(identity, index)
             if first != index:
@@ -94,19 +91,12 @@ def _identities(entry: object) -> list[tuple[str, tuple[str, ...]]]:
 
 Jobs = Annotated[
     tuple[Annotated[JobConfig, BeforeValidator(_expand_id, json_schema_input_type=JobId | JobConfig)], ...],
-    BeforeValidator(as_list),
     WrapValidator(_each_once),
     Field(title="list of IDs or sections"),
 ]
 
-Projects = Annotated[
-    tuple[
-        Annotated[
-            ProjectConfig, BeforeValidator(_expand_id, json_schema_input_type=ProjectId | ProjectConfig)
-        ],
-        ...,
-    ],
-    BeforeValidator(as_list),
-    WrapValidator(_each_once),
-    Field(title="list of IDs or sections"),
+_Project = Annotated[
+    ProjectConfig, BeforeValidator(_expand_id, json_schema_input_type=ProjectId | ProjectConfig)
 ]
+
+Projects = Annotated[tuple[_Project, ...], WrapValidator(_each_once), Field(title="list of IDs or sections")]

@@ -26,9 +26,7 @@ LARGEST_FILE: Final = 16 * 2**20
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Load the configuration file and the files with secrets that it names.
 
-    Args:
-        path: the YAML file. Relative paths in it start from its folder, except that of the state.
-        environ: the values of ``${NAME}``.
+    Relative paths start from its folder, except that of the state. ``environ`` has the values of ``${NAME}``.
 
     Raises:
         ConfigError: a file cannot be read, or its content is invalid; one line for each problem.
@@ -37,17 +35,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 
 def parse(text: str, *, source: str, environ: Mapping[str, str], base_dir: Path) -> Config:
-    """Parse a configuration.
-
-    Args:
-        text: YAML.
-        source: the file's name in errors.
-        environ: the values of ``${NAME}``.
-        base_dir: where relative paths in it start from, except that of the state.
-
-    Raises:
-        ConfigError: one line for each problem, in the order of the file.
-    """
+    """Parse the text of a configuration, as `load` does; ``source`` is the file's name in errors."""
     document = read_document(text, environ)
     if document.data is None:
         problem = Problem(1, (), "is empty; see config.example.yaml")
@@ -72,14 +60,9 @@ def read_text(path: Path) -> str:
 
 
 def validated(schema: type[S], document: Document, *, source: str, base_dir: Path, example: str) -> S:
-    """Validate a document.
+    """Validate a document, in which relative paths start from ``base_dir``.
 
-    Args:
-        schema: the schema of the whole file.
-        document: the content.
-        source: the file's name in errors.
-        base_dir: where relative paths in it start from.
-        example: the file to look at for a valid one.
+    Errors name ``source`` as the file, and ``example`` as a valid one.
 
     Raises:
         ConfigError: one line for each problem, in the order of the file.

@@ -4,14 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from exporter.config.auth import Auth, AuthSection, PasswordAuth
 from exporter.config.jobs import Jobs, Projects, any_matches
@@ -48,14 +41,10 @@ DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
 _EXTRA_LABELS: Final = ("trigger", "branch")
 _REGEX_SYNTAX: Final = frozenset(r".^$*+?{}[]\|()")
 
-
 _Interval = Annotated[float, duration_between("100ms", "1d")]
 
 _ExtraLabels = Annotated[
-    tuple[
-        Annotated[str, parsed(one_of(*_EXTRA_LABELS), title="label", **one_word_of(*_EXTRA_LABELS))],
-        ...,
-    ],
+    tuple[Annotated[str, parsed(one_of(*_EXTRA_LABELS), title="label", **one_word_of(*_EXTRA_LABELS))], ...],
     BeforeValidator(as_list),
     AfterValidator(lambda labels: tuple(dict.fromkeys(labels))),
     Field(title=f"list of {join_words(_EXTRA_LABELS)}"),
@@ -66,10 +55,7 @@ class PollConfig(Section):
     """How the API is queried; times are in seconds."""
 
     interval: _Interval = Field(
-        "1m",
-        validate_default=True,
-        description="Time between two polls of a job while it is building.",
-        examples=["30s"],
+        "1m", validate_default=True, description="Time between polls of a building job.", examples=["30s"]
     )
     max_interval: _Interval | None = Field(
         None,
@@ -80,8 +66,7 @@ class PollConfig(Section):
     lookback: Annotated[float, duration_between("1d", "365d")] = Field(
         "30d",
         validate_default=True,
-        description="How far back to look for builds at the first start. After a downtime, the exporter goes "
-        "back as far as necessary.",
+        description="How far back to read builds at the first start. After downtime: as far as needed.",
     )
     concurrency: Annotated[int, integer_between(1, 64)] = Field(8, description="Maximum parallel requests.")
     max_requests_per_minute: Annotated[int, integer_between(1, 100_000)] = Field(
@@ -115,13 +100,11 @@ class MetricsConfig(Section):
 
     duration_buckets: Buckets = Field(
         DURATION_BUCKETS,
-        description="Upper bounds of the buckets of durations, of builds and of stages. A last one, `+Inf`, "
-        "is added.",
+        description="Upper bounds of the buckets of build and stage durations, without `+Inf`.",
     )
     queue_buckets: Buckets = Field(
         QUEUE_BUCKETS,
-        description="Upper bounds of the buckets of codearts_build_queue_duration_seconds. A last one, "
-        "`+Inf`, is added.",
+        description="Upper bounds of the buckets of codearts_build_queue_duration_seconds, without `+Inf`.",
     )
     extra_labels: _ExtraLabels = Field(
         (), description="Additional labels of finished builds and their duration.", examples=[["trigger"]]
@@ -129,9 +112,8 @@ class MetricsConfig(Section):
     branches: Patterns = Field(
         (),
         validate_default=True,
-        description="With the label `branch`: the branches to distinguish. Each expression must match the "
-        "whole name; all other branches become `other`. Plain names, such as `main`, have series from the "
-        "start.",
+        description="Branches to distinguish in the label `branch`. Each expression must match the whole "
+        "name; all other branches become `other`. Plain names, such as `main`, have series from the start.",
         examples=[["main", "release/.*"]],
     )
     max_series: Annotated[int, integer_between(1000, 100_000_000)] = Field(
@@ -166,8 +148,7 @@ class StateConfig(Section):
 
     redis_url: RedisUrl | None = Field(
         None,
-        description="Redis or Valkey server, instead of `path`, for several exporters that share the jobs. "
-        "Requires the extra `redis`.",
+        description="Redis or Valkey server instead of `path`, for shards. It requires the extra `redis`.",
         examples=["${CODEARTS_REDIS_URL}"],
     )
     path: Text | None = Field(
@@ -226,36 +207,30 @@ class Config(Section):
 
     endpoint: Url = Field(
         "",
-        description="Base URL of CodeArts Build, for a private installation or an unknown region. Default: "
-        "that of the region.",
+        description="Base URL of CodeArts Build. Default: the region's. Private installations need it.",
         examples=["https://cloudbuild-ext.cn-north-4.myhuaweicloud.com"],
     )
     region: Text | None = Field(
         None,
         validate_default=True,
-        description="Huawei Cloud region, which sets the endpoints. It must be a known one unless `endpoint` "
-        "is given.",
+        description="Huawei Cloud region, which sets the endpoints. Any name is accepted with `endpoint`.",
         examples=["cn-north-4"],
     )
     iam_endpoint: Url = Field(
         "",
-        description="Base URL of IAM, which issues tokens; used with auth.password only. Default: that of "
-        "the region.",
+        description="Base URL of IAM, which issues tokens for auth.password. Default: the region's.",
         examples=["https://iam.cn-north-4.myhuaweicloud.com"],
     )
     ca_file: Certificates | None = Field(
         None,
-        description="File with the CA certificates (PEM) to trust instead of the built-in ones, for an "
-        "installation with its own CA.",
+        description="File with CA certificates (PEM) to trust instead of the built-in ones.",
         examples=["ca.pem"],
     )
     auth: Annotated[Auth, BeforeValidator(AuthSection.parse, json_schema_input_type=AuthSection)] = Field(
         description=f"Give one of {join_words([f'`{key}`' for key in AuthSection.model_fields], 'or')}."
     )
     projects: Projects = Field(
-        (),
-        description="CodeArts projects of which every job is watched, including those added later. An entry "
-        "may be a bare ID.",
+        (), description="CodeArts projects to watch, including jobs added later. An entry may be a bare ID."
     )
     jobs: Jobs = Field((), validate_default=True, description="The jobs to watch. An entry may be a bare ID.")
     poll: PollConfig = Field(PollConfig(), description="How the API is queried.")
@@ -268,8 +243,7 @@ class Config(Section):
     )
     state: StateConfig = Field(
         StateConfig(),
-        description="What the exporter remembers, so that a restart neither loses a build nor counts one "
-        "twice.",
+        description="What the exporter remembers, so that restarts neither lose nor repeat a build.",
     )
 
     @property

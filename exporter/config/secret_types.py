@@ -31,24 +31,18 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: it cannot be opened, or is not a regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, _NOT_REGULAR)
-        return os.fdopen(descriptor, "rb")
-    except OSError:
-        os.close(descriptor)
-        raise
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, _NOT_REGULAR)
+    return file
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
     """Read a whole regular file.
 
     Raises:
-        OSError: the file cannot be read, is not regular, or is larger than ``limit`` bytes.
+        OSError: it cannot be read, is not regular, or is larger than ``limit`` bytes.
     """
     with open_regular(path) as file:
         content = file.read(limit + 1)

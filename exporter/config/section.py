@@ -27,9 +27,7 @@ T = TypeVar("T")
 def value_problem(text: str, *, suggestion: str | None = None) -> PydanticCustomError:
     """Make an error that is shown after the value as written in the file.
 
-    Args:
-        text: what is wrong and what is expected.
-        suggestion: the part of the value to use; shown only if the value itself stands in the file.
+    ``suggestion`` is the part of the value to use; it is shown if the value itself stands in the file.
     """
     return PydanticCustomError("value", text, {"suggestion": suggestion} if suggestion else None)
 
@@ -37,9 +35,7 @@ def value_problem(text: str, *, suggestion: str | None = None) -> PydanticCustom
 def problem(text: str, *, first: tuple[str | int, ...] | None = None) -> PydanticCustomError:
     """Make an error whose text is the whole message.
 
-    Args:
-        text: what is wrong and what is expected.
-        first: the path of the earlier value that this one repeats; its line is added.
+    ``first`` is the path of an earlier value that this one repeats; its line is added.
     """
     return PydanticCustomError("problem", text, {"first": first} if first else None)
 
@@ -58,11 +54,7 @@ def collect_errors(
 ) -> T:
     """Run ``validate``, and report its errors together with ``problems``.
 
-    Args:
-        title: the title of the `ValidationError`.
-        problems: errors found before.
-        validate: makes the result.
-        reword: changes an error of ``validate``, or drops it with None.
+    ``reword`` changes an error of ``validate``, or drops it with None; ``title`` is the `ValidationError`'s.
     """
     try:
         result = validate()
@@ -152,21 +144,14 @@ TEXT: Final[Mapping[str, Any]] = {"type": ["string", "number", "boolean"], "minL
 
 
 def parsed(parse: Callable[..., object], **schema: Any) -> BeforeValidator:
-    """Annotate a type that ``parse`` makes of what stands in the file.
-
-    Args:
-        parse: is given the value, and may ask for a `ValidationInfo`.
-        schema: the JSON Schema of the value in the file, with the name of the type as its title.
-    """
+    """Annotate a type that ``parse`` makes of a value in the file; ``schema`` describes that value."""
     return BeforeValidator(parse, json_schema_input_type=Annotated[Any, WithJsonSchema(schema)])
 
 
 def text_matching(pattern: str, *types: str) -> dict[str, Any]:
-    """Make the JSON Schema of a text that matches a pattern or refers to the environment.
+    """Make the JSON Schema of a text that matches a pattern as a whole, or refers to the environment.
 
-    Args:
-        pattern: a regular expression of the whole text, valid in both Python and ECMAScript.
-        types: JSON types besides string that YAML may read such a text as.
+    ``types`` are the JSON types besides string that YAML may read such a text as.
     """
     return {"type": [*types, "string"] if types else "string", "pattern": f"^(?:{pattern})$|{REFERENCE}"}
 

@@ -27,8 +27,9 @@ _DURATION: Final = re.compile("".join(f"(?:(?P<{unit}>[0-9]{{1,12}}){unit})?" fo
 _LONGEST_DURATION_MS: Final = 2**63 // 1_000_000  # Prometheus keeps nanoseconds in 64 bits: 292 years
 _EXACT_ONLY: Final = ("y", "w", "d")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_BOOLEAN: Final = "|".join("".join(f"[{char.upper()}{char}]" for char in word) for word in _BOOLEANS)
 _ID: Final = re.compile(r"[0-9a-z]{32}")
-_BUCKET: Final = re.compile(
+_NUMBER: Final = re.compile(
     r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.?(inf|nan)", re.ASCII | re.IGNORECASE
 )
 _SMALLEST_BUCKET_S: Final = 0.001  # the ledger keeps milliseconds
@@ -38,15 +39,9 @@ _RE2_OPTIONS.log_errors = False  # to standard error, with the expression
 
 
 def parse_duration(text: str) -> float:
-    """Parse a duration in Prometheus's syntax: ``30s``, ``5m``, ``1h30m``, ``7d``.
+    """Parse a duration in Prometheus's syntax, as ``5m``, ``1h30m`` or ``0``, to seconds.
 
     Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/ (``<duration>``).
-
-    Args:
-        text: units from the largest to the smallest, each at most once; or ``0``.
-
-    Returns:
-        Seconds.
 
     Raises:
         ValueError: ``text`` is not a duration, or is longer than 292 years.
@@ -85,11 +80,8 @@ class Pattern:
 
     RE2 takes time in proportion to the name, whatever the expression. Python's ``re`` can take for ever.
 
-    Args:
-        text: the expression.
-
     Raises:
-        PydanticCustomError: RE2 refuses it; the error gives the reason, but no part of the expression.
+        PydanticCustomError: RE2 refuses ``text``; the error gives the reason, but no part of the text.
     """
 
     text: str
@@ -118,12 +110,11 @@ def text(value: object) -> str:
         return value
     if value is None:
         raise problem("is empty; give a value or leave it out")
-    raise problem(
-        f"must be a single value, not {'a list' if isinstance(value, list | tuple) else 'a section'}"
-    )
+    kind = "a list" if isinstance(value, list | tuple) else "a section"
+    raise problem(f"must be a single value, not {kind}")
 
 
-def as_list(value: object) -> object:
+def as_list(value: object) -> list[object] | tuple[object, ...]:
     """Accept a list."""
     if not isinstance(value, list | tuple):
         raise problem("must be a list, as [a, b]")
@@ -131,7 +122,6 @@ def as_list(value: object) -> object:
 
 
 def _boolean(value: object) -> bool:
-    """Parse a boolean in any of YAML 1.1's spellings."""
     if isinstance(value, bool):
         return value
     word = text(value).lower()
@@ -160,14 +150,10 @@ def _duration(value: object) -> float:
     raise value_problem("is not a duration; write a number and a unit, as 30s, 5m, 1h30m or 7d")
 
 
-def _between(
-    low: object, high: object, parse: Callable[[object], float], schema: dict[str, Any]
-) -> BeforeValidator:
-    lowest, highest = parse(low), parse(high)
-
+def _between(low: object, high: object, parse: Callable[[object], float], **schema: Any) -> BeforeValidator:
     def parse_within_limits(value: object) -> float:
         number = parse(value)
-        if not lowest <= number <= highest:
+        if not parse(low) <= number <= parse(high):
             raise value_problem(f"is not between {low} and {high}")
         return number
 
@@ -177,24 +163,17 @@ def _between(
 def duration_between(low: str, high: str) -> BeforeValidator:
     """Annotate a duration in seconds; the limits are given as in the file."""
     pattern = "0|(?=.)" + "".join(f"(?:[0-9]{{1,12}}{unit})?" for unit in _MILLISECONDS)
-    schema = {**text_matching(pattern), "title": f"duration, {low} to {high}"}
-    return _between(low, high, _duration, schema)
+    return _between(low, high, _duration, title=f"duration, {low} to {high}", **text_matching(pattern))
 
 
 def integer_between(low: int, high: int) -> BeforeValidator:
     """Annotate an integer."""
-    limits = {"minimum": low, "maximum": high, "title": f"integer, {low} to {high}"}
-    return _between(low, high, _integer, {**text_matching("-?[0-9]{1,12}", "integer"), **limits})
+    schema = {"title": f"integer, {low} to {high}", "minimum": low, "maximum": high}
+    return _between(low, high, _integer, **schema, **text_matching("-?[0-9]{1,12}", "integer"))
 
 
-def _id(kind: str, place: str, *, url_prefix: str = "") -> BeforeValidator:
-    """Annotate an ID.
-
-    Args:
-        kind: the kind of object that has it.
-        place: where to find it.
-        url_prefix: a pattern of the text before it in a URL.
-    """
+def _id(kind: str, place: str, url_prefix: str = "") -> BeforeValidator:
+    """Annotate an ID; ``place`` says where to find it, ``url_prefix`` matches the text before it in a URL."""
 
     def parse(value: object) -> str:
         word = text(value)
@@ -216,7 +195,6 @@ def _id(kind: str, place: str, *, url_prefix: str = "") -> BeforeValidator:
 
 
 def _url(value: object) -> str:
-    """Accept the base URL of a service; a final ``/`` is dropped."""
     url = text(value)
     if not re.fullmatch(r"[!-~]+", url):
         raise problem("must be a URL without spaces, as https://host")
@@ -234,12 +212,11 @@ def _url(value: object) -> str:
     return url.rstrip("/")
 
 
-def _bucket(value: object) -> float:
-    """Parse the upper bound of a bucket; seconds."""
+def _parse_bucket(value: object) -> float:
     if isinstance(value, int | float):
         return float(value)
     word = text(value)
-    if not _BUCKET.fullmatch(word):
+    if not _NUMBER.fullmatch(word):
         raise value_problem("is not a number of seconds")
     bound = float(word.lower().replace(".inf", "inf").replace(".nan", "nan"))
     if not math.isfinite(bound) or bound <= 0:
@@ -269,58 +246,33 @@ def one_of(*words: str) -> Callable[[object], str]:
     return parse
 
 
+_PATTERN: Final = parsed(
+    lambda value: value if isinstance(value, Pattern) else Pattern(text(value)),
+    title="regular expression in RE2's syntax",
+    **TEXT,
+)
+_BUCKET: Final = parsed(
+    _parse_bucket,
+    title=f"seconds, {_SMALLEST_BUCKET_S:g} to {_LARGEST_BUCKET_S}",
+    minimum=_SMALLEST_BUCKET_S,
+    maximum=_LARGEST_BUCKET_S,
+    **text_matching(r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "number"),
+)
+
 Text = Annotated[str, parsed(text, title="text", **TEXT)]
-
-Boolean = Annotated[
-    bool,
-    parsed(
-        _boolean,
-        title="boolean",
-        **text_matching(
-            "|".join("".join(f"[{char.upper()}{char}]" for char in word) for word in _BOOLEANS), "boolean"
-        ),
-    ),
-]
-
+Boolean = Annotated[bool, parsed(_boolean, title="boolean", **text_matching(_BOOLEAN, "boolean"))]
+Url = Annotated[str, parsed(_url, title="URL", **text_matching(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+'))]
 JobId = Annotated[str, _id("job", "the 32 characters [0-9a-z] at the end of the job's URL in the console")]
-
 ProjectId = Annotated[
-    str,
-    _id("project", "the 32 characters [0-9a-z] after /project/ in the project's URL", url_prefix="/project/"),
+    str, _id("project", "the 32 characters [0-9a-z] after /project/ in the project's URL", "/project/")
 ]
-
 Patterns = Annotated[
-    tuple[
-        Annotated[
-            InstanceOf[Pattern],
-            parsed(
-                lambda value: value if isinstance(value, Pattern) else Pattern(text(value)),
-                title="regular expression in RE2's syntax",
-                **TEXT,
-            ),
-        ],
-        ...,
-    ],
+    tuple[Annotated[InstanceOf[Pattern], _PATTERN], ...],
     BeforeValidator(as_list),
     Field(title="list of regular expressions"),
 ]
-
-Url = Annotated[str, parsed(_url, title="URL", **text_matching(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+'))]
-
 Buckets = Annotated[
-    tuple[
-        Annotated[
-            float,
-            parsed(
-                _bucket,
-                title=f"seconds, {_SMALLEST_BUCKET_S:g} to {_LARGEST_BUCKET_S}",
-                minimum=_SMALLEST_BUCKET_S,
-                maximum=_LARGEST_BUCKET_S,
-                **text_matching(r"[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", "number"),
-            ),
-        ],
-        ...,
-    ],
+    tuple[Annotated[float, _BUCKET], ...],
     BeforeValidator(as_list),
     AfterValidator(_ascending),
     Field(title="ascending list of seconds", json_schema_extra={"minItems": 1, "uniqueItems": True}),

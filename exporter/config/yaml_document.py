@@ -28,7 +28,7 @@ _EXPLANATIONS: Final = (
 )
 
 
-def compose(text: str) -> yaml.Node | Problem | None:
+def _compose(text: str) -> yaml.Node | Problem | None:
     """Parse the one document in ``text``; None if it is empty, a `Problem` if it is not YAML."""
     try:
         loader = yaml.SafeLoader(text)
@@ -94,22 +94,22 @@ class Place:
     last: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
     """The content of a file.
 
     Attributes:
+        lines: the lines of the file.
         data: mappings, lists, texts and None; `BROKEN` where ``problems`` has the reason.
         places: the position of every value.
         broken: the paths of `BROKEN` values.
-        lines: the lines of the file.
     """
 
+    lines: list[str]
     data: object = None
     places: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
-    lines: list[str] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
         """Return the line of a value, or of the innermost existing one around it."""
@@ -121,24 +121,18 @@ class Document:
 def read_document(text: str, environ: Mapping[str, str] | None) -> Document:
     """Parse one YAML document; errors are listed in its ``problems``.
 
-    Args:
-        text: YAML.
-        environ: the values of ``${NAME}``. None: scalars are not expanded, and may be empty or have several
-            lines.
+    Without ``environ``, ``${NAME}`` is not expanded, and scalars may be empty or have several lines.
     """
-    node = compose(text)
-    if isinstance(node, Problem):
-        return Document(data=BROKEN, problems=[node], broken={()})
-    if node is None:
-        return Document()
-    lines = text.splitlines()
-    reader = _Reader(environ, lines)
+    document = Document(text.splitlines())
+    node = _compose(text)
     try:
-        data = reader.value(node, (), _line(node))
+        if isinstance(node, yaml.Node):
+            document.data = _Reader(document, environ).value(node, (), _line(node))
     except _TooManyValuesError:
-        problem = Problem(1, (), f"its aliases expand to more than {_MAX_VALUES:,} values")
-        return Document(data=BROKEN, problems=[problem], broken={()})
-    return Document(data, reader.places, reader.problems, reader.broken, lines)
+        node = Problem(1, (), f"its aliases expand to more than {_MAX_VALUES:,} values")
+    if isinstance(node, Problem):
+        return Document(document.lines, BROKEN, problems=[node], broken={()})
+    return document
 
 
 class _TooManyValuesError(Exception):
@@ -146,17 +140,14 @@ class _TooManyValuesError(Exception):
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str] | None, lines: list[str]) -> None:
-        self.places: dict[Path, Place] = {}
-        self.problems: list[Problem] = []
-        self.broken: set[Path] = set()
+    def __init__(self, document: Document, environ: Mapping[str, str] | None) -> None:
+        self._document = document
         self._environ = environ
-        self._lines = lines
         self._values = 0
 
     def value(self, node: yaml.Node, path: Path, line: int) -> object:
         self._count_value()
-        self.places[path] = Place(line)
+        self._document.places[path] = Place(line)
         if len(path) > _MAX_DEPTH:
             return self._refuse(path, "is nested too deeply, or within itself")
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALAR_TAGS:
@@ -177,9 +168,8 @@ class _Reader:
         pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in self._own_pairs(node, path):
             if key.value in pairs:
-                first = _line(pairs[key.value][0])
-                text = f"is given twice, first in line {first}; keep one"
-                self.problems.append(Problem(_line(key), (*path, key.value), text))
+                text = f"is given twice, first in line {_line(pairs[key.value][0])}; keep one"
+                self._report(_line(key), (*path, key.value), text)
             else:
                 pairs[key.value] = (key, value)
         for key, value in self._merged_pairs(node, path, depth=0):
@@ -189,7 +179,7 @@ class _Reader:
     def _own_pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in _SCALAR_TAGS:
-                self.problems.append(Problem(_line(key), path, "has a key that is not plain text"))
+                self._report(_line(key), path, "has a key that is not plain text")
             elif key.tag != _MERGE:
                 yield key, value
 
@@ -203,8 +193,7 @@ class _Reader:
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 self._count_value()
                 if not isinstance(source, yaml.MappingNode) or depth > _MAX_DEPTH:
-                    text = 'merges itself or a value that is not a mapping with "<<"'
-                    self.problems.append(Problem(_line(key), path, text))
+                    self._report(_line(key), path, 'merges itself or a value that is not a mapping with "<<"')
                 else:
                     yield from self._own_pairs(source, path)
                     yield from self._merged_pairs(source, path, depth + 1)
@@ -213,15 +202,15 @@ class _Reader:
         if node.tag == _NULL:
             return None
         last = int(node.end_mark.line) + (node.style is None)
-        self.places[path] = Place(line, node.value, last)
+        self._document.places[path] = Place(line, node.value, last)
         if self._environ is None:
             return node.value
         if node.style is None and (hidden := self._hidden_key(_line(node), last)):
             return self._refuse(path, f"YAML sees no key in this line; {hidden[1]}", line=hidden[0])
-        text, unset = _substitute(node.value, self._environ)
-        if unset:
-            for problem in unset:
-                self._refuse(path, problem)
+        text, problems = _substitute(node.value, self._environ)
+        for problem in problems:
+            self._refuse(path, problem)
+        if problems:
             return BROKEN
         if not text:
             names = [name for name in _REFERENCE.findall(node.value) if name]
@@ -233,14 +222,18 @@ class _Reader:
 
     def _hidden_key(self, first: int, last: int) -> tuple[int, str] | None:
         """Find a line of a plain multi-line text that was meant to be a key."""
-        for number in range(first, min(last, len(self._lines)) + 1):
-            if last > first and looks_like_key(self._lines[number - 1]):
-                return hint_within(self._lines, number, number)
+        lines = self._document.lines
+        for number in range(first, min(last, len(lines)) + 1):
+            if last > first and looks_like_key(lines[number - 1]):
+                return hint_within(lines, number, number)
         return None
 
+    def _report(self, line: int, path: Path, text: str) -> None:
+        self._document.problems.append(Problem(line, path, text))
+
     def _refuse(self, path: Path, text: str, line: int = 0) -> object:
-        self.problems.append(Problem(line or self.places[path].line, path, text))
-        self.broken.add(path)
+        self._report(line or self._document.places[path].line, path, text)
+        self._document.broken.add(path)
         return BROKEN
 
 
@@ -249,11 +242,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def _substitute(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Replace ``${NAME}``, and ``$${`` by ``${``.
-
-    Returns:
-        The text, and the problems of the references in it.
-    """
+    """Replace ``${NAME}``, and ``$${`` by ``${``; return the text and the problems of its references."""
     problems: list[str] = []
 
     def replacement(match: re.Match[str]) -> str:

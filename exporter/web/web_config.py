@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 from exporter.config.loader import read_text, validated
 from exporter.config.section import Section, problem
 from exporter.config.types import Boolean, integer_between
-from exporter.config.yaml_document import Document, read_document
+from exporter.config.yaml_document import read_document
 from exporter.web.tls_section import TlsServerConfig
 from exporter.web.web_fields import BcryptHash, Headers, Interval, mapping
 
@@ -96,5 +96,5 @@ def parse(text: str, *, source: str, base_dir: Path) -> WebConfig:
     """
     document = read_document(text, None)
     if document.data is None:
-        document = Document({}, problems=document.problems)
+        document.data = {}
     return validated(WebConfig, document, source=source, base_dir=base_dir, example=_EXAMPLE)

@@ -5,19 +5,17 @@ from pydantic import BaseModel
 
 from exporter.config import (
     AccessKeyAuth,
-    AuthSection,
     Config,
     EcsAgencyAuth,
     JobConfig,
-    MetricsConfig,
     PasswordAuth,
     PollConfig,
     ProjectConfig,
-    RecycleBinConfig,
-    StateConfig,
     TokenAuth,
     parse_duration,
 )
+from exporter.config.auth import AuthSection
+from exporter.config.schema import MetricsConfig, RecycleBinConfig, StateConfig
 from exporter.poller import Intervals
 from tests.config.helpers import complaint, read
 
