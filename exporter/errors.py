@@ -26,9 +26,7 @@ import copy
 from enum import StrEnum
 from typing import Final, Self
 
-NO_THREADS: Final = (
-    "no more threads can be started; raise the limit of processes (ulimit -u, TasksMax, pids.max)"
-)
+NO_THREADS: Final = "cannot start more threads; raise the process limit (ulimit -u, TasksMax, pids.max)"
 
 
 class ExporterError(Exception):
@@ -48,11 +46,7 @@ class BackfillError(ExporterError):
 
 
 class PayloadError(ExporterError):
-    """A response, or one record in it, cannot be read.
-
-    Attributes:
-        reason: a short snake_case word for the label of ``payload_errors_total``.
-    """
+    """A response, or one record in it, is unreadable; ``reason`` is a label of ``payload_errors_total``."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -80,13 +74,12 @@ class ApiError(ExporterError):
     """An API request failed.
 
     Attributes:
-        code: the HTTP status, or ``timeout``, ``connection``, ``invalid``: the label of
-            ``api_requests_total``.
-        error_code: the service's own code, as ``CB.00031059``; empty if it sent none.
-        retry_after: seconds the service asked to wait; None if it did not say.
-        limit_per_minute: the limit named in a throttled response; None if it named none.
-        obstacle: why no response arrived, for an `UnreachableError`.
-        address_key: the configuration key of the address the request went to.
+        code: the HTTP status, or ``timeout``, ``connection``, ``invalid``: a label of ``api_requests_total``.
+        error_code: the service's own code, as ``CB.00031059``.
+        retry_after: seconds the service asked to wait.
+        limit_per_minute: the limit named in a throttled response.
+        obstacle: reason of an `UnreachableError`.
+        address_key: the configuration key of the requested address.
         brief: the kind of error in two or three words.
     """
 

@@ -1,7 +1,7 @@
-"""What the rest of the program speaks of: jobs, builds, the recycle bin.
+"""Domain model: jobs, builds, the recycle bin.
 
-Times are integer milliseconds since the epoch, UTC; lengths are integer milliseconds. Seconds appear
-only at exposition.
+Times are integer milliseconds since the epoch, UTC; durations are integer milliseconds. Only exposition uses
+seconds.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+
+LONGEST_MS: Final = 31 * DAY_MS
+"""A longer duration is clock trouble; the service stops builds after hours."""
+
 
 class Result(StrEnum):
-    """How a build ended; the values of the label ``result``."""
+    """Result of a finished build; the values of the label ``result``."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -22,14 +28,14 @@ class Result(StrEnum):
 
 
 class State(StrEnum):
-    """Where an unfinished build is; the values of the label ``state``."""
+    """State of an unfinished build; the values of the label ``state``."""
 
     QUEUED = "queued"
     RUNNING = "running"
 
 
 class Trigger(StrEnum):
-    """What started a build."""
+    """Cause of a build."""
 
     MANUAL = "manual"
     SCHEDULE = "schedule"
@@ -40,13 +46,9 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A build definition that is watched.
+    """A watched build definition.
 
-    Attributes:
-        id: 32 characters, ``[0-9a-z]``.
-        name: label ``job_name``.
-        project: label ``project``, a name.
-        project_id: the CodeArts project's id; empty while unknown.
+    ``name`` is the label ``job_name``, ``project`` the label ``project``; an empty ``project_id`` is unknown.
     """
 
     id: str
@@ -57,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobNames:
-    """What the API calls a job; empty where it has not told."""
+    """The names of a job in the API; empty while unknown."""
 
     name: str = ""
     project: str = ""
@@ -66,14 +68,14 @@ class JobNames:
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """A job as a job list shows it, with the little that lists tell of its last build.
+    """A job in a job list, with what lists report of its last build.
 
     Attributes:
-        last_build_ms: when the last build began; None where there never was one.
-        is_finished: whether that build is over; None where the list does not say.
-        status: the list's own word for how it stands.
-        number: its number, as far as the list tells it.
-        state: where it is, if it is not finished and the list says so.
+        last_build_ms: start of the last build; None if there was none.
+        is_finished: None if the list does not say.
+        status: the list's own word.
+        number: the last build's number, if reported.
+        state: the last build's state, if it is unfinished and reported.
     """
 
     id: str
@@ -86,21 +88,20 @@ class ListedJob:
 
     @property
     def mark(self) -> tuple[object, ...]:
-        """Changes whenever the list shows that something happened."""
+        """Everything that changes when the list reports a new event."""
         return (self.last_build_ms, self.is_finished, self.status, self.number, self.state)
 
     @property
     def never_built(self) -> bool:
-        """The list is sure that there was no build yet."""
+        """True if the list reports that there was no build yet."""
         return self.last_build_ms is None and self.number in (None, 0) and self.status == "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One execution of a job, as period-history tells it.
+    """One execution of a job, as period-history reports it.
 
-    Exactly one of three things is known: ``result`` (it ended so), ``state`` (it has not ended), or
-    neither (the record does not say; only its detail can).
+    It has a ``result`` if it ended, a ``state`` if it did not, and neither if only its detail can tell.
     """
 
     number: int
@@ -114,10 +115,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class BuildDetail:
-    """One execution of a job, as record-info tells it.
-
-    ``result`` and ``state`` read as in `Build`. ``duration_ms`` is start to finish, without the queue.
-    """
+    """One execution of a job, as record-info reports it; ``duration_ms`` excludes the queue."""
 
     number: int
     result: Result | None = None
@@ -133,7 +131,7 @@ class BuildDetail:
 
 
 class Stage(NamedTuple):
-    """A part of a build that ran; its name is told once in a build."""
+    """A stage of a build that ran; names are unique within a build."""
 
     name: str
     duration_ms: int
@@ -141,7 +139,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecycledJob:
-    """A deleted job that is kept for a while."""
+    """A deleted job in the recycle bin."""
 
     id: str
     name: str
@@ -151,21 +149,8 @@ class RecycledJob:
 
 @dataclass(frozen=True, slots=True)
 class RecycleBin:
-    """The whole recycle bin.
-
-    Attributes:
-        retention_ms: None where the answer did not say.
-        jobs: by job id.
-        read_ms: when it was read, by the service's clock; None where nobody keeps it.
-    """
+    """The whole recycle bin: its jobs by id, how long they are kept, and when it was read."""
 
     retention_ms: int | None
     jobs: Mapping[str, RecycledJob]
     read_ms: int | None = None
-
-
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 86_400_000
-
-LONGEST_MS: Final = 31 * DAY_MS
-"""A length above this is clock trouble; the service stops builds after hours."""

@@ -1,14 +1,14 @@
-"""The filter before every output: no secret and no control character passes it.
+"""Removal of secrets and control characters from every output.
 
-Secrets are registered where they are read. Whatever is logged, printed, shown on a page or kept from an
-answer of the API goes through `clean` or `redact`, since libraries and peers may repeat what was sent.
+Secrets are registered where they are read. All text that is logged, printed, shown on a page or kept from an
+API response goes through `clean` or `redact`, since libraries and servers may repeat what was sent.
 
-How a secret is found depends on its length, so that a short one does not blank out unrelated text:
+A secret is found depending on its length, so that a short one does not hide unrelated text:
 
 - 8 characters or more, not only digits: anywhere.
-- 4 to 7 characters, or only digits: as a word of its own.
+- 4 to 7 characters, or only digits: as a separate word.
 - 1 to 3 characters: only between quotation marks, or between ``:`` and ``@`` as in a URL.
-- 24 characters or more: also any piece of at least 16 characters, as libraries shorten what they quote.
+- 24 characters or more: also any part of at least 16 characters, since libraries shorten what they quote.
 """
 
 import base64
@@ -22,18 +22,18 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 HIDDEN: Final = "***"
-"""Stands in place of a secret."""
+"""Replaces a secret."""
 
-_ANYWHERE: Final = 8
-_AS_A_WORD: Final = 4
-_SHORTENED: Final = 24
-_PIECE: Final = 16
+_MIN_ANYWHERE: Final = 8
+_MIN_WORD: Final = 4
+_MIN_LONG: Final = 24
+_MIN_PART: Final = 16
 _BLOCK: Final = 8
-"""A long secret is found again by its blocks of so many characters: half a piece, so that each holds one."""
-_MOST_RENEWED: Final = 16
+"""A long secret is indexed by blocks of this length: half a part, so that each part holds a whole block."""
+_MAX_RENEWED: Final = 16
 
-_UNQUOTED: Final = ("", "/", "!$&'()*+,;=:", "!$&'()*+,;=:@/?", "!#$%&'()*+,/:;=?@[]~")
-"""What quote, urllib3 and requests leave as it is in a URL."""
+_SAFE_IN_URLS: Final = ("", "/", "!$&'()*+,;=:", "!$&'()*+,;=:@/?", "!#$%&'()*+,/:;=?@[]~")
+"""Characters that quote, urllib3 and requests do not encode in a URL."""
 _USERINFO: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*)@", re.DOTALL)
 _SECRET_NAME: Final = re.compile(r"auth|pass|secret|token|key|credential|cookie", re.IGNORECASE)
 _PAIR: Final = re.compile(r"(?:^|[\s;,])[\w.-]+=([^;,\s=][^;,\s]*)")
@@ -41,12 +41,12 @@ _CONTROLS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
 )
-"""C0, C1, bidi marks, line separators, invisible tags, and halves of characters."""
-_WRITTEN: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""C0, C1, bidi marks, line separators, invisible tags, and lone surrogates."""
+_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class _Secrets:
-    """All known secrets in all their spellings; the longest first, so that none is cut by a part of it."""
+    """All known secrets in all their spellings, longest first, so that none is replaced in part."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,11 +61,11 @@ class _Secrets:
         if not new:
             return
         with self._lock:
-            into = self._renewed if renewed else self._kept
+            target = self._renewed if renewed else self._kept
             for secret in new:
-                into.pop(secret, None)
-                into[secret] = _spellings(secret)
-            while len(self._renewed) > _MOST_RENEWED:
+                target.pop(secret, None)
+                target[secret] = _spellings(secret)
+            while len(self._renewed) > _MAX_RENEWED:
                 del self._renewed[next(iter(self._renewed))]
             spellings = set().union(*self._kept.values(), *self._renewed.values())
             ordered = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
@@ -73,19 +73,19 @@ class _Secrets:
             self.blocks = {
                 spelling[start : start + _BLOCK]: spelling
                 for spelling in self.anywhere
-                if len(spelling) >= _SHORTENED
+                if len(spelling) >= _MIN_LONG
                 for start in range(0, len(spelling) - _BLOCK + 1, _BLOCK)
             }
             self.patterns = tuple((short, _pattern(short)) for short in ordered if not _is_long(short))
 
 
 def _is_long(spelling: str) -> bool:
-    return len(spelling) >= _ANYWHERE and not spelling.isdigit()
+    return len(spelling) >= _MIN_ANYWHERE and not spelling.isdigit()
 
 
 def _pattern(short: str) -> re.Pattern[str]:
     found = re.escape(short)
-    if len(short) >= _AS_A_WORD:
+    if len(short) >= _MIN_WORD:
         before = r"(?<!\w)" if re.match(r"\w", short) else ""
         after = r"(?!\w)" if re.search(r"\w\Z", short) else ""
         return re.compile(before + found + after)
@@ -93,22 +93,22 @@ def _pattern(short: str) -> re.Pattern[str]:
 
 
 def _spellings(secret: str) -> set[str]:
-    """A secret as libraries may write it: percent-encoded, base64, or escaped as in `repr`, JSON and HTML."""
+    """Return the forms libraries may write: percent-encoded, base64, or escaped as in `repr`, JSON, HTML."""
     raw = secret.encode("utf-8", "surrogatepass")
     plain = {secret, raw.decode("latin-1"), secret.replace("'", "''")}
-    for encoded in (*(quote(raw, safe=safe) for safe in _UNQUOTED), quote_plus(raw)):
+    for encoded in (*(quote(raw, safe=safe) for safe in _SAFE_IN_URLS), quote_plus(raw)):
         plain |= {encoded, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)}
-    coded = base64.b64encode(raw).decode()
-    plain |= {coded, coded.rstrip("="), base64.urlsafe_b64encode(raw).decode()}
-    page = html.escape(secret)
-    plain |= {page, page.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
+    base_64 = base64.b64encode(raw).decode()
+    plain |= {base_64, base_64.rstrip("="), base64.urlsafe_b64encode(raw).decode()}
+    in_html = html.escape(secret)
+    plain |= {in_html, in_html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
     once = {repr(raw)[2:-1]}.union(*map(_escaped, plain))
     return plain.union(once, *map(_escaped, once))
 
 
 def _escaped(text: str) -> set[str]:
-    """Escaped once more; which quotation marks are, depends on the text around it."""
-    found = {_written(text), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    """Return the text escaped once more, with either or both kinds of quotation marks escaped."""
+    found = {_escape_controls(text), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     printable = "".join(
         letter if letter.isprintable() and letter != "\\" else letter.encode("unicode_escape").decode()
         for letter in text
@@ -123,12 +123,7 @@ _secrets: Final = _Secrets()
 
 
 def register(*secrets: str, renewed: bool = False) -> None:
-    """Hide these from now on.
-
-    Args:
-        secrets: as they are sent.
-        renewed: they are fetched or read again and again; only the latest of those are remembered.
-    """
+    """Hide these secrets from now on; of ``renewed`` ones only the latest are remembered."""
     _secrets.add(secrets, renewed=renewed)
 
 
@@ -139,14 +134,14 @@ def register_basic(user: str, password: str) -> None:
 
 
 def register_url(url: str) -> None:
-    """Hide the password in a URL, or a token in its place, and parameters named like secrets."""
+    """Hide the password or token in a URL, and parameters named like secrets."""
     userinfo = _USERINFO.match(url)
     if userinfo:
         scheme, (user, _, password) = userinfo[1] or "http", userinfo[2].partition(":")
         if not password and scheme.startswith("http"):
             register(user, unquote(user))
         if password:
-            # A delimiter that is not percent-encoded makes a host or a port of a piece of the password.
+            # A delimiter that is not percent-encoded turns a part of the password into a host or port.
             register(password, *re.split(r"[#/?@:\\]", password))
             register_basic(unquote(user), unquote(password))
     for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=False):
@@ -155,10 +150,7 @@ def register_url(url: str) -> None:
 
 
 def register_header(name: str, value: str) -> None:
-    """Hide the value of a header named like a secret, without a scheme such as ``Bearer``.
-
-    The password of basic authentication is hidden too, and each value of pairs as in a cookie.
-    """
+    """Hide the value of a header named like a secret: token, basic-auth password, values of a cookie."""
     if not _SECRET_NAME.search(name):
         return
     scheme, _, credentials = value.partition(" ")
@@ -171,18 +163,18 @@ def register_header(name: str, value: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text with ``***`` in place of each secret."""
+    """Replace each secret in the text with ``***``."""
     for spelling in _secrets.anywhere:
         if spelling in text:
             text = text.replace(spelling, HIDDEN)
     for short, pattern in _secrets.patterns:
         if short in text:
             text = pattern.sub(HIDDEN, text)
-    return _without_pieces(text)
+    return _without_parts(text)
 
 
-def _without_pieces(text: str) -> str:
-    """Without pieces of long secrets, which somebody cut short."""
+def _without_parts(text: str) -> str:
+    """Replace parts of long secrets, which a library shortened."""
     blocks, start = _secrets.blocks, 0
     while start <= len(text) - _BLOCK:
         whole = blocks.get(text[start : start + _BLOCK]) if blocks else None
@@ -194,7 +186,7 @@ def _without_pieces(text: str) -> str:
             begin -= 1
         while end < len(text) and text[begin : end + 1] in whole:
             end += 1
-        if end - begin >= _PIECE:
+        if end - begin >= _MIN_PART:
             text = text[:begin] + HIDDEN + text[end:]
             start = begin + len(HIDDEN)
         else:
@@ -203,38 +195,29 @@ def _without_pieces(text: str) -> str:
 
 
 def clean(text: str, *, keep: str = "") -> str:
-    """The text as it may go to a terminal or a log: without secrets, control characters escaped.
-
-    Args:
-        text: may come from anywhere.
-        keep: characters that stay as they are, such as the line breaks of a traceback.
-    """
-    return _written(redact(text), keep)
+    """Remove secrets and escape control characters for a terminal or a log, except those to ``keep``."""
+    return _escape_controls(redact(text), keep)
 
 
-def _written(text: str, keep: str = "") -> str:
+def _escape_controls(text: str, keep: str = "") -> str:
     def escaped(found: re.Match[str]) -> str:
         character, number = found[0], ord(found[0])
         if character in keep:
             return character
         code = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
-        return _WRITTEN.get(character, code if number < 0x10000 else f"\\U{number:08x}")
+        return _ESCAPES.get(character, code if number < 0x10000 else f"\\U{number:08x}")
 
     return _CONTROLS.sub(escaped, text)
 
 
 def redact_json(body: bytes) -> bytes:
-    """A JSON document without secrets in its texts; as it is where it holds none, or is no JSON."""
-    if not any(spelling in body for spelling in map(_bytes, _secrets.anywhere)):
+    """Replace the secrets in the strings of a JSON document; other text is returned unchanged."""
+    if not any(spelling.encode("utf-8", "surrogatepass") in body for spelling in _secrets.anywhere):
         return body
     try:
         return json.dumps(_redacted(json.loads(body))).encode()
     except (ValueError, RecursionError):
         return body
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _redacted(value: object) -> object:

@@ -1,4 +1,4 @@
-"""What has to be in place before anything slow is imported: signal handlers and standard streams."""
+"""Setup before slow imports: signal handlers and standard streams."""
 
 import os
 import signal
@@ -10,23 +10,28 @@ _hangups: list[int] = []
 
 
 def prepare() -> None:
-    """Set up signals and streams; a second call changes nothing."""
-    _take_signals()
+    """Set up signals and streams; a second call changes nothing.
+
+    SIGTERM, SIGINT and SIGHUP are handled unless the parent process has them ignored.
+    """
+    for number, handler in {signal.SIGTERM: _end, signal.SIGINT: _end, signal.SIGHUP: _note_hangup}.items():
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, handler)
     _open_streams()
 
 
 def note_hangups() -> None:
-    """Remember from now on that a SIGHUP came, for `hangup_came`."""
+    """Record SIGHUP from now on, for `hangup_came`."""
     signal.signal(signal.SIGHUP, _note_hangup)
 
 
 def hangup_came() -> bool:
-    """Whether a SIGHUP arrived while nothing could be reloaded yet."""
+    """Return True if a SIGHUP arrived before reloading was possible."""
     return bool(_hangups)
 
 
 def restore_hangup() -> None:
-    """Let SIGHUP end the process, as it should for a command that has nothing to reload."""
+    """Let SIGHUP end the process, for commands that have nothing to reload."""
     if signal.getsignal(signal.SIGHUP) is _note_hangup:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         if _hangups:
@@ -34,23 +39,15 @@ def restore_hangup() -> None:
 
 
 def restore_interrupt() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, once there is somebody who catches it."""
+    """Let Ctrl-C raise KeyboardInterrupt again, now that it is caught."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def discard(stream: int) -> None:
-    """Drop what is still buffered for a broken standard stream, so that the exit stays silent."""
+    """Drop the buffer of a broken standard stream, so that the exit stays silent."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-
-
-def _take_signals() -> None:
-    """Handle SIGTERM, SIGINT and SIGHUP, unless whoever started this process has them ignored."""
-    handlers = {signal.SIGTERM: _end, signal.SIGINT: _end, signal.SIGHUP: _note_hangup}
-    for number, handler in handlers.items():
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, handler)
 
 
 def _note_hangup(number: int, _frame: FrameType | None) -> None:
@@ -67,8 +64,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def _open_streams() -> None:
     """Occupy the descriptors 0, 1 and 2, so that no database or socket gets one of them.
 
-    A closed standard output refuses what is written to it; a closed standard error takes it and drops it.
-    What the encoding of the terminal does not have is escaped.
+    Writing to a closed standard output fails; a closed standard error drops what is written to it. Characters
+    missing in the terminal's encoding are escaped.
     """
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:

@@ -58,11 +58,6 @@ class ApiClient:
     `RequestCancelledError` after `close`.
 
     Args:
-        endpoint: ``https://host[:port]`` of the service.
-        session: from `new_session`.
-        credentials: sign each request.
-        throttle: each request waits in it for its turn.
-        telemetry: counts requests and faults.
         timeout: seconds to connect, and between two pieces of a response; a whole response may take three
             times as long.
         sleep: waits between retries; by default until `close` at the latest.
@@ -265,29 +260,24 @@ class ApiClient:
             response = exchange(self._session, prepared, timeout=self._timeout, wall=self._wall)
             code = str(response.status)
             value = self._parsed(response, parse)
-        except PayloadError as error:
-            code = "invalid"
-            self._throttle.accepted()
-            self._telemetry.payload_fault(operation, error.reason)
-            self._telemetry.api_failed(InvalidAnswerError.brief)
-            raise InvalidAnswerError(str(error), code=code) from error
         except ApiError as error:
             code = error.code
             self._record_error(operation, error)
             raise
-        else:
-            self._throttle.accepted()
-            self._record_valid_credentials(operation)
-            self._telemetry.up.set(1)
-            return value
         finally:
             self._telemetry.requests.labels(operation, code).inc()
             self._telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
+        self._throttle.accepted()
+        self._record_valid_credentials(operation)
+        self._telemetry.up.set(1)
+        return value
 
     def _parsed(self, response: Response, parse: Callable[[object], Value]) -> Value:
         """Parse a response; only the ``Date`` of one that is the service's own is compared with our clock."""
         try:
             value = parse(parse_response(response.status, response.headers, redact_json(response.body)))
+        except PayloadError as error:
+            raise InvalidAnswerError(str(error), code="invalid") from error
         except ApiError as error:
             if error.error_code:
                 self._compare_clocks(response)
@@ -307,7 +297,9 @@ class ApiClient:
         else:
             self._telemetry.api_failed(error.brief, error.code)
         if isinstance(error, InvalidAnswerError):
-            self._telemetry.payload_fault(operation, "invalid_answer")
+            fault = error.__cause__
+            reason = fault.reason if isinstance(fault, PayloadError) else "invalid_answer"
+            self._telemetry.payload_fault(operation, reason)
 
     def _record_valid_credentials(self, operation: str) -> None:
         self._credentials.accepted()

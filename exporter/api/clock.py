@@ -62,12 +62,7 @@ class ClockOffset:
 
 
 def service_ms(wall_s: float, offset_s: float | None) -> int:
-    """Return the present by the service's clock, in milliseconds since the epoch.
-
-    Args:
-        wall_s: our clock, seconds since the epoch.
-        offset_s: the trusted offset of the service's clock; None stands for 0.
-    """
+    """Return the present by the service's clock in milliseconds, from ours and the trusted offset."""
     offset_s = offset_s or 0.0
     return round((wall_s + (offset_s if abs(offset_s) > _JITTER_S else 0.0)) * 1000)
 
@@ -75,10 +70,7 @@ def service_ms(wall_s: float, offset_s: float | None) -> int:
 def with_settled_clock(observe: Callable[[], Value], now_ms: Callable[[], int], clock: ClockOffset) -> Value:
     """Call ``observe``, again if its responses reveal that our clock is days off; return the last value.
 
-    Args:
-        observe: sends requests, whose responses update ``clock``.
-        now_ms: the present by the service's clock, as far as it is trusted.
-        clock: the offset of the service's clock.
+    The responses update ``clock``, and with it ``now_ms``, the present by the service's clock.
     """
     for _ in range(QUORUM):
         started_ms = now_ms()

@@ -11,34 +11,23 @@ from typing import Final
 from exporter.model import Result, State, Trigger
 
 _RESULTS: Final[Mapping[str, Result]] = {
-    "success": Result.SUCCESS,
-    "blue": Result.SUCCESS,
-    "failure": Result.FAILURE,
-    "failed": Result.FAILURE,
-    "red": Result.FAILURE,
+    **dict.fromkeys(("success", "blue"), Result.SUCCESS),
+    **dict.fromkeys(("failure", "failed", "red"), Result.FAILURE),
     "aborted": Result.ABORTED,
     "timeout": Result.TIMEOUT,
     "schedulefailure": Result.SCHEDULE_FAILURE,
 }
 
 _STATES: Final[Mapping[str, State]] = {
-    "inqueue": State.QUEUED,
-    "starting": State.QUEUED,
-    "running": State.RUNNING,
-    "building": State.RUNNING,
+    **dict.fromkeys(("inqueue", "starting"), State.QUEUED),
+    **dict.fromkeys(("running", "building"), State.RUNNING),
 }
 
 _TRIGGERS: Final[Mapping[str, Trigger]] = {
-    "manual": Trigger.MANUAL,
-    "手工": Trigger.MANUAL,
-    "timedexecution": Trigger.SCHEDULE,
-    "scheduled": Trigger.SCHEDULE,
-    "定时": Trigger.SCHEDULE,
-    "codehub": Trigger.CODE_CHANGE,
-    "codechange": Trigger.CODE_CHANGE,
-    "代码更新": Trigger.CODE_CHANGE,
-    "pipeline": Trigger.PIPELINE,
-    "流水线": Trigger.PIPELINE,
+    **dict.fromkeys(("manual", "手工"), Trigger.MANUAL),
+    **dict.fromkeys(("timedexecution", "scheduled", "定时"), Trigger.SCHEDULE),
+    **dict.fromkeys(("codehub", "codechange", "代码更新"), Trigger.CODE_CHANGE),
+    **dict.fromkeys(("pipeline", "流水线"), Trigger.PIPELINE),
 }
 """As the documents spell them, without the word "trigger" that ends most of them."""
 

@@ -102,12 +102,8 @@ def exchange(
 ) -> Response:
     """Send a request and read the whole response, whatever its status; redirects are not followed.
 
-    Args:
-        session: from `new_session`; its settings and those of the environment apply.
-        prepared: the request.
-        timeout: seconds to connect, and between two pieces of the response.
-        max_bytes: size limit of the decoded body.
-        wall: our clock, seconds since the epoch.
+    The settings of the session and of the environment apply. ``timeout`` is in seconds, to connect and
+    between two pieces of the response; ``max_bytes`` limits the decoded body.
 
     Raises:
         UnreachableError: no complete response arrived; the text repeats nothing the service sent.

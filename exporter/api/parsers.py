@@ -1,7 +1,7 @@
 """JSON of the API → model, tolerant by record: history, details, the recycle bin, job lists. Pure.
 
-A page becomes a `Page`: the records that are readable, and a word for each fault. Only a response that is no
-page at all raises, and then always `PayloadError`.
+A page becomes a `Page`: the records that are readable, and a word for each fault. Only a response without the
+requested page or build raises, and then always `PayloadError`.
 
 Accepted beyond the documents, all of it seen live or in the provider's own examples: integers as strings and
 back, null nearly anywhere, ``history_records`` as one object, three spellings of a time, times without a zone
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from exporter.api.enums import result_or_state, state, trigger
@@ -58,21 +59,13 @@ class Page(Generic[Record]):
 
 
 def history_page(body: object, job_id: str) -> Page[Build]:
-    """Parse a response of period-history.
-
-    Raises:
-        PayloadError: it is no page of builds.
-    """
+    """Parse a response of period-history."""
     page = mapping(body, "not_an_object")
-    return _page(page.get("history_records"), page.get("total"), lambda record: _build(record, job_id))
+    return _page(page.get("history_records"), page.get("total"), partial(_build, job_id))
 
 
 def build_detail(body: object, job_id: str, number: int) -> tuple[BuildDetail, tuple[str, ...]]:
-    """Parse a response of record-info; returns the detail and its faults.
-
-    Raises:
-        PayloadError: it holds no build, or another one than requested.
-    """
+    """Parse a response of record-info; returns the detail and its faults."""
     record = result_of(body)
     build_no = integer(record.get("build_no"))
     if build_no is not None and build_no != number:
@@ -101,62 +94,37 @@ def build_detail(body: object, job_id: str, number: int) -> tuple[BuildDetail, t
 
 
 def recycle_page(body: object) -> Page[RecycledJob]:
-    """Parse a response of recycling-jobs.
-
-    Raises:
-        PayloadError: it is no page of the recycle bin.
-    """
+    """Parse a response of recycling-jobs."""
     result = result_of(body)
-    days = integer(result.get("keep_time"))
-    retention_ms = days * DAY_MS if days is not None and 0 < days <= 3650 else None
+    days = integer(result.get("keep_time")) or 0
     page = _page(result.get("job_list"), result.get("total"), _recycled_job)
-    return replace(page, retention_ms=retention_ms)
+    return replace(page, retention_ms=days * DAY_MS if 0 < days <= 3650 else None)
 
 
 def job_list_page(body: object, project_id: str = "") -> Page[ListedJob]:
-    """Parse a response of a job list.
-
-    Args:
-        body: its JSON.
-        project_id: the requested project, whose id the items then lack.
-
-    Raises:
-        PayloadError: it is no page of jobs.
-    """
+    """Parse a response of a job list; items of a project's list lack its id, which is ``project_id``."""
     page = mapping(body, "not_an_object")
     if "jobs" not in page:
         page = result_of(page)
     jobs = page.get("jobs", page.get("job_list"))
-    return _page(jobs, page.get("total"), lambda item: _listed_job(item, project_id))
+    return _page(jobs, page.get("total"), partial(_listed_job, project_id))
 
 
 def project_page(body: object) -> Page[tuple[str, str]]:
-    """Parse a response of the list of projects: pairs of id and name.
-
-    Raises:
-        PayloadError: it is no page of projects.
-    """
+    """Parse a response of the list of projects: pairs of id and name."""
     result = result_of(body)
     return _page(result.get("project_info_list"), result.get("total"), _project)
 
 
 def mapping(value: object, reason: str) -> Mapping[str, object]:
-    """Return a JSON object.
-
-    Raises:
-        PayloadError: it is something else; ``reason`` is the fault.
-    """
+    """Return a JSON object; anything else raises a `PayloadError` with that ``reason``."""
     if not isinstance(value, dict):
         raise PayloadError(reason, f"a JSON object was expected, not {type(value).__name__}")
     return value
 
 
 def result_of(body: object) -> Mapping[str, object]:
-    """Return the object ``result`` of a response.
-
-    Raises:
-        PayloadError: there is none.
-    """
+    """Return the object ``result`` of a response; without one, raise `PayloadError`."""
     return mapping(mapping(body, "not_an_object").get("result"), "no_result")
 
 
@@ -216,9 +184,7 @@ def optional_duration_ms(value: object, faults: list[str]) -> int | None:
     return duration_ms
 
 
-def _page(
-    items: object, total: object, parse: Callable[[object], tuple[Record, tuple[str, ...]]]
-) -> Page[Record]:
+def _page(items: object, total: object, parse: Callable[[object, list[str]], Record]) -> Page[Record]:
     if items is None:
         items = []
     elif isinstance(items, dict):
@@ -231,16 +197,13 @@ def _page(
     faults: list[str] = []
     for item in items:
         try:
-            record, record_faults = parse(item)
+            records.append(parse(item, faults))
         except PayloadError as error:
             faults.append(error.reason)
-        else:
-            records.append(record)
-            faults.extend(record_faults)
     return Page(tuple(records), len(items), integer(total), tuple(faults))
 
 
-def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
+def _build(job_id: str, value: object, faults: list[str]) -> Build:
     record = mapping(value, "record_not_an_object")
     number = integer(record.get("build_number"))
     if number is None or not 1 <= number <= _MAX_NUMBER:
@@ -248,7 +211,6 @@ def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
     owner = text(record.get("job_id"))
     if owner and owner != job_id:
         raise PayloadError("foreign_record", f"build {number} belongs to another job, {owner}")
-    faults: list[str] = []
     start_ms = optional_time_ms(record.get("start_time"), faults)
     finish_ms = optional_time_ms(record.get("end_time"), faults)
     result, state = result_or_state(record.get("result"), faults)
@@ -264,28 +226,26 @@ def _build(value: object, job_id: str) -> tuple[Build, tuple[str, ...]]:
         finish_ms=finish_ms,
         branch=text(record.get("branch")),
         trigger=trigger(record.get("trigger_type"), faults),
-    ), tuple(faults)
+    )
 
 
-def _recycled_job(value: object) -> tuple[RecycledJob, tuple[str, ...]]:
+def _recycled_job(value: object, faults: list[str]) -> RecycledJob:
     record = mapping(value, "record_not_an_object")
     job_id = text(record.get("job_id"))
     if not job_id:
         raise PayloadError("bad_job_id", "a deleted job without job_id")
-    faults: list[str] = []
     deleted_ms = timestamp_ms(record.get("delete_time_stamp"))
     if deleted_ms is None:
         deleted_ms = optional_time_ms(record.get("delete_time"), faults)
     name, project_id = text(record.get("job_name")), text(record.get("project_id"))
-    return RecycledJob(job_id, name, project_id, deleted_ms), tuple(faults)
+    return RecycledJob(job_id, name, project_id, deleted_ms)
 
 
-def _listed_job(value: object, project_id: str) -> tuple[ListedJob, tuple[str, ...]]:
+def _listed_job(project_id: str, value: object, faults: list[str]) -> ListedJob:
     item = mapping(value, "record_not_an_object")
     job_id = text(item.get("id"))
     if not job_id:
         raise PayloadError("bad_job_id", "a listed job without id")
-    faults: list[str] = []
     number = integer(item.get("build_number"))
     return ListedJob(
         id=job_id,
@@ -299,15 +259,15 @@ def _listed_job(value: object, project_id: str) -> tuple[ListedJob, tuple[str, .
         status=text(item.get("last_build_status")).lower(),
         number=number if number and number > 0 else None,
         state=state(item.get("last_job_running_status")),
-    ), tuple(faults)
+    )
 
 
-def _project(value: object) -> tuple[tuple[str, str], tuple[str, ...]]:
+def _project(value: object, _faults: list[str]) -> tuple[str, str]:
     item = mapping(value, "record_not_an_object")
-    identifier, name = text(item.get("identifier")), text(item.get("name"))
-    if not identifier or not name:
+    project_id, name = text(item.get("identifier")), text(item.get("name"))
+    if not project_id or not name:
         raise PayloadError("bad_project", "a project without identifier or name")
-    return (identifier, name), ()
+    return project_id, name
 
 
 def _queued_ms(value: object, start_ms: int | None, faults: list[str]) -> int | None:

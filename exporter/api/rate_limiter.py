@@ -34,12 +34,7 @@ _MAX_RETRY_AFTER_S: Final = 300.0
 
 
 class AdaptiveRateLimit:
-    """Decides when the next request may be sent. Times are monotonic seconds, given by the caller.
-
-    Args:
-        ceiling: maximum of requests per minute.
-        now: the present.
-    """
+    """Adaptive limit of at most ``ceiling`` requests per minute. Times are monotonic seconds."""
 
     def __init__(self, ceiling: float, now: float) -> None:
         self.ceiling = ceiling
@@ -93,13 +88,7 @@ class AdaptiveRateLimit:
             self._accepted.popleft()
 
     def throttled(self, now: float, retry_after: float | None, announced: float | None) -> None:
-        """Record a "too many requests" response.
-
-        Args:
-            now: the present.
-            retry_after: seconds the service asks to wait, if it says.
-            announced: the limit it names, in requests per minute.
-        """
+        """Record a "too many requests" response, with the wait and the limit per minute that it names."""
         self._throttled_in_a_row += 1
         pause = min(_FIRST_PAUSE_S * 2 ** min(self._throttled_in_a_row - 1, 16), _MAX_PAUSE_S)
         if retry_after is not None:

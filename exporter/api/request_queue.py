@@ -27,7 +27,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
 
 
 class Throttle:
-    """Limits requests per minute to a ceiling, and to less if the service throttles.
+    """Request queue with a ceiling of requests per minute, and a lower limit if the service throttles.
 
     Args:
         max_requests_per_minute: the ceiling.
@@ -57,14 +57,9 @@ class Throttle:
             return self._limit.limit(self._clock())
 
     def acquire(self, operation: str, is_cancelled: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until one more request of that operation may be sent.
+        """Wait until one more request of that operation may be sent; False if it was cancelled.
 
-        Args:
-            operation: its weight decides whose turn it is.
-            is_cancelled: ends the wait once true; waiting threads check it again on `wake`.
-
-        Returns:
-            True if the request may be sent, False if it was cancelled.
+        Waiting threads check ``is_cancelled`` again on `wake`.
         """
         with self._turn:
             ticket = self._ticket(operation)

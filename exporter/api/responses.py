@@ -23,36 +23,20 @@ from exporter.errors import (
     ThrottledError,
 )
 
-JSON = object
-"""Any value that `json.loads` returns."""
-
 _BY_ERROR_CODE: Final[Mapping[str, type[ApiError]]] = {
-    "APIGW.0308": ThrottledError,
-    "APIG.0308": ThrottledError,
-    "CB.00060211": ThrottledError,
-    "APIGW.0301": CredentialsError,
-    "APIG.0301": CredentialsError,
-    "APIGW.0101": NotPublishedError,
-    "APIG.0101": NotPublishedError,
-    "DEVCB.00031006": NotVisibleError,
-    "CB.00031006": NotVisibleError,
-    "DEV.CB.032011": NotVisibleError,
-    "CB.00031059": NotVisibleError,
-    "CB.00031105": RejectedError,
-    "CB.00060200": RejectedError,
-    "CB.00060100": BackendError,
-    "CB.00060101": BackendError,
-    "CB.00030004": BackendError,
+    **dict.fromkeys(("APIGW.0308", "APIG.0308", "CB.00060211"), ThrottledError),
+    **dict.fromkeys(("APIGW.0301", "APIG.0301"), CredentialsError),
+    **dict.fromkeys(("APIGW.0101", "APIG.0101"), NotPublishedError),
+    **dict.fromkeys(("DEVCB.00031006", "CB.00031006", "DEV.CB.032011", "CB.00031059"), NotVisibleError),
+    **dict.fromkeys(("CB.00031105", "CB.00060200"), RejectedError),
+    **dict.fromkeys(("CB.00060100", "CB.00060101", "CB.00030004"), BackendError),
 }
 
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     401: CredentialsError,
-    403: NotVisibleError,
-    404: NotVisibleError,
+    **dict.fromkeys((403, 404, 410, 422), NotVisibleError),
     407: InvalidAnswerError,
     408: BackendError,
-    410: NotVisibleError,
-    422: NotVisibleError,
     429: ThrottledError,
 }
 
@@ -69,13 +53,8 @@ _LIMIT: Final = re.compile(
 _MAX_MESSAGE: Final = 200
 
 
-def parse_response(status: int, headers: Mapping[str, str], body: bytes) -> JSON:
-    """Return the JSON value of a successful response.
-
-    Args:
-        status: the HTTP status.
-        headers: case-insensitive.
-        body: the decoded (identity) body.
+def parse_response(status: int, headers: Mapping[str, str], body: bytes) -> object:
+    """Return the JSON value of a successful response; ``headers`` are case-insensitive, ``body`` is decoded.
 
     Raises:
         ApiError: the request failed; the class says why.
@@ -107,7 +86,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _json(body: bytes) -> JSON:
+def _json(body: bytes) -> object:
     try:
         value = json.loads(body)
         return json.loads(value) if isinstance(value, str) else value
@@ -124,15 +103,14 @@ def _body_kind(body: bytes) -> str:
     return "truncated or broken JSON" if start.startswith((b"{", b"[")) else "text"
 
 
-def _failure(value: JSON) -> tuple[str | None, str]:
+def _failure(value: object) -> tuple[str | None, str]:
     """Return the error code (empty if it is missing, None if the body reports no failure) and the message."""
     if not isinstance(value, dict):
         return None, ""
     error = value.get("error")
     nested = error if isinstance(error, dict) else {}
-    code = _first_text(value, "error_code", "err_code", "errorCode") or _first_text(
-        nested, "code", "error_code"
-    )
+    nested_code = _first_text(nested, "code", "error_code")
+    code = _first_text(value, "error_code", "err_code", "errorCode") or nested_code
     nested_message = _first_text(nested, "message", "title", "error_msg")
     message = _first_text(value, "error_msg", "errorMsg", "message") or nested_message
     if not message and isinstance(error, str):

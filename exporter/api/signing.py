@@ -32,20 +32,12 @@ def sign(
     secret_key: str,
     date: str,
 ) -> dict[str, str]:
-    """Sign a request with an access key.
+    """Return the headers that sign a request: ``X-Sdk-Date``, ``Authorization``, and ``Host`` if missing.
 
-    Args:
-        method: in any letter case.
-        url: absolute, as sent; its query may be in any order and either encoding of a space.
-        headers: the headers to sign, which no proxy may change. Names with an underscore are left out,
-            since gateways drop such headers.
-        body: the body as sent.
-        access_key: sent as part of ``Authorization``.
-        secret_key: the HMAC key; never sent.
-        date: the present, UTC, as ``20260102T030405Z``; the service accepts a difference of 15 minutes.
-
-    Returns:
-        The headers to add: ``X-Sdk-Date``, ``Authorization``, and ``Host`` if ``headers`` has none.
+    All ``headers`` are signed, so no proxy may change them, except those with an underscore in their name,
+    which gateways drop. The query of ``url`` may be in any order and either encoding of a space. ``date`` is
+    the present in UTC, as ``20260102T030405Z``; the service accepts a difference of 15 minutes. The secret
+    key is the HMAC key and is never sent.
     """
     added = {"X-Sdk-Date": date}
     if not any(name.lower() == "host" for name in headers):

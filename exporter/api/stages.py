@@ -20,9 +20,6 @@ def build_stages(body: object) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
 
     An unfinished stage is left out, and so is one that never ran: after the stage at which a build ended, the
     service lists stages without a duration, under the build's own status.
-
-    Raises:
-        PayloadError: the response holds no stages of a build.
     """
     faults: list[str] = []
     records: list[tuple[float, str, Mapping[str, object]]] = []
@@ -61,11 +58,9 @@ def _name(record: Mapping[str, object], key: str) -> str:
 
 
 def _unique_name(name: str, taken: dict[str, int]) -> str:
-    """Return the name, or if it is taken, the first of ``Shell (2)``, ``Shell (3)`` that is free.
+    """Return the name, or the first of ``Shell (2)``, ``Shell (3)`` that is free.
 
-    Args:
-        name: the preferred name.
-        taken: the names in use, each with the highest number it was given; the returned one is added.
+    ``taken`` holds the names in use, each with the highest number it was given; the returned one is added.
     """
     unique, number = name, taken.get(name, 0)
     while unique in taken:

@@ -127,6 +127,6 @@ def test_a_start_without_locks_says_so_in_a_line(config: Path, tmp_path: Path) -
 
 def test_a_start_without_threads_says_so_in_a_line(config: Path, tmp_path: Path) -> None:
     assert ended(config, tmp_path, no_threads(), LOCAL) == (
-        "codearts-build-exporter: no more threads can be started; "
-        "raise the limit of processes (ulimit -u, TasksMax, pids.max)"
+        "codearts-build-exporter: cannot start more threads; "
+        "raise the process limit (ulimit -u, TasksMax, pids.max)"
     )

@@ -44,6 +44,11 @@ class Backoff:
         return self._length_s - elapsed if 0 <= elapsed < self._length_s else 0.0
 
 
+def with_retry_time(error: ApiError, retry_at: float, remaining_s: float) -> ApiError:
+    """Copy an error, with the end of the pause in its text."""
+    return error.reworded(f"{error}; tried again at {format_utc(round(retry_at * 1000))}", remaining_s)
+
+
 class CircuitBreaker:
     """Rules 1 and 2: hold requests back after a refusal, and until one request has proven the credentials.
 
@@ -124,12 +129,8 @@ class CircuitBreaker:
     def _raise_if_paused(self) -> None:
         remaining_s = self._backoff.remaining_s()
         if remaining_s:
-            retry_at = format_utc(self._clock() + remaining_s)
-            raise CredentialsError(
-                f"the API refused the credentials; tried again at {retry_at}",
-                code="401",
-                retry_after=remaining_s,
-            )
+            error = CredentialsError("the API refused the credentials", code="401")
+            raise with_retry_time(error, self._clock() + remaining_s, remaining_s)
 
 
 class OperationBreaker:
@@ -146,20 +147,13 @@ class OperationBreaker:
         self._accepted_at: dict[str, float] = {}
         self._suspects: set[str] = set()
         self._is_unproven = False
-        self._backoffs: dict[str, Backoff] = {}
-        self._errors: dict[str, ApiError] = {}
+        self._paused: dict[str, tuple[Backoff, ApiError]] = {}
 
     def before_request(self, operation: str) -> None:
-        """Return if the operation is not paused.
-
-        Raises:
-            ApiError: as `pause` returned it; nothing was sent.
-        """
-        if operation in self._backoffs:
-            with self._lock:
-                remaining_s = self._remaining_s(operation)
-                if remaining_s:
-                    raise self._error(operation, remaining_s)
+        """Return if the operation is not paused; else raise what `pause` returned. Nothing was sent then."""
+        with self._lock:
+            if self._remaining_s(operation):
+                raise self._error(operation)
 
     def accepted(self, operation: str) -> None:
         """Resume the operation: its response shows that the credentials are valid."""
@@ -167,8 +161,7 @@ class OperationBreaker:
             self._accepted_at[operation] = self._clock()
             self._is_unproven = False
             self._suspects.discard(operation)
-            self._backoffs.pop(operation, None)
-            self._errors.pop(operation, None)
+            self._paused.pop(operation, None)
 
     def concerns_operation_only(self, operation: str) -> bool:
         """Record a 401 and decide whether it concerns that operation only, or the credentials."""
@@ -176,12 +169,9 @@ class OperationBreaker:
             if operation in self._suspects or self._remaining_s(operation):  # in flight with the first one
                 return True
             oldest = self._clock() - _RECENT_S
-            accepted_elsewhere = any(
-                accepted_at >= oldest
-                for other, accepted_at in self._accepted_at.items()
-                if other != operation
-            )
-            if not accepted_elsewhere or self._is_unproven:
+            others = (accepted_at for name, accepted_at in self._accepted_at.items() if name != operation)
+            is_accepted_elsewhere = any(accepted_at >= oldest for accepted_at in others)
+            if not is_accepted_elsewhere or self._is_unproven:
                 self._accepted_at.clear()
                 self._is_unproven = False
                 return False
@@ -190,30 +180,25 @@ class OperationBreaker:
             return True
 
     def pause(self, operation: str, error: ApiError) -> ApiError:
-        """Pause an operation after a 401 that concerns it only.
+        """Pause an operation after a 401 that concerns it only, and return the error to raise.
 
-        Returns:
-            The error to raise: a `BackendError` at first, since the credentials may just have expired; a
-            `NotVisibleError` if it is refused again after other operations were accepted.
+        That is a `BackendError` at first, since the credentials may just have expired, and a
+        `NotVisibleError` if the operation is refused again after others were accepted.
         """
         with self._lock:
             self._suspects.discard(operation)
-            remaining_s = self._remaining_s(operation)
-            if not remaining_s:
-                kind = NotVisibleError if operation in self._errors else BackendError
-                self._errors[operation] = kind(str(error), code=error.code, error_code=error.error_code)
-                backoff = self._backoffs.setdefault(operation, Backoff(self._clock))
+            if not self._remaining_s(operation):
+                kind = NotVisibleError if operation in self._paused else BackendError
+                text = f"{error}; only {operation} refuses the credentials"
+                backoff, _ = self._paused.get(operation, (Backoff(self._clock), error))
+                self._paused[operation] = backoff, kind(text, code=error.code, error_code=error.error_code)
                 backoff.start()
-                remaining_s = backoff.remaining_s()
-            return self._error(operation, remaining_s)
+            return self._error(operation)
 
     def _remaining_s(self, operation: str) -> float:
-        backoff = self._backoffs.get(operation)
-        return backoff.remaining_s() if backoff else 0.0
+        return self._paused[operation][0].remaining_s() if operation in self._paused else 0.0
 
-    def _error(self, operation: str, remaining_s: float) -> ApiError:
-        error = self._errors[operation]
-        retry_at = format_utc(self._clock() + remaining_s)
-        return error.reworded(
-            f"{error}; only {operation} refuses the credentials; tried again at {retry_at}", remaining_s
-        )
+    def _error(self, operation: str) -> ApiError:
+        backoff, error = self._paused[operation]
+        remaining_s = backoff.remaining_s()
+        return with_retry_time(error, self._clock() + remaining_s, remaining_s)

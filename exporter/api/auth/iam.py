@@ -57,7 +57,6 @@ class CredentialEndpoint:
     Attributes:
         name: as errors call it.
         address_key: the configuration key of its address.
-        session: sends the requests.
         timeout: seconds, to connect and between two pieces of a response.
         refusal_statuses: the HTTP statuses that mean refused credentials.
         refusals_have_codes: a refusal has an error code; without one it comes from a proxy or firewall.
@@ -146,28 +145,22 @@ class FetchedCredentials(Credentials, Generic[T]):
         """Return what a request that uses this value carries in ``_header``."""
 
     def _has_others(self, request: PreparedRequest, operation_only: bool) -> bool:
+        """Renew the refused value unless another thread has; a second refusal in a row starts the pause."""
         refused = str(request.headers.get(self._header))
-        if not self._may_renew(refused, operation_only):
-            return False
+        with self._deciding:
+            if not self._cache.invalidate(lambda value: self._header_value(value) == refused):
+                if self._breaker.is_paused():
+                    return False
+            elif self._renewed_after_refusal:
+                return super()._has_others(request, operation_only)
+            else:
+                self._renewed_after_refusal = True
+                self._breaker.credentials_replaced()
         try:
             has_changed = self._header_value(self._cache.value()) != refused
         except ApiError:
             return False
-        if not has_changed:
-            self._breaker.refused(operation_only=operation_only)
-        return has_changed
-
-    def _may_renew(self, refused: str, operation_only: bool) -> bool:
-        """Drop the refused value unless another thread has; a second refusal in a row starts the pause."""
-        with self._deciding:
-            if not self._cache.invalidate(lambda value: self._header_value(value) == refused):
-                return not self._breaker.is_paused()
-            if self._renewed_after_refusal:
-                self._breaker.refused(operation_only=operation_only)
-                return False
-            self._renewed_after_refusal = True
-            self._breaker.credentials_replaced()
-            return True
+        return has_changed or super()._has_others(request, operation_only)
 
     def accepted(self) -> None:
         """Record that the credentials are valid: they may be renewed once when they are refused."""
@@ -211,19 +204,14 @@ class PasswordCredentials(FetchedCredentials[str]):
         return value
 
     def _fetch(self) -> tuple[str, float]:
-        user = {
-            "name": self._user.username,
-            "password": self._user.password.get_secret_value(),
-            "domain": {"name": self._user.domain},
-        }
+        password = self._user.password.get_secret_value()
+        user = {"name": self._user.username, "password": password, "domain": {"name": self._user.domain}}
         login = {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"name": self._user.project}},
-            }
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": self._user.project}},
         }
         requested_at = self._clock()
-        response = self._iam.send("POST", self._url, json=login)
+        response = self._iam.send("POST", self._url, json={"auth": login})
         attributes = _member(self._iam.parse(response), "token")
         token = response.headers.get("X-Subject-Token", "")
         register(token, renewed=True)

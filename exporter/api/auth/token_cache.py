@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from exporter.api.auth.circuit_breaker import MINUTE, Backoff, Clock
+from exporter.api.auth.circuit_breaker import MINUTE, Backoff, Clock, with_retry_time
 from exporter.errors import ApiError, CredentialsError
-from exporter.text import format_utc
 
 T = TypeVar("T")
 
@@ -53,7 +52,15 @@ class CachedToken(Generic[T]):
         elif self._clock() < entry.renew_at or not self._fetching.acquire(blocking=False):
             return entry.value
         try:
-            return self._renewed().value
+            entry = self._current()
+            if entry and self._clock() < entry.renew_at:  # by the thread this one waited for
+                return entry.value
+            return self._fetched()
+        except ApiError:
+            entry = self._current()
+            if entry is None:
+                raise
+            return entry.value
         finally:
             self._fetching.release()
 
@@ -75,19 +82,7 @@ class CachedToken(Generic[T]):
         entry = self._entry
         return entry if entry and self._clock() < entry.expires_at else None
 
-    def _renewed(self) -> _Entry[T]:
-        entry = self._current()
-        if entry and self._clock() < entry.renew_at:  # by the thread this one waited for
-            return entry
-        try:
-            return self._fetched()
-        except ApiError:
-            entry = self._current()
-            if entry is None:
-                raise
-            return entry
-
-    def _fetched(self) -> _Entry[T]:
+    def _fetched(self) -> T:
         remaining_s = max(self._after_refusal.remaining_s(), self._after_failure.remaining_s())
         if remaining_s:
             raise self._failure_for(remaining_s)
@@ -102,11 +97,9 @@ class CachedToken(Generic[T]):
         self._after_refusal.reset()
         self._after_failure.reset()
         renew_at = requested_at + max(lifetime_s - self._renew_before_s, lifetime_s / 2)
-        entry = _Entry(value, renew_at, requested_at + lifetime_s)
         with self._entry_lock:
-            self._entry = entry
-        return entry
+            self._entry = _Entry(value, renew_at, requested_at + lifetime_s)
+        return value
 
     def _failure_for(self, remaining_s: float) -> ApiError:
-        retry_at = format_utc(self._clock() + remaining_s)
-        return self._failure.reworded(f"{self._failure}; tried again at {retry_at}", remaining_s)
+        return with_retry_time(self._failure, self._clock() + remaining_s, remaining_s)

@@ -142,7 +142,7 @@ def status(
     paging = _paging(query, len(selected))
     on_page = selected[(paging.page - 1) * PAGE_SIZE : paging.page * PAGE_SIZE]
     return Status(
-        at=text.moment(now_ms),
+        at=text.format_utc(now_ms),
         version=readings.version,
         revision=readings.revision,
         with_problems=sum(map(bool, problems.values())),
@@ -212,7 +212,7 @@ def _paging(query: PageQuery, jobs: int) -> Paging:
     def link(to: int) -> str:
         return query.with_page(to).href if 1 <= to <= pages and to != page else ""
 
-    range_ = text.count(jobs, "job", "jobs")
+    range_ = text.plural(jobs, "job")
     if pages > 1:
         range_ = f"{(page - 1) * PAGE_SIZE + 1:,}–{min(page * PAGE_SIZE, jobs):,} of {range_}"
     return Paging(page, pages, range_, link(1), link(page - 1), link(page + 1), link(pages))
@@ -234,7 +234,7 @@ def _row(view: JobView, problems: Sequence[Problem], now_ms: int) -> JobRow:
         queue=text.length(last.queue_ms if last else None),
         failures=ledger.consecutive_failures if ledger else 0,
         polled=text.age(None if view.checked_ms is None else now_ms - view.checked_ms),
-        polled_at=text.moment(view.checked_ms),
+        polled_at=text.format_utc(view.checked_ms),
         is_urgent=Problem.FAILING in problems or Problem.STUCK in problems,
     )
 
