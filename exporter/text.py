@@ -59,11 +59,6 @@ def format_utc(value_ms: int | None) -> str:
         return ""
 
 
-def minute(value_ms: int) -> str:
-    """Format a time as ``2026-01-02 03:04:05 UTC``."""
-    return f"{datetime.fromtimestamp(value_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
 def plural(number: int, word: str) -> str:
     """Format a count: ``1 job``, ``1,000 jobs``."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -21,7 +21,7 @@ from exporter.model import Job, ListedJob
 from exporter.poller import service_ms
 from exporter.poller.tasks import Listing
 from exporter.poller.watchlist import UNKNOWN_PROJECT, Watchlist
-from exporter.text import minute
+from exporter.text import format_utc
 
 _RECHECK_PAUSE_S: Final = 3.0
 """Lists have been seen empty for a moment: one that is empty or short is requested again after this pause."""
@@ -120,7 +120,7 @@ def make_plan(
             )
         notices.say(
             "no exporter counts these jobs yet, so their backfill ends at "
-            f"{minute(end_ms)}: {shortened(uncounted)}"
+            f"{format_utc(end_ms)}: {shortened(uncounted)}"
         )
     jobs: list[PastJob] = []
     for job in watched:

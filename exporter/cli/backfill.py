@@ -30,7 +30,7 @@ from exporter.config import Config
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Intervals
 from exporter.redaction import register_header, register_url
-from exporter.text import minute, plural
+from exporter.text import format_utc, plural
 
 _SPOOL: Final = "backfill.db"
 _SPOOL_WITHOUT_FOLDER: Final = "codearts-build-backfill.db"
@@ -86,9 +86,9 @@ def backfill(config: Config, options: Options) -> None:
     with closing(Spool(options.spool_path)) as spool:
         plan, resumed = load_or_make_plan(spool, config, options.selection, client, notices)
         if resumed:
-            say(f"resuming the backfill begun {minute(plan.begun_ms)}; remove {spool.path} to start over")
+            say(f"resuming the backfill begun {format_utc(plan.begun_ms)}; remove {spool.path} to start over")
         period = plan.period(round(options.step_s * 1000))
-        say(f"builds that finished from {minute(period.start_ms)} to {minute(period.end_ms)}")
+        say(f"builds that finished from {format_utc(period.start_ms)} to {format_utc(period.end_ms)}")
         download = Download(plan.jobs, period, plan.start_ms, spool, notices)
         _download(download, client, config, throttle, details=options.details)
         for line in gaps(spool):

@@ -105,7 +105,7 @@ def test_a_job_that_no_exporter_counts_ends_where_it_is_told_to(
     simulator: Simulator, job_id: str, tmp_path: Path
 ) -> None:
     done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"))
-    told = "no exporter counts these jobs yet, so their backfill ends at 2025-03-10 12:00:00 UTC"
+    told = "no exporter counts these jobs yet, so their backfill ends at 2025-03-10T12:00:00Z"
     assert f"{told}: {job_id}" in done.err
     counts = series_of(read(sorted((tmp_path / "out").glob("*.om"))), "builds_total", result="success")
     assert max(counts) == NOON_MS / 1000
