@@ -16,7 +16,7 @@
         ├── RejectedError         the request itself is invalid; a retry changes nothing
         ├── BackendError          the service failed; worth a retry
         ├── UnreachableError      timeout, refused or broken connection; worth a retry
-        └── InvalidAnswerError    an HTML page, truncated JSON, an undocumented shape; worth a retry
+        └── InvalidResponseError  an HTML page, truncated JSON, an undocumented shape; worth a retry
 
 They are handled in two places: per job in the poller (count, keep the last state, continue) and in the
 command line (print one line, exit with a code).
@@ -151,7 +151,7 @@ class UnreachableError(ApiError):
     retryable = True
 
 
-class InvalidAnswerError(ApiError):
+class InvalidResponseError(ApiError):
     """The response is not what any document describes."""
 
     brief = "invalid response"

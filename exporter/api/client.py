@@ -26,7 +26,7 @@ from exporter.api.stages import build_stages
 from exporter.errors import (
     ApiError,
     CredentialsError,
-    InvalidAnswerError,
+    InvalidResponseError,
     NotVisibleError,
     PayloadError,
     RejectedError,
@@ -277,7 +277,7 @@ class ApiClient:
         try:
             value = parse(parse_response(response.status, response.headers, redact_json(response.body)))
         except PayloadError as error:
-            raise InvalidAnswerError(str(error), code="invalid") from error
+            raise InvalidResponseError(str(error), code="invalid") from error
         except ApiError as error:
             if error.error_code:
                 self._compare_clocks(response)
@@ -296,7 +296,7 @@ class ApiClient:
             self._telemetry.api_refused()
         else:
             self._telemetry.api_failed(error.brief, error.code)
-        if isinstance(error, InvalidAnswerError):
+        if isinstance(error, InvalidResponseError):
             fault = error.__cause__
             reason = fault.reason if isinstance(fault, PayloadError) else "invalid_answer"
             self._telemetry.payload_fault(operation, reason)

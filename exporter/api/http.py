@@ -27,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from exporter import __version__
-from exporter.errors import InvalidAnswerError, Obstacle, UnreachableError
+from exporter.errors import InvalidResponseError, Obstacle, UnreachableError
 from exporter.redaction import redact, register_url
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
@@ -107,7 +107,7 @@ def exchange(
 
     Raises:
         UnreachableError: no complete response arrived; the text repeats nothing the service sent.
-        InvalidAnswerError: the body is larger, or cannot be decoded.
+        InvalidResponseError: the body is larger, or cannot be decoded.
     """
     proxies: dict[str, str] = {}
     try:
@@ -124,7 +124,7 @@ def exchange(
             body = _read(response, max_bytes)
             return Response(response.status_code, response.headers, body, received_at)
     except ContentDecodingError:
-        raise InvalidAnswerError("a response that cannot be decoded", code="invalid") from None
+        raise InvalidResponseError("a response that cannot be decoded", code="invalid") from None
     except (ValueError, TypeError) as error:  # requests refuses to send it
         raise _misconfigured(prepared.url or "", proxies, error) from None
     except (OSError, HTTPError, http.client.HTTPException) as error:
@@ -145,7 +145,7 @@ def _read(response: requests.Response, max_bytes: int) -> bytes:
     for piece in response.iter_content(_CHUNK_BYTES):
         body += piece
         if len(body) > max_bytes:
-            raise InvalidAnswerError(f"a response of more than {max_bytes // 1024} KiB", code="invalid")
+            raise InvalidResponseError(f"a response of more than {max_bytes // 1024} KiB", code="invalid")
     return bytes(body)
 
 

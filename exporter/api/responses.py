@@ -16,7 +16,7 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
-    InvalidAnswerError,
+    InvalidResponseError,
     NotPublishedError,
     NotVisibleError,
     RejectedError,
@@ -35,7 +35,7 @@ _BY_ERROR_CODE: Final[Mapping[str, type[ApiError]]] = {
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     401: CredentialsError,
     **dict.fromkeys((403, 404, 410, 422), NotVisibleError),
-    407: InvalidAnswerError,
+    407: InvalidResponseError,
     408: BackendError,
     429: ThrottledError,
 }
@@ -65,7 +65,7 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes) -> obje
     except ValueError:
         kind = _body_kind(body)
         if is_success:
-            raise InvalidAnswerError(f"HTTP {status} with {kind} instead of JSON", code="invalid") from None
+            raise InvalidResponseError(f"HTTP {status} with {kind} instead of JSON", code="invalid") from None
         raise _error(status, headers, "", kind, body_kind=kind) from None
     error_code, message = _failure(value)
     if is_success and error_code is None:
@@ -137,7 +137,7 @@ def _error(
     kind = _BY_ERROR_CODE.get(error_code) or _BY_STATUS.get(status) or _by_status_class(status)
     if kind in _REFUSALS and not error_code:
         text = f"HTTP {status} with {body_kind} instead of the service's error"
-        return InvalidAnswerError(text, code="invalid")
+        return InvalidResponseError(text, code="invalid")
     return kind(
         " ".join(filter(None, (f"HTTP {status}", _line(error_code), _line(message)))),
         code="invalid" if 200 <= status < 300 else str(status),
@@ -154,7 +154,7 @@ def _line(text: str) -> str:
 def _by_status_class(status: int) -> type[ApiError]:
     if status >= 500 or 200 <= status < 300:
         return BackendError
-    return RejectedError if status >= 400 else InvalidAnswerError
+    return RejectedError if status >= 400 else InvalidResponseError
 
 
 def _limit_per_minute(message: str) -> float | None:

@@ -12,7 +12,7 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
-    InvalidAnswerError,
+    InvalidResponseError,
     NotPublishedError,
     Obstacle,
     ThrottledError,
@@ -152,7 +152,7 @@ def _stopped(error: ApiError, *, has_value: bool) -> Finding:
                 f"an HTML page comes instead of the API's answer{rest}: {error}",
                 f"check {key}: this is another service, or the login page of a proxy",
             )
-        case InvalidAnswerError():
+        case InvalidResponseError():
             return problem(
                 f"what comes is no answer of the API{rest}: {error}", f"check {key}, and proxies in between"
             )

@@ -23,7 +23,7 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
-    InvalidAnswerError,
+    InvalidResponseError,
     NotPublishedError,
     NotVisibleError,
     RejectedError,
@@ -315,7 +315,7 @@ def test_a_page_that_is_much_larger_than_was_asked_for_counts_for_nothing(
     if reads:
         ask[operation]()
     else:
-        with pytest.raises(InvalidAnswerError, match="a page of 201 records, more than requested"):
+        with pytest.raises(InvalidResponseError, match="a page of 201 records, more than requested"):
             ask[operation]()
     faults = caller.counted("exporter_payload_errors_total", operation=operation, reason="too_many_records")
     assert faults == (None if reads else 3)
@@ -333,14 +333,14 @@ def patience(trouble: Fault) -> float:
         (fault("error", status=503, code="CB.00030004"), BackendError, "503", 3),
         (fault("error", status=200, shape="fail"), BackendError, "invalid", 3),
         (fault("html", status=502), BackendError, "502", 3),
-        (fault("html", status=200), InvalidAnswerError, "invalid", 3),
-        (fault("html", status=302), InvalidAnswerError, "302", 3),
-        *((fault("html", status=status), InvalidAnswerError, "invalid", 3) for status in (403, 404, 422)),
-        (fault("oversized-page", records=201), InvalidAnswerError, "invalid", 3),
+        (fault("html", status=200), InvalidResponseError, "invalid", 3),
+        (fault("html", status=302), InvalidResponseError, "302", 3),
+        *((fault("html", status=status), InvalidResponseError, "invalid", 3) for status in (403, 404, 422)),
+        (fault("oversized-page", records=201), InvalidResponseError, "invalid", 3),
         (fault("error", status=404, code="APIGW.0101"), NotPublishedError, "404", 1),
-        (fault("body", text=""), InvalidAnswerError, "invalid", 3),
-        (fault("body", text="[]"), InvalidAnswerError, "invalid", 3),
-        (fault("body", text='{"history_records": 7}'), InvalidAnswerError, "invalid", 3),
+        (fault("body", text=""), InvalidResponseError, "invalid", 3),
+        (fault("body", text="[]"), InvalidResponseError, "invalid", 3),
+        (fault("body", text='{"history_records": 7}'), InvalidResponseError, "invalid", 3),
         (fault("truncated"), UnreachableError, "connection", 3),
         (fault("reset"), UnreachableError, "connection", 3),
         (fault("reset", keep=0.5), UnreachableError, "connection", 3),
@@ -844,7 +844,7 @@ class TestJobLists:
         with RawServer(answer) as server:
             caller = connect(endpoint=server.url)
             error = failure(lambda: caller.client.job_list("", max_jobs=None, expected=0))
-        assert isinstance(error, InvalidAnswerError)
+        assert isinstance(error, InvalidResponseError)
         assert caller.requests() == {("job-list", "invalid"): 3}
 
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from exporter.api.http import MAX_RESPONSE_BYTES, USER_AGENT, Response, exchange, new_session, prepare
-from exporter.errors import InvalidAnswerError, Obstacle, UnreachableError
+from exporter.errors import InvalidResponseError, Obstacle, UnreachableError
 from exporter.simulator import Fleet, ManualClock, Simulator
 from tests.support.certificates import make_authority
 from tests.support.programs import free_port
@@ -231,7 +231,7 @@ def test_a_slow_answer_does_not_shorten_the_time_of_the_next(session: requests.S
 @pytest.mark.parametrize("status", [200, 302, 500])
 def test_a_body_without_end_is_not_read_to_its_end(session: requests.Session, status: int) -> None:
     with endless(f"HTTP/1.1 {status} Endless\r\nLocation: /\r\n\r\n".encode()) as server:
-        with pytest.raises(InvalidAnswerError, match="more than 32768 KiB") as caught:
+        with pytest.raises(InvalidResponseError, match="more than 32768 KiB") as caught:
             get(session, server.url)
         assert caught.value.code == "invalid"
 
@@ -252,7 +252,7 @@ def test_a_body_that_swells_is_given_up_before_it_fills_the_memory(
     with RawServer(swelling) as server:
         tracemalloc.start()
         try:
-            with pytest.raises(InvalidAnswerError):
+            with pytest.raises(InvalidResponseError):
                 get(session, server.url)
             assert tracemalloc.get_traced_memory()[1] < 4 * MAX_RESPONSE_BYTES
         finally:
@@ -267,7 +267,7 @@ def test_a_compressed_answer_is_read(session: requests.Session) -> None:
 def test_a_body_that_cannot_be_decoded_is_no_valid_answer(session: requests.Session) -> None:
     with (
         RawServer(answer(b"{}", "Content-Encoding: gzip")) as server,
-        pytest.raises(InvalidAnswerError, match="cannot be decoded") as caught,
+        pytest.raises(InvalidResponseError, match="cannot be decoded") as caught,
     ):
         get(session, server.url)
     assert caught.value.code == "invalid"

@@ -13,7 +13,7 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
-    InvalidAnswerError,
+    InvalidResponseError,
     NotPublishedError,
     NotVisibleError,
     RejectedError,
@@ -126,8 +126,8 @@ def test_empty_errors_beside_a_result_are_no_failure(value: object) -> None:
         (200, error("CB.99999999"), BackendError),
         (408, b"", BackendError),
         *((status, PAGE, BackendError) for status in (500, 502, 503, 504)),
-        *((status, b"", InvalidAnswerError) for status in (301, 302, 304, 307, 308)),
-        (407, PAGE, InvalidAnswerError),
+        *((status, b"", InvalidResponseError) for status in (301, 302, 304, 307, 308)),
+        (407, PAGE, InvalidResponseError),
     ],
 )
 def test_a_failure_is_of_the_kind_its_code_or_else_its_status_says(
@@ -153,7 +153,7 @@ def test_a_failure_is_of_the_kind_its_code_or_else_its_status_says(
 )
 def test_a_refusal_that_is_not_in_the_service_s_json_is_an_invalid_answer(status: int, body: bytes) -> None:
     failure = failure_of(status, body)
-    assert (type(failure), failure.code, failure.retryable) == (InvalidAnswerError, "invalid", True)
+    assert (type(failure), failure.code, failure.retryable) == (InvalidResponseError, "invalid", True)
     assert str(failure).startswith(f"HTTP {status} with ")
 
 
@@ -200,7 +200,7 @@ def test_a_failure_may_be_told_by_iam_with_a_number_for_a_code() -> None:
 )
 def test_what_is_no_json_is_named(body: bytes, what: str) -> None:
     failure = failure_of(200, body)
-    assert (type(failure), failure.code) == (InvalidAnswerError, "invalid")
+    assert (type(failure), failure.code) == (InvalidResponseError, "invalid")
     assert str(failure) == f"HTTP 200 with {what} instead of JSON"
     assert str(failure_of(404, body)) == f"HTTP 404 with {what} instead of the service's error"
 

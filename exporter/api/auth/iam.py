@@ -30,7 +30,7 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
-    InvalidAnswerError,
+    InvalidResponseError,
     ThrottledError,
     UnreachableError,
 )
@@ -81,7 +81,7 @@ class CredentialEndpoint:
             reason = "did not respond in time" if error.code == "timeout" else f"cannot be reached: {error}"
             error.address_key = self.address_key
             raise error.reworded(f"{self.name} {reason}") from None
-        except InvalidAnswerError as error:
+        except InvalidResponseError as error:
             self.raise_unexpected(str(error))
 
     def parse(self, response: Response) -> object:
@@ -103,7 +103,7 @@ class CredentialEndpoint:
     def raise_unexpected(self, detail: str) -> NoReturn:
         """Raise the error for a response that holds no credentials."""
         message = f"{self.name} sent an unexpected response: {detail}"
-        raise InvalidAnswerError(message, code="invalid", address_key=self.address_key)
+        raise InvalidResponseError(message, code="invalid", address_key=self.address_key)
 
     def _meaning(self, error: ApiError, status: int) -> tuple[type[ApiError], str]:
         if isinstance(error, ThrottledError):
@@ -113,7 +113,7 @@ class CredentialEndpoint:
             return CredentialsError, "refused the credentials"
         if isinstance(error, BackendError) and status >= 500:
             return BackendError, "failed"
-        return InvalidAnswerError, "sent an unexpected response"
+        return InvalidResponseError, "sent an unexpected response"
 
 
 def _no_credentials(request: PreparedRequest) -> PreparedRequest:
