@@ -32,7 +32,8 @@ from exporter.errors import (
     UnreachableError,
 )
 from exporter.model import Build, BuildDetail, Stage
-from exporter.poller.observe import LEAST_WORTH, WINDOW_DAYS
+from exporter.poller.job_lists import LEAST_WORTH
+from exporter.poller.observe import WINDOW_DAYS
 from exporter.poller.tasks import ALL, PAGE, Listing
 
 Value = TypeVar("Value")

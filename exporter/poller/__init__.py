@@ -1,4 +1,4 @@
-"""When to ask what, how answers become ledgers, commit before publish, and the threads around them."""
+"""When to poll, how answers become ledgers, commit before publish, and the threads around them."""
 
 from exporter.api.clock import service_ms
 from exporter.poller.job_state import Rules

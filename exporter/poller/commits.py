@@ -1,42 +1,46 @@
-"""Observations into ledgers, ledgers into the store: rule 6, nothing is published that is not committed."""
+"""From observations to ledgers to the store. Rule 6: nothing is published that is not committed."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from exporter.errors import StoreError
-from exporter.ledger import Folded, JobLedger
+from exporter.ledger import Folded, JobLedger, apply_history, baseline
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.model import JobNames
+from exporter.model import DAY_MS, JobNames
 from exporter.poller.job_state import JobState, Rules, fold
+from exporter.poller.planner import JobListChanges
 from exporter.poller.state_change_log import StateChangeLog
 from exporter.poller.tasks import Observations, StagesFetched, TaskResult, Timer
+from exporter.poller.view import ZeroHold
 from exporter.poller.watchlist import Watchlist
-from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
 
 RESTORE_EVERY_S: Final = 300.0
-"""So often the store is searched for ledgers that it holds older than they were committed."""
+"""Interval of the search for ledgers that are older in the store than they were committed."""
 
 COMMIT_TRIES: Final = 3
-"""So often observations are folded into what another process has committed meanwhile."""
+"""How often observations are folded into what another process has committed meanwhile."""
+
+LONGEST_WAIT_MS: Final = 366 * DAY_MS
+"""Limit of the time for which a job counts as watched without a ledger, whatever a wrong clock has stored."""
 
 
 class Commits:
-    """The ledgers of the watched jobs and the store. What fails is counted, logged, and tried again.
+    """The ledgers of the watched jobs and the store. Failures are counted, logged, and retried.
 
     Args:
         watchlist: holds the state of each job.
         store: keeps the ledgers.
         rules: from the configuration.
         zero_hold: holds labels that a commit shows for the first time.
-        telemetry: counts what fails.
-        log: of changes.
+        telemetry: counts failures.
+        log: logs state changes.
         has_room: whether more series may be published.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
 
     Attributes:
-        leaving: ledgers of discovered jobs that are gone, as long as that is not committed.
+        leaving: ledgers of discovered jobs that are gone, until that is committed.
     """
 
     def __init__(
@@ -62,48 +66,113 @@ class Commits:
         self._wall = wall
         self._monotonic = monotonic
         self._restore_at = 0.0
-        self._fail = False
+        self._commit_failed = False
+        # Kept beside the states, so that a commit does not search all of them.
+        self._uncommitted: dict[JobState, None] = {}
+        self._unkept: dict[
+            JobState, None
+        ] = {}  # jobs of which the store lacks the time they were first watched
         self.leaving: dict[str, JobLedger] = {}
 
     @property
     def ledgers(self) -> dict[str, JobLedger]:
-        """Of the watched jobs, as committed."""
+        """Ledgers of the watched jobs, as committed."""
         return {job.id: job.ledger for job in self._watchlist.states.values() if job.ledger is not None}
 
-    def keep_first_watched(self) -> None:
-        """Keep in the store when jobs were first watched, before they are asked about.
+    def carry_over(self, before: "Commits") -> None:
+        """Take over what could not be committed, and since when jobs without a ledger are watched."""
+        buckets = self._rules.buckets
+        known = before._watchlist.states
+        for job_id, job in self._watchlist.states.items():
+            if not (previous := known.get(job_id)):
+                continue
+            job.watched_at = previous.watched_at
+            if previous in before._unkept:
+                self._unkept[job] = None
+            ahead, ledger = previous.uncommitted, previous.ledger
+            if ahead and ledger and job.ledger == ledger.with_buckets(buckets):
+                self.add(job, ahead.with_buckets(buckets))
+        self.leaving = {
+            job_id: ledger
+            for job_id, ledger in before.leaving.items()
+            if job_id not in self._watchlist.states
+        }
 
-        An earlier moment that the store holds wins. What cannot be kept now is tried again.
+    def add(self, job: JobState, ledger: JobLedger) -> None:
+        """Give a job a new ledger, which the next commit writes."""
+        job.uncommitted = ledger
+        self._uncommitted[job] = None
+
+    def watch(self, jobs: Iterable[JobState], ago_ms: int = 0) -> None:
+        """Watch jobs from now on, or since `ago_ms`; those without a ledger remember since when."""
+        watched_at = self._monotonic() - max(0, ago_ms) / 1000
+        for job in jobs:
+            self.leaving.pop(job.id, None)
+            if job.latest is None and job.watched_at is None:
+                job.watched_at = watched_at
+                self._unkept[job] = None
+
+    def drop(self, jobs: Iterable[JobState]) -> None:
+        """Stop watching jobs; their ledgers are committed as gone."""
+        for job in jobs:
+            if ledger := job.latest:
+                self.leaving[job.id] = ledger.as_removed(self._watchlist.names(job.id))
+            self._uncommitted.pop(job, None)
+            self._unkept.pop(job, None)
+
+    def waited_ms(self, watched_at: float | None) -> int:
+        """Milliseconds since a job was first watched; callable on any thread."""
+        if watched_at is None:
+            return 0
+        return min(round((self._monotonic() - watched_at) * 1000), LONGEST_WAIT_MS)
+
+    def keep_first_watched(self) -> None:
+        """Store when jobs were first watched, before the first request about them.
+
+        An earlier time in the store wins. Failures are retried with the next call.
         """
-        moments: dict[float, list[str]] = {}
-        for job in self._watchlist.states.values():
-            if job.watched_at is not None and not job.watch_kept:
-                moments.setdefault(job.watched_at, []).append(job.id)
+        by_time: dict[float, list[str]] = {}
+        for job in self._unkept:
+            if job.watched_at is not None:
+                by_time.setdefault(job.watched_at, []).append(job.id)
         now_ms, now = round(self._wall() * 1000), self._monotonic()
-        for at, job_ids in moments.items():
+        for watched_at, job_ids in by_time.items():
             try:
-                kept = self._store.first_watched(job_ids, now_ms - round((now - at) * 1000))
+                kept = self._store.first_watched(job_ids, now_ms - round((now - watched_at) * 1000))
             except Exception as error:
                 self._store_failed("first_watched", error)
                 return
             for job_id, kept_ms in kept.items():
                 job = self._watchlist.states[job_id]
-                job.watched_at, job.watch_kept = min(at, now - (now_ms - kept_ms) / 1000), True
+                job.watched_at = min(watched_at, now - (now_ms - kept_ms) / 1000)
+                self._unkept.pop(job, None)
+
+    def apply_lists(self, changes: JobListChanges, at_ms: int, now_ms: int) -> None:
+        """Change the ledgers of jobs that lists show without a build, running, renamed or back."""
+        states, buckets = self._watchlist.states, self._rules.buckets
+        for job_id in changes.never_built:
+            since_ms = now_ms - self.waited_ms(states[job_id].watched_at)
+            self.add(states[job_id], baseline((), at_ms=at_ms, buckets=buckets, since_ms=since_ms).ledger)
+        for job_id, build in changes.running.items():
+            if ledger := states[job_id].latest:
+                self.add(states[job_id], apply_history(ledger, [build], at_ms=at_ms).ledger)
+        for job in states.values():
+            if (ledger := job.latest) and (ledger.gone or ledger.names != self._watchlist.names(job.id)):
+                self.add(job, ledger)
 
     def fold_and_commit(
         self, results: Collection[tuple[JobState, TaskResult]], now_ms: int
     ) -> tuple[set[str], dict[Timer, Exception]]:
-        """Fold what was observed, and commit it with all that is not committed yet.
+        """Fold what was observed, and commit it with all other uncommitted changes.
 
-        Where another process has committed a job meanwhile, the observations are folded into its ledger.
+        If another process has committed a job meanwhile, the observations are folded into its ledger.
 
         Args:
             results: of watched jobs.
             now_ms: the present by the service's clock.
 
         Returns:
-            The ids of the jobs that have a new ledger, and why tasks are without effect that could not be
-            folded.
+            The ids of the jobs that have a new ledger, and the errors of results that could not be folded.
         """
         rules = self._rules if self._has_room() else self._rules.overflow_labels()
         committed: set[str] = set()
@@ -114,20 +183,19 @@ class Commits:
                 try:
                     folded.append((job, self._fold(job, result, rules, now_ms)))
                 except Exception as error:  # one job's answers must not end the thread that serves all
-                    self._log.bug(result.timer)
+                    self._log.unexpected_error(result.timer)
                     broken[result.timer] = error
             done, conflicts = self._commit()
             committed |= done
-            for job, one in folded:
-                if one and job.id not in conflicts:
-                    self._count(one)
+            for job, change in folded:
+                if change and job.id not in conflicts:
+                    self._count(change)
             results = [(job, result) for job, result in results if job.id in conflicts]
             if not results:
                 break
         return committed, broken
 
     def _fold(self, job: JobState, result: TaskResult, rules: Rules, now_ms: int) -> Folded | None:
-        """The ledger with what a task observed is `JobState.ahead` until it is committed."""
         if not isinstance(result.value, Observations | StagesFetched):
             return None
         if isinstance(result.value, Observations):
@@ -135,7 +203,7 @@ class Commits:
         ledger = job.latest
         folded = fold(ledger, result.value, rules, now_ms=now_ms)
         if folded and folded.ledger is not ledger:
-            job.ahead = folded.ledger
+            self.add(job, folded.ledger)
         return folded
 
     def _count(self, folded: Folded) -> None:
@@ -144,48 +212,58 @@ class Commits:
             self._telemetry.payload_fault("record-info", reason)
 
     def _commit(self) -> tuple[set[str], frozenset[str]]:
-        """Rule 6: nothing is published that is not committed. What fails is tried again with the next commit.
+        """Commit all changes; those that fail are retried with the next commit.
 
         Returns:
             The jobs that have a new ledger, and those of them whose ledger another process has committed.
         """
-        waiting = [job for job in self._watchlist.states.values() if job.ahead is not None]
         changed = {
-            job.id: job.ahead.with_names(self._watchlist.names(job.id)) for job in waiting if job.ahead
+            job: job.uncommitted.with_names(self._watchlist.names(job.id))
+            for job in self._uncommitted
+            if job.uncommitted
         }
         if not changed and not self.leaving:
             return set(), frozenset()
         try:
-            newer = self._store.commit({**changed, **self.leaving})
+            newer = self._store.commit({job.id: ledger for job, ledger in changed.items()} | self.leaving)
         except Exception as error:
-            self._fail = True
+            self._commit_failed = True
             self._store_failed("commit", error)
             return set(), frozenset()
         self._log.store_works()
-        if self._fail:
-            self._fail = False
+        if self._commit_failed:
+            self._commit_failed = False
             self._restore_at = 0.0  # the server may be another one by now
         self.leaving = {}
+        self._uncommitted.clear()
         now = self._monotonic()
-        for job in waiting:
-            before = job.ledger
-            other = newer.get(job.id)
-            job.ledger = other.with_buckets(self._rules.buckets) if other else changed[job.id]
-            job.ahead, job.watched_at, job.answered = None, None, True
-            self._zero_hold.see(job, before, now)
-        return set(changed), frozenset(newer)
+        for job, ledger in changed.items():
+            before, other = job.ledger, newer.get(job.id)
+            job.ledger = other.with_buckets(self._rules.buckets) if other else ledger
+            job.uncommitted = job.watched_at = None
+            self._unkept.pop(job, None)
+            self._zero_hold.hold_new(job, before, now)
+        return {job.id for job in changed}, frozenset(newer)
 
-    def load(self, job_ids: Collection[str]) -> dict[str, JobLedger] | None:
-        """The ledgers that are kept of those jobs; None where the store cannot be read now."""
+    def load(self) -> list[str]:
+        """Load the ledgers of jobs that were not loaded yet; return the ids of those that have one."""
+        to_load = {job.id: job for job in self._watchlist.states.values() if not job.loaded}
+        if not to_load:
+            return []
         try:
-            kept = self._store.load(job_ids)
+            kept = self._store.load(to_load)
         except StoreError as error:
             self._store_failed("load", error)
-            return None
-        return {job_id: one.with_buckets(self._rules.buckets) for job_id, one in kept.items()}
+            return []
+        for job in to_load.values():
+            job.loaded = True
+            if ledger := kept.get(job.id):
+                job.ledger, job.watched_at = ledger.with_buckets(self._rules.buckets), None
+                self._unkept.pop(job, None)
+        return list(kept)
 
     def restore(self) -> None:
-        """Write again what the store has lost of the committed ledgers, as a Redis that went back has."""
+        """Write committed ledgers that the store has lost, as a Redis that went back in time has."""
         try:
             restored = self._store.restore(self.ledgers)
         except Exception as error:
@@ -195,16 +273,16 @@ class Commits:
             self._telemetry.store_errors.labels("restore").inc()
             self._log.store_went_back(restored)
 
+    def restore_in_time(self) -> None:
+        """Call `restore` every few minutes, and after failed commits."""
+        now = self._monotonic()
+        if now >= self._restore_at:
+            self._restore_at = now + RESTORE_EVERY_S
+            self.restore()
+
     def _store_failed(self, operation: str, error: Exception) -> None:
         self._telemetry.store_errors.labels(operation).inc()
         if isinstance(error, StoreError):
             self._log.store_failed(error)
         else:
-            self._log.bug(None)
-
-    def restore_in_time(self) -> None:
-        """Do `restore` every few minutes, and after commits failed."""
-        now = self._monotonic()
-        if now >= self._restore_at:
-            self._restore_at = now + RESTORE_EVERY_S
-            self.restore()
+            self._log.unexpected_error(None)

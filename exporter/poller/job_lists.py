@@ -1,16 +1,18 @@
-"""Which job lists to read, what they show of the watched jobs, and whether they are trusted; pure.
+"""Job lists: which to read, what they show of the watched jobs, and whether they are trusted; pure.
 
 Lists are trusted for speed, never for truth. A job that they cover is polled when they show a change, and
 otherwise only now and then. If such a poll finds a build that the lists had not shown, they are distrusted
 for a while. Times are monotonic seconds given by the caller.
 """
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Final, Protocol
 
-from exporter.model import Build
+from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.model import Build, ListedJob
 from exporter.poller.job_state import UNLISTED_AFTER, JobState, JobStates
-from exporter.poller.tasks import ALL, PAGE, JobListsResult, Listing
+from exporter.poller.tasks import ALL, PAGE, JobListsResult, Listing, Work
 
 REFUSED_FOR: Final = 60
 """Intervals until a refused list is requested again."""
@@ -187,7 +189,7 @@ def apply_listing(jobs: JobStates, listing: Listing, read_ms: int) -> list[str]:
     """Record what a list shows of the watched jobs; return the ids of jobs that lists cover no longer."""
     for job_id, listed in listing.jobs.items():
         if job := jobs.get(job_id):
-            job.lists.see(listed, read_ms)
+            job.lists.shown(listed, read_ms)
     uncovered: list[str] = []
     for job_id, job in jobs.items():
         last_shown = job.lists.last_shown
@@ -247,3 +249,70 @@ def compare_with_ledgers(jobs: JobStates, *, trusted: bool) -> tuple[dict[str, B
             if job.id not in changed_ids and job.lists.listed is not None:
                 job.lists.confirm()
     return running, to_poll
+
+
+LEAST_WORTH: Final = 1000
+"""The list of all jobs is read to its end if it has at most this many, or twice as many as are watched, or if
+that takes no more requests than the lists of the watched projects."""
+
+
+class ListApi(Protocol):
+    """The requests that read job lists; see `exporter.api.client.ApiClient`."""
+
+    def job_list(
+        self, project_id: str, *, max_jobs: int | None, expected: int
+    ) -> tuple[Mapping[str, ListedJob], int, bool]:
+        """Jobs of a project, or with `""` all; their number; whether these are all."""
+
+    def project_names(self) -> Mapping[str, str]:
+        """Names of projects by id."""
+
+
+def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], int]) -> JobListsResult:
+    """Read job lists, and the names of projects that are not known yet.
+
+    If the list of all jobs is refused or too long, the watched projects' own lists are read at once, since no
+    other list shows their jobs.
+
+    Args:
+        api: answers the requests.
+        work: the lists and names to read.
+        watched: number of watched jobs; decides how long a list is worth reading.
+        began_ms: when this began, by the service's clock, which the answers reveal.
+
+    Raises:
+        ApiError: a list cannot be read, for another reason than a refusal.
+    """
+    own_pages = sum(max(1, -(-expected // PAGE)) for expected in work.own_lists.values())
+    max_jobs = max(LEAST_WORTH, 2 * watched, PAGE * own_pages)
+    listings, refused, too_large = _read(api, work.lists, max_jobs)
+    if ALL in refused or ALL in too_large:
+        own, own_refused, _ = _read(api, work.own_lists, max_jobs)
+        listings += own
+        refused |= own_refused
+    names: Mapping[str, str] = {}
+    if work.unnamed:
+        with suppress(ApiError):
+            names = api.project_names()
+    refusal = next(iter(refused.values()), None)
+    return JobListsResult(tuple(listings), tuple(refused), too_large, names, began_ms(), refusal)
+
+
+def _read(
+    api: ListApi, sizes: Mapping[str, int], max_jobs: int
+) -> tuple[list[Listing], dict[str, ApiError], dict[str, int]]:
+    """Return the lists that could be read, errors of refused ones, and sizes of those too large."""
+    listings: list[Listing] = []
+    refused: dict[str, ApiError] = {}
+    too_large: dict[str, int] = {}
+    for project_id, expected in sizes.items():
+        limit = None if project_id else max_jobs
+        try:
+            jobs, size, is_whole = api.job_list(project_id, max_jobs=limit, expected=expected)
+        except (NotVisibleError, RejectedError, NotPublishedError) as error:
+            refused[project_id] = error
+            continue
+        listings.append(Listing(project_id, jobs, is_whole))
+        if not is_whole:
+            too_large[project_id] = size
+    return listings, refused, too_large

@@ -1,13 +1,14 @@
-"""The one record that the poller keeps of each watched job, and how observations change its ledger; pure.
+"""The state that the poller keeps of each watched job, and how observations change its ledger; pure.
 
-A worker returns observations. The coordinator folds them into the ledger of the moment, whatever has happened
-since the worker began: the rules of the ledger make the order irrelevant.
+Workers return observations. The coordinator folds them into the current ledger, which may have changed since
+the worker began: the rules of the ledger make the order irrelevant.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from exporter.config import Config
 from exporter.ledger import (
     BY_RESULT,
     Buckets,
@@ -23,23 +24,37 @@ from exporter.ledger import (
     give_up,
 )
 from exporter.model import ListedJob
-from exporter.poller.tasks import Observations, StagesFetched, Timer, stages_of
+from exporter.poller.schedule import Intervals
+from exporter.poller.tasks import Observations, StagesFetched, Timer, stages_task
 
 UNLISTED_AFTER: Final = 3
-"""Lists do not serve a job that so many good lists in a row did not show."""
+"""Good lists in a row without a job, after which lists do not cover it."""
 
-NEVER_POLLED: Final = object()
-"""The mark of a job that no poll has succeeded for."""
+RECOVERY_BUCKETS: Final = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
+
+_GAP_INTERVALS: Final = 3
+"""Longest intervals between two polls, after which builds that finished in between count as recovered."""
+
+_PATIENCE_INTERVALS: Final = 6
+"""Longest intervals for which a missing build is waited for."""
+
+_NEVER_POLLED: Final = object()
+"""The mark of a job before its first successful poll."""
+
+
+def buckets_of(config: Config) -> Buckets:
+    """Histogram buckets of a configuration."""
+    return Buckets.of_seconds(config.metrics.duration_buckets, config.metrics.queue_buckets, RECOVERY_BUCKETS)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the configuration says about polls; lengths in milliseconds.
+    """Rules from the configuration by which polls become ledgers.
 
     Attributes:
-        gap_ms: a poll so long after the one before it recovers what finished in between.
+        gap_ms: time since the previous poll after which builds that finished in between count as recovered.
         patience_ms: how long a missing build is waited for.
-        policy: how closely finished builds are looked at.
+        policy: labels under which finished builds are counted.
     """
 
     buckets: Buckets
@@ -48,8 +63,26 @@ class Rules:
     patience_ms: int
     policy: LabelPolicy = BY_RESULT
 
+    @classmethod
+    def of(cls, config: Config) -> "Rules":
+        """Read the rules from a configuration."""
+        longest_ms = round(Intervals.of(config).longest * 1000)
+        metrics = config.metrics
+        return cls(
+            buckets=buckets_of(config),
+            lookback_ms=round(config.poll.lookback * 1000),
+            gap_ms=_GAP_INTERVALS * longest_ms,
+            patience_ms=_PATIENCE_INTERVALS * longest_ms,
+            policy=LabelPolicy(
+                trigger="trigger" in metrics.extra_labels,
+                branch=metrics.branch_label if "branch" in metrics.extra_labels else None,
+                stages=metrics.stages,
+                always=frozenset(metrics.plain_branches),
+            ),
+        )
+
     def overflow_labels(self) -> "Rules":
-        """The same where no label combination may come that was not there before."""
+        """The same rules, but without new label combinations."""
         return replace(self, policy=replace(self.policy, has_room=False))
 
 
@@ -58,26 +91,26 @@ class ListEvidence:
     """What the job lists last showed of a job, and whether they agreed with its polls.
 
     Attributes:
-        last_shown: the job as a list showed it last.
+        last_shown: the job in the last list that showed it.
         misses: good lists in a row that did not show it.
-        seen_ms: when the list was read that showed it last, by the service's clock.
+        seen_ms: when the last list that showed it was read, by the service's clock.
         mark: how the job was listed when its last successful poll began.
         agreed: that poll showed nothing else than the list.
-        silent_until_ms: the latest reading at which the lists still showed what that poll had seen.
-        confirmed_ms: when a list last confirmed that nothing was new with the job.
+        silent_until_ms: the latest read at which the lists still showed what that poll had seen.
+        confirmed_ms: when a list last confirmed that the job had no new build.
     """
 
     last_shown: ListedJob | None = None
     misses: int = UNLISTED_AFTER
     seen_ms: int | None = None
-    mark: object = NEVER_POLLED
+    mark: object = _NEVER_POLLED
     agreed: bool = False
     silent_until_ms: int | None = None
     confirmed_ms: int | None = None
 
     @property
     def listed(self) -> ListedJob | None:
-        """The job as it was last listed; None where lists do not show it any more."""
+        """The job as it was last listed; None if lists do not show it any more."""
         return self.last_shown if self.misses < UNLISTED_AFTER else None
 
     @property
@@ -87,26 +120,26 @@ class ListEvidence:
 
     @property
     def has_changed(self) -> bool:
-        """The lists show the job otherwise than when its last successful poll began."""
+        """The lists show the job differently than when its last successful poll began."""
         return self.listed is not None and self.mark != self.listed.mark
 
-    def see(self, listed: ListedJob, read_ms: int) -> None:
-        """A list shows the job."""
+    def shown(self, listed: ListedJob, read_ms: int) -> None:
+        """Record that a list shows the job."""
         self.last_shown, self.misses, self.seen_ms = listed, 0, read_ms
         if self.agreed and self.mark == listed.mark:
             self.silent_until_ms = read_ms
 
     def polled(self, mark: object, *, agreed: bool = True) -> None:
-        """A poll that began when the job was listed like that has succeeded, and agreed with the list."""
+        """Record a successful poll, how the job was listed when it began, and whether the two agreed."""
         self.mark, self.agreed, self.silent_until_ms = mark, agreed, None
 
     def confirm(self) -> None:
-        """The list that showed the job last showed nothing new."""
+        """Record that the last list that showed the job showed no new build."""
         if self.seen_ms is not None:
             self.confirmed_ms = self.seen_ms
 
     def clamp_timestamps(self, at_ms: int) -> None:
-        """Clamp timestamps to `at_ms` after the service's clock was corrected."""
+        """Clamp timestamps to `at_ms` after the service clock was corrected."""
         if self.seen_ms is not None:
             self.seen_ms = min(self.seen_ms, at_ms)
         if self.confirmed_ms is not None:
@@ -117,12 +150,12 @@ class ListEvidence:
 
 @dataclass(slots=True)
 class StageRetry:
-    """How fetching the stages of a job's builds goes.
+    """State of fetching the stages of a job's builds.
 
     Attributes:
         timer: of the next step.
-        failures: steps in a row that brought nothing.
-        failed_at: how many polls had been answered when the last step failed; None where it did not.
+        failures: failed steps in a row.
+        failed_at: number of answered polls when the last step failed; None if it succeeded.
     """
 
     timer: Timer
@@ -135,93 +168,84 @@ class JobState:
     """Everything the poller knows of one watched job. Owned by the coordinator thread.
 
     Attributes:
-        loaded: the store was asked for its ledger.
-        answered: the store or the API has said what there is to know of it; readiness waits for that.
-        ledger: as committed, and published.
-        watched_at: when it was first watched, as long as it has no ledger; monotonic seconds, since our
-            clock may be set before the first poll.
-        watch_kept: the store has that moment.
-        ahead: the ledger with what could not be committed yet; None where all is committed.
+        loaded: its ledger was requested from the store.
+        ledger: as committed and published.
+        uncommitted: the ledger with changes that are not committed yet; see `Commits.add`.
+        watched_at: when it was first watched, while it has no ledger; monotonic seconds, since the wall clock
+            may be set before the first poll.
         up: whether its last poll succeeded; None before the first.
         poll: the timer of its polls.
-        mark: how the job was listed when the poll under way began.
+        mark: how the job was listed when the current poll began.
         quiet_polls: polls since the last that found a new build.
-        goes_on: the last poll left details to ask for.
+        more_details: the last poll left details to request.
         denied_at: since when record-info denies builds that history shows, monotonic seconds, by number.
         lists: what the job lists show of it.
-        stages: how fetching its stages goes.
+        stages: state of fetching stages.
         zero_hold: labels that are shown at 0 for a while.
     """
 
     id: str
     loaded: bool = True
-    answered: bool = False
     ledger: JobLedger | None = None
+    uncommitted: JobLedger | None = None
     watched_at: float | None = None
-    watch_kept: bool = False
-    ahead: JobLedger | None = None
     up: bool | None = None
     poll: Timer = field(init=False)
     mark: object = None
     quiet_polls: int = -1
-    goes_on: bool = False
+    more_details: bool = False
     denied_at: dict[int, float] = field(default_factory=dict)
     lists: ListEvidence = field(default_factory=ListEvidence)
     stages: StageRetry = field(init=False)
     zero_hold: frozenset[BuildLabels] = frozenset()
 
     def __post_init__(self) -> None:
-        """Nothing of it is planned yet."""
         self.poll = Timer(self.id)
-        self.stages = StageRetry(Timer(stages_of(self.id)))
+        self.stages = StageRetry(Timer(stages_task(self.id)))
 
     @property
     def latest(self) -> JobLedger | None:
-        """The ledger that observations are folded into: with what could not be committed yet."""
-        return self.ahead or self.ledger
+        """The ledger that observations are folded into, with uncommitted changes."""
+        return self.uncommitted or self.ledger
+
+
+JobStates = Mapping[str, JobState]
+"""The watched jobs by id."""
 
 
 def fold(
-    ledger: JobLedger | None, seen: Observations | StagesFetched, rules: Rules, *, now_ms: int
+    ledger: JobLedger | None, observed: Observations | StagesFetched, rules: Rules, *, now_ms: int
 ) -> Folded | None:
-    """Make the next ledger of a job from what a poll, or a step that fetched stages, saw.
+    """Apply the observations of a poll, or of a step that fetched stages, to the ledger of a job.
 
     Args:
-        ledger: of the moment, which may be newer than the one that the task began with.
-        seen: by one task.
+        ledger: the current one, which may be newer than when the task began.
+        observed: by one task.
         rules: from the configuration.
         now_ms: the present by the service's clock.
 
     Returns:
-        None where the task relied on a ledger that is not there any more.
+        None if the task relied on a ledger that no longer exists.
     """
-    if isinstance(seen, StagesFetched):
-        if ledger is None:
-            return None
-        return Folded(apply_stages(ledger, seen.answers, policy=rules.policy))
+    if isinstance(observed, StagesFetched):
+        return Folded(apply_stages(ledger, observed.answers, policy=rules.policy)) if ledger else None
+    at_ms, after_gap = observed.at_ms, observed.after_gap
     if ledger is None:
-        if not seen.is_first:
+        if not observed.is_first:
             return None
+        since_ms = at_ms - observed.waited_ms
         folded = baseline(
-            seen.builds,
-            at_ms=seen.at_ms,
-            buckets=rules.buckets,
-            since_ms=seen.at_ms - seen.waited_ms,
-            after_gap=seen.after_gap,
+            observed.builds, at_ms=at_ms, buckets=rules.buckets, since_ms=since_ms, after_gap=after_gap
         )
-    elif not seen.history_read:
+    elif not observed.history_read:
         folded = Folded(ledger)
     else:
         current = clamp_timestamps(ledger, at_ms=now_ms)
-        folded = apply_history(current, seen.builds, at_ms=seen.at_ms, after_gap=seen.after_gap)
-    detailed = apply_details(folded.ledger, seen.details, at_ms=seen.at_ms, policy=rules.policy)
-    settled = give_up(detailed.ledger, at_ms=seen.at_ms, patience_ms=rules.patience_ms, policy=rules.policy)
+        folded = apply_history(current, observed.builds, at_ms=at_ms, after_gap=after_gap)
+    detailed = apply_details(folded.ledger, observed.details, at_ms=at_ms, policy=rules.policy)
+    settled = give_up(detailed.ledger, at_ms=at_ms, patience_ms=rules.patience_ms, policy=rules.policy)
     return Folded(
         apply_stages(settled.ledger, (), policy=rules.policy),
         folded.faults + detailed.faults + settled.faults,
         detailed.capped + settled.capped,
     )
-
-
-JobStates = Mapping[str, JobState]
-"""The watched jobs by id."""

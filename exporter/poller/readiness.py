@@ -1,63 +1,71 @@
-"""Readiness: which watched jobs and projects the API or the store has not answered for yet; pure."""
+"""Which jobs the API has not answered for yet, and whether it refuses everything; pure."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Final
 
-from exporter.poller.job_state import JobState
-from exporter.poller.tasks import ALL, JOB_LISTS, JobListsResult
+from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.poller.tasks import (
+    ALL,
+    JOB_LISTS,
+    RECYCLE_BIN,
+    JobListsResult,
+    Observations,
+    TaskResult,
+    is_stages_task,
+)
 from exporter.poller.watchlist import Watchlist
 
 
 class Readiness:
-    """What has not been answered since the start. Of each job, `JobState.answered` says so.
+    """The jobs and projects without an answer since the start, from the API or the store.
 
     Args:
-        watchlist: what is watched at the start. A project that a job with a ledger belongs to was read
-            before.
-        answered: tasks that a poller before has been answered, and that go on as they were.
-        refused: projects whose lists a poller before was refused, and that are not asked for now.
+        watchlist: the jobs at the start, with their ledgers. A project with a ledger was read before.
+        answered: tasks that the previous poller completed and that keep their due times.
+        refused: projects whose lists were refused to the previous poller and are not requested now.
     """
 
     def __init__(
         self, watchlist: Watchlist, answered: Collection[str] = (), refused: Collection[str] = ()
     ) -> None:
-        self._states = watchlist.states
-        for job in self._states.values():
-            job.answered = job.answered or job.ledger is not None or job.id in answered
+        jobs = watchlist.states.values()
+        self._waiting = {job.id for job in jobs if job.ledger is None and job.id not in answered}
         self._discovers = bool(watchlist.watched_projects)
         self._lists: set[str] = set()
         if self._discovers:
-            read_before = {
-                watchlist.names(job.id).project_id for job in self._states.values() if job.ledger is not None
-            }
+            read_before = {watchlist.names(job.id).project_id for job in jobs if job.ledger is not None}
             self._lists = set(watchlist.watched_projects.difference(read_before, refused))
-        elif not watchlist.states or self.waiting:
+        elif not jobs or self._waiting:
             self._lists = {JOB_LISTS}
         if JOB_LISTS in answered:
-            self._lists = set()
+            self._lists.clear()
         self._refused_lists: set[str] = set()
-        self._refused_jobs: list[JobState] = []
+        self._refused_jobs: set[str] = set()
         self._is_reported = False
-
-    @property
-    def waiting(self) -> int:
-        """How many jobs have no ledger yet and were not refused."""
-        return sum(not job.answered for job in self._states.values())
 
     @property
     def is_ready(self) -> bool:
         """Every job has a ledger or was refused; each watched project's jobs are known, or it was refused."""
-        return not self._lists and all(job.answered for job in self._states.values())
+        return not self._lists and not self._waiting
 
-    def answered(self, tasks: Collection[str]) -> frozenset[str]:
-        """Those of some tasks that need not be waited for."""
-        waiting = {job.id for job in self._states.values() if not job.answered}
-        return frozenset(tasks) - waiting - ({JOB_LISTS} if self._lists else frozenset())
+    def answered_of(self, tasks: Collection[str]) -> frozenset[str]:
+        """Those of some tasks that are not waited for."""
+        return frozenset(tasks) - self._waiting - ({JOB_LISTS} if self._lists else frozenset())
+
+    def wait_for(self, job_ids: Iterable[str]) -> None:
+        """Wait for jobs that are watched from now on."""
+        self._waiting.update(job_ids)
+
+    def answered(self, job_ids: Iterable[str]) -> None:
+        """Stop waiting for jobs that have a ledger, or are not watched any more."""
+        self._waiting.difference_update(job_ids)
 
     def lists_read(self, read: JobListsResult | None) -> None:
-        """Reading the job lists ended; None where it failed.
+        """Record the end of a read of the job lists; None if it failed.
 
-        A list that was not read to its end does not show which jobs a project has. Where no project is
-        watched, no job waits to be discovered, and any end is enough.
+        A list that was not read to its end does not show which jobs a project has. If no project is watched,
+        no job has to be discovered, and any end is enough.
         """
         if not self._discovers:
             self._lists.clear()
@@ -66,26 +74,88 @@ class Readiness:
             self._lists -= self._lists if ALL in whole else whole
             self._refused_lists.update(read.refused)
 
-    def refused(self, job: JobState) -> None:
-        """The API refused a job."""
-        self._refused_jobs.append(job)
+    def refused(self, job_id: str) -> None:
+        """Record that the API refused a job."""
+        self._refused_jobs.add(job_id)
 
     def judge(self, *, refuses_everything: bool) -> None:
-        """Wait no longer for what was refused.
+        """Stop waiting for what was refused, unless the API refuses everything.
 
-        An API that refuses everything has not answered for a job: each is asked again soon. Lists are not,
-        so their refusals are kept until another task is answered.
+        Then each job is requested again soon. Lists are not, so their refusals are kept until another task
+        is answered.
         """
         if not refuses_everything:
-            for job in self._refused_jobs:
-                job.answered = True
+            self._waiting -= self._refused_jobs
             self._lists -= self._refused_lists
             self._refused_lists.clear()
         self._refused_jobs.clear()
 
-    def news(self) -> int | None:
-        """How many jobs are still waited for; None where it was reported that all is there."""
+    def progress(self) -> int | None:
+        """Return the number of jobs that are waited for; None once it was reported that all are ready."""
         if self.is_ready and self._is_reported:
             return None
         self._is_reported = self.is_ready
-        return self.waiting
+        return len(self._waiting)
+
+
+JOBS_REFUSED: Final = 3
+"""Jobs that must be refused, or all of fewer, besides the job lists or the recycle bin."""
+
+_FLEET_TASKS: Final = (JOB_LISTS, RECYCLE_BIN)
+
+
+class Refusals:
+    """Whether all tasks of the watched jobs, the job lists and the recycle bin ended with the same refusal.
+
+    Then no single job is to blame.
+    """
+
+    def __init__(self) -> None:
+        self._answered: set[str] = set()
+        self._refused: dict[str, ApiError] = {}
+        self._codes: Counter[tuple[object, object]] = Counter()
+
+    def ended(self, result: TaskResult) -> None:
+        """Record an answer or a refusal of a watched task; other errors change nothing."""
+        asked_nothing = isinstance(result.value, JobListsResult) and not result.value.was_answered
+        if asked_nothing or is_stages_task(result.task):
+            return
+        error = _error_of(result)
+        if error is None:
+            self.forget([result.task])
+            self._answered.add(result.task)
+        elif isinstance(error, NotVisibleError | RejectedError | NotPublishedError):
+            self.forget([result.task])
+            self._refused[result.task] = error
+            self._codes[error.code, error.error_code] += 1
+
+    def forget(self, tasks: Iterable[str]) -> None:
+        """Forget how tasks ended, of jobs that are not watched any more."""
+        for task in tasks:
+            self._answered.discard(task)
+            if error := self._refused.pop(task, None):
+                key = error.code, error.error_code
+                self._codes[key] -= 1
+                if not self._codes[key]:
+                    del self._codes[key]
+
+    def of_everything(self, watched: int) -> ApiError | None:
+        """Return the refusal that every task ended with; None if one was answered or refused otherwise.
+
+        Args:
+            watched: number of watched jobs.
+        """
+        of_fleet = [self._refused[task] for task in _FLEET_TASKS if task in self._refused]
+        jobs = len(self._refused) - len(of_fleet)
+        if self._answered or not of_fleet or jobs < min(JOBS_REFUSED, watched) or len(self._codes) > 1:
+            return None
+        return of_fleet[0]
+
+
+def _error_of(result: TaskResult) -> Exception | None:
+    """Return the error of a task, or of a part of it; None if it was answered."""
+    if isinstance(result.value, Observations):
+        return result.value.error
+    if isinstance(result.value, JobListsResult):
+        return result.value.refusal if result.value.was_refused else None
+    return result.error

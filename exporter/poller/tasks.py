@@ -1,8 +1,8 @@
-"""What the poller hands to a worker, and what comes back. Plain values; the lowest module of the poller."""
+"""Tasks that workers run, and their results. Plain values; the lowest module of the poller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from exporter.errors import ApiError
 from exporter.ledger import DetailAnswer, Failed, JobLedger, KnownStages, StageAnswer
@@ -13,7 +13,7 @@ RECYCLE_BIN: Final = "recycle-bin"
 """The tasks that concern no single job; job ids have 32 characters."""
 
 ALL: Final = ""
-"""Stands for the list of all jobs that the credentials see, among project ids."""
+"""Stands for the list of all visible jobs, among project ids."""
 
 PAGE: Final = 100
 """Jobs on one page of a job list."""
@@ -21,38 +21,36 @@ PAGE: Final = 100
 _STAGES_PREFIX: Final = "stages:"
 
 
-def stages_of(job_id: str) -> str:
-    """The task of fetching the stages of a job's builds."""
+def stages_task(job_id: str) -> str:
+    """Name of the task that fetches the stages of a job's builds."""
     return _STAGES_PREFIX + job_id
 
 
-def is_of_stages(task: str) -> bool:
+def is_stages_task(task: str) -> bool:
     """Whether a task fetches stages."""
     return task.startswith(_STAGES_PREFIX)
 
 
-def job_of(task: str) -> str:
-    """The job id of a task that polls a job or fetches its stages; any other task as it is."""
+def job_id_of(task: str) -> str:
+    """Job id of a task that polls a job or fetches its stages; other tasks are returned unchanged."""
     return task.removeprefix(_STAGES_PREFIX)
 
 
 @dataclass(slots=True, eq=False)
 class Timer:
-    """When one task is due: it waits, is under way, or is idle; never two of these at once.
+    """The state of one task: it waits, is under way, or is idle.
 
-    Each watched job has one of its own, so a result that comes late belongs to a watched job only if its
-    timer is still that job's.
+    Each watched job has timers of its own. A late result belongs to a watched job only if the timer is still
+    that job's.
 
     Attributes:
-        due: it waits until then; monotonic seconds.
-        was_due: when a task that is under way was due; None where it is not under way.
+        due: when a waiting task is due; monotonic seconds.
+        was_due: when a task that is under way was due; None if it is not under way.
         started: when the task was last taken.
         removed: it is under way, and must not be scheduled again.
-        ended_with: how the task ended last: True for an answer, the error for a refusal; None for anything
-            else so far.
-        failures: how often it failed in a row; this and what follows is kept by `StateChangeLog`.
+        failures: failures in a row; this and the following are maintained by `StateChangeLog`.
         is_reported: the log says that it fails.
-        has_bug: the log has the traceback of an exception that nobody expected.
+        has_bug: the log has the traceback of an unexpected exception.
     """
 
     task: str
@@ -60,15 +58,13 @@ class Timer:
     was_due: float | None = None
     started: float | None = None
     removed: bool = False
-    ended_with: ApiError | Literal[True] | None = None
     failures: int = 0
     is_reported: bool = False
     has_bug: bool = False
 
     def keep_log(self, before: "Timer") -> None:
-        """Go on with what the log says of this task."""
-        self.failures, self.is_reported = before.failures, before.is_reported
-        self.has_bug = before.has_bug
+        """Copy what the log says of this task."""
+        self.failures, self.is_reported, self.has_bug = before.failures, before.is_reported, before.has_bug
 
     @property
     def is_under_way(self) -> bool:
@@ -77,12 +73,12 @@ class Timer:
 
     @property
     def is_planned(self) -> bool:
-        """The task waits, or is under way and will be scheduled again."""
+        """The task waits, or is under way and may be scheduled again."""
         return self.due is not None or (self.is_under_way and not self.removed)
 
     @property
     def next_due(self) -> float | None:
-        """When the task is due, or was due if it is under way; None where it is idle."""
+        """When the task is due, or was due if it is under way; None if it is idle."""
         return self.was_due if self.due is None else self.due
 
 
@@ -91,7 +87,7 @@ class Listing:
     """One job list, as far as it could be read.
 
     Attributes:
-        project_id: of the project it lists; empty for the list of all jobs.
+        project_id: of the listed project; empty for the list of all jobs.
         jobs: by id.
         is_whole: it was read to its end.
     """
@@ -101,28 +97,28 @@ class Listing:
     is_whole: bool = True
 
     def lacks(self, job_id: str, project_id: str, *, even_empty: bool = False) -> bool:
-        """Whether the list is good and would show a job of that project, but does not.
+        """Whether the list should show a job of that project, and does not.
 
-        An empty list is not good by itself: lists have been seen to come back empty for a moment.
+        An empty list is ignored unless `even_empty`: lists have been seen empty for a moment.
         """
-        is_good = self.is_whole and (even_empty or bool(self.jobs))
-        return is_good and self.project_id in ("", project_id) and job_id not in self.jobs
+        is_usable = self.is_whole and (even_empty or bool(self.jobs))
+        return is_usable and self.project_id in (ALL, project_id) and job_id not in self.jobs
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A task, and all that a worker needs to know to do it.
+    """A task with everything that a worker needs for it.
 
     Attributes:
         timer: of the task; workers only pass it on.
-        ledger: of the job, as it was when the task was taken.
-        confirmed_ms: when a job list last confirmed that nothing was new with the job.
-        lists: for the job lists, those to read, and how long they were before.
-        own_lists: the lists of the watched projects, to read where the list of all jobs does not serve.
-        unnamed: the projects whose names to ask for.
-        failures_count: for stages, whether what fails counts as a try.
-        goes_on: the poll before left details to ask for, so that history need not be read again yet.
-        denied: builds that history shows and record-info has denied long enough to be believed.
+        ledger: of the job, when the task was taken.
+        confirmed_ms: when a job list last confirmed that the job had no new build.
+        lists: for the job lists, those to read, and their last sizes.
+        own_lists: lists of the watched projects, to read where the list of all jobs is refused or too long.
+        unnamed: projects whose names to request.
+        count_failures: for stages, whether every failure counts as a try of its build.
+        more_details: the poll before left details to request, so history need not be read again yet.
+        confirmed_denials: builds that record-info has denied for so long that the denial is final.
         watched_at: when a job without a ledger was first watched; monotonic seconds.
     """
 
@@ -132,32 +128,33 @@ class Work:
     lists: Mapping[str, int] = field(default_factory=dict)
     own_lists: Mapping[str, int] = field(default_factory=dict)
     unnamed: frozenset[str] = frozenset()
-    failures_count: bool = False
-    goes_on: bool = False
-    denied: frozenset[int] = frozenset()
+    count_failures: bool = False
+    more_details: bool = False
+    confirmed_denials: frozenset[int] = frozenset()
     watched_at: float | None = None
 
     @property
     def task(self) -> str:
-        """What to do."""
+        """Name of the task."""
         return self.timer.task
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What one poll of a job saw; `job_state.fold` makes the next ledger of it.
+    """Answers to one poll of a job; `job_state.fold` applies them to its ledger.
 
     Attributes:
-        at_ms: when it was asked, by the service's clock.
-        history_read: history was read; a poll that goes on with the details of another does not.
-        builds: what period-history showed, in any order.
-        details: what record-info answered.
+        at_ms: when the poll began, by the service's clock.
+        builds: from period-history, in any order.
+        details: from record-info.
         is_first: the job had no ledger; `builds` are those of the look-back.
         waited_ms: how long before `at_ms` such a job was first watched.
-        after_gap: the poll before was so long ago that what has finished since counts as recovered.
+        after_gap: builds that finished since the previous poll, long ago, count as recovered.
         error: why the poll stopped early.
-        doubted: builds that history shows and record-info denied; to be asked for again some seconds later.
-        more: further details can be asked for at once; those that failed wait for their turn.
+        unconfirmed_denials: builds that history shows and record-info denied; requested again soon.
+        more_details: more known builds are to be requested at once.
+        found_missing: a missing build was found; others of its gap may be requested at once.
+        history_read: history was read; not if the poll only continued with details.
     """
 
     at_ms: int
@@ -167,30 +164,31 @@ class Observations:
     waited_ms: int = 0
     after_gap: bool = False
     error: ApiError | None = None
-    doubted: tuple[int, ...] = ()
-    more: bool = False
+    unconfirmed_denials: tuple[int, ...] = ()
+    more_details: bool = False
+    found_missing: bool = False
     history_read: bool = True
 
     @property
     def newest(self) -> Build | None:
-        """The build with the highest number that history showed."""
+        """The build with the highest number in history."""
         return max(self.builds, key=lambda build: build.number, default=None)
 
     @property
     def project_id(self) -> str:
-        """The id of the job's project, as a detail gives it; empty where none does."""
+        """Id of the job's project, from a detail; empty if none shows it."""
         details = (answer for answer in self.details if isinstance(answer, BuildDetail))
         return next((detail.project_id for detail in details if detail.project_id), "")
 
 
 @dataclass(frozen=True, slots=True)
 class StagesFetched:
-    """What one step that fetches stages brought.
+    """Answers to one step that fetched stages.
 
     Attributes:
-        answers: for the builds that were asked about; a failure is here only if it counts as a try.
-        failure: the last failure; None where nothing failed.
-        refusal: the last refusal; None where nothing was refused.
+        answers: by build; failures are included only if they count as tries.
+        failure: the last failure.
+        refusal: the last refusal.
     """
 
     answers: tuple[StageAnswer, ...]
@@ -198,37 +196,32 @@ class StagesFetched:
     refusal: ApiError | None = None
 
     @property
-    def is_well(self) -> bool:
-        """Nothing failed; the next builds can be asked about at once."""
-        return self.failure is None
-
-    @property
     def is_empty(self) -> bool:
-        """Nothing was asked."""
+        """Nothing was requested."""
         return not self.answers and self.failure is None
 
     @property
-    def helps(self) -> bool:
-        """It brought something, if only a refusal."""
+    def has_answers(self) -> bool:
+        """The API answered or refused at least one request."""
         return any(not isinstance(answer, Failed) for answer in self.answers)
 
     @property
     def has_stages(self) -> bool:
-        """It brought the stages of a build."""
+        """The stages of at least one build were returned."""
         return any(isinstance(answer, KnownStages) for answer in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
 class JobListsResult:
-    """What reading the job lists brought.
+    """Result of reading the job lists.
 
     Attributes:
         listings: the lists that could be read.
-        refused: ids of projects whose list is refused.
-        refusal: why one of them is; None where none was refused.
-        too_large: sizes of lists that were not read to their end.
-        project_names: names by id, where they were asked for.
+        refused: ids of projects whose list was refused.
+        too_large: sizes of lists that were not read to their end, by project id.
+        project_names: by id, if requested.
         read_ms: when reading began, by the service's clock.
+        refusal: the error of one of the refused lists.
     """
 
     listings: tuple[Listing, ...]
@@ -240,18 +233,18 @@ class JobListsResult:
 
     @property
     def was_refused(self) -> bool:
-        """The API refused whatever was asked."""
+        """The API refused every request."""
         return bool(self.refused) and not self.listings and not self.project_names
 
     @property
     def was_answered(self) -> bool:
-        """The API answered something; where there is no list to read, nothing is asked."""
+        """The API answered a request; with no list to read, none is sent."""
         return bool(self.listings or self.refused or self.project_names)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a task brought, or why it failed."""
+    """Result of a task, or the error that ended it."""
 
     timer: Timer
     value: Observations | StagesFetched | RecycleBin | JobListsResult | None = None
@@ -259,10 +252,10 @@ class TaskResult:
 
     @property
     def task(self) -> str:
-        """What was done."""
+        """Name of the task."""
         return self.timer.task
 
     @property
     def job_id(self) -> str:
-        """The job that the task is for; the task itself where it is for none."""
-        return job_of(self.task)
+        """The job that the task is for, or the task itself."""
+        return job_id_of(self.task)

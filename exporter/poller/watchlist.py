@@ -1,11 +1,11 @@
 """Which jobs are watched, by which shard, and under which label values; no I/O, no clock.
 
-Jobs named one by one stay for ever. Jobs of a watched project come and go with its lists. They go at once
-when a list shows them renamed or moved out of what is wanted, or when they lie in the recycle bin; else when
-several whole lists in a row do not show them. Lists have been seen empty for a moment: an empty one counts
-only from when the service denies the job itself.
+Jobs named in the configuration are always watched. Jobs of a watched project come and go with its lists. They
+are dropped at once when a list shows that they no longer match, or when they are in the recycle bin, and else
+when several whole lists in a row do not show them. Lists have been seen empty for a moment: an empty one
+counts only once the service denies the job itself.
 
-The jobs of other shards are followed too, as far as lists show them, so that label values are distinct over
+The jobs of other shards are tracked too, as far as lists show them, so that label values are distinct over
 all shards.
 """
 
@@ -15,29 +15,30 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from exporter.config import Config, JobConfig, ProjectConfig
+from exporter.config import Config, JobConfig
 from exporter.model import Job, JobNames
 from exporter.poller.job_state import JobState
 from exporter.poller.tasks import Listing
 
 UNKNOWN_PROJECT: Final = "unknown"
-"""Label ``project`` of a job whose project nobody named."""
+"""Label `project` of a job whose project has no known name."""
 
 GONE_AFTER: Final = 3
-"""A discovered job is dropped when so many whole lists of its project in a row did not show it."""
+"""Whole lists of its project in a row without a discovered job, after which it is dropped."""
 
-_SHOWN_OF_ID: Final = 8
+_ID_PREFIX: Final = 8
+"""Characters of the id that are added to a name that two jobs share."""
 
 
 class Watchlist:
-    """The watched jobs of this process, and what the API calls them and those of other shards.
+    """The watched jobs of this process, and the API's names for them and for those of other shards.
 
     Args:
         config: names jobs and projects.
         is_mine: whether a job belongs to this shard.
 
     Attributes:
-        states: what the poller knows of each job that this process watches, by id.
+        states: the state of each job that this process watches, by id.
     """
 
     def __init__(self, config: Config, is_mine: Callable[[str], bool] = lambda _: True) -> None:
@@ -45,33 +46,33 @@ class Watchlist:
         self._named = {job.id: job for job in config.jobs}
         self._projects = {project.id: project for project in config.projects}
         self._names: dict[str, JobNames] = {}
-        self._discovered: dict[str, int] = {}
+        self._discovered: dict[str, int] = {}  # whole lists in a row that did not show the job
         self._denied: set[str] = set()
         self._jobs: tuple[Job, ...] | None = None
-        self._followed = frozenset(self._named)
+        self._tracked = frozenset(self._named)
         self.states = {job_id: JobState(job_id) for job_id in filter(is_mine, self._named)}
 
     @property
     def unnamed_projects(self) -> frozenset[str]:
-        """Ids of projects that the label of some job waits for the name of."""
-        waiting = (
+        """Ids of projects whose name is missing in the label of a job."""
+        unnamed = (
             self.names(job.id) for job in self.jobs if job.project in (UNKNOWN_PROJECT, job.project_id)
         )
-        return frozenset(names.project_id for names in waiting if names.project_id)
+        return frozenset(names.project_id for names in unnamed if names.project_id)
 
     @property
     def ids(self) -> frozenset[str]:
-        """The jobs this process watches."""
+        """Ids of the jobs that this process watches."""
         return frozenset(self.states)
 
     @property
     def discovered(self) -> frozenset[str]:
-        """Those of them that no configuration names."""
+        """Ids of those of them that the configuration does not name."""
         return frozenset(self.states).difference(self._named)
 
     @property
     def size(self) -> int:
-        """How many jobs this process watches."""
+        """Number of jobs that this process watches."""
         return len(self.states)
 
     @property
@@ -81,75 +82,76 @@ class Watchlist:
 
     @property
     def projects_of_jobs(self) -> frozenset[str]:
-        """Ids of all projects that watched jobs are known to belong to; empty for one that is not known."""
-        return frozenset(self.names(job_id).project_id for job_id in self.ids)
+        """Ids of the projects of all watched jobs; with `""` if one is unknown."""
+        return frozenset(self.names(job_id).project_id for job_id in self.states)
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The watched jobs, each with label values that no other has, in this shard or another."""
+        """The watched jobs, with label values that are distinct over all shards."""
         if self._jobs is None:
-            everyone = distinct(self._job(job_id) for job_id in self._of_all_shards)
-            self._jobs = tuple(job for job in everyone if job.id in self.states)
+            jobs = distinct(self._job(job_id) for job_id in self._of_all_shards)
+            self._jobs = tuple(job for job in jobs if job.id in self.states)
         return self._jobs
 
     @property
     def project_names(self) -> Mapping[str, str]:
-        """What projects are called, by their ids.
+        """Names of projects by id.
 
-        The configuration's ``projects`` win, then the API, whose word on gone jobs lasts until a restart. The
-        label of a job is its own: it names a project only if nobody else does and no other label differs.
+        The configuration's `projects` take precedence, then the API, whose names of jobs that are gone are
+        kept until a restart. The `project` label of a job names a project only if no other source does and
+        all such labels agree.
         """
         labels: dict[str, set[str]] = {}
         for job in self.jobs:
-            asked = self._named.get(job.id)
-            if job.project_id and asked and asked.project:
-                labels.setdefault(job.project_id, set()).add(asked.project)
-        agreed = {project_id: one for project_id, (one, *others) in labels.items() if not others}
+            config = self._named.get(job.id)
+            if job.project_id and config and config.project:
+                labels.setdefault(job.project_id, set()).add(config.project)
+        from_labels = {project_id: label for project_id, (label, *others) in labels.items() if not others}
         watched = self._of_all_shards
-        latest_last = sorted(self._names.items(), key=lambda known: known[0] in watched)
-        told = {
-            names.project_id: names.project for _, names in latest_last if names.project_id and names.project
+        watched_last = sorted(self._names.items(), key=lambda item: item[0] in watched)
+        from_api = {
+            names.project_id: names.project for _, names in watched_last if names.project_id and names.project
         }
-        named = {project.id: project.name for project in self._projects.values() if project.name}
-        return {**agreed, **told, **named}
+        configured = {project.id: project.name for project in self._projects.values() if project.name}
+        return {**from_labels, **from_api, **configured}
 
     def names(self, job_id: str) -> JobNames:
-        """What the API calls a job, as far as it has told."""
+        """Return the API's names for a job, as far as known."""
         return self._names.get(job_id, JobNames())
 
     def name_projects(self, names: Mapping[str, str]) -> None:
-        """The API told the names of projects by their ids."""
+        """Record names of projects by id."""
         for job_id in self._of_all_shards:
             project_id = self.names(job_id).project_id
             if project_id in names:
                 self.rename(job_id, JobNames(project=names[project_id]))
 
     def rename(self, job_id: str, names: JobNames) -> None:
-        """The API told what it calls a job; what it left out stays as it was."""
+        """Record the API's names for a job; empty ones keep their value."""
         known = self.names(job_id)
-        told = JobNames(
+        merged = JobNames(
             names.name or known.name, names.project or known.project, names.project_id or known.project_id
         )
-        if told != known:
-            self._names[job_id] = told
+        if merged != known:
+            self._names[job_id] = merged
             self._jobs = None
 
     def restore(self, names: Mapping[str, JobNames], gone: Collection[str] = ()) -> None:
-        """Take up what was known before a restart: names, and the jobs that had been discovered.
+        """Restore names and discovered jobs after a restart.
 
         Args:
             names: of jobs, by id.
-            gone: those that were dropped before; lists or the configuration bring them back.
+            gone: jobs that had been dropped; lists or the configuration bring them back.
         """
-        for job_id, told in names.items():
-            if job_id in self._named or (job_id not in gone and self._wants(told)):
-                self.rename(job_id, told)
+        for job_id, known in names.items():
+            if job_id in self._named or (job_id not in gone and self._wants(known)):
+                self.rename(job_id, known)
                 if job_id not in self._named:
                     self._discovered.setdefault(job_id, 0)
-        self._follow()
+        self._update_states()
 
     def carry_over(self, before: "Watchlist") -> None:
-        """Take up names and discovered jobs as they were; of the same projects exactly those."""
+        """Take over names and discovered jobs; only those if the projects are the same."""
         if self.has_projects_of(before):
             self._discovered = {}
         self.restore({job_id: before.names(job_id) for job_id in before._of_all_shards})
@@ -160,12 +162,12 @@ class Watchlist:
         return self._projects == other._projects
 
     def apply_listing(self, listing: Listing) -> None:
-        """Learn from a job list which jobs are watched from now on, and which no more."""
-        known = self._of_all_shards
+        """Add and drop jobs by what a job list shows."""
+        tracked = self._of_all_shards
         self._denied.difference_update(listing.jobs)
         for job_id, listed in listing.jobs.items():
             wanted = self._wants(listed.names)
-            if job_id in known or wanted:
+            if job_id in tracked or wanted:
                 self.rename(job_id, listed.names)
             if wanted and job_id not in self._named:
                 self._discovered[job_id] = 0
@@ -177,102 +179,98 @@ class Watchlist:
                 self._discovered[job_id] += 1
                 if self._discovered[job_id] >= GONE_AFTER:
                     del self._discovered[job_id]
-        self._follow()
+        self._update_states()
 
     def polled(self, job_id: str, *, denied: bool) -> None:
-        """A job was polled; whether the service denied that there is such a job to be seen."""
+        """Record a poll of a job, and whether the service denied that the job exists or is visible."""
         if denied and job_id in self._discovered:
             self._denied.add(job_id)
         else:
             self._denied.discard(job_id)
 
-    def shown(self, listing: Listing) -> dict[str, tuple[int, bool]]:
-        """What a whole list tells of watched projects: how many jobs each shows, and whether any is to watch.
+    def listed_projects(self, listing: Listing) -> dict[str, tuple[int, bool]]:
+        """Watched projects in a whole list: how many jobs it shows of each, and whether any is to be watched.
 
-        One that an earlier list has shown will do. Which shard watches it does not matter.
+        A job that an earlier list has shown is enough, whichever shard watches it.
         """
-        told = {listing.project_id} & self._projects.keys() if listing.project_id else self._projects.keys()
-        shown: dict[str, list[str]] = {project: [] for project in told if listing.is_whole}
-        for listed in listing.jobs.values():
-            if listed.names.project_id in shown:
-                shown[listed.names.project_id].append(listed.names.name)
+        listed = {listing.project_id} & self._projects.keys() if listing.project_id else self._projects.keys()
+        job_names: dict[str, list[str]] = {project_id: [] for project_id in listed if listing.is_whole}
+        for job in listing.jobs.values():
+            if job.names.project_id in job_names:
+                job_names[job.names.project_id].append(job.names.name)
+        known = {self.names(job_id).project_id for job_id in self._discovered}
         return {
-            project: (
+            project_id: (
                 len(names),
-                any(map(self._projects[project].wants, names)) or self._has_discovered(project),
+                any(map(self._projects[project_id].wants, names)) or project_id in known,
             )
-            for project, names in shown.items()
+            for project_id, names in job_names.items()
         }
 
     def drop_deleted(self, deleted: Iterable[str]) -> None:
-        """Discovered jobs that lie in the recycle bin are watched no more."""
+        """Drop discovered jobs that are in the recycle bin."""
         for job_id in deleted:
             self._discovered.pop(job_id, None)
-        self._follow()
+        self._update_states()
 
     @property
     def _of_all_shards(self) -> dict[str, None]:
-        """The jobs that this process or another watches, in order."""
+        """The jobs that this process or another one watches, in order."""
         return dict.fromkeys((*self._named, *self._discovered))
 
-    def _follow(self) -> None:
-        """Keep a state for each job of this shard that is followed now."""
-        followed = self._of_all_shards
-        if followed.keys() == self._followed:
+    def _update_states(self) -> None:
+        tracked = self._of_all_shards
+        if tracked.keys() == self._tracked:
             return
-        self._followed, self._jobs = frozenset(followed), None
-        for job_id in self.states.keys() - followed.keys():
+        self._tracked, self._jobs = frozenset(tracked), None
+        for job_id in self.states.keys() - tracked.keys():
             del self.states[job_id]
-        for job_id in filter(self._is_mine, followed):
+        for job_id in filter(self._is_mine, tracked):
             self.states.setdefault(job_id, JobState(job_id))
         self._denied &= self.states.keys()
-
-    def _has_discovered(self, project_id: str) -> bool:
-        return any(self.names(job_id).project_id == project_id for job_id in self._discovered)
 
     def _wants(self, names: JobNames) -> bool:
         project = self._projects.get(names.project_id)
         return project is not None and project.wants(names.name)
 
     def _job(self, job_id: str) -> Job:
-        told = self.names(job_id)
-        asked = self._named.get(job_id)
-        project = self._project_name(asked, self._projects.get(told.project_id)) or told.project
-        project_id = told.project_id or self._project_id(asked)
+        names, config = self.names(job_id), self._named.get(job_id)
+        watched = self._projects.get(names.project_id)
+        project_id = names.project_id or self._project_id(config)
         return Job(
             id=job_id,
-            name=(asked and asked.name) or told.name or job_id,
-            project=project or (UNKNOWN_PROJECT if asked else project_id),
+            name=(config and config.name) or names.name or job_id,
+            project=(config and config.project)
+            or (watched and watched.name)
+            or names.project
+            or (UNKNOWN_PROJECT if config else project_id),
             project_id=project_id,
         )
 
-    @staticmethod
-    def _project_name(asked: JobConfig | None, project: ProjectConfig | None) -> str | None:
-        return (asked and asked.project) or (project and project.name) or None
-
-    def _project_id(self, asked: JobConfig | None) -> str:
-        named = asked.project if asked else None
-        return next((one.id for one in self._projects.values() if named and one.name == named), "")
+    def _project_id(self, config: JobConfig | None) -> str:
+        """Return the id of the watched project that has the job's `project` label as its name."""
+        name = config.project if config else None
+        return next((project.id for project in self._projects.values() if name and project.name == name), "")
 
 
 def distinct(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """The same jobs, those renamed that share project and name with another."""
+    """Return the jobs, with part of the id in the names that share a project with an equal name."""
     given = tuple(jobs)
-    shown: int | None = _SHOWN_OF_ID
+    length: int | None = _ID_PREFIX
     while len(taken := Counter((job.project, job.name) for job in given)) < len(given):
         given = tuple(
-            job if taken[job.project, job.name] == 1 else replace(job, name=f"{job.name} ({job.id[:shown]})")
+            job if taken[job.project, job.name] == 1 else replace(job, name=f"{job.name} ({job.id[:length]})")
             for job in given
         )
-        shown = None  # ids may begin alike, and a job may be called what another is renamed to
+        length = None  # ids may begin alike, and a job may have the new name of another
     return given
 
 
 def in_shard(job_id: str, shard: int, total_shards: int) -> bool:
-    """Whether a job belongs to a shard.
+    """Return whether a job belongs to a shard.
 
-    Rendezvous hashing: a job goes to the shard whose number, hashed together with its id, comes out highest.
-    So every exporter agrees without talking, and one shard more takes only its share from each of the others.
+    Rendezvous hashing: a job belongs to the shard whose number, hashed together with its id, is highest. So
+    all exporters agree without communication, and one more shard takes only its share from each other one.
     """
 
     def weight(candidate: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Threads around a `Poller`: one that decides and commits, and some that ask the API."""
+"""Threads around a `Poller`: one that coordinates and commits, and some that send requests."""
 
 import queue
 import threading
@@ -10,27 +10,25 @@ from exporter.poller.poller import Poller
 from exporter.poller.tasks import TaskResult, Work
 
 _LONGEST_NAP_S: Final = 1.0
-"""The deciding thread looks around at least so often, which keeps the lag metric fresh."""
+"""Longest sleep of the coordinator, so that the lag metric stays fresh."""
 
 
 class PollingThreads:
     """Runs a poller in the background.
 
-    All threads are daemons: a request that hangs does not keep the process from ending. What it would have
-    brought was not committed, so it is asked for again after the next start.
+    All threads are daemons: a hanging request does not keep the process from ending. Its answer was not
+    committed, so it is requested again after the next start.
 
     Args:
-        poller: is driven.
-        concurrency: requests under way at once.
-        call_off: keeps the poller's service from asking anything more.
+        poller: the poller.
+        concurrency: maximum number of requests under way.
+        cancel: cancels the requests of the poller's service, and refuses further ones.
     """
 
-    def __init__(
-        self, poller: Poller, concurrency: int, call_off: Callable[[], object] = lambda: None
-    ) -> None:
+    def __init__(self, poller: Poller, concurrency: int, cancel: Callable[[], object] = lambda: None) -> None:
         self._poller = poller
         self._concurrency = concurrency
-        self._call_off = call_off
+        self._cancel = cancel
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[TaskResult | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -39,11 +37,11 @@ class PollingThreads:
 
     @property
     def is_healthy(self) -> bool:
-        """The deciding thread has not died of something that nobody thought of."""
+        """The coordinator has not ended with an unexpected exception."""
         return not self._failed
 
     def start(self) -> None:
-        """Begin to poll.
+        """Start to poll.
 
         Raises:
             ExporterError: no thread can be started; it is not healthy then.
@@ -57,16 +55,23 @@ class PollingThreads:
             raise ExporterError(NO_THREADS) from None
 
     def stop(self, timeout: float | None) -> bool:
-        """Begin nothing new, finish the commit in hand; what is asked at the moment comes to nothing.
+        """Start no new task, finish the current commit, and discard requests under way.
 
         Returns:
-            Whether that was done within ``timeout`` seconds; None waits for as long as it takes.
+            Whether that was done within `timeout` seconds; None waits as long as it takes.
         """
         self._stopping.set()
-        self._call_off()
+        self._cancel()
         self._results.put(None)
         self._coordinator.join(timeout)
         return not self._coordinator.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._coordinate()
+        except BaseException:
+            self._failed = True
+            raise
 
     def _coordinate(self) -> None:
         idle = self._concurrency
@@ -81,25 +86,17 @@ class PollingThreads:
                 self._poller.settle(results)
         self._poller.finish()
 
-    def _run(self) -> None:
-        """Decide until told to stop; if that fails, the process must not look healthy."""
-        try:
-            self._coordinate()
-        except BaseException:
-            self._failed = True
-            raise
-
     def _drain(self, nap: float) -> list[TaskResult]:
-        """Everything that has ended, waiting a while for the first: a round is committed as one."""
-        ended: list[TaskResult] = []
+        """Return all results, waiting for the first; they are committed together."""
+        results: list[TaskResult] = []
         try:
             result = self._results.get(timeout=nap)
             while True:
                 if result is not None:
-                    ended.append(result)
+                    results.append(result)
                 result = self._results.get_nowait()
         except queue.Empty:
-            return ended
+            return results
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
@@ -108,5 +105,5 @@ class PollingThreads:
             except queue.Empty:
                 continue
             result = self._poller.run(work)
-            if not self._stopping.is_set():  # else it may have been called off, which is no failure
+            if not self._stopping.is_set():  # otherwise it may have been cancelled, which is no failure
                 self._results.put(result)

@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 
 from exporter.config import Config, parse
 from exporter.model import JobNames, ListedJob
-from exporter.poller.job_state import JobState
 from exporter.poller.readiness import Readiness
 from exporter.poller.tasks import JobListsResult, Listing
 from exporter.poller.watchlist import Watchlist
@@ -157,11 +156,11 @@ class TestWhatAnswers:
         watchlist.restore({JOB: JobNames("checkout", "shop", PROJECT)})
         readiness = Readiness(watchlist)
         readiness.lists_read(self.swept(Listing("", {})))
-        readiness.refused(watchlist.states[JOB])
+        readiness.refused(JOB)
         readiness.judge(refuses_everything=True)
         readiness.judge(refuses_everything=False)
         assert not readiness.is_ready
-        readiness.refused(watchlist.states[JOB])
+        readiness.refused(JOB)
         readiness.judge(refuses_everything=False)
         assert readiness.is_ready
 
@@ -169,10 +168,10 @@ class TestWhatAnswers:
         watchlist = Watchlist(config)
         readiness = Readiness(watchlist)
         readiness.lists_read(self.swept(Listing("", {})))
-        watchlist.states[JOB] = JobState(JOB)
-        assert (readiness.is_ready, readiness.news()) == (False, 1)
-        watchlist.states[JOB].answered = True
-        assert (readiness.is_ready, readiness.news(), readiness.news()) == (True, 0, None)
+        readiness.wait_for([JOB])
+        assert (readiness.is_ready, readiness.progress()) == (False, 1)
+        readiness.answered([JOB])
+        assert (readiness.is_ready, readiness.progress(), readiness.progress()) == (True, 0, None)
 
 
 class TestTheLog:

@@ -19,8 +19,8 @@ from exporter.poller.tasks import (
     TaskResult,
     Timer,
     Work,
-    is_of_stages,
-    stages_of,
+    is_stages_task,
+    stages_task,
 )
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from exporter.store import MemoryStore, SqliteStore, Store
@@ -63,7 +63,7 @@ def until_steps(watch: Watch) -> list[Work]:
     """Do all that is due until builds are to be asked for their stages; that work, under way."""
     for _ in range(20):
         works = watch.poller.take(1000)
-        steps = [work for work in works if is_of_stages(work.task)]
+        steps = [work for work in works if is_stages_task(work.task)]
         watch.poller.settle([watch.poller.run(work) for work in works if work not in steps])
         if steps:
             return steps
@@ -237,7 +237,7 @@ def test_only_a_sweep_that_was_answered_proves_that_stages_alone_fail(
         watch.poller.settle([TaskResult(Timer(JOB_LISTS), swept)])
         watch.clock.advance(2 * MINUTE)
         [again] = until_steps(watch)
-        assert again.failures_count == bool(refused)
+        assert again.count_failures == bool(refused)
 
 
 class TestLog:
@@ -298,7 +298,7 @@ class Steps(StageSteps):
     """Steps of jobs that are called by numbers."""
 
     def __init__(self, concurrency: int = 8) -> None:
-        super().__init__(60, concurrency)
+        super().__init__(60, concurrency, random.Random(7))
         self.jobs = {str(ordinal): JobState(str(ordinal)) for ordinal in range(99)}
 
     def due(self, now: float, limit: int) -> list[str]:
@@ -321,16 +321,16 @@ class TestTurns:
         assert (made.due(0, 99), made.wait(0)) == ([], 3600)
         made.ended(made.jobs["0"], 0, GOOD)
         assert made.wait(0) == 0
-        assert made.due(0, 99) == [stages_of(str(most))]
+        assert made.due(0, 99) == [stages_task(str(most))]
 
     def test_what_is_under_way_is_wanted_once_more_when_it_is_done(self) -> None:
         made = self.steps(1)
-        assert made.due(0, 9) == [stages_of("0")]
+        assert made.due(0, 9) == [stages_task("0")]
         made.want(made.jobs["0"], 0)
         assert made.due(0, 9) == []
         made.ended(made.jobs["0"], 0, GOOD)
         made.want(made.jobs["0"], 0)
-        assert made.due(0, 9) == [stages_of("0")]
+        assert made.due(0, 9) == [stages_task("0")]
 
     def test_a_job_whose_stages_fail_waits_ever_longer_and_for_no_build_less(self) -> None:
         made, now = Steps(), 0.0
@@ -353,11 +353,11 @@ class TestTurns:
     def test_after_several_steps_for_nothing_one_at_a_time_is_tried(self) -> None:
         made = self.steps()
         for ordinal in range(BROKEN_AFTER):
-            assert stages_of(str(ordinal)) in made.due(0, 1)
+            assert stages_task(str(ordinal)) in made.due(0, 1)
             made.ended(made.jobs[str(ordinal)], 0, BAD)
         assert made.due(0, 99) == []
         assert 50 < made.wait(0) <= 60
-        assert made.due(60, 99) == [stages_of(str(BROKEN_AFTER))]
+        assert made.due(60, 99) == [stages_task(str(BROKEN_AFTER))]
         made.ended(made.jobs[str(BROKEN_AFTER)], 60, GOOD)
         assert len(made.due(60, 99)) == 2
 
@@ -366,7 +366,7 @@ class TestTurns:
         made.due(0, 1)
         made.ended(made.jobs["0"], 0, StagesFetched((Failed(1), Refused(2)), BackendError("down")))
         made.want(made.jobs["0"], 0)
-        assert made.due(0, 99) == [stages_of("1")]
+        assert made.due(0, 99) == [stages_task("1")]
         assert 50 < made.wait(0) <= 60
 
     def test_a_failure_counts_where_polls_were_answered_since_the_one_before(self) -> None:
@@ -388,14 +388,14 @@ class TestTurns:
         made.due(0, 1)
         made.drop([made.jobs["0"], made.jobs["1"]])
         made.ended(made.jobs["0"], 0, BAD)
-        assert made.due(0, 99) == [stages_of("2")]
+        assert made.due(0, 99) == [stages_task("2")]
 
     def test_a_step_that_asked_nothing_tells_nothing(self) -> None:
         made = self.steps()
         for ordinal, told in enumerate((BAD, BAD, NOTHING)):
-            assert stages_of(str(ordinal)) in made.due(0, 1)
+            assert stages_task(str(ordinal)) in made.due(0, 1)
             made.ended(made.jobs[str(ordinal)], 0, told)
-        assert made.due(0, 1) == [stages_of("3")]
+        assert made.due(0, 1) == [stages_task("3")]
         made.ended(made.jobs["3"], 0, BAD)
         assert made.due(0, 99) == []
 

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from exporter.errors import ApiError, BackendError, NotVisibleError
 from exporter.ledger import Failed, KnownStages, Refused
 from exporter.poller.state_change_log import LOST_AFTER, StateChangeLog
-from exporter.poller.tasks import StagesFetched, Timer, stages_of
+from exporter.poller.tasks import StagesFetched, Timer, stages_task
 from exporter.simulator import Fault, Fleet, fault
 from tests.poller.conftest import JOB
 from tests.poller.test_stage_steps import until_steps
@@ -29,7 +29,7 @@ def events(*happens: StagesFetched | str) -> list[str]:
     with capture_logs() as lines:
         for ordinal, one in enumerate(happens):
             if isinstance(one, StagesFetched):
-                log.stages_fetched(Timer(stages_of(str(ordinal))), one)
+                log.stages_fetched(Timer(stages_task(str(ordinal))), one)
             elif one == ANSWERED:
                 log.succeeded(timer)
             else:
@@ -81,7 +81,7 @@ def test_a_step_that_asked_nothing_brings_no_api_back() -> None:
     with capture_logs() as lines:
         for task in ("a", "b", "c"):
             log.failed(Timer(task), BackendError("down"))
-        log.stages_fetched(Timer(stages_of(JOB)), NOTHING)
+        log.stages_fetched(Timer(stages_task(JOB)), NOTHING)
     assert [line["event"] for line in lines] == ["api_lost"]
 
 

@@ -12,7 +12,7 @@ from exporter.metrics import FleetView
 from exporter.model import Result
 from exporter.poller import Poller
 from exporter.poller.job_state import JobState
-from exporter.poller.zero_hold import HELD_S, ZeroHold
+from exporter.poller.view import HELD_S, ZeroHold
 from exporter.simulator import Fleet
 from exporter.store import Store
 from exporter.store.sqlite import SqliteStore
@@ -212,8 +212,8 @@ def test_labels_that_are_held_twice_are_let_go_once() -> None:
     policy = LabelPolicy(branch=str)
     before, after = idle(), replace(idle(), tallies=(Tally(labels("release/9"), 1),))
     hold, job = ZeroHold(policy), JobState(JOB, ledger=after)
-    hold.see(job, before, 0)
-    hold.see(job, before, 5)
+    hold.hold_new(job, before, 0)
+    hold.hold_new(job, before, 5)
     assert job.zero_hold == {labels("release/9")}
     assert hold.release(HELD_S) == {JOB}
     assert job.zero_hold == frozenset()

@@ -23,7 +23,7 @@ from exporter.errors import BackendError, NotVisibleError, ThrottledError, Unrea
 from exporter.ledger import JobLedger, LabelPolicy
 from exporter.model import Build, BuildDetail, Result, Stage, State
 from exporter.poller.job_state import Rules, fold
-from exporter.poller.observe import Enough, ask_stages, observe_job
+from exporter.poller.observe import Enough, fetch_stages, observe_job
 from exporter.poller.tasks import Observations, StagesFetched, Timer, Work
 from exporter.poller.watchlist import in_shard
 from exporter.store import SqliteStore, Store
@@ -169,16 +169,16 @@ class Instance:
         for job_id in self.jobs:
             with suppress(UnreachableError):
                 before = self.ledgers.get(job_id)
-                work = Work(Timer(job_id), before, denied=frozenset(range(1, 1000)))
+                work = Work(Timer(job_id), before, confirmed_denials=frozenset(range(1, 1000)))
                 waited_ms = 0 if before else service.now_ms - self.since_ms[job_id]
                 seen = observe_job(work, service, lambda: service.now_ms, RULES, waited_ms)
                 found.append((job_id, seen))
         return found
 
-    def ask_stages(self, service: Service) -> list[Seen]:
+    def fetch_stages(self, service: Service) -> list[Seen]:
         """What steps bring for the builds that wait; nothing is kept yet."""
         return [
-            (job_id, ask_stages(ledger, service, failures_count=True))
+            (job_id, fetch_stages(ledger, service, count_failures=True))
             for job_id, ledger in self.ledgers.items()
         ]
 
@@ -268,14 +268,14 @@ class Machine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 5))
     def stages(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
-        instance.settle(instance.ask_stages(self.service), self.service.now_ms)
+        instance.settle(instance.fetch_stages(self.service), self.service.now_ms)
 
     @rule(
         at=st.integers(0, 5), order=st.sampled_from(["stages end first", "the poll ends first", "together"])
     )
     def stages_during_a_poll(self, at: int, order: str) -> None:
         instance = self.instances[self.pick(at)]
-        polls, steps = instance.poll(self.service), instance.ask_stages(self.service)
+        polls, steps = instance.poll(self.service), instance.fetch_stages(self.service)
         if order == "together":
             instance.settle([*steps, *polls], self.service.now_ms)
         else:
@@ -318,7 +318,7 @@ class Machine(RuleBasedStateMachine):
     def poll_all(self) -> None:
         for instance in self.instances:
             instance.settle(instance.poll(self.service), self.service.now_ms)
-            instance.settle(instance.ask_stages(self.service), self.service.now_ms)
+            instance.settle(instance.fetch_stages(self.service), self.service.now_ms)
             self.no_counter_falls()
 
     def teardown(self) -> None:
@@ -337,7 +337,7 @@ class Machine(RuleBasedStateMachine):
         for at in range(len(self.instances)):
             self.restart(at)
             self.instances[at].settle(self.instances[at].poll(self.service), self.service.now_ms)
-            self.instances[at].settle(self.instances[at].ask_stages(self.service), self.service.now_ms)
+            self.instances[at].settle(self.instances[at].fetch_stages(self.service), self.service.now_ms)
         self.no_counter_falls()
         for instance in self.instances:
             for job_id in instance.jobs:

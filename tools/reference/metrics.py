@@ -11,7 +11,7 @@ from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, TOLD_APART
 from exporter.metrics import EXPORTER_METRICS, EXTRA_LABELS, FLEET_FAMILIES, JOB_LABELS, Declared, Kind
 from exporter.metrics.exporter_metrics import OPERATIONS
 from exporter.model import Result, State, Trigger
-from exporter.poller.zero_hold import HELD_S
+from exporter.poller.view import HELD_S
 from tools.reference.fleet import families
 from tools.reference.markdown import code, codes, fence, marked, page, table
 from tools.reference.words import REASONS, RESULTS, STATES, TRIGGERS
