@@ -22,10 +22,9 @@ from benchmarks.economy.service import TOKEN, Service, service
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.request_queue import Throttle
-from exporter.app import rules
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.poller import Intervals, Poller, PollPlanner
+from exporter.poller import Intervals, Poller, PollPlanner, Rules
 from exporter.poller.watchlist import Watchlist
 from exporter.store import MemoryStore
 
@@ -73,7 +72,7 @@ class Exporter:
             client,
             MemoryStore(),
             {},
-            rules(config, intervals.longest),
+            Rules.of(config),
             telemetry=self.telemetry,
             wall=self.now,
             monotonic=self.now,

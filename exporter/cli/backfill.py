@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
 from exporter.api.request_queue import Throttle
-from exporter.app import connect, families_of, rules
+from exporter.app import connect, families_of
 from exporter.backfill import (
     Contents,
     Destination,
@@ -28,7 +28,7 @@ from exporter.backfill import (
 from exporter.cli.terminal import cannot_write, warn
 from exporter.config import Config
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.poller import Intervals
+from exporter.poller import Rules
 from exporter.redaction import register_header, register_url
 from exporter.text import format_utc, plural
 
@@ -94,7 +94,7 @@ def backfill(config: Config, options: Options) -> None:
         for line in gaps(spool):
             say(line)
         if jobs := download.jobs:
-            polling = rules(config, Intervals.of(config).longest)
+            polling = Rules.of(config)
             writers = past_families(families, to.labels)
             output.write(Contents(jobs, period, polling, writers, spool, config.metrics))
     download.check()

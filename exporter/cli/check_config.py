@@ -14,12 +14,13 @@ import click
 from prometheus_client import CollectorRegistry
 
 from exporter.api.request_queue import Throttle
-from exporter.app import buckets_of, connect
+from exporter.app import connect
 from exporter.cli.terminal import echo, echo_styled
 from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
 from exporter.config.problems import join_words
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.poller import Rules
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 
@@ -91,7 +92,7 @@ def check_online(config: Config) -> bool:
         length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         report = examine(
-            config, client, credentials, buckets_of(config), now=time.time, done=lambda: bar.update(1)
+            config, client, credentials, Rules.of(config).buckets, now=time.time, done=lambda: bar.update(1)
         )
     colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in lines_of(report, _coloured) if colourful else lines_of(report):

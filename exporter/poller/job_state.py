@@ -42,11 +42,6 @@ _NEVER_POLLED: Final = object()
 """The mark of a job before its first successful poll."""
 
 
-def buckets_of(config: Config) -> Buckets:
-    """Histogram buckets of a configuration."""
-    return Buckets.of_seconds(config.metrics.duration_buckets, config.metrics.queue_buckets, RECOVERY_BUCKETS)
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Rules from the configuration by which polls become ledgers.
@@ -69,7 +64,7 @@ class Rules:
         longest_ms = round(Intervals.of(config).longest * 1000)
         metrics = config.metrics
         return cls(
-            buckets=buckets_of(config),
+            buckets=Buckets.of_seconds(metrics.duration_buckets, metrics.queue_buckets, RECOVERY_BUCKETS),
             lookback_ms=round(config.poll.lookback * 1000),
             gap_ms=_GAP_INTERVALS * longest_ms,
             patience_ms=_PATIENCE_INTERVALS * longest_ms,

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.api.client import ApiClient
 from exporter.api.request_queue import Throttle
-from exporter.app import connect, families_of, rules
+from exporter.app import connect, families_of
 from exporter.backfill import (
     Download,
     Notices,
@@ -27,6 +27,7 @@ from exporter.backfill import (
 )
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.poller import Rules
 from exporter.simulator import Fleet, ManualClock, Simulator
 from tests.support.truth import Labels
 
@@ -59,7 +60,7 @@ class Past:
             environ={},
             base_dir=Path(),
         )
-        self.rules = rules(self.config, 600)
+        self.rules = Rules.of(self.config)
         self.families: list[PastFamily] = past_families(
             families_of(self.config),
             self.labels,

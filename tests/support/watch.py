@@ -14,11 +14,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.request_queue import Throttle
-from exporter.app import rules
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job
-from exporter.poller import Intervals, Poller, PollPlanner
+from exporter.poller import Intervals, Poller, PollPlanner, Rules
 from exporter.poller.observe import Service
 from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
@@ -90,7 +89,7 @@ class Watch:
         self._extra, self._stages = config.metrics.extra_labels, config.metrics.stages
         self._branches = config.metrics.plain_branches
         self._intervals = Intervals.of(config)
-        self.rules = rules(config, self._intervals.longest)
+        self.rules = Rules.of(config)
         # To be looked at; jobs are watched from the first poll on.
         self._start(MemoryStore(), real_time=False)
 

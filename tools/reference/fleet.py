@@ -6,7 +6,6 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from exporter.app import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.exposition import Format, Renderer
 from exporter.ledger import (
@@ -22,6 +21,7 @@ from exporter.ledger import (
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, Job, RecycleBin, RecycledJob, Result, Stage, State
+from exporter.poller.job_state import RECOVERY_BUCKETS
 
 _BEGAN_MS: Final = 1_741_579_200_000  # 10 March 2025, noon in UTC+8
 _MINUTE_MS: Final = 60_000

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from exporter.app import RECOVERY_BUCKETS
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, TOLD_APART
 from exporter.metrics import EXPORTER_METRICS, EXTRA_LABELS, FLEET_FAMILIES, JOB_LABELS, Declared, Kind
 from exporter.metrics.exporter_metrics import OPERATIONS
 from exporter.model import Result, State, Trigger
+from exporter.poller.job_state import RECOVERY_BUCKETS
 from exporter.poller.view import HELD_S
 from tools.reference.fleet import families
 from tools.reference.markdown import code, codes, fence, marked, page, table
