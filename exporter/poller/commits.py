@@ -29,12 +29,6 @@ class Commits:
     """The ledgers of the watched jobs and the store. Failures are counted, logged, and retried.
 
     Args:
-        watchlist: holds the state of each job.
-        store: keeps the ledgers.
-        rules: from the configuration.
-        zero_hold: holds labels that a commit shows for the first time.
-        telemetry: counts failures.
-        log: logs state changes.
         has_room: whether more series may be published.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
@@ -51,7 +45,6 @@ class Commits:
         zero_hold: ZeroHold,
         telemetry: Telemetry,
         log: StateChangeLog,
-        *,
         has_room: Callable[[], bool],
         wall: Callable[[], float],
         monotonic: Callable[[], float],

@@ -25,10 +25,13 @@ from exporter.ledger import (
 )
 from exporter.model import ListedJob
 from exporter.poller.schedule import Intervals
-from exporter.poller.tasks import Observations, StagesFetched, Timer, stages_task
+from exporter.poller.tasks import Observations, StagesFetched, Timer, Work, stages_task
 
 UNLISTED_AFTER: Final = 3
 """Good lists in a row without a job, after which lists do not cover it."""
+
+SECOND_TRY_S: Final = 10.0
+"""Time until a build that history shows and record-info denies is requested again: replicas lag."""
 
 RECOVERY_BUCKETS: Final = (300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 
@@ -202,6 +205,19 @@ class JobState:
     def latest(self) -> JobLedger | None:
         """The ledger that observations are folded into, with uncommitted changes."""
         return self.uncommitted or self.ledger
+
+    def poll_work(self, now: float) -> Work:
+        """Return the task of polling the job."""
+        return Work(
+            self.poll,
+            self.latest,
+            self.lists.confirmed_ms,
+            more_details=self.more_details,
+            confirmed_denials=frozenset(
+                number for number, since in self.denied_at.items() if now - since >= SECOND_TRY_S
+            ),
+            watched_at=self.watched_at,
+        )
 
 
 JobStates = Mapping[str, JobState]

@@ -104,7 +104,6 @@ def perform(
     work: Work,
     service: Service,
     rules: Rules,
-    *,
     watched: int,
     wall: Callable[[], float],
     waited_ms: Callable[[float | None], int],
@@ -117,7 +116,7 @@ def perform(
         rules: from the configuration.
         watched: number of watched jobs.
         wall: seconds since the epoch.
-        waited_ms: milliseconds since a job was first watched.
+        waited_ms: milliseconds since a job was first watched, given `Work.watched_at`.
 
     Raises:
         ApiError: the task failed.
@@ -231,15 +230,7 @@ def observe_job(
 def _with_details(
     observed: Observations, ledger: JobLedger, work: Work, api: JobApi, rules: Rules
 ) -> Observations:
-    """Add the details that are needed now.
-
-    Args:
-        observed: in history.
-        ledger: with what was observed.
-        work: the job.
-        api: answers the requests.
-        rules: from the configuration.
-    """
+    """Add the details that are needed now, given the ledger with what was observed in history."""
     wanted = ledger.wanted_details(rules.patience_ms, DETAILS_AT_ONCE if work.more_details else PROBES)
     unconfirmed: list[int] = []
 

@@ -7,7 +7,7 @@ coordinator thread.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
@@ -44,6 +44,9 @@ class PollPlanner:
         intervals: polling intervals.
         now: monotonic seconds.
         rng: source of jitter.
+
+    Attributes:
+        schedule: of the polls, the job lists and the recycle bin.
     """
 
     def __init__(self, watchlist: Watchlist, intervals: Intervals, now: float, rng: random.Random) -> None:
@@ -51,13 +54,13 @@ class PollPlanner:
         self.intervals = intervals
         self.rng = rng
         self._lists = ListTrust(intervals.interval)
-        self._schedule = Schedule()
+        self.schedule = Schedule()
         self._ask_names_at = now
         self.reads_recycle_bin = intervals.recycle is not None
         tasks = (JOB_LISTS, RECYCLE_BIN) if self.reads_recycle_bin else (JOB_LISTS,)
         self._fleet_timers = {task: Timer(task) for task in tasks}
         for timer in self._fleet_timers.values():
-            self._schedule.put(timer, now)
+            self.schedule.put(timer, now)
 
     def carry_over(self, before: "PollPlanner", *, same_service: bool) -> frozenset[str]:
         """Keep what lists have confirmed of the jobs that are still watched.
@@ -98,11 +101,7 @@ class PollPlanner:
     def _put_as_before(self, timer: Timer, before: Timer) -> None:
         timer.keep_log(before)
         if before.next_due is not None:
-            self._schedule.put(timer, before.next_due)
-
-    def requeue(self) -> None:
-        """Make the tasks that are under way due again."""
-        self._schedule.requeue()
+            self.schedule.put(timer, before.next_due)
 
     def clamp_timestamps(self, at_ms: int) -> None:
         """Clamp timestamps to `at_ms` if the service clock was ahead when the lists were read."""
@@ -112,7 +111,7 @@ class PollPlanner:
 
     def take(self, now: float, limit: int) -> list[Timer]:
         """Take up to `limit` due tasks, the most overdue first."""
-        taken = self._schedule.take(now, limit)
+        taken = self.schedule.take(now, limit)
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):
                 job.mark = job.lists.current_mark
@@ -120,16 +119,7 @@ class PollPlanner:
 
     def wait(self, now: float) -> float:
         """Return the seconds until a task is due."""
-        return self._schedule.wait(now)
-
-    def lag(self, now: float) -> float:
-        """Return how late the most overdue task is, in seconds."""
-        return self._schedule.lag(now)
-
-    def timers(self) -> Iterator[Timer]:
-        """Timers of the job lists, the recycle bin, and the polls of all jobs."""
-        yield from self._fleet_timers.values()
-        yield from (job.poll for job in self.watchlist.states.values())
+        return self.schedule.wait(now)
 
     def lists_to_read(self, now: float) -> dict[str, int]:
         """Job lists to read now and their last sizes, by project id; `""` stands for all jobs."""
@@ -164,7 +154,7 @@ class PollPlanner:
         within = self.intervals.without_lists(self.watchlist.size)
         for job_id in job_ids:
             if job := self.watchlist.states.get(job_id):
-                self._schedule.hasten(job.poll, now + self.rng.uniform(0, within))
+                self.schedule.hasten(job.poll, now + self.rng.uniform(0, within))
 
     def learn(self, read: JobListsResult, now: float) -> tuple[list[JobState], list[JobState]]:
         """Update watchlist and list state from a read; return the jobs watched from now on, and no longer."""
@@ -190,7 +180,7 @@ class PollPlanner:
             now: monotonic seconds.
         """
         timer = self._fleet_timers[JOB_LISTS]
-        self._schedule.done(timer)
+        self.schedule.done(timer)
         must = self.watchlist.watched_projects
         is_good = self._lists.ended(read, self.lists_to_read(now), must, now)
         plan = self.lists_to_read(now)
@@ -205,7 +195,7 @@ class PollPlanner:
             trusted = self.lists_are_trusted(now)
             running, to_poll = compare_with_ledgers(self.watchlist.states, trusted=trusted)
             for job in to_poll:
-                self._schedule.hasten(job.poll, now)
+                self.schedule.hasten(job.poll, now)
         return JobListChanges(frozenset(never_built), running)
 
     def poll_succeeded(self, job: JobState, now: float, *, found: bool, found_ms: int | None) -> bool:
@@ -226,7 +216,7 @@ class PollPlanner:
             self._lists.distrust(now)
             self._use_lists(False, now)
         job.quiet_polls = 0 if found else job.quiet_polls + 1
-        if self._schedule.done(job.poll):
+        if self.schedule.done(job.poll):
             self._put(job.poll, now, self._until_next(job, mark))
         return hid
 
@@ -234,28 +224,24 @@ class PollPlanner:
         """Schedule the poll after a failed one; refused jobs are polled least often."""
         self.watchlist.polled(job.id, denied=refused)
         job.quiet_polls += 1
-        if self._schedule.done(job.poll):
+        if self.schedule.done(job.poll):
             intervals = self.intervals
             longest = intervals.longest if refused else intervals.without_lists(self.watchlist.size)
             self._put(job.poll, now, self._backed_off(job, longest))
 
     def poll_again(self, job: JobState, now: float) -> None:
         """Schedule the next poll at once, since the last left details to request."""
-        if self._schedule.done(job.poll):
-            self._schedule.put(job.poll, now)
+        if self.schedule.done(job.poll):
+            self.schedule.put(job.poll, now)
 
     def poll_soon(self, job: JobState, due: float) -> None:
         """Poll a job that waits for its next poll at that time at the latest."""
-        self._schedule.hasten(job.poll, due)
-
-    def discard(self, timer: Timer) -> None:
-        """End a poll of a job that is not watched any more."""
-        self._schedule.done(timer)
+        self.schedule.hasten(job.poll, due)
 
     def recycle_bin_read(self, now: float) -> None:
         """Schedule the next read of the recycle bin, after one that succeeded or failed."""
         if timer := self._fleet_timers.get(RECYCLE_BIN):
-            self._schedule.done(timer)
+            self.schedule.done(timer)
             self._put(timer, now, self.intervals.recycle or 0.0)
 
     def drop_deleted(self, deleted: Iterable[str]) -> list[JobState]:
@@ -269,7 +255,7 @@ class PollPlanner:
         after = self.watchlist.states
         removed = [job for job_id, job in before.items() if after.get(job_id) is not job]
         for job in removed:
-            self._schedule.remove(job.poll)
+            self.schedule.remove(job.poll)
         return [job for job_id, job in after.items() if before.get(job_id) is not job], removed
 
     def _schedule_new_jobs(self, now: float) -> set[str]:
@@ -288,18 +274,18 @@ class PollPlanner:
                     never_built.add(job.id)
                 job.lists.polled(listed.mark)
                 job.lists.confirm()
-                self._schedule.put(job.poll, now + self.rng.uniform(0, self._quiet_interval()))
+                self.schedule.put(job.poll, now + self.rng.uniform(0, self._quiet_interval()))
             else:
                 to_poll.append((-(listed.last_build_ms or 0) if listed else 1, job.id))
         for _, job_id in sorted(to_poll):
-            self._schedule.put(self.watchlist.states[job_id].poll, now)
+            self.schedule.put(self.watchlist.states[job_id].poll, now)
         return never_built
 
     def _put(self, timer: Timer, now: float, delay: float) -> None:
         """Schedule a task `delay` after its last start; missed runs are not made up for."""
         started = now if timer.started is None else timer.started
         timer.started = None
-        self._schedule.put(timer, max(now, started + delay))
+        self.schedule.put(timer, max(now, started + delay))
 
     def _until_next(self, job: JobState, mark: object) -> float:
         """Seconds from a successful poll to the next.

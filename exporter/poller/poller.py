@@ -6,7 +6,6 @@ ledger and returns observations. `workers.PollingThreads` drives the poller; a t
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
 
 from exporter.api.clock import service_ms
 from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
@@ -14,7 +13,7 @@ from exporter.ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
 from exporter.poller.commits import Commits
-from exporter.poller.job_state import JobState, Rules
+from exporter.poller.job_state import SECOND_TRY_S, JobState, Rules
 from exporter.poller.observe import Service, perform
 from exporter.poller.planner import PollPlanner
 from exporter.poller.readiness import Readiness, Refusals
@@ -35,9 +34,6 @@ from exporter.poller.tasks import (
 from exporter.poller.view import Views, ZeroHold
 from exporter.store import Store
 
-SECOND_TRY_S: Final = 10.0
-"""Time until a build that history shows and record-info denies is requested again: replicas lag."""
-
 
 class Poller:
     """Keeps the ledgers of the watched jobs up to date and publishes them.
@@ -46,7 +42,7 @@ class Poller:
         planner: decides what is due; its watchlist holds the state of each job.
         service: the API.
         store: ledgers are committed here before they are published.
-        ledgers: what the store held of the watched jobs.
+        ledgers: of the watched jobs, from the store.
         rules: from the configuration.
         shows_fleet: whether to publish what concerns no single job.
         has_room: whether more series may be published.
@@ -93,15 +89,7 @@ class Poller:
         self._refusals = Refusals()
         self._views = Views(self._watchlist)
         self._commits = Commits(
-            self._watchlist,
-            store,
-            rules,
-            self._zero_hold,
-            telemetry,
-            self._log,
-            has_room=has_room,
-            wall=wall,
-            monotonic=monotonic,
+            self._watchlist, store, rules, self._zero_hold, telemetry, self._log, has_room, wall, monotonic
         )
         for job in self._states.values():
             job.ledger = ledgers.get(job.id)
@@ -148,7 +136,7 @@ class Poller:
         self._commits.restore_in_time()
         if released := self._zero_hold.release(now):
             self._publish(released)
-        self._telemetry.poll_lag.set(self._planner.lag(now))
+        self._telemetry.poll_lag.set(self._planner.schedule.lag(now))
         timers = self._planner.take(now, limit)
         timers += self._stages.take(now, limit - len(timers))
         return [self._work(timer, now) for timer in timers]
@@ -156,8 +144,8 @@ class Poller:
     def resume(self, service: Service) -> None:
         """Continue with another connection after a stop; what was under way is due again."""
         self._service = service
-        self._planner.requeue()
-        self._stages.requeue()
+        self._planner.schedule.requeue()
+        self._stages.schedule.requeue()
 
     def finish(self) -> None:
         """Before a stop, restore ledgers that are older in the store than those published."""
@@ -171,14 +159,8 @@ class Poller:
     def run(self, work: Work) -> TaskResult:
         """Run a task on any thread. An exception in one task touches no other."""
         try:
-            value = perform(
-                work,
-                self._service,
-                self._rules,
-                watched=self.watched,
-                wall=self._wall,
-                waited_ms=self._commits.waited_ms,
-            )
+            waited_ms = self._commits.waited_ms
+            value = perform(work, self._service, self._rules, self.watched, self._wall, waited_ms)
             return TaskResult(work.timer, value)
         except ExporterError as error:
             return TaskResult(work.timer, error=error)
@@ -208,7 +190,10 @@ class Poller:
             if not (job := self._job_of(result.timer)):
                 self._note_other(result)
             elif is_stages_task(result.task):
-                self._note_stages(job, result)
+                fetched = result.value if isinstance(result.value, StagesFetched) else None
+                self._stages.ended(job, self._monotonic(), fetched)
+                if fetched:
+                    self._log.stages_fetched(result.timer, fetched)
             else:
                 self._note_poll(job, result, highest[job.id])
         self._readiness.answered(committed)
@@ -266,16 +251,7 @@ class Poller:
             return Work(timer)
         if is_stages_task(timer.task):
             return Work(timer, job.ledger, count_failures=self._stages.failures_count(job))
-        return Work(
-            timer,
-            job.latest,
-            job.lists.confirmed_ms,
-            more_details=job.more_details,
-            confirmed_denials=frozenset(
-                number for number, since in job.denied_at.items() if now - since >= SECOND_TRY_S
-            ),
-            watched_at=job.watched_at,
-        )
+        return job.poll_work(now)
 
     def _apply_lists(self, read: JobListsResult | None) -> None:
         """Apply a read of the job lists to watchlist, ledgers and schedule; None if it failed."""
@@ -359,18 +335,12 @@ class Poller:
             return observed.more_details
         return bool(job.latest.wanted_details(self._rules.patience_ms))
 
-    def _note_stages(self, job: JobState, result: TaskResult) -> None:
-        fetched = result.value if isinstance(result.value, StagesFetched) else None
-        self._stages.ended(job, self._monotonic(), fetched)
-        if fetched:
-            self._log.stages_fetched(result.timer, fetched)
-
     def _note_other(self, result: TaskResult) -> None:
         """Schedule what follows a task that is for no watched job."""
         if result.task == RECYCLE_BIN:
             self._planner.recycle_bin_read(self._monotonic())
         elif result.task != JOB_LISTS:
-            (self._stages if is_stages_task(result.task) else self._planner).discard(result.timer)
+            (self._stages if is_stages_task(result.task) else self._planner).schedule.done(result.timer)
             return
         elif isinstance(result.value, JobListsResult) and not result.value.was_answered:
             return

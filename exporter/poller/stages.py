@@ -35,7 +35,7 @@ class StageSteps:
         self._interval = interval
         self._at_once = max(1, concurrency // _SHARE)
         self._rng = rng
-        self._schedule = Schedule()
+        self.schedule = Schedule()
         self._answered_polls = 0
         self._failed_in_a_row = 0
         self._resume = float("-inf")
@@ -43,15 +43,15 @@ class StageSteps:
     def want(self, job: JobState, now: float) -> None:
         """Schedule a step of a job, after a pause if its last step failed."""
         if not job.stages.timer.is_planned:
-            self._schedule.put(job.stages.timer, now + self._pause(job.stages.failures))
+            self.schedule.put(job.stages.timer, now + self._pause(job.stages.failures))
 
     def take(self, now: float, limit: int) -> list[Timer]:
         """Take up to `limit` due steps, those that wait longest first."""
-        return self._schedule.take(now, min(limit, self._room())) if now >= self._resume else []
+        return self.schedule.take(now, min(limit, self._room())) if now >= self._resume else []
 
     def wait(self, now: float) -> float:
         """Return the seconds until a step can be taken; an hour if another has to end first."""
-        return max(self._schedule.wait(now), self._resume - now) if self._room() else 3600.0
+        return max(self.schedule.wait(now), self._resume - now) if self._room() else 3600.0
 
     def poll_answered(self) -> None:
         """Record that a poll was answered or refused, so the API as a whole works."""
@@ -71,7 +71,7 @@ class StageSteps:
             fetched: the answers; None if the step failed altogether.
         """
         retry = job.stages
-        wanted = self._schedule.done(retry.timer)
+        wanted = self.schedule.done(retry.timer)
         if fetched and fetched.is_empty:
             return
         has_answers = fetched is not None and fetched.has_answers
@@ -85,22 +85,14 @@ class StageSteps:
         self._failed_in_a_row = 0 if has_answers else self._failed_in_a_row + 1
         self._resume = now + self._pause(self._failed_in_a_row + 1 - BROKEN_AFTER)
 
-    def discard(self, timer: Timer) -> None:
-        """End a step of a job that is not watched any more."""
-        self._schedule.done(timer)
-
-    def requeue(self) -> None:
-        """Make the steps that are under way due again."""
-        self._schedule.requeue()
-
     def drop(self, jobs: Iterable[JobState]) -> None:
         """Unschedule jobs that are not watched any more."""
         for job in jobs:
-            self._schedule.remove(job.stages.timer)
+            self.schedule.remove(job.stages.timer)
 
     def _room(self) -> int:
         at_once = self._at_once if self._failed_in_a_row < BROKEN_AFTER else 1
-        return max(0, at_once - self._schedule.under_way)
+        return max(0, at_once - self.schedule.under_way)
 
     def _pause(self, failures: int) -> float:
         if failures <= 0:

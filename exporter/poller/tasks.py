@@ -87,7 +87,7 @@ class Listing:
     """One job list, as far as it could be read.
 
     Attributes:
-        project_id: of the listed project; empty for the list of all jobs.
+        project_id: `ALL` for the list of all jobs.
         jobs: by id.
         is_whole: it was read to its end.
     """
@@ -110,7 +110,6 @@ class Work:
     """A task with everything that a worker needs for it.
 
     Attributes:
-        timer: of the task; workers only pass it on.
         ledger: of the job, when the task was taken.
         confirmed_ms: when a job list last confirmed that the job had no new build.
         lists: for the job lists, those to read, and their last sizes.
@@ -183,13 +182,7 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class StagesFetched:
-    """Answers to one step that fetched stages.
-
-    Attributes:
-        answers: by build; failures are included only if they count as tries.
-        failure: the last failure.
-        refusal: the last refusal.
-    """
+    """Answers to one step that fetched stages; failures among them count as tries of their builds."""
 
     answers: tuple[StageAnswer, ...]
     failure: ApiError | None = None

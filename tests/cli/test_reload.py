@@ -114,13 +114,13 @@ def operations(simulator: Simulator) -> set[str]:
 def test_a_reload_costs_no_reading_that_is_not_due(simulator: Simulator, config: Path) -> None:
     calm(config)
     with polling(config) as one:
-        eventually(lambda: not one.poller._planner._schedule.under_way, 10)
+        eventually(lambda: not one.poller._planner.schedule.under_way, 10)
         simulator.reset_counts()
         for _ in range(5):
             one.reload(lambda: app.read(str(config)))
             assert one.poller.is_ready
             assert one.view.recycle_bin is not None
-            assert one.poller._planner.lag(time.monotonic()) == 0, "something was due"
+            assert one.poller._planner.schedule.lag(time.monotonic()) == 0, "something was due"
         assert simulator.requests == []
 
 
