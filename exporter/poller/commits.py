@@ -160,10 +160,6 @@ class Commits:
 
         If another process has committed a job meanwhile, the observations are folded into its ledger.
 
-        Args:
-            results: of watched jobs.
-            now_ms: the present by the service's clock.
-
         Returns:
             The ids of the jobs that have a new ledger, and the errors of results that could not be folded.
         """

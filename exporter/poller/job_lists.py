@@ -63,7 +63,7 @@ class ListTrust:
             watched: number of watched jobs.
             projects: ids of their projects; with `ALL` if a project is unknown.
             must: projects whose lists are needed anyway, to discover jobs.
-            now: monotonic seconds.
+            now: the present.
         """
         candidates = {project for project in {*projects, *must} if project}
         available = {project for project in candidates if not self._is_refused(project, now)}
@@ -117,15 +117,9 @@ class ListTrust:
     def ended(
         self, read: JobListsResult | None, plan: Collection[str], must: Collection[str], now: float
     ) -> bool:
-        """Record the end of a read; True if it returned a list with jobs.
+        """Record the end of a read of the planned lists; True if it returned a list with jobs.
 
         Lists that fail several times in a row are treated as refused, so that others may replace them.
-
-        Args:
-            read: the result; None if the read failed.
-            plan: the lists that were to be read.
-            must: the projects whose lists are needed to discover jobs.
-            now: monotonic seconds.
         """
         self._failures = 0 if read else self._failures + 1
         if self._failures >= STALE_AFTER:
@@ -156,12 +150,7 @@ class ListTrust:
         return now >= self._distrusted_until
 
     def hid(self, job: JobState, began_ms: int | None) -> bool:
-        """Whether lists failed to show a build that a poll has found, although they should have.
-
-        Args:
-            job: the job of the build.
-            began_ms: start of the build by the service's clock; None if unknown.
-        """
+        """Whether lists should have shown a build that a poll has found, given its start if known."""
         silent_until_ms = job.lists.silent_until_ms
         if began_ms is None or silent_until_ms is None:
             return False

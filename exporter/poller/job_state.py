@@ -229,14 +229,8 @@ def fold(
 ) -> Folded | None:
     """Apply the observations of a poll, or of a step that fetched stages, to the ledger of a job.
 
-    Args:
-        ledger: the current one, which may be newer than when the task began.
-        observed: by one task.
-        rules: from the configuration.
-        now_ms: the present by the service's clock.
-
-    Returns:
-        None if the task relied on a ledger that no longer exists.
+    The ledger may be newer than when the task began. The result is None if the task relied on a ledger that
+    no longer exists. `now_ms` is the present by the service's clock.
     """
     if isinstance(observed, StagesFetched):
         return Folded(apply_stages(ledger, observed.answers, policy=rules.policy)) if ledger else None

@@ -175,9 +175,7 @@ class PollPlanner:
     def apply_lists(self, read: JobListsResult | None, now: float) -> JobListChanges:
         """Schedule the next read, new jobs, and the jobs that the lists show a change of.
 
-        Args:
-            read: the result, already given to `learn`; None if the read failed.
-            now: monotonic seconds.
+        The result was given to `learn` before; it is None if the read failed.
         """
         timer = self._fleet_timers[JOB_LISTS]
         self.schedule.done(timer)
@@ -203,7 +201,7 @@ class PollPlanner:
 
         Args:
             job: with its new ledger.
-            now: monotonic seconds.
+            now: the present.
             found: the poll found a new build.
             found_ms: start of the newest such build, if known.
         """
@@ -288,12 +286,7 @@ class PollPlanner:
         self.schedule.put(timer, max(now, started + delay))
 
     def _until_next(self, job: JobState, mark: object) -> float:
-        """Seconds from a successful poll to the next.
-
-        Args:
-            job: with its new ledger.
-            mark: how it was listed when the poll began.
-        """
+        """Seconds from a successful poll to the next, given how the job was listed when it began."""
         ledger = job.latest
         listed = job.lists.listed if self._lists.in_use else None
         disagrees = listed is not None and ledger is not None and not ledger.agrees_with(listed)

@@ -82,12 +82,11 @@ class Poller:
         self._telemetry = telemetry
         self._wall = wall
         self._monotonic = monotonic
-        self._shows_fleet = shows_fleet
         self._log: StateChangeLog = before._log if before else StateChangeLog()
         self._stages = StageSteps(planner.intervals.interval, concurrency, planner.rng)
         self._zero_hold = ZeroHold(rules.policy)
         self._refusals = Refusals()
-        self._views = Views(self._watchlist)
+        self._views = Views(self._watchlist, shows_fleet=shows_fleet)
         self._commits = Commits(
             self._watchlist, store, rules, self._zero_hold, telemetry, self._log, has_room, wall, monotonic
         )
@@ -295,13 +294,7 @@ class Poller:
         self._want_stages(loaded)
 
     def _note_poll(self, job: JobState, result: TaskResult, highest: int) -> None:
-        """Update health and schedule of a job after a poll.
-
-        Args:
-            job: the job.
-            result: of the poll.
-            highest: the highest build number that was known before.
-        """
+        """Update health and schedule of a job after a poll, given the highest build known before it."""
         now = self._monotonic()
         observed = result.value if isinstance(result.value, Observations) else None
         error = observed.error if observed else result.error
@@ -357,4 +350,4 @@ class Poller:
     def _publish(self, changed: Iterable[str] | None = None) -> None:
         """Replace the view, with those jobs as they are now, or all."""
         self._telemetry.watched_jobs.set(self.watched)
-        self.view = self._views.build(changed, shows_fleet=self._shows_fleet, is_complete=self.is_ready)
+        self.view = self._views.build(changed, is_complete=self.is_ready)

@@ -140,11 +140,7 @@ class Refusals:
                     del self._codes[key]
 
     def of_everything(self, watched: int) -> ApiError | None:
-        """Return the refusal that every task ended with; None if one was answered or refused otherwise.
-
-        Args:
-            watched: number of watched jobs.
-        """
+        """Return the refusal that every task ended with; None if one was answered or refused otherwise."""
         of_fleet = [self._refused[task] for task in _FLEET_TASKS if task in self._refused]
         jobs = len(self._refused) - len(of_fleet)
         if self._answered or not of_fleet or jobs < min(JOBS_REFUSED, watched) or len(self._codes) > 1:

@@ -63,13 +63,7 @@ class StageSteps:
         return failed_at is not None and failed_at < self._answered_polls
 
     def ended(self, job: JobState, now: float, fetched: StagesFetched | None) -> None:
-        """End a step of a watched job; call `want` afterwards if builds still wait.
-
-        Args:
-            job: the job.
-            now: monotonic seconds.
-            fetched: the answers; None if the step failed altogether.
-        """
+        """End a step of a watched job, with answers or None; call `want` afterwards if builds still wait."""
         retry = job.stages
         wanted = self.schedule.done(retry.timer)
         if fetched and fetched.is_empty:

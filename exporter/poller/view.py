@@ -21,26 +21,18 @@ HELD_S: Final = 90.0
 class Views:
     """Builds the view of the fleet; only changed jobs are built again.
 
-    Args:
-        watchlist: holds the state of each job.
-
     Attributes:
         recycle_bin: as last read; None if it was not read yet.
     """
 
-    def __init__(self, watchlist: Watchlist) -> None:
+    def __init__(self, watchlist: Watchlist, *, shows_fleet: bool) -> None:
         self._watchlist = watchlist
+        self._shows_fleet = shows_fleet
         self._jobs: tuple[Job, ...] | None = None
         self.recycle_bin: RecycleBin | None = None
 
-    def build(self, changed: Iterable[str] | None, *, shows_fleet: bool, is_complete: bool) -> FleetView:
-        """Build the view.
-
-        Args:
-            changed: ids of the jobs that have changed since the last call; None for all.
-            shows_fleet: whether to publish what concerns no single job.
-            is_complete: every job was polled, or refused.
-        """
+    def build(self, changed: Iterable[str] | None, *, is_complete: bool) -> FleetView:
+        """Build the view after those jobs have changed, or all."""
         jobs = self._watchlist.jobs
         if changed is None or jobs is not self._jobs:
             self._jobs = jobs
@@ -52,7 +44,7 @@ class Views:
                     self._views[job_id] = self._view(self._views[job_id].job)
         return FleetView(
             jobs=tuple(self._views.values()),
-            recycle_bin=self.recycle_bin if shows_fleet else None,
+            recycle_bin=self.recycle_bin if self._shows_fleet else None,
             projects=self._projects,
             is_complete=is_complete,
         )
@@ -71,11 +63,7 @@ class Views:
 
 
 class ZeroHold:
-    """Until when the new labels of a job (`JobState.zero_hold`) are shown at 0.
-
-    Args:
-        policy: labels under which finished builds are counted.
-    """
+    """Until when the new labels of a job (`JobState.zero_hold`) are shown at 0."""
 
     def __init__(self, policy: LabelPolicy) -> None:
         self._policy = policy

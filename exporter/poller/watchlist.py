@@ -137,12 +137,7 @@ class Watchlist:
             self._jobs = None
 
     def restore(self, names: Mapping[str, JobNames], gone: Collection[str] = ()) -> None:
-        """Restore names and discovered jobs after a restart.
-
-        Args:
-            names: of jobs, by id.
-            gone: jobs that had been dropped; lists or the configuration bring them back.
-        """
+        """Restore names and discovered jobs after a restart; lists or the configuration bring back others."""
         for job_id, known in names.items():
             if job_id in self._named or (job_id not in gone and self._wants(known)):
                 self.rename(job_id, known)

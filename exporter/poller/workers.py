@@ -20,7 +20,7 @@ class PollingThreads:
     committed, so it is requested again after the next start.
 
     Args:
-        poller: the poller.
+        poller: must not be driven by others.
         concurrency: maximum number of requests under way.
         cancel: cancels the requests of the poller's service, and refuses further ones.
     """
