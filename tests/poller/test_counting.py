@@ -203,7 +203,7 @@ def test_a_build_that_history_never_shows_is_found_by_its_number(
     assert watch.asked_numbers().count(1) == 1
 
 
-def test_a_build_that_nobody_knows_is_lost_after_patience_and_few_requests(
+def test_an_unknown_build_is_lost_after_its_patience_and_few_requests(
     fleet: Fleet, simulator: Simulator, watch: Watch
 ) -> None:
     fleet.add_build(JOB)
@@ -279,7 +279,7 @@ def test_a_record_with_an_impossible_number_is_a_fault_and_no_build(
 
 
 @pytest.mark.parametrize("first_number", [1, 700_000], ids=["from-1-again", "far-ahead"])
-def test_a_job_that_is_recreated_under_its_id_goes_on_counting(
+def test_a_job_that_is_recreated_under_its_id_keeps_counting(
     fleet: Fleet, watch: Watch, first_number: int
 ) -> None:
     watch.poll()
@@ -305,7 +305,7 @@ def test_a_job_that_is_recreated_under_its_id_goes_on_counting(
     assert watch.value("lost_builds_total") == 0
 
 
-def test_announced_numbers_that_nobody_knows_are_bounded_and_do_not_count(
+def test_announced_numbers_without_builds_are_bounded_and_do_not_count(
     fleet: Fleet, simulator: Simulator, watch: Watch
 ) -> None:
     watch.poll()

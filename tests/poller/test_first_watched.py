@@ -195,7 +195,7 @@ class TestFirstBuilds:
         watch.poll(times=2)
         assert watch.counted() == {"success": 1}
 
-    def test_one_in_a_phase_that_nobody_knows_is_counted(
+    def test_a_build_in_an_unknown_phase_is_counted(
         self, fleet: Fleet, simulator: Simulator, watch: Watch
     ) -> None:
         watch.poll()

@@ -114,7 +114,7 @@ def test_the_recycle_bin_and_its_mark_need_one_poll(
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["on and on", "after a restart"])
 @goes
-def test_a_job_that_comes_back_goes_on_from_its_ledger(
+def test_a_job_that_comes_back_continues_its_ledger(
     fleet: Fleet, watch: Watch, store: Disk, job: Job, go: Callable[[Fleet, Job], object], restarts: bool
 ) -> None:
     go(fleet, job)
@@ -143,7 +143,7 @@ def test_the_list_that_shows_a_quiet_job_again_takes_its_mark_away(
     assert (watch.counted(job.name), is_marked(store, job)) == ({"failure": 1}, False)
 
 
-def test_a_job_that_is_named_from_then_on_goes_on_from_its_ledger(
+def test_a_job_that_is_named_from_then_on_continues_its_ledger(
     fleet: Fleet, watch: Watch, store: Disk, job: Job
 ) -> None:
     purge(fleet, job)
@@ -199,7 +199,7 @@ def test_a_mark_that_cannot_be_taken_away_costs_no_count(
 
 class TestTheLastJobOfAProject:
     @pytest.mark.parametrize("jobs", [1, 2])
-    def test_goes_once_the_service_denies_it(self, jobs: int, store: Disk) -> None:
+    def test_is_dropped_once_the_service_denies_it(self, jobs: int, store: Disk) -> None:
         fleet = fleet_of(jobs)
         with watching(fleet, settings=settings(fleet), jobs=[], store=store) as watch:
             watch.poll(times=2)
@@ -215,7 +215,7 @@ class TestTheLastJobOfAProject:
             watch.poll(times=2)
             assert len(watch.jobs) == 1
 
-    def test_stays_while_the_service_tells_of_it(self) -> None:
+    def test_stays_while_the_service_shows_it(self) -> None:
         fleet = fleet_of(1)
         with watching(fleet, settings=settings(fleet), jobs=[]) as watch:
             watch.poll(times=2)

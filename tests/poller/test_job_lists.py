@@ -80,7 +80,7 @@ def swept(*listings: Listing, read_ms: int = MOMENT_MS) -> Lists:
     return lists
 
 
-class TestWhereToAsk:
+class TestWhichListsAreRead:
     def test_a_list_of_all_that_is_too_long_is_no_reason_to_give_up_those_that_are_needed(self) -> None:
         lists = swept(listing(*many(5), project_id=SHOP))
         lists._give_up((SHOP,), (SHOP,), 0)
@@ -166,7 +166,7 @@ class TestWhatTheyShow:
         lists.take_in(listing(listed(A), listed(B)), {A}, MOMENT_MS)
         assert (lists.listed(A), lists.listed(B)) == (listed(A), None)
 
-    def test_what_several_good_lists_do_not_show_is_not_served_until_one_does(self) -> None:
+    def test_a_job_missing_in_several_good_lists_is_not_covered_until_one_shows_it(self) -> None:
         lists = swept(listing(listed(A), listed(B)))
         for _ in range(UNLISTED_AFTER - 1):
             lists.take_in(listing(listed(B)), {A, B}, MOMENT_MS)
@@ -176,7 +176,7 @@ class TestWhatTheyShow:
         lists.take_in(listing(listed(A), listed(B)), {A, B}, MOMENT_MS)
         assert lists.listed(A)
 
-    def test_what_no_list_has_shown_for_some_intervals_is_not_served(self) -> None:
+    def test_a_job_that_no_list_has_shown_for_some_intervals_is_not_covered(self) -> None:
         lists = swept(listing(listed(A), listed(B)))
         later_ms = MOMENT_MS + round((STALE_AFTER + 1) * INTERVAL * 1000)
         lists.take_in(listing(listed(B), is_whole=False), {A, B}, later_ms)
@@ -189,7 +189,7 @@ class TestWhatTheyShow:
         [listing(), listing(listed(B), is_whole=False), listing(listed(B, BANK), project_id=BANK)],
         ids=["empty", "partial", "of another project"],
     )
-    def test_lists_that_tell_nothing_change_nothing(self, bad: Listing) -> None:
+    def test_empty_and_partial_lists_change_nothing(self, bad: Listing) -> None:
         lists = swept(listing(listed(A)))
         for _ in range(9):
             lists.take_in(bad, {A, B}, MOMENT_MS)
@@ -213,7 +213,7 @@ class TestWhatTheyShow:
         assert lists.changed() == [A]
 
 
-class TestHowFarTheyAreBelieved:
+class TestTrust:
     def polled_and_listed_alike(self, *read_after_s: float) -> Lists:
         """Polled once, and listed again without a change so many seconds later."""
         lists = swept(listing(listed(A, last_build_ms=1000)))
@@ -222,17 +222,17 @@ class TestHowFarTheyAreBelieved:
             lists.take_in(listing(listed(A, last_build_ms=1000)), {A}, MOMENT_MS + round(seconds * 1000))
         return lists
 
-    def test_silence_long_after_a_build_began_is_a_lie(self) -> None:
+    def test_lists_that_miss_a_build_long_after_its_start_have_hidden_it(self) -> None:
         assert self.polled_and_listed_alike(0, 126).have_hidden(A, MOMENT_MS)
 
     @pytest.mark.parametrize("seconds", [0, 60, 125])
     def test_lists_may_be_two_intervals_late(self, seconds: float) -> None:
         assert not self.polled_and_listed_alike(seconds).have_hidden(A, MOMENT_MS)
 
-    def test_a_start_that_is_not_told_proves_nothing(self) -> None:
+    def test_an_unknown_start_proves_nothing(self) -> None:
         assert not self.polled_and_listed_alike(600).have_hidden(A, None)
 
-    def test_lists_that_do_not_show_the_job_have_not_lied(self) -> None:
+    def test_lists_that_do_not_show_the_job_have_hidden_nothing(self) -> None:
         assert not self.polled_and_listed_alike(600).have_hidden(B, MOMENT_MS)
 
     def test_a_list_that_shows_a_change_has_not_been_silent(self) -> None:
@@ -240,7 +240,7 @@ class TestHowFarTheyAreBelieved:
         lists.take_in(listing(listed(A, last_build_ms=MOMENT_MS)), {A}, MOMENT_MS + 600_000)
         assert not lists.have_hidden(A, MOMENT_MS)
 
-    def test_doubt_doubles_with_each_lie_up_to_a_day(self) -> None:
+    def test_distrust_doubles_with_each_hidden_build_up_to_a_day(self) -> None:
         lists, now, doubts = Lists(), 0.0, []
         for _ in range(7):
             assert lists.are_trusted(now)
@@ -253,7 +253,7 @@ class TestHowFarTheyAreBelieved:
 
 
 class TestTheClockWasAhead:
-    def test_silence_that_was_dated_wrong_proves_no_lie(self) -> None:
+    def test_lists_that_were_dated_wrong_prove_no_hidden_build(self) -> None:
         ahead_ms = MOMENT_MS + 43_200_000
         lists = swept(listing(listed()))
         lists.polled(A, lists.job(A).lists.current_mark)
@@ -262,7 +262,7 @@ class TestTheClockWasAhead:
         lists.clamp_all(MOMENT_MS + 60_000)
         assert not lists.have_hidden(A, MOMENT_MS)
 
-    def test_what_was_seen_then_is_relied_on_no_longer_than_usual(self) -> None:
+    def test_what_was_listed_then_expires_as_usual(self) -> None:
         lists = swept(listing(listed()), read_ms=MOMENT_MS + 43_200_000)
         lists.clamp_all(MOMENT_MS)
         stale_ms = MOMENT_MS + round(STALE_AFTER * INTERVAL * 1000)

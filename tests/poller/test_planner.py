@@ -98,13 +98,13 @@ def due_within(made: Planner, begin: float, seconds: float) -> list[str]:
     return [task for task in made.due(begin + seconds, 10_000) if len(task) == 32]
 
 
-def quiet_one(made: Planner, shown: Sequence[ListedJob], now: float) -> int:
+def quiet_index(made: Planner, shown: Sequence[ListedJob], now: float) -> int:
     """Which of the jobs is not due before then, after all are taken that are."""
     taken = made.due(now - 0.001, 10_000)
     return next(index for index, job in enumerate(shown) if job.id not in taken)
 
 
-class TestGoingOn:
+class TestCarryOver:
     """Under a configuration that was read again, half a minute after the lists were."""
 
     INTERVALS = Intervals(60, None, 600)
@@ -119,7 +119,7 @@ class TestGoingOn:
         return made, ledgers, shown
 
     @pytest.mark.parametrize("fewer", [20, 15])
-    def test_nothing_is_asked_before_it_is_due(self, fewer: int) -> None:
+    def test_nothing_is_requested_before_it_is_due(self, fewer: int) -> None:
         before, _, _ = self.before()
         after = planner(fewer, self.INTERVALS)
         assert after.carry_over(before, same_service=True) == {JOB_LISTS, RECYCLE_BIN, *ids(fewer)}
@@ -127,7 +127,7 @@ class TestGoingOn:
         assert JOB_LISTS in after.due(60, 100)
         assert after.lists_are_trusted(60)
 
-    def test_what_was_under_way_is_asked_at_once(self) -> None:
+    def test_what_was_under_way_is_requested_at_once(self) -> None:
         before, ledgers, shown = self.before()
         sweep_now(before, sweep(show(ids(1)[0], number=2), *shown[1:], read_ms=at(1)), ledgers, 60)
         under_way = before.due(60, 100)
@@ -161,7 +161,7 @@ class TestGoingOn:
             (Intervals(60, 300, 600), True, {JOB_LISTS}),
         ],
     )
-    def test_other_intervals_or_another_service_begin_anew(
+    def test_other_intervals_or_another_service_start_over(
         self, intervals: Intervals, same_service: bool, at_once: set[str]
     ) -> None:
         before, _, _ = self.before()
@@ -194,7 +194,7 @@ class TestTheStart:
         sweep_now(made, None, {}, 0)
         assert sorted(made.due(0, 10)) == ids(3)
 
-    def test_a_job_that_never_built_is_told_and_poll_failed(self) -> None:
+    def test_a_job_without_builds_is_reported_and_not_polled(self) -> None:
         made = planner(20)
         first, second, *others = ids(20)
         never = show(first, last_build_ms=None, status="none", number=None)
@@ -218,7 +218,7 @@ class TestTheStart:
         assert made.due(0, 10) == [ids(50)[7]]
 
 
-class TestWhereListsServe:
+class TestWhereListsAreUsed:
     def test_they_are_read_each_interval(self) -> None:
         made, ledgers, shown = settled(200)
         assert made.lists_are_trusted(0)
@@ -227,16 +227,16 @@ class TestWhereListsServe:
 
     def test_a_change_is_polled_at_once(self) -> None:
         made, ledgers, shown = settled(200)
-        quiet = quiet_one(made, shown, 60)
+        quiet = quiet_index(made, shown, 60)
         shown[quiet] = show(
             shown[quiet].id, number=ledgers[shown[quiet].id].highest + 1, last_build_ms=at(30)
         )
         sweep_now(made, sweep(*shown), ledgers, 60)
         assert made.due(60, 1000) == [shown[quiet].id]
 
-    def test_a_build_that_begins_costs_no_poll_if_its_number_is_told(self) -> None:
+    def test_a_new_build_whose_number_is_listed_costs_no_poll(self) -> None:
         made, ledgers, shown = settled(200)
-        quiet = quiet_one(made, shown, 60)
+        quiet = quiet_index(made, shown, 60)
         number = idle().highest + 1
         begun = {"is_finished": False, "state": State.RUNNING, "status": "building"}
         shown[quiet] = show(shown[quiet].id, number=number, last_build_ms=at(30), **begun)
@@ -246,7 +246,7 @@ class TestWhereListsServe:
 
     def test_a_job_of_which_two_builds_run_is_polled_each_interval(self) -> None:
         made, ledgers, shown = settled(200)
-        quiet = quiet_one(made, shown, 60)
+        quiet = quiet_index(made, shown, 60)
         job_id = shown[quiet].id
         shown[quiet] = show(job_id, number=3, last_build_ms=at(30), is_finished=False, state=State.RUNNING)
         sweep_now(made, sweep(*shown), ledgers, 60)
@@ -280,7 +280,7 @@ class TestWhereListsServe:
         assert USUAL.with_lists(1_000_000) == 86_400
         assert Intervals(60, 1200, None).with_lists(1_000_000) == 1200
 
-    def test_a_job_that_good_lists_no_longer_show_is_polled_as_one_that_none_serves(self) -> None:
+    def test_a_job_that_lists_no_longer_show_is_polled_like_one_without_lists(self) -> None:
         made, ledgers, shown = settled(500)
         lost = shown[3].id
         taken: list[str] = []
@@ -294,7 +294,7 @@ class TestWhereListsServe:
 
     def test_a_poll_that_does_not_show_what_the_list_shows_is_repeated_soon(self) -> None:
         made, ledgers, shown = settled(500)
-        quiet = quiet_one(made, shown, 60)
+        quiet = quiet_index(made, shown, 60)
         job_id = shown[quiet].id
         shown[quiet] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
         sweep_now(made, sweep(*shown), ledgers, 60)
@@ -315,7 +315,7 @@ class TestWhereListsDoNotServe:
     def test_it_says_so(self) -> None:
         assert not self.refused(20, {}).lists_are_trusted(1)
 
-    def test_it_is_not_said_that_they_serve_before_any_was_read(self) -> None:
+    def test_lists_are_not_trusted_before_any_was_read(self) -> None:
         made = planner(20)
         assert not made.lists_are_trusted(0)
         sweep_now(made, None, {}, 0)
@@ -366,9 +366,7 @@ class TestWhereListsDoNotServe:
     @pytest.mark.parametrize(
         "swept", [None, JobListsResult((Listing("", {}),), (), {}, {}, 0)], ids=["failed", "empty"]
     )
-    def test_lists_that_bring_nothing_for_some_intervals_serve_no_more(
-        self, swept: JobListsResult | None
-    ) -> None:
+    def test_lists_without_jobs_for_some_intervals_are_not_used(self, swept: JobListsResult | None) -> None:
         made, ledgers, _ = settled(500)
         for minute in range(1, 6):
             made.due(minute * MINUTE - 1, 1000)
@@ -378,7 +376,7 @@ class TestWhereListsDoNotServe:
         taken = set(made.due(5 * MINUTE + USUAL.without_lists(500), 10_000)) - {JOB_LISTS}
         assert len(taken) > 300
 
-    def test_a_lie_ends_their_service_for_a_while(self) -> None:
+    def test_a_hidden_build_ends_their_use_for_a_while(self) -> None:
         made, ledgers, shown = settled(20)
         for minute in range(1, 6):
             made.due(minute * MINUTE - 1, 1000)
@@ -400,7 +398,7 @@ class TestTasks:
         made.poll_failed(made.watchlist.states[ids(1)[0]], 5, refused=False)
         assert ids(1)[0] in due_within(made, 6, 60)
 
-    def test_one_that_goes_on_failing_is_tried_ever_more_rarely(self) -> None:
+    def test_a_job_that_keeps_failing_is_polled_at_growing_intervals(self) -> None:
         made = planner(1)
         sweep_now(made, None, {}, 0)
         moments = []
@@ -413,7 +411,7 @@ class TestTasks:
                     made.poll_failed(made.watchlist.states[task], second, refused=True)
         assert 24 <= len(moments) <= 34
 
-    def test_with_more_to_ask_it_is_due_at_once(self) -> None:
+    def test_with_more_details_to_request_it_is_due_at_once(self) -> None:
         made = planner(1)
         sweep_now(made, None, {}, 0)
         made.due(0, 10)

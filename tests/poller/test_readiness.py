@@ -74,7 +74,7 @@ class TestTheFirstStart:
             watch.poll()
             assert watch.poller.is_ready
 
-    def test_a_list_of_all_that_is_too_long_gives_way_to_those_of_projects_at_once(self) -> None:
+    def test_a_list_of_all_that_is_too_long_is_replaced_by_those_of_projects_at_once(self) -> None:
         fleet = fleet_of(LARGE, never_built=LARGE)
         with watching(fleet, settings=of(fleet), jobs=[], max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll()
@@ -175,7 +175,7 @@ class TestWhatAnswers:
 
 
 class TestTheLog:
-    def test_a_project_without_a_job_to_watch_is_told_once_until_that_changes(self) -> None:
+    def test_a_project_without_a_job_to_watch_is_logged_once_until_that_changes(self) -> None:
         fleet = fleet_of(4, projects=2)
         project = fleet.project_id("project-0")
         settings = f'projects: [{{id: {project}, include: ["release-.*"]}}]'
@@ -193,14 +193,14 @@ class TestTheLog:
             ("project_shows_no_job", project, 3),
         ]
 
-    def test_a_project_that_the_list_of_all_does_not_know_is_told(self) -> None:
+    def test_a_project_missing_in_the_list_of_all_is_logged(self) -> None:
         fleet = fleet_of(4)
         settings = f"projects: [{NOBODYS}]"
         with watching(fleet, settings=settings, jobs=[]) as watch, capture_logs() as lines:
             watch.poll(times=3)
         assert told(lines, "project_shows_no_job") == [("project_shows_no_job", NOBODYS, 0)]
 
-    def test_a_list_that_is_empty_for_a_moment_is_no_news(self) -> None:
+    def test_a_list_that_is_empty_for_a_moment_is_not_logged(self) -> None:
         fleet = fleet_of(4, projects=1)
         with watching(fleet, settings=of(fleet), jobs=[]) as watch, capture_logs() as lines:
             watch.poll()
@@ -208,7 +208,7 @@ class TestTheLog:
             watch.poll(times=2)
         assert told(lines, "project_shows_no_job") == []
 
-    def test_each_refusal_of_a_list_is_told_and_its_end(self) -> None:
+    def test_each_refusal_of_a_list_and_its_end_are_logged(self) -> None:
         fleet = fleet_of(30, projects=1)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch, capture_logs() as lines:
             watch.poll(times=2)

@@ -62,7 +62,7 @@ def test_a_job_that_is_named_is_polled_on(fleet: Fleet, job: Job) -> None:
         assert watch.value("job_deleted", job_name=job.name) == 1
 
 
-def test_a_poll_under_way_when_its_job_goes_is_no_news(fleet: Fleet, watch: Watch, job: Job) -> None:
+def test_a_poll_under_way_when_its_job_is_dropped_is_ignored(fleet: Fleet, watch: Watch, job: Job) -> None:
     fleet.add_build(job.id)
     poll = None
     for _ in range(20):
@@ -87,7 +87,7 @@ def test_a_poll_under_way_when_its_job_goes_is_no_news(fleet: Fleet, watch: Watc
     assert watch.counted(job.name) == {"success": 1}
 
 
-def test_trouble_of_a_job_that_comes_back_is_told_anew(fleet: Fleet, watch: Watch, job: Job) -> None:
+def test_trouble_of_a_job_that_comes_back_is_logged_again(fleet: Fleet, watch: Watch, job: Job) -> None:
     watch.simulator.faults.add(fault("error", job=job.id, status=404, code="DEV.CB.032011"))
     with capture_logs() as lines:
         fleet.add_build(job.id)

@@ -88,7 +88,7 @@ def test_what_is_done_can_be_put_again() -> None:
     assert due.take(1060, limit=1) == ["a"]
 
 
-def test_what_is_called_back_is_due_as_it_was() -> None:
+def test_requeued_tasks_are_due_as_they_were() -> None:
     due = schedule(a=1000, b=1001, c=1002)
     due.take(1001, limit=9)
     due.remove("b")
@@ -126,7 +126,7 @@ def test_another_put_takes_the_place_of_the_first() -> None:
 
 
 @pytest.mark.parametrize(("at", "taken"), [(1010.0, ["a"]), (1090.0, [])])
-def test_to_hasten_never_makes_later(at: float, taken: list[str]) -> None:
+def test_hastening_never_delays(at: float, taken: list[str]) -> None:
     due = schedule(a=1060)
     due.hasten("a", at)
     assert due.take(1010, limit=9) == taken
@@ -166,7 +166,7 @@ def test_what_is_under_way_lags_too() -> None:
     assert due.lag(1045) == 0
 
 
-def test_with_nothing_waiting_there_is_time() -> None:
+def test_with_nothing_waiting_the_wait_is_an_hour() -> None:
     due = schedule(a=1000)
     due.take(1000, limit=1)
     assert due.wait(1000) == 3600

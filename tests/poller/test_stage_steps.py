@@ -248,7 +248,7 @@ class TestLog:
         return [line["event"] for line in lines]
 
     @pytest.mark.parametrize("kind", ["html", "error", "reset"])
-    def test_a_line_tells_that_stages_fail_and_one_that_they_work_again(
+    def test_one_line_logs_that_stages_fail_and_one_that_they_work_again(
         self, clock: ManualClock, kind: str
     ) -> None:
         fleet = Fleet(clock, seed=1)
@@ -265,7 +265,7 @@ class TestLog:
             assert self.events(watch, HOUR) == ["stages_recovered"]
             assert self.events(watch, HOUR) == []
 
-    def test_one_build_whose_stages_are_refused_is_no_news_and_several_are(self, fleet: Fleet) -> None:
+    def test_refused_stages_of_several_builds_are_logged_and_of_one_are_not(self, fleet: Fleet) -> None:
         with watching(fleet, settings=ON) as watch:
             watch.poll()
             watch.simulator.faults.add(
@@ -350,7 +350,7 @@ class TestTurns:
         made.want(made.jobs["0"], now)
         assert made.wait(now) == 0
 
-    def test_after_several_steps_for_nothing_one_at_a_time_is_tried(self) -> None:
+    def test_after_several_steps_without_an_answer_one_at_a_time_is_tried(self) -> None:
         made = self.steps()
         for ordinal in range(BROKEN_AFTER):
             assert stages_task(str(ordinal)) in made.due(0, 1)
@@ -361,7 +361,7 @@ class TestTurns:
         made.ended(made.jobs[str(BROKEN_AFTER)], 60, GOOD)
         assert len(made.due(60, 99)) == 2
 
-    def test_one_build_that_fails_among_others_makes_its_job_wait_and_nobody_else(self) -> None:
+    def test_a_failing_build_makes_only_its_own_job_wait(self) -> None:
         made = self.steps(2)
         made.due(0, 1)
         made.ended(made.jobs["0"], 0, StagesFetched((Failed(1), Refused(2)), BackendError("down")))
@@ -390,7 +390,7 @@ class TestTurns:
         made.ended(made.jobs["0"], 0, BAD)
         assert made.due(0, 99) == [stages_task("2")]
 
-    def test_a_step_that_asked_nothing_tells_nothing(self) -> None:
+    def test_a_step_without_requests_proves_nothing(self) -> None:
         made = self.steps()
         for ordinal, told in enumerate((BAD, BAD, NOTHING)):
             assert stages_task(str(ordinal)) in made.due(0, 1)
@@ -399,7 +399,7 @@ class TestTurns:
         made.ended(made.jobs["3"], 0, BAD)
         assert made.due(0, 99) == []
 
-    def test_a_step_that_asked_nothing_leaves_its_job_what_it_was(self) -> None:
+    def test_a_step_without_requests_leaves_its_job_unchanged(self) -> None:
         made = self.steps(1)
         made.due(0, 1)
         made.ended(made.jobs["0"], 0, BAD)

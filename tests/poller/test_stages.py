@@ -87,7 +87,7 @@ def test_each_finished_build_costs_exactly_one_request(clock: ManualClock) -> No
         assert len(asked) == sum(sum(watch.counted(name).values()) for name in "abc") + 3
 
 
-def test_where_stages_are_not_wanted_nobody_asks(fleet: Fleet, watch: Watch) -> None:
+def test_stages_are_not_requested_where_they_are_disabled(fleet: Fleet, watch: Watch) -> None:
     watch.poll()
     fleet.add_build(JOB)
     watch.poll(times=5)
@@ -220,7 +220,7 @@ def test_an_answer_is_not_asked_for_again_while_commits_fail(fleet: Fleet) -> No
         assert len(watch.asked("full-stages")) == 1
 
 
-def test_more_stages_than_are_told_apart_add_up_under_other(clock: ManualClock) -> None:
+def test_stages_beyond_the_limit_add_up_under_other(clock: ManualClock) -> None:
     fleet = Fleet(clock, seed=1)
     stages = tuple((f"step {nth:02}", nth) for nth in range(1, 41))
     fleet.add_job("checkout", "shop", job_id=JOB, plan=Plan(gap_s=None, stages=stages))

@@ -41,13 +41,13 @@ def between(what: str, steps: Iterable[StagesFetched]) -> list[StagesFetched | s
     return [one for step in steps for one in (what, step)]
 
 
-def test_steps_that_fail_between_polls_that_are_answered_are_told_once() -> None:
+def test_steps_that_fail_between_answered_polls_are_logged_once() -> None:
     assert events(*between(ANSWERED, [BAD] * (LOST_AFTER - 1))) == []
     assert events(*between(ANSWERED, [BAD] * 20)) == ["stages_failed"]
     assert events(*between(ANSWERED, [BAD] * 20), GOOD) == ["stages_failed", "stages_recovered"]
 
 
-def test_steps_that_fail_without_a_poll_between_them_are_no_news() -> None:
+def test_steps_that_fail_without_a_poll_between_them_are_not_logged() -> None:
     assert events(ANSWERED, *[BAD] * 20) == []
     assert events(*[BAD] * 20) == []
     assert events(REFUSED, BAD, *between(ANSWERED, [BAD] * (LOST_AFTER - 1))) == []
@@ -76,7 +76,7 @@ def test_steps_that_fail_in_an_outage_are_not_held_against_a_refused_build() -> 
     assert events(ANSWERED, BAD, *outage, ANSWERED, BAD, GOOD) == []
 
 
-def test_a_step_that_asked_nothing_brings_no_api_back() -> None:
+def test_a_step_without_requests_does_not_recover_the_api() -> None:
     log = StateChangeLog()
     with capture_logs() as lines:
         for task in ("a", "b", "c"):
@@ -85,7 +85,7 @@ def test_a_step_that_asked_nothing_brings_no_api_back() -> None:
     assert [line["event"] for line in lines] == ["api_lost"]
 
 
-def test_of_a_job_that_went_nothing_is_remembered() -> None:
+def test_nothing_is_remembered_of_a_dropped_job() -> None:
     log = StateChangeLog()
     errors = (BackendError("down"), BackendError("down"), NotVisibleError("gone"))
 

@@ -231,7 +231,7 @@ class TestFreshness:
             assert watch.counted(job.name) == {"success": 1}
             assert trusted(watch) == 1, "the lists told the truth"
 
-    def test_quiet_jobs_that_lists_served_are_not_recovered(self) -> None:
+    def test_builds_of_quiet_jobs_covered_by_lists_are_not_recovered(self) -> None:
         fleet = fleet_of(150)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll_for(6 * HOUR, every=3 * MINUTE)
@@ -315,7 +315,7 @@ class TestListsInTrouble:
             assert wrong(watch, since) == {}
 
     @pytest.mark.parametrize("name", HARMLESS)
-    def test_odd_lists_serve_on(self, name: str) -> None:
+    def test_odd_lists_stay_in_use(self, name: str) -> None:
         fleet = fleet_of(250)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
@@ -340,7 +340,7 @@ class TestListsInTrouble:
             assert wrong(watch, since) == {}
             assert len(watch.jobs) == 250
 
-    def test_a_job_that_the_list_hides_is_polled_by_itself(self) -> None:
+    def test_a_job_that_the_list_hides_is_polled_without_it(self) -> None:
         fleet = fleet_of(300)
         hidden = fleet.jobs()[0]
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
@@ -353,7 +353,7 @@ class TestListsInTrouble:
             watch.poll(times=15)
             assert watch.counted(hidden.name) == {"success": 1}
 
-    def test_a_list_that_lies_is_found_out_by_a_poll_and_trusted_again_later(self) -> None:
+    def test_a_list_that_hides_builds_is_detected_by_a_poll_and_trusted_again_later(self) -> None:
         fleet = fleet_of(120)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
@@ -375,7 +375,7 @@ class TestListsInTrouble:
             watch.poll(times=2)
             assert wrong(watch, since) == {}
 
-    def test_a_list_that_goes_on_lying_is_doubted_for_longer(self) -> None:
+    def test_a_list_that_keeps_hiding_builds_is_distrusted_for_longer(self) -> None:
         fleet = fleet_of(20)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
@@ -426,9 +426,7 @@ class TestDiscovery:
             assert len(watch.jobs) == 11
             assert watch.value("recycle_bin_jobs") == 1
 
-    def test_a_job_that_comes_back_goes_on_counting_and_counts_nothing_twice(
-        self, store: SqliteStore
-    ) -> None:
+    def test_a_job_that_comes_back_keeps_counting_and_counts_nothing_twice(self, store: SqliteStore) -> None:
         fleet = fleet_of(12, projects=1)
         job = fleet.jobs()[3]
         with watching(fleet, settings=self.settings(fleet), jobs=[], store=store) as watch:

@@ -92,7 +92,7 @@ def test_nothing_listens_at_first(fleet: Fleet, simulator: Simulator, watch: Wat
     assert watch.value("last_build_number") == 1
 
 
-def test_a_time_out_is_told_from_a_refused_connection(fleet: Fleet) -> None:
+def test_a_time_out_and_a_refused_connection_are_distinguished(fleet: Fleet) -> None:
     fleet.add_build(JOB)
     with Simulator(fleet, caller_clock=fleet.clock) as simulator:
         simulator.faults.add(fault("hang", operation="period-history"))
@@ -252,7 +252,7 @@ class TestTheRecycleBin:
         assert watch.value("recycle_bin_jobs") is None
         assert watch.value("recycle_bin_last_read_timestamp_seconds") is None
 
-    def test_it_tells_when_it_was_last_read(self, simulator: Simulator, watch: Watch) -> None:
+    def test_it_shows_when_it_was_last_read(self, simulator: Simulator, watch: Watch) -> None:
         watch.poll()
         read = watch.value("recycle_bin_last_read_timestamp_seconds")
         assert read == watch.now()
@@ -305,7 +305,7 @@ class TestACommitThatFails:
             watch.poll()
             assert watch.poller.is_ready
 
-    def test_is_told_once(self, fleet: Fleet) -> None:
+    def test_is_logged_once(self, fleet: Fleet) -> None:
         store = Disk()
         with watching(fleet, store=store) as watch, capture_logs() as lines:
             store.is_full = True
@@ -371,7 +371,7 @@ class TestTheLogTellsWhatChanges:
 
 
 class TestTheServiceHasAnotherClock:
-    def test_an_offset_of_hours_is_believed(self, fleet: Fleet) -> None:
+    def test_an_offset_of_hours_is_trusted(self, fleet: Fleet) -> None:
         with Simulator(fleet) as simulator:
             simulator.faults.add(fault("date-skew", seconds=2 * HOUR))
             watch = Watch(simulator)
@@ -432,7 +432,7 @@ class TestTheServiceHasAnotherClock:
         assert abs(told[0]["offset_s"] + ahead_s) <= 2
         watch.close()
 
-    def test_that_the_clock_was_set_right_is_told(self, simulator: Simulator) -> None:
+    def test_that_the_clock_was_corrected_is_logged(self, simulator: Simulator) -> None:
         watch = Watch(simulator, ahead_s=-HOUR)
         watch.poll(times=2)
         with capture_logs() as lines:
@@ -499,7 +499,7 @@ def test_a_store_with_a_bug_does_not_end_polling(fleet: Fleet) -> None:
     assert [(line["event"], line["task"]) for line in lines] == [("unexpected_error", "commit")]
 
 
-def test_the_endless_500_of_one_job_is_told_once(fleet: Fleet) -> None:
+def test_the_endless_500_of_one_job_is_logged_once(fleet: Fleet) -> None:
     fleet.add_job("other")
     fleet.add_build(JOB)
     with watching(fleet) as watch, capture_logs() as lines:
@@ -567,7 +567,7 @@ class TestEverythingIsRefused:
             assert (watch.value("up"), watch.poller.is_ready) == (1, True)
             assert [line["event"] for line in lines].count("api_recovered") == 1
 
-    def test_later_it_is_down_and_goes_on_serving_what_it_knows(self, fleet: Fleet, refusal: Fault) -> None:
+    def test_later_it_is_down_and_keeps_serving_what_it_knows(self, fleet: Fleet, refusal: Fault) -> None:
         with watching(fleet) as watch:
             watch.poll(times=2)
             watch.simulator.faults.add(refusal)

@@ -56,10 +56,10 @@ def of_all(*jobs: tuple[str, str, str]) -> Listing:
     )
 
 
-class TestGoingOn:
+class TestCarryOver:
     """Under a configuration that was read again."""
 
-    def test_names_and_jobs_stay_that_no_ledger_tells_of(self) -> None:
+    def test_names_and_jobs_without_a_ledger_stay(self) -> None:
         before = discovering(jobs=f"[{FIRST}]")
         before.apply_listing(of_all((FIRST, "checkout", PROJECT), (SECOND, "payment", PROJECT)))
         after = discovering(jobs=f"[{FIRST}]")
@@ -101,7 +101,7 @@ class TestGoingOn:
 
 
 class TestNames:
-    def test_a_bare_id_is_the_name_until_the_service_tells_one(self) -> None:
+    def test_the_id_is_the_name_until_the_service_gives_one(self) -> None:
         watched = watchlist(f"[{FIRST}]")
         assert watched.jobs == (Job(FIRST, FIRST, "unknown"),)
         watched.apply_listing(of_all((FIRST, "checkout", PROJECT)))
@@ -164,7 +164,7 @@ class TestNamesOfProjects:
         assert watched.project_names == {PROJECT: "called"}
 
     @pytest.mark.parametrize(("label", "names"), [("ours", {PROJECT: "ours"}), ("other", {})])
-    def test_labels_name_a_project_that_nobody_else_names_if_they_agree(
+    def test_labels_name_a_project_without_another_name_if_they_agree(
         self, label: str, names: dict[str, str]
     ) -> None:
         watched = watchlist(f"[{{id: {FIRST}, project: ours}}, {{id: {SECOND}, project: {label}}}, {THIRD}]")
@@ -172,7 +172,7 @@ class TestNamesOfProjects:
             watched.rename(job_id, JobNames(project_id=PROJECT))
         assert watched.project_names == names
 
-    def test_what_the_service_told_outlives_the_last_job_and_follows_the_watched_ones(self) -> None:
+    def test_names_from_the_service_outlive_the_last_job_and_follow_the_watched_ones(self) -> None:
         watched = discovering(PROJECT)
         watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         watched.name_projects({PROJECT: "shop"})
@@ -231,7 +231,7 @@ class TestDiscovery:
         assert taken(watched, listing((SECOND, "payment"))) == (set(), {FIRST})
         assert [job.id for job in watched.jobs] == [SECOND]
 
-    def test_lists_without_it_have_to_come_in_a_row(self) -> None:
+    def test_only_lists_in_a_row_without_it_count(self) -> None:
         watched = discovering()
         for _ in range(5):
             watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
@@ -249,7 +249,7 @@ class TestDiscovery:
         ],
         ids=["empty", "partial", "of another project", "empty list of all"],
     )
-    def test_a_list_that_tells_nothing_drops_nothing(self, bad: Listing) -> None:
+    def test_an_empty_or_partial_list_drops_nothing(self, bad: Listing) -> None:
         watched = discovering()
         watched.apply_listing(listing((FIRST, "checkout")))
         for _ in range(10 * GONE_AFTER):
@@ -278,7 +278,7 @@ class TestDiscovery:
         ],
         ids=["by a poll", "by a list", "by a part of a list"],
     )
-    def test_empty_lists_count_no_more_once_the_job_is_told_of(
+    def test_empty_lists_do_not_count_once_the_job_is_shown(
         self, told: Callable[[Watchlist], object]
     ) -> None:
         watched = discovering()
@@ -297,12 +297,12 @@ class TestDiscovery:
             deny(watched, True)
         assert watched.ids == {FIRST}
 
-    def test_a_partial_list_still_brings_what_it_shows(self) -> None:
+    def test_a_partial_list_still_adds_what_it_shows(self) -> None:
         watched = discovering()
         watched.apply_listing(listing((FIRST, "checkout"), is_whole=False))
         assert watched.ids == {FIRST}
 
-    def test_what_lies_in_the_recycle_bin_goes_at_once_unless_it_is_named(self) -> None:
+    def test_a_job_in_the_recycle_bin_is_dropped_at_once_unless_it_is_named(self) -> None:
         watched = discovering(jobs=f"[{SECOND}]")
         watched.apply_listing(listing((FIRST, "checkout"), (SECOND, "payment")))
         watched.drop_deleted([FIRST, SECOND, THIRD])

@@ -95,7 +95,7 @@ def test_they_stop_though_requests_hang(watch: Watch) -> None:
     watch.simulator.stop()
 
 
-def test_after_the_stop_nothing_more_is_asked(watch: Watch) -> None:
+def test_after_the_stop_nothing_more_is_requested(watch: Watch) -> None:
     with polling(watch) as threads:
         eventually(lambda: watch.poller.is_ready, 10)
         assert threads.stop(5)
@@ -105,7 +105,7 @@ def test_after_the_stop_nothing_more_is_asked(watch: Watch) -> None:
     assert watch.simulator.requests == []
 
 
-def test_who_waits_for_the_budget_when_they_stop_asks_nothing_any_more(simulator: Simulator) -> None:
+def test_a_request_that_waits_for_the_budget_is_cancelled_by_a_stop(simulator: Simulator) -> None:
     watch = Watch(simulator, settings=SETTINGS, max_requests_per_minute=100_000)
     throttle = Throttle(1)
     throttle.acquire("period-history")
@@ -121,7 +121,7 @@ def test_who_waits_for_the_budget_when_they_stop_asks_nothing_any_more(simulator
     watch.close()
 
 
-def test_what_was_called_off_is_done_when_they_go_on(simulator: Simulator, watch: Watch) -> None:
+def test_cancelled_tasks_are_done_after_a_resume(simulator: Simulator, watch: Watch) -> None:
     simulator.faults.add(fault("hang"))
     watch.start(real_time=True)
     threads = PollingThreads(watch.poller, 4, watch.client.close)

@@ -85,7 +85,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def test_all_but_the_exposition_of_those_labels_goes_on(fleet: Fleet, store: Store) -> None:
+def test_everything_but_the_exposition_of_held_labels_continues(fleet: Fleet, store: Store) -> None:
     with watching(fleet, settings=LABELS + OFTEN, store=store) as watch:
         watch.poll()
         fails(fleet, watch, "release/9")
@@ -109,7 +109,7 @@ def test_each_result_of_a_new_branch_waits_for_itself(fleet: Fleet) -> None:
         assert shown(watch, "release/9", "success")[0] == 1
 
 
-def test_what_was_held_shows_in_time_when_nothing_else_is_to_do(fleet: Fleet) -> None:
+def test_held_labels_are_released_in_time_when_nothing_else_is_due(fleet: Fleet) -> None:
     with watching(fleet, settings=LABELS + RARELY) as watch:
         watch.poll()
         fleet.add_build(JOB, result="failure", branch="release/9", queue_s=0.5, duration_s=1)
@@ -163,7 +163,7 @@ def reloaded(watch: Watch, other: Watch) -> None:
 
 
 @pytest.mark.parametrize("branches", ["main, 'release/.*'", "'.*'"])
-def test_a_reload_with_the_same_labels_goes_on_to_hold(fleet: Fleet, branches: str) -> None:
+def test_a_reload_with_the_same_labels_keeps_holding(fleet: Fleet, branches: str) -> None:
     with watching(fleet, settings=LABELS + OFTEN) as watch:
         watch.poll()
         fails(fleet, watch, "release/8")
@@ -208,7 +208,7 @@ def labels(branch: str) -> BuildLabels:
     return BuildLabels(Result.FAILURE, "", branch)
 
 
-def test_labels_that_are_held_twice_are_let_go_once() -> None:
+def test_labels_that_are_held_twice_are_released_once() -> None:
     policy = LabelPolicy(branch=str)
     before, after = idle(), replace(idle(), tallies=(Tally(labels("release/9"), 1),))
     hold, job = ZeroHold(policy), JobState(JOB, ledger=after)
