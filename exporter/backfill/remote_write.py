@@ -28,12 +28,7 @@ _MESSAGE_LENGTH: Final = 300
 _BODY_BYTES: Final = 4096
 """How much of a response is read."""
 _TOO_OLD: Final = ("out of bounds", "out of order", "too old")
-_NO_RESPONSE: Final = (
-    requests.ConnectionError,
-    requests.Timeout,
-    ChunkedEncodingError,
-    ContentDecodingError,
-)
+_NO_RESPONSE: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
 """Errors without a complete response; the samples may have arrived all the same, and are sent again."""
 
 _FIELD: Final = descriptor_pb2.FieldDescriptorProto

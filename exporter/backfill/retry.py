@@ -116,10 +116,7 @@ def _put(keys: Iterable[Key], work: "queue.SimpleQueue[Key | None]") -> int:
 
 
 def fetch_with_retries(
-    fetch: Callable[[Key], Value],
-    key: Key,
-    notices: Notices,
-    sleep: Callable[[float], object] = time.sleep,
+    fetch: Callable[[Key], Value], key: Key, notices: Notices, sleep: Callable[[float], object] = time.sleep
 ) -> Reply[Key, Value]:
     """Fetch one key; retry and report errors that may pass. Throttling is waited out without limit.
 

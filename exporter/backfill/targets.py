@@ -136,10 +136,7 @@ def make_plan(
 
 
 def watched_jobs(
-    config: Config,
-    client: ApiClient,
-    notices: Notices,
-    sleep: Callable[[float], object] = time.sleep,
+    config: Config, client: ApiClient, notices: Notices, sleep: Callable[[float], object] = time.sleep
 ) -> tuple[Job, ...]:
     """Configured jobs and those of configured projects, with the names that the exporter gives them.
 

@@ -1,10 +1,10 @@
 """CodeArts Build in a process, over a real socket, for tests and for trying things out.
 
-It shares no code with the exporter, so that both cannot share one misreading. Behaviour rests on, in this
-order: the provider's documents (period-history, record-info, recycling-jobs); its machine-readable
-definitions and SDK (lists, stages, signatures); what code run against the live service has reported (a
-second shape of job lists, failures inside HTTP 200, lists that are empty for a moment); and guesses, which
-each module names as such and most of which a fault can turn round.
+It shares no code with the exporter, so that both cannot share one misreading. Its behaviour rests on, in
+this order: the provider's documents (period-history, record-info, recycling-jobs); its machine-readable
+definitions and SDK (lists, stages, signatures); reports of code run against the live service (a second shape
+of job lists, failures inside HTTP 200, lists that are empty for a moment); and guesses, which each module
+names as such and most of which a fault can reverse.
 """
 
 from exporter.simulator.access import AccessKey, Credentials

@@ -1,4 +1,4 @@
-"""Who may ask: tokens, keys, signatures, IAM, and the lock after refusals.
+"""Authentication: tokens, keys, signatures, IAM, and the lock after failed attempts.
 
 Rests on the documents (tokens, 401), the provider's signing guide (15 minutes, five failures lock a key for
 five minutes) and guesses for the wording of errors.
@@ -16,21 +16,27 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from exporter.simulator.builds import hex_id
-from exporter.simulator.exchange import Answer, RefusalError, Request, error_answer, json_answer
+from exporter.simulator.exchange import RefusalError, Request, Response, error_response, json_response
 from exporter.simulator.fleet import Clock
 
 DATE_WINDOW_MS: Final = 15 * 60_000
-
 LOCK_MS: Final = 5 * 60_000
-
 LOCK_AFTER: Final = 5
 
 LOCKED: Final = "AK access failed to reach the limit,forbidden"
+WRONG_PASSWORD: Final = "The username or password is wrong."  # noqa: S105 - a message, not a password
+
+ALGORITHM: Final = "SDK-HMAC-SHA256"
+AUTHORIZATION: Final = re.compile(
+    rf"{ALGORITHM} Access=(?P<access>[^,\s]+), ?SignedHeaders=(?P<signed>[^,\s]+), ?"
+    r"Signature=(?P<hex>[0-9a-f]{64})"
+)
+MUST_BE_SIGNED: Final = ("host", "x-sdk-date", "x-project-id", "x-security-token")
 
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A key pair; temporary ones have a security token and an end, in ms since the epoch."""
+    """A key pair; temporary ones have a security token and an expiry, in ms since the epoch."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -40,13 +46,13 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What the service accepts; the defaults are made up and the same everywhere.
+    """The credentials that the service accepts; the defaults are made up.
 
     Attributes:
-        project: the project a token is scoped to; region names are projects.
-        tokens: tokens that never expire by themselves.
-        token_lifetime_s: for tokens got by password.
-        key_lifetime_s: for temporary keys got from the metadata service.
+        project: scope of a token; region names are projects.
+        tokens: tokens that do not expire by themselves.
+        token_lifetime_s: of tokens issued for a password.
+        key_lifetime_s: of temporary keys from the metadata service.
     """
 
     domain: str = "example"
@@ -64,10 +70,10 @@ class Access:
     """Issues and checks credentials. Safe to use from several threads.
 
     Args:
-        credentials: what is accepted.
-        clock: the fleet's; locks run by it.
-        caller_clock: the callers'; dates of signatures, tokens and keys run by it.
-        seed: from which issued tokens and keys follow.
+        credentials: accepted.
+        clock: the fleet's; for locks.
+        caller_clock: the callers'; for dates of signatures, tokens and keys.
+        seed: determines issued tokens and keys.
     """
 
     def __init__(self, credentials: Credentials, clock: Clock, caller_clock: Clock, seed: int) -> None:
@@ -83,7 +89,7 @@ class Access:
         self._locked_until: dict[str, int] = {}
 
     def issue_token(self) -> tuple[str, int]:
-        """A new token and when it expires, in ms since the epoch."""
+        """Issue a token; return it and its expiry, in ms since the epoch."""
         with self._lock:
             self._issued += 1
             token = "MIIS" + hex_id(self._seed, "token", self._issued) * 4
@@ -92,7 +98,7 @@ class Access:
             return token, expires_ms
 
     def issue_key(self) -> AccessKey:
-        """A new temporary key."""
+        """Issue a temporary key."""
         with self._lock:
             self._issued += 1
             access = hex_id(self._seed, "access", self._issued)[:20].upper()
@@ -103,13 +109,13 @@ class Access:
             return key
 
     def expire(self) -> None:
-        """Ends every token and every temporary key that is out; fixed tokens too."""
+        """Expire all tokens, configured ones too, and all temporary keys."""
         with self._lock:
             self._tokens = {}
             self._keys = {name: key for name, key in self._keys.items() if key.security_token is None}
 
     def check(self, request: Request) -> None:
-        """Lets a request pass.
+        """Check the credentials of a request.
 
         Raises:
             RefusalError: 401, with the gateway's body.
@@ -122,11 +128,11 @@ class Access:
             raise _unauthorized("decrypt token fail")
 
     def is_locked(self, name: str) -> bool:
-        """Whether an access key or a user has failed too often of late."""
+        """Whether an access key or a user is locked after failed attempts."""
         return self._locked_until.get(name, 0) > self._clock.now_ms()
 
-    def note(self, name: str, passed: bool) -> None:
-        """Counts failures in a row of an access key or a user, and locks it at the fifth."""
+    def record_attempt(self, name: str, passed: bool) -> None:
+        """Count consecutive failures of an access key or a user, and lock it at the fifth."""
         with self._lock:
             self._failures[name] = 0 if passed else self._failures.get(name, 0) + 1
             if self._failures[name] >= LOCK_AFTER:
@@ -141,26 +147,25 @@ class Access:
             raise _unauthorized("token expires")
 
     def _check_signature(self, request: Request, authorization: str) -> None:
-        claim = read_claim(authorization)
+        claim = parse_claim(authorization)
         if claim is None:
             raise _unauthorized("Authorization format is incorrect")
         if self.is_locked(claim.access_key):
             raise _unauthorized(LOCKED)
         key = self._keys.get(claim.access_key)
-        wrong = "ak not exist" if key is None else self._wrong_date(request, key)
-        if not wrong and key is not None:
-            wrong = _wrong_headers(request, key)
-            if not wrong and (unsigned := unsigned_headers(request, claim)):
-                wrong = f"not signed: {', '.join(unsigned)}"
-            if not wrong and not verify(request, claim, key.secret_key):
-                wrong = "verify aksk signature fail"
-        self.note(claim.access_key, passed=not wrong)
-        if wrong:
-            raise _unauthorized(wrong)
+        if key is None:
+            problem = "ak not exist"
+        else:
+            problem = self._date_problem(request, key) or _header_problem(request, claim, key)
+            if not problem and not verify(request, claim, key.secret_key):
+                problem = "verify aksk signature fail"
+        self.record_attempt(claim.access_key, passed=not problem)
+        if problem:
+            raise _unauthorized(problem)
 
-    def _wrong_date(self, request: Request, key: AccessKey) -> str:
+    def _date_problem(self, request: Request, key: AccessKey) -> str:
         now_ms = self._caller_clock.now_ms()
-        date_ms = read_date(request.headers.get("x-sdk-date", ""))
+        date_ms = parse_date(request.headers.get("x-sdk-date", ""))
         if date_ms is None:
             return "x-sdk-date is missing or not a date"
         if abs(now_ms - date_ms) > DATE_WINDOW_MS:
@@ -168,58 +173,46 @@ class Access:
         return "securitytoken expired" if key.expires_ms is not None and key.expires_ms <= now_ms else ""
 
 
-def _wrong_headers(request: Request, key: AccessKey) -> str:
+def _header_problem(request: Request, claim: "Claim", key: AccessKey) -> str:
     if request.headers.get("x-security-token") != key.security_token:
         return "securitytoken is missing or does not belong to the key"
     project_id = request.headers.get("x-project-id")
     if project_id is not None and (len(project_id) != 32 or not project_id.isalnum()):
         return "x-project-id is not a project id"
-    return ""
+    unsigned = [
+        name for name in MUST_BE_SIGNED if name in request.headers and name not in claim.signed_headers
+    ]
+    return f"not signed: {', '.join(unsigned)}" if unsigned else ""
 
 
-def _unauthorized(why: str) -> RefusalError:
-    message = f"Incorrect IAM authentication information: {why}"
-    return RefusalError(error_answer(401, "APIGW.0301", message))
-
-
-ALGORITHM: Final = "SDK-HMAC-SHA256"
-
-AUTHORIZATION: Final = re.compile(
-    rf"{ALGORITHM} Access=(?P<access>[^,\s]+), ?SignedHeaders=(?P<signed>[^,\s]+), ?"
-    r"Signature=(?P<hex>[0-9a-f]{64})"
-)
-
-MUST_BE_SIGNED: Final = ("host", "x-sdk-date", "x-project-id", "x-security-token")
+def _unauthorized(problem: str) -> RefusalError:
+    message = f"Incorrect IAM authentication information: {problem}"
+    return RefusalError(error_response(401, "APIGW.0301", message))
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an ``Authorization`` header says of itself."""
+    """The contents of an ``Authorization`` header."""
 
     access_key: str
     signed_headers: tuple[str, ...]
     signature: str
 
 
-def read_claim(authorization: str) -> Claim | None:
-    """Takes the header apart; None if it is not of this algorithm."""
+def parse_claim(authorization: str) -> Claim | None:
+    """Parse the header; None if it is of another algorithm."""
     match = AUTHORIZATION.fullmatch(authorization)
     if match is None:
         return None
     return Claim(match["access"], tuple(match["signed"].split(";")), match["hex"])
 
 
-def read_date(text: str) -> int | None:
-    """``20260102T030405Z`` as milliseconds since the epoch; None if it is not one."""
+def parse_date(text: str) -> int | None:
+    """Parse ``20260102T030405Z`` to milliseconds since the epoch; None if it is invalid."""
     try:
         return round(datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError:
         return None
-
-
-def unsigned_headers(request: Request, claim: Claim) -> list[str]:
-    """Headers that have to be signed where they are sent, and are not."""
-    return [name for name in MUST_BE_SIGNED if name in request.headers and name not in claim.signed_headers]
 
 
 def signature_of(request: Request, signed_headers: tuple[str, ...], secret_key: str) -> str:
@@ -242,7 +235,7 @@ def signature_of(request: Request, signed_headers: tuple[str, ...], secret_key: 
 
 
 def verify(request: Request, claim: Claim, secret_key: str) -> bool:
-    """Whether the request carries the right signature over the headers it names."""
+    """Whether the signature is valid over the headers it names."""
     expected = signature_of(request, claim.signed_headers, secret_key)
     return hmac.compare_digest(expected, claim.signature)
 
@@ -262,57 +255,49 @@ def _canonical_query(query: str) -> str:
     return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in decoded)
 
 
-WRONG_PASSWORD: Final = "The username or password is wrong."  # noqa: S105 - a message, not a password
-
-
-def token_answer(access: Access, request: Request) -> Answer:
-    """A token for a password: 201, the token in ``X-Subject-Token``."""
+def token_response(access: Access, request: Request) -> Response:
+    """Issue a token for a password: 201, with the token in ``X-Subject-Token``."""
     try:
-        asked = _read_login(json.loads(request.body))
+        login = _parse_login(json.loads(request.body))
     except (ValueError, KeyError, TypeError):
-        return error_answer(400, "IAM.0001", "The request body is not a password login.", "iam")
-    user = asked["username"]
+        return error_response(400, "IAM.0001", "The request body is not a password login.", "iam")
+    user = login["username"]
     if access.is_locked(user):
-        return error_answer(401, "IAM.0061", LOCKED, "iam")
+        return error_response(401, "IAM.0061", LOCKED, "iam")
     known = access.credentials
-    passed = asked == {
-        "domain": known.domain,
-        "username": known.username,
-        "password": known.password,
-        "project": known.project,
-    }
-    access.note(user, passed=passed)
+    passed = login == {name: getattr(known, name) for name in ("domain", "username", "password", "project")}
+    access.record_attempt(user, passed=passed)
     if not passed:
-        return error_answer(401, "IAM.0061", WRONG_PASSWORD, "iam")
+        return error_response(401, "IAM.0061", WRONG_PASSWORD, "iam")
     token, expires_ms = access.issue_token()
     project = {"id": known.project_id, "name": known.project}
-    body = {"token": {"expires_at": _stamp(expires_ms), "methods": ["password"], "project": project}}
-    answer = json_answer(body, 201)
-    answer.headers["X-Subject-Token"] = token
-    return answer
+    body = {"token": {"expires_at": _timestamp(expires_ms), "methods": ["password"], "project": project}}
+    response = json_response(body, 201)
+    response.headers["X-Subject-Token"] = token
+    return response
 
 
-def metadata_token_answer(request: Request) -> Answer:
+def metadata_token_response(request: Request) -> Response:
     """The session token of the metadata service, as plain text."""
     lifetime = request.headers.get("x-metadata-token-ttl-seconds", "")
     if not lifetime.isdecimal() or not 1 <= int(lifetime) <= 21_600:
-        return Answer(400, b"Bad Request", "text/plain")
-    return Answer(200, hex_id(0, "metadata", lifetime).encode(), "text/plain")
+        return Response(400, b"Bad Request", "text/plain")
+    return Response(200, hex_id(0, "metadata", lifetime).encode(), "text/plain")
 
 
-def key_answer(access: Access) -> Answer:
+def key_response(access: Access) -> Response:
     """Temporary keys of the server's agency."""
     key = access.issue_key()
     credential = {
         "access": key.access_key,
         "secret": key.secret_key,
         "securitytoken": key.security_token,
-        "expires_at": _stamp(key.expires_ms or 0),
+        "expires_at": _timestamp(key.expires_ms or 0),
     }
-    return json_answer({"credential": credential})
+    return json_response({"credential": credential})
 
 
-def _read_login(body: dict[str, dict[str, dict[str, object]]]) -> dict[str, str]:
+def _parse_login(body: dict[str, dict[str, dict[str, object]]]) -> dict[str, str]:
     identity, scope = body["auth"]["identity"], body["auth"]["scope"]
     password, project = identity["password"], scope["project"]
     if identity["methods"] != ["password"] or not isinstance(password, dict) or not isinstance(project, dict):
@@ -326,6 +311,6 @@ def _read_login(body: dict[str, dict[str, dict[str, object]]]) -> dict[str, str]
     }
 
 
-def _stamp(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _timestamp(at_ms: int) -> str:
+    time = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

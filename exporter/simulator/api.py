@@ -8,30 +8,53 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from exporter.simulator.access import Access, key_answer, metadata_token_answer, token_answer
+from exporter.simulator.access import Access, key_response, metadata_token_response, token_response
 from exporter.simulator.builds import Build, Job
-from exporter.simulator.details import detail_answer, read_local, records_answer, stages_answer
+from exporter.simulator.details import detail_body, parse_local, records_body, stages_body
 from exporter.simulator.exchange import (
-    Answer,
     RefusalError,
     Request,
-    error_answer,
-    html_answer,
-    json_answer,
-    refuse,
+    Response,
+    error_response,
+    html_response,
+    json_response,
+    refusal,
 )
-from exporter.simulator.faults import Fault, Faults, mangle
+from exporter.simulator.faults import Fault, Faults, apply_record_faults
 from exporter.simulator.fleet import Clock, Fleet
-from exporter.simulator.history import Period, history_answer
-from exporter.simulator.lists import jobs_answer, projects_answer, recycling_answer
+from exporter.simulator.history import HistoryQuery, history_body
+from exporter.simulator.lists import jobs_body, projects_body, recycling_body
 
 WINDOW_MS = 60_000
+
+INVALID: Final = "CB.00030001"
+NO_JOB: Final = "DEVCB.00031006"
+NO_HISTORY: Final = "CB.00031059"
+TOO_LONG: Final = "CB.00031105"
+
+ROUTES: Final = tuple(
+    (method, operation, re.compile(pattern))
+    for method, operation, pattern in (
+        ("GET", "period-history", r"/v3/jobs/(?P<job>[^/]+)/period-history"),
+        ("GET", "record-info", r"/v4/jobs/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
+        ("GET", "record-info", r"/v1/record/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
+        ("GET", "recycling-jobs", r"/v1/job/recycling-jobs"),
+        ("GET", "job-list", r"/v1/job/list"),
+        ("GET", "project-job-list", r"/v1/job/(?P<project>[^/]+)/list"),
+        ("GET", "projects", r"/v1/domain/project/related-page"),
+        ("GET", "full-stages", r"/v1/record/(?P<record>[^/]+)/full-stages"),
+        ("GET", "record-list", r"/v1/record/(?P<job>[^/]+)/list"),
+        ("POST", "auth", r"/v3/auth/tokens"),
+        ("PUT", "metadata-token", r"/meta-data/latest/api/token"),
+        ("GET", "metadata-key", r"/openstack/latest/securitykey"),
+    )
+)
 
 
 class Limiter:
     """Counts requests in fixed windows of a minute for each fault ``rate-limit``.
 
-    Requests that are refused count too, as they do at the gateway.
+    Refused requests count too, as they do at the gateway.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -39,8 +62,8 @@ class Limiter:
         self._windows: dict[int, tuple[Fault, int, int]] = {}
         self._lock = threading.Lock()
 
-    def refuse(self, fault: Fault) -> float | None:
-        """Seconds until the next window if this request is one too many, else None."""
+    def wait_s(self, fault: Fault) -> float | None:
+        """Count a request; return the seconds until the next window if it exceeds the limit, else None."""
         now_ms = self._clock.now_ms()
         with self._lock:
             _, began_ms, count = self._windows.get(id(fault), (fault, now_ms, 0))
@@ -50,89 +73,60 @@ class Limiter:
         return (began_ms + WINDOW_MS - now_ms) / 1000 if count >= fault.number("per_minute") else None
 
 
-def instead(faults: Faults, limiter: Limiter, operation: str, job: str | None) -> Answer | None:
-    """The answer that comes in place of the one asked for; None if none does."""
-    if struck := faults.fire("rate-limit", operation, job):
-        wait_s = limiter.refuse(struck)
+def replacement(faults: Faults, limiter: Limiter, operation: str, job: str | None) -> Response | None:
+    """The response that a fault sends instead of the requested one, if any."""
+    if fault := faults.fire("rate-limit", operation, job):
+        wait_s = limiter.wait_s(fault)
         if wait_s is not None:
-            retry_after = max(1, round(wait_s)) if struck.options["retry_after"] else None
-            return _throttled(struck, "APIGW.0308", retry_after, round(struck.number("per_minute")))
-    if struck := faults.fire("throttle", operation, job):
-        return _throttled(struck, struck.text("code"), struck.options["retry_after"], 50)
+            retry_after = max(1, round(wait_s)) if fault.options["retry_after"] else None
+            return _throttled(fault, "APIGW.0308", retry_after, round(fault.number("per_minute")))
+    if fault := faults.fire("throttle", operation, job):
+        return _throttled(fault, fault.text("code"), fault.options["retry_after"], 50)
     if faults.fire("unauthorized", operation, job):
         message = "Incorrect IAM authentication information: decrypt token fail"
-        return error_answer(401, "APIGW.0301", message)
-    if struck := faults.fire("error", operation, job):
-        status = round(struck.number("status"))
-        return error_answer(status, struck.text("code"), struck.text("message"), struck.text("shape"))
-    if struck := faults.fire("html", operation, job):
-        return html_answer(round(struck.number("status")))
-    if struck := faults.fire("body", operation, job):
-        content = struck.text("text").encode()
-        return Answer(round(struck.number("status")), content, struck.text("content_type"))
+        return error_response(401, "APIGW.0301", message)
+    if fault := faults.fire("error", operation, job):
+        status = round(fault.number("status"))
+        return error_response(status, fault.text("code"), fault.text("message"), fault.text("shape"))
+    if fault := faults.fire("html", operation, job):
+        return html_response(round(fault.number("status")))
+    if fault := faults.fire("body", operation, job):
+        content = fault.text("text").encode()
+        return Response(round(fault.number("status")), content, fault.text("content_type"))
     return None
 
 
-def send_off(answer: Answer, faults: Faults, operation: str, job: str | None) -> Answer:
-    """Gives an answer its troubles on the way."""
+def apply_transport_faults(response: Response, faults: Faults, operation: str, job: str | None) -> Response:
+    """Apply the faults of transport to a response, in place."""
     if faults.fire("json-string", operation, job):
-        answer.body = json.dumps(answer.body.decode()).encode()
+        response.body = json.dumps(response.body.decode()).encode()
     for kind in ("hang", "delay"):
-        if struck := faults.fire(kind, operation, job):
-            answer.delay_s += struck.number("seconds")
-    if struck := faults.fire("slow-drip", operation, job):
-        answer.bytes_per_second = struck.number("bytes_per_second")
-    if struck := faults.fire("date-skew", operation, job):
-        answer.date_skew_s = struck.number("seconds")
-    if struck := faults.fire("truncated", operation, job):
-        answer.keep = struck.number("keep")
-    if struck := faults.fire("reset", operation, job):
-        answer.keep, answer.reset = struck.number("keep"), True
-    return answer
+        if fault := faults.fire(kind, operation, job):
+            response.delay_s += fault.number("seconds")
+    if fault := faults.fire("slow-drip", operation, job):
+        response.bytes_per_second = fault.number("bytes_per_second")
+    if fault := faults.fire("date-skew", operation, job):
+        response.date_skew_s = fault.number("seconds")
+    if fault := faults.fire("truncated", operation, job):
+        response.keep = fault.number("keep")
+    if fault := faults.fire("reset", operation, job):
+        response.keep, response.reset = fault.number("keep"), True
+    return response
 
 
-def _throttled(struck: Fault, code: str, retry_after: object, limit: int) -> Answer:
-    policy = "policy user over ratelimit"
-    message = f"The throttling threshold has been reached: {policy}"
-    if struck.options["announce"]:
+def _throttled(fault: Fault, code: str, retry_after: object, limit: int) -> Response:
+    message = "The throttling threshold has been reached: policy user over ratelimit"
+    if fault.options["announce"]:
         message += f",limit:{limit},time:1 minute"
-    answer = error_answer(round(struck.number("status")), code, message)
+    response = error_response(round(fault.number("status")), code, message)
     if retry_after is not None:
-        answer.headers["Retry-After"] = str(retry_after)
-    return answer
-
-
-INVALID: Final = "CB.00030001"
-
-NO_JOB: Final = "DEVCB.00031006"
-
-NO_HISTORY: Final = "CB.00031059"
-
-TOO_LONG: Final = "CB.00031105"
-
-ROUTES: Final = (
-    ("GET", "period-history", r"/v3/jobs/(?P<job>[^/]+)/period-history"),
-    ("GET", "record-info", r"/v4/jobs/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
-    ("GET", "record-info", r"/v1/record/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
-    ("GET", "recycling-jobs", r"/v1/job/recycling-jobs"),
-    ("GET", "job-list", r"/v1/job/list"),
-    ("GET", "project-job-list", r"/v1/job/(?P<project>[^/]+)/list"),
-    ("GET", "projects", r"/v1/domain/project/related-page"),
-    ("GET", "full-stages", r"/v1/record/(?P<record>[^/]+)/full-stages"),
-    ("GET", "record-list", r"/v1/record/(?P<job>[^/]+)/list"),
-    ("POST", "auth", r"/v3/auth/tokens"),
-    ("PUT", "metadata-token", r"/meta-data/latest/api/token"),
-    ("GET", "metadata-key", r"/openstack/latest/securitykey"),
-)
-
-PATTERNS: Final = tuple((method, name, re.compile(pattern)) for method, name, pattern in ROUTES)
-
-OPEN: Final = frozenset(("auth", "metadata-token", "metadata-key"))
+        response.headers["Retry-After"] = str(retry_after)
+    return response
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that has found its operation; ``path`` holds the parts named in the route."""
+    """A request and its operation; ``path`` holds the parts named in the route."""
 
     operation: str
     request: Request
@@ -143,156 +137,155 @@ class Call:
         """The job id it concerns."""
         return self.path.get("job")
 
+    @property
+    def search(self) -> str:
+        """The text that listed names contain."""
+        return self.request.query.get("search", "")
+
+    def page(self, number: str, first: int | None, size: int | None = 10) -> tuple[int, int]:
+        """The page number, from the parameter of that name, and the page size.
+
+        Args:
+            number: the parameter.
+            first: default and lowest number; None if it is required, and from 0.
+            size: default size; None if it is required.
+        """
+        query = self.request.query
+        return (
+            _integer(query, number, first, minimum=first or 0),
+            _integer(query, "page_size", size, minimum=1, maximum=100),
+        )
+
 
 def route(request: Request) -> Call | None:
-    """Finds the operation of a request."""
-    for method, operation, pattern in PATTERNS:
+    """Find the operation of a request."""
+    for method, operation, pattern in ROUTES:
         if request.method == method and (match := pattern.fullmatch(request.path)):
             return Call(operation, request, match.groupdict())
     return None
 
 
 class Api:
-    """Answers calls from the fleet, through the faults."""
+    """Responds to calls from the fleet, subject to the faults."""
 
     def __init__(self, fleet: Fleet, faults: Faults, access: Access, limiter: Limiter) -> None:
         self._fleet = fleet
         self._faults = faults
         self._access = access
         self._limiter = limiter
-        self._handlers: dict[str, Callable[[Call], dict[str, object]]] = {
+        self._open: dict[str, Callable[[Call], Response]] = {
+            "auth": lambda call: token_response(access, call.request),
+            "metadata-token": lambda call: metadata_token_response(call.request),
+            "metadata-key": lambda call: key_response(access),
+        }
+        self._bodies: dict[str, Callable[[Call], dict[str, object]]] = {
             "period-history": self._period_history,
             "record-info": self._record_info,
-            "recycling-jobs": self._recycling_jobs,
-            "job-list": self._job_list,
+            "recycling-jobs": lambda call: recycling_body(
+                fleet, faults, *call.page("page_no", 1), call.search
+            ),
+            "job-list": lambda call: jobs_body(
+                fleet, faults, None, call.request.query, call.page("page_index", 0)
+            ),
             "project-job-list": self._project_job_list,
-            "projects": self._projects,
+            "projects": lambda call: projects_body(fleet, faults, *call.page("page_no", 1), call.search),
             "full-stages": self._full_stages,
             "record-list": self._record_list,
         }
 
-    def answer(self, call: Call) -> Answer:
-        """The answer to a call, with all that the faults do to it."""
+    def respond(self, call: Call) -> Response:
+        """Respond to a call, with the effects of faults."""
         try:
-            answer = self._answer(call)
-        except RefusalError as refusal:
-            answer = refusal.answer
-        return send_off(answer, self._faults, call.operation, call.job)
+            response = self._respond(call)
+        except RefusalError as error:
+            response = error.response
+        return apply_transport_faults(response, self._faults, call.operation, call.job)
 
-    def _answer(self, call: Call) -> Answer:
-        if call.operation not in OPEN:
+    def _respond(self, call: Call) -> Response:
+        if call.operation not in self._open:
             self._access.check(call.request)
-        replaced = instead(self._faults, self._limiter, call.operation, call.job)
+        replaced = replacement(self._faults, self._limiter, call.operation, call.job)
         if replaced is not None:
             return replaced
-        if call.operation == "auth":
-            return token_answer(self._access, call.request)
-        if call.operation == "metadata-token":
-            return metadata_token_answer(call.request)
-        if call.operation == "metadata-key":
-            return key_answer(self._access)
-        body = self._handlers[call.operation](call)
-        return json_answer(mangle(body, self._faults, call.operation, call.job))
+        if call.operation in self._open:
+            return self._open[call.operation](call)
+        body = self._bodies[call.operation](call)
+        return json_response(apply_record_faults(body, self._faults, call.operation, call.job))
 
     def _period_history(self, call: Call) -> dict[str, object]:
-        query = call.request.query
-        period = Period(
-            _integer(query, "offset", minimum=0),
-            _integer(query, "limit", 10, minimum=0, maximum=100),
-            _day(query, "start_time"),
-            _day(query, "end_time"),
+        values = call.request.query
+        query = HistoryQuery(
+            _integer(values, "offset", minimum=0),
+            _integer(values, "limit", 10, minimum=0, maximum=100),
+            _day(values, "start_time"),
+            _day(values, "end_time"),
         )
-        if period.end < period.start:
-            raise refuse(400, INVALID, "end_time is before start_time.")
-        if (period.end - period.start).days > 30:
-            raise refuse(400, TOO_LONG, "The time range cannot exceed 30 days.")
-        return history_answer(self._fleet, self._faults, self._job(call).id, period)
+        if query.end < query.start:
+            raise refusal(400, INVALID, "end_time is before start_time.")
+        if (query.end - query.start).days > 30:
+            raise refusal(400, TOO_LONG, "The time range cannot exceed 30 days.")
+        return history_body(self._fleet, self._faults, self._job(call).id, query)
 
     def _record_info(self, call: Call) -> dict[str, object]:
         number = _integer(call.path, "number", minimum=1, maximum=2_147_483_647)
         job = self._job(call)
-        return detail_answer(self._fleet, self._faults, job, self._build(job, number))
-
-    def _recycling_jobs(self, call: Call) -> dict[str, object]:
-        query = call.request.query
-        page_no = _integer(query, "page_no", 1, minimum=1)
-        page_size = _integer(query, "page_size", 10, minimum=1, maximum=100)
-        return recycling_answer(self._fleet, self._faults, page_no, page_size, query.get("search", ""))
-
-    def _job_list(self, call: Call) -> dict[str, object]:
-        query = call.request.query
-        page = (
-            _integer(query, "page_index", 0, minimum=0),
-            _integer(query, "page_size", 10, minimum=1, maximum=100),
-        )
-        return jobs_answer(self._fleet, self._faults, None, query, page)
+        return detail_body(self._fleet, self._faults, job, self._build(job, number))
 
     def _project_job_list(self, call: Call) -> dict[str, object]:
-        query = call.request.query
         project_id = _identifier(call.path["project"], "project_id")
-        page = (
-            _integer(query, "page_index", minimum=0),
-            _integer(query, "page_size", minimum=1, maximum=100),
-        )
+        page = call.page("page_index", None, None)
         if project_id not in self._fleet.projects:
-            raise refuse(403, "CB.00031007", "No permission for the project.")
-        return jobs_answer(self._fleet, self._faults, project_id, query, page)
-
-    def _projects(self, call: Call) -> dict[str, object]:
-        query = call.request.query
-        page_no = _integer(query, "page_no", 1, minimum=1)
-        page_size = _integer(query, "page_size", 10, minimum=1, maximum=100)
-        return projects_answer(self._fleet, self._faults, page_no, page_size, query.get("search", ""))
+            raise refusal(403, "CB.00031007", "No permission for the project.")
+        return jobs_body(self._fleet, self._faults, project_id, call.request.query, page)
 
     def _full_stages(self, call: Call) -> dict[str, object]:
         record_id = call.path["record"]
         if not re.fullmatch(r"[0-9a-z-]{36}", record_id):
-            raise refuse(400, INVALID, "record_id is not a record id.")
+            raise refusal(400, INVALID, "record_id is not a record id.")
         build = self._fleet.find_record(record_id)
         job = self._fleet.job(build.job_id) if build else None
         if build is None or job is None:
-            raise refuse(404, NO_JOB, "The build record does not exist.")
-        return stages_answer(self._fleet, job, build)
+            raise refusal(404, NO_JOB, "The build record does not exist.")
+        return stages_body(self._fleet, job, build)
 
     def _record_list(self, call: Call) -> dict[str, object]:
         query = call.request.query
-        first_ms, last_ms = read_local(query.get("start_time", "")), read_local(query.get("end_time", ""))
+        first_ms, last_ms = parse_local(query.get("start_time", "")), parse_local(query.get("end_time", ""))
         if first_ms is None or last_ms is None:
-            raise refuse(400, INVALID, "start_time and end_time are yyyy-MM-dd HH:mm:ss.")
-        page_index = _integer(query, "page_index", 0, minimum=0)
-        page_size = _integer(query, "page_size", 10, minimum=1, maximum=100)
-        return records_answer(self._fleet, self._job(call), first_ms, last_ms, page_index, page_size)
+            raise refusal(400, INVALID, "start_time and end_time are yyyy-MM-dd HH:mm:ss.")
+        page = call.page("page_index", 0)
+        return records_body(self._fleet, self._job(call), first_ms, last_ms, *page)
 
     def _job(self, call: Call) -> Job:
         job = self._fleet.job(_identifier(call.path["job"], "job_id"))
         if job is None or job.deleted_ms is not None:
-            raise refuse(422, NO_JOB, "The job does not exist.")
+            raise refusal(422, NO_JOB, "The job does not exist.")
         return job
 
     def _build(self, job: Job, number: int) -> Build:
         build = self._fleet.find_build(job.id, number)
         if build is None and number < job.plan.first_number:
-            raise refuse(403, NO_HISTORY, "The build history has been deleted.")
-        lost = self._faults.strikes("lost-records", None, job.id, number)
+            raise refusal(403, NO_HISTORY, "The build history has been deleted.")
+        lost = self._faults.for_build("lost-records", None, job.id, number)
+        late = self._faults.for_build("late-details", None, job.id, number)
         if build is None or (lost and lost.text("detail") != "known"):
-            raise refuse(404, NO_JOB, "The build record does not exist.")
-        late = self._faults.strikes("late-details", None, job.id, number)
+            raise refusal(404, NO_JOB, "The build record does not exist.")
         if late and build.finish_ms is not None:
-            ended_ms = self._fleet.clock.now_ms() - build.finish_ms
-            if 0 <= ended_ms < late.number("seconds") * 1000:
-                raise refuse(404, NO_JOB, "The build record does not exist.")
+            age_ms = self._fleet.clock.now_ms() - build.finish_ms
+            if 0 <= age_ms < late.number("seconds") * 1000:
+                raise refusal(404, NO_JOB, "The build record does not exist.")
         return build
 
 
-def no_route(request: Request) -> Answer:
-    """What the gateway says to a path it does not know."""
+def no_route(request: Request) -> Response:
+    """The gateway's response to an unknown path."""
     message = f"The API does not exist or has not been published: {request.method} {request.path}"
-    return error_answer(404, "APIGW.0101", message)
+    return error_response(404, "APIGW.0101", message)
 
 
 def _identifier(text: str, name: str) -> str:
     if not re.fullmatch(r"[0-9a-z]{32}", text):
-        raise refuse(400, INVALID, f"{name} does not match ^[0-9a-z]{{32}}$.")
+        raise refusal(400, INVALID, f"{name} does not match ^[0-9a-z]{{32}}$.")
     return text
 
 
@@ -308,7 +301,7 @@ def _integer(
     if text is None and default is not None:
         return default
     if text is None or not re.fullmatch(r"-?[0-9]{1,10}", text) or not minimum <= int(text) <= maximum:
-        raise refuse(400, INVALID, f"{name} is not a number from {minimum} to {maximum}.")
+        raise refusal(400, INVALID, f"{name} is not a number from {minimum} to {maximum}.")
     return int(text)
 
 
@@ -319,4 +312,4 @@ def _day(query: Mapping[str, str], name: str) -> date:
             raise ValueError(text)
         return date.fromisoformat(text)
     except ValueError:
-        raise refuse(400, INVALID, f"{name} does not match ^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$.") from None
+        raise refusal(400, INVALID, f"{name} does not match ^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$.") from None

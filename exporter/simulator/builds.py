@@ -1,7 +1,7 @@
 """Jobs, builds and stages as they really are, and their ids.
 
 Times are integer milliseconds since the epoch, UTC. A build is drawn whole when it is created: its
-start, finish and result are fixed then, and the clock decides what of it has happened.
+start, finish and result are fixed then, and the clock decides how much of it has happened.
 """
 
 import hashlib
@@ -15,36 +15,49 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, Literal, get_args
 
 Result = Literal["success", "failure", "aborted", "timeout", "schedule_failure", "unknown"]
-
 Trigger = Literal["manual", "schedule", "code_change", "pipeline", "unknown"]
 
 RESULTS: Final[tuple[Result, ...]] = get_args(Result)
-
 TRIGGERS: Final[tuple[Trigger, ...]] = get_args(Trigger)
 
 LOCAL: Final = timezone(timedelta(hours=8))
 
+EXPECTED_MS: Final = 600_000
+"""Planned duration of a build without an end."""
 
-def day_of(at_ms: int) -> str:
-    """The calendar day in UTC+8, ``20221011``."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(LOCAL).strftime("%Y%m%d")
+PROJECTS: Final = ("shop", "payments", "mobile", "数据平台", "search", "基础设施")
+COMPONENTS: Final = (
+    "checkout",
+    "cart",
+    "ledger",
+    "gateway",
+    "android",
+    "结算",
+    "index",
+    "billing",
+    "login",
+    "报表",
+    "catalogue",
+    "courier",
+)
+PURPOSES: Final = ("release", "nightly", "review", "发布", "image", "lint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a job behaves.
+    """Behaviour of a job.
 
     Attributes:
-        gap_s: mean time between two builds; None for a job that only runs when told to.
-        duration_s: the median build.
+        gap_s: mean time between two builds; None for a job without builds of its own.
+        duration_s: median duration.
         spread: sigma of the log-normal duration.
         queue_s: mean wait before the start.
-        failure_ratio: how often a build fails after one that did not.
-        streak: how often it fails after one that did.
-        aborted_ratio: how often somebody stops a build; so for the two that follow.
-        concurrency: builds that run at once; more than one lets them finish out of order.
-        first_number: the oldest build that is still kept; what came before is deleted history.
-        stages: what a build does, by display name, and each one's share of the time.
+        failure_ratio: share of failures after a build that did not fail.
+        streak: share of failures after a build that failed.
+        aborted_ratio: share of builds that a person stops; the two that follow are alike.
+        concurrency: builds that run at once; with more than one they may finish out of order.
+        first_number: the oldest build that is still kept; earlier ones are deleted.
+        stages: display name of each stage, and its share of the time.
     """
 
     gap_s: float | None = 3600.0
@@ -85,7 +98,7 @@ class Build:
     daily_number: str
 
     def filed_ms(self, now_ms: int) -> int:
-        """The time by which history files the build: its start, else its creation."""
+        """The time under which history files the build: its start, else its creation."""
         return self.start_ms if self.start_ms is not None and self.start_ms <= now_ms else self.created_ms
 
     def started(self, now_ms: int) -> bool:
@@ -111,7 +124,7 @@ class Build:
 
 @dataclass(slots=True)
 class Job:
-    """A build definition and what it has run."""
+    """A build definition and its builds."""
 
     id: str
     ordinal: int
@@ -129,22 +142,22 @@ class Job:
     _failing: bool = False
 
     def advance(self, now_ms: int) -> None:
-        """Draws every build that has been created by now."""
+        """Draw every build that has been created by now."""
         if self.plan.gap_s is None:
             return
-        dice = self._dice()
+        rng = self._rng()
         if self._next_ms is None:
-            self._next_ms = self.created_ms + self._gap(dice)
+            self._next_ms = self.created_ms + self._gap(rng)
         end_ms = now_ms if self.stop_ms is None else min(now_ms, self.stop_ms)
         while self._next_ms <= end_ms:
-            self._arrive(self._next_ms, dice)
-            self._next_ms += self._gap(dice)
+            self._draw_build(self._next_ms, rng)
+            self._next_ms += self._gap(rng)
 
     def resume(self, now_ms: int) -> None:
-        """Lets builds arrive again, from now on."""
+        """Create builds again, from now on."""
         self.stop_ms = None
         if self.plan.gap_s is not None:
-            self._next_ms = now_ms + self._gap(self._dice())
+            self._next_ms = now_ms + self._gap(self._rng())
 
     def append(
         self,
@@ -155,61 +168,49 @@ class Job:
         trigger: Trigger,
         branch: str,
     ) -> Build:
-        """Gives the next number to a build."""
+        """Add a build with the next number."""
         number = self.builds[-1].number + 1 if self.builds else self.plan.first_number
-        day = day_of(created_ms)
+        day = datetime.fromtimestamp(created_ms / 1000, UTC).astimezone(LOCAL).strftime("%Y%m%d")
         count = 1
         if self.builds and self.builds[-1].daily_number.startswith(day + "."):
             count = int(self.builds[-1].daily_number.partition(".")[2]) + 1
-        build = Build(
-            self.id,
-            number,
-            created_ms,
-            created_ms,
-            start_ms,
-            finish_ms,
-            result,
-            trigger,
-            branch,
-            f"{day}.{count}",
-        )
+        times = (created_ms, created_ms, start_ms, finish_ms)
+        build = Build(self.id, number, *times, result, trigger, branch, f"{day}.{count}")
         self.builds.append(build)
         return build
 
-    def _dice(self) -> random.Random:
+    def _rng(self) -> random.Random:
         if self._random is None:
             self._random = random.Random(f"{self.seed}/{self.id}")
             self._slots = [0] * self.plan.concurrency
         return self._random
 
-    def _gap(self, dice: random.Random) -> int:
-        return max(1, round(dice.expovariate(1.0) * 1000 * (self.plan.gap_s or 0)))
+    def _gap(self, rng: random.Random) -> int:
+        return max(1, round(rng.expovariate(1.0) * 1000 * (self.plan.gap_s or 0)))
 
-    def _arrive(self, at_ms: int, dice: random.Random) -> None:
-        result = self._draw_result(dice)
-        duration_ms = max(1, round(1000 * self.plan.duration_s * dice.lognormvariate(0, self.plan.spread)))
-        queue_ms = round(1000 * self.plan.queue_s * dice.expovariate(1.0))
-        trigger = dice.choices(TRIGGERS[:4], self.plan.triggers)[0]
-        branch = dice.choice(self.plan.branches)
+    def _draw_build(self, created_ms: int, rng: random.Random) -> None:
+        result = self._draw_result(rng)
+        duration_ms = max(1, round(1000 * self.plan.duration_s * rng.lognormvariate(0, self.plan.spread)))
+        queue_ms = round(1000 * self.plan.queue_s * rng.expovariate(1.0))
+        trigger = rng.choices(TRIGGERS[:4], self.plan.triggers)[0]
+        branch = rng.choice(self.plan.branches)
         if result == "schedule_failure":
-            self.append(at_ms, None, at_ms + queue_ms + 1, result, trigger, branch)
+            self.append(created_ms, None, created_ms + queue_ms + 1, result, trigger, branch)
             return
         if result == "aborted":
             duration_ms = max(1, duration_ms // 3)
         elif result == "timeout":
             duration_ms *= 4
-        start_ms = max(at_ms + queue_ms, heapq.heappop(self._slots))
+        start_ms = max(created_ms + queue_ms, heapq.heappop(self._slots))
         heapq.heappush(self._slots, start_ms + duration_ms)
-        self.append(at_ms, start_ms, start_ms + duration_ms, result, trigger, branch)
+        self.append(created_ms, start_ms, start_ms + duration_ms, result, trigger, branch)
 
-    def _draw_result(self, dice: random.Random) -> Result:
+    def _draw_result(self, rng: random.Random) -> Result:
         plan = self.plan
-        failure = plan.streak if self._failing else plan.failure_ratio
-        draw = dice.random()
-        if draw < failure:
+        if rng.random() < (plan.streak if self._failing else plan.failure_ratio):
             self._failing = True
             return "failure"
-        draw = dice.random()
+        draw = rng.random()
         others: tuple[tuple[Result, float], ...] = (
             ("aborted", plan.aborted_ratio),
             ("timeout", plan.timeout_ratio),
@@ -223,24 +224,63 @@ class Job:
         return "success"
 
 
-PROJECTS: Final = ("shop", "payments", "mobile", "数据平台", "search", "基础设施")
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a build.
 
-COMPONENTS: Final = (
-    "checkout",
-    "cart",
-    "ledger",
-    "gateway",
-    "android",
-    "结算",
-    "index",
-    "billing",
-    "login",
-    "报表",
-    "catalogue",
-    "courier",
-)
+    Attributes:
+        key: the service's identifier.
+        name: the display name.
+        result: how it ends, or ended.
+    """
 
-PURPOSES: Final = ("release", "nightly", "review", "发布", "image", "lint")
+    key: str
+    name: str
+    start_ms: int
+    finish_ms: int
+    result: Result
+
+    @property
+    def duration_ms(self) -> int:
+        """Duration, including its wait."""
+        return self.finish_ms - self.start_ms
+
+    @property
+    def ran(self) -> bool:
+        """Whether it did anything; a build may end before it."""
+        return self.result == "success" or self.duration_ms > 0
+
+
+def stages_of(build: Build, plan: Plan) -> list[Stage]:
+    """All planned stages of a build; those of a finished build add up to its duration."""
+    if build.start_ms is None:
+        return []
+    count = len(plan.stages)
+    stops = build.finish_ms is not None and build.result in ("failure", "aborted", "timeout")
+    last = build.number % count if stops else count - 1
+    end_ms = build.start_ms + EXPECTED_MS if build.finish_ms is None else build.finish_ms
+    total = sum(share for _, share in plan.stages[: last + 1])
+    stages: list[Stage] = []
+    spent, start_ms = 0, build.start_ms
+    for index, (name, share) in enumerate(plan.stages):
+        key = "initial" if index == 0 else "final" if index == count - 1 else f"stage{index}"
+        spent = min(total, spent + share)
+        finish_ms = build.start_ms + (end_ms - build.start_ms) * spent // total
+        stages.append(Stage(key, name, start_ms, finish_ms, "success" if index < last else build.result))
+        start_ms = finish_ms
+    return stages
+
+
+def stage_durations(stages: Iterable[Stage]) -> list[tuple[str, int]]:
+    """Names and durations of the stages that ran; a repeated name gets a number."""
+    durations: list[tuple[str, int]] = []
+    occurrences: Counter[str] = Counter()
+    for stage in stages:
+        occurrences[stage.name] += 1
+        if stage.ran:
+            nth = occurrences[stage.name]
+            durations.append((stage.name if nth == 1 else f"{stage.name} ({nth})", stage.duration_ms))
+    return durations
 
 
 def hex_id(seed: int, *parts: object) -> str:
@@ -250,7 +290,7 @@ def hex_id(seed: int, *parts: object) -> str:
 
 
 def uuid_id(seed: int, *parts: object) -> str:
-    """36 characters, as a UUID is written."""
+    """36 characters, formatted as a UUID."""
     return str(uuid.UUID(hex_id(seed, "uuid", *parts)))
 
 
@@ -269,7 +309,7 @@ def project_name(ordinal: int) -> str:
 
 
 def record_id(seed: int, ordinal: int, number: int) -> str:
-    """The 36-character id of a build, from which the build can be found again."""
+    """The 36-character id of a build, which encodes job and number."""
     right = _half(seed, "check", ordinal, number)
     left = (ordinal << 32 | number) ^ _half(seed, "mask", right)
     return str(uuid.UUID(int=left << 64 | right))
@@ -289,72 +329,3 @@ def read_record_id(seed: int, text: str) -> tuple[int, int] | None:
 
 def _half(seed: int, *parts: object) -> int:
     return int(hex_id(seed, *parts)[:16], 16)
-
-
-EXPECTED_MS: Final = 600_000
-"""How long a build without an end is planned to take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of a build.
-
-    Attributes:
-        key: what the service calls it.
-        name: what people call it.
-        result: how it ends, or ended.
-    """
-
-    key: str
-    name: str
-    start_ms: int
-    finish_ms: int
-    result: Result
-
-    @property
-    def duration_ms(self) -> int:
-        """How long it takes, its wait included."""
-        return self.finish_ms - self.start_ms
-
-    @property
-    def ran(self) -> bool:
-        """Whether it did anything; a build may end before it."""
-        return self.result == "success" or self.duration_ms > 0
-
-
-def stages_of(build: Build, plan: Plan) -> list[Stage]:
-    """All stages that are planned; the durations of a finished build's add up to its own."""
-    if build.start_ms is None:
-        return []
-    count = len(plan.stages)
-    stops = build.finish_ms is not None and build.result in ("failure", "aborted", "timeout")
-    last = build.number % count if stops else count - 1
-    end_ms = build.start_ms + EXPECTED_MS if build.finish_ms is None else build.finish_ms
-    whole = sum(share for _, share in plan.stages[: last + 1])
-    stages: list[Stage] = []
-    spent, start_ms = 0, build.start_ms
-    for at, (name, share) in enumerate(plan.stages):
-        spent = min(whole, spent + share)
-        finish_ms = build.start_ms + (end_ms - build.start_ms) * spent // whole
-        result = "success" if at < last else build.result
-        stages.append(Stage(_key(at, count), name, start_ms, finish_ms, result))
-        start_ms = finish_ms
-    return stages
-
-
-def lengths(stages: Iterable[Stage]) -> list[tuple[str, int]]:
-    """Names and durations of those that ran; a name that comes again in a build is told with its count."""
-    told: list[tuple[str, int]] = []
-    seen: Counter[str] = Counter()
-    for stage in stages:
-        seen[stage.name] += 1
-        if stage.ran:
-            nth = seen[stage.name]
-            told.append((stage.name if nth == 1 else f"{stage.name} ({nth})", stage.duration_ms))
-    return told
-
-
-def _key(at: int, count: int) -> str:
-    if at == 0:
-        return "initial"
-    return "final" if at == count - 1 else f"stage{at}"

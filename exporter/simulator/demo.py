@@ -1,4 +1,4 @@
-"""A fleet to look at, and the simulator as a program."""
+"""The demo fleet, and the simulator as a program."""
 
 import random
 import signal
@@ -12,25 +12,24 @@ from exporter.simulator.fleet import Clock, Fleet, RealClock
 from exporter.simulator.server import Simulator
 
 JOBS = 24
-
 FAILING, STUCK, DELETED = 5, 9, 3
 
 
 def demo_fleet(clock: Clock, seed: int = 0) -> Fleet:
-    """24 jobs at a lively pace; one fails all the time, one hangs, three more lie in the recycle bin."""
+    """24 busy jobs, one of which always fails and one hangs, and three in the recycle bin."""
     fleet = Fleet(clock, seed=seed, history_days=0.25)
-    dice = random.Random(f"{seed}/demo")
+    rng = random.Random(f"{seed}/demo")
     for ordinal in range(JOBS):
         failing = ordinal == FAILING
         plan = Plan(
-            gap_s=dice.uniform(30, 150),
-            duration_s=dice.uniform(3, 20),
+            gap_s=rng.uniform(30, 150),
+            duration_s=rng.uniform(3, 20),
             spread=0.35,
-            queue_s=dice.uniform(0.3, 4),
-            failure_ratio=1.0 if failing else dice.choice((0.03, 0.1, 0.25)),
-            streak=1.0 if failing else dice.choice((0.2, 0.5)),
+            queue_s=rng.uniform(0.3, 4),
+            failure_ratio=1.0 if failing else rng.choice((0.03, 0.1, 0.25)),
+            streak=1.0 if failing else rng.choice((0.2, 0.5)),
             concurrency=3 if ordinal % 4 == 0 else 1,
-            first_number=dice.choice((1, 500, 3001)),
+            first_number=rng.choice((1, 500, 3001)),
             branches=("main", "develop", "release/1.4"),
         )
         fleet.add_job(job_name(ordinal), project_name(ordinal % 4), plan=plan)
@@ -53,47 +52,47 @@ def run(
     clock: Clock | None = None,
     output: TextIO | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT.
 
     Args:
-        host: where to listen.
+        host: address to listen on.
         port: 0 takes a free one.
-        jobs: how many jobs; None for the demo fleet.
-        seed: from which ids, paces and builds follow.
-        speed: how much faster than the wall clock the fleet lives.
+        jobs: number of jobs; None for the demo fleet.
+        seed: determines ids, plans and builds.
+        speed: of the fleet's clock, relative to the wall clock.
         history_days: how long the jobs have been running; not for the demo fleet.
-        faults: in force from the start.
-        clock: instead of one by ``speed``.
-        output: where the address and the credentials are printed; standard output by default.
+        faults: active from the start.
+        clock: replaces the one with ``speed``.
+        output: for the address and the credentials; standard output by default.
 
     Raises:
-        OSError: the address is not to be had.
+        OSError: the address cannot be used.
     """
-    time_source = clock or RealClock(speed)
+    clock = clock or RealClock(speed)
     if jobs is None:
-        fleet = demo_fleet(time_source, seed)
+        fleet = demo_fleet(clock, seed)
     else:
-        fleet = Fleet(time_source, seed=seed, jobs=jobs, history_days=history_days)
+        fleet = Fleet(clock, seed=seed, jobs=jobs, history_days=history_days)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with Simulator(fleet, faults=faults).start(host, port) as simulator:
-        print(_welcome(simulator), file=output or sys.stdout, flush=True)
+        print(_banner(simulator), file=output or sys.stdout, flush=True)
         stop.wait()
 
 
-def _welcome(simulator: Simulator) -> str:
+def _banner(simulator: Simulator) -> str:
     known = simulator.credentials
-    live = [job for job in simulator.fleet.jobs() if job.deleted_ms is None]
+    jobs = [job for job in simulator.fleet.jobs() if job.deleted_ms is None]
     key = known.access_keys[0]
     return "\n".join(
         (
-            f"CodeArts Build simulator on {simulator.url}, {len(live)} jobs",
+            f"CodeArts Build simulator on {simulator.url}, {len(jobs)} jobs",
             f"token     {known.tokens[0]}",
             f"password  domain {known.domain}, username {known.username}, password {known.password}, "
             f"project {known.project}",
             f"key       {key.access_key} {key.secret_key}",
             f"truth     {simulator.url}/_sim/truth",
-            *(f"job       {job.id} {job.name}" for job in live[:3]),
+            *(f"job       {job.id} {job.name}" for job in jobs[:3]),
         )
     )

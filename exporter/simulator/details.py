@@ -1,4 +1,4 @@
-"""record-info, full-stages and the newer list of records: what one build says of itself.
+"""record-info, full-stages and the newer list of records.
 
 record-info rests on its document; stages on the provider's machine-readable definition, and the record list
 on that and live reports. Words for unfinished builds are a guess.
@@ -10,23 +10,23 @@ from typing import Final
 from exporter.simulator.builds import LOCAL, Build, Job, Stage, hex_id, stages_of, uuid_id
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
-from exporter.simulator.history import RESULT_WORDS, ids_of_commit, phase, stamp, tell, trigger_word
+from exporter.simulator.history import RESULT_WORDS, commit_id, phase, reported_build, timestamp, trigger_word
 
 USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
 DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"
 
 
-def detail_answer(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[str, object]:
-    """The body of a record-info answer."""
+def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[str, object]:
+    """The body of a record-info response."""
     now_ms = fleet.clock.now_ms()
-    told = tell(fleet, faults, "record-info", build, now_ms)
-    whole = 1000 if faults.fire("whole-seconds", "record-info", job.id) else 1
-    number = faults.fire("queue-as-number", "record-info", job.id)
+    reported = reported_build(faults, "record-info", build, now_ms)
+    unit_ms = 1000 if faults.fire("whole-seconds", "record-info", job.id) else 1
+    queue_as_number = faults.fire("queue-as-number", "record-info", job.id)
 
-    def moment(at_ms: int | None) -> str | None:
-        return stamp(None if at_ms is None else at_ms // whole * whole)
+    def format_time(at_ms: int | None) -> str | None:
+        return timestamp(None if at_ms is None else at_ms // unit_ms * unit_ms)
 
-    queue_ms = None if told.start_ms is None else told.start_ms - told.queued_ms
+    queue_ms = None if reported.start_ms is None else reported.start_ms - reported.queued_ms
     result: dict[str, object] = {
         "id": fleet.record_id(build),
         "build_project_id": uuid_id(fleet.seed, "build-project", job.id),
@@ -42,20 +42,20 @@ def detail_answer(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[
         "repo_id": str(2111616838 + job.ordinal),
         "branch": build.branch,
         "tag": None,
-        "commit": ids_of_commit(fleet, build),
+        "commit": commit_id(fleet, build),
         "commit_message": f"Change {build.number}",
-        "commit_create_time": moment(build.created_ms),
+        "commit_create_time": format_time(build.created_ms),
         "trigger_type": trigger_word(faults, "record-info", build),
         "build_type": "branch",
-        "status": told.result or phase(build, now_ms),
+        "status": reported.result or phase(build, now_ms),
         "domain_id": DOMAIN_ID,
-        "create_time": moment(build.created_ms),
-        "schedule_time": moment(told.start_ms),
-        "queued_time": queue_ms if number else moment(told.queued_ms),
-        "start_time": moment(told.start_ms),
-        "runnable_time": moment(build.created_ms - 758_000),
-        "finish_time": moment(told.finish_ms),
-        "duration": told.duration_ms,
+        "create_time": format_time(build.created_ms),
+        "schedule_time": format_time(reported.start_ms),
+        "queued_time": queue_ms if queue_as_number else format_time(reported.queued_ms),
+        "start_time": format_time(reported.start_ms),
+        "runnable_time": format_time(build.created_ms - 758_000),
+        "finish_time": format_time(reported.finish_ms),
+        "duration": reported.duration_ms,
         "record_status": None,
         "use_private_slave": 0,
         "region": "cn-north-4",
@@ -65,8 +65,8 @@ def detail_answer(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[
     return {"status": "success", "result": result}
 
 
-def stages_answer(fleet: Fleet, job: Job, build: Build) -> dict[str, object]:
-    """The body of a full-stages answer; the stages' durations add up to the build's."""
+def stages_body(fleet: Fleet, job: Job, build: Build) -> dict[str, object]:
+    """The body of a full-stages response; the stages' durations add up to the build's."""
     now_ms = fleet.clock.now_ms()
     finished = build.finished(now_ms)
     stages = {
@@ -77,7 +77,7 @@ def stages_answer(fleet: Fleet, job: Job, build: Build) -> dict[str, object]:
     return {"result": {"build_stages": stages, "check_stages": None}, "error": None, "status": "success"}
 
 
-def records_answer(
+def records_body(
     fleet: Fleet, job: Job, first_ms: int, last_ms: int, page_index: int, page_size: int
 ) -> dict[str, object]:
     """The body of the newer record list; its counts are strings."""
@@ -95,14 +95,14 @@ def records_answer(
 
 
 def health_score(fleet: Fleet, job: Job) -> int:
-    """Successes among the last five finished builds, in per cent."""
+    """Percentage of successes among the last five finished builds."""
     now_ms = fleet.clock.now_ms()
     last = [build for build in fleet.builds(job.id)[-12:] if build.finished(now_ms)][-5:]
     return 100 * sum(build.result == "success" for build in last) // len(last) if last else 0
 
 
-def read_local(text: str) -> int | None:
-    """``2024-09-20 14:38:49``, which is UTC+8, as ms since the epoch; None if it is not one."""
+def parse_local(text: str) -> int | None:
+    """Parse ``2024-09-20 14:38:49`` (UTC+8) to ms since the epoch; None if it is invalid."""
     try:
         return round(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=LOCAL).timestamp() * 1000)
     except ValueError:
@@ -116,8 +116,8 @@ def _execution_id(fleet: Fleet, build: Build) -> str:
 def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> dict[str, object]:
     ended = build.finish_ms is not None and stage.finish_ms <= fleet.clock.now_ms()
     duration_ms = stage.duration_ms if ended else None
-    waited_ms = min(1000, stage.duration_ms // 10)
-    begun_ms = stage.start_ms if stage.ran else build.created_ms
+    wait_ms = min(1000, stage.duration_ms // 10)
+    begin_ms = stage.start_ms if stage.ran else build.created_ms
     return {
         "id": uuid_id(fleet.seed, "stage", build.job_id, build.number, stage.key),
         "build_record_id": uuid_id(fleet.seed, "build-record", build.job_id, build.number),
@@ -129,21 +129,21 @@ def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> dict[str,
         "status_code": 0,
         "node_id": None,
         "log_status": None,
-        "create_time": stamp(begun_ms),
-        "schedule_time": stamp(begun_ms),
-        "queued_time": stamp(begun_ms),
-        "start_time": stamp(begun_ms + waited_ms),
-        "finish_time": stamp(stage.finish_ms) if ended else None,
+        "create_time": timestamp(begin_ms),
+        "schedule_time": timestamp(begin_ms),
+        "queued_time": timestamp(begin_ms),
+        "start_time": timestamp(begin_ms + wait_ms),
+        "finish_time": timestamp(stage.finish_ms) if ended else None,
         "duration": duration_ms,
-        "build_duration": None if duration_ms is None else duration_ms - waited_ms,
-        "pending_duration": waited_ms,
+        "build_duration": None if duration_ms is None else duration_ms - wait_ms,
+        "pending_duration": wait_ms,
     }
 
 
 def _state(fleet: Fleet, build: Build) -> dict[str, object]:
     now_ms = fleet.clock.now_ms()
     finished = build.finished(now_ms)
-    commit = ids_of_commit(fleet, build)
+    commit = commit_id(fleet, build)
     return {
         "number": build.number,
         "daily_build_number": build.daily_number,
@@ -155,7 +155,7 @@ def _state(fleet: Fleet, build: Build) -> dict[str, object]:
         "build_type": "branch",
         "code_branch": build.branch,
         "commit_id": commit,
-        "commit_info": {"commit_id": commit, "created_at": stamp(build.created_ms)},
+        "commit_info": {"commit_id": commit, "created_at": timestamp(build.created_ms)},
         "commit_detail_url": f"https://repo.example/{commit}/commitdetail",
         "executor": "exporter",
         "nickname": "exporter",

@@ -1,4 +1,4 @@
-"""A request and its answer as values, and the record of both."""
+"""Requests and responses as values, and the log of both."""
 
 import json
 import threading
@@ -14,10 +14,12 @@ GATEWAY_PAGE = (
     "</body>\r\n</html>\r\n"
 )
 
+CAPACITY = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What came in; header names are in lower case."""
+    """A request; header names are in lower case."""
 
     method: str
     target: str
@@ -36,14 +38,14 @@ class Request:
 
 
 @dataclass(slots=True)
-class Answer:
-    """What goes out, and how it travels.
+class Response:
+    """A response, and how it is sent.
 
     Attributes:
         keep: share of the body that is sent before the connection breaks; None for all of it.
         reset: break with a RST rather than an orderly end.
-        delay_s: silence before the first byte.
-        bytes_per_second: pace of the body; None for at once.
+        delay_s: pause before the first byte.
+        bytes_per_second: speed of the body; None for no limit.
         date_skew_s: how far the ``Date`` header is ahead.
     """
 
@@ -59,20 +61,20 @@ class Answer:
 
 
 class RefusalError(Exception):
-    """Ends the handling of a request with an answer other than the one asked for."""
+    """Ends the handling of a request with an error response."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
-def json_answer(value: object, status: int = 200) -> Answer:
-    """An answer that holds a JSON document."""
-    return Answer(status, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
-def error_answer(status: int, code: str, message: str, shape: str = "error_code") -> Answer:
-    """A failure in one of the shapes that have been seen.
+def json_response(value: object, status: int = 200) -> Response:
+    """A response with a JSON document."""
+    return Response(status, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def error_response(status: int, code: str, message: str, shape: str = "error_code") -> Response:
+    """An error in one of the shapes that have been seen.
 
     Raises:
         ValueError: there is no such shape.
@@ -87,27 +89,24 @@ def error_answer(status: int, code: str, message: str, shape: str = "error_code"
     }
     shapes["string"] = json.dumps(shapes["error_code"])
     if shape not in shapes:
-        raise ValueError(f"no error of the shape {shape!r}; there are {', '.join(sorted(shapes))}")
-    return json_answer(shapes[shape], status)
+        raise ValueError(f"unknown error shape {shape!r}; known: {', '.join(sorted(shapes))}")
+    return json_response(shapes[shape], status)
 
 
-def refuse(status: int, code: str, message: str) -> RefusalError:
-    """To be raised: a failure in the documented shape."""
-    return RefusalError(error_answer(status, code, message))
+def refusal(status: int, code: str, message: str) -> RefusalError:
+    """An exception for an error in the documented shape."""
+    return RefusalError(error_response(status, code, message))
 
 
-def html_answer(status: int) -> Answer:
-    """The gateway's own page."""
+def html_response(status: int) -> Response:
+    """The gateway's own error page."""
     page = GATEWAY_PAGE.format(status=status, reason=HTTPStatus(status).phrase)
-    return Answer(status, page.encode(), "text/html")
-
-
-CAPACITY = 20_000
+    return Response(status, page.encode(), "text/html")
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer; ``status`` is what was sent, even where the connection then broke."""
+    """A request and its response; ``status`` is what was sent, even if the connection then broke."""
 
     at_ms: int
     operation: str
@@ -117,11 +116,11 @@ class Exchange:
     status: int
 
     def to_json(self) -> dict[str, object]:
-        """Plain values."""
+        """Convert to plain values."""
         return asdict(self)
 
 
-class Journal:
+class RequestLog:
     """The last exchanges, and counts of all. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -129,24 +128,24 @@ class Journal:
         self._counts: Counter[tuple[str, int]] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, exchange: Exchange) -> None:
-        """Writes one down."""
+    def add(self, exchange: Exchange) -> None:
+        """Add an exchange."""
         with self._lock:
             self._exchanges.append(exchange)
             self._counts[exchange.operation, exchange.status] += 1
 
     def exchanges(self) -> list[Exchange]:
-        """The last ones, oldest first."""
+        """The last exchanges, oldest first."""
         with self._lock:
             return list(self._exchanges)
 
     def counts(self) -> Counter[tuple[str, int]]:
-        """How many by operation and status."""
+        """Number of exchanges by operation and status."""
         with self._lock:
             return Counter(self._counts)
 
     def reset(self) -> None:
-        """Forgets all."""
+        """Forget all exchanges."""
         with self._lock:
             self._exchanges.clear()
             self._counts.clear()

@@ -1,29 +1,29 @@
-"""What can be made to go wrong, faults in records included.
+"""Faults: what can go wrong, and how records are damaged.
 
 `KINDS` lists every fault and its fields with their defaults. Most rest on what has been seen live or is
-documented; where only guessed, the point is that the caller must survive it.
+documented; the others are guesses that the caller must survive.
 
-A fault strikes by request: all of them, a share (``probability``) or the next few (``times``). Those in
-`BUILD_KINDS` strike by build instead: ``numbers`` or a share of the builds, always the same ones.
+A fault affects requests: all of them, a share (``probability``) or the next few (``times``). Those in
+`BUILD_KINDS` affect builds instead: ``numbers`` or a share of the builds, always the same ones.
 """
 
 import hashlib
 import json
 import random
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 KINDS: Final[dict[str, dict[str, object]]] = {
-    # Instead of an answer: the gateway, the network, the backend.
+    # Instead of the response: gateway, network, backend.
     "throttle": {"status": 429, "retry_after": None, "announce": True, "code": "APIGW.0308"},
     "rate-limit": {"per_minute": 50, "announce": True, "status": 429, "retry_after": False},
     "error": {"status": 500, "code": "CB.00060100", "message": "Internal error.", "shape": "error_code"},
     "html": {"status": 502},
     "body": {"status": 200, "text": "", "content_type": "application/json"},
     "unauthorized": {},
-    # On the way back.
+    # Transport of the response.
     "json-string": {},
     "truncated": {"keep": 0.5},
     "reset": {"keep": 0.0},
@@ -74,10 +74,10 @@ class Fault:
         kind: a key of `KINDS`.
         operation: only for this one, such as ``record-info``; None for all.
         job: only for this job id; None for all, and for requests that concern no job.
-        probability: how often it strikes.
-        times: how often it may still strike; None for as long as it is in the set.
+        probability: share of the requests or builds.
+        times: how many more requests it affects; None for no limit.
         options: the fields of its kind.
-        fired: how often it has struck.
+        fired: how many requests it has affected.
 
     Raises:
         ValueError: no such kind, or the kind has no such field.
@@ -93,13 +93,13 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"no fault of the kind {self.kind!r}; there are {', '.join(sorted(KINDS))}")
-        if strange := self.options.keys() - KINDS[self.kind].keys():
-            raise ValueError(f"the fault {self.kind!r} has no field {', '.join(sorted(strange))}")
+            raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(sorted(KINDS))}")
+        if unknown := self.options.keys() - KINDS[self.kind].keys():
+            raise ValueError(f"the fault {self.kind!r} has no field {', '.join(sorted(unknown))}")
         self.options = {**KINDS[self.kind], **self.options}
 
-    def concerns(self, operation: str | None, job: str | None) -> bool:
-        """Whether the fault's scope holds a request; an ``operation`` of None stands for any."""
+    def matches(self, operation: str | None, job: str | None) -> bool:
+        """Whether a request is in the fault's scope; an ``operation`` of None stands for any."""
         if self.operation is not None and operation is not None and self.operation != operation:
             return False
         return self.job is None or self.job == job
@@ -116,12 +116,12 @@ class Fault:
         return str(self.options[name])
 
     def items(self, name: str) -> list[object]:
-        """A field that is a list; empty when it is None."""
-        value = self.options[name]
+        """A field that is a list; empty if it is None."""
+        value = self.options.get(name)
         return list(value) if isinstance(value, list | tuple | set | range) else []
 
     def to_json(self) -> dict[str, object]:
-        """The form that `from_json` reads, with ``fired``."""
+        """Convert to the form that `from_json` reads, with ``fired``."""
         scope = {"kind": self.kind, "operation": self.operation, "job": self.job}
         rate = {"probability": self.probability, "times": self.times, "fired": self.fired}
         lists = {name: self.items(name) for name, v in self.options.items() if isinstance(v, tuple | range)}
@@ -129,7 +129,7 @@ class Fault:
 
     @staticmethod
     def from_json(value: Mapping[str, object]) -> "Fault":
-        """Reads a flat object: ``kind``, the scope, and the fields of the kind.
+        """Read a flat object: ``kind``, the scope, and the fields of the kind.
 
         Raises:
             ValueError: it is not a fault.
@@ -140,8 +140,8 @@ class Fault:
         options.pop("fired", None)
         if not isinstance(probability, int | float) or not isinstance(times, int | None):
             raise ValueError("probability and times are numbers")
-        names = [None if each is None else str(each) for each in (operation, job)]
-        return Fault(str(kind), names[0], names[1], float(probability), times, options)
+        operation, job = (None if name is None else str(name) for name in (operation, job))
+        return Fault(str(kind), operation, job, float(probability), times, options)
 
 
 def fault(
@@ -153,7 +153,7 @@ def fault(
     times: int | None = None,
     **options: object,
 ) -> Fault:
-    """A `Fault`, with the fields of its kind as keywords.
+    """Create a `Fault`, with the fields of its kind as keywords.
 
     Raises:
         ValueError: no such kind, or the kind has no such field.
@@ -162,173 +162,147 @@ def fault(
 
 
 class Faults:
-    """The faults in force. Safe to use from several threads.
+    """The active faults. Safe to use from several threads.
 
     Args:
-        faults: in force from the start.
-        seed: decides which requests and builds a share of them is.
+        faults: active from the start.
+        seed: selects the requests and builds that a fault with a probability affects.
     """
 
     def __init__(self, *faults: Fault, seed: int = 0) -> None:
         self._faults = list(faults)
         self._seed = seed
-        self._dice = random.Random(f"{seed}/faults")
-        self._told: set[tuple[str, str, int]] = set()
+        self._rng = random.Random(f"{seed}/faults")
+        self._reported: set[tuple[str, str, int]] = set()
         self._lock = threading.RLock()
 
     def active(self) -> list[Fault]:
-        """Those in force."""
+        """The active faults."""
         with self._lock:
             return list(self._faults)
 
     def add(self, *faults: Fault) -> None:
-        """Puts more in force."""
+        """Activate more faults."""
         with self._lock:
             self._faults.extend(faults)
 
     def replace(self, faults: Iterable[Fault]) -> None:
-        """Puts these in force and no others."""
+        """Activate these faults and no others."""
         with self._lock:
             self._faults = list(faults)
 
     def clear(self, kind: str | None = None) -> None:
-        """Ends all faults, or all of one kind."""
-        self.replace(each for each in self.active() if kind is not None and each.kind != kind)
+        """Remove all faults, or all of one kind."""
+        self.replace(fault for fault in self.active() if kind is not None and fault.kind != kind)
 
     def fire(self, kind: str, operation: str, job: str | None = None) -> Fault | None:
-        """The fault of this kind that strikes this request, which is used up by one; None if none does."""
+        """Return the fault of this kind that affects this request, and count it; None if none does."""
         with self._lock:
-            for each in self._faults:
-                if each.kind != kind or each.times == 0 or not each.concerns(operation, job):
+            for fault in self._faults:
+                if fault.kind != kind or fault.times == 0 or not fault.matches(operation, job):
                     continue
-                if each.probability < 1 and self._dice.random() >= each.probability:
+                if fault.probability < 1 and self._rng.random() >= fault.probability:
                     continue
-                if each.times is not None:
-                    each.times -= 1
-                each.fired += 1
-                return each
+                if fault.times is not None:
+                    fault.times -= 1
+                fault.fired += 1
+                return fault
         return None
 
-    def strikes(self, kind: str, operation: str | None, job: str, number: int) -> Fault | None:
-        """The fault of this kind that this build has, always the same for the same build."""
+    def for_build(self, kind: str, operation: str | None, job: str, number: int) -> Fault | None:
+        """Return the fault of this kind that affects this build; always the same for the same build."""
         with self._lock:
-            for each in self._faults:
-                if each.kind == kind and each.concerns(operation, job) and self._picks(each, job, number):
-                    return each
+            for fault in self._faults:
+                if fault.kind == kind and fault.matches(operation, job) and self._selects(fault, job, number):
+                    return fault
         return None
 
-    def tell(self, kind: str, job: str, number: int) -> None:
-        """Remembers that a caller has been told something false about a build."""
+    def mark_reported(self, kind: str, job: str, number: int) -> None:
+        """Remember that a response has reported something false about a build."""
         with self._lock:
-            self._told.add((kind, job, number))
+            self._reported.add((kind, job, number))
 
-    def was_told(self, kind: str, job: str, number: int) -> bool:
-        """Whether a caller was ever told this falsehood about a build."""
-        return (kind, job, number) in self._told
+    def was_reported(self, kind: str, job: str, number: int) -> bool:
+        """Whether a response has reported this falsehood about a build."""
+        return (kind, job, number) in self._reported
 
-    def _picks(self, each: Fault, job: str, number: int) -> bool:
-        if each.options["numbers"] is not None:
-            return number in each.items("numbers")
-        if each.probability >= 1:
+    def _selects(self, fault: Fault, job: str, number: int) -> bool:
+        if fault.options["numbers"] is not None:
+            return number in fault.items("numbers")
+        if fault.probability >= 1:
             return True
-        text = json.dumps([self._seed, each.kind, job, number])
+        text = json.dumps([self._seed, fault.kind, job, number])
         share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / (1 << 48)
-        return share < each.probability
+        return share < fault.probability
 
 
 LISTS: Final = {
-    "period-history": "history_records",
-    "recycling-jobs": "job_list",
-    "job-list": "job_list",
-    "project-job-list": "jobs",
-    "projects": "project_info_list",
-    "record-list": "job_build_states",
+    "period-history": ("history_records", "build_number"),
+    "recycling-jobs": ("job_list", "job_id"),
+    "job-list": ("job_list", "id"),
+    "project-job-list": ("jobs", "id"),
+    "projects": ("project_info_list", "identifier"),
+    "record-list": ("job_build_states", "number"),
 }
-
-KEYS: Final = {
-    "period-history": "build_number",
-    "recycling-jobs": "job_id",
-    "job-list": "id",
-    "project-job-list": "id",
-    "projects": "identifier",
-    "record-list": "number",
-}
-"""What tells the records of a list apart."""
+"""The list in a response, and the key of its records."""
 
 RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings")
-
-
-def mangle(body: dict[str, object], faults: Faults, operation: str, job: str | None) -> dict[str, object]:
-    """Applies the faults of lists and records to a body, which it changes in place."""
-    holder = body.get("result", body)
-    if not isinstance(holder, dict):
-        return body
-    if operation not in LISTS:
-        stages = holder.get("build_stages")
-        for change in _changes(faults, operation, job):
-            for record in stages.values() if isinstance(stages, dict) else (holder,):
-                change(record)
-        return body
-    name = LISTS[operation] if LISTS[operation] in holder else "job_list"
-    records = holder[name]
-    if isinstance(records, list):
-        for change in _changes(faults, operation, job):
-            for record in records:
-                change(record)
-        holder[name] = _mangle_list(records, faults, operation, job)
-        if holder[name] is ABSENT:
-            del holder[name]
-    _mangle_total(holder, faults, operation, job)
-    return body
-
-
-class Change:
-    """One way of spoiling a record."""
-
-    def __init__(self, kind: str, fields: list[object]) -> None:
-        self._kind = kind
-        self._fields = fields
-
-    def __call__(self, record: dict[str, object]) -> None:
-        """Spoils a record in place."""
-        if self._kind == "numbers-as-strings":
-            for name, value in record.items():
-                if isinstance(value, int) and not isinstance(value, bool):
-                    record[name] = str(value)
-            return
-        for name in (str(each) for each in self._fields if each in record):
-            if self._kind == "missing-fields":
-                del record[name]
-            else:
-                record[name] = None
-
 
 ABSENT: Final = object()
 
 
-def _changes(faults: Faults, operation: str, job: str | None) -> Iterator[Change]:
-    for kind in RECORD_KINDS:
-        if struck := faults.fire(kind, operation, job):
-            yield Change(kind, struck.items("fields") if "fields" in struck.options else [])
+def apply_record_faults(
+    body: dict[str, object], faults: Faults, operation: str, job: str | None
+) -> dict[str, object]:
+    """Apply the faults of lists and records to a body, in place."""
+    holder = body.get("result", body)
+    if not isinstance(holder, dict):
+        return body
+    active = [fault for kind in RECORD_KINDS if (fault := faults.fire(kind, operation, job))]
+    if operation not in LISTS:
+        stages = holder.get("build_stages")
+        _damage(stages.values() if isinstance(stages, dict) else (holder,), active)
+        return body
+    name = LISTS[operation][0] if LISTS[operation][0] in holder else "job_list"
+    records = holder[name]
+    if isinstance(records, list):
+        _damage(records, active)
+        holder[name] = _with_list_faults(records, faults, operation, job)
+        if holder[name] is ABSENT:
+            del holder[name]
+    for name in ("total", "total_record"):
+        if name in holder and (fault := faults.fire("wrong-total", operation, job)):
+            value = fault.options["value"]
+            holder[name] = str(holder[name]) if value == "string" else value
+    return body
 
 
-def _mangle_list(records: list[object], faults: Faults, operation: str, job: str | None) -> object:
-    if struck := faults.fire("garbage-records", operation, job):
-        garbage = struck.items("items")
-        kept = records[len(garbage) :] if struck.options["replace"] else records
+def _damage(records: Iterable[dict[str, object]], active: list[Fault]) -> None:
+    for record in records:
+        for fault in active:
+            if fault.kind == "numbers-as-strings":
+                record |= {
+                    name: str(value)
+                    for name, value in record.items()
+                    if isinstance(value, int) and not isinstance(value, bool)
+                }
+            for name in record.keys() & set(map(str, fault.items("fields"))):
+                if fault.kind == "missing-fields":
+                    del record[name]
+                else:
+                    record[name] = None
+
+
+def _with_list_faults(records: list[object], faults: Faults, operation: str, job: str | None) -> object:
+    if fault := faults.fire("garbage-records", operation, job):
+        garbage = fault.items("items")
+        kept = records[len(garbage) :] if fault.options["replace"] else records
         records = [*garbage, *kept]
-    if struck := faults.fire("oversized-page", operation, job):
-        key, bare = KEYS[operation], range(1, 1 + int(struck.number("records")))
-        records = [{key: n if "number" in key else f"{n:032x}", "name": f"{n}"} for n in bare]
-    if not records and (struck := faults.fire("no-records", operation, job)):
-        return None if struck.text("shape") == "null" else ABSENT
+    if fault := faults.fire("oversized-page", operation, job):
+        key, numbers = LISTS[operation][1], range(1, 1 + int(fault.number("records")))
+        records = [{key: n if "number" in key else f"{n:032x}", "name": f"{n}"} for n in numbers]
+    if not records and (fault := faults.fire("no-records", operation, job)):
+        return None if fault.text("shape") == "null" else ABSENT
     if len(records) == 1 and faults.fire("single-object", operation, job):
         return records[0]
     return records
-
-
-def _mangle_total(holder: dict[str, object], faults: Faults, operation: str, job: str | None) -> None:
-    for name in ("total", "total_record"):
-        if name in holder and (struck := faults.fire("wrong-total", operation, job)):
-            value = struck.options["value"]
-            holder[name] = str(holder[name]) if value == "string" else value

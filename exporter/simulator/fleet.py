@@ -1,4 +1,4 @@
-"""Projects and jobs, and the clock that moves them."""
+"""Projects and jobs, and their clock."""
 
 import random
 import threading
@@ -22,7 +22,7 @@ from exporter.simulator.builds import (
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """A source of the current time."""
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch, UTC."""
@@ -31,8 +31,8 @@ class Clock(Protocol):
 class RealClock:
     """The wall clock, or one that starts with it and runs faster.
 
-    Callers choose the days they ask for by their own clock: a fleet that has run more than a day
-    ahead of them can no longer be seen by them.
+    Callers choose the days to request by their own clock: they cannot see builds of a fleet that is more
+    than a day ahead.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -48,7 +48,7 @@ class RealClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only in `advance`."""
 
     def __init__(self, start_ms: int) -> None:
         self._now_ms = start_ms
@@ -59,13 +59,13 @@ class ManualClock:
         return self._now_ms
 
     def advance(self, seconds: float) -> None:
-        """Moves the clock on; never back.
+        """Move the clock forward.
 
         Raises:
             ValueError: ``seconds`` is negative.
         """
         if seconds < 0:
-            raise ValueError("a clock does not go back")
+            raise ValueError("a clock cannot go back")
         with self._lock:
             self._now_ms += round(seconds * 1000)
 
@@ -77,10 +77,10 @@ class Fleet:
     """Projects, jobs and builds.
 
     Args:
-        clock: what time it is for the fleet.
-        seed: from which all ids, paces and builds follow.
-        jobs: how many jobs to draw at the start; more can be added.
-        projects: over how many projects they are spread.
+        clock: the fleet's time.
+        seed: determines all ids, plans and builds.
+        jobs: number of jobs to draw at the start; more can be added.
+        projects: number of projects they are spread over.
         history_days: how long the drawn jobs have been running.
     """
 
@@ -96,9 +96,9 @@ class Fleet:
         self._jobs: dict[str, Job] = {}
         self._by_ordinal: list[Job] = []
         self._projects: dict[str, str] = {}
-        dice = random.Random(f"{seed}/plans")
+        rng = random.Random(f"{seed}/plans")
         for ordinal in range(jobs):
-            self.add_job(job_name(ordinal), project_name(ordinal % projects), plan=_draw_plan(dice))
+            self.add_job(job_name(ordinal), project_name(ordinal % projects), plan=_draw_plan(rng))
 
     @property
     def projects(self) -> dict[str, str]:
@@ -116,7 +116,7 @@ class Fleet:
             return list(self._by_ordinal)
 
     def builds(self, job_id: str) -> list[Build]:
-        """What a job has created by now, by number."""
+        """The builds that a job has created by now, by number."""
         now_ms = self.clock.now_ms()
         with self._lock:
             job = self._jobs[job_id]
@@ -144,7 +144,7 @@ class Fleet:
         return self.find_build(self._by_ordinal[found[0]].id, found[1])
 
     def project_id(self, name: str) -> str:
-        """The id of a project, which is made if there is none of that name."""
+        """The id of a project, which is created if there is none of that name."""
         with self._lock:
             identifier = hex_id(self.seed, "project", name)
             self._projects.setdefault(identifier, name)
@@ -153,28 +153,23 @@ class Fleet:
     def add_job(
         self, name: str, project: str = "shop", *, plan: Plan | None = None, job_id: str | None = None
     ) -> Job:
-        """Adds a job.
+        """Add a job.
 
         Args:
             name: its name.
             project: the name of its project.
-            plan: how it has behaved for ``history_days``; without one it is new and runs only what
-                `add_build` tells it to.
-            job_id: 32 characters ``[0-9a-z]``; drawn when not given.
+            plan: its behaviour for the last ``history_days``; without one it is new, and its only builds
+                are those of `add_build`.
+            job_id: 32 characters ``[0-9a-z]``; drawn if not given.
         """
         with self._lock:
             ordinal = len(self._by_ordinal)
             identifier = job_id or hex_id(self.seed, "job", ordinal)
             now_ms = self.clock.now_ms()
             since_ms = now_ms if plan is None else now_ms - round(self.history_days * DAY_MS)
+            project_id = self.project_id(project)
             job = Job(
-                id=identifier,
-                ordinal=ordinal,
-                name=name,
-                project_id=self.project_id(project),
-                plan=plan or Plan(gap_s=None),
-                created_ms=since_ms,
-                seed=str(self.seed),
+                identifier, ordinal, name, project_id, plan or Plan(gap_s=None), since_ms, str(self.seed)
             )
             self._jobs[identifier] = job
             self._by_ordinal.append(job)
@@ -191,16 +186,16 @@ class Fleet:
         branch: str = "main",
         trigger: Trigger = "manual",
     ) -> Build:
-        """Creates one build, with the next number.
+        """Create a build with the next number.
 
         Args:
-            job_id: whose build it is.
-            result: how it will end.
+            job_id: an existing job.
+            result: its result once it has finished.
             queue_s: from its creation to its start; for ``schedule_failure``, to its end.
             duration_s: from its start to its finish; None for a build that never ends by itself.
-            at_ms: when it is created; now by default.
+            at_ms: its creation; now by default.
             branch: its branch.
-            trigger: what started it.
+            trigger: its trigger.
 
         Raises:
             KeyError: there is no such job.
@@ -216,7 +211,7 @@ class Fleet:
             return job.append(created_ms, start_ms, finish_ms, result, trigger, branch)
 
     def finish_build(self, job_id: str, number: int, result: Result = "success") -> Build:
-        """Ends a build now, whatever it was going to do.
+        """End a build now.
 
         Raises:
             KeyError: there is no such job or build.
@@ -232,16 +227,16 @@ class Fleet:
             raise KeyError(number)
 
     def stop_arrivals(self, job_ids: Iterable[str] | None = None) -> None:
-        """Lets no new build be created; those under way go on to finish."""
+        """Create no new builds, of some jobs or of all; running ones continue."""
         with self._lock:
             now_ms = self.clock.now_ms()
             self._stopped = self._stopped or job_ids is None
-            for job in self._by_ordinal if job_ids is None else [self._jobs[each] for each in job_ids]:
+            for job in self._by_ordinal if job_ids is None else map(self._jobs.__getitem__, job_ids):
                 if job.stop_ms is None:
                     job.stop_ms = now_ms
 
     def resume_arrivals(self) -> None:
-        """Lets builds be created again, from now on."""
+        """Create builds again, from now on."""
         with self._lock:
             now_ms = self.clock.now_ms()
             self._stopped = False
@@ -251,13 +246,13 @@ class Fleet:
                     job.resume(now_ms)
 
     def delete_job(self, job_id: str, at_ms: int | None = None) -> None:
-        """Moves a job to the recycle bin; now by default."""
+        """Move a job to the recycle bin, by default now."""
         with self._lock:
             self.stop_arrivals([job_id])
             self._jobs[job_id].deleted_ms = self.clock.now_ms() if at_ms is None else at_ms
 
     def restore_job(self, job_id: str) -> None:
-        """Takes a job out of the recycle bin."""
+        """Restore a job from the recycle bin."""
         with self._lock:
             job = self._jobs[job_id]
             job.advance(self.clock.now_ms())
@@ -266,26 +261,26 @@ class Fleet:
                 job.resume(self.clock.now_ms())
 
     def recreate_job(self, job_id: str, first_number: int = 1) -> None:
-        """Deletes what a job has run and keeps its id; its next build has this number."""
+        """Delete a job's builds and keep its id; its next build has this number."""
         with self._lock:
             job = self._jobs[job_id]
             job.builds.clear()
             job.plan = replace(job.plan, first_number=first_number)
 
     def rename_job(self, job_id: str, name: str) -> None:
-        """Gives a job another name; its id stays."""
+        """Rename a job; its id stays."""
         with self._lock:
             self._jobs[job_id].name = name
 
 
-def _draw_plan(dice: random.Random) -> Plan:
+def _draw_plan(rng: random.Random) -> Plan:
     return Plan(
-        gap_s=dice.choice((1800.0, 3600.0, 7200.0, 21600.0, 43200.0)),
-        duration_s=dice.choice((20.0, 60.0, 180.0, 600.0, 1500.0)),
-        queue_s=dice.choice((1.0, 3.0, 20.0)),
-        failure_ratio=dice.choice((0.02, 0.1, 0.3)),
-        streak=dice.choice((0.2, 0.5, 0.8)),
-        concurrency=dice.choice((1, 1, 1, 3)),
-        first_number=dice.choice((1, 1, 500, 3001)),
-        branches=dice.choice((("main",), ("main", "develop"), ("master", "release/1.4", "feature/login"))),
+        gap_s=rng.choice((1800.0, 3600.0, 7200.0, 21600.0, 43200.0)),
+        duration_s=rng.choice((20.0, 60.0, 180.0, 600.0, 1500.0)),
+        queue_s=rng.choice((1.0, 3.0, 20.0)),
+        failure_ratio=rng.choice((0.02, 0.1, 0.3)),
+        streak=rng.choice((0.2, 0.5, 0.8)),
+        concurrency=rng.choice((1, 1, 1, 3)),
+        first_number=rng.choice((1, 1, 500, 3001)),
+        branches=rng.choice((("main",), ("main", "develop"), ("master", "release/1.4", "feature/login"))),
     )

@@ -1,7 +1,7 @@
 """Lists: the recycle bin, the jobs of a user or of a project, the projects.
 
 The recycle bin rests on its document; the others on the provider's machine-readable definitions, with the
-second shape of a project's job list as reported by code run live.
+second shape of a project's job list as code run live has reported it.
 """
 
 from collections.abc import Sequence
@@ -11,38 +11,38 @@ from exporter.simulator.builds import Job, uuid_id
 from exporter.simulator.details import USER_ID, health_score
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import DAY_MS, Fleet
-from exporter.simulator.history import colour, ids_of_commit, local_stamp, phase, trigger_word
+from exporter.simulator.history import colour, commit_id, local_timestamp, phase, trigger_word
 
 _T = TypeVar("_T")
 
 CREATOR: Final = {"creator_name": "exporter", "creator_id": USER_ID}
 
 
-def recycling_answer(
+def recycling_body(
     fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str
 ) -> dict[str, object]:
-    """The body of a recycling-jobs answer; the job deleted last comes first."""
+    """The body of a recycling-jobs response; the job deleted last comes first."""
     operation = "recycling-jobs"
     as_of_ms = _as_of(fleet, faults, operation)
     oldest_ms = as_of_ms - fleet.keep_days * DAY_MS
-    binned = [
+    deleted = [
         (job.deleted_ms, job)
         for job in fleet.jobs()
         if job.deleted_ms is not None and oldest_ms < job.deleted_ms <= as_of_ms and search in job.name
     ]
-    binned.sort(key=lambda pair: (-pair[0], pair[1].ordinal))
-    jobs = _emptied(faults, operation, [job for _, job in binned])
+    deleted.sort(key=lambda pair: (-pair[0], pair[1].ordinal))
+    jobs = _unless_empty(faults, operation, [job for _, job in deleted])
     index = page_no if faults.fire("zero-based-pages", operation) else page_no - 1
     page = jobs[index * page_size : (index + 1) * page_size]
-    items = [_binned_job(job) for job in page]
+    items = [_deleted_job(job) for job in page]
     result = {"keep_time": fleet.keep_days, "total": len(jobs), "job_list": items}
     return {"result": result, "error": None, "status": "success"}
 
 
-def jobs_answer(
+def jobs_body(
     fleet: Fleet, faults: Faults, project_id: str | None, query: dict[str, str], page: tuple[int, int]
 ) -> dict[str, object]:
-    """The body of a job list: of one project, or of all that the user sees; ``page`` is index and size."""
+    """The body of a job list: of one project, or of all that the user may see; ``page`` is index and size."""
     operation = "job-list" if project_id is None else "project-job-list"
     as_of_ms = _as_of(fleet, faults, operation)
     jobs = [
@@ -53,7 +53,7 @@ def jobs_answer(
         and (project_id is None or job.project_id == project_id)
         and query.get("search", "") in job.name
     ]
-    listed = _emptied(faults, operation, _sorted(jobs, query))
+    listed = _unless_empty(faults, operation, _sorted(jobs, query))
     index, size = page
     items = [_job(fleet, faults, operation, job) for job in listed[index * size : (index + 1) * size]]
     if project_id is not None and not faults.fire("list-shape", operation):
@@ -61,12 +61,12 @@ def jobs_answer(
     return {"status": "success", "result": {"total": len(listed), "job_list": items}}
 
 
-def projects_answer(
+def projects_body(
     fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str
 ) -> dict[str, object]:
     """The body of the project list."""
-    matching = [(each, name) for each, name in fleet.projects.items() if search in name]
-    projects = _emptied(faults, "projects", matching)
+    matching = [(project_id, name) for project_id, name in fleet.projects.items() if search in name]
+    projects = _unless_empty(faults, "projects", matching)
     items = [
         {
             "identifier": identifier,
@@ -86,26 +86,26 @@ def _as_of(fleet: Fleet, faults: Faults, operation: str) -> int:
     return fleet.clock.now_ms() - round(stale.number("seconds") * 1000 if stale else 0)
 
 
-def _emptied(faults: Faults, operation: str, items: Sequence[_T]) -> Sequence[_T]:
+def _unless_empty(faults: Faults, operation: str, items: Sequence[_T]) -> Sequence[_T]:
     return () if faults.fire("empty-list", operation) else items
 
 
 def _sorted(jobs: list[Job], query: dict[str, str]) -> list[Job]:
-    downwards = query.get("sort_order", "ASC").upper() == "DESC"
+    descending = query.get("sort_order", "ASC").upper() == "DESC"
     if query.get("sort_field") == "job_name":
-        return sorted(jobs, key=lambda job: job.name, reverse=downwards)
-    return jobs[::-1] if downwards else jobs
+        return sorted(jobs, key=lambda job: job.name, reverse=descending)
+    return jobs[::-1] if descending else jobs
 
 
-def _binned_job(job: Job) -> dict[str, object]:
+def _deleted_job(job: Job) -> dict[str, object]:
     deleted_ms = job.deleted_ms or 0
     return {
         "job_id": job.id,
         "job_name": job.name,
         "project_id": job.project_id,
         **CREATOR,
-        "create_time": local_stamp(job.created_ms, "naive"),
-        "delete_time": local_stamp(deleted_ms, "naive"),
+        "create_time": local_timestamp(job.created_ms, "naive"),
+        "delete_time": local_timestamp(deleted_ms, "naive"),
         "create_time_stamp": str(job.created_ms // 1000),
         "delete_time_stamp": str(deleted_ms // 1000),
     }
@@ -146,7 +146,7 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> dict[str, ob
             "project_id": job.project_id,
             "project_name": fleet.projects[job.project_id],
             "build_number": str(last.number) if last else None,
-            "commit_id": ids_of_commit(fleet, last) if last else None,
+            "commit_id": commit_id(fleet, last) if last else None,
             "task_id": f"#{last.daily_number}" if last else None,
         }
     return item

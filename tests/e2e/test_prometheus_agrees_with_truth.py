@@ -138,7 +138,7 @@ def end_with_visible_builds(simulator: Simulator) -> None:
             lost = True
             while lost:
                 last = simulator.fleet.add_build(job.id, duration_s=1)
-                lost = bool(simulator.faults.strikes("lost-records", None, job.id, last.number))
+                lost = bool(simulator.faults.for_build("lost-records", None, job.id, last.number))
 
 
 def wrong(asked: Prometheus, wanted: Values) -> dict[Any, Any]:

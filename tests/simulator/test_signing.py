@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from exporter.simulator.access import read_claim, read_date, verify
+from exporter.simulator.access import parse_claim, parse_date, verify
 from exporter.simulator.exchange import Request
 
 VECTORS = json.loads((Path(__file__).parents[1] / "fixtures/signing-vectors.json").read_text())
@@ -20,14 +20,14 @@ def _request(vector: dict[str, Any]) -> Request:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["url"])
 def test_the_official_signature_is_accepted(vector: dict[str, Any]) -> None:
-    claim = read_claim(vector["authorization"])
+    claim = parse_claim(vector["authorization"])
     assert claim is not None
     assert verify(_request(vector), claim, vector["secret_key"])
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["url"])
 def test_it_does_not_fit_another_key_path_or_date(vector: dict[str, Any]) -> None:
-    claim, request = read_claim(vector["authorization"]), _request(vector)
+    claim, request = parse_claim(vector["authorization"]), _request(vector)
     assert claim is not None
     later = dict(request.headers) | {"x-sdk-date": "20250102T030406Z"}
     assert not verify(request, claim, "another-secret-key")
@@ -40,8 +40,8 @@ def test_it_does_not_fit_another_key_path_or_date(vector: dict[str, Any]) -> Non
     ["", "Bearer x", "SDK-HMAC-SHA256 Access=a", "SDK-HMAC-SHA256 Access=a, SignedHeaders=b, Signature=c"],
 )
 def test_other_authorization_is_no_claim(text: str) -> None:
-    assert read_claim(text) is None
+    assert parse_claim(text) is None
 
 
 def test_a_signing_date_is_read_as_utc() -> None:
-    assert (read_date("19700101T000001Z"), read_date("1970-01-01")) == (1000, None)
+    assert (parse_date("19700101T000001Z"), parse_date("1970-01-01")) == (1000, None)
