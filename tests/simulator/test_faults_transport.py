@@ -188,7 +188,7 @@ def test_a_stopped_simulator_frees_its_port_and_can_start_again(fleet: Fleet) ->
 
 
 def test_a_fault_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="no fault of the kind"):
+    with pytest.raises(ValueError, match="unknown fault"):
         fault("rain")
     with pytest.raises(ValueError, match="no field colour"):
         fault("html", colour="red")
