@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from exporter.backfill.builds import KnownBuild, PastBuild, plausible
 from exporter.errors import BackfillError
-from exporter.ledger.builder import join
+from exporter.ledger.records import join
 from exporter.model import Build, BuildDetail, Stage
 from exporter.store.transactions import transaction
 

@@ -14,7 +14,7 @@ from exporter.doctor.watched import Watched
 from exporter.exposition import Format, Renderer
 from exporter.ledger import (
     OTHER,
-    TOLD_APART,
+    STAGE_NAMES_KEPT,
     AwaitedStages,
     Buckets,
     BuildLabels,
@@ -83,7 +83,7 @@ def series_of_a_job(
         return SeriesOfAJob(_rendered(usual, families), most, branch)
     return SeriesOfAJob(
         usual=_rendered(_with_stages(usual, stages), families),
-        most=_rendered(_with_stages(full, TOLD_APART + 1), families),
+        most=_rendered(_with_stages(full, STAGE_NAMES_KEPT + 1), families),
         branch=branch,
         stages=stages,
         stage=_rendered(_with_stages(full, 1), families) - most,
@@ -180,8 +180,8 @@ def series_section(config: Config, seen: Watched, of_a_job: SeriesOfAJob) -> Sec
     if of_a_job.stages:
         findings.append(
             ok(
-                f"each stage adds {of_a_job.stage} series to a job; {TOLD_APART} of a job keep their names, "
-                "the others share one"
+                f"each stage adds {of_a_job.stage} series to a job; {STAGE_NAMES_KEPT} of a job keep their "
+                "names, the others share one"
             )
         )
     of_job_kb = _JOB_KB + round(_STAGE_SERIES_KB * of_a_job.stages * of_a_job.stage)

@@ -1,42 +1,39 @@
-"""How a ledger changes: each function takes a ledger and what was seen, and gives the next ledger."""
+"""Functions that fold observations into a ledger: each takes a ledger and returns the next one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.ledger.builder import AHEAD_MS, HISTORY_STEP_MS, LedgerBuilder, join
-from exporter.ledger.histogram import Buckets, Histogram
-from exporter.ledger.numbering import SKIPPED, doubt, resolve, without_earlier
+from exporter.ledger.builder import HISTORY_STEP_MS, LedgerBuilder
+from exporter.ledger.numbering import SKIPPED, confirm_jump, drop_before_restart, find_other_numbers
+from exporter.ledger.records import AHEAD_MS, join
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import LOST_TRIES, JobLedger
-from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
+from exporter.ledger.tallies import BY_RESULT, Buckets, BuildLabels, Histogram, LabelPolicy, Tally
 from exporter.ledger.waiting import OpenBuild
 from exporter.model import Build, BuildDetail, Result
 
 DETAIL_TRIES: Final = 10
-"""After so many failed requests for its detail, a build is counted from its history record.
-
-After as many for its stages, it goes without them.
-"""
+"""Failed requests after which a build is counted without its detail, or settled without its stages."""
 
 DENIED_IN_A_ROW: Final = 1000
-"""When so many missing numbers in a row were denied, those below them are not asked for."""
+"""Denied missing numbers in a row, after which those below are not requested."""
 
 BASELINE_GAPS: Final = 10
-"""Numbers missing so close below the newest build may belong to builds that still run unseen."""
+"""Numbers missing so close below the newest build may belong to unfinished builds not listed yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The service will never tell this of the build: it is deleted, unknown or forbidden."""
+    """The service refuses this answer for good: the build is deleted, unknown or forbidden."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The service did not tell this of the build this time."""
+    """The request failed this time."""
 
     number: int
 
@@ -48,11 +45,11 @@ StageAnswer = KnownStages | Refused | Failed
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The next ledger, and what was noticed on the way.
+    """The next ledger, and what was noticed while folding.
 
     Attributes:
-        faults: a snake_case word for each thing that was seen but could not be right.
-        capped: builds that were counted under ``other`` because there was no room for their labels.
+        faults: a snake_case reason for each implausible observation.
+        capped: builds that were counted under ``other`` because of the series limit.
     """
 
     ledger: JobLedger
@@ -68,65 +65,72 @@ def baseline(
     since_ms: int | None = None,
     after_gap: bool = False,
 ) -> Folded:
-    """The ledger that the first poll of a job gives (rule 3).
-
-    A build that has ended without a time, or in the very second, is of the baseline, unless its detail proves
-    that it ended later; that is asked of the newest few.
+    """Create the ledger of a job from its first poll (rule 3).
 
     Args:
-        builds: what period-history shows, in any order.
-        at_ms: when it was asked.
+        builds: all builds in period-history, in any order.
+        at_ms: time of the poll.
         buckets: bounds of the histograms.
-        since_ms: when the job was first watched; None for just now.
-        after_gap: that was so long ago that what has finished since counts as recovered.
+        since_ms: when the job was first watched; None for now.
+        after_gap: that was so long ago that builds finished since then count as recovered.
     """
-    since_ms = at_ms if since_ms is None else since_ms
-    tallies = tuple(
-        Tally(BuildLabels(result), durations=Histogram.empty(buckets.duration))
-        for result in (Result.FAILURE, Result.SUCCESS)
+    empty = JobLedger(
+        since_ms=at_ms if since_ms is None else since_ms,
+        polled_ms=at_ms,
+        queue=Histogram.empty(buckets.queue),
+        recovery=Histogram.empty(buckets.recovery),
+        runs=(Run.baseline(0),),
+        tallies=tuple(
+            Tally(BuildLabels(result), durations=Histogram.empty(buckets.duration))
+            for result in (Result.FAILURE, Result.SUCCESS)
+        ),
     )
-    builder = LedgerBuilder(
-        JobLedger(
-            since_ms=since_ms,
-            polled_ms=at_ms,
-            queue=Histogram.empty(buckets.queue),
-            recovery=Histogram.empty(buckets.recovery),
-            runs=(Run.baseline(0),),
-            tallies=tallies,
-        )
-    )
-    known = builder.plausible(builds, highest=None)
-    if known:
-        builder.runs = [Run.baseline(min(known) - 1)]
-        ended = [build for build in known.values() if build.result]
-        newest = max((build.number for build in ended), default=None)
-        later = {build.number for build in ended if _dated_ms(build, at_ms) > since_ms}
-        surely_ms = since_ms - HISTORY_STEP_MS
-        before = (one.number for one in ended if one.finish_ms is not None and one.finish_ms <= surely_ms)
-        builder.baseline = max(before, default=None)
-        undated_from = max((builder.baseline or 0) + 1, max(known) + 1 - BASELINE_GAPS)
-        for number, build in known.items():
-            counts = number in later if build.result else True if build.state else None
-            one = OpenBuild(build, at_ms, counts=counts, recovered=after_gap and number in later)
-            if counts is False and number != newest and number < undated_from:
-                builder.settle(one, None)
-            else:
-                builder.open[number] = one
-        first_later = min(later, default=max(known))
-        builder.close_gaps(
-            through=min(max(known) - BASELINE_GAPS, max(builder.baseline or 0, first_later - 1))
-        )
-        builder.find_gaps(at_ms, counts=None)
-        among = max(builder.baseline or 0, first_later)
-        builder.gaps = [replace(gap, counts=True) if gap.first > among else gap for gap in builder.gaps]
+    builder = LedgerBuilder(empty)
+    builds_by_number = builder.plausible(builds, highest=None)
+    if builds_by_number:
+        _add_first_builds(builder, builds_by_number, at_ms, after_gap=after_gap)
     return _folded(builder)
 
 
-def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
-    """Nothing was noted later than now: what a clock that was ahead has dated is dated now.
+def _add_first_builds(
+    builder: LedgerBuilder, builds: dict[int, Build], at_ms: int, *, after_gap: bool
+) -> None:
+    """Divide the builds of the first poll into baseline, counted ones, and those that need their detail.
 
-    To be called before a poll is folded. Everything else takes the latest moment it is told, so that order
-    does not matter.
+    A build finished without a time, or in the second in which counting began, belongs to the baseline
+    unless its detail proves a later finish. Only the newest few details are requested.
+    """
+    since_ms, highest = builder.since_ms, max(builds)
+    builder.runs = [Run.baseline(min(builds) - 1)]
+    ended = [build for build in builds.values() if build.result]
+    newest = max((build.number for build in ended), default=None)
+    later = {build.number for build in ended if _dated_ms(build, at_ms) > since_ms}
+    surely_before_ms = since_ms - HISTORY_STEP_MS
+    builder.baseline = max(
+        (b.number for b in ended if b.finish_ms is not None and b.finish_ms <= surely_before_ms), default=None
+    )
+    base = builder.baseline or 0
+    undated_from = max(base + 1, highest + 1 - BASELINE_GAPS)
+    for number, build in builds.items():
+        counts = number in later if build.result else True if build.state else None
+        open_build = OpenBuild(build, at_ms, counts=counts, recovered=after_gap and number in later)
+        if counts is False and number != newest and number < undated_from:
+            builder.settle(open_build, None)
+        else:
+            builder.open[number] = open_build
+    first_later = min(later, default=highest)
+    base = builder.baseline or 0
+    builder.close_gaps(through=min(highest - BASELINE_GAPS, max(base, first_later - 1)))
+    builder.find_gaps(at_ms, counts=None)
+    counted_above = max(base, first_later)
+    builder.gaps = [replace(gap, counts=True) if gap.first > counted_above else gap for gap in builder.gaps]
+
+
+def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
+    """Clamp ledger timestamps to ``at_ms``, after the service clock was corrected.
+
+    To be called before a poll is folded: everything else keeps the latest of several times, so that the
+    order does not matter.
     """
     if ledger.polled_ms <= at_ms:
         return ledger
@@ -135,7 +139,7 @@ def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
         ledger,
         since_ms=min(ledger.since_ms, at_ms),
         polled_ms=at_ms,
-        open={number: _clamp_open(one, at_ms) for number, one in ledger.open.items()},
+        open={number: _clamp_open(open_build, at_ms) for number, open_build in ledger.open.items()},
         gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
         lost_ms=None if ledger.lost_ms is None else min(ledger.lost_ms, at_ms),
         other=other and replace(other, seen_ms=min(other.seen_ms, at_ms)),
@@ -146,45 +150,50 @@ def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
 def apply_history(
     ledger: JobLedger, builds: Iterable[Build], *, at_ms: int, after_gap: bool = False
 ) -> Folded:
-    """Fold what one poll of period-history showed.
+    """Fold one poll of period-history.
 
-    Where no build was known so far, all count but those whose times prove that they finished before counting
-    began.
+    If no build was known before, all count except those whose times prove that they finished before
+    counting began.
 
     Args:
-        ledger: what was known before.
-        builds: all that the poll showed, from `JobLedger.unsettled_since_ms` on, in any order.
-        at_ms: when it was asked. That may be before the latest poll: what a newer one has not
-            shown since is not seen again, and what began later is not missing.
-        after_gap: the poll before was so long ago that what has finished since counts as recovered.
+        ledger: the ledger before the poll.
+        builds: all builds of the poll, from `JobLedger.unsettled_since_ms` on, in any order.
+        at_ms: time of the poll. It may be before the latest poll: what a newer poll did not show is then not
+            seen again, and what began later is not missing.
+        after_gap: the poll before was so long ago that builds finished since then count as recovered.
     """
-    builds = without_earlier(ledger, builds)
+    builds = drop_before_restart(ledger, builds)
     builder = LedgerBuilder(ledger)
-    builder.other, builder.faults = doubt(ledger, builds, at_ms)
+    builder.other, builder.faults = find_other_numbers(ledger, builds, at_ms)
     is_first = not ledger.highest and ledger.restarted_ms is None
     counts = None if is_first else True
-    known = builder.plausible(builds, highest=ledger.highest or None)
-    if known and is_first:
-        builder.runs = [Run.baseline(max(0, min(known) - 1 - BASELINE_GAPS))]
+    builds_by_number = builder.plausible(builds, highest=ledger.highest or None)
+    if builds_by_number and is_first:
+        builder.runs = [Run.baseline(max(0, min(builds_by_number) - 1 - BASELINE_GAPS))]
     is_late = at_ms < ledger.polled_ms
-    for number, build in known.items():
-        one = builder.find(number, at_ms)
-        if one is None:
+    for number, build in builds_by_number.items():
+        before = builder.find(number, at_ms)
+        if before is None:
             continue
-        unseen_since_ms = one.unseen_since_ms if is_late else None
-        if number not in builder.open:
-            unseen_since_ms = ledger.polled_ms if is_late and build.state else None
-            fresh = one.counts and counts
-            recovered = one.recovered or (after_gap and not build.state)
-            one = replace(one, counts=True if build.state else fresh, recovered=recovered)
-        tries = 0 if one.is_active and build.state else one.tries  # it is there, whatever record-info says
-        builder.open[number] = replace(
-            one, build=join(one.build, build), unseen_since_ms=unseen_since_ms, tries=tries
+        after = replace(
+            before,
+            build=join(before.build, build),
+            unseen_since_ms=before.unseen_since_ms if is_late else None,
+            # The build exists, whatever record-info says.
+            tries=0 if before.is_active and build.state else before.tries,
         )
-    for number, one in builder.open.items():
-        is_missing = number not in known and one.first_seen_ms <= at_ms
-        if one.is_active and is_missing and one.unseen_since_ms is None:
-            builder.open[number] = replace(one, unseen_since_ms=at_ms)
+        if number not in builder.open:
+            after = replace(
+                after,
+                counts=True if build.state else before.counts and counts,
+                recovered=before.recovered or (after_gap and not build.state),
+                unseen_since_ms=ledger.polled_ms if is_late and build.state else None,
+            )
+        builder.open[number] = after
+    for number, open_build in builder.open.items():
+        is_missing = number not in builds_by_number and open_build.first_seen_ms <= at_ms
+        if open_build.is_active and is_missing and open_build.unseen_since_ms is None:
+            builder.open[number] = replace(open_build, unseen_since_ms=at_ms)
     builder.polled_ms = max(builder.polled_ms, at_ms)
     builder.find_gaps(at_ms, counts=counts)
     return _folded(builder)
@@ -193,21 +202,21 @@ def apply_history(
 def apply_details(
     ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, policy: LabelPolicy = BY_RESULT
 ) -> Folded:
-    """Fold what record-info answered for single builds, whether they were asked for or not."""
+    """Fold answers of record-info for single builds, requested or not."""
     answers = list(answers)
-    asked = ledger.other and ledger.other.asked
-    ledger, faults = resolve(ledger, answers, at_ms)
+    to_confirm = ledger.other and ledger.other.to_confirm
+    ledger, faults = confirm_jump(ledger, answers, at_ms)
     builder = LedgerBuilder(ledger, policy)
     builder.faults = faults
     denied: set[int] = set()
     for answer in answers:
-        one = None if answer.number == asked else builder.find(answer.number, at_ms)
-        if one is None:
+        open_build = None if answer.number == to_confirm else builder.find(answer.number, at_ms)
+        if open_build is None:
             continue
         if isinstance(answer, BuildDetail):
-            _see_detail(builder, one, answer, at_ms)
+            _apply_detail(builder, open_build, answer, at_ms)
         elif answer.number in builder.open:
-            _see_no_detail(builder, one, at_ms, refused=isinstance(answer, Refused))
+            _apply_missing_detail(builder, open_build, at_ms, refused=isinstance(answer, Refused))
         elif isinstance(answer, Refused):
             denied.add(answer.number)
     builder.deny(denied)
@@ -216,15 +225,15 @@ def apply_details(
 
 
 def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, policy: LabelPolicy = BY_RESULT) -> Folded:
-    """Stop waiting for what record-info denies and history has not shown for all of ``patience_ms``.
+    """Stop waiting for builds that record-info denies and history has not shown for ``patience_ms``.
 
-    A number that had only been announced is forgotten. If higher ones are known, it is missing from now on.
+    A build of which only the number was known is forgotten; if higher numbers are known, it becomes a gap.
     """
     builder = LedgerBuilder(ledger, policy)
-    denied, above = 0, None
+    denied, next_first = 0, None
     for gap in reversed(ledger.gaps):
-        denied = gap.size * bool(gap.tries) + (denied if above == gap.last + 1 else 0)
-        above = gap.first
+        denied = gap.size * bool(gap.tries) + (denied if next_first == gap.last + 1 else 0)
+        next_first = gap.first
         if at_ms - gap.since_ms < patience_ms:
             continue
         if gap.tries == 0 and denied >= DENIED_IN_A_ROW:
@@ -232,21 +241,21 @@ def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, policy: LabelPol
             builder.faults.append(SKIPPED)
         if gap.tries >= LOST_TRIES:
             builder.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
-    for number, one in ledger.open.items():
-        if one.is_active:
-            since_ms = one.unseen_since_ms
-            if since_ms is not None and one.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
+    for number, open_build in ledger.open.items():
+        if open_build.is_active:
+            since_ms = open_build.unseen_since_ms
+            if since_ms is not None and open_build.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
                 del builder.open[number]
-                if not one.is_weak:
-                    builder.lose(number, number, counts=one.counts, at_ms=at_ms)
-        elif one.build.result is None and at_ms - one.first_seen_ms >= patience_ms:
-            builder.settle(one, None)
+                if not open_build.is_weak:
+                    builder.lose(number, number, counts=open_build.counts, at_ms=at_ms)
+        elif open_build.build.result is None and at_ms - open_build.first_seen_ms >= patience_ms:
+            builder.settle(open_build, None)
     builder.find_gaps(at_ms, counts=True)
     return _folded(builder)
 
 
 def settle_uncounted(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> JobLedger:
-    """Settle numbers that nobody will ever tell anything of, without counting them as lost."""
+    """Settle numbers of which nothing will ever be known, without counting them as lost."""
     builder = LedgerBuilder(ledger)
     for first, last in ranges:
         for run in tuple(builder.runs):
@@ -263,16 +272,16 @@ def settle_uncounted(ledger: JobLedger, ranges: Iterable[tuple[int, int]]) -> Jo
 def apply_stages(
     ledger: JobLedger, answers: Iterable[StageAnswer], *, policy: LabelPolicy = BY_RESULT
 ) -> JobLedger:
-    """Fold what the service answered about the stages of single builds (rule 9).
+    """Fold answers about the stages of single builds (rule 9).
 
-    Where stages are not measured any more, nothing waits for them.
+    If stages are not measured any more, no build waits for them.
     """
-    stages = ledger.stages if policy.stages else ledger.stages.waiting_for_none()
+    stages = ledger.stages if policy.stages else ledger.stages.without_awaited()
     for answer in answers:
         if answer.number not in stages.awaited:
             continue
         if isinstance(answer, KnownStages):
-            stages = stages.seen(answer, ledger.no_durations)
+            stages = stages.observed(answer, ledger.no_durations)
         elif isinstance(answer, Refused):
             stages = stages.refused(answer.number)
         else:
@@ -281,49 +290,53 @@ def apply_stages(
 
 
 def _dated_ms(build: Build, at_ms: int) -> int:
-    """When a build ended, or else began, by its history record; 0 where neither is known or can be right."""
-    moments = (build.finish_ms, build.start_ms)
-    return next((ms for ms in moments if ms is not None and ms <= at_ms + AHEAD_MS), 0)
+    """Return the plausible finish, or else the plausible start, of a history record; 0 if there is none."""
+    times = (build.finish_ms, build.start_ms)
+    return next((ms for ms in times if ms is not None and ms <= at_ms + AHEAD_MS), 0)
 
 
-def _clamp_open(one: OpenBuild, at_ms: int) -> OpenBuild:
+def _clamp_open(open_build: OpenBuild, at_ms: int) -> OpenBuild:
+    unseen_since_ms, asked_ms = open_build.unseen_since_ms, open_build.asked_ms
     return replace(
-        one,
-        first_seen_ms=min(one.first_seen_ms, at_ms),
-        unseen_since_ms=None if one.unseen_since_ms is None else min(one.unseen_since_ms, at_ms),
-        asked_ms=None if one.asked_ms is None else min(one.asked_ms, at_ms),
+        open_build,
+        first_seen_ms=min(open_build.first_seen_ms, at_ms),
+        unseen_since_ms=None if unseen_since_ms is None else min(unseen_since_ms, at_ms),
+        asked_ms=None if asked_ms is None else min(asked_ms, at_ms),
     )
 
 
-def _see_detail(builder: LedgerBuilder, one: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
-    ended = one.build.result is not None
+def _apply_detail(builder: LedgerBuilder, open_build: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
+    ended = open_build.build.result is not None
     if detail.result is not None or (ended and detail.state is None):
-        builder.settle(one, detail)
+        builder.settle(open_build, detail)
     elif detail.state is not None and not ended:
-        told = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
-        build = join(replace(one.build, state=None, finish_ms=None), told)
+        reported = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
+        build = join(replace(open_build.build, state=None, finish_ms=None), reported)
         builder.open[detail.number] = replace(
-            one, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
+            open_build, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
         )
     else:
-        _try_again(builder, one)
+        _count_try(builder, open_build)
 
 
-def _see_no_detail(builder: LedgerBuilder, one: OpenBuild, at_ms: int, *, refused: bool) -> None:
-    if one.is_active:
-        builder.open[one.build.number] = replace(one, tries=one.tries + refused, asked_ms=at_ms)
-    elif refused and one.has_ended:
-        builder.settle(one, None)
+def _apply_missing_detail(
+    builder: LedgerBuilder, open_build: OpenBuild, at_ms: int, *, refused: bool
+) -> None:
+    if open_build.is_active:
+        tried = replace(open_build, tries=open_build.tries + refused, asked_ms=at_ms)
+        builder.open[open_build.build.number] = tried
+    elif refused and open_build.has_ended:
+        builder.settle(open_build, None)
     else:
-        _try_again(builder, one)
+        _count_try(builder, open_build)
 
 
-def _try_again(builder: LedgerBuilder, one: OpenBuild) -> None:
-    tried = replace(one, tries=one.tries + 1)
+def _count_try(builder: LedgerBuilder, open_build: OpenBuild) -> None:
+    tried = replace(open_build, tries=open_build.tries + 1)
     if tried.tries >= DETAIL_TRIES and tried.has_ended:
         builder.settle(tried, None)
     else:
-        builder.open[one.build.number] = tried
+        builder.open[open_build.build.number] = tried
 
 
 def _folded(builder: LedgerBuilder) -> Folded:

@@ -1,8 +1,8 @@
-"""Gapless runs of settled builds, summed up as far as their order matters.
+"""Gapless runs of settled builds, summarised as far as their order matters.
 
 A `Run` is an element of a monoid: joining neighbours is associative, so builds may be settled in any order
-and the streaks and recoveries still come out as if they had come one by one. A recovery is reported by the
-join that makes it certain: the success is known, and so is the first failure of the streak it ends.
+and still give the same streaks and recoveries. A recovery is reported by the join that makes it certain, once
+both the success and the first failure of the streak are known.
 """
 
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from exporter.model import Result
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """From the first failure of a streak to the success that ended it.
+    """Time from the first failure of a streak to the success that ended it.
 
     Attributes:
-        number: of the success; None where a row of an old version did not keep it.
+        number: of the success; None if a row of an old version did not keep it.
         at_ms: when the success finished.
     """
 
@@ -29,11 +29,11 @@ class Run:
     """Settled builds ``first`` to ``last``, without a gap.
 
     Attributes:
-        succeeded: a success is among them (or everything before the ledger, which no streak crosses).
+        succeeded: it contains a success (or everything before the ledger, which no streak crosses).
         lead_failure_ms: when the first failure before the first success finished.
-        lead_success_ms: when the first success finished; None where it makes no recovery.
-        lead_success: its number.
-        tail_failures: failures after the last success; of the whole run where there is none.
+        lead_success_ms: when the first success finished; None if it makes no recovery.
+        lead_success: number of the first success.
+        tail_failures: failures after the last success; of the whole run if there is none.
         tail_failure_ms: when the first of them finished.
     """
 
@@ -48,17 +48,17 @@ class Run:
 
     @classmethod
     def baseline(cls, last: int) -> "Run":
-        """All numbers up to ``last``, as they were before the job was watched."""
+        """Create the run of all numbers that are older than the ledger."""
         return cls(0, last, succeeded=True)
 
     @classmethod
     def neutral(cls, first: int, last: int) -> "Run":
-        """Numbers that neither add to a streak nor end one: lost, or never to be known."""
+        """Create a run of lost or unknown builds, which neither add to a streak nor end one."""
         return cls(first, last)
 
     @classmethod
     def single(cls, number: int, result: Result, finish_ms: int | None) -> "Run":
-        """One settled build; ``aborted`` neither adds to a streak nor ends it."""
+        """Create the run of one settled build; ``aborted`` neither adds to a streak nor ends it."""
         if result is Result.SUCCESS:
             return cls(number, number, succeeded=True, lead_success_ms=finish_ms, lead_success=number)
         if result is Result.ABORTED:
@@ -66,7 +66,7 @@ class Run:
         return cls(number, number, lead_failure_ms=finish_ms, tail_failures=1, tail_failure_ms=finish_ms)
 
     def joined(self, after: "Run") -> tuple["Run", "Recovery | None"]:
-        """This run and the one right after it as one, and the recovery that the join makes certain."""
+        """Join this run with the next, and return the recovery that becomes certain."""
         if not after.succeeded:
             failure_ms = _first(self.tail_failure_ms, after.tail_failure_ms)
             both = replace(
@@ -85,9 +85,8 @@ class Run:
         )
         if failure_ms is None or after.lead_success_ms is None:
             return both, None
-        return both, Recovery(
-            after.lead_success_ms - failure_ms, number=after.lead_success, at_ms=after.lead_success_ms
-        )
+        length_ms = after.lead_success_ms - failure_ms
+        return both, Recovery(length_ms, number=after.lead_success, at_ms=after.lead_success_ms)
 
 
 def _first(earlier: int | None, later: int | None) -> int | None:

@@ -1,22 +1,21 @@
-"""The stages of a job's builds: how long each took, and which builds are still to be asked for theirs.
+"""Stages of a job's builds: their durations, and the builds whose stages are still to be requested.
 
-A build is counted without waiting for its stages. They are asked for afterwards, and each build's are folded
-in once: an answer for a build that does not wait changes nothing. All of it is sums, maxima and unions.
+A build is counted without waiting for its stages. They are requested afterwards and folded in once; an answer
+for a build that does not wait changes nothing. The state consists of sums, maxima and unions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from exporter.ledger.histogram import Histogram
-from exporter.ledger.tallies import OTHER
+from exporter.ledger.tallies import OTHER, Histogram
 from exporter.model import Stage
 
-TOLD_APART: Final = 30
-"""So many stages of a job keep their names; what comes later is added up under ``other``."""
+STAGE_NAMES_KEPT: Final = 30
+"""Stages of a job that keep their names; later ones are added up under ``other``."""
 
 AWAITED_KEPT: Final = 500
-"""So many builds of a job wait for their stages; beyond that the oldest go without."""
+"""Builds of a job that wait for their stages; beyond it, the oldest stop waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,10 @@ class AwaitedStages:
     """A settled build whose stages are not known yet.
 
     Attributes:
-        record_id: what the service knows the build by.
-        finish_ms: when the build finished, if that is known.
-        counts: False for a build that is not counted; its stages show in gauges only.
-        tries: requests that brought nothing.
+        record_id: the service's id of the build.
+        finish_ms: when the build finished, if known.
+        counts: False for a build that is not counted; its stages only set gauges.
+        tries: failed requests.
     """
 
     record_id: str
@@ -38,7 +37,7 @@ class AwaitedStages:
 
 @dataclass(frozen=True, slots=True)
 class LastStages:
-    """The build with the highest number whose stages are known; times in milliseconds by name, in order."""
+    """The build with the highest number whose stages are known; durations in ms by name, in order."""
 
     number: int
     lengths: Mapping[str, int]
@@ -46,7 +45,7 @@ class LastStages:
 
 @dataclass(frozen=True, slots=True)
 class KnownStages:
-    """What the service told of the stages of one build."""
+    """Stages of one build, as answered by the service."""
 
     number: int
     stages: tuple[Stage, ...]
@@ -54,15 +53,15 @@ class KnownStages:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What is known of the stages of a job's builds.
+    """Known and awaited stages of a job's builds.
 
-    Which names are kept depends on the order in which they came, once there are more than `TOLD_APART`; up to
-    there, no order or split of the answers changes anything.
+    With more than `STAGE_NAMES_KEPT` names, their order decides which are kept; up to there, no order or
+    split of the answers makes a difference.
 
     Attributes:
-        awaited: builds to ask for, by number.
-        durations: of counted builds by name, ascending; empty ones are of a build that is not counted.
-        last: what the gauges show.
+        awaited: builds to request stages of, by number.
+        durations: of counted builds, ascending by name; empty for names only seen in builds not counted.
+        last: shown in gauges.
     """
 
     awaited: Mapping[int, AwaitedStages] = field(default_factory=dict)
@@ -70,66 +69,52 @@ class Stages:
     last: LastStages | None = None
 
     def wanted(self) -> tuple[int, ...]:
-        """The builds to ask for, those that failed least and are newest first."""
+        """List the builds to request: those with the fewest failures first, then the newest."""
         return tuple(sorted(self.awaited, key=lambda number: (self.awaited[number].tries, -number)))
 
-    def awaiting(self, number: int, one: AwaitedStages) -> "Stages":
-        """The same with one build more that waits."""
-        kept = sorted({**self.awaited, number: one}.items())[-AWAITED_KEPT:]
-        return replace(self, awaited=dict(kept))
+    def awaiting(self, number: int, build: AwaitedStages) -> "Stages":
+        """Add a build that waits."""
+        return replace(self, awaited=dict(sorted({**self.awaited, number: build}.items())[-AWAITED_KEPT:]))
 
-    def waiting_for_none(self) -> "Stages":
-        """The same where nothing waits any more."""
+    def without_awaited(self) -> "Stages":
+        """Stop waiting for any build."""
         return replace(self, awaited={}) if self.awaited else self
 
     def refused(self, number: int) -> "Stages":
-        """That build's stages will never be told."""
-        return replace(self, awaited={n: one for n, one in self.awaited.items() if n != number})
+        """Stop waiting for a build."""
+        return replace(self, awaited={n: build for n, build in self.awaited.items() if n != number})
 
-    def failed(self, number: int, most: int) -> "Stages":
-        """That build's stages were not told this time; after ``most`` times it goes without."""
+    def failed(self, number: int, max_tries: int) -> "Stages":
+        """Count a failed request; stop waiting after ``max_tries``."""
         tried = replace(self.awaited[number], tries=self.awaited[number].tries + 1)
-        if tried.tries >= most:
+        if tried.tries >= max_tries:
             return self.refused(number)
         return replace(self, awaited={**self.awaited, number: tried})
 
-    def seen(self, known: KnownStages, nothing: Histogram) -> "Stages":
-        """Fold in the stages of a build that waits.
-
-        Args:
-            known: the build and its stages.
-            nothing: a histogram without observations, with the bounds of durations.
-        """
-        one = self.awaited[known.number]
+    def observed(self, known: KnownStages, no_durations: Histogram) -> "Stages":
+        """Fold in the stages of a build that waits; ``no_durations`` is the empty histogram to start from."""
+        build = self.awaited[known.number]
         durations, lengths = dict(self.durations), dict[str, int]()
         for stage in known.stages:
-            name = _place(stage.name, durations)
-            so_far = durations.get(name, nothing)
-            durations[name] = (
-                so_far.observed(stage.duration_ms, number=known.number, at_ms=one.finish_ms)
-                if one.counts
-                else so_far
-            )
+            names = durations.keys() - {OTHER}
+            name = stage.name if stage.name in names or len(names) < STAGE_NAMES_KEPT else OTHER
+            durations.setdefault(name, no_durations)
+            if build.counts:
+                durations[name] = durations[name].observed(
+                    stage.duration_ms, number=known.number, at_ms=build.finish_ms
+                )
             lengths[name] = lengths.get(name, 0) + stage.duration_ms
         last = self.last
         if lengths and (last is None or known.number > last.number):
             last = LastStages(known.number, lengths)
-        told = Stages(self.awaited, {name: durations[name] for name in sorted(durations)}, last)
-        return told.refused(known.number)
+        return Stages(self.awaited, dict(sorted(durations.items())), last).refused(known.number)
 
     def with_buckets(self, bounds: tuple[int, ...]) -> "Stages":
-        """The same under other buckets; counts and sums stay exact."""
+        """Move durations to other buckets; counts and sums stay exact."""
         if all(histogram.bounds == bounds for histogram in self.durations.values()):
             return self
-        return replace(
-            self, durations={name: one.with_buckets(bounds) for name, one in self.durations.items()}
-        )
+        durations = {name: histogram.with_buckets(bounds) for name, histogram in self.durations.items()}
+        return replace(self, durations=durations)
 
 
 NO_STAGES: Final = Stages()
-
-
-def _place(name: str, taken: Iterable[str]) -> str:
-    """The name itself where it is known or there is room, else ``other``."""
-    names = {*taken} - {OTHER}
-    return name if name in names or len(names) < TOLD_APART else OTHER

@@ -1,4 +1,4 @@
-"""The ledger of one job: frozen values, and what can be read off them."""
+"""The ledger of one job: its frozen state, and values derived from it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,36 +6,35 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import NO_STAGES, Stages
-from exporter.ledger.tallies import Tally
+from exporter.ledger.tallies import Buckets, Histogram, Tally
 from exporter.ledger.waiting import PAGED_FOR_MS, Gap, OpenBuild, OtherNumbers
 from exporter.model import DAY_MS, HOUR_MS, Build, JobNames, ListedJob, Result, State
 
 PROBES: Final = 5
-"""So many missing numbers are asked for at one poll."""
+"""Missing numbers that are requested per poll."""
 
 BACKOFF_STEPS: Final = 64
-"""A build that record-info does not know is asked for again after 1, 3, 7, 15 … 64ths of the patience."""
+"""A build that record-info denies is requested again after 1, 3, 7, 15 … 64ths of the patience."""
 
 LOST_TRIES: Final = 2
-"""A number is lost when record-info denied it so often, and patience is over."""
+"""Denials by record-info before a number may be lost."""
 
 LARGEST_STEP: Final = 100_000
-"""A build number so far above all known ones is garbage, not a build, as long as little speaks for it."""
+"""A build number so far above all known ones is implausible, unless history and record-info agree on it."""
 
 STUCK_MS: Final = DAY_MS
-"""A build that has been unfinished for longer does not keep its job busy, nor history read back to it."""
+"""A build unfinished for longer does not keep its job busy, and history is not read back for it."""
 
 LOST_READINGS: Final = 6
-"""History is read to its end 1, 2, 4, 8, 16 and 32 hours after builds were lost: they may turn up there."""
+"""All of history is read 1, 2, 4, 8, 16 and 32 hours after builds were lost, since it may show them again."""
 
 SAME_START_MS: Final = 2000
-"""Two statements of a start that are no further apart mean the same build."""
+"""Largest difference between two statements of the start of one build."""
 
 RECENT_KEPT: Final = 20
-"""So many settled builds are remembered one by one, for the status page."""
+"""Settled builds that are remembered individually, for the status page."""
 
 NAMELESS: Final = JobNames()
 
@@ -52,7 +51,7 @@ class LastBuild:
 
 
 class RecentBuild(NamedTuple):
-    """A settled build as it is remembered for a while; what was absurd or never told is None."""
+    """A settled build that is remembered for a while; unknown or implausible values are None."""
 
     number: int
     result: Result
@@ -62,29 +61,28 @@ class RecentBuild(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobLedger:
-    """Everything known of one job's builds, folded.
+    """Folded state of one job's builds.
 
     Attributes:
-        since_ms: when the job was first watched, and counting began. This and all other moments are by the
-            service's clock where it is known, else by ours.
+        since_ms: when the job was first watched, and counting began. All times are by the service's clock if
+            it is known, else by ours.
         polled_ms: the last successful poll.
         runs: gapless ranges of settled numbers, ascending; the first begins at 0.
-        open: builds not settled, by number.
-        gaps: numbers waited for, ascending.
-        lost: ranges of numbers given up on, the latest few.
-        tallies: the builds counted, ascending by their labels; success and failure are always there.
+        open: unsettled builds by number.
+        gaps: missing numbers, ascending.
+        lost: the latest ranges of numbers given up on.
+        tallies: counted builds, ascending by their labels; success and failure are always there.
         last_success_ms: when the latest success finished.
-        lost_builds: numbers given up on, in all; one that turns up later stays counted here too.
-        lost_ms: when the latest of them was given up on; None where that is not known.
-        other: numbers that history shows and that are not believed yet.
-        restarted_ms: when the last build had finished before numbers started again; None if they never did.
+        lost_builds: all numbers given up on; those that turn up later stay counted here.
+        lost_ms: when the latest of them was given up on; None if unknown.
+        other: numbers in history that are not accepted yet.
+        restarted_ms: when the last build had finished before numbers restarted; None if they never did.
         recovered_builds: builds counted after a gap, or after they had been given up on.
-        names: what the API called the job last.
-        recent: the settled builds with the highest numbers, ascending, those of the baseline too.
-        stages: of settled builds, as far as they were asked for.
-        baseline: the highest number of a build that had finished when counting began; None where none was
-            known.
-        gone: it had been discovered, and was dropped for what lists or the recycle bin showed.
+        names: the job's latest names in the API.
+        recent: the settled builds with the highest numbers, ascending, including the baseline.
+        stages: of settled builds, if stages are measured.
+        baseline: highest number of a build that had finished when counting began; None if none was known.
+        gone: the job was discovered, and dropped because of job lists or the recycle bin.
     """
 
     since_ms: int
@@ -111,15 +109,15 @@ class JobLedger:
 
     @property
     def counts(self) -> dict[Result, int]:
-        """Builds counted by result; results without one are absent."""
+        """Counted builds by result, without results that never occurred."""
         counts: Counter[Result] = Counter()
         for tally in self.tallies:
             counts[tally.labels.result] += tally.builds
-        return {result: builds for result, builds in counts.items() if builds}
+        return dict(+counts)
 
     @property
     def durations(self) -> dict[Result, Histogram]:
-        """By result; results of which no duration was observed are absent, but success and failure."""
+        """Durations by result; success and failure are always there."""
         durations: dict[Result, Histogram] = {}
         for tally in self.tallies:
             if tally.durations:
@@ -129,17 +127,17 @@ class JobLedger:
 
     @property
     def no_durations(self) -> Histogram:
-        """A histogram without observations, with the bounds of durations."""
+        """Histogram without observations, with the bounds of durations."""
         return next(tally.durations.emptied() for tally in self.tallies if tally.durations is not None)
 
     @property
     def highest(self) -> int:
-        """The highest build number known, 0 where there is none."""
+        """Highest known build number, 0 if there is none."""
         return max((self.runs[-1].last, *self.open))
 
     @property
     def consecutive_failures(self) -> int:
-        """Finished builds since the last success that were not one; blind to unfinished ones."""
+        """Finished builds since the last success, without aborted ones."""
         failures = 0
         for run in reversed(self.runs):
             failures += run.tail_failures
@@ -148,64 +146,64 @@ class JobLedger:
         return failures
 
     def active(self, state: State) -> int:
-        """How many builds are in that state."""
-        return sum(1 for one in self.open.values() if one.is_active and one.build.state is state)
+        """Count the builds in a state."""
+        return sum(1 for build in self.open.values() if build.is_active and build.build.state is state)
 
     @property
     def oldest_active_ms(self) -> int | None:
-        """Start, or first sight, of the oldest unfinished build; None where all are finished."""
-        return min((one.began_ms for one in self.open.values() if one.is_active), default=None)
+        """Start of the oldest unfinished build, or when it was first seen; None if all are finished."""
+        return min((build.began_ms for build in self.open.values() if build.is_active), default=None)
 
     @property
     def stuck(self) -> frozenset[int]:
-        """The open builds that have been unfinished for so long that history is not read back for them.
+        """Open builds that have been unfinished for so long that history is not read back for them.
 
-        Where record-info denies one, history is read back once more before it is given up.
+        If record-info denies one, history is read back once more before it is given up.
         """
         return frozenset(
             number
-            for number, one in self.open.items()
-            if one.is_active and not one.tries and self.polled_ms - one.known_since_ms > STUCK_MS
+            for number, build in self.open.items()
+            if build.is_active and not build.tries and self.polled_ms - build.known_since_ms > STUCK_MS
         )
 
     @property
     def stuck_rest_until_ms(self) -> int | None:
-        """When record-info may be asked again about a stuck build; None where none was asked for."""
+        """Earliest next request to record-info for a stuck build; None if none was requested before."""
         stuck = [self.open[number] for number in self.stuck]
-        return min((one.rests_until_ms for one in stuck if one.asked_ms is not None), default=None)
+        return min((build.rests_until_ms for build in stuck if build.asked_ms is not None), default=None)
 
     @property
     def unsettled_since_ms(self) -> int:
-        """What began before this is settled, or left to record-info; history from here on tells the rest."""
-        unfinished = (one.known_since_ms for one in self._awaited().values())
+        """Time from which on history has to be read; older builds are settled or left to record-info."""
+        unfinished = (build.known_since_ms for build in self._awaited().values())
         return min((self.polled_ms, *unfinished, *(gap.since_ms for gap in self._young_gaps())))
 
     def _awaited(self) -> dict[int, OpenBuild]:
-        """The open builds whose end history is to tell."""
+        """Return the open builds whose result is expected from history."""
         stuck = self.stuck
         return {
-            number: one
-            for number, one in self.open.items()
-            if one.build.result is None and number not in stuck
+            number: build
+            for number, build in self.open.items()
+            if build.build.result is None and number not in stuck
         }
 
     def _young_gaps(self) -> list[Gap]:
         return [gap for gap in self.gaps if self.polled_ms - gap.since_ms <= PAGED_FOR_MS]
 
     def with_names(self, names: JobNames) -> "JobLedger":
-        """The same ledger under these names, of a job that is watched."""
+        """Set the names of a watched job."""
         return self if names == self.names and not self.gone else replace(self, names=names, gone=False)
 
     def as_removed(self, names: JobNames) -> "JobLedger":
-        """The same ledger under these names, of a job that is gone."""
+        """Set the names of a job, and mark it as gone."""
         return replace(self, names=names, gone=True)
 
     def differs_in_time_alone(self, other: "JobLedger") -> bool:
-        """Whether a poll that brought nothing lies between them."""
+        """Return whether only the time of the last poll differs."""
         return replace(self, polled_ms=other.polled_ms) == other
 
     def agrees_with(self, listed: ListedJob) -> bool:
-        """Whether a job list shows nothing that is not settled here, or stuck."""
+        """Return whether everything a job list shows is settled here, or stuck."""
         stuck = self.stuck
         if self.open.keys() - stuck or self.gaps:
             return False
@@ -220,7 +218,7 @@ class JobLedger:
         return abs(self.last.finish_ms - self.last.duration_ms - listed.last_build_ms) <= SAME_START_MS
 
     def next_running(self, listed: ListedJob) -> Build | None:
-        """The build that a list shows to be under way, if its number is certain and all others are stuck."""
+        """Return the unfinished build in a job list, if its number is certain and all others are stuck."""
         if listed.is_finished is not False or listed.number is None or self.gaps or not self.highest:
             return None
         others = self.open.keys() - self.stuck - {listed.number}
@@ -231,82 +229,77 @@ class JobLedger:
         return Build(listed.number, state=listed.state or State.QUEUED, start_ms=start_ms)
 
     def is_covered_by(self, builds: Sequence[Build]) -> bool:
-        """Whether records, the newest first, reach below all that history is to tell, and show it.
+        """Return whether records, newest first, contain everything that is expected from history.
 
-        What history has failed to show before may still be missing.
+        Builds that earlier polls did not show may still be missing.
         """
-        top = self.highest + LARGEST_STEP
-        numbers = [build.number for build in builds if build.number <= top]
+        limit = self.highest + LARGEST_STEP
+        numbers = [build.number for build in builds if build.number <= limit]
         if not numbers or any(later <= earlier for later, earlier in pairwise(numbers)):
             return False
         paged_from_ms = self.polled_ms - PAGED_FOR_MS
         awaited = {
-            n: one for n, one in self._awaited().items() if one.tries or one.known_since_ms >= paged_from_ms
+            number: build
+            for number, build in self._awaited().items()
+            if build.tries or build.known_since_ms >= paged_from_ms
         }
-        fresh = range(self.highest + 1, numbers[0] + 1)
-        if len(fresh) > len(numbers):
+        new = range(self.highest + 1, numbers[0] + 1)
+        if len(new) > len(numbers):
             return False
-        expected = {number for number, one in awaited.items() if one.unseen_since_ms is None}
-        waited_for = (*awaited, *fresh[:1], *(gap.first for gap in self._young_gaps()))
+        expected = {number for number, build in awaited.items() if build.unseen_since_ms is None}
+        waited_for = (*awaited, *new[:1], *(gap.first for gap in self._young_gaps()))
         lowest = min(waited_for, default=numbers[-1] + 1)
-        return numbers[-1] < lowest and expected.union(fresh) <= set(numbers)
+        return numbers[-1] < lowest and expected.union(new) <= set(numbers)
 
-    def is_due_for_the_lost(self, now_ms: int) -> bool:
-        """Whether to read history to its end, since lost builds may have turned up there.
+    def is_due_for_lost_builds(self, now_ms: int) -> bool:
+        """Return whether to read all of history, since lost builds may have turned up there.
 
-        That becomes ever rarer, and ends; later, what ordinary polls show is counted all the same.
+        This becomes rarer, and ends; lost builds that ordinary polls show later are counted all the same.
         """
-        return bool(self.lost) and self._readings_for_the_lost(now_ms) > self._readings_for_the_lost(
-            self.polled_ms
-        )
+        return bool(self.lost) and self._lost_readings(now_ms) > self._lost_readings(self.polled_ms)
 
-    def _readings_for_the_lost(self, at_ms: int) -> int:
+    def _lost_readings(self, at_ms: int) -> int:
         if self.lost_ms is None:
             return 0
         return min((max(0, at_ms - self.lost_ms) // HOUR_MS).bit_length(), LOST_READINGS)
 
     def with_buckets(self, buckets: Buckets) -> "JobLedger":
-        """The same ledger with histograms of these buckets; counts and sums stay exact."""
-        durations = {tally.durations.bounds for tally in self.tallies if tally.durations}
-        others = (self.queue.bounds, self.recovery.bounds)
-        stages = self.stages.with_buckets(buckets.duration)
-        if (
-            stages is self.stages
-            and durations == {buckets.duration}
-            and others == (buckets.queue, buckets.recovery)
-        ):
-            return self
-        return replace(
+        """Move all observations to other buckets; counts and sums stay exact."""
+        changed = replace(
             self,
             tallies=tuple(tally.with_buckets(buckets.duration) for tally in self.tallies),
             queue=self.queue.with_buckets(buckets.queue),
             recovery=self.recovery.with_buckets(buckets.recovery),
-            stages=stages,
+            stages=self.stages.with_buckets(buckets.duration),
         )
+        return self if changed == self else changed
 
     def wanted_details(self, patience_ms: int, probes: int = PROBES) -> tuple[int, ...]:
-        """The builds to ask record-info for now: surely finished ones first, ``probes`` missing ones last."""
+        """List the builds to request from record-info: finished ones first, then up to ``probes`` missing."""
         ended: list[int] = []
         vanished: list[int] = []
-        for number, one in sorted(self.open.items()):
-            if not one.is_active:
+        for number, build in sorted(self.open.items()):
+            if not build.is_active:
                 ended.append(number)
-            elif self.polled_ms >= one.rests_until_ms and self._is_vanished(one, patience_ms):
+            elif self.polled_ms >= build.rests_until_ms and self._is_vanished(build, patience_ms):
                 vanished.append(number)
         gaps = [gap for gap in self.gaps if self._is_due_for_probes(gap, patience_ms)]
         gaps.sort(key=lambda gap: (gap.tries, -gap.last))
         missing = [number for gap in gaps[:probes] for number in gap.probes(probes)]
-        strange = [self.other.asked] if self.other and self.other.asked else []
-        return (*ended, *vanished, *missing[:probes], *strange)
+        other = [self.other.to_confirm] if self.other and self.other.to_confirm else []
+        return (*ended, *vanished, *missing[:probes], *other)
 
-    def _is_vanished(self, one: OpenBuild, patience_ms: int) -> bool:
-        return one.unseen_since_ms is not None and self._due(one.unseen_since_ms, one.tries, patience_ms)
+    def _is_vanished(self, build: OpenBuild, patience_ms: int) -> bool:
+        since_ms = build.unseen_since_ms
+        return since_ms is not None and self._is_due(since_ms, build.tries, patience_ms)
 
     def _is_due_for_probes(self, gap: Gap, patience_ms: int) -> bool:
-        """Many numbers at once are asked for no more often than it takes to lose them."""
+        """Return whether to request numbers of a gap; large gaps only until they can be lost."""
         is_open = gap.tries < LOST_TRIES or gap.size <= PROBES
-        return is_open and gap.since_ms < self.polled_ms and self._due(gap.since_ms, gap.tries, patience_ms)
+        return (
+            is_open and gap.since_ms < self.polled_ms and self._is_due(gap.since_ms, gap.tries, patience_ms)
+        )
 
-    def _due(self, since_ms: int, tries: int, patience_ms: int) -> bool:
+    def _is_due(self, since_ms: int, tries: int, patience_ms: int) -> bool:
         waited_ms = self.polled_ms - since_ms
         return waited_ms * BACKOFF_STEPS >= patience_ms * ((1 << min(tries, 16)) - 1)

@@ -1,4 +1,4 @@
-"""What a ledger waits for: builds that are not settled, missing numbers, and strange ones."""
+"""Everything a ledger waits for: unsettled builds, missing numbers, and unexpected numbers."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 from exporter.model import HOUR_MS, Build, State
 
 PAGED_FOR_MS: Final = HOUR_MS
-"""No further pages of history are read for what has been unsettled for longer; record-info tells of it."""
+"""History is read back this long for unsettled builds; after that, record-info is used."""
 
 REST_SHARE: Final = 12
 LONGEST_REST_MS: Final = 6 * HOUR_MS
-"""Record-info is asked again about such a build after a twelfth of its age, and after six hours at most."""
+"""Record-info is requested again after a twelfth of a build's age, and after six hours at most."""
 
 AGREEING: Final = 3
-"""Strange numbers are believed when so many polls show them and record-info confirms them."""
+"""Polls that have to show unexpected numbers before record-info is asked to confirm them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,16 @@ class OpenBuild:
     """A build that is not settled: unfinished, or finished and waiting for its detail.
 
     Attributes:
-        build: all that history and detail said of it so far.
-        first_seen_ms: when a poll first saw it; stands in for a start the service does not tell.
+        build: merged records of history and record-info.
+        first_seen_ms: when a poll first saw it; replaces an unknown start.
         counts: False for a build that had ended at the first poll and is not known to have ended after the
-            job was first watched; it counts if its detail says so and history does not tell an earlier end.
-            None where not even that is known: it counts if it is above the baseline or finished after
-            counting began, and where there is no baseline, unless it finished before.
+            job was first watched; it counts if its detail says so and history has no earlier finish.
+            None if not even that is known: it counts if it is above the baseline or finished after counting
+            began, or without a baseline, unless it finished before.
         recovered: it was found after a gap.
-        tries: requests for its detail that brought nothing.
-        unseen_since_ms: since when history shows it no more; None while it does.
-        asked_ms: when record-info was last asked for it while it was unfinished.
+        tries: requests for its detail without success.
+        unseen_since_ms: since when history does not show it any more; None while it does.
+        asked_ms: when record-info was last requested while it was unfinished.
     """
 
     build: Build
@@ -43,34 +43,34 @@ class OpenBuild:
 
     @property
     def is_active(self) -> bool:
-        """It is queued or running, as far as anyone told."""
+        """It is queued or running, as far as known."""
         return self.build.result is None and self.build.state is not None
 
     @property
     def is_weak(self) -> bool:
-        """Little more than its number is known: it may never have been."""
+        """Only its number is known, so it may not exist."""
         return self.is_active and self.build.state is State.QUEUED and self.build.start_ms is None
 
     @property
     def has_ended(self) -> bool:
-        """History tells that it is over, by a result or at least by an end."""
+        """History has a result, or at least a finish without a state."""
         return self.build.result is not None or (
             self.build.state is None and self.build.finish_ms is not None
         )
 
     @property
     def began_ms(self) -> int:
-        """Its start, or else the first sight of it."""
+        """Its start, or when it was first seen."""
         return self.first_seen_ms if self.build.start_ms is None else self.build.start_ms
 
     @property
     def known_since_ms(self) -> int:
-        """Its start or the first sight of it, whichever was first."""
+        """Its start or when it was first seen, whichever was earlier."""
         return min(self.began_ms, self.first_seen_ms)
 
     @property
     def rests_until_ms(self) -> int:
-        """When record-info may be asked for it again."""
+        """Earliest time of the next request to record-info."""
         age_ms = (self.asked_ms or 0) - self.known_since_ms
         if self.asked_ms is None or age_ms <= PAGED_FOR_MS:
             return 0
@@ -79,9 +79,9 @@ class OpenBuild:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Missing numbers ``first`` to ``last``, waited for since ``since_ms``; the rest as in `OpenBuild`.
+    """Missing numbers ``first`` to ``last``, waited for since ``since_ms``; other fields as in `OpenBuild`.
 
-    All of them were denied by record-info equally often, ``tries`` times. Neighbours may differ in that.
+    Record-info has denied each of them ``tries`` times; adjoining gaps may differ in that.
     """
 
     first: int
@@ -92,21 +92,21 @@ class Gap:
 
     @property
     def size(self) -> int:
-        """How many numbers are missing."""
+        """Number of missing builds."""
         return self.last - self.first + 1
 
-    def probes(self, most: int) -> range:
-        """The numbers to ask record-info for next: the highest, since the oldest are deleted first."""
-        return range(max(self.first, self.last - most + 1), self.last + 1)
+    def probes(self, limit: int) -> range:
+        """Return the numbers to request next: the highest, since the oldest builds are deleted first."""
+        return range(max(self.first, self.last - limit + 1), self.last + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class OtherNumbers:
-    """Numbers that history shows and that do not go on from those that are known.
+    """Numbers in history that do not continue the known ones.
 
     Attributes:
-        polls: so many polls in a row have shown them.
-        seen_ms: when the last of these was.
+        polls: consecutive polls that have shown them.
+        seen_ms: time of the last of these.
     """
 
     first: int
@@ -115,6 +115,6 @@ class OtherNumbers:
     polls: int = 1
 
     @property
-    def asked(self) -> int | None:
-        """The one that record-info is to confirm, once enough polls agree."""
+    def to_confirm(self) -> int | None:
+        """The number that record-info should confirm, once enough polls agree."""
         return self.last if self.polls >= AGREEING else None

@@ -215,7 +215,7 @@ def observe_job(
         observed = Observations(now_ms, (), history_read=False)
     else:
         current = clamp_timestamps(ledger, at_ms=now_ms)
-        enough = None if current.is_due_for_the_lost(now_ms) else current.is_covered_by
+        enough = None if current.is_due_for_lost_builds(now_ms) else current.is_covered_by
         builds = tuple(
             build
             for start, end in windows(current.unsettled_since_ms, now_ms)

@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from exporter.ledger import AWAITED_KEPT, OTHER, RECENT_KEPT, TOLD_APART, BuildLabels, Histogram, JobLedger
+from exporter.ledger import (
+    AWAITED_KEPT,
+    OTHER,
+    RECENT_KEPT,
+    STAGE_NAMES_KEPT,
+    BuildLabels,
+    Histogram,
+    JobLedger,
+)
 from exporter.model import Result
 
 VERSION: Final = 3
@@ -156,7 +164,7 @@ def _check_recent(ledger: JobLedger) -> None:
 def _check_stages(ledger: JobLedger) -> None:
     stages, bounds = ledger.stages, ledger.no_durations.bounds
     names = list(stages.durations)
-    if names != sorted(names) or len({*names} - {OTHER}) > TOLD_APART:
+    if names != sorted(names) or len({*names} - {OTHER}) > STAGE_NAMES_KEPT:
         raise ValueError("stages are too many or not ascending")
     if not all(_is_sound(one) and one.bounds == bounds for one in stages.durations.values()):
         raise ValueError("a histogram of a stage contradicts itself or the others")

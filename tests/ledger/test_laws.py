@@ -29,7 +29,7 @@ START_MS = 1_700_000_000_000
 LATE_MS = START_MS + 10_000_000
 """After the last build of `truths`."""
 PATIENCE_MS = 3_600_000
-TOLD_APART = LabelPolicy(trigger=True, branch=lambda branch: OTHER if branch == "tmp" else branch)
+STAGE_NAMES_KEPT = LabelPolicy(trigger=True, branch=lambda branch: OTHER if branch == "tmp" else branch)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def empty() -> JobLedger:
 
 def see_answers(ledger: JobLedger, builds: Iterable[Truth]) -> JobLedger:
     answers = [build.answer for build in builds]
-    return apply_details(ledger, answers, at_ms=START_MS, policy=TOLD_APART).ledger
+    return apply_details(ledger, answers, at_ms=START_MS, policy=STAGE_NAMES_KEPT).ledger
 
 
 def expected(builds: list[Truth]) -> JobLedger:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporter.ledger import (
     AWAITED_KEPT,
     OTHER,
-    TOLD_APART,
+    STAGE_NAMES_KEPT,
     Buckets,
     DetailAnswer,
     Exemplar,
@@ -125,17 +125,17 @@ def test_where_stages_are_not_measured_nothing_waits_and_what_is_known_stays() -
 
 
 def test_thirty_names_are_told_apart_and_the_rest_is_other() -> None:
-    lengths = {f"stage {nth:02}": nth for nth in range(1, TOLD_APART + 6)}
+    lengths = {f"stage {nth:02}": nth for nth in range(1, STAGE_NAMES_KEPT + 6)}
     ledger = see(settled(1, 2), known(1, **lengths), known(2, late=7, **{OTHER: 1, "stage 01": 1}))
-    rest = range(TOLD_APART + 1, TOLD_APART + 6)
-    assert len(ledger.stages.durations) == TOLD_APART + 1
+    rest = range(STAGE_NAMES_KEPT + 1, STAGE_NAMES_KEPT + 6)
+    assert len(ledger.stages.durations) == STAGE_NAMES_KEPT + 1
     assert sums(ledger)[OTHER] == (len(rest) + 2, sum(rest) + 8)
     assert sums(ledger)["stage 01"] == (2, 2)
     assert ledger.stages.last == LastStages(2, {OTHER: 8, "stage 01": 1})
 
 
 def test_a_stage_that_is_called_other_takes_no_name_from_another() -> None:
-    lengths = {OTHER: 5, **{f"stage {nth:02}": nth for nth in range(1, TOLD_APART + 1)}}
+    lengths = {OTHER: 5, **{f"stage {nth:02}": nth for nth in range(1, STAGE_NAMES_KEPT + 1)}}
     ledger = see(settled(1), known(1, **lengths))
     assert sums(ledger) == {name: (1, length_ms) for name, length_ms in lengths.items()}
 
@@ -234,6 +234,6 @@ def test_counters_never_fall_and_stay_few_whatever_comes(
         assert all(
             now >= then for name in before for now, then in zip(after[name], before[name], strict=True)
         )
-        assert len(after) <= TOLD_APART + 1
+        assert len(after) <= STAGE_NAMES_KEPT + 1
         assert list(after) == sorted(after)
         assert ledger.counts == {Result.SUCCESS: number}

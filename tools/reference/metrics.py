@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
-from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, TOLD_APART
+from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, STAGE_NAMES_KEPT
 from exporter.metrics import EXPORTER_METRICS, EXTRA_LABELS, FLEET_FAMILIES, JOB_LABELS, Declared, Kind
 from exporter.metrics.exporter_metrics import OPERATIONS
 from exporter.model import Result, State, Trigger
@@ -43,7 +43,7 @@ is the finished one with the highest number."""
 _STAGES: Final = f"""\
 With `metrics.stages: true` the service is asked for the stages of each finished build, at one more request
 each. `stage` is the name that people gave the stage; the second one of the same name in a build is
-`name (2)`. The first {TOLD_APART} names of a job are kept, and what comes later is added up under
+`name (2)`. The first {STAGE_NAMES_KEPT} names of a job are kept, and what comes later is added up under
 {code(OTHER)}. `metrics.max_series` does not bound them.
 
 Builds are counted without waiting for their stages. Those are asked for afterwards, when no poll is due, with

@@ -1,0 +1,91 @@
+"""Records of one build from history and record-info, merged into one consistent statement."""
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from exporter.model import DAY_MS, LONGEST_MS, Build, BuildDetail, Result, State, Trigger
+
+AHEAD_MS: Final = DAY_MS
+"""A finish so long after the latest poll is taken as unknown."""
+
+Label = TypeVar("Label", Result, Trigger)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBuild:
+    """A finished build without implausible values.
+
+    Attributes:
+        dated_ms: its finish, or if that is unknown, the latest known time before it.
+        faults: reasons for values that were left out.
+    """
+
+    number: int
+    result: Result
+    finish_ms: int | None
+    dated_ms: int | None
+    duration_ms: int | None
+    queue_ms: int | None
+    trigger: Trigger
+    branch: str
+    faults: tuple[str, ...]
+
+
+def join(one: Build, other: Build) -> Build:
+    """Merge two records of a build, in either order: a result beats a state, running beats queued."""
+    result = _preferred(one.result, other.result, Result.UNKNOWN)
+    states = {one.state, other.state}
+    state = next((state for state in (State.RUNNING, State.QUEUED) if state in states), None)
+    return Build(
+        number=one.number,
+        result=result,
+        state=None if result else state,
+        start_ms=min((ms for ms in (one.start_ms, other.start_ms) if ms is not None), default=None),
+        finish_ms=max((ms for ms in (one.finish_ms, other.finish_ms) if ms is not None), default=None),
+        branch=max(one.branch, other.branch),
+        trigger=_preferred(one.trigger, other.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
+    )
+
+
+def finished_build(build: Build, detail: BuildDetail | None, polled_ms: int) -> FinishedBuild:
+    """Merge the history record of a finished build with its detail, whose values take precedence."""
+    detail = detail or BuildDetail(build.number)
+    start_ms = build.start_ms if detail.start_ms is None else detail.start_ms
+    finish_ms = build.finish_ms if detail.finish_ms is None else detail.finish_ms
+    duration_ms, queue_ms, faults = detail.duration_ms, None, []
+    if detail.start_ms is not None and detail.queued_ms is not None:
+        queue_ms = detail.start_ms - detail.queued_ms
+    if start_ms is None and duration_ms == 0:
+        duration_ms = None
+    if start_ms is not None and finish_ms is not None:
+        if start_ms > finish_ms:
+            queue_ms = None
+        if duration_ms is None:
+            duration_ms = finish_ms - start_ms
+    if finish_ms is not None and finish_ms > polled_ms + AHEAD_MS:
+        faults.append("absurd_finish")
+        finish_ms = None
+    for name, length_ms in (("duration", duration_ms), ("queue_duration", queue_ms)):
+        if length_ms is not None and not 0 <= length_ms <= LONGEST_MS:
+            faults.append(f"negative_{name}" if length_ms < 0 else f"absurd_{name}")
+    return FinishedBuild(
+        number=build.number,
+        result=detail.result or build.result or Result.UNKNOWN,
+        finish_ms=finish_ms,
+        dated_ms=next((ms for ms in (finish_ms, start_ms, detail.queued_ms) if ms is not None), None),
+        duration_ms=_plausible(duration_ms),
+        queue_ms=_plausible(queue_ms),
+        trigger=_preferred(build.trigger, detail.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
+        branch=max(build.branch, detail.branch),
+        faults=tuple(faults),
+    )
+
+
+def _plausible(length_ms: int | None) -> int | None:
+    return length_ms if length_ms is not None and 0 <= length_ms <= LONGEST_MS else None
+
+
+def _preferred(one: Label | None, other: Label | None, least: Label) -> Label | None:
+    """Return one of two labels regardless of their order: a known one, ``least``, or None."""
+    labels = {label for label in (one, other) if label is not None}
+    return min(labels - {least}, default=least if labels else None)
