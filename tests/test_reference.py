@@ -91,7 +91,7 @@ def reasons(source: ast.Module) -> Iterator[str]:
         if isinstance(call, ast.Call):
             name = ast.unparse(call.func).removeprefix("self._telemetry.")
             texts = [one.value if isinstance(one, ast.Constant) else None for one in call.args]
-            if name == "self._sane":
+            if name == "_plausible":
                 yield from (f"{odd}_{texts[1]!s}" for odd in ("negative", "absurd"))
             elif name in REPORTED_IN and texts[REPORTED_IN[name]]:
                 yield str(texts[REPORTED_IN[name]])

@@ -65,24 +65,24 @@ def finished_build(build: Build, detail: BuildDetail | None, polled_ms: int) -> 
     if finish_ms is not None and finish_ms > polled_ms + AHEAD_MS:
         faults.append("absurd_finish")
         finish_ms = None
-    for name, length_ms in (("duration", duration_ms), ("queue_duration", queue_ms)):
-        if length_ms is not None and not 0 <= length_ms <= LONGEST_MS:
-            faults.append(f"negative_{name}" if length_ms < 0 else f"absurd_{name}")
     return FinishedBuild(
         number=build.number,
         result=detail.result or build.result or Result.UNKNOWN,
         finish_ms=finish_ms,
         dated_ms=next((ms for ms in (finish_ms, start_ms, detail.queued_ms) if ms is not None), None),
-        duration_ms=_plausible(duration_ms),
-        queue_ms=_plausible(queue_ms),
+        duration_ms=_plausible(duration_ms, "duration", faults),
+        queue_ms=_plausible(queue_ms, "queue_duration", faults),
         trigger=_preferred(build.trigger, detail.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
         branch=max(build.branch, detail.branch),
         faults=tuple(faults),
     )
 
 
-def _plausible(length_ms: int | None) -> int | None:
-    return length_ms if length_ms is not None and 0 <= length_ms <= LONGEST_MS else None
+def _plausible(length_ms: int | None, name: str, faults: list[str]) -> int | None:
+    if length_ms is None or 0 <= length_ms <= LONGEST_MS:
+        return length_ms
+    faults.append(f"negative_{name}" if length_ms < 0 else f"absurd_{name}")
+    return None
 
 
 def _preferred(one: Label | None, other: Label | None, least: Label) -> Label | None:
