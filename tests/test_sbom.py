@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from exporter import __version__
 from tests.test_locks import RUNTIME, asked, pins
@@ -31,6 +29,10 @@ def told(text: str) -> dict[str, Any]:
 
 
 def test_it_is_valid_by_the_schema_of_cyclonedx(text: str, told: dict[str, Any]) -> None:
+    # Imports jsonschema, which takes seconds.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     version = SchemaVersion.from_version(told["specVersion"])
     assert JsonStrictValidator(version).validate_str(text) is None
 

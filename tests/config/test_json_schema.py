@@ -4,16 +4,18 @@ The loader is stricter where a rule needs other files, the environment, the leng
 of a quoted number, the syntax of regular expressions, or two values at once.
 """
 
+from __future__ import annotations
+
 import json
 import re
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from exporter.config import KNOWN_REGIONS, parse
 from exporter.errors import ConfigError
@@ -21,9 +23,11 @@ from tests.config.helpers import JOB, MINIMAL, OTHER_JOB, PROJECT
 from tests.config.test_laws import DOCUMENTS
 from tools.reference.schema import Schema, config_schema, sections_in
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = config_schema()
-VALIDATOR = Draft202012Validator(SCHEMA)
 SNIPPETS = [
     body
     for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
@@ -51,8 +55,16 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+@cache
+def validator() -> Draft202012Validator:
+    """Import jsonschema late: that takes seconds, and every worker imports every test."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(SCHEMA)
+
+
 def fits(data: object) -> bool:
-    return bool(VALIDATOR.is_valid(data))
+    return bool(validator().is_valid(data))
 
 
 def read(text: str) -> Any:
@@ -68,7 +80,7 @@ def loads(text: str) -> bool:
 
 
 def test_it_is_a_schema_that_refuses_unknown_keys_everywhere() -> None:
-    Draft202012Validator.check_schema(SCHEMA)
+    validator().check_schema(SCHEMA)
     for section in sections(SCHEMA):
         assert section["additionalProperties"] is False
         assert all(spec["description"].endswith(".") for spec in section["properties"].values())
@@ -77,7 +89,7 @@ def test_it_is_a_schema_that_refuses_unknown_keys_everywhere() -> None:
 def test_the_examples_of_a_key_and_its_default_fit_the_key() -> None:
     for section in sections(SCHEMA):
         for key, spec in section["properties"].items():
-            own = VALIDATOR.evolve(schema={**spec, "$defs": SCHEMA["$defs"]})
+            own = validator().evolve(schema={**spec, "$defs": SCHEMA["$defs"]})
             for value in (*spec.get("examples", ()), *([spec["default"]] if "default" in spec else ())):
                 assert own.is_valid(value), (key, value)
 
@@ -89,7 +101,7 @@ def sections(section: Schema) -> list[Schema]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_configurations_in_the_repository_fit(name: str) -> None:
-    assert list(VALIDATOR.iter_errors(read((ROOT / name).read_text(encoding="utf-8")))) == []
+    assert list(validator().iter_errors(read((ROOT / name).read_text(encoding="utf-8")))) == []
 
 
 def test_the_first_line_of_the_example_names_the_schema_wherever_it_is_copied_to() -> None:
@@ -99,7 +111,7 @@ def test_the_first_line_of_the_example_names_the_schema_wherever_it_is_copied_to
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_every_configuration_in_the_documents_fits(snippet: str) -> None:
-    assert list(VALIDATOR.iter_errors({**read(MINIMAL), **read(snippet)})) == []
+    assert list(validator().iter_errors({**read(MINIMAL), **read(snippet)})) == []
 
 
 RIGHT = [
@@ -122,7 +134,7 @@ RIGHT = [
 @pytest.mark.parametrize("text", RIGHT)
 def test_a_right_file_fits(text: str) -> None:
     assert loads(text)
-    assert list(VALIDATOR.iter_errors(read(text))) == []
+    assert list(validator().iter_errors(read(text))) == []
 
 
 WRONG = [

@@ -1,4 +1,4 @@
-"""Certificate authorities made for a test, by ``openssl``."""
+"""Certificate authorities for tests, made by ``openssl`` with EC keys, which take no time to generate."""
 
 import shutil
 import ssl
@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 from tests.support.programs import program
+
+NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
 
 
 def make_authority(
@@ -16,8 +18,8 @@ def make_authority(
     authority = "-subj /CN=authority -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
     signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext"
     for command in (
-        f"req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.pem {authority}",
-        "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server",
+        f"req -x509 {NEW_KEY} -nodes -days 2 -keyout ca.key -out ca.pem {authority}",
+        f"req {NEW_KEY} -nodes -keyout server.key -out server.csr -subj /CN=server",
         f"x509 -req -days 2 -in server.csr -out server.pem {signing}",
     ):
         subprocess.run([program("openssl"), *command.split()], cwd=folder, check=True, capture_output=True)
@@ -33,8 +35,9 @@ class Authority:
         folder.mkdir(parents=True)
         self.folder = folder
         uses = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
-        new_key = "-newkey rsa:2048 -nodes -keyout ca.key"
-        self._openssl(f"req -x509 {new_key} -days 2 -out ca.pem -subj /CN={folder.name} {uses}")
+        self._openssl(
+            f"req -x509 {NEW_KEY} -nodes -keyout ca.key -days 2 -out ca.pem -subj /CN={folder.name} {uses}"
+        )
 
     @property
     def certificate(self) -> Path:
@@ -44,9 +47,8 @@ class Authority:
     def issue(self, name: str, alternatives: str = "IP:127.0.0.1", days: int = 2) -> tuple[Path, Path]:
         """A certificate and its key; with -1 for ``days`` it ended yesterday."""
         (self.folder / "issue.ext").write_text(f"subjectAltName={alternatives}\n")
-        new_key = f"-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key"
         signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile issue.ext"
-        self._openssl(f"req {new_key} -out issue.csr -subj /CN={name}")
+        self._openssl(f"req {NEW_KEY} -nodes -keyout {name}.key -out issue.csr -subj /CN={name}")
         self._openssl(f"x509 -req -days {days} -in issue.csr -out {name}.pem {signing}")
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 

@@ -22,6 +22,7 @@ from exporter.poller.observe import Service
 from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store
+from tests.support.in_process import answer_in_process
 from tests.support.oracle import Oracle, rendered
 from tests.support.programs import free_port
 from tests.support.truth import Labels, Values
@@ -71,6 +72,7 @@ class Watch:
         )
         self.telemetry.budget.set_function(lambda: throttle.requests_per_minute)
         self._session = new_session()
+        answer_in_process(self._session, simulator)
         self.credentials = credentials_for(
             config.auth, iam_endpoint="", session=self._session, timeout=timeout, clock=self.now
         )
