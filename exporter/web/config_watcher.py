@@ -1,4 +1,4 @@
-"""The web configuration in force: read again whenever it, or a file that it names, has changed."""
+"""The web configuration in force, read again whenever it or a file that it names changes."""
 
 import os
 import threading
@@ -10,26 +10,30 @@ import structlog
 from exporter.errors import ConfigError
 from exporter.web.web_config import WebConfig, load
 
-_EVERY_S: Final = 1.0
+_CHECK_INTERVAL_S: Final = 1.0
+
+_Signature = tuple[tuple[int, ...] | None, ...]
+"""What identifies the versions of the files; None for one that cannot be found."""
 
 _log = structlog.get_logger(__name__)
 
-_Signature = tuple[tuple[int, ...] | None, ...]
-
 
 class WatchedConfig:
-    """What new connections and requests are to go by.
+    """Provides the web configuration for new connections and requests.
 
-    A change is taken up once it has rested from one look to the next, so that nobody meets a file that is
-    half written. A new file that is wrong changes nothing. One that takes TLS or all passwords away does not
-    either: a file cut short must not open a door, and who means it starts the exporter anew.
+    A change is applied once two checks in a row find the same files, so that no file is read while it is
+    written. An invalid file changes nothing, and neither does one without the TLS section or without users: a
+    truncated file must not remove protection. That takes a restart.
 
     Args:
         path: of the file; None stands for an empty one.
 
     Raises:
-        ConfigError: the file is wrong.
+        ConfigError: the file is invalid.
     """
+
+    current: WebConfig
+    """The configuration in force; a new object after each change."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -38,92 +42,82 @@ class WatchedConfig:
         self._files: tuple[Path, ...] = ()
         self.current = WebConfig()
         if path is not None:
-            self.current, self._in_force = self._read(path)
-            self._seen = self._in_force
-            _tell_of_idle_keys(self.current)
+            self.current, self._applied = self._read(path)
+            self._last_seen = self._applied
+            _log_ignored_keys(self.current)
 
     def start(self) -> None:
-        """Look for changes once a second, on a thread of its own that ends with the process."""
+        """Check for changes once a second, on a daemon thread."""
         if self._path is not None:
-            threading.Thread(target=self._run, args=(self._path,), name="web-config", daemon=True).start()
+            threading.Thread(target=self._run, name="web-config", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._stopping.set()
 
-    def check(self) -> None:
-        """Look for a change; take it up if the look before this one has seen it too."""
-        if self._path is not None:
-            self._check(self._path)
-
-    def _run(self, path: Path) -> None:
-        while not self._stopping.wait(_EVERY_S):
+    def _run(self) -> None:
+        while not self._stopping.wait(_CHECK_INTERVAL_S):
             try:
-                self._check(path)
+                self.check()
             except Exception as error:
-                # Once: the same file would fail in the same way every second.
+                # Logged once: the same file would fail in the same way every second.
                 if (reason := repr(error)) != self._refused:
                     self._refused = reason
                     _log.exception("unexpected_error", task="web-config")
 
-    def _check(self, path: Path) -> None:
-        signature = _signature((path, *self._files))
-        rested, self._seen = signature == self._seen, signature
-        # A file that was refused is tried at each look: what it names may have come into being meanwhile.
-        if not rested or (signature == self._in_force and not self._refused):
+    def check(self) -> None:
+        """Apply a change that the previous check has seen too."""
+        if self._path is None:
+            return
+        signature = self._signature(self._path)
+        is_stable, self._last_seen = signature == self._last_seen, signature
+        # A refused file is tried at every check: a file that it names may exist by now.
+        if not is_stable or (signature == self._applied and not self._refused):
             return
         try:
-            config, signature = self._read(path)
-            _hold_protection(self.current, config, str(path))
+            config, signature = self._read(self._path)
+            self._check_protection(config)
         except ConfigError as error:
-            self._refuse(str(error))
+            if str(error) != self._refused:
+                self._refused = str(error)
+                _log.error("web_config_refused", error="; ".join(str(error).splitlines()))
             return
-        if signature != self._in_force:
-            self.current, self._in_force, self._seen = config, signature, signature
-            _log.info("web_config_reloaded", file=str(path))
-            _tell_of_idle_keys(config)
         self._refused = ""
+        if signature != self._applied:
+            self.current, self._applied, self._last_seen = config, signature, signature
+            _log.info("web_config_reloaded", file=str(self._path))
+            _log_ignored_keys(config)
 
-    def _refuse(self, reason: str) -> None:
-        if reason != self._refused:
-            self._refused = reason
-            _log.error("web_config_refused", error="; ".join(reason.splitlines()))
+    def _check_protection(self, new: WebConfig) -> None:
+        removed = [
+            key
+            for key in ("tls_server_config", "basic_auth_users")
+            if getattr(self.current, key) and not getattr(new, key)
+        ]
+        if removed:
+            raise ConfigError(f"{self._path}: {' and '.join(removed)} cannot be removed without a restart")
 
     def _read(self, path: Path) -> tuple[WebConfig, _Signature]:
-        """Read it so that its signature is older than its content: a change in between will be seen."""
+        """Take the signature before the content, so that the next check finds a change in between."""
         while True:
-            signature = _signature((path, *self._files))
+            signature = self._signature(path)
             config = load(path)
             if config.files == self._files:
                 return config, signature
             self._files = config.files
 
-
-def _hold_protection(old: WebConfig, new: WebConfig, source: str) -> None:
-    taken = [
-        key
-        for key, is_taken in (
-            ("tls_server_config", old.tls_server_config and not new.tls_server_config),
-            ("basic_auth_users", old.basic_auth_users and not new.basic_auth_users),
-        )
-        if is_taken
-    ]
-    if taken:
-        raise ConfigError(f"{source}: {' and '.join(taken)} cannot be taken away without a restart")
-
-
-def _tell_of_idle_keys(config: WebConfig) -> None:
-    for key in config.tls_server_config.idle_keys if config.tls_server_config else ():
-        _log.warning("config_key_ignored", key=key)
-
-
-def _signature(files: tuple[Path, ...]) -> _Signature:
-    return tuple(map(_stamp, files))
+    def _signature(self, path: Path) -> _Signature:
+        return tuple(map(_stamp, (path, *self._files)))
 
 
 def _stamp(file: Path) -> tuple[int, ...] | None:
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _log_ignored_keys(config: WebConfig) -> None:
+    for key in config.tls_server_config.ignored_keys if config.tls_server_config else ():
+        _log.warning("config_key_ignored", key=key)

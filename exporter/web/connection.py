@@ -6,7 +6,7 @@ import time
 from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from starlette.types import Scope
@@ -59,31 +59,6 @@ def is_disconnected(scope: Scope) -> bool:
     return check is not None and check()
 
 
-class ConnectionLimit:
-    """Limits the number of open connections, to keep file descriptors for the API and the store.
-
-    A connection beyond the limit closes another one, of the address that holds the most: an idle one before
-    one with a request in progress, and of those the one that has been in that state for the longest.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: set[HttpConnection] = set()
-
-    def add(self, new: "HttpConnection") -> None:
-        """Register a connection, closing another one if the limit is reached."""
-        if len(self._open) >= self._most:
-            held = Counter(connection.address for connection in self._open)
-            victim = min(self._open, key=lambda open_: (-held[open_.address], open_.is_busy, open_.since))
-            self.discard(victim)
-            victim.socket.abort()
-        self._open.add(new)
-
-    def discard(self, closed: "HttpConnection") -> None:
-        """Forget a connection that was closed."""
-        self._open.discard(closed)
-
-
 class HandshakeFailures:
     """Logs why TLS handshakes fail: the first failure, then at most one a minute."""
 
@@ -106,13 +81,12 @@ def connection_factory(config: WatchedConfig, max_connections: int) -> Callable[
     `asyncio.Server` keeps one TLS context for good. Choosing it for each connection lets new certificates and
     rules apply to new connections while open ones continue.
     """
-    limit = ConnectionLimit(max_connections)
     failures = HandshakeFailures()
 
     def connect(**uvicorn_arguments: Any) -> asyncio.BaseProtocol:
         tls = config.current.tls_server_config
         allowed_names = tls.client_allowed_sans if tls else ()
-        http = HttpConnection(limit, failures, allowed_names, **uvicorn_arguments)
+        http = HttpConnection(max_connections, failures, allowed_names, **uvicorn_arguments)
         return TlsProtocol(http, tls.context, failures) if tls else http
 
     return connect
@@ -124,7 +98,7 @@ class HttpConnection(HttpToolsProtocol):
     The server calls `abort_if_stuck` about once a second.
 
     Args:
-        limit: of connections.
+        max_connections: open at once.
         failures: logs certificates without an allowed name.
         allowed_names: names of which a client's verified certificate needs one; empty if it needs none.
         uvicorn_arguments: as for uvicorn's own class.
@@ -132,7 +106,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def __init__(
         self,
-        limit: ConnectionLimit,
+        max_connections: int,
         failures: HandshakeFailures,
         allowed_names: tuple[str, ...],
         **uvicorn_arguments: Any,
@@ -143,7 +117,7 @@ class HttpConnection(HttpToolsProtocol):
         self.address = ""
         self.since = 0.0
         """When it began to wait for a request, or to answer one; finer than the event loop's time."""
-        self._limit = limit
+        self._max_connections = max_connections
         self._failures = failures
         self._allowed_names = allowed_names
         self._is_authorized = True
@@ -154,17 +128,21 @@ class HttpConnection(HttpToolsProtocol):
         self._unread_changed_at = 0.0
 
     def accept(self, socket: asyncio.Transport) -> None:
-        """Register the connection, before any TLS handshake."""
+        """Register the connection before any TLS handshake, closing another one if there are too many.
+
+        Addresses that hold many connections lose one first; of those an idle one before one with a request in
+        progress, and the one that has been in that state for the longest.
+        """
         self.socket = socket
         self.address = (socket.get_extra_info("peername") or ("",))[0]
         self.since = time.monotonic()
+        others = cast("set[HttpConnection]", self.connections)
+        if len(others) >= self._max_connections:
+            held = Counter(other.address for other in others)
+            victim = min(others, key=lambda other: (-held[other.address], other.is_busy, other.since))
+            others.discard(victim)
+            victim.socket.abort()
         self.connections.add(self)
-        self._limit.add(self)
-
-    def release(self) -> None:
-        """Unregister the connection."""
-        self.connections.discard(self)
-        self._limit.discard(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin to wait for a request, after the handshake if there is TLS."""
@@ -179,11 +157,6 @@ class HttpConnection(HttpToolsProtocol):
         if not self._is_authorized:
             error = "none of the certificate's names is in client_allowed_sans"
             self._failures.add(self.address, error, self.loop.time())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Unregister the connection."""
-        self.release()
-        super().connection_lost(exc)
 
     @property
     def is_busy(self) -> bool:
@@ -299,7 +272,7 @@ class TlsProtocol(SSLProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Unregister the connection, of which `HttpConnection` may never have heard."""
-        self._http.release()
+        self._http.connections.discard(self._http)
         super().connection_lost(exc)
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -24,21 +24,13 @@ _OWN_METRICS_MAX_AGE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Exposition:
-    """A whole response body, shared by scrapes of the same format within a second."""
+class _Body:
+    """A response body, shared by scrapes of the same format within a second."""
 
     snapshot: Snapshot
     expires_at: float
-    own_metrics: bytes
-    gzip: bytes | None
-
-    @property
-    def size(self) -> int:
-        return self.snapshot.size + len(self.own_metrics) if self.gzip is None else len(self.gzip)
-
-    @property
-    def chunks(self) -> Iterable[bytes]:
-        return self.snapshot.identity(self.own_metrics) if self.gzip is None else (self.gzip,)
+    size: int
+    chunks: Callable[[], Iterable[bytes]]
 
 
 class MetricsEndpoint:
@@ -59,7 +51,7 @@ class MetricsEndpoint:
         self._publisher = publisher
         self._registry = registry
         self._monotonic = monotonic
-        self._expositions: dict[tuple[Format, bool], _Exposition] = {}
+        self._bodies: dict[tuple[Format, bool], _Body] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -76,25 +68,30 @@ class MetricsEndpoint:
         if snapshot is None:
             await _send(send, 503, [(b"retry-after", b"10")], 0, ())
             return
-        body = self._exposition(format_, snapshot, gzip=gzip)
+        body = self._body(format_, snapshot, gzip=gzip)
         headers = [
             (b"content-type", format_.content_type.encode()),
             (b"vary", b"Accept, Accept-Encoding"),
             *([(b"content-encoding", b"gzip")] if gzip else []),
         ]
-        await _send(send, 200, headers, body.size, () if scope["method"] == "HEAD" else body.chunks)
+        await _send(send, 200, headers, body.size, () if scope["method"] == "HEAD" else body.chunks())
 
-    def _exposition(self, format_: Format, snapshot: Snapshot, *, gzip: bool) -> _Exposition:
+    def _body(self, format_: Format, snapshot: Snapshot, *, gzip: bool) -> _Body:
         now = self._monotonic()
-        self._expositions = {key: kept for key, kept in self._expositions.items() if now < kept.expires_at}
-        exposition = self._expositions.get((format_, gzip))
-        if exposition is None or exposition.snapshot is not snapshot:
+        self._bodies = {key: kept for key, kept in self._bodies.items() if now < kept.expires_at}
+        body = self._bodies.get((format_, gzip))
+        if body is None or body.snapshot is not snapshot:
             generate = openmetrics.generate_latest if format_ is Format.OPENMETRICS else generate_latest
             own_metrics = generate(self._registry)
-            body = b"".join(snapshot.gzip(own_metrics)) if gzip else None
-            exposition = _Exposition(snapshot, now + _OWN_METRICS_MAX_AGE_S, own_metrics, body)
-            self._expositions[format_, gzip] = exposition
-        return exposition
+            expires_at = now + _OWN_METRICS_MAX_AGE_S
+            if gzip:
+                whole = b"".join(snapshot.gzip(own_metrics))
+                body = _Body(snapshot, expires_at, len(whole), lambda: (whole,))
+            else:
+                size = snapshot.size + len(own_metrics)
+                body = _Body(snapshot, expires_at, size, lambda: snapshot.identity(own_metrics))
+            self._bodies[format_, gzip] = body
+        return body
 
 
 def _header(scope: Scope, name: bytes) -> str:

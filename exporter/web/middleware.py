@@ -30,47 +30,43 @@ class WebConfigMiddleware:
         self._app = app
         self._config = config
         self._auth = BasicAuth(comparison)
-        self._rules = _Rules(config.current)
+        self._apply(config.current)
+
+    def _apply(self, config: WebConfig) -> None:
+        self._applied = config
+        self._users = config.users
+        self._headers = [
+            (name.lower().encode(), value.encode())
+            for name, value in config.http_server_config.headers.items()
+        ]
+        self._bucket = _TokenBucket(config.rate_limit) if config.rate_limit.interval else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if self._rules.config is not self._config.current:
-            self._rules = _Rules(self._config.current)
-        if self._rules.headers:
-            send = _with_headers(send, self._rules.headers)
+        if self._applied is not self._config.current:
+            self._apply(self._config.current)
+        if self._headers:
+            send = _with_headers(send, self._headers)
         try:
-            await self._answer(self._rules, scope, receive, send)
+            await self._answer(scope, receive, send)
         except asyncio.CancelledError:
             # The server stops and waits no longer. uvicorn cuts off a response that has begun.
             with suppress(RuntimeError):
                 await PlainTextResponse("the exporter is shutting down\n", 503)(scope, receive, send)
 
-    async def _answer(self, rules: "_Rules", scope: Scope, receive: Receive, send: Send) -> None:
-        if rules.bucket and not rules.bucket.take():
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._bucket and not self._bucket.take():
             await PlainTextResponse("Too Many Requests\n", 429)(scope, receive, send)
-        elif rules.users and (status := await self._authenticate(rules, scope)) is not HTTPStatus.OK:
+        elif self._users and (status := await self._authenticate(scope)) is not HTTPStatus.OK:
             challenge = _CHALLENGE if status is HTTPStatus.UNAUTHORIZED else None
             await PlainTextResponse(f"{status.phrase}\n", status, challenge)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _authenticate(self, rules: "_Rules", scope: Scope) -> HTTPStatus:
+    async def _authenticate(self, scope: Scope) -> HTTPStatus:
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         address = scope["client"][0] if scope.get("client") else ""
-        return await self._auth.check(rules.users, authorization, address, lambda: is_disconnected(scope))
-
-
-class _Rules:
-    """The form in which one configuration is applied to requests."""
-
-    def __init__(self, config: WebConfig) -> None:
-        self.config = config
-        self.headers = [
-            (name.lower().encode(), value.encode())
-            for name, value in config.http_server_config.headers.items()
-        ]
-        self.users = config.users
-        self.bucket = _TokenBucket(config.rate_limit) if config.rate_limit.interval else None
+        return await self._auth.check(self._users, authorization, address, lambda: is_disconnected(scope))
 
 
 class _TokenBucket:

@@ -1,4 +1,4 @@
-"""TLS contexts, and Go's names of versions, suites and curves in OpenSSL's words."""
+"""TLS contexts; Go's names of versions, cipher suites and curves with OpenSSL's equivalents."""
 
 import ipaddress
 import os
@@ -8,7 +8,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 VERSIONS: Final = {
@@ -29,10 +28,10 @@ SUITES: Final = {
         ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
     )
 }
-"""Suites of TLS 1.2 and below; the list of Go's ``tls.CipherSuites``."""
+"""Suites of TLS 1.2 and older: those of Go's ``tls.CipherSuites``."""
 
-SUITES_OF_TLS13: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-"""In Go as here, TLS 1.3 always offers all of them."""
+TLS13_SUITES: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+"""TLS 1.3 always offers all of them, in Go too."""
 
 CURVES: Final = {
     "CurveP256": "prime256v1",
@@ -43,171 +42,147 @@ CURVES: Final = {
 
 NO_CLIENT_CERT: Final = "NoClientCert"
 
+REQUIRE_AND_VERIFY: Final = "RequireAndVerifyClientCert"
+
 CLIENT_AUTH_TYPES: Final = {
     NO_CLIENT_CERT: ssl.CERT_NONE,
     "RequestClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
-    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+    REQUIRE_AND_VERIFY: ssl.CERT_REQUIRED,
 }
-"""``RequestClientCert`` lets everybody in, with a certificate or without; not to ask comes to the same."""
+"""``RequestClientCert`` accepts clients with and without a certificate, so none needs to be requested."""
 
 UNVERIFIED_CLIENT_AUTH_TYPES: Final = ("RequireAnyClientCert", "RequireClientCert")
-"""A certificate that nobody verifies; Python's TLS cannot ask for one."""
+"""Types that require a certificate without verifying it, which Python's TLS cannot do."""
 
 _PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 
-_CERTIFICATES: Final = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+_CERTIFICATE_LABELS: Final = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 
 _NO_CERTIFICATE: Final = 'holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----")'
 
-_KIND: Final = {"DNS": "", "email": "", "URI": "", "IP Address": "ip"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """A certificate with the chain below its authority, and its key, both in PEM form."""
-
-    certificate: bytes
-    key: bytes
-
-    def __repr__(self) -> str:
-        """Without the key."""
-        return "Identity()"
+_NO_KEY: Final = 'holds no private key in PEM form ("-----BEGIN PRIVATE KEY-----")'
 
 
 class RefusedError(Exception):
-    """OpenSSL refuses a certificate or its key.
+    """A certificate, key or authority cannot be used.
 
     Attributes:
-        is_about_key: it is the key rather than the certificate.
+        key: the one it is about: ``cert``, ``key`` or ``client_ca``.
     """
 
-    def __init__(self, text: str, *, is_about_key: bool = False) -> None:
-        super().__init__(text)
-        self.is_about_key = is_about_key
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
-def pem_blocks(content: bytes) -> dict[bytes, bytes]:
-    """The PEM blocks of a file, joined by their labels; text around them is ignored, as OpenSSL and Go do."""
-    found: dict[bytes, bytes] = {}
-    for block in _PEM.finditer(content):
-        label = b"CERTIFICATE" if block[1] in _CERTIFICATES else block[1]
-        label = b"PRIVATE KEY" if label.endswith(b"PRIVATE KEY") else label
-        found[label] = found.get(label, b"") + block[0] + b"\n"
-    return found
+def new_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    """Create a server's context for HTTP/1.1.
 
-
-def new_context(identity: Identity) -> ssl.SSLContext:
-    """A server's context that speaks HTTP/1.1 only.
+    Args:
+        certificate: the certificate and its chain, in PEM form.
+        key: the private key, in PEM form.
 
     Raises:
-        RefusedError: the certificate or the key cannot be used.
+        RefusedError: they cannot be used.
     """
+    chain, private_key = _pem_blocks(certificate, b"CERTIFICATE"), _pem_blocks(key, b"PRIVATE KEY")
+    if not chain:
+        raise RefusedError("cert", _NO_CERTIFICATE)
+    if not private_key:
+        raise RefusedError("key", _NO_KEY)
+    if b"ENCRYPTED" in private_key:
+        raise RefusedError("key", "is protected by a passphrase; use a key without one")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
-    chain = pem_blocks(identity.certificate).get(b"CERTIFICATE")
-    private = pem_blocks(identity.key).get(b"PRIVATE KEY")
-    if not chain:
-        raise RefusedError(_NO_CERTIFICATE)
-    if not private:
-        raise RefusedError(
-            'holds no private key in PEM form ("-----BEGIN PRIVATE KEY-----")', is_about_key=True
-        )
-    if b"ENCRYPTED" in private:
-        raise RefusedError("is protected by a passphrase, which nobody can give", is_about_key=True)
-    with _file_of(chain) as certificate, _file_of(private) as key:
-        try:
-            context.load_cert_chain(certificate, key, password="")
-        except ssl.SSLError as error:
-            refusal = _refusal(error)
-        else:
-            return context
-    raise refusal
+    try:
+        with _temporary_file(chain + private_key) as path:
+            context.load_cert_chain(path, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise RefusedError("key", "does not belong to the certificate") from None
+        raise RefusedError("cert", f"cannot be used with its key: {_reason(error)}") from None
+    return context
 
 
-def _refusal(error: ssl.SSLError) -> RefusedError:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return RefusedError("does not belong to the certificate", is_about_key=True)
-    return RefusedError(f"cannot be used with its key: {words_of(error)}")
+def verify_clients(context: ssl.SSLContext, mode: ssl.VerifyMode, authorities: bytes) -> None:
+    """Verify client certificates; any certificate among the authorities is trusted, as in Go.
+
+    Raises:
+        RefusedError: the authorities cannot be used.
+    """
+    trusted = _pem_blocks(authorities, b"CERTIFICATE")
+    if not trusted:
+        raise RefusedError("client_ca", _NO_CERTIFICATE)
+    try:
+        # A byte that is not ASCII becomes a question mark, which OpenSSL refuses as invalid base64.
+        context.load_verify_locations(cadata=trusted.decode("ascii", "replace").replace("\ufffd", "?"))
+    except ssl.SSLError as error:
+        raise RefusedError("client_ca", f"cannot be used: {_reason(error)}") from None
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_mode = mode
 
 
-def words_of(error: ssl.SSLError) -> str:
-    """What OpenSSL has to say, in lower case."""
-    return (error.reason or "it is damaged").replace("_", " ").lower()
-
-
-def limit_versions(context: ssl.SSLContext, low: ssl.TLSVersion, high: ssl.TLSVersion) -> None:
-    """Speak these versions and those between; which old ones really work is up to OpenSSL."""
+def limit_versions(context: ssl.SSLContext, lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> None:
+    """Allow a range of versions, of which OpenSSL may refuse old ones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = low
-        context.maximum_version = high
+        context.minimum_version = lowest
+        context.maximum_version = highest
 
 
-def works(context: ssl.SSLContext, version: ssl.TLSVersion) -> bool:
-    """Whether a version that is allowed can be spoken: OpenSSL 3 needs security level 0 for old ones."""
+def is_supported(context: ssl.SSLContext, version: ssl.TLSVersion) -> bool:
+    """Return whether OpenSSL can speak an allowed version; version 3 needs security level 0 for old ones."""
     return version >= ssl.TLSVersion.TLSv1_2 or ssl.OPENSSL_VERSION_INFO < (3,) or not context.security_level
 
 
-def limit_suites(context: ssl.SSLContext, suites: Sequence[str], *, prefers_own_order: bool) -> None:
-    """Speak TLS 1.2 and below with these suites only, called by Go's names; by default with OpenSSL's."""
-    named = [SUITES[suite] for suite in suites if suite in SUITES]
-    if named:
-        context.set_ciphers(":".join(named))
+def limit_suites(context: ssl.SSLContext, suites: Sequence[str], *, own_order: bool) -> None:
+    """Allow only these suites, by Go's names, for TLS 1.2 and older; by default those of OpenSSL."""
+    openssl_names = [SUITES[suite] for suite in suites if suite in SUITES]
+    if openssl_names:
+        context.set_ciphers(":".join(openssl_names))
     elif suites:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if prefers_own_order:
+    if own_order:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     else:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
 
 
-def ask_for_certificates(context: ssl.SSLContext, mode: ssl.VerifyMode, authorities: bytes) -> None:
-    """Verify clients' certificates; any certificate among the authorities is trusted, as Go does.
-
-    Raises:
-        RefusedError: the authorities cannot be read.
-    """
-    trusted = pem_blocks(authorities).get(b"CERTIFICATE")
-    if not trusted:
-        raise RefusedError(_NO_CERTIFICATE)
-    try:
-        # A byte that is not ASCII inside a block becomes one that is not base64, which OpenSSL refuses.
-        context.load_verify_locations(cadata=trusted.decode("ascii", "replace").replace("\ufffd", "?"))
-    except ssl.SSLError as error:
-        refusal = RefusedError(f"cannot be used: {words_of(error)}")
-    else:
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.verify_mode = mode
-        return
-    raise refusal
-
-
 def alternative_names(certificate: Mapping[str, object]) -> frozenset[str]:
-    """The subject alternative names of a certificate as `ssl.SSLSocket.getpeercert` tells it."""
-    alternatives = certificate.get("subjectAltName", ())
-    assert isinstance(alternatives, tuple)  # noqa: S101 (what Python documents)
-    return frozenset(_address(name) if _KIND[kind] else name for kind, name in alternatives if kind in _KIND)
+    """Return the subject alternative names in what `ssl.SSLSocket.getpeercert` returns."""
+    names = certificate.get("subjectAltName", ())
+    assert isinstance(names, tuple)  # noqa: S101 (documented by Python)
+    texts = {name for kind, name in names if kind in ("DNS", "email", "URI")}
+    return frozenset(texts | {_normalize_ip(name) for kind, name in names if kind == "IP Address"})
 
 
-def _address(name: str) -> str:
-    """An IP address as Go writes it; OpenSSL neither shortens IPv6 nor writes it in lower case."""
+def _normalize_ip(name: str) -> str:
+    """Write an IP address as Go does; OpenSSL writes IPv6 in full and in capitals."""
     try:
         return str(ipaddress.ip_address(name.strip()))
     except ValueError:
         return name
 
 
+def _pem_blocks(content: bytes, label: bytes) -> bytes:
+    """Return the certificates or keys of a PEM file; text around them is ignored, as by OpenSSL and Go."""
+    return b"".join(
+        block[0] + b"\n"
+        for block in _PEM.finditer(content)
+        if (block[1] in _CERTIFICATE_LABELS if label == b"CERTIFICATE" else block[1].endswith(label))
+    )
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or "it is damaged").replace("_", " ").lower()
+
+
 @contextmanager
-def _file_of(content: bytes) -> Iterator[str]:
-    """A file that is gone afterwards, in memory where the system has that: OpenSSL's way in is a path."""
-    if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("pem"), "wb") as file:
-            file.write(content)
-            file.flush()
-            yield f"/proc/self/fd/{file.fileno()}"
-    else:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            yield file.name
+def _temporary_file(content: bytes) -> Iterator[str]:
+    """Provide content under a path, in memory where the system can: OpenSSL reads keys from files only."""
+    in_memory = hasattr(os, "memfd_create")
+    with os.fdopen(os.memfd_create("pem"), "wb") if in_memory else tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}" if in_memory else file.name

@@ -260,7 +260,7 @@ def test_an_answer_is_forgotten_when_its_second_is_over() -> None:
     told(endpoint)
     now[0] = 5.0
     told(endpoint, (b"accept", b"application/openmetrics-text"))
-    assert [form for form, _ in endpoint._expositions] == [Format.OPENMETRICS]
+    assert [form for form, _ in endpoint._bodies] == [Format.OPENMETRICS]
 
 
 def scraped(endpoint: MetricsEndpoint) -> bytes:

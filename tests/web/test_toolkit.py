@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.web.tls_section import TlsServerConfig
-from exporter.web.web_config import WebConfig, parse
+from exporter.web.web_config import TlsServerConfig, WebConfig, parse
 from tests.support.certificates import Authority, put
 from tests.support.markdown import cells
 from tests.web import test_basic_auth, test_tls, test_web_config
@@ -28,7 +27,7 @@ def tls(config: WebConfig) -> TlsServerConfig:
 
 
 def warns(key: str) -> Taken:
-    return lambda config: f"tls_server_config.{key}" in tls(config).idle_keys
+    return lambda config: f"tls_server_config.{key}" in tls(config).ignored_keys
 
 
 IN_THE_FILE: dict[str, list[tuple[str, Taken | None]]] = {

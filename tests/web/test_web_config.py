@@ -81,7 +81,7 @@ def test_every_key_of_the_toolkit_is_taken(folder: Path) -> None:
         "Content-Security-Policy": "default-src 'none'",
     }
     assert config.tls_server_config
-    assert config.tls_server_config.idle_keys == ("tls_server_config.curve_preferences",)
+    assert config.tls_server_config.ignored_keys == ("tls_server_config.curve_preferences",)
     assert config.files == (folder / "server.pem", folder / "server.key", folder / "ca.pem")
 
 
@@ -134,8 +134,8 @@ def test_all_suites_of_go_are_known_to_openssl(folder: Path) -> None:
 def test_allowed_names_that_are_empty_open_no_door(folder: Path, written: str) -> None:
     text = f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
     assert complaint(f"{text}  client_allowed_sans: {written}\n", folder) == (
-        "web.yaml:6: tls_server_config.client_allowed_sans: names nobody, so no certificate would be "
-        "accepted; name one, or leave the key out"
+        "web.yaml:6: tls_server_config.client_allowed_sans: has no name, so no certificate would be "
+        "accepted; add one, or drop the key"
     )
 
 
@@ -226,7 +226,7 @@ SUITE = "tls_server_config.cipher_suites[0]"
         ),
         (
             "tls_server_config:\n  cert_file: server.pem\n  key_file: locked.key",
-            "3: tls_server_config.key_file: is protected by a passphrase, which nobody can give",
+            "3: tls_server_config.key_file: is protected by a passphrase; use a key without one",
         ),
         (
             'tls_server_config:\n  cert_file: "server\\0.pem"\n  key_file: server.key',
@@ -234,8 +234,8 @@ SUITE = "tls_server_config.cipher_suites[0]"
         ),
         (
             TLS + "  client_ca_file: ca.pem",
-            "4: tls_server_config.client_ca_file: has no effect without client_auth_type; "
-            "RequireAndVerifyClientCert is what protects",
+            "4: tls_server_config.client_ca_file: has no effect without client_auth_type: "
+            "set it to RequireAndVerifyClientCert",
         ),
         (
             TLS + "  client_auth_type: RequireAndVerifyClientCert",
@@ -253,9 +253,9 @@ SUITE = "tls_server_config.cipher_suites[0]"
         ),
         (
             TLS + "  client_auth_type: RequireAnyClientCert",
-            '4: tls_server_config.client_auth_type: "RequireAnyClientCert" asks for a certificate '
-            "that nobody verifies, which is not possible here; RequireAndVerifyClientCert with "
-            "client_ca_file is what protects",
+            '4: tls_server_config.client_auth_type: "RequireAnyClientCert" requires a certificate '
+            "without verifying it, which is not supported; use RequireAndVerifyClientCert with "
+            "client_ca_file",
         ),
         (
             TLS + "  client_auth_type: Always",
@@ -281,7 +281,7 @@ SUITE = "tls_server_config.cipher_suites[0]"
         ),
         (
             TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]\n  max_version: TLS12",
-            "4: tls_server_config.cipher_suites: names no suite of TLS12, which is max_version",
+            "4: tls_server_config.cipher_suites: has no suite of TLS12, which is max_version",
         ),
         (
             TLS + "  curve_preferences: [P-256]",
@@ -440,7 +440,7 @@ class TestReadingItAgain:
         config.check()
         config.check()
         assert config.current is before
-        assert f"{taken} cannot be taken away without a restart" in capsys.readouterr().out
+        assert f"{taken} cannot be removed without a restart" in capsys.readouterr().out
 
     def test_a_file_that_is_gone_changes_nothing(self, file: Path) -> None:
         config = WatchedConfig(file)
