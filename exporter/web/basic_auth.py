@@ -69,11 +69,7 @@ class BasicAuth:
     ) -> HTTPStatus:
         """Return OK if a request may be answered, otherwise the status to refuse it with.
 
-        Args:
-            users: hashes by user name; not empty.
-            authorization: the value of the request's header; empty without one.
-            address: of the client.
-            is_disconnected: whether the client no longer waits.
+        ``users`` are hashes by user name, at least one; ``authorization`` is the header's value, or empty.
         """
         credentials = _parse(authorization)
         if credentials is None:

@@ -28,12 +28,12 @@ class WatchedConfig:
     Args:
         path: of the file; None stands for an empty one.
 
+    Attributes:
+        current: the configuration in force; a new object after each change.
+
     Raises:
         ConfigError: the file is invalid.
     """
-
-    current: WebConfig
-    """The configuration in force; a new object after each change."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path

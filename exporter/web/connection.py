@@ -101,7 +101,6 @@ class HttpConnection(HttpToolsProtocol):
         max_connections: open at once.
         failures: logs certificates without an allowed name.
         allowed_names: names of which a client's verified certificate needs one; empty if it needs none.
-        uvicorn_arguments: as for uvicorn's own class.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class HttpConnection(HttpToolsProtocol):
         self._max_connections = max_connections
         self._failures = failures
         self._allowed_names = allowed_names
-        self._is_authorized = True
+        self._is_authorized = not allowed_names
         self._received = 0
         self._request_since: float | None = None
         self._unread = 0

@@ -29,7 +29,7 @@ class WebServer(uvicorn.Server):
 
     Args:
         app: answers requests.
-        config: the web configuration; plain HTTP without authentication by default.
+        config: plain HTTP without authentication by default.
         max_connections: open at once; one more closes another one.
     """
 

@@ -74,13 +74,7 @@ class ExporterStatus(Protocol):
 
 
 class StatusPage:
-    """Answers ``/`` and the files that the page consists of.
-
-    Args:
-        exporter: provides the fleet.
-        readings: provides the exporter's own numbers.
-        telemetry_path: path of the metrics.
-    """
+    """Answers ``/`` and serves the files that the page uses."""
 
     def __init__(
         self, exporter: ExporterStatus, readings: Callable[[], Readings], telemetry_path: str

@@ -77,11 +77,7 @@ class RefusedError(Exception):
 
 
 def new_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
-    """Create a server's context for HTTP/1.1.
-
-    Args:
-        certificate: the certificate and its chain, in PEM form.
-        key: the private key, in PEM form.
+    """Create a server's context for HTTP/1.1 from a certificate with its chain and its key, in PEM form.
 
     Raises:
         RefusedError: they cannot be used.

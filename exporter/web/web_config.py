@@ -298,10 +298,7 @@ class WebConfig(Section):
 
 
 def load(path: Path) -> WebConfig:
-    """Read the web configuration, and the certificates and keys that it names.
-
-    Args:
-        path: of the YAML file; relative paths in it start from its folder.
+    """Read the web configuration, and the certificates and keys that it names relative to its folder.
 
     Raises:
         ConfigError: a file cannot be read or its content is invalid; one line for each problem.
@@ -310,12 +307,7 @@ def load(path: Path) -> WebConfig:
 
 
 def parse(content: str, *, source: str, base_dir: Path) -> WebConfig:
-    """Parse a web configuration; ``${NAME}`` has no meaning in this format.
-
-    Args:
-        content: YAML.
-        source: name of the file in errors.
-        base_dir: folder that relative paths start from.
+    """Parse a web configuration; ``source`` is the file's name in errors, and ``${NAME}`` has no meaning.
 
     Raises:
         ConfigError: one line for each problem, in the order of the lines.

@@ -29,7 +29,7 @@ def page_of(*jobs: JobView, **query: str) -> Status:
 
 
 def names(page: Status) -> list[str]:
-    return [row.name for row in page.rows]
+    return [row.job.name for row in page.rows]
 
 
 def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
@@ -91,7 +91,7 @@ def test_an_api_that_is_away_makes_no_build_stuck() -> None:
 
 def test_a_row_says_all_of_a_job() -> None:
     [row] = page_of(view("checkout", busy(ledger(OK, BAD, BAD, first=530), 1))).rows
-    assert (row.project, row.name, row.id) == ("shop", "checkout", "id-of-checkout")
+    assert (row.job.project, row.job.name, row.job.id) == ("shop", "checkout", "id-of-checkout")
     assert (row.result, row.result_words, row.number) == (BAD, "failure", "#532")
     assert (row.duration, row.queue, row.failures) == ("3\xa0min", "4.2\xa0s", 2)
     assert (row.polled, row.polled_at) == ("3\xa0s", "2023-11-14T23:13:17Z")

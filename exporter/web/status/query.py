@@ -1,7 +1,7 @@
 """The filters and the page number in the URL of the status page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
@@ -9,8 +9,6 @@ from exporter.web.status.problems import Problem
 
 _MAX_TEXT: Final = 200
 """Characters of the text that count."""
-
-_MAX_PAGE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +37,8 @@ class PageQuery:
             project=parameters.get("project", ""),
             text=parameters.get("text", "").strip()[:_MAX_TEXT],
             problem=Problem(problem) if problem in set(Problem) else None,
-            page=max(1, min(int(page), _MAX_PAGE)) if is_number else 1,
+            page=max(1, int(page)) if is_number else 1,
         )
-
-    @property
-    def is_unfiltered(self) -> bool:
-        """No filter is set."""
-        return not (self.project or self.text or self.problem)
-
-    def with_page(self, page: int) -> "PageQuery":
-        """Return the query for another page."""
-        return replace(self, page=page)
-
-    def with_problem(self, problem: Problem | None) -> "PageQuery":
-        """Return the query for another problem, from its first page."""
-        return replace(self, problem=problem, page=1)
 
     @property
     def href(self) -> str:

@@ -12,27 +12,16 @@ from exporter import text
 from exporter.ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.model import Result
 
-STEP: Final = 8
-"""Distance between bars, in units of the drawing; a bar is 6 wide."""
-
-BASELINE: Final = 26
-"""Height of the tallest bar, and distance of the baseline from the top."""
-
-MIN_HEIGHT: Final = 4
-"""Below this height, shapes could not be told apart."""
+STEP: Final = 8  # from bar to bar, in units of the drawing; a bar is 6 wide
+BASELINE: Final = 26  # distance from the top, and so the height of the tallest bar
+MIN_HEIGHT: Final = 4  # for shapes to remain distinguishable
 
 RESULT_WORDS: Final = {result: result.value.replace("_", " ") for result in Result}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A build in the chart.
-
-    Attributes:
-        result: selects the colour.
-        path: the shape as an SVG path.
-        title: the tooltip.
-    """
+    """A build in the chart: ``result`` selects its colour, ``path`` is its SVG shape, ``title`` a tooltip."""
 
     result: Result
     path: str

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter import text
@@ -29,12 +29,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A label beside the last result.
-
-    Attributes:
-        kind: ``problem`` or ``active``.
-        title: the tooltip.
-    """
+    """A label beside the last result; ``kind`` is ``problem`` or ``active``, ``title`` a tooltip."""
 
     kind: str
     text: str
@@ -47,17 +42,12 @@ class JobRow:
 
     Attributes:
         result: of the last finished build; None before the first.
-        result_words: the same in words.
-        number: ``#532``, or empty.
-        failures: consecutive ones, 0 after a success.
-        polled: age of the last poll.
-        polled_at: its time in ISO 8601, or empty.
+        number: of the same build, as ``#532``; empty without one.
+        polled: age of the last poll; ``polled_at`` is its time in ISO 8601, or empty.
         is_urgent: the job is failing or stuck.
     """
 
-    project: str
-    name: str
-    id: str
+    job: Job
     result: Result | None
     result_words: str
     number: str
@@ -80,7 +70,6 @@ class Filter:
     href: str
     title: str
     is_selected: bool
-    is_problem: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +114,7 @@ class Status:
 def status(
     view: FleetView, readings: Readings, query: PageQuery, *, now_ms: int, stale_after_ms: int
 ) -> Status:
-    """Build the page for a query.
-
-    Args:
-        view: the fleet.
-        readings: the exporter's own numbers.
-        query: filters and page number.
-        now_ms: the time by the clock that dates polls.
-        stale_after_ms: a job polled longer ago than this is stale.
-    """
+    """Build the page for a query; a job polled longer ago than ``stale_after_ms`` is stale."""
     problems = {job.job.id: find_problems(job, now_ms, stale_after_ms) for job in view.jobs}
     matching = [job for job in view.jobs if _matches(job.job, query)]
     counts = Counter(problem for job in matching for problem in problems[job.job.id])
@@ -189,20 +170,14 @@ def _sort_key(job: Job, problems: Sequence[Problem]) -> tuple[int, str, str, str
 
 
 def _filters(query: PageQuery, counts: Counter[Problem], matching: int) -> tuple[Filter, ...]:
-    all_jobs = Filter("all", matching, query.with_problem(None).href, "all jobs", not query.problem, False)
-    by_problem = (
-        Filter(
-            problem,
-            counts[problem],
-            query.with_problem(problem).href,
-            EXPLANATIONS[problem],
-            is_selected=query.problem is problem,
-            is_problem=True,
-        )
-        for problem in Problem
-        if counts[problem] or query.problem is problem
-    )
-    return (all_jobs, *by_problem)
+    filters = [
+        Filter("all", matching, replace(query, problem=None, page=1).href, "all jobs", not query.problem)
+    ]
+    for problem in Problem:
+        if counts[problem] or query.problem is problem:
+            href, is_selected = replace(query, problem=problem, page=1).href, query.problem is problem
+            filters.append(Filter(problem, counts[problem], href, EXPLANATIONS[problem], is_selected))
+    return tuple(filters)
 
 
 def _paging(query: PageQuery, jobs: int) -> Paging:
@@ -210,7 +185,7 @@ def _paging(query: PageQuery, jobs: int) -> Paging:
     page = min(query.page, pages)
 
     def link(to: int) -> str:
-        return query.with_page(to).href if 1 <= to <= pages and to != page else ""
+        return replace(query, page=to).href if 1 <= to <= pages and to != page else ""
 
     range_ = text.plural(jobs, "job")
     if pages > 1:
@@ -222,9 +197,7 @@ def _row(view: JobView, problems: Sequence[Problem], now_ms: int) -> JobRow:
     ledger = view.ledger
     last = ledger.last if ledger else None
     return JobRow(
-        project=view.job.project,
-        name=view.job.name,
-        id=view.job.id,
+        job=view.job,
         result=last.result if last else None,
         result_words=RESULT_WORDS[last.result] if last else "no build yet" if ledger else "not polled yet",
         number=f"#{last.number}" if last else "",
