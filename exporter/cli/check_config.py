@@ -20,7 +20,6 @@ from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
 from exporter.config.problems import join_words
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.poller import Rules
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 
@@ -91,9 +90,7 @@ def check_online(config: Config) -> bool:
     with click.progressbar(
         length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
-        report = examine(
-            config, client, credentials, Rules.of(config).buckets, now=time.time, done=lambda: bar.update(1)
-        )
+        report = examine(config, client, credentials, now=time.time, done=lambda: bar.update(1))
     colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in lines_of(report, _coloured) if colourful else lines_of(report):
         echo_styled(line)

@@ -1,304 +1,246 @@
-"""Requests that a configuration will take, idle and busy. Pure.
+"""Replays the poller's planner on a fake clock, to know the requests before the exporter runs. Pure.
 
-- A sweep reads the lists once each interval, where that takes fewer requests than polling each job, else once
-  in the longest interval.
-- Jobs that lists serve are polled by themselves every `Intervals.with_lists`, of which chance takes off up to
-  `SPREAD`; the others every `Intervals.without_lists`, less up to `JITTER`.
-- A finished build takes a poll of its history and one request for its detail. Where the list tells the number
-  of a running build that is all; otherwise it is polled each interval while it runs.
-- What is refused is polled once in the longest interval.
-- What no list serves is polled each interval while it is known to build, and then ever more rarely, the pause
-  doubling with each poll since the build was seen, up to `Intervals.without_lists`. What such polls take the
-  place of is no cost of the build.
+`PollPlanner` decides what is asked and when. `observe` asks it, and the ledger takes it in, on a service that
+is made up from the answers of the real one. No polling rule is repeated here.
+
+- Of many jobs a sample is replayed, and its requests are scaled; the planner knows the real number of jobs.
+  A replay makes some hundred polls, so that all replays together take about a second.
+- A quiet job may be polled once a day, which a replay of an hour or two does not show. The rate of quiet
+  polls is derived from the pauses that the planner chose after the latest ones.
+- A build costs what a replay with builds takes beyond one without, over the same time.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Final
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final, Self
 
-from exporter.config import Config, format_duration
-from exporter.doctor.results import Answers, Finding, Section, is_refused, note, ok, problem
+from exporter.config import Config
+from exporter.doctor.made_up_service import MadeUpService, Sample
+from exporter.doctor.results import Answers, ListAnswer, Load, is_refused
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
-from exporter.model import RecycleBin
-from exporter.poller.schedule import JITTER, SPREAD, Intervals
-from exporter.poller.tasks import ALL, PAGE
-from exporter.text import plural
+from exporter.ledger import JobLedger, apply_history
+from exporter.model import JobNames, ListedJob
+from exporter.poller import Intervals, PollPlanner, Rules
+from exporter.poller.job_lists import read_lists
+from exporter.poller.job_state import JobState, fold
+from exporter.poller.observe import fetch_stages, observe_job
+from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, Timer, Work
 
-MINUTE_S: Final = 60.0
+SHORT_S: Final = 20.0
+LONG_S: Final = 600.0
+"""Durations of made-up builds."""
 
-_MOMENTS: Final = 20
-"""So many moments of a pause are taken for the one in which a build begins."""
+_BUILD_EVERY_S: Final = 1800.0
+_BUILDS: Final = 10
+"""A replay has at least so many builds; a job runs one every half hour."""
+
+_POLLS: Final = 600
+_LARGEST_SAMPLE: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What there is to ask.
+def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:
+    """Replay the first start, an idle time, and builds; None where too little is known for that."""
+    if not watched.jobs or not answers.has_job_lists:
+        return None
+    replay, limit = partial(Replay, config, answers, watched), config.poll.max_requests_per_minute
+    start = replay(limit=limit)
+    start.first_start()
+    idle, short, long = (replay(build_s).measured() for build_s in (None, SHORT_S, LONG_S))
+    requests, timed = idle.per_minute(), (short, long)
+    if sum(requests.values()) > limit:
+        timed = (replay(SHORT_S, limit).measured(), replay(LONG_S, limit).measured())
+    is_unlisted = is_refused(answers.lists.get(ALL)) and not watched.worth_it
+    has_max = config.poll.max_interval is not None and watched.served > 0
+    return Load(
+        requests=requests,
+        lists_every_s=idle.lists_every_s,
+        per_build=max(0.0, short.total - idle.total) / idle.builds,
+        while_running=max(0.0, long.total - short.total) / idle.builds * 60 / (LONG_S - SHORT_S),
+        fresh_s=timed[0].freshness,
+        fresh_after_long_s=timed[1].freshness,
+        first_requests=round(start.total),
+        first_s=start.service.now,
+        idle_if_listed=_idle_if_listed(config, answers, watched) if is_unlisted else None,
+        polls_without_max=_polls_without_max(config, answers, watched) if has_max else None,
+    )
+
+
+def _idle_if_listed(config: Config, answers: Answers, watched: Watched) -> float:
+    """Requests a minute in an idle time if the list of all jobs could be read and held the watched ones."""
+    jobs = {
+        job.id: ListedJob(job.id, JobNames(job.name, job.project, job.project_id)) for job in watched.jobs
+    }
+    listed = replace(answers, lists={ALL: ListAnswer(Listing(ALL, jobs), len(jobs))})
+    replay = Replay(config, listed, replace(watched, served=len(jobs), listed=jobs))
+    return sum(replay.measured().per_minute().values())
+
+
+def _polls_without_max(config: Config, answers: Answers, watched: Watched) -> float:
+    """Polls a minute in an idle time without ``poll.max_interval``."""
+    poll = config.poll.model_copy(update={"max_interval": None})
+    replay = Replay(config.model_copy(update={"poll": poll}), answers, watched)
+    return replay.measured().per_minute()["period-history"]
+
+
+class Replay:
+    """The planner at work on a made-up service, one task after another.
+
+    Args:
+        config: the configuration.
+        answers: of the API under this configuration.
+        watched: the watched jobs.
+        build_s: the duration of the builds that each job runs after the warm-up; None for no builds.
+        limit: requests a minute; None counts what would be sent without a limit.
 
     Attributes:
-        jobs: that are watched.
-        served: how many of them lists tell the state of.
-        refused: how many are not visible or deleted.
-        list_pages: requests for one sweep of the lists; 0 where none is read.
-        worth_it: lists are read each interval.
-        numbers_told: the list tells the number of a running build.
-        recycle_pages: requests for one reading of the recycle bin.
-        name_pages: requests for the names of projects, asked for again and again where they are not told.
-        stages: each build takes one request more, for its stages.
+        builds: how many builds all jobs run in all.
+        delays: seconds from the end of each build until it was counted.
+        lists_every_s: seconds between the last two readings of the job lists.
     """
 
-    intervals: Intervals
-    jobs: int
-    served: int = 0
-    refused: int = 0
-    list_pages: int = 0
-    worth_it: bool = False
-    numbers_told: bool = True
-    recycle_pages: int = 1
-    name_pages: int = 0
-    stages: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Requests a minute while nothing builds, and more for what does.
-
-    Attributes:
-        lists: for the job lists.
-        polls: for jobs polled by themselves.
-        rest: for the recycle bin and the names of projects.
-        per_build: requests more for each build that finishes soon.
-        while_running: requests a minute more for each build that is known to run.
-    """
-
-    lists: float
-    polls: float
-    rest: float
-    per_build: float
-    while_running: float
+    def __init__(
+        self,
+        config: Config,
+        answers: Answers,
+        watched: Watched,
+        build_s: float | None = None,
+        limit: float | None = None,
+    ) -> None:
+        intervals, jobs = Intervals.of(config), watched.jobs
+        is_served = watched.served == len(jobs)
+        pause_s = intervals.with_lists(len(jobs)) / 2 if is_served else intervals.without_lists(len(jobs))
+        self._warm_up_s = 10 * intervals.interval + (0.0 if is_served else min(2 * pause_s, 43_200.0))
+        self._builds_each = math.ceil(_BUILDS / min(len(jobs), _BUILDS))
+        self._window_s = self._builds_each * _BUILD_EVERY_S + LONG_S + self._warm_up_s
+        size = min(_LARGEST_SAMPLE, max(_BUILDS, round(_POLLS * pause_s / self._window_s)))
+        sample = random.Random(0).sample(jobs, min(size, len(jobs)))
+        self.builds = len(jobs) * self._builds_each
+        self.service = MadeUpService(answers, [job.id for job in sample], len(jobs) / len(sample), limit)
+        named = tuple(job for job in config.jobs if job.id in self.service.builds)
+        watchlist = Sample(config.model_copy(update={"jobs": named}), watched)
+        self._states: Mapping[str, JobState] = watchlist.states
+        self._planner = PollPlanner(watchlist, intervals, 0.0, random.Random(1))
+        self._rules = Rules.of(config)
+        self._build_s = build_s
+        self._pauses: dict[JobState, list[float]] = defaultdict(list)
+        self.lists_every_s = 0.0
+        self.delays: list[float] = []
 
     @property
-    def idle(self) -> float:
-        """Requests a minute while nothing builds."""
-        return self.lists + self.polls + self.rest
+    def total(self) -> float:
+        """The requests so far, or those of the measured window."""
+        return sum(self.service.requests.values())
 
-    def busy(self, jobs: int) -> float:
-        """Requests in a minute in which a tenth of the jobs runs a build to its end."""
-        return self.idle + max(1, jobs / 10) * (self.per_build + self.while_running)
+    @property
+    def freshness(self) -> tuple[float, float]:
+        """The delays within which 50 % and 95 % of the builds were counted."""
+        delays = sorted(self.delays)
+        return delays[len(delays) // 2], delays[len(delays) * 95 // 100]
 
+    def first_start(self) -> None:
+        """Continue until each job has a ledger or was refused."""
+        while not self.lists_every_s or any(job not in self._pauses for job in self._states.values()):
+            self._step(math.inf)
 
-def costs(load: Load) -> Cost:
-    """What that load takes."""
-    intervals = load.intervals
-    sweep_s = intervals.interval if load.worth_it else intervals.longest
-    unserved_s = intervals.without_lists(load.jobs)
-    by_itself_s = intervals.with_lists(load.jobs) * (1 - SPREAD / 2)
-    unserved = load.jobs - load.served - load.refused
-    polls = load.served / by_itself_s + unserved / (unserved_s * (1 - JITTER / 2))
-    polls += load.refused / (intervals.longest * (1 - JITTER / 2))
-    rest = load.name_pages / intervals.longest
-    if intervals.recycle is not None:
-        rest += load.recycle_pages / intervals.recycle
-    return Cost(
-        lists=MINUTE_S * load.list_pages / sweep_s,
-        polls=MINUTE_S * polls,
-        rest=MINUTE_S * rest,
-        per_build=of_a_build(load, 0.0),
-        while_running=_while_running(load, unserved_s),
-    )
+    def measured(self) -> Self:
+        """The same after the first start, the warm-up, and a window of which the requests are counted."""
+        self.first_start()
+        begin, of_jobs = max(self.service.now, self._warm_up_s), self.service.builds.values()
+        for place, builds in enumerate(of_jobs) if self._build_s else ():
+            offset = place / len(of_jobs) / 2
+            starts = [begin + _BUILD_EVERY_S * (n + offset) for n in range(self._builds_each)]
+            builds.extend((start, start + (self._build_s or 0.0)) for start in starts)
+        self._run(begin)
+        self.service.requests.clear()
+        for pauses in self._pauses.values():
+            del pauses[:-1]
+        self._run(begin + self._window_s)
+        for job in self._states.values():
+            self._note_delays(job, job.ledger, None)
+        return self
 
+    def per_minute(self) -> Mapping[str, float]:
+        """Requests a minute of an idle window, by operation."""
+        kinds: dict[tuple[bool, bool], list[JobState]] = defaultdict(list)
+        for job in self._states.values():
+            kinds[job.lists.listed is None, job.up is True].append(job)
+        polls = 0.0
+        for jobs in kinds.values():
+            pauses = [pause for job in jobs for pause in self._pauses[job]]
+            polls += 60 * len(jobs) * len(pauses) / sum(pauses)
+        requests = {name: 60 * number / self._window_s for name, number in self.service.requests.items()}
+        return {**requests, "period-history": polls * self.service.weight}
 
-def of_a_build(load: Load, duration_s: float) -> float:
-    """Requests more that a build takes which runs so long, on average."""
-    intervals = load.intervals
-    if load.served:
-        running = 0.0 if load.numbers_told else duration_s / intervals.interval
-        return 2 + running + load.stages
-    pause_s = intervals.without_lists(load.jobs)
-    seen_s = (max(0.0, duration_s - pause_s * (at + 0.5) / _MOMENTS) for at in range(_MOMENTS))
-    polls = [_polls(pause_s / intervals.interval, math.ceil(s / intervals.interval)) for s in seen_s]
-    return 1 + sum(polls) / len(polls) + load.stages
+    def _run(self, until: float) -> None:
+        while self.service.now < until:
+            self._step(until)
 
+    def _step(self, until: float) -> None:
+        """Do the most overdue task, or advance the clock to the next one."""
+        service, planner = self.service, self._planner
+        began = service.now
+        timers = planner.take(began, 1)
+        if not timers:
+            service.now = min(until, began + max(0.001, planner.wait(began)))
+        elif timers[0].task == RECYCLE_BIN:
+            service.recycle_bin()
+            planner.recycle_bin_read(service.now)
+        elif timers[0].task == JOB_LISTS:
+            self._read_lists(timers[0])
+            self.lists_every_s = (timers[0].due or began) - began
+        else:
+            job = self._states[timers[0].task]
+            self._poll(job)
+            self._pauses[job].append((job.poll.due or began) - began)
 
-def _polls(ratio: float, running: int) -> float:
-    """Polls because of a build, without those that would have come anyway.
+    def _read_lists(self, timer: Timer) -> None:
+        service, planner = self.service, self._planner
+        lists, own = planner.lists_to_read(service.now), planner.own_lists(service.now)
+        work = Work(timer, lists=lists, own_lists=own, unnamed=planner.unnamed_projects(service.now))
+        try:
+            read = read_lists(service, work, planner.watchlist.size, service.now_ms)
+        except ApiError:
+            planner.apply_lists(None, service.now)
+            return
+        # A list shows the sample only; that it is "too large" tells the planner its real size.
+        sizes = {listing.project_id: service.list_size(listing.project_id) for listing in read.listings}
+        read = replace(read, too_large=sizes)
+        planner.learn(read, service.now)
+        for job_id, build in planner.apply_lists(read, service.now).running.items():
+            job = self._states[job_id]
+            job.ledger = job.ledger and apply_history(job.ledger, [build], at_ms=service.now_ms()).ledger
 
-    Args:
-        ratio: of the pause of a quiet job to that of one that builds.
-        running: how many polls see the build run.
-    """
-    doublings = math.ceil(math.log2(ratio)) if ratio > 1 else 0
-    pauses = (1 if poll < running else 2**poll for poll in range(max(running, doublings)))
-    return sum(1 - pause / ratio for pause in pauses)
+    def _poll(self, job: JobState) -> None:
+        """Poll a job, fold what was observed, and plan its next poll, as `Poller` does."""
+        service, planner = self.service, self._planner
+        before = job.ledger
+        try:
+            observed = observe_job(job.poll_work(service.now), service, service.now_ms, self._rules)
+        except ApiError as error:
+            job.up = False
+            planner.poll_failed(job, service.now, refused=is_refused(error))
+            return
+        folded = fold(before, observed, self._rules, now_ms=observed.at_ms)
+        while self._rules.policy.stages and folded and folded.ledger.stages.awaited:
+            fetched = fetch_stages(folded.ledger, service, count_failures=True)
+            folded = fold(folded.ledger, fetched, self._rules, now_ms=observed.at_ms)
+        job.ledger, job.up, job.more_details = folded.ledger if folded else None, True, observed.more_details
+        self._note_delays(job, before, job.ledger)
+        newest = observed.newest
+        if observed.more_details:
+            planner.poll_again(job, service.now)
+        elif newest and newest.number > (before.highest if before else 0):
+            planner.poll_succeeded(job, service.now, found=True, found_ms=newest.start_ms)
+        else:
+            planner.poll_succeeded(job, service.now, found=False, found_ms=None)
 
-
-def _while_running(load: Load, unserved_s: float) -> float:
-    """Polls of a running build each interval, beyond those that its job gets anyway."""
-    if load.served and load.numbers_told:
-        return 0.0
-    anyway = 0.0 if load.served else MINUTE_S / unserved_s
-    return MINUTE_S / load.intervals.interval - anyway
-
-
-LISTS_LIKELY: Final = 50
-
-POLLS_LIKELY: Final = 120
-"""Requests a minute that the gateway likely bears of a user: of lists, and of history and details."""
-
-
-def load_of(config: Config, answers: Answers, seen: Watched, *, as_if_listed: bool = False) -> Load:
-    """What there is to ask under a configuration.
-
-    Args:
-        config: what is examined.
-        answers: of the API.
-        seen: what is watched.
-        as_if_listed: as it would be if the list of all jobs could be read and held just the watched ones.
-    """
-    number = len(seen.jobs)
-    bin_ = answers.recycle_bin
-    deleted = bin_.jobs.keys() if isinstance(bin_, RecycleBin) else set()
-    refused = {job_id for job_id, answer in answers.histories.items() if is_refused(answer)}
-    whole_pages = max(1, -(-number // PAGE))
-    return Load(
-        intervals=Intervals.of(config),
-        jobs=number,
-        served=number if as_if_listed else seen.served,
-        refused=sum(job.id in deleted or job.id in refused - seen.listed.keys() for job in seen.jobs),
-        list_pages=whole_pages if as_if_listed else seen.pages,
-        worth_it=seen.worth_it or as_if_listed,
-        numbers_told=ALL in seen.plan or as_if_listed,
-        recycle_pages=max(1, -(-len(bin_.jobs) // PAGE)) if isinstance(bin_, RecycleBin) else 1,
-        name_pages=1 if seen.unnamed else 0,
-        stages=config.metrics.stages,
-    )
-
-
-def requests_section(config: Config, answers: Answers, seen: Watched) -> Section:
-    """How many requests polling will take, and how fresh that keeps the jobs."""
-    everything = answers.lists.get(ALL)
-    if everything is None or (isinstance(everything, ApiError) and everything is answers.stopped):
-        return Section("Requests", (note("not estimated: the job lists were not answered"),))
-    if not seen.jobs:
-        return Section("Requests", (note("not estimated: no job is watched"),))
-    load = load_of(config, answers, seen)
-    return Section("Requests", tuple(_requests(config, load, costs(load))))
-
-
-def _requests(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
-    ceiling = config.poll.max_requests_per_minute
-    idle = f"idle: {cost.idle:.1f} a minute = {_formula(load, cost)}"
-    if cost.idle > ceiling:
-        yield problem(
-            f"{idle}; more than poll.max_requests_per_minute = {ceiling}", _spare(load, cost, ceiling)
-        )
-    else:
-        yield ok(idle)
-    yield ok(_per_build(load, cost))
-    busy = cost.busy(load.jobs)
-    text = (
-        f"busy: {busy:,.0f} in a minute in which a tenth of the jobs ends a build; at most {ceiling} are sent"
-    )
-    yield (
-        note(f"{text}, so that details come up to {busy / ceiling:.0f} min later")
-        if busy > 2 * ceiling
-        else ok(text)
-    )
-    yield from _likely(load, cost)
-    yield ok(_fresh(load, cost, ceiling))
-    yield ok(_first_start(load, ceiling))
-    yield from _needless(config, load, cost)
-
-
-def _first_start(load: Load, ceiling: float) -> str:
-    most, words = (3, "one to three") if load.stages else (2, "one or two")
-    minutes = load.jobs / ceiling
-    lasts = f"in {minutes:.0f} to {most * minutes:.0f} minutes" if minutes >= 1 else f"within {most} minutes"
-    requests = f"{load.jobs:,} to {most * load.jobs:,}"
-    return f"first start: {words} for each job that has built, {requests} {lasts}"
-
-
-def _formula(load: Load, cost: Cost) -> str:
-    intervals = load.intervals
-    parts = []
-    if load.list_pages:
-        every = intervals.interval if load.worth_it else intervals.longest
-        parts.append(
-            f"{cost.lists:.1f} for lists ({plural(load.list_pages, 'page')} every {format_duration(every)})"
-        )
-    unserved = load.jobs - load.served - load.refused
-    polls = []
-    if load.served:
-        every = intervals.with_lists(load.jobs)
-        polls.append(
-            f"{load.served:,} that lists show, every {format_duration(every / 2)} to {format_duration(every)}"
-        )
-    if unserved:
-        polls.append(
-            f"{unserved:,} that no list serves, every {format_duration(intervals.without_lists(load.jobs))}"
-        )
-    if load.refused:
-        polls.append(f"{load.refused:,} in vain, every {format_duration(intervals.longest)}")
-    parts.append(f"{cost.polls:.1f} for polls of jobs ({'; '.join(polls)})")
-    if cost.rest:
-        parts.append(f"{cost.rest:.1f} for recycle bin and names")
-    return " + ".join(parts)
-
-
-def _per_build(load: Load, cost: Cost) -> str:
-    of_stages = ", stages" if load.stages else ""
-    history = "history, " if cost.per_build - load.stages > 1 else ""
-    text = f"a finished build: {round(cost.per_build, 1):g} more ({history}details{of_stages})"
-    if cost.while_running >= 0.05:
-        text += f", and up to {cost.while_running:.1f} a minute while it runs"
-    return text
-
-
-def _spare(load: Load, cost: Cost, ceiling: float) -> str:
-    needed = load.intervals.interval * cost.idle / ceiling
-    return (
-        f"raise poll.interval to {format_duration(float(max(1, round(needed))))} or more"
-        + (" and leave out poll.max_interval" if load.intervals.max_interval is not None else "")
-        + ", raise poll.max_requests_per_minute if the service bears it, or watch fewer jobs"
-    )
-
-
-def _likely(load: Load, cost: Cost) -> Iterator[Finding]:
-    lists = cost.lists + cost.rest
-    if lists > LISTS_LIKELY:
-        longer = format_duration(float(round(load.intervals.interval * lists / LISTS_LIKELY)))
-        yield note(
-            f"{lists:.0f} requests a minute for lists: the gateway likely bears {LISTS_LIKELY} of a user",
-            f"raise poll.interval to {longer}, or watch projects of a user that sees fewer jobs",
-        )
-    if cost.polls > POLLS_LIKELY:
-        yield note(
-            f"{cost.polls:.0f} polls a minute: the gateway likely bears about {POLLS_LIKELY} of a user",
-            "raise poll.max_interval, or leave it out",
-        )
-
-
-def _fresh(load: Load, cost: Cost, ceiling: float) -> str:
-    late = max(1.0, cost.idle / ceiling)
-    interval = format_duration(float(round(load.intervals.interval * late)))
-    quiet = format_duration(float(round(load.intervals.without_lists(load.jobs) * late)))
-    if load.served + load.refused >= load.jobs or quiet == interval:
-        return f"fresh: a finished build shows within {interval}"
-    return (
-        f"fresh: a finished build shows within {interval} while its job is known to build, and within "
-        f"{quiet} after a quiet time"
-    )
-
-
-def _needless(config: Config, load: Load, cost: Cost) -> Iterator[Finding]:
-    """What a given ``poll.max_interval`` costs where lists show each change."""
-    if config.poll.max_interval is None or not load.served:
-        return
-    poll = config.poll.model_copy(update={"max_interval": None})
-    left_out = costs(replace(load, intervals=Intervals.of(config.model_copy(update={"poll": poll})))).polls
-    if cost.polls > 2 * left_out:
-        yield note(
-            f"poll.max_interval makes {cost.polls:.1f} polls a minute of {left_out:.1f}, for nothing",
-            "leave out poll.max_interval",
-        )
+    def _note_delays(self, job: JobState, before: JobLedger | None, after: JobLedger | None) -> None:
+        """Note the age of the builds counted between two ledgers, or of all that were not counted."""
+        first, last = (sum(ledger.counts.values()) if ledger else None for ledger in (before, after))
+        finishes = [finish for _, finish in self.service.builds[job.id][1:][first or 0 : last]]
+        self.delays.extend(self.service.now - finish for finish in finishes)

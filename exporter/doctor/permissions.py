@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
-from exporter.doctor.load import costs, load_of
 from exporter.doctor.results import (
     Answers,
     DetailAnswer,
     Finding,
     ListAnswer,
+    Load,
     Section,
     is_refused,
     note,
@@ -27,12 +27,12 @@ ROLE: Final = "make the user a member of the project, with a role that may view 
 _AGAIN: Final = "run this again later"
 
 
-def permissions(config: Config, answers: Answers, seen: Watched) -> Section:
+def permissions(config: Config, answers: Answers, seen: Watched, load: Load | None) -> Section:
     """What may be asked and what may not."""
     if answers.refusal:
         return Section("Permissions", (note("every operation is refused alike (see Address)"),))
     told = {
-        "job-list": _list_of_all(config, answers, seen),
+        "job-list": _list_of_all(config, answers, seen, load),
         "period-history": _histories(answers),
         "record-info": _detail(answers, seen),
         **({"full-stages": _stages(answers, seen)} if config.metrics.stages else {}),
@@ -118,7 +118,7 @@ def _tried(detail: DetailAnswer, seen: Watched) -> str:
     return f"build {detail.number} of {names.get(detail.job_id, detail.job_id)}"
 
 
-def _list_of_all(config: Config, answers: Answers, seen: Watched) -> Finding | None:
+def _list_of_all(config: Config, answers: Answers, seen: Watched, load: Load | None) -> Finding | None:
     answer = answers.lists.get(ALL)
     if isinstance(answer, ListAnswer):
         told = plural(answer.size, "job")
@@ -137,9 +137,8 @@ def _list_of_all(config: Config, answers: Answers, seen: Watched) -> Finding | N
         return _unknown("job-list", answer, answers)
     if seen.worth_it:
         return note(f"job-list: refused, but the lists of projects do as well: {answer}")
-    without = costs(load_of(config, answers, seen)).idle
-    served = costs(load_of(config, answers, seen, as_if_listed=True)).idle
-    more = f": {without - served:.1f} requests a minute more" if without > served else ""
+    saved = load.idle - load.idle_if_listed if load and load.idle_if_listed is not None else 0.0
+    more = f": {saved:.1f} requests a minute more" if saved >= 0.05 else ""
     return note(
         f"job-list: refused; without job lists every job is polled by itself{more}. {answer}",
         "let the user list jobs (a member of the projects may), so that one request tells the state of 100",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
-from exporter.model import Build, BuildDetail, RecycleBin, Stage
-from exporter.poller.tasks import Listing
+from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob, Stage
+from exporter.poller.tasks import ALL, Listing
 
 
 class Mark(StrEnum):
@@ -123,6 +123,17 @@ class Answers:
     expires_at: float | None = None
 
     @property
+    def deleted(self) -> Mapping[str, RecycledJob]:
+        """The jobs in the recycle bin, as far as it could be read."""
+        return self.recycle_bin.jobs if isinstance(self.recycle_bin, RecycleBin) else {}
+
+    @property
+    def has_job_lists(self) -> bool:
+        """The question for the list of all jobs was answered, if only by a refusal."""
+        answer = self.lists.get(ALL)
+        return answer is not None and answer is not self.stopped
+
+    @property
     def refusal(self) -> ApiError | None:
         """The refusal that several operations were answered with, all alike; None where any was not."""
         told = (*self.lists.values(), self.recycle_bin, *self.histories.values(), self.names)
@@ -145,3 +156,47 @@ class Answers:
             self.stages,
         )
         return any(each is not None and not isinstance(each, ApiError) for each in told)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What polling takes, as `load.load_of` replays it.
+
+    Attributes:
+        requests: a minute while nothing builds, by operation.
+        lists_every_s: seconds between two readings of the job lists.
+        per_build: additional requests for a short build.
+        while_running: additional requests a minute for a build that runs for long.
+        fresh_s: seconds from their end until 50 % and 95 % of short builds are counted.
+        fresh_after_long_s: the same for builds that run for long.
+        first_requests: until each job has a ledger or was refused.
+        first_s: how long that takes within the request limit, in seconds.
+        idle_if_listed: ``idle`` if the list of all jobs could be read; None where other lists serve.
+        polls_without_max: ``polls`` without ``poll.max_interval``; None where that has no effect.
+    """
+
+    requests: Mapping[str, float]
+    lists_every_s: float
+    per_build: float
+    while_running: float
+    fresh_s: tuple[float, float]
+    fresh_after_long_s: tuple[float, float]
+    first_requests: int
+    first_s: float
+    idle_if_listed: float | None = None
+    polls_without_max: float | None = None
+
+    @property
+    def idle(self) -> float:
+        """Requests a minute while nothing builds."""
+        return sum(self.requests.values())
+
+    @property
+    def lists(self) -> float:
+        """Those for job lists."""
+        return self.requests.get("job-list", 0.0) + self.requests.get("project-job-list", 0.0)
+
+    @property
+    def polls(self) -> float:
+        """Those for polls of jobs."""
+        return self.requests["period-history"]

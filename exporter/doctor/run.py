@@ -10,17 +10,18 @@ from exporter.api.client import ApiClient
 from exporter.api.http import proxy_variable
 from exporter.config import Config, PasswordAuth
 from exporter.doctor.address import Proxy, address
+from exporter.doctor.budget import requests_section
 from exporter.doctor.credentials import clock
 from exporter.doctor.credentials import credentials as credentials_section
 from exporter.doctor.jobs import jobs
-from exporter.doctor.load import requests_section
+from exporter.doctor.load import load_of
 from exporter.doctor.permissions import permissions
 from exporter.doctor.probe import ask
 from exporter.doctor.results import Report
 from exporter.doctor.series import series_of_a_job, series_section, stages_of_a_build
 from exporter.doctor.state import state
 from exporter.doctor.watched import watched
-from exporter.ledger import Buckets
+from exporter.poller import Rules
 
 
 def proxies_of(config: Config) -> dict[str, Proxy]:
@@ -55,7 +56,6 @@ def examine(
     config: Config,
     client: ApiClient,
     credentials: Credentials,
-    buckets: Buckets,
     *,
     now: Callable[[], float],
     done: Callable[[], object] = lambda: None,
@@ -66,24 +66,24 @@ def examine(
         config: what is examined.
         client: is asked.
         credentials: what the client signs with.
-        buckets: of the histograms.
         now: seconds since the epoch.
         done: is called after each question.
     """
     answers = ask(config, client, credentials, now=now, done=done)
     seen = watched(config, answers)
+    load = load_of(config, answers, seen)
     metrics, stages = config.metrics, stages_of_a_build(config, answers)
     plain, patterns = metrics.plain_branches, len(metrics.branches) - len(metrics.plain_branches)
-    of_a_job = series_of_a_job(buckets, metrics.extra_labels, patterns, stages, plain=plain)
+    of_a_job = series_of_a_job(Rules.of(config).buckets, metrics.extra_labels, patterns, stages, plain=plain)
     return Report(
         (
             address(config, answers, proxies_of(config)),
             clock(answers.clock_offset_s),
             credentials_section(config, answers, now()),
-            permissions(config, answers, seen),
+            permissions(config, answers, seen, load),
             jobs(config, answers, seen),
             state(config, len(seen.jobs)),
-            requests_section(config, answers, seen),
+            requests_section(config, answers, seen, load),
             series_section(config, seen, of_a_job),
         )
     )

@@ -13,7 +13,6 @@ from exporter.app import connect
 from exporter.config import parse
 from exporter.doctor import REFUSALS, Mark, Report, examine, lines_of
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.poller import Rules
 from exporter.simulator import Fleet, RealClock, Simulator
 
 FOREIGN = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
@@ -84,7 +83,7 @@ def examined(simulator: Simulator, tmp_path: Path) -> Examine:
         config = parse(text, source="test", environ={}, base_dir=tmp_path)
         ceiling = config.poll.max_requests_per_minute
         credentials, client = connect(config, Telemetry(CollectorRegistry()), Throttle(ceiling), REFUSALS)
-        report = examine(config, client, credentials, Rules.of(config).buckets, now=time.time)
+        report = examine(config, client, credentials, now=time.time)
         return Examined(report, "\n".join(lines_of(report)))
 
     return run

@@ -1,21 +1,30 @@
-"""The estimate of requests against what the real poller sends, in a simulated hour."""
+"""The replayed load against what the real poller sends to a simulated service."""
 
 import random
+import statistics
+import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from exporter.doctor.load import Cost, Load, costs, load_of, of_a_build
+from exporter.config import parse
+from exporter.doctor.load import Replay, load_of
 from exporter.doctor.probe import ask
-from exporter.doctor.watched import watched
+from exporter.doctor.results import Answers, ListAnswer, Load
+from exporter.doctor.watched import Watched, watched
+from exporter.errors import NotVisibleError
+from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals
+from exporter.poller.tasks import ALL, Listing
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, fault
 from tests.support.watch import HOUR, START_MS, Watch, watching
 
 CLOSE = 0.15
 ALL_REFUSED = fault("error", operation="job-list", status=403, code="CB.00031007")
 PROJECTS_REFUSED = fault("error", operation="project-job-list", status=403, code="CB.00031007")
+NO_LISTS = [ALL_REFUSED, PROJECTS_REFUSED]
 
 
 @pytest.fixture(autouse=True)
@@ -34,40 +43,46 @@ def fleet(jobs: int, *, gap_s: float | None = None, duration_s: float = 20.0) ->
     return made
 
 
-def estimated(watch: Watch) -> tuple[Load, Cost]:
+def examined(watch: Watch) -> tuple[Answers, Watched]:
     answers = ask(watch.config, watch.client, watch.credentials, now=watch.now, done=lambda: None)
-    load = load_of(watch.config, answers, watched(watch.config, answers))
-    return load, costs(load)
+    return answers, watched(watch.config, answers)
 
 
-def sent(watch: Watch, seconds: float = HOUR) -> int:
-    """Requests in that time, by the poller."""
+def estimated(watch: Watch) -> tuple[Load, Watched]:
+    """The load, and the jobs it is for, as the examination sees them."""
+    answers, jobs = examined(watch)
+    load = load_of(watch.config, answers, jobs)
+    assert load
+    return load, jobs
+
+
+def sent(watch: Watch, jobs: Watched, seconds: float = HOUR) -> Counter[str]:
+    """Requests of the poller in that time by operation, once the first polls have spread."""
+    watch.poll_for(Intervals.of(watch.config).with_lists(len(jobs.jobs)) if jobs.served else HOUR / 3)
     watch.simulator.reset_counts()
     watch.poll_for(seconds, every=5)
-    return sum(watch.simulator.counts.values())
+    requests: Counter[str] = Counter()
+    for (operation, _), count in watch.simulator.counts.items():
+        requests[operation] += count
+    return requests
 
 
-def sent_while_idle(watch: Watch) -> tuple[int, float]:
-    """Requests in an hour, once the first polls have spread, and what was estimated for it."""
-    load, cost = estimated(watch)
-    watch.poll_for(load.intervals.with_lists(load.jobs) if load.served else HOUR / 3)
-    return sent(watch), 60 * cost.idle
+def shown_after(watch: Watch, job_id: str) -> float:
+    """Seconds from the end of a build of that job, which begins at any moment, until it is counted."""
+    watch.poll_for(random.uniform(0, 300), every=5)
+    build = watch.simulator.fleet.add_build(job_id, duration_s=19.0, queue_s=1.0)
+    counted = sum(watch.poller.ledgers[job_id].counts.values())
+    while sum(watch.poller.ledgers[job_id].counts.values()) == counted:
+        watch.poll(after=1)
+    return watch.now() - (build.finish_ms or 0) / 1000
 
 
-def sent_while_building(watch: Watch, duration_s: float) -> tuple[int, float]:
-    """Requests in half an hour in which builds end, and what was estimated for so many of that length."""
-    load, cost = estimated(watch)
-    watch.poll_for(load.intervals.with_lists(load.jobs) if load.served else HOUR / 3)
-    made, from_ms = watch.simulator.fleet, watch.clock.now_ms()
-    counted = sent(watch, HOUR / 2)
-    finished = [
-        build
-        for job in made.jobs()
-        for build in made.builds(job.id)
-        if build.finish_ms is not None and from_ms < build.finish_ms <= watch.clock.now_ms()
-    ]
-    assert len(finished) > 5
-    return counted, 30 * cost.idle + len(finished) * of_a_build(load, duration_s)
+def assert_idle_as_estimated(watch: Watch) -> None:
+    load, jobs = estimated(watch)
+    requests = sent(watch, jobs)
+    assert requests.total() == pytest.approx(60 * load.idle, rel=CLOSE)
+    for operation in requests.keys() | load.requests.keys():
+        assert requests[operation] == pytest.approx(60 * load.requests.get(operation, 0.0), rel=0.3, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +91,7 @@ def sent_while_building(watch: Watch, duration_s: float) -> tuple[int, float]:
         pytest.param(1, "", [], id="one job"),
         pytest.param(6, "", [], id="a few jobs"),
         pytest.param(105, "", [], id="many jobs, lists serve"),
-        pytest.param(20, "", [ALL_REFUSED, PROJECTS_REFUSED], id="lists are refused"),
+        pytest.param(20, "", NO_LISTS, id="lists are refused"),
         pytest.param(25, "poll: {max_interval: 5m}", [], id="polled at least every five minutes"),
         pytest.param(40, "poll: {interval: 30s, max_interval: 20m}", [], id="another interval"),
         pytest.param(12, "recycle_bin: {interval: 1m}", [], id="a busy look into the recycle bin"),
@@ -85,8 +100,7 @@ def sent_while_building(watch: Watch, duration_s: float) -> tuple[int, float]:
 def test_an_idle_fleet_takes_what_was_estimated(jobs: int, settings: str, faults: Sequence[Fault]) -> None:
     with watching(fleet(jobs), settings=settings) as watch:
         watch.simulator.faults.add(*faults)
-        counted, expected = sent_while_idle(watch)
-        assert counted == pytest.approx(expected, rel=CLOSE)
+        assert_idle_as_estimated(watch)
 
 
 def test_jobs_that_are_gone_take_what_was_estimated() -> None:
@@ -95,8 +109,7 @@ def test_jobs_that_are_gone_take_what_was_estimated() -> None:
     with watching(made) as watch:
         for job_id in gone:
             made.delete_job(job_id)
-        counted, expected = sent_while_idle(watch)
-        assert counted == pytest.approx(expected, rel=CLOSE)
+        assert_idle_as_estimated(watch)
 
 
 def test_a_watched_project_takes_what_was_estimated() -> None:
@@ -104,8 +117,7 @@ def test_a_watched_project_takes_what_was_estimated() -> None:
     settings = f"projects: [{made.jobs()[0].project_id}]"
     with watching(made, settings=settings, jobs=[]) as watch:
         watch.simulator.faults.add(ALL_REFUSED)
-        counted, expected = sent_while_idle(watch)
-        assert counted == pytest.approx(expected, rel=CLOSE)
+        assert_idle_as_estimated(watch)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +125,9 @@ def test_a_watched_project_takes_what_was_estimated() -> None:
     [
         pytest.param(40, 20.0, [], id="lists serve, short builds"),
         pytest.param(40, 300.0, [], id="lists serve, long builds"),
-        pytest.param(10, 300.0, [ALL_REFUSED, PROJECTS_REFUSED], id="few jobs without lists"),
-        pytest.param(40, 20.0, [ALL_REFUSED, PROJECTS_REFUSED], id="many jobs without lists, short builds"),
-        pytest.param(40, 300.0, [ALL_REFUSED, PROJECTS_REFUSED], id="many jobs without lists, long builds"),
+        pytest.param(10, 300.0, NO_LISTS, id="few jobs without lists"),
+        pytest.param(40, 20.0, NO_LISTS, id="many jobs without lists, short builds"),
+        pytest.param(40, 300.0, NO_LISTS, id="many jobs without lists, long builds"),
         pytest.param(40, 20.0, [ALL_REFUSED], id="lists of projects alone, short builds"),
         pytest.param(40, 300.0, [ALL_REFUSED], id="lists of projects alone, long builds"),
     ],
@@ -123,26 +135,99 @@ def test_a_watched_project_takes_what_was_estimated() -> None:
 def test_a_building_fleet_takes_what_was_estimated(
     jobs: int, duration_s: float, faults: Sequence[Fault]
 ) -> None:
-    gap_s = 1800.0 if PROJECTS_REFUSED in faults else 3600.0
-    with watching(fleet(jobs, gap_s=gap_s, duration_s=duration_s)) as watch:
+    gap_s = 1800.0 if PROJECTS_REFUSED in faults else 7200.0
+    made = fleet(jobs, gap_s=gap_s, duration_s=duration_s)
+    with watching(made) as watch:
         watch.simulator.faults.add(*faults)
-        counted, expected = sent_while_building(watch, duration_s)
-        assert counted == pytest.approx(expected, rel=CLOSE)
+        answers, seen = examined(watch)
+        idle, busy = (
+            Replay(watch.config, answers, seen, build_s).measured() for build_s in (None, duration_s)
+        )
+        requests = sent(watch, seen, HOUR / 2)
+        to_ms = watch.clock.now_ms()
+        finished = [
+            build
+            for job in made.jobs()
+            for build in made.builds(job.id)
+            if build.finish_ms is not None and to_ms - 1_800_000 < build.finish_ms <= to_ms
+        ]
+        assert len(finished) > 5
+        per_build = (busy.total - idle.total) / idle.builds
+        expected = 30 * sum(idle.per_minute().values()) + len(finished) * per_build
+        assert requests.total() == pytest.approx(expected, rel=CLOSE)
 
 
-def test_a_list_that_tells_no_numbers_costs_polls_while_a_build_runs() -> None:
-    load = Load(intervals=Intervals(60.0, None, 600.0), jobs=50, served=50, list_pages=1, worth_it=True)
-    assert costs(load).while_running == 0
-    assert costs(replace(load, numbers_told=False)).while_running == 1
+@pytest.mark.parametrize(
+    ("faults", "jobs"), [([], 40), (NO_LISTS, 40)], ids=["lists serve", "lists are refused"]
+)
+def test_builds_show_as_soon_as_was_estimated(faults: Sequence[Fault], jobs: int) -> None:
+    made = fleet(jobs)
+    with watching(made) as watch:
+        watch.simulator.faults.add(*faults)
+        load, seen = estimated(watch)
+        sent(watch, seen, 5)
+        delays = sorted(shown_after(watch, job.id) for job in made.jobs())
+        p50, p95 = load.fresh_s
+        assert statistics.median(delays) == pytest.approx(p50, rel=0.35, abs=10)
+        assert delays[len(delays) * 95 // 100] == pytest.approx(p95, rel=0.25, abs=10)
 
 
-def test_stages_cost_a_request_for_each_build() -> None:
-    load = Load(intervals=Intervals(60.0, None, None), jobs=5, served=5)
-    assert costs(replace(load, stages=True)).per_build == costs(load).per_build + 1
+@pytest.mark.parametrize("limit", [20, 120])
+def test_the_first_start_takes_as_long_as_was_estimated(limit: int) -> None:
+    settings = f"poll: {{max_requests_per_minute: {limit}}}"
+    with watching(fleet(60), settings=settings, max_requests_per_minute=limit) as watch:
+        load, _ = estimated(watch)
+        watch.simulator.reset_counts()
+        began = watch.now()
+        watch.begin()
+        while not watch.poller.is_ready:
+            watch.poll(after=1)
+        assert watch.now() - began == pytest.approx(load.first_s, rel=CLOSE, abs=10)
+        assert sum(watch.simulator.counts.values()) == pytest.approx(load.first_requests, rel=CLOSE)
 
 
-def test_a_busy_minute_costs_more_than_an_idle_one() -> None:
-    cost = costs(
-        Load(intervals=Intervals(60.0, None, 600.0), jobs=300, served=300, list_pages=3, worth_it=True)
-    )
-    assert cost.busy(300) == pytest.approx(cost.idle + 60)
+class TestWithoutAService:
+    """Made-up answers to configurations of any size."""
+
+    @staticmethod
+    def load(jobs: int, settings: str = "", *, listed: bool = True) -> Load:
+        ids = [f"{number:032x}" for number in range(jobs)]
+        text = f"region: cn-north-4\nauth: {{token: t}}\njobs: [{', '.join(ids)}]\n{settings}"
+        config = parse(text, source="test", environ={}, base_dir=Path())
+        names = JobNames("job", "project", "a" * 32)
+        listing = Listing(ALL, {job_id: ListedJob(job_id, names, 1, True, "success", 1) for job_id in ids})
+        everything = ListAnswer(listing, jobs) if listed else NotVisibleError("no", code="403")
+        answers = Answers(lists={ALL: everything})
+        load = load_of(config, answers, watched(config, answers))
+        assert load
+        return load
+
+    def test_a_list_that_gives_no_numbers_costs_polls_while_a_build_runs(self) -> None:
+        assert self.load(50).while_running == 0
+
+    def test_stages_cost_a_request_for_each_build(self) -> None:
+        plain, stages = self.load(50), self.load(50, "metrics: {stages: true}")
+        assert stages.per_build == pytest.approx(plain.per_build + 1, abs=0.1)
+
+    def test_a_build_in_a_large_fleet_costs_its_history_and_its_details(self) -> None:
+        assert self.load(300).per_build == pytest.approx(2, abs=0.05)
+
+    def test_a_sample_stands_for_all_jobs(self) -> None:
+        load = self.load(10_000, listed=False)
+        assert load.idle == pytest.approx(10_000 / 9.5, rel=0.05)
+        assert load.first_requests == pytest.approx(20_000, rel=0.05)
+        assert load.first_s == pytest.approx(60 * 20_000 / 300, rel=0.05)
+        assert load.idle_if_listed == pytest.approx(110, rel=0.1)
+
+    def test_a_budget_that_does_not_suffice_delays_builds(self) -> None:
+        enough, scarce = (
+            self.load(200, f"poll: {{max_requests_per_minute: {n}}}", listed=False) for n in (300, 10)
+        )
+        assert scarce.idle == pytest.approx(enough.idle)
+        assert scarce.fresh_s[0] > 3 * enough.fresh_s[0]
+
+    def test_ten_thousand_jobs_take_some_seconds_at_most(self) -> None:
+        began = time.process_time()
+        self.load(10_000)
+        self.load(10_000, listed=False)
+        assert time.process_time() - began < 10
