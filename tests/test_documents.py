@@ -37,7 +37,7 @@ def watching(job_id: str, answers: Mapping[str, bytes]) -> Iterator[Exporter]:
         try:
             yield exporter
         finally:
-            exporter.client._session.close()
+            exporter.client.session.close()
             exporter.store.close()
 
 

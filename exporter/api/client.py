@@ -4,11 +4,11 @@ A request waits for its turn, is signed and sent, and its response is parsed; re
 with jitter. Every failure is an `ApiError`.
 """
 
-import copy
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
@@ -51,13 +51,15 @@ _MAX_PAUSE_S: Final = 10.0
 Value = TypeVar("Value")
 
 
+@dataclass(eq=False, repr=False)
 class ApiClient:
     """Client of CodeArts Build; safe to share between threads.
 
     Methods that send requests raise an `ApiError` on failure (a `NotVisibleError` is permanent), and a
     `RequestCancelledError` after `close`.
 
-    Args:
+    Attributes:
+        endpoint: ``https://host[:port]`` of the service.
         timeout: seconds to connect, and between two pieces of a response; a whole response may take three
             times as long.
         sleep: waits between retries; by default until `close` at the latest.
@@ -66,40 +68,26 @@ class ApiClient:
             refused credentials, for callers that rather stop and continue later.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        session: requests.Session,
-        credentials: Credentials,
-        throttle: Throttle,
-        telemetry: Telemetry,
-        timeout: float,
-        sleep: Callable[[float], object] | None = None,
-        wall: Callable[[], float] = time.time,
-        isolates_operations: bool = True,
-    ) -> None:
-        self._endpoint = endpoint.rstrip("/")
-        self._session = session
-        self._credentials = credentials
-        self._throttle = throttle
-        self._telemetry = telemetry
-        self._timeout = timeout
-        self._sleep = sleep
-        self._wall = wall
-        self._isolates_operations = isolates_operations
-        self._closed = threading.Event()
-        self.clock = ClockOffset()
+    endpoint: str
+    session: requests.Session
+    credentials: Credentials
+    throttle: Throttle
+    telemetry: Telemetry
+    timeout: float
+    sleep: Callable[[float], object] | None = None
+    wall: Callable[[], float] = time.time
+    isolates_operations: bool = True
+    clock: ClockOffset = field(default_factory=ClockOffset)
+    _closed: threading.Event = field(default_factory=threading.Event, init=False)
 
     def close(self) -> None:
         """Cancel waiting and future requests with a `RequestCancelledError`."""
         self._closed.set()
-        self._throttle.wake()
+        self.throttle.wake()
 
     def reopened(self) -> "ApiClient":
         """Return an open client with the same state; requests through the closed one stay cancelled."""
-        client = copy.copy(self)
-        client._closed = threading.Event()
-        return client
+        return replace(self)
 
     def period_history(
         self,
@@ -152,15 +140,9 @@ class ApiClient:
     def job_list(
         self, project_id: str, *, max_jobs: int | None, expected: int
     ) -> tuple[Mapping[str, ListedJob], int, bool]:
-        """Return the jobs of a project, or with ``""`` all that the credentials can see.
+        """Return the jobs of a project, or with ``""`` all visible ones; the total; and if they are complete.
 
-        Args:
-            project_id: a CodeArts project's id, or ``""``.
-            max_jobs: of a longer list only the first page is read.
-            expected: the previous length; a total that is not below this is trusted.
-
-        Returns:
-            The jobs by id, the total that the service reports, and whether these are all.
+        Of more than ``max_jobs`` only the first page is read. A total not below ``expected`` is trusted.
         """
         operation = "project-job-list" if project_id else "job-list"
         path = f"/v1/job/{project_id}/list" if project_id else "/v1/job/list"
@@ -205,7 +187,7 @@ class ApiClient:
 
     def _count_faults(self, operation: str, faults: Sequence[str]) -> None:
         for reason in faults:
-            self._telemetry.payload_fault(operation, reason)
+            self.telemetry.payload_fault(operation, reason)
 
     def _get(
         self, operation: str, path: str, query: Mapping[str, object], parse: Callable[[object], Value]
@@ -213,41 +195,43 @@ class ApiClient:
         """Send a request and retry it as often as worthwhile; the last error is raised."""
         attempt = 0
         is_renewed = operation_only = False
-        operations = self._credentials.operations
+        operations = self.credentials.operations
         while True:
             operations.before_request(operation)
-            if not self._throttle.acquire(operation, self._closed.is_set):
+            if not self.throttle.acquire(operation, self._closed.is_set):
                 raise RequestCancelledError(f"{operation}: request cancelled")
             prepared = self._signed(path, query)
             try:
                 return self._send_once(operation, prepared, parse)
             except CredentialsError as error:
                 operation_only = operation_only or (
-                    self._isolates_operations and operations.concerns_operation_only(operation)
+                    self.isolates_operations and operations.concerns_operation_only(operation)
                 )
-                if self._credentials.refused(prepared, operation_only=operation_only) and not is_renewed:
+                if self.credentials.refused(prepared, operation_only=operation_only) and not is_renewed:
                     is_renewed = True
                     continue
                 if not operation_only:
                     raise
-                self._telemetry.api_refused()
+                self.telemetry.api_refused()
                 raise operations.pause(operation, error) from None
             except ThrottledError as error:
-                self._throttle.throttled(error)
+                self.throttle.throttled(error)
                 raise
             except ApiError as error:
                 pause_s = _pause_s(error, attempt)
                 if pause_s is None:
                     raise
                 attempt += 1
-                (self._sleep or self._closed.wait)(pause_s)
+                (self.sleep or self._closed.wait)(pause_s)
 
     def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
-        request = requests.Request("GET", self._endpoint + path, params=query, auth=self._credentials)
+        request = requests.Request(
+            "GET", self.endpoint.rstrip("/") + path, params=query, auth=self.credentials
+        )
         try:
-            return prepare(self._session, request)
+            return prepare(self.session, request)
         except ApiError as error:
-            self._telemetry.api_failed(error.brief, error.code)
+            self.telemetry.api_failed(error.brief, error.code)
             raise
 
     def _send_once(
@@ -257,7 +241,7 @@ class ApiClient:
         started = time.monotonic()
         code = "invalid"
         try:
-            response = exchange(self._session, prepared, timeout=self._timeout, wall=self._wall)
+            response = exchange(self.session, prepared, timeout=self.timeout, wall=self.wall)
             code = str(response.status)
             value = self._parsed(response, parse)
         except ApiError as error:
@@ -265,11 +249,11 @@ class ApiClient:
             self._record_error(operation, error)
             raise
         finally:
-            self._telemetry.requests.labels(operation, code).inc()
-            self._telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
-        self._throttle.accepted()
+            self.telemetry.requests.labels(operation, code).inc()
+            self.telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
+        self.throttle.accepted()
         self._record_valid_credentials(operation)
-        self._telemetry.up.set(1)
+        self.telemetry.up.set(1)
         return value
 
     def _parsed(self, response: Response, parse: Callable[[object], Value]) -> Value:
@@ -287,23 +271,23 @@ class ApiClient:
 
     def _record_error(self, operation: str, error: ApiError) -> None:
         if isinstance(error, ThrottledError):
-            self._telemetry.throttled.labels(operation).inc()
+            self.telemetry.throttled.labels(operation).inc()
             return
         if not isinstance(error, UnreachableError):
-            self._throttle.accepted()
+            self.throttle.accepted()
         if isinstance(error, NotVisibleError | RejectedError):
             self._record_valid_credentials(operation)
-            self._telemetry.api_refused()
+            self.telemetry.api_refused()
         else:
-            self._telemetry.api_failed(error.brief, error.code)
+            self.telemetry.api_failed(error.brief, error.code)
         if isinstance(error, InvalidResponseError):
             fault = error.__cause__
             reason = fault.reason if isinstance(fault, PayloadError) else "invalid_answer"
-            self._telemetry.payload_fault(operation, reason)
+            self.telemetry.payload_fault(operation, reason)
 
     def _record_valid_credentials(self, operation: str) -> None:
-        self._credentials.accepted()
-        self._credentials.operations.accepted(operation)
+        self.credentials.accepted()
+        self.credentials.operations.accepted(operation)
 
     def _compare_clocks(self, response: Response) -> None:
         try:
@@ -312,7 +296,7 @@ class ApiClient:
         except (TypeError, ValueError, OverflowError):
             return
         self.clock.add(offset_s)
-        self._telemetry.clock_offset.set(self.clock.seconds or 0.0)
+        self.telemetry.clock_offset.set(self.clock.seconds or 0.0)
 
 
 def _pause_s(error: ApiError, attempt: int) -> float | None:

@@ -29,10 +29,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
 class Throttle:
     """Request queue with a ceiling of requests per minute, and a lower limit if the service throttles.
 
-    Args:
-        max_requests_per_minute: the ceiling.
-        clock: monotonic seconds.
-        wait: waits on the condition for that many seconds, or until it is notified.
+    ``clock`` returns monotonic seconds; ``wait`` waits on the condition that long, or until it is notified.
     """
 
     def __init__(

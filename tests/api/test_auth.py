@@ -16,6 +16,8 @@ import requests
 from pydantic import SecretStr
 
 from exporter.api.auth import Credentials, credentials_for
+from exporter.api.auth.credentials import AccessKeyCredentials, TokenCredentials, TokenFileCredentials
+from exporter.api.auth.iam import EcsAgencyCredentials, PasswordCredentials
 from exporter.config import (
     AccessKeyAuth,
     Auth,
@@ -45,7 +47,13 @@ from tests.support.auth_cloud import (
 MINUTE = 60.0
 HOUR = 3600.0
 IAM_ERROR = b'{"error": {"code": 403, "message": "no", "title": "Forbidden"}}'
-KINDS = ["token", "token_file", "password", "access_key", "ecs_agency"]
+KINDS = {
+    "token": TokenCredentials,
+    "token_file": TokenFileCredentials,
+    "password": PasswordCredentials,
+    "access_key": AccessKeyCredentials,
+    "ecs_agency": EcsAgencyCredentials,
+}
 SECRETS = [
     "correct horse",
     "good-token",
@@ -169,7 +177,7 @@ def at_once(count: int, work: Callable[[], object]) -> list[object]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_let_in(connect: Connect, kind: str) -> None:
     client = connect(kind)
-    assert client.credentials.kind == kind
+    assert type(client.credentials) is KINDS[kind]
     assert [client.ask(), client.ask()] == [200, 200]
 
 

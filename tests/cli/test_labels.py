@@ -45,7 +45,7 @@ def exporter(simulator: Simulator, folder: Path, metrics: str) -> Iterator[Expor
     try:
         yield one
     finally:
-        one.client._session.close()
+        one.client.session.close()
         one.store.close()
 
 

@@ -109,7 +109,7 @@ def test_a_request_that_waits_for_the_budget_is_cancelled_by_a_stop(simulator: S
     watch = Watch(simulator, settings=SETTINGS, max_requests_per_minute=100_000)
     throttle = Throttle(1)
     throttle.acquire("period-history")
-    watch.client._throttle = throttle
+    watch.client.throttle = throttle
     watch.start(real_time=True)
     threads = PollingThreads(watch.poller, 4, watch.client.close)
     threads.start()

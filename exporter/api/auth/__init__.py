@@ -48,13 +48,8 @@ def credentials_for(
 ) -> Credentials:
     """Make the authenticator for the ``auth`` section of the configuration; sends nothing yet.
 
-    Args:
-        auth: one kind of credentials.
-        iam_endpoint: as ``https://iam.cn-north-4.myhuaweicloud.com``; issues tokens.
-        session: sends the requests to IAM, with its TLS and proxy settings.
-        timeout: seconds for IAM to connect and to respond.
-        clock: seconds since the epoch.
-        max_refusals: from this 401 on, the credentials are not renewed.
+    The session sends the requests to IAM, which has ``timeout`` seconds to connect and to respond. From 401
+    number ``max_refusals`` on, the credentials are not renewed. ``clock`` returns seconds since the epoch.
     """
     options = Options(clock, min(timeout, _MAX_PROBE_TIMEOUT_S), max_refusals)
     match auth:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from requests.auth import AuthBase
 from requests.models import PreparedRequest
@@ -47,12 +47,8 @@ class Options:
 class Credentials(AuthBase, ABC):
     """Authorizes requests; safe to share between threads.
 
-    Attributes:
-        kind: the key of the configuration's ``auth`` section.
-        operations: pauses the operations that refuse these credentials while others accept them.
+    ``operations`` pauses the operations that refuse these credentials while others accept them.
     """
-
-    kind: ClassVar[str]
 
     def __init__(self, options: Options) -> None:
         self._clock = options.clock
@@ -141,8 +137,6 @@ class Keys:
 class TokenCredentials(Credentials):
     """A token from the configuration, valid until it expires."""
 
-    kind = "token"
-
     def __init__(self, token: str, options: Options) -> None:
         super().__init__(options)
         self._token = token
@@ -153,8 +147,6 @@ class TokenCredentials(Credentials):
 
 class TokenFileCredentials(Credentials):
     """A token that another program renews in a file, which may be missing or empty for a moment."""
-
-    kind = "token_file"
 
     def __init__(self, path: Path, options: Options) -> None:
         super().__init__(options)
@@ -203,8 +195,6 @@ def _state(stat: os.stat_result) -> tuple[int, int, int]:
 
 class AccessKeyCredentials(Credentials):
     """An access key that signs every request."""
-
-    kind = "access_key"
 
     def __init__(self, keys: Keys, project_id: str, options: Options) -> None:
         super().__init__(options)

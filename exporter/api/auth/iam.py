@@ -73,7 +73,10 @@ class CredentialEndpoint:
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, json: object = None
     ) -> Response:
         """Send a request without credentials and return the response, whatever its status."""
-        request = requests.Request(method, url, headers=dict(headers or {}), json=json, auth=_no_credentials)
+        request = requests.Request(method, url, headers=dict(headers or {}), json=json)
+        request.auth = lambda prepared: (
+            prepared
+        )  # neither the session's credentials nor those of a netrc file
         try:
             prepared = prepare(self.session, request)
             return exchange(self.session, prepared, timeout=self.timeout, max_bytes=MAX_TOKEN_BYTES)
@@ -114,11 +117,6 @@ class CredentialEndpoint:
         if isinstance(error, BackendError) and status >= 500:
             return BackendError, "failed"
         return InvalidResponseError, "sent an unexpected response"
-
-
-def _no_credentials(request: PreparedRequest) -> PreparedRequest:
-    """Add nothing: neither the session's own credentials nor those of a netrc file."""
-    return request
 
 
 def _member(value: object, name: str) -> object:
@@ -175,7 +173,6 @@ class FetchedCredentials(Credentials, Generic[T]):
 class PasswordCredentials(FetchedCredentials[str]):
     """A user and a password, exchanged for a token at IAM."""
 
-    kind = "password"
     _header = TOKEN_HEADER
 
     def __init__(
@@ -224,7 +221,6 @@ class PasswordCredentials(FetchedCredentials[str]):
 class EcsAgencyCredentials(FetchedCredentials[Keys]):
     """Temporary keys of the machine, from its metadata service."""
 
-    kind = "ecs_agency"
     _header = SECURITY_TOKEN_HEADER
 
     def __init__(self, metadata_endpoint: str, options: Options) -> None:

@@ -23,10 +23,8 @@ class _Entry(Generic[T]):
 class CachedToken(Generic[T]):
     """Rule 3: one thread fetches the value for all, with a pause after a failure.
 
-    Args:
-        fetch: returns the value and its lifetime in seconds.
-        clock: seconds since the epoch.
-        renew_before_s: how long before its end the value is renewed, at the earliest after half its lifetime.
+    ``fetch`` returns the value and its lifetime in seconds. It is renewed ``renew_before_s`` before its end,
+    but not before half its lifetime.
     """
 
     def __init__(self, fetch: Callable[[], tuple[T, float]], clock: Clock, renew_before_s: float) -> None:
