@@ -6,10 +6,7 @@ from exporter import startup
 
 
 def main() -> None:
-    """Handle signals first, then import the rest, which takes half a second, and run.
-
-    Without garbage collection the imports, which leave no garbage, take a tenth less.
-    """
+    """Handle signals before the slow imports, which are a tenth faster without garbage collection."""
     startup.prepare()
     gc.disable()
     from exporter.cli import main as run

@@ -17,9 +17,6 @@
         ├── BackendError          the service failed; worth a retry
         ├── UnreachableError      timeout, refused or broken connection; worth a retry
         └── InvalidResponseError  an HTML page, truncated JSON, an undocumented shape; worth a retry
-
-They are handled in two places: per job in the poller (count, keep the last state, continue) and in the
-command line (print one line, exit with a code).
 """
 
 import copy

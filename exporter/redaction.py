@@ -42,7 +42,6 @@ _CONTROLS: Final = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 """C0, C1, bidi marks, line separators, invisible tags, and lone surrogates."""
-_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class _Secrets:
@@ -200,14 +199,10 @@ def clean(text: str, *, keep: str = "") -> str:
 
 
 def _escape_controls(text: str, keep: str = "") -> str:
-    def escaped(found: re.Match[str]) -> str:
-        character, number = found[0], ord(found[0])
-        if character in keep:
-            return character
-        code = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
-        return _ESCAPES.get(character, code if number < 0x10000 else f"\\U{number:08x}")
+    def escape(found: re.Match[str]) -> str:
+        return found[0] if found[0] in keep else found[0].encode("unicode_escape").decode()
 
-    return _CONTROLS.sub(escaped, text)
+    return _CONTROLS.sub(escape, text)
 
 
 def redact_json(body: bytes) -> bytes:

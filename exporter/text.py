@@ -34,19 +34,15 @@ def age(value_ms: int | None) -> str:
     return f"{seconds // size}{_SPACE}{unit}"
 
 
-def size(value: float | None) -> str:
+def format_bytes(value: float | None) -> str:
     """Format bytes: ``812 B``, ``41 KB``, ``6.3 MB``."""
     if value is None:
         return UNKNOWN
-    if value < 1000:
-        return f"{value:.0f}{_SPACE}B"
-    number, unit = (value / 1e3, "KB") if value < 999_500 else (value / 1e6, "MB")
-    return f"{number:.1f}{_SPACE}{unit}" if number < 10 else f"{number:.0f}{_SPACE}{unit}"
-
-
-def in_bytes(size: int) -> str:
-    """Format a large size: ``41.3 MB``, ``6.2 GB``."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
+    prefixes = iter("KMG")
+    unit = "B"
+    while value >= 999.5 and (prefix := next(prefixes, None)):
+        value, unit = value / 1000, f"{prefix}B"
+    return f"{value:.1f} {unit}" if unit != "B" and value < 10 else f"{value:.0f} {unit}"
 
 
 def format_utc(value_ms: int | None) -> str:

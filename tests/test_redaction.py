@@ -1,4 +1,4 @@
-"""Neither secrets nor control characters pass the filter, whoever wrote the text."""
+"""No secret and no control character passes the filter, whatever wrote the text."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ from exporter.redaction import (
 )
 
 CORE = "Qz7x"
-"""Is in every secret here, and nowhere else."""
+"""Part of every secret here, and of nothing else."""
 PLAIN, ODD = f"{CORE}T0psecret", f"{CORE}\"q'\\ü#/?@% {CORE}"
 LONG = "".join(f"{CORE}{letter}" for letter in "abcdefghijklmnopqrstuvwxyzABCDEF")
 SECRETS = pytest.mark.parametrize("secret", [PLAIN, ODD, LONG], ids=["plain", "odd", "long"])
@@ -51,9 +51,9 @@ def redis_without_hello(secret: str) -> None:
             connection, _ = listening.accept()
             with connection:
                 connection.recv(65536)
-                told = f"'3' 'AUTH' 'default' '{secret}'"[:128]
+                arguments = f"'3' 'AUTH' 'default' '{secret}'"[:128]
                 connection.sendall(
-                    f"-ERR unknown command 'HELLO', with args beginning with: {told}\r\n".encode()
+                    f"-ERR unknown command 'HELLO', with args beginning with: {arguments}\r\n".encode()
                 )
 
         thread = threading.Thread(target=answer)
@@ -115,9 +115,9 @@ LIBRARIES: list[Callable[[str], None]] = [
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda function: function.__name__)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_the_words_of_a_library_pass_without_the_secret(library: Callable[[str], None], secret: str) -> None:
-    with pytest.raises(Exception) as told:  # noqa: PT011 (each library has its own)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (each library has its own)
         library(secret)
-    error = told.value
+    error = caught.value
     for text in (
         str(error),
         repr(error),

@@ -1,4 +1,4 @@
-"""No test of the API depends on the proxies and authorities of the machine it runs on."""
+"""Keeps tests of the API independent of the machine's proxies and certificate authorities."""
 
 import pytest
 

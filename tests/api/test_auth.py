@@ -66,7 +66,7 @@ SECRETS = [
 
 
 class Client:
-    """The part of the API client that matters here: one try more after a 401 if that is worth it."""
+    """The part of the API client that matters here: one retry after a 401 if there are other credentials."""
 
     def __init__(self, credentials: Credentials, session: requests.Session, url: str) -> None:
         self.credentials = credentials
@@ -151,7 +151,7 @@ def connect(cloud: Cloud, clock: Clock, session: requests.Session, configured: d
 
 
 def distrust(cloud: Cloud) -> None:
-    """The API takes nobody's word any more."""
+    """Let the API refuse all credentials."""
     cloud.always[API_PATH] = Reply(401, body=b'{"error_code":"APIGW.0301"}')
 
 
@@ -160,7 +160,7 @@ def trust(cloud: Cloud) -> None:
 
 
 def at_once(count: int, work: Callable[[], object]) -> list[object]:
-    """Do the same in many threads that start together; an error is returned as a value."""
+    """Call ``work`` in many threads that start together; an error is returned as a value."""
     start = threading.Barrier(count)
 
     def one(_: int) -> object:
@@ -175,14 +175,14 @@ def at_once(count: int, work: Callable[[], object]) -> list[object]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_let_in(connect: Connect, kind: str) -> None:
+def test_every_kind_of_credentials_is_accepted(connect: Connect, kind: str) -> None:
     client = connect(kind)
     assert type(client.credentials) is KINDS[kind]
     assert [client.ask(), client.ask()] == [200, 200]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_request_that_is_sent_again_is_authorized_afresh(connect: Connect, kind: str, clock: Clock) -> None:
+def test_a_request_that_is_sent_again_is_authorized_again(connect: Connect, kind: str, clock: Clock) -> None:
     client = connect(kind)
     request = client.session.prepare_request(requests.Request("GET", client.url, auth=client.credentials))
     clock.advance(HOUR)
@@ -207,7 +207,7 @@ def test_after_a_refusal_nothing_is_sent_for_a_minute_then_twice_as_long(
         clock.advance(1)
 
 
-def test_a_good_answer_ends_the_doubling(connect: Connect, cloud: Cloud, clock: Clock) -> None:
+def test_an_accepted_request_resets_the_pause(connect: Connect, cloud: Cloud, clock: Clock) -> None:
     client = connect("token")
     distrust(cloud)
     client.ask()
@@ -222,7 +222,7 @@ def test_a_good_answer_ends_the_doubling(connect: Connect, cloud: Cloud, clock: 
     assert client.ask() == 401
 
 
-def test_refusals_of_requests_that_were_under_way_together_count_as_one(
+def test_refusals_of_requests_in_flight_together_count_once(
     connect: Connect, cloud: Cloud, clock: Clock
 ) -> None:
     client = connect("token")
@@ -248,7 +248,7 @@ def test_a_clock_that_is_set_back_does_not_prolong_a_pause(
 
 
 @pytest.mark.parametrize("kind", ["token", "access_key"])
-def test_a_key_nobody_has_seen_work_goes_out_once_however_many_threads_there_are(
+def test_an_unproven_key_is_sent_once_however_many_threads_there_are(
     connect: Connect, cloud: Cloud, kind: str
 ) -> None:
     client = connect(kind)
@@ -262,7 +262,7 @@ def test_threads_that_waited_for_the_first_answer_go_on_after_it(connect: Connec
     assert at_once(20, connect("access_key").ask) == [200] * 20
 
 
-def test_a_first_answer_that_does_not_come_holds_nobody_up_for_long(connect: Connect, cloud: Cloud) -> None:
+def test_a_missing_first_response_does_not_hold_others_up_for_long(connect: Connect, cloud: Cloud) -> None:
     client = connect("token", timeout=0.05)
     cloud.hold.clear()
     with ThreadPoolExecutor(2) as pool:
@@ -341,7 +341,7 @@ def test_a_new_token_in_the_file_ends_the_pause(connect: Connect, cloud: Cloud, 
     assert client.ask() == 200
 
 
-def test_a_login_says_who_and_for_which_project(connect: Connect, cloud: Cloud) -> None:
+def test_a_login_names_user_domain_and_project(connect: Connect, cloud: Cloud) -> None:
     connect("password").ask()
     login = cloud.seen[0]
     assert (login.method, login.path, login.query) == ("POST", LOGIN_PATH, "nocatalog=true")
@@ -378,7 +378,7 @@ def test_twenty_threads_whose_token_is_refused_log_in_once_more(connect: Connect
     assert cloud.count(LOGIN_PATH) == 2
 
 
-def test_a_refused_token_is_not_sent_again_when_no_other_can_be_had(connect: Connect, cloud: Cloud) -> None:
+def test_a_refused_token_is_not_sent_again_when_renewal_fails(connect: Connect, cloud: Cloud) -> None:
     client = connect("password")
     client.ask()
     cloud.tokens.clear()
@@ -389,9 +389,7 @@ def test_a_refused_token_is_not_sent_again_when_no_other_can_be_had(connect: Con
     assert (cloud.count(API_PATH), cloud.count(LOGIN_PATH)) == (2, 2)
 
 
-def test_a_token_that_replaces_a_refused_one_goes_out_once_until_it_is_accepted(
-    connect: Connect, cloud: Cloud
-) -> None:
+def test_a_renewed_token_is_sent_once_until_it_is_accepted(connect: Connect, cloud: Cloud) -> None:
     client = connect("password")
     client.ask()
     distrust(cloud)
@@ -479,7 +477,7 @@ def test_a_token_is_renewed_in_time_by_a_machine_whose_clock_is_wrong(
         b'{"token": {"expires_at": "0001-01-01T00:00:00+23:59", "issued_at": "9999-12-31T23:59:59-23:59"}}',
     ],
 )
-def test_a_token_without_a_sensible_end_is_taken_to_live_an_hour(
+def test_a_token_without_a_plausible_expiry_is_used_for_an_hour(
     connect: Connect, cloud: Cloud, clock: Clock, body: bytes
 ) -> None:
     cloud.replies[LOGIN_PATH] = deque([Reply(201, {"X-Subject-Token": "good-token"}, body)])
@@ -488,7 +486,7 @@ def test_a_token_without_a_sensible_end_is_taken_to_live_an_hour(
     assert client.credentials.expires_at() == clock() + HOUR
 
 
-def test_an_end_centuries_away_is_not_believed(connect: Connect, cloud: Cloud, clock: Clock) -> None:
+def test_an_expiry_centuries_away_is_capped_at_a_day(connect: Connect, cloud: Cloud, clock: Clock) -> None:
     cloud.tells_issued_at = False
     cloud.token_life = 1e10
     client = connect("password")
@@ -512,7 +510,7 @@ def test_a_wrong_password_never_fails_five_times_in_five_minutes(
     assert pauses == [60, 120, 240, 480, 600, 600, 600, 600]
 
 
-def test_a_wrong_password_does_not_lock_the_key_when_iam_also_comes_and_goes(
+def test_a_wrong_password_does_not_lock_the_key_while_iam_is_unstable(
     connect: Connect, cloud: Cloud, clock: Clock
 ) -> None:
     refusal, throttle, trouble = Reply(401), Reply(429, {"Retry-After": "1"}), Reply(503)
@@ -535,7 +533,9 @@ def test_a_wrong_password_does_not_lock_the_key_when_iam_also_comes_and_goes(
     assert all(last - first > 300 for first, last in five_in_a_row)
 
 
-def test_a_refused_login_tells_when_it_is_tried_again(connect: Connect, cloud: Cloud, clock: Clock) -> None:
+def test_a_refused_login_names_the_time_of_the_next_attempt(
+    connect: Connect, cloud: Cloud, clock: Clock
+) -> None:
     cloud.password = "changed"
     client = connect("password")
     with pytest.raises(CredentialsError) as first:
@@ -590,9 +590,7 @@ def test_a_login_that_fails_is_tried_again_after_a_pause(
     assert client.ask() == 200
 
 
-def test_an_iam_that_cannot_be_reached_is_asked_again_soon_but_not_all_the_time(
-    connect: Connect, clock: Clock
-) -> None:
+def test_an_unreachable_iam_is_retried_with_growing_pauses(connect: Connect, clock: Clock) -> None:
     client = connect("password", iam_endpoint="http://127.0.0.1:1")
     for pause in (5, 10, 20, 40, 60, 60):
         with pytest.raises(UnreachableError, match="cannot be reached: ConnectionError") as caught:
@@ -601,7 +599,7 @@ def test_an_iam_that_cannot_be_reached_is_asked_again_soon_but_not_all_the_time(
         clock.advance(pause)
 
 
-def test_an_iam_that_does_not_answer_is_given_up(connect: Connect, cloud: Cloud) -> None:
+def test_a_login_times_out(connect: Connect, cloud: Cloud) -> None:
     cloud.hold.clear()
     with pytest.raises(UnreachableError, match="did not respond in time") as caught:
         connect("password", timeout=0.05).ask()
@@ -620,7 +618,7 @@ def test_a_token_is_used_to_its_end_while_iam_is_away(connect: Connect, cloud: C
         client.ask()
 
 
-def test_nobody_waits_for_the_renewal_of_a_token_that_is_still_good(
+def test_a_valid_token_is_used_while_it_is_being_renewed(
     connect: Connect, cloud: Cloud, clock: Clock
 ) -> None:
     client = connect("password")
@@ -655,7 +653,7 @@ def test_the_session_s_own_credentials_do_not_go_to_iam(
     assert "x-auth-token" not in cloud.seen[0].headers
 
 
-def test_project_and_security_token_go_out_and_are_signed(connect: Connect, cloud: Cloud) -> None:
+def test_project_and_security_token_are_sent_and_signed(connect: Connect, cloud: Cloud) -> None:
     assert connect("access_key").ask() == 200
     headers = cloud.seen[0].headers
     assert headers["x-project-id"] == "0123456789abcdef0123456789abcdef"
@@ -690,7 +688,7 @@ def test_a_wrong_secret_key_is_refused(connect: Connect, cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405, 503])
-def test_an_older_metadata_service_without_tokens_will_do(
+def test_an_older_metadata_service_without_tokens_is_supported(
     connect: Connect, cloud: Cloud, status: int
 ) -> None:
     cloud.always[METADATA_TOKEN_PATH] = Reply(status)
@@ -698,7 +696,7 @@ def test_an_older_metadata_service_without_tokens_will_do(
     assert [seen.path for seen in cloud.seen] == [METADATA_TOKEN_PATH, KEYS_PATH, API_PATH]
 
 
-def test_no_proxy_stands_between_the_machine_and_its_keys(
+def test_the_metadata_service_is_never_asked_through_a_proxy(
     connect: Connect, cloud: Cloud, session: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
@@ -726,7 +724,7 @@ def test_no_proxy_stands_between_the_machine_and_its_keys(
         (Reply(500), BackendError),
     ],
 )
-def test_an_answer_without_keys_is_told_apart(
+def test_each_response_without_keys_raises_its_own_error(
     connect: Connect, cloud: Cloud, path: str, reply: Reply, error: type[ApiError]
 ) -> None:
     cloud.always[path] = reply
@@ -735,7 +733,7 @@ def test_an_answer_without_keys_is_told_apart(
     assert cloud.seen[-1].path == path
 
 
-def test_a_machine_without_an_agency_is_told_so(connect: Connect, cloud: Cloud) -> None:
+def test_a_machine_without_an_agency_is_refused(connect: Connect, cloud: Cloud) -> None:
     cloud.keys = None
     with pytest.raises(CredentialsError, match=r"metadata service at .* refused the credentials: HTTP 404"):
         connect("ecs_agency").ask()
@@ -810,7 +808,7 @@ def test_no_repr_shows_a_secret(connect: Connect, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["password", "ecs_agency"])
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 401, 403, 404, 429, 500])
-def test_no_error_repeats_what_a_talkative_service_said(
+def test_no_error_repeats_the_text_of_a_response(
     connect: Connect, cloud: Cloud, kind: str, status: int
 ) -> None:
     said = {

@@ -1,4 +1,4 @@
-"""The client asks a simulated service, over a socket, and survives what it does."""
+"""The API client against a simulated service over a socket, with all its faults."""
 
 import threading
 import time
@@ -64,7 +64,7 @@ ACCESS_KEY = AccessKeyAuth(
 
 @dataclass
 class Caller:
-    """A client, and what it counted and slept."""
+    """A client with its metrics and its pauses."""
 
     client: ApiClient
     telemetry: Telemetry
@@ -168,7 +168,7 @@ def failure(ask: Callable[[], object]) -> ApiError:
     return caught.value
 
 
-def test_history_tells_of_every_build(caller: Caller) -> None:
+def test_period_history_returns_every_build(caller: Caller) -> None:
     builds = {build.number: build for build in caller.history()}
     assert builds[1] == Build(
         number=1,
@@ -182,7 +182,7 @@ def test_history_tells_of_every_build(caller: Caller) -> None:
     assert [builds[number].state for number in (3, 4)] == [State.RUNNING, State.QUEUED]
 
 
-def test_record_info_tells_one_build_to_the_millisecond(
+def test_record_info_returns_one_build_to_the_millisecond(
     caller: Caller, fleet: Fleet, simulator: Simulator
 ) -> None:
     build = fleet.builds(JOB)[0]
@@ -201,7 +201,7 @@ def test_record_info_tells_one_build_to_the_millisecond(
     assert simulator.counts == {("record-info", 200): 1}
 
 
-def test_full_stages_tells_the_stages_of_one_build(
+def test_full_stages_returns_the_stages_of_one_build(
     caller: Caller, fleet: Fleet, simulator: Simulator
 ) -> None:
     record_id = caller.client.record_info(JOB, 1).record_id
@@ -213,7 +213,7 @@ def test_full_stages_tells_the_stages_of_one_build(
         caller.client.full_stages("94baa8ec-fd3f-4cae-81af-b24385a7220f")
 
 
-def test_the_recycle_bin_tells_of_deleted_jobs(caller: Caller, fleet: Fleet) -> None:
+def test_the_recycle_bin_returns_deleted_jobs(caller: Caller, fleet: Fleet) -> None:
     assert dict(caller.client.recycle_bin().jobs) == {}
     fleet.delete_job(JOB, at_ms=NOW_MS - 60_000)
     recycled = caller.client.recycle_bin()
@@ -223,7 +223,7 @@ def test_the_recycle_bin_tells_of_deleted_jobs(caller: Caller, fleet: Fleet) -> 
     }
 
 
-def test_what_is_asked_is_what_the_documents_ask_for(caller: Caller, simulator: Simulator) -> None:
+def test_requests_are_as_documented(caller: Caller, simulator: Simulator) -> None:
     caller.history()
     caller.client.record_info(JOB, 2)
     caller.client.recycle_bin()
@@ -237,7 +237,7 @@ def test_what_is_asked_is_what_the_documents_ask_for(caller: Caller, simulator: 
     ]
 
 
-def test_a_request_says_who_asks(connect: Connect) -> None:
+def test_a_request_names_the_exporter(connect: Connect) -> None:
     with RawServer(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"total":0}') as server:
         assert connect(endpoint=server.url).history() == ()
         head = server.heads[0].split("\r\n")
@@ -246,7 +246,7 @@ def test_a_request_says_who_asks(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("auth", [TOKEN, PASSWORD, ACCESS_KEY], ids=lambda auth: type(auth).__name__)
-def test_every_kind_of_credentials_answers_all_three_questions(connect: Connect, auth: Auth) -> None:
+def test_every_kind_of_credentials_works_for_all_operations(connect: Connect, auth: Auth) -> None:
     caller = connect(auth)
     assert len(caller.history()) == 4
     assert caller.client.record_info(JOB, 2).result is Result.FAILURE
@@ -254,7 +254,7 @@ def test_every_kind_of_credentials_answers_all_three_questions(connect: Connect,
     assert caller.up == 1
 
 
-def test_a_machine_s_own_keys_will_do(connect: Connect, simulator: Simulator) -> None:
+def test_keys_of_the_metadata_service_work(connect: Connect, simulator: Simulator) -> None:
     assert len(connect(EcsAgencyAuth(metadata_endpoint=simulator.url)).history()) == 4
 
 
@@ -282,7 +282,9 @@ def test_all_pages_of_a_long_history_are_read(caller: Caller, fleet: Fleet, simu
     ],
     ids=lambda oddity: f"{oddity.kind} {oddity.options}",
 )
-def test_odd_pages_cost_no_build(caller: Caller, fleet: Fleet, simulator: Simulator, oddity: Fault) -> None:
+def test_unusual_pages_lose_no_build(
+    caller: Caller, fleet: Fleet, simulator: Simulator, oddity: Fault
+) -> None:
     for minute in range(250):
         fleet.add_build(JOB, duration_s=1, at_ms=NOW_MS - 86_400_000 + minute * 60_000)
     expected = {build.number: build for build in caller.history()}
@@ -290,7 +292,7 @@ def test_odd_pages_cost_no_build(caller: Caller, fleet: Fleet, simulator: Simula
     assert {build.number: build for build in caller.history()} == expected
 
 
-def test_what_cannot_be_read_is_counted(caller: Caller, simulator: Simulator) -> None:
+def test_unreadable_records_are_counted(caller: Caller, simulator: Simulator) -> None:
     simulator.faults.add(fault("garbage-records", items=(7, None, {})), fault("unknown-result", numbers=[1]))
     assert len(caller.history()) == 4
     reasons = ("record_not_an_object", "bad_build_number", "unknown_result")
@@ -302,7 +304,7 @@ def test_what_cannot_be_read_is_counted(caller: Caller, simulator: Simulator) ->
 
 @pytest.mark.parametrize(("records", "reads"), [(200, True), (201, False)])
 @pytest.mark.parametrize("operation", ["period-history", "recycling-jobs", "job-list", "projects"])
-def test_a_page_that_is_much_larger_than_was_asked_for_counts_for_nothing(
+def test_a_page_much_larger_than_requested_is_refused(
     caller: Caller, simulator: Simulator, operation: str, records: int, reads: bool
 ) -> None:
     ask: dict[str, Callable[[], object]] = {
@@ -322,7 +324,7 @@ def test_a_page_that_is_much_larger_than_was_asked_for_counts_for_nothing(
 
 
 def patience(trouble: Fault) -> float:
-    """Short only where there is nothing to wait for."""
+    """Timeout for a fault: short only if no response will come."""
     return 0.2 if trouble.kind in ("hang", "slow-drip") else 5.0
 
 
@@ -357,7 +359,7 @@ def patience(trouble: Fault) -> float:
     ],
     ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
 )
-def test_only_what_is_worth_it_is_asked_again(
+def test_only_retryable_errors_are_retried(
     connect: Connect, simulator: Simulator, trouble: Fault, kind: type[ApiError], code: str, tries: int
 ) -> None:
     simulator.faults.add(trouble)
@@ -382,7 +384,7 @@ def test_only_what_is_worth_it_is_asked_again(
     ],
     ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
 )
-def test_why_the_api_is_down_is_known_until_it_is_up(
+def test_the_reason_why_the_api_is_down_is_kept_until_it_is_up(
     connect: Connect, simulator: Simulator, trouble: Fault, brief: str
 ) -> None:
     simulator.faults.add(trouble)
@@ -397,13 +399,13 @@ def test_why_the_api_is_down_is_known_until_it_is_up(
         assert (readings.api_up, readings.api_trouble) == (True, "")
 
 
-def test_a_refused_connection_is_asked_again(connect: Connect) -> None:
+def test_a_refused_connection_is_retried(connect: Connect) -> None:
     caller = connect(endpoint="http://127.0.0.1:1")
     assert failure(caller.history).code == "connection"
     assert caller.requests() == {("period-history", "connection"): 3}
 
 
-def test_a_trouble_that_passes_is_only_counted(caller: Caller, simulator: Simulator) -> None:
+def test_a_passing_error_is_only_counted(caller: Caller, simulator: Simulator) -> None:
     simulator.faults.add(fault("error", times=1), fault("reset", times=2))
     assert len(caller.history()) == 4
     assert caller.requests() == {("period-history", "connection"): 2, ("period-history", "200"): 1}
@@ -421,7 +423,7 @@ def test_pauses_between_tries_are_short_and_grow(caller: Caller, simulator: Simu
 @pytest.mark.parametrize(
     ("asked", "slept"), [("2", [2.0, 2.0]), ("10", [10.0, 10.0]), ("11", []), ("999999999", [])]
 )
-def test_a_service_that_asks_for_patience_gets_it_or_is_left_alone(
+def test_retry_after_is_honoured_or_ends_the_retries(
     connect: Connect, asked: str, slept: list[float]
 ) -> None:
     busy = f"HTTP/1.1 503 Busy\r\nRetry-After: {asked}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -431,7 +433,7 @@ def test_a_service_that_asks_for_patience_gets_it_or_is_left_alone(
         assert caller.slept == slept
 
 
-def test_a_throttled_answer_is_counted_and_the_next_request_waits(
+def test_a_throttled_response_is_counted_and_the_next_request_waits(
     connect: Connect, simulator: Simulator
 ) -> None:
     now = [1000.0]
@@ -449,7 +451,7 @@ def test_a_throttled_answer_is_counted_and_the_next_request_waits(
     assert 17 <= now[0] - 1000 <= 17 + 60
 
 
-def test_a_token_that_has_ended_is_renewed_once(connect: Connect, simulator: Simulator) -> None:
+def test_an_expired_token_is_renewed_once(connect: Connect, simulator: Simulator) -> None:
     caller = connect(PASSWORD)
     caller.history()
     simulator.expire_tokens()
@@ -472,7 +474,7 @@ def test_a_renewed_token_that_is_refused_too_is_not_renewed_again(
     assert caller.up == 0
 
 
-def test_a_token_that_ends_between_two_tries_costs_none_of_them(
+def test_a_token_that_expires_between_retries_uses_up_none_of_them(
     connect: Connect, simulator: Simulator
 ) -> None:
     pauses: list[int] = []
@@ -502,7 +504,7 @@ class TestOneOperationRefusesWhatOthersAccept:
     def caller(self, request: pytest.FixtureRequest, connect: Connect, moment: Clock) -> Caller:
         return connect(request.param, clock=moment)
 
-    def test_it_alone_is_held_back(self, caller: Caller, simulator: Simulator, moment: Clock) -> None:
+    def test_only_that_operation_is_paused(self, caller: Caller, simulator: Simulator, moment: Clock) -> None:
         caller.history()
         simulator.faults.add(fault("unauthorized", operation="recycling-jobs"))
         assert type(failure(caller.client.recycle_bin)) is BackendError
@@ -513,9 +515,9 @@ class TestOneOperationRefusesWhatOthersAccept:
         assert simulator.counts["recycling-jobs", 401] == sent
         assert caller.up == 1
         moment.advance(60)
-        told = failure(caller.client.recycle_bin)
-        assert (type(told), told.code, told.error_code) == (NotVisibleError, "401", "APIGW.0301")
-        assert "only recycling-jobs refuses the credentials; tried again at" in str(told)
+        error = failure(caller.client.recycle_bin)
+        assert (type(error), error.code, error.error_code) == (NotVisibleError, "401", "APIGW.0301")
+        assert "only recycling-jobs refuses the credentials; tried again at" in str(error)
         assert caller.up == 1
         moment.advance(119)
         assert type(failure(caller.client.recycle_bin)) is NotVisibleError
@@ -525,7 +527,7 @@ class TestOneOperationRefusesWhatOthersAccept:
         assert caller.client.recycle_bin().jobs == {}
         assert len(caller.history()) == 4
 
-    def test_credentials_that_ended_are_found_out_by_the_next_operation(
+    def test_expired_credentials_are_detected_by_the_next_operation(
         self, caller: Caller, simulator: Simulator
     ) -> None:
         caller.history()
@@ -537,7 +539,7 @@ class TestOneOperationRefusesWhatOthersAccept:
             failure(ask)
         assert sum(count for (_, status), count in simulator.counts.items() if status == 401) == refused <= 3
 
-    def test_two_refusals_without_an_answer_in_between_are_of_the_credentials(
+    def test_two_refusals_without_a_success_in_between_concern_the_credentials(
         self, caller: Caller, simulator: Simulator, moment: Clock
     ) -> None:
         caller.history()
@@ -546,7 +548,7 @@ class TestOneOperationRefusesWhatOthersAccept:
         moment.advance(60)
         assert type(failure(caller.client.recycle_bin)) is CredentialsError
 
-    def test_what_was_accepted_long_ago_proves_nothing(
+    def test_an_old_success_does_not_prove_the_credentials(
         self, caller: Caller, simulator: Simulator, moment: Clock
     ) -> None:
         caller.history()
@@ -554,7 +556,7 @@ class TestOneOperationRefusesWhatOthersAccept:
         moment.advance(601)
         assert type(failure(caller.client.recycle_bin)) is CredentialsError
 
-    def test_refusals_of_requests_that_were_under_way_together_count_as_one(
+    def test_refusals_of_requests_in_flight_together_count_once(
         self, caller: Caller, simulator: Simulator
     ) -> None:
         caller.history()
@@ -563,8 +565,8 @@ class TestOneOperationRefusesWhatOthersAccept:
             fault("delay", operation="recycling-jobs", seconds=0.2),
         )
         with ThreadPoolExecutor(4) as pool:
-            told = list(pool.map(lambda _: type(failure(caller.client.recycle_bin)), range(4)))
-        assert told == [BackendError] * 4
+            errors = list(pool.map(lambda _: type(failure(caller.client.recycle_bin)), range(4)))
+        assert errors == [BackendError] * 4
         assert len(caller.history()) == 4
 
 
@@ -591,7 +593,7 @@ def test_refused_credentials_are_not_sent_again_soon(caller: Caller, simulator: 
     ],
     ids=lambda each: f"{each.kind} {each.options}" if isinstance(each, Fault) else None,
 )
-def test_up_tells_whether_the_api_answers_as_it_should(
+def test_up_is_1_only_while_the_api_responds_as_expected(
     connect: Connect, simulator: Simulator, trouble: Fault, up: int
 ) -> None:
     caller = connect(timeout=patience(trouble))
@@ -610,7 +612,7 @@ def test_the_service_s_clock_is_compared_with_ours(
     assert caller.client.clock.seconds == pytest.approx(seconds, abs=3)
 
 
-def test_one_answer_of_a_wrong_time_is_not_believed(caller: Caller, simulator: Simulator) -> None:
+def test_a_single_response_with_a_wrong_time_is_ignored(caller: Caller, simulator: Simulator) -> None:
     caller.history()
     simulator.faults.add(fault("date-skew", seconds=43_200.0, times=1))
     for _ in range(3):
@@ -630,7 +632,7 @@ def test_one_answer_of_a_wrong_time_is_not_believed(caller: Caller, simulator: S
     ],
     ids=lambda each: each.kind if isinstance(each, Fault) else None,
 )
-def test_only_what_the_service_itself_says_tells_its_time(
+def test_only_responses_of_the_service_itself_set_its_clock(
     connect: Connect, simulator: Simulator, trouble: Fault, known: bool
 ) -> None:
     caller = connect(timeout=0.2)
@@ -646,7 +648,7 @@ class TestCalledOff:
         caller.history()
         return pool.submit(caller.history)
 
-    def test_who_waits_for_a_turn_is_let_go_at_once(self, connect: Connect, simulator: Simulator) -> None:
+    def test_a_waiting_request_is_cancelled_at_once(self, connect: Connect, simulator: Simulator) -> None:
         caller = connect(throttle=Throttle(1))
         with ThreadPoolExecutor(1) as pool:
             asking = self.waiting(caller, pool)
@@ -655,14 +657,14 @@ class TestCalledOff:
                 asking.result(timeout=5)
         assert len(simulator.requests) == 1
 
-    def test_nothing_is_asked_any_more(self, caller: Caller, simulator: Simulator) -> None:
+    def test_later_requests_are_cancelled(self, caller: Caller, simulator: Simulator) -> None:
         caller.client.close()
         with pytest.raises(RequestCancelledError):
             caller.history()
         assert simulator.requests == []
         assert caller.requests() == {}
 
-    def test_no_further_page_is_asked_for(self, connect: Connect, simulator: Simulator) -> None:
+    def test_further_pages_are_cancelled(self, connect: Connect, simulator: Simulator) -> None:
         for minute in range(150):
             simulator.fleet.add_build(JOB, duration_s=1, at_ms=NOW_MS - 86_400_000 + minute * 60_000)
         caller = connect()
@@ -675,7 +677,7 @@ class TestCalledOff:
             caller.client.period_history(JOB, *DAYS, is_enough=enough)
         assert len(simulator.requests) == 1
 
-    def test_one_that_is_opened_again_asks_and_those_before_it_do_not(self, caller: Caller) -> None:
+    def test_a_reopened_client_sends_requests_and_the_closed_one_does_not(self, caller: Caller) -> None:
         caller.client.close()
         again = caller.client.reopened()
         assert len(again.period_history(JOB, *DAYS)) == 4
@@ -684,9 +686,11 @@ class TestCalledOff:
             caller.history()
 
 
-@pytest.mark.parametrize("told", ["", "soon", "Tue, 99 Mar 2026 04:00:00 GMT", "Tue, 10 Mar 99999 04:00:00"])
-def test_a_date_that_is_none_leaves_the_clocks_as_they_are(connect: Connect, told: str) -> None:
-    head = f"HTTP/1.1 200 OK\r\nDate: {told}\r\nContent-Length: 2\r\n\r\n"
+@pytest.mark.parametrize(
+    "header", ["", "soon", "Tue, 99 Mar 2026 04:00:00 GMT", "Tue, 10 Mar 99999 04:00:00"]
+)
+def test_an_invalid_date_header_is_ignored(connect: Connect, header: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nDate: {header}\r\nContent-Length: 2\r\n\r\n"
     with RawServer(head.encode() + b"{}") as server:
         caller = connect(endpoint=server.url)
         caller.history()
@@ -742,7 +746,7 @@ class TestJobLists:
         assert (size, is_whole) == (1, True)
 
     @pytest.mark.parametrize("shape", ["jobs", "result"])
-    def test_the_list_of_a_project_takes_its_id_from_the_question(
+    def test_jobs_of_a_project_list_get_the_requested_project_id(
         self, caller: Caller, fleet: Fleet, simulator: Simulator, shape: str
     ) -> None:
         if shape == "result":
@@ -781,7 +785,7 @@ class TestJobLists:
         ],
         ids=lambda oddity: f"{oddity.kind} {oddity.options}",
     )
-    def test_odd_pages_cost_no_job(
+    def test_unusual_pages_lose_no_job(
         self, caller: Caller, many: Fleet, simulator: Simulator, oddity: Fault
     ) -> None:
         simulator.faults.add(oddity)
@@ -797,14 +801,14 @@ class TestJobLists:
         caller.client.job_list("", max_jobs=None, expected=300)
         assert simulator.counts == {("job-list", 200): 3}
 
-    def test_a_total_below_what_was_there_before_is_not_believed(
+    def test_a_total_below_the_previous_one_is_not_trusted(
         self, caller: Caller, many: Fleet, simulator: Simulator
     ) -> None:
         simulator.faults.add(fault("wrong-total", value=100))
         jobs, _, _ = caller.client.job_list("", max_jobs=None, expected=250)
         assert len(jobs) == 250
 
-    def test_a_list_that_is_longer_than_wanted_is_left_after_its_first_page(
+    def test_of_a_list_longer_than_max_jobs_only_the_first_page_is_read(
         self, caller: Caller, many: Fleet, simulator: Simulator
     ) -> None:
         jobs, size, is_whole = caller.client.job_list("", max_jobs=249, expected=0)
@@ -812,14 +816,14 @@ class TestJobLists:
         assert simulator.counts == {("job-list", 200): 1}
         assert caller.client.job_list("", max_jobs=250, expected=0)[1:] == (250, True)
 
-    def test_an_empty_list_is_whole_and_empty(
-        self, caller: Caller, many: Fleet, simulator: Simulator
-    ) -> None:
+    def test_an_empty_list_is_complete(self, caller: Caller, many: Fleet, simulator: Simulator) -> None:
         simulator.faults.add(fault("empty-list", operation="job-list"))
         jobs, _, is_whole = caller.client.job_list("", max_jobs=None, expected=250)
         assert (dict(jobs), is_whole) == ({}, True)
 
-    def test_a_refusal_is_told_from_trouble(self, caller: Caller, fleet: Fleet, simulator: Simulator) -> None:
+    def test_a_refusal_and_a_failure_raise_different_errors(
+        self, caller: Caller, fleet: Fleet, simulator: Simulator
+    ) -> None:
         error = failure(lambda: caller.client.job_list("f" * 32, max_jobs=None, expected=0))
         assert isinstance(error, NotVisibleError)
         assert caller.up == 1
@@ -837,9 +841,9 @@ class TestJobLists:
             f"/v1/domain/project/related-page?page_no={page}&page_size=100" for page in (1, 2)
         ]
 
-    @pytest.mark.parametrize("told", ["{}", '{"jobs": 7}', "[]", '{"result": null}', '{"result": 7}'])
-    def test_what_is_no_list_is_an_invalid_answer(self, connect: Connect, told: str) -> None:
-        body = told.encode()
+    @pytest.mark.parametrize("text", ["{}", '{"jobs": 7}', "[]", '{"result": null}', '{"result": 7}'])
+    def test_a_body_without_a_list_is_an_invalid_response(self, connect: Connect, text: str) -> None:
+        body = text.encode()
         answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         with RawServer(answer) as server:
             caller = connect(endpoint=server.url)
@@ -848,7 +852,7 @@ class TestJobLists:
         assert caller.requests() == {("job-list", "invalid"): 3}
 
 
-def test_iam_too_is_trusted_by_the_ca_file_whatever_the_environment_says(
+def test_the_ca_file_also_applies_to_iam_whatever_the_environment_says(
     connect: Connect, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ca_file, tls = make_authority(tmp_path)

@@ -1,4 +1,4 @@
-"""The service's clock against ours: what several answers tell is believed, not what one does."""
+"""Offset of the service's clock: several responses decide, not a single one."""
 
 import pytest
 from hypothesis import given
@@ -10,53 +10,53 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 
 
-def told(*offsets: float) -> float | None:
+def median(*offsets: float) -> float | None:
     clock = ClockOffset()
     for offset in offsets:
         clock.add(offset)
     return clock.seconds
 
 
-def test_without_an_answer_it_is_not_known() -> None:
-    assert told() is None
+def test_the_offset_is_unknown_before_the_first_response() -> None:
+    assert median() is None
 
 
-def test_the_first_answer_is_believed_since_there_is_no_other() -> None:
-    assert told(HOUR) == HOUR
+def test_the_first_response_sets_the_offset() -> None:
+    assert median(HOUR) == HOUR
 
 
 @pytest.mark.parametrize("wrong", [12 * HOUR, -12 * HOUR])
 @pytest.mark.parametrize("position", range(SAMPLES))
-def test_a_single_answer_that_is_wrong_is_not_believed_beside_others(position: int, wrong: float) -> None:
+def test_a_single_wrong_response_is_ignored_among_others(position: int, wrong: float) -> None:
     for offset in (0.0, 7200.0):
         offsets = [offset] * SAMPLES
         offsets[position] = wrong
-        assert told(*offsets) == offset
+        assert median(*offsets) == offset
 
 
 @pytest.mark.parametrize("offsets", [(0.4, 12 * HOUR), (12 * HOUR, 0.4), (-12 * HOUR, 0.4)])
-def test_of_two_answers_that_disagree_the_one_is_believed_that_agrees_with_us(
+def test_of_two_different_offsets_the_smaller_one_is_used(
     offsets: tuple[float, float],
 ) -> None:
-    assert told(*offsets) == 0.4
+    assert median(*offsets) == 0.4
 
 
-def test_a_clock_that_was_set_is_followed_when_most_answers_tell_so() -> None:
+def test_a_clock_that_was_set_is_followed_once_most_responses_agree() -> None:
     half = SAMPLES // 2
-    assert told(*[0.0] * SAMPLES, *[HOUR] * half) == 0
-    assert told(*[0.0] * SAMPLES, *[HOUR] * (half + 1)) == HOUR
+    assert median(*[0.0] * SAMPLES, *[HOUR] * half) == 0
+    assert median(*[0.0] * SAMPLES, *[HOUR] * (half + 1)) == HOUR
 
 
-def test_answers_of_long_ago_are_forgotten() -> None:
-    assert told(*[0.0] * 1000, *[HOUR] * SAMPLES) == HOUR
+def test_old_responses_are_forgotten() -> None:
+    assert median(*[0.0] * 1000, *[HOUR] * SAMPLES) == HOUR
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3 * SAMPLES))
-def test_it_is_always_what_some_late_answer_told(offsets: list[float]) -> None:
-    assert told(*offsets) in offsets[-SAMPLES:]
+def test_the_offset_is_always_that_of_a_recent_response(offsets: list[float]) -> None:
+    assert median(*offsets) in offsets[-SAMPLES:]
 
 
-def heard(*offsets: float) -> ClockOffset:
+def clock_after(*offsets: float) -> ClockOffset:
     clock = ClockOffset()
     for offset in offsets:
         clock.add(offset)
@@ -64,22 +64,28 @@ def heard(*offsets: float) -> ClockOffset:
 
 
 @pytest.mark.parametrize("offset", [2 * DAY, -2 * DAY, 20_000 * DAY])
-def test_answers_that_agree_are_believed_however_far_off(offset: float) -> None:
-    told = [offset + jitter for jitter in (0.0, 0.9, -30.0)]
-    assert [heard(*told[:count]).trusted for count in range(QUORUM)] == [None] * QUORUM
-    assert heard(*told).trusted == offset
-    assert heard(0.0, 0.0, *told).trusted == pytest.approx(offset, abs=30)
+def test_responses_that_agree_are_trusted_however_large_the_offset(offset: float) -> None:
+    offsets = [offset + jitter for jitter in (0.0, 0.9, -30.0)]
+    assert [clock_after(*offsets[:count]).trusted for count in range(QUORUM)] == [None] * QUORUM
+    assert clock_after(*offsets).trusted == offset
+    assert clock_after(0.0, 0.0, *offsets).trusted == pytest.approx(offset, abs=30)
 
 
-def test_answers_that_are_days_off_and_do_not_agree_are_not_believed() -> None:
-    assert heard(2 * DAY, 3 * DAY, 4 * DAY, 2 * DAY, 3 * DAY).trusted is None
+def test_offsets_of_days_that_do_not_agree_are_not_trusted() -> None:
+    assert clock_after(2 * DAY, 3 * DAY, 4 * DAY, 2 * DAY, 3 * DAY).trusted is None
 
 
-def test_less_than_a_day_is_believed_at_once() -> None:
-    assert heard(12 * HOUR).trusted == 12 * HOUR
+def test_less_than_a_day_is_trusted_at_once() -> None:
+    assert clock_after(12 * HOUR).trusted == 12 * HOUR
 
 
-def test_it_is_undecided_only_while_few_answers_tell_that_it_is_days() -> None:
-    assert [heard(*[2 * DAY] * count).is_undecided for count in range(5)] == [False, True, True, False, False]
-    assert not heard(12 * HOUR).is_undecided
-    assert not heard(2 * DAY, 3 * DAY, 4 * DAY).is_undecided
+def test_an_offset_of_days_is_undecided_only_while_there_are_few_responses() -> None:
+    assert [clock_after(*[2 * DAY] * count).is_undecided for count in range(5)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not clock_after(12 * HOUR).is_undecided
+    assert not clock_after(2 * DAY, 3 * DAY, 4 * DAY).is_undecided

@@ -1,4 +1,4 @@
-"""Requests over real sockets: what comes back in time and in size, and what does not."""
+"""HTTP exchanges over real sockets, with limits of time and size."""
 
 import gzip
 import socket
@@ -24,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 TIMEOUT = 0.2
 PATIENCE = 3 * TIMEOUT
 SLACK = 5.0
-"""For a busy machine; whatever drips or is silent here would go on for much longer."""
+"""Generous for a busy machine; slow and silent servers here would take much longer."""
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def failure(session: requests.Session, url: str, timeout: float = 5.0) -> Unreac
 
 
 def answer(body: bytes, *headers: str, length: int | None = None) -> bytes:
-    told = [f"Content-Length: {len(body) if length is None else length}", *headers]
-    return "\r\n".join(["HTTP/1.1 200 OK", *told, "", ""]).encode() + body
+    header_lines = [f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join(["HTTP/1.1 200 OK", *header_lines, "", ""]).encode() + body
 
 
 def dripping(text: bytes, *, at_once: int = 0, pause: float = TIMEOUT / 4) -> RawServer:
-    """Sends a byte at a time, never silent for long, after a first part."""
+    """A server that sends a first part, then a byte at a time, never silent for long."""
 
     def drip(connection: socket.socket, stopping: threading.Event) -> None:
         connection.sendall(text[:at_once])
@@ -71,7 +71,7 @@ def endless(head: bytes) -> RawServer:
     return RawServer(pour)
 
 
-def test_an_answer_comes_with_its_status_headers_and_body(session: requests.Session) -> None:
+def test_a_response_has_status_headers_and_body(session: requests.Session) -> None:
     with RawServer(b"HTTP/1.1 418 Teapot\r\nX-Kind: pot\r\nContent-Length: 5\r\n\r\nshort") as server:
         before = time.time()
         got = get(session, server.url)
@@ -79,7 +79,7 @@ def test_an_answer_comes_with_its_status_headers_and_body(session: requests.Sess
         assert before <= got.received_at <= time.time()
 
 
-def test_requests_say_who_asks_and_that_json_is_wanted(session: requests.Session) -> None:
+def test_requests_name_the_exporter_and_accept_json(session: requests.Session) -> None:
     with RawServer(OK) as server:
         get(session, f"{server.url}/v1/job?search=a%20b")
         [head] = server.heads
@@ -104,7 +104,7 @@ def test_a_redirect_is_never_followed(session: requests.Session, status: int) ->
         assert elsewhere.connections == 0
 
 
-def test_a_redirect_to_nonsense_is_an_answer_like_any_other(session: requests.Session) -> None:
+def test_a_redirect_to_an_invalid_url_is_a_response_like_any_other(session: requests.Session) -> None:
     with RawServer(b"HTTP/1.1 302 Moved\r\nLocation: http://[half\r\nContent-Length: 0\r\n\r\n") as server:
         assert get(session, server.url).status == 302
 
@@ -123,13 +123,13 @@ def test_a_connection_that_the_service_has_closed_is_replaced(session: requests.
         assert server.connections == 3
 
 
-def test_nobody_listening_is_a_matter_of_the_connection(session: requests.Session) -> None:
-    told = failure(session, "http://127.0.0.1:1")
-    assert (told.code, str(told)) == ("connection", "ConnectionError: [Errno 111] Connection refused")
+def test_a_refused_connection_is_a_connection_error(session: requests.Session) -> None:
+    error = failure(session, "http://127.0.0.1:1")
+    assert (error.code, str(error)) == ("connection", "ConnectionError: [Errno 111] Connection refused")
 
 
 @pytest.mark.parametrize("url", ["http://", "ftp://127.0.0.1", "http://a..b", "http://[half", "nowhere"])
-def test_a_url_that_leads_nowhere_is_told_as_such(session: requests.Session, url: str) -> None:
+def test_an_invalid_url_is_unreachable(session: requests.Session, url: str) -> None:
     assert failure(session, url).code == "connection"
 
 
@@ -150,9 +150,9 @@ def test_an_answer_that_breaks_off_or_is_no_http_is_a_matter_of_the_connection(
     session: requests.Session, reply: bytes
 ) -> None:
     with RawServer(reply) as server:
-        told = failure(session, server.url)
-        assert told.code == "connection"
-        assert "secret" not in str(told)
+        error = failure(session, server.url)
+        assert error.code == "connection"
+        assert "secret" not in str(error)
 
 
 @pytest.mark.parametrize("sent", [b"", OK[:20], answer(b"{", length=50)])
@@ -300,8 +300,8 @@ def test_a_proxy_that_refuses_is_a_matter_of_the_connection(
 ) -> None:
     with RawServer(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        told = failure(session, "https://codearts.test")
-        assert (told.code, "407" in str(told)) == ("connection", True)
+        error = failure(session, "https://codearts.test")
+        assert (error.code, "407" in str(error)) == ("connection", True)
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ Ask = Callable[[str], Response]
 
 @pytest.fixture
 def ask(authority: tuple[Path, ssl.SSLContext]) -> Iterator[Ask]:
-    """Asks with a session that trusts the authority by its CA file."""
+    """Send a request with a session that trusts the authority's CA file."""
     with new_session(str(authority[0])) as session:
         yield lambda url: get(session, url)
 
@@ -328,9 +328,9 @@ def test_nobody_else_s_certificate_is_trusted(
     authority: tuple[Path, ssl.SSLContext], session: requests.Session
 ) -> None:
     with RawServer(OK) as server, Relay(server.port, authority[1]) as relay:
-        told = failure(session, relay.url)
-        assert (told.code, server.connections) == ("connection", 0)
-        assert "certificate verify failed" in str(told)
+        error = failure(session, relay.url)
+        assert (error.code, server.connections) == ("connection", 0)
+        assert "certificate verify failed" in str(error)
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -350,8 +350,8 @@ def test_a_bundle_of_the_environment_does_not_go_before_the_ca_file(
 
 def test_a_ca_file_that_is_gone_is_named(session: requests.Session) -> None:
     session.verify = "/nowhere/ca.pem"
-    told = failure(session, "https://127.0.0.1:1")
-    assert (told.code, "/nowhere/ca.pem" in str(told)) == ("connection", True)
+    error = failure(session, "https://127.0.0.1:1")
+    assert (error.code, "/nowhere/ca.pem" in str(error)) == ("connection", True)
 
 
 def test_tls_goes_through_a_proxy(
@@ -382,14 +382,14 @@ def test_a_dripping_answer_is_given_up_inside_tls_too(
 
 
 class Silent(Wire):
-    """Takes connections and says nothing."""
+    """A server that accepts connections and stays silent."""
 
     def serve(self, connection: socket.socket) -> None:
         self.stopping.wait(5)
 
 
 class Blunt(Wire):
-    """Answers before anybody has asked, and not by TLS."""
+    """A server that responds before the request, and without TLS."""
 
     def serve(self, connection: socket.socket) -> None:
         connection.sendall(OK)
@@ -403,22 +403,24 @@ class TestObstacles:
     def test_the_host_is_unknown(self, session: requests.Session) -> None:
         assert failure(session, "http://nobody.invalid").obstacle is Obstacle.UNKNOWN_HOST
 
-    def test_no_answer_comes_in_time(self, session: requests.Session) -> None:
+    def test_the_response_does_not_arrive_in_time(self, session: requests.Session) -> None:
         with Silent() as server:
             assert failure(session, server.url, TIMEOUT).obstacle is Obstacle.TIMEOUT
 
-    def test_the_certificate_is_a_strangers(self, session: requests.Session, tmp_path: Path) -> None:
+    def test_the_certificate_is_not_trusted(self, session: requests.Session, tmp_path: Path) -> None:
         _, context = make_authority(tmp_path)
         with RawServer(OK) as server, Relay(server.port, context) as relay:
             url = f"https://127.0.0.1:{relay.port}"
             assert failure(session, url).obstacle is Obstacle.UNTRUSTED
 
-    def test_tls_where_there_is_none(self, session: requests.Session) -> None:
+    def test_the_service_does_not_speak_tls(self, session: requests.Session) -> None:
         with Blunt() as server:
             url = server.url.replace("http:", "https:")
             assert failure(session, url).obstacle is Obstacle.TLS
 
-    def test_the_proxy_is_away(self, session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_proxy_is_unreachable(
+        self, session: requests.Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
         monkeypatch.setenv("NO_PROXY", "")
         assert failure(session, "http://example.test").obstacle is Obstacle.PROXY
@@ -441,7 +443,7 @@ PROXY_FORM = "is no proxy of the form http://[user:password@]host:port"
         ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "Could not find a suitable TLS CA certificate bundle"),
     ],
 )
-def test_what_requests_refuses_to_send_is_a_fault_of_a_variable(
+def test_an_invalid_setting_is_reported_with_its_variable(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, need: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -453,5 +455,5 @@ def test_what_requests_refuses_to_send_is_a_fault_of_a_variable(
 
 
 @pytest.mark.parametrize("url", ["htps://127.0.0.1/", "127.0.0.1/"])
-def test_an_address_that_is_none_is_told(session: requests.Session, url: str) -> None:
+def test_an_invalid_address_is_reported(session: requests.Session, url: str) -> None:
     assert str(failure(session, url)).startswith("not an address that a request can be sent to")

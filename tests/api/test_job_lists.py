@@ -1,4 +1,4 @@
-"""JSON of job lists comes out as listed jobs; what cannot be read costs only itself."""
+"""JSON of job lists → listed jobs; an unreadable record loses only itself."""
 
 import json
 from contextlib import suppress
@@ -34,12 +34,12 @@ def page(*items: object, project_id: str = "", **more: object) -> Page[ListedJob
 
 
 def read(**fields: object) -> tuple[ListedJob, tuple[str, ...]]:
-    told = page({**ITEM, **fields})
-    [listed] = told.records
-    return listed, told.faults
+    result = page({**ITEM, **fields})
+    [listed] = result.records
+    return listed, result.faults
 
 
-def test_a_job_with_all_that_lists_tell() -> None:
+def test_a_job_with_every_field_of_a_list() -> None:
     assert read() == (
         ListedJob(JOB, JobNames("checkout", "shop", PROJECT), MOMENT_MS, True, "blue", 7, None),
         (),
@@ -56,10 +56,10 @@ def test_a_job_with_all_that_lists_tell() -> None:
     ],
     ids=["jobs", "result", "mixed", "one object"],
 )
-def test_both_shapes_and_their_mixtures_are_read_alike(answer: object) -> None:
-    told = job_list_page(answer)
-    assert [listed.id for listed in told.records] == [JOB]
-    assert (told.size, told.total, told.faults) == (1, 1, ())
+def test_both_shapes_of_a_list_are_parsed_alike(answer: object) -> None:
+    result = job_list_page(answer)
+    assert [listed.id for listed in result.records] == [JOB]
+    assert (result.size, result.total, result.faults) == (1, 1, ())
 
 
 @pytest.mark.parametrize("jobs", [None, []])
@@ -68,14 +68,14 @@ def test_a_list_may_be_empty(jobs: object) -> None:
     assert job_list_page({"result": {"job_list": jobs, "total": 0}}) == Page((), 0, 0, ())
 
 
-def test_the_project_that_was_asked_for_stands_in_for_the_one_that_is_not_told() -> None:
+def test_the_requested_project_replaces_a_missing_project_id() -> None:
     item = {name: value for name, value in ITEM.items() if not name.startswith("project")}
     [listed] = page(item, project_id=PROJECT).records
     assert listed.names == JobNames("checkout", "", PROJECT)
 
 
 @pytest.mark.parametrize("word", ["blue", "red", "aborted", "timeout", "building", "none", "BLUE", "sand"])
-def test_the_word_for_how_a_job_stands_is_kept_in_small_letters(word: str) -> None:
+def test_the_status_is_kept_in_lower_case(word: str) -> None:
     assert read(last_build_status=word)[0].status == word.lower()
 
 
@@ -92,42 +92,43 @@ def test_the_word_for_how_a_job_stands_is_kept_in_small_letters(word: str) -> No
         (7, None),
     ],
 )
-def test_where_a_build_is(word: object, state: State | None) -> None:
+def test_the_state_of_the_last_build(word: object, state: State | None) -> None:
     assert read(last_job_running_status=word)[0].state is state
 
 
 @pytest.mark.parametrize(
-    ("told", "finished"),
+    ("value", "finished"),
     [(True, True), (False, False), ("true", True), ("FALSE", False), (None, None), (1, None), ("yes", None)],
 )
-def test_whether_it_is_over(told: object, finished: bool | None) -> None:
-    assert read(is_finished=told)[0].is_finished is finished
+def test_the_last_build_is_finished_or_not_or_unknown(value: object, finished: bool | None) -> None:
+    assert read(is_finished=value)[0].is_finished is finished
 
 
 @pytest.mark.parametrize(
-    "told", [MOMENT_MS, str(MOMENT_MS), MOMENT_MS // 1000, "2025-03-10T12:00:00+08:00", "2025-03-10 12:00:00"]
+    "value",
+    [MOMENT_MS, str(MOMENT_MS), MOMENT_MS // 1000, "2025-03-10T12:00:00+08:00", "2025-03-10 12:00:00"],
 )
-def test_the_time_of_the_last_build_in_any_spelling(told: object) -> None:
-    assert read(last_build_time=told) == read()
+def test_the_time_of_the_last_build_in_any_spelling(value: object) -> None:
+    assert read(last_build_time=value) == read()
 
 
-@pytest.mark.parametrize("told", [None, "", 0, "0", -1])
-def test_no_time_is_no_fault(told: object) -> None:
-    listed, faults = read(last_build_time=told)
+@pytest.mark.parametrize("value", [None, "", 0, "0", -1])
+def test_a_missing_time_is_no_fault(value: object) -> None:
+    listed, faults = read(last_build_time=value)
     assert (listed.last_build_ms, faults) == (None, ())
 
 
-@pytest.mark.parametrize("told", ["soon", 7, [], {}, True, "1e99", 10**30])
-def test_a_time_that_cannot_be_right_is_a_fault(told: object) -> None:
-    listed, faults = read(last_build_time=told)
+@pytest.mark.parametrize("value", ["soon", 7, [], {}, True, "1e99", 10**30])
+def test_an_impossible_time_is_a_fault(value: object) -> None:
+    listed, faults = read(last_build_time=value)
     assert (listed.last_build_ms, faults) == (None, ("bad_time",))
 
 
 @pytest.mark.parametrize(
-    ("told", "number"), [(7, 7), ("7", 7), (" 7 ", 7), (0, None), ("-7", None), (None, None), ("x", None)]
+    ("value", "number"), [(7, 7), ("7", 7), (" 7 ", 7), (0, None), ("-7", None), (None, None), ("x", None)]
 )
-def test_the_number_of_the_last_build(told: object, number: int | None) -> None:
-    assert read(build_number=told)[0].number == number
+def test_the_number_of_the_last_build(value: object, number: int | None) -> None:
+    assert read(build_number=value)[0].number == number
 
 
 def test_a_job_that_never_built() -> None:
@@ -141,32 +142,32 @@ def test_a_job_that_never_built() -> None:
 
 
 @pytest.mark.parametrize("left_out", ["last_build_time", "last_build_status", "build_number"])
-def test_a_change_of_anything_that_lists_tell_changes_the_mark(left_out: str) -> None:
+def test_a_change_of_any_field_changes_the_mark(left_out: str) -> None:
     assert read()[0].mark == read()[0].mark
     assert read(**{left_out: None})[0].mark != read()[0].mark
     assert read(job_name="renamed")[0].mark == read()[0].mark
 
 
 def test_one_bad_record_does_not_cost_its_page() -> None:
-    told = page(7, None, "x", [], {}, {"id": None}, {"id": ""}, ITEM, {"id": OTHER_JOB})
-    assert [listed.id for listed in told.records] == [JOB, OTHER_JOB]
-    assert told.size == 9
-    assert set(told.faults) == {"record_not_an_object", "bad_job_id"}
-    assert len(told.faults) == 7
+    result = page(7, None, "x", [], {}, {"id": None}, {"id": ""}, ITEM, {"id": OTHER_JOB})
+    assert [listed.id for listed in result.records] == [JOB, OTHER_JOB]
+    assert result.size == 9
+    assert set(result.faults) == {"record_not_an_object", "bad_job_id"}
+    assert len(result.faults) == 7
 
 
 @pytest.mark.parametrize("answer", [None, 7, "x", [], {}, {"result": None}, {"result": []}, {"jobs": 7}])
-def test_what_is_no_list_is_a_payload_error(answer: object) -> None:
+def test_a_body_without_a_list_is_a_payload_error(answer: object) -> None:
     with pytest.raises(PayloadError):
         job_list_page(answer)
 
 
 def test_projects_are_pairs_of_id_and_name() -> None:
-    told = project_page(
+    result = project_page(
         {"result": {"project_info_list": [{"identifier": PROJECT, "name": "shop"}, {"name": "x"}, 7]}}
     )
-    assert told.records == ((PROJECT, "shop"),)
-    assert (told.size, told.faults) == (3, ("bad_project", "record_not_an_object"))
+    assert result.records == ((PROJECT, "shop"),)
+    assert (result.size, result.faults) == (3, ("bad_project", "record_not_an_object"))
 
 
 JSON = st.recursive(
@@ -193,10 +194,10 @@ ITEMS = st.fixed_dictionaries({}, optional=dict.fromkeys(ITEM, JSON))
 @given(JSON | st.builds(lambda items: {"jobs": items}, st.lists(ITEMS | JSON, max_size=4)))
 def test_any_json_is_a_page_or_a_payload_error(answer: object) -> None:
     with suppress(PayloadError):
-        told = job_list_page(answer, PROJECT)
-        assert len(told.records) <= told.size
-        assert all(listed.id and listed.names.project_id for listed in told.records)
-        hash(tuple(listed.mark for listed in told.records))
+        result = job_list_page(answer, PROJECT)
+        assert len(result.records) <= result.size
+        assert all(listed.id and listed.names.project_id for listed in result.records)
+        hash(tuple(listed.mark for listed in result.records))
     with suppress(PayloadError):
         assert all(all(pair) for pair in project_page(answer).records)
 

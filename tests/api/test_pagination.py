@@ -1,4 +1,4 @@
-"""A listing ends where the service has no more, whatever its pages and its total say."""
+"""A listing ends after the service's last record, whatever its pages and total report."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from exporter.api.parsers import Page
 SIZE = 10
 
 Ask = Callable[[int, int], Page[int]]
-"""A page by its offset, asked for as the request of that index."""
+"""Returns the page at an offset; the second argument is the number of the request."""
 
 
 def page(records: range | list[int], *, total: int | None = None, unreadable: int = 0) -> Page[int]:
@@ -21,7 +21,7 @@ def page(records: range | list[int], *, total: int | None = None, unreadable: in
 
 
 def read(ask: Ask) -> tuple[set[int], int]:
-    """Everything a service has, and in how many requests."""
+    """Return all records of a service, and the number of requests."""
     pages: Pages[int] = Pages(SIZE, key=lambda record: record)
     while pages.more:
         pages.add(ask(pages.offset, pages.index))
@@ -91,11 +91,11 @@ def test_pages_that_shift_while_builds_arrive_bring_every_build_that_was_there(a
     assert set(range(35)) <= records
 
 
-def test_a_service_that_does_not_look_at_the_offset_is_asked_twice() -> None:
+def test_a_service_that_ignores_the_offset_is_asked_twice() -> None:
     assert read(lambda offset, request: page(range(SIZE), total=500)) == (set(range(SIZE)), 2)
 
 
-def test_a_page_of_nothing_but_garbage_is_passed_over() -> None:
+def test_an_unreadable_page_is_passed_over() -> None:
     def ask(offset: int, _: int) -> Page[int]:
         if offset == 1:
             return page([], total=30, unreadable=SIZE)
@@ -104,18 +104,18 @@ def test_a_page_of_nothing_but_garbage_is_passed_over() -> None:
     assert read(ask)[0] == {*range(10), *range(20, 30)}
 
 
-def test_garbage_without_end_is_given_up() -> None:
+def test_paging_ends_after_several_unreadable_pages() -> None:
     assert read(lambda offset, request: page([], unreadable=SIZE)) == (set(), MAX_UNREADABLE_PAGES + 1)
 
 
-def test_a_service_without_end_is_read_to_the_last_page_that_is_allowed() -> None:
+def test_an_endless_listing_is_read_up_to_the_page_limit() -> None:
     def ask(offset: int, _: int) -> Page[int]:
         return page(range(offset * SIZE, (offset + 1) * SIZE))
 
     assert read(ask) == (set(range(MAX_PAGES * SIZE)), MAX_PAGES)
 
 
-def test_a_listing_that_was_cut_is_told_from_one_that_ended() -> None:
+def test_a_listing_cut_at_the_page_limit_is_marked_as_cut() -> None:
     pages: Pages[int] = Pages(1, key=lambda record: record)
     for index in range(MAX_PAGES):
         assert (pages.more, pages.is_cut) == (True, False)
@@ -136,7 +136,7 @@ def test_a_record_that_comes_twice_is_kept_twice() -> None:
     shifts=st.lists(st.integers(0, 3), max_size=10),
     unreadable=st.sets(st.integers(0, 59)),
 )
-def test_any_service_that_counts_pages_gives_up_all_it_can(
+def test_every_record_of_any_service_that_counts_pages_is_read(
     count: int, total: int | None, shifts: list[int], unreadable: set[int]
 ) -> None:
     def ask(offset: int, request: int) -> Page[int]:

@@ -1,4 +1,4 @@
-"""JSON of the API comes out as jobs, builds and the recycle bin; what cannot be read costs only itself."""
+"""JSON of the API → jobs, builds and the recycle bin; an unreadable record loses only itself."""
 
 import json
 from contextlib import suppress
@@ -20,7 +20,7 @@ OTHER_JOB = "48c66c6002964721be537cdc6ce0297b"
 
 
 def example(name: str) -> Any:
-    """An example answer of the provider's document of that name, to the letter."""
+    """Read an example response, verbatim from the provider's documents."""
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
@@ -42,9 +42,9 @@ def read_detail(**fields: object) -> tuple[BuildDetail, tuple[str, ...]]:
     return build_detail({"result": {"build_no": 7, **fields}, "status": "success"}, JOB, 7)
 
 
-@pytest.mark.parametrize("told", [None, 7, "", "../jobs", "a/b", "a?b", "一", "x" * 65])
-def test_a_record_id_that_could_change_a_path_counts_as_not_told(told: object) -> None:
-    detail, _ = build_detail({"result": {"id": told, "status": "SUCCESS"}}, JOB, 1)
+@pytest.mark.parametrize("value", [None, 7, "", "../jobs", "a/b", "a?b", "一", "x" * 65])
+def test_a_record_id_that_could_change_a_path_is_dropped(value: object) -> None:
+    detail, _ = build_detail({"result": {"id": value, "status": "SUCCESS"}}, JOB, 1)
     assert detail.record_id == ""
 
 
@@ -95,7 +95,7 @@ def test_the_example_of_recycling_jobs_is_one_job_that_is_kept_29_days() -> None
     assert page.retention_ms == 29 * DAY_MS
 
 
-def test_the_naive_times_of_the_recycle_bin_are_utc_8_as_its_stamps_prove() -> None:
+def test_times_of_the_recycle_bin_without_a_zone_are_utc_8() -> None:
     answer = example("recycling-jobs")
     del answer["result"]["job_list"][0]["delete_time_stamp"]
     page = recycle_page(answer)
@@ -122,7 +122,7 @@ def test_records_come_as_an_array_an_object_null_or_not_at_all(
 
 
 @pytest.mark.parametrize("answer", [None, [], "", 7, True, [{"history_records": []}]])
-def test_what_is_no_object_is_no_page(answer: object) -> None:
+def test_a_body_that_is_no_object_is_a_payload_error(answer: object) -> None:
     for read in (lambda: history_page(answer, JOB), lambda: recycle_page(answer)):
         with pytest.raises(PayloadError) as caught:
             read()
@@ -130,7 +130,7 @@ def test_what_is_no_object_is_no_page(answer: object) -> None:
 
 
 @pytest.mark.parametrize("listed", ["", "none", 0, 7, True, False, 1.5])
-def test_a_list_that_is_none_is_no_page(listed: object) -> None:
+def test_records_that_are_no_list_are_a_payload_error(listed: object) -> None:
     for read in (
         lambda: history_page({"history_records": listed}, JOB),
         lambda: recycle_page({"result": {"job_list": listed}}),
@@ -141,7 +141,7 @@ def test_a_list_that_is_none_is_no_page(listed: object) -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"result": None}, {"result": []}, {"result": ""}])
-def test_an_answer_without_a_result_holds_nothing(answer: object) -> None:
+def test_a_response_without_a_result_is_a_payload_error(answer: object) -> None:
     for read in (lambda: build_detail(answer, JOB, 7), lambda: recycle_page(answer)):
         with pytest.raises(PayloadError) as caught:
             read()
@@ -199,16 +199,16 @@ def test_another_job_s_record_is_left_out_and_counted() -> None:
     assert page.faults == ("foreign_record",)
 
 
-@pytest.mark.parametrize("told", [8, "8", 0, -7])
-def test_another_build_s_detail_is_refused(told: object) -> None:
+@pytest.mark.parametrize("value", [8, "8", 0, -7])
+def test_another_build_s_detail_is_refused(value: object) -> None:
     with pytest.raises(PayloadError) as caught:
-        read_detail(build_no=told)
+        read_detail(build_no=value)
     assert caught.value.reason == "foreign_record"
 
 
-@pytest.mark.parametrize("told", [7, "7", 7.0, None, ""])
-def test_a_detail_may_leave_out_its_number(told: object) -> None:
-    assert read_detail(build_no=told)[0].number == 7
+@pytest.mark.parametrize("value", [7, "7", 7.0, None, ""])
+def test_a_detail_may_leave_out_its_number(value: object) -> None:
+    assert read_detail(build_no=value)[0].number == 7
 
 
 @pytest.mark.parametrize(
@@ -256,14 +256,14 @@ def test_a_time_is_read_in_every_spelling(text: object, moment: str) -> None:
         {},
     ],
 )
-def test_a_time_that_cannot_be_right_is_none_and_counted(value: object) -> None:
+def test_an_impossible_time_is_none_and_a_fault(value: object) -> None:
     assert timestamp_ms(value) is None
     build, faults = read_record(start_time=value, result="SUCCESS")
     assert (build.start_ms, faults) == (None, ("bad_time",))
 
 
 @pytest.mark.parametrize("value", [None, "", 0, "0"])
-def test_a_time_that_is_not_told_is_no_fault(value: object) -> None:
+def test_an_absent_time_is_no_fault(value: object) -> None:
     build, faults = read_record(start_time=value, end_time=value, result="SUCCESS")
     assert (build.start_ms, build.finish_ms, faults) == (None, None, ())
 
@@ -285,8 +285,8 @@ def test_a_time_that_is_not_told_is_no_fault(value: object) -> None:
 def test_a_duration_is_milliseconds_as_a_number_or_digits(
     value: object, duration_ms: int | None, faults: tuple[str, ...]
 ) -> None:
-    detail, told = read_detail(duration=value)
-    assert (detail.duration_ms, told) == (duration_ms, faults)
+    detail, found = read_detail(duration=value)
+    assert (detail.duration_ms, found) == (duration_ms, faults)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_duration_is_milliseconds_as_a_number_or_digits(
         (0, "2022-10-11T08:28:47Z"),
     ],
 )
-def test_queued_time_is_a_moment_or_a_length(queued_time: object, queued_at: str) -> None:
+def test_queued_time_is_a_timestamp_or_a_duration(queued_time: object, queued_at: str) -> None:
     detail, faults = read_detail(queued_time=queued_time, start_time="2022-10-11T08:28:47Z")
     assert (detail.queued_ms, faults) == (ms(queued_at), ())
 
@@ -311,7 +311,7 @@ def test_a_queued_time_that_is_neither_is_counted(queued_time: object) -> None:
     assert (detail.queued_ms, faults) == (None, ("bad_time",))
 
 
-def test_a_length_in_the_queue_says_nothing_before_the_start() -> None:
+def test_a_queue_duration_is_ignored_before_the_start() -> None:
     assert read_detail(queued_time=2000, start_time=None) == (BuildDetail(7), ())
 
 
@@ -352,7 +352,7 @@ def test_a_result_is_read_in_any_letter_case_and_as_a_colour(word: str, result: 
         ("building", State.RUNNING),
     ],
 )
-def test_a_phase_says_where_an_unfinished_build_is(word: str, state: State) -> None:
+def test_the_state_of_an_unfinished_build(word: str, state: State) -> None:
     assert read_record(result=word) == (Build(number=7, state=state), ())
     assert read_detail(status=word) == (BuildDetail(number=7, state=state), ())
 
@@ -369,7 +369,7 @@ def test_a_record_that_ended_without_a_result_leaves_that_to_its_detail() -> Non
     assert (build.result, build.state, faults) == (None, None, ())
 
 
-def test_an_unknown_result_is_counted_and_believed_once_there_is_an_end() -> None:
+def test_an_unknown_result_is_a_fault_and_kept_once_there_is_an_end() -> None:
     ended, faults = read_record(result="UNSTABLE", **FINISHED)
     assert (ended.result, faults) == (Result.UNKNOWN, ("unknown_result",))
     open_yet, faults = read_record(result="UNSTABLE")
@@ -380,7 +380,7 @@ def test_an_unknown_result_is_counted_and_believed_once_there_is_an_end() -> Non
 
 
 @pytest.mark.parametrize("word", [7, True, [], {"state": "SUCCESS"}])
-def test_a_result_that_is_no_word_is_none(word: object) -> None:
+def test_an_empty_result_is_none(word: object) -> None:
     assert read_record(result=word, **FINISHED)[0].result is None
 
 
@@ -411,10 +411,10 @@ def test_a_result_that_is_no_word_is_none(word: object) -> None:
 def test_a_trigger_is_read_localised_or_not_and_counted_where_it_is_unknown(
     word: object, trigger: Trigger, faults: tuple[str, ...]
 ) -> None:
-    build, told = read_record(trigger_type=word, result="SUCCESS")
-    assert (build.trigger, told) == (trigger, faults)
-    detail, told = read_detail(trigger_type=word)
-    assert (detail.trigger, told) == (trigger, faults)
+    build, found = read_record(trigger_type=word, result="SUCCESS")
+    assert (build.trigger, found) == (trigger, faults)
+    detail, found = read_detail(trigger_type=word)
+    assert (detail.trigger, found) == (trigger, faults)
 
 
 def test_every_field_but_the_number_may_be_null_or_missing() -> None:
@@ -424,7 +424,7 @@ def test_every_field_but_the_number_may_be_null_or_missing() -> None:
     assert read_detail(**dict.fromkeys(names)) == read_detail() == (BuildDetail(7), ())
 
 
-def test_every_fault_of_a_record_is_told_and_the_rest_of_it_is_read() -> None:
+def test_every_fault_of_a_record_is_reported_and_the_rest_of_it_is_read() -> None:
     build, faults = read_record(
         start_time="soon", end_time="later", result="UNSTABLE", trigger_type="?!x", branch="main"
     )
@@ -433,11 +433,13 @@ def test_every_fault_of_a_record_is_told_and_the_rest_of_it_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "kept_ms"),
+    ("days", "retention_ms"),
     [(29, 29 * DAY_MS), ("29", 29 * DAY_MS), (1, DAY_MS), (0, None), (-1, None), (10**9, None), (None, None)],
 )
-def test_the_retention_is_in_days(days: object, kept_ms: int | None) -> None:
-    assert recycle_page({"result": {"keep_time": days, "total": 0, "job_list": []}}).retention_ms == kept_ms
+def test_the_retention_is_in_days(days: object, retention_ms: int | None) -> None:
+    assert (
+        recycle_page({"result": {"keep_time": days, "total": 0, "job_list": []}}).retention_ms == retention_ms
+    )
 
 
 def test_a_deleted_job_needs_an_id_and_nothing_else() -> None:
@@ -446,13 +448,13 @@ def test_a_deleted_job_needs_an_id_and_nothing_else() -> None:
     assert page.faults == ("bad_job_id", "bad_job_id", "record_not_an_object")
 
 
-def test_a_deletion_time_that_cannot_be_right_is_counted() -> None:
+def test_an_impossible_deletion_time_is_a_fault() -> None:
     broken = {"job_id": JOB, "delete_time_stamp": "soon", "delete_time": "later"}
     page = recycle_page({"result": {"job_list": broken}})
     assert (page.records[0].deleted_ms, page.faults) == (None, ("bad_time",))
 
 
-def test_text_that_utf_8_cannot_hold_is_made_to_fit() -> None:
+def test_lone_surrogates_are_replaced() -> None:
     lonely = json.loads('{"branch": "main\\ud800"}')["branch"]
     assert read_record(branch=lonely, result="SUCCESS")[0].branch == "main?"
     page = recycle_page({"result": {"job_list": [{"job_id": JOB, "project_id": lonely}]}})
@@ -493,7 +495,7 @@ def test_any_json_is_a_value_or_a_payload_error(answer: object) -> None:
 
 
 @given(answers)
-def test_whatever_is_read_can_be_written_as_utf_8_and_lies_in_this_century(answer: object) -> None:
+def test_any_value_can_be_encoded_and_any_time_lies_in_this_century(answer: object) -> None:
     try:
         builds = history_page(answer, JOB).records
     except PayloadError:
@@ -509,7 +511,7 @@ def test_whatever_is_read_can_be_written_as_utf_8_and_lies_in_this_century(answe
 
 
 @given(records=st.lists(bad_records, max_size=4), at=st.integers(0, 4))
-def test_a_bad_record_never_changes_what_the_others_give(records: list[object], at: int) -> None:
+def test_a_bad_record_never_changes_the_others(records: list[object], at: int) -> None:
     good = example("period-history")["history_records"]
     alone = history(*records)
     mixed = history(*records[:at], good, *records[at:])
@@ -522,7 +524,7 @@ def test_a_bad_record_never_changes_what_the_others_give(records: list[object], 
 
 
 @given(records=st.lists(bad_records, max_size=4), at=st.integers(0, 4))
-def test_a_bad_deleted_job_never_changes_what_the_others_give(records: list[object], at: int) -> None:
+def test_a_bad_deleted_job_never_changes_the_others(records: list[object], at: int) -> None:
     [good] = example("recycling-jobs")["result"]["job_list"]
 
     def read(jobs: list[object]) -> Page[RecycledJob]:
@@ -535,7 +537,7 @@ def test_a_bad_deleted_job_never_changes_what_the_others_give(records: list[obje
     assert mixed.faults == alone.faults
 
 
-def test_epoch_stamps_and_texts_agree() -> None:
+def test_epoch_timestamps_and_texts_agree() -> None:
     moment = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
     stamp = round(moment.timestamp())
     assert timestamp_ms(stamp) == timestamp_ms(str(stamp * 1000)) == timestamp_ms(moment.isoformat())

@@ -1,4 +1,4 @@
-"""Threads share one pace, and operations take turns by weight."""
+"""Threads share one rate limit, and operations take turns by weight."""
 
 import heapq
 import threading
@@ -19,7 +19,7 @@ FOREVER: Final = float("inf")
 
 
 class Time:
-    """Moves when somebody waits."""
+    """A clock that moves while a thread waits."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,7 +37,7 @@ class Time:
 
 
 def sent_by_one(ceiling: float, count: int) -> list[float]:
-    """When one caller that never rests gets through."""
+    """Return when the requests of one busy caller are sent."""
     time = Time()
     throttle = time.throttle(ceiling)
     sent = []
@@ -134,7 +134,7 @@ class SimulatedThreads:
 
 
 @pytest.mark.parametrize("ceiling", [1, 2, 5, 7.5, 50, 120, 300, 1000])
-def test_never_more_than_the_ceiling_goes_out_in_any_minute(ceiling: float) -> None:
+def test_never_more_than_the_ceiling_is_sent_in_any_minute(ceiling: float) -> None:
     assert_under(ceiling, sent_by_one(ceiling, round(ceiling * 4) + 4))
 
 
@@ -198,20 +198,20 @@ class TestFairness:
         for operation, weight in WEIGHTS.items():
             assert shares[operation] / shares.total() == pytest.approx(weight / whole, rel=0.1)
 
-    def test_none_waits_longer_than_its_share_asks(self) -> None:
+    def test_no_operation_waits_longer_than_its_share_requires(self) -> None:
         threads = self.greedy(1)
         for operation, weight in WEIGHTS.items():
             turns = sum(WEIGHTS.values()) / weight + 2 * len(WEIGHTS)
             assert threads.waited[operation] <= turns * MINUTE / 50
 
-    def test_a_rare_request_does_not_queue_behind_a_flood(self) -> None:
+    def test_a_rare_request_does_not_wait_behind_many_others(self) -> None:
         threads = SimulatedThreads(60)
         flood = [("record-info", [0.0] * 10_000)] * 20
         threads.run([*flood, ("recycling-jobs", [100.0] * 5)], until=600)
         assert threads.waited["recycling-jobs"] <= WEIGHTS["record-info"] + 2
         assert sum(operation == "recycling-jobs" for _, operation in threads.sent) == 5
 
-    def test_what_did_not_ask_for_long_has_not_saved_up_turns(self) -> None:
+    def test_an_idle_operation_does_not_accumulate_turns(self) -> None:
         threads = SimulatedThreads(60)
         threads.run([("record-info", [0.0] * 10_000), ("job-list", [300.0, *[0.0] * 10_000])], until=600)
         late = Counter(operation for moment, operation in threads.sent if moment >= 302)
@@ -241,7 +241,7 @@ def test_real_threads_all_get_through() -> None:
             each.result(timeout=30)
 
 
-def test_a_wait_that_is_given_up_ends_at_once_and_takes_no_turn() -> None:
+def test_a_cancelled_wait_ends_at_once_and_takes_no_turn() -> None:
     throttle = Throttle(1)
     given_up = threading.Event()
     throttle.acquire("record-info")
@@ -252,7 +252,7 @@ def test_a_wait_that_is_given_up_ends_at_once_and_takes_no_turn() -> None:
         assert not any(each.result(timeout=5) for each in waiting)
 
 
-def test_what_was_given_up_costs_the_others_of_its_kind_no_turns() -> None:
+def test_a_cancelled_request_costs_its_operation_no_turn() -> None:
     throttle = Time().throttle(60)
     asked = iter([False, *[True] * 100])
     for _ in range(50):
@@ -262,7 +262,7 @@ def test_what_was_given_up_costs_the_others_of_its_kind_no_turns() -> None:
 
 
 @pytest.mark.parametrize(("retry_after", "pause"), [(7.0, 7.0), (120.0, 120.0)])
-def test_nothing_goes_out_for_as_long_as_the_service_asks(retry_after: float, pause: float) -> None:
+def test_nothing_is_sent_for_as_long_as_the_service_asks(retry_after: float, pause: float) -> None:
     time = Time()
     throttle = time.throttle(300)
     throttle.acquire("period-history")
@@ -271,7 +271,7 @@ def test_nothing_goes_out_for_as_long_as_the_service_asks(retry_after: float, pa
     assert pause <= time.now - 1000 <= pause + MINUTE
 
 
-def test_a_throttled_answer_that_names_no_time_causes_a_pause_of_its_own() -> None:
+def test_a_throttled_response_without_retry_after_causes_a_default_pause() -> None:
     time = Time()
     throttle = time.throttle(300)
     throttle.throttled(ThrottledError("too many"))
@@ -301,7 +301,7 @@ def test_a_pause_holds_for_those_who_were_waiting_for_their_turn() -> None:
     assert time.now - 1000 >= 60
 
 
-def test_it_says_what_it_allows() -> None:
+def test_the_current_limit_is_readable() -> None:
     time = Time()
     throttle = time.throttle(300)
     assert throttle.requests_per_minute == 300

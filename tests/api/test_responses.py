@@ -1,4 +1,4 @@
-"""Status, headers and body of an answer come to a value or to one kind of error."""
+"""Status, headers and body of a response → a value or one kind of error."""
 
 import json
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def in_every_shape(code: str, message: str) -> list[object]:
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("status", [200, 201])
-def test_an_answer_that_succeeded_is_its_json(status: int, value: object) -> None:
+def test_a_successful_response_is_its_json(status: int, value: object) -> None:
     assert parse_response(status, {}, json.dumps(value).encode()) == value
 
 
@@ -130,7 +130,7 @@ def test_empty_errors_beside_a_result_are_no_failure(value: object) -> None:
         (407, PAGE, InvalidResponseError),
     ],
 )
-def test_a_failure_is_of_the_kind_its_code_or_else_its_status_says(
+def test_the_error_code_or_else_the_status_decides_the_kind_of_failure(
     status: int, body: object, kind: type[ApiError]
 ) -> None:
     assert type(failure_of(status, body)) is kind
@@ -151,7 +151,7 @@ def test_a_failure_is_of_the_kind_its_code_or_else_its_status_says(
         b'{"timestamp": 7, "status": 404, "error": "Not Found", "path": "/v3"}',
     ],
 )
-def test_a_refusal_that_is_not_in_the_service_s_json_is_an_invalid_answer(status: int, body: bytes) -> None:
+def test_a_refusal_without_an_error_code_is_an_invalid_response(status: int, body: bytes) -> None:
     failure = failure_of(status, body)
     assert (type(failure), failure.code, failure.retryable) == (InvalidResponseError, "invalid", True)
     assert str(failure).startswith(f"HTTP {status} with ")
@@ -159,7 +159,7 @@ def test_a_refusal_that_is_not_in_the_service_s_json_is_an_invalid_answer(status
 
 @pytest.mark.parametrize("status", [200, 403, 500])
 @pytest.mark.parametrize("body", in_every_shape("CB.00031059", "The build history has been deleted."))
-def test_a_failure_is_understood_in_every_shape_and_with_any_status(status: int, body: object) -> None:
+def test_a_failure_is_recognized_in_every_shape_and_with_any_status(status: int, body: object) -> None:
     failure = failure_of(status, body)
     assert type(failure) is NotVisibleError
     assert failure.error_code == "CB.00031059"
@@ -176,7 +176,7 @@ def test_a_failure_inside_200_needs_no_code(body: object) -> None:
     assert (type(failure), failure.code, failure.error_code) == (BackendError, "invalid", "")
 
 
-def test_a_failure_may_be_told_by_iam_with_a_number_for_a_code() -> None:
+def test_a_failure_of_iam_may_have_a_number_as_its_code() -> None:
     failure = failure_of(401, {"error": {"code": 401, "message": "wrong", "title": "Unauthorized"}})
     assert (type(failure), failure.error_code) == (CredentialsError, "401")
 
@@ -198,7 +198,7 @@ def test_a_failure_may_be_told_by_iam_with_a_number_for_a_code() -> None:
         (b"9" * 5000, "text"),
     ],
 )
-def test_what_is_no_json_is_named(body: bytes, what: str) -> None:
+def test_a_body_that_is_no_json_is_named(body: bytes, what: str) -> None:
     failure = failure_of(200, body)
     assert (type(failure), failure.code) == (InvalidResponseError, "invalid")
     assert str(failure) == f"HTTP 200 with {what} instead of JSON"
@@ -235,11 +235,11 @@ def test_what_is_no_json_is_named(body: bytes, what: str) -> None:
         ({"Date": "Tue, 10 Mar 2026 04:00:00 -0000", "Retry-After": "Tue, 10 Mar 2026 04:01:30 GMT"}, None),
     ],
 )
-def test_the_wait_is_told_in_seconds_or_as_a_date_by_the_service_s_clock(
+def test_retry_after_is_seconds_or_a_date_by_the_service_s_clock(
     headers: dict[str, str], seconds: float | None
 ) -> None:
-    told = CaseInsensitiveDict(headers)
-    assert retry_after(told) == seconds
+    case_insensitive = CaseInsensitiveDict(headers)
+    assert retry_after(case_insensitive) == seconds
     assert failure_of(429, b"", headers).retry_after == seconds
     assert failure_of(503, b"", headers).retry_after == seconds
 
@@ -259,13 +259,15 @@ def test_the_wait_is_told_in_seconds_or_as_a_date_by_the_service_s_clock(
         ("", None),
     ],
 )
-def test_a_throttled_answer_tells_the_limit_in_its_message(message: str, limit: float | None) -> None:
+def test_the_limit_is_read_from_the_message_of_a_throttled_response(
+    message: str, limit: float | None
+) -> None:
     failure = failure_of(429, error("APIGW.0308", message))
     assert isinstance(failure, ThrottledError)
     assert failure.limit_per_minute == limit
 
 
-def test_a_failure_is_told_in_one_short_line() -> None:
+def test_a_failure_is_one_short_line() -> None:
     text = str(failure_of(500, error("CB.1", "first\r\nsecond \ud800" + "x" * 1000)))
     assert text.startswith("HTTP 500 CB.1 first second ?xxx")
     assert len(text.encode()) < 250
@@ -294,7 +296,7 @@ header_texts = st.text() | st.sampled_from(
     headers=st.dictionaries(st.sampled_from(["Retry-After", "Date"]), header_texts),
     body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()),
 )
-def test_any_answer_is_a_value_or_an_api_error(status: int, headers: dict[str, str], body: bytes) -> None:
+def test_any_response_is_a_value_or_an_api_error(status: int, headers: dict[str, str], body: bytes) -> None:
     outcome = outcome_of(status, headers, body)
     if isinstance(outcome, ApiError):
         assert outcome.code in ("invalid", str(status))

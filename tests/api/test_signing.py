@@ -83,7 +83,7 @@ def netloc(host: str, port: int | None) -> str:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["url"].rpartition("/")[2][:40])
-def test_recorded_answers_of_the_sdk_are_met(vector: dict[str, Any]) -> None:
+def test_signatures_match_those_recorded_from_the_sdk(vector: dict[str, Any]) -> None:
     headers = {name: value for name, value in vector["headers"].items() if name != "X-Sdk-Date"}
     added = sign(
         vector["method"],

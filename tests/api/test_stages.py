@@ -1,4 +1,4 @@
-"""Stages: what full-stages is documented to answer, and what else has to be put up with."""
+"""Stages: the documented response of full-stages, and undocumented ones."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def stage(name: object = "Maven", duration: object = 1000, **more: object) -> di
 
 
 def read(stages: object) -> tuple[Stage, ...]:
-    """What can be read of stages that have no fault."""
+    """Parse stages without a fault."""
     known, faults = build_stages(answer(stages))
     assert faults == ()
     return known
@@ -37,8 +37,8 @@ def test_the_documented_example_has_one_stage_that_ran() -> None:
     assert build_stages(path["get"]["responses"]["200"]["examples"]) == ((Stage("initial", 10_000),), ())
 
 
-def test_stages_come_by_their_sequence_then_by_their_key() -> None:
-    told = {
+def test_stages_are_ordered_by_sequence_then_by_key() -> None:
+    stages = {
         "final": stage("last", sequence=4),
         "b": stage("without a sequence", sequence=None),
         "stage10": stage("third", sequence="2"),
@@ -46,17 +46,17 @@ def test_stages_come_by_their_sequence_then_by_their_key() -> None:
         "stage11": stage("fourth", sequence=2),
         "initial": stage("first"),
     }
-    names = [one.name for one in read(told)]
+    names = [stage.name for stage in read(stages)]
     assert names == ["first", "second", "third", "fourth", "last", "without a sequence"]
 
 
-def test_a_list_is_taken_too_and_so_is_nothing() -> None:
+def test_a_list_or_null_is_accepted_too() -> None:
     assert read([stage("a"), stage("b")]) == (Stage("a", 1000), Stage("b", 1000))
     assert read(None) == read({}) == read([]) == ()
 
 
 @pytest.mark.parametrize(
-    ("told", "name"),
+    ("fields", "name"),
     [
         ({"display_name": "执行shell命令"}, "执行shell命令"),
         ({"display_name": " two\n lines "}, "two lines"),
@@ -67,31 +67,31 @@ def test_a_list_is_taken_too_and_so_is_nothing() -> None:
         ({"display_name": "other"}, "other"),
     ],
 )
-def test_a_stage_is_called_what_people_call_it(told: dict[str, object], name: str) -> None:
-    assert read({"key": {**stage(), **told}}) == (Stage(name, 1000),)
+def test_the_display_name_of_a_stage_is_preferred(fields: dict[str, object], name: str) -> None:
+    assert read({"key": {**stage(), **fields}}) == (Stage(name, 1000),)
 
 
-def test_a_name_that_comes_again_is_numbered() -> None:
-    told = [
+def test_a_repeated_name_is_numbered() -> None:
+    stages = [
         stage("Shell"),
         stage("Shell (2)"),
         stage("Shell"),
         stage("Shell", 0, status="ABORTED"),
         stage("Shell"),
     ]
-    assert [one.name for one in read(told)] == ["Shell", "Shell (2)", "Shell (3)", "Shell (5)"]
+    assert [stage.name for stage in read(stages)] == ["Shell", "Shell (2)", "Shell (3)", "Shell (5)"]
 
 
-def test_so_many_equal_names_take_time_in_proportion() -> None:
-    told = [*(stage(f"Shell ({nth})") for nth in range(10_000)), *(stage("Shell") for _ in range(20_000))]
+def test_many_equal_names_take_linear_time() -> None:
+    stages = [*(stage(f"Shell ({nth})") for nth in range(10_000)), *(stage("Shell") for _ in range(20_000))]
     began = time.process_time()
-    names = {one.name for one in read(told)}
+    names = {stage.name for stage in read(stages)}
     assert time.process_time() - began < 5
     assert len(names) == 30_000
 
 
 @pytest.mark.parametrize(
-    ("told", "length_ms"),
+    ("fields", "duration_ms"),
     [
         ({"duration": "44381"}, 44_381),
         ({"duration": 0}, 0),
@@ -110,12 +110,12 @@ def test_so_many_equal_names_take_time_in_proportion() -> None:
         ({"status": None}, 1000),
     ],
 )
-def test_a_duration_is_told_in_several_ways(told: dict[str, object], length_ms: int) -> None:
-    assert read({"key": {**stage(), **told}}) == (Stage("Maven", length_ms),)
+def test_a_duration_is_read_from_several_fields(fields: dict[str, object], duration_ms: int) -> None:
+    assert read({"key": {**stage(), **fields}}) == (Stage("Maven", duration_ms),)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fields",
     [
         {"duration": None},
         {"duration": None, "start_time": "2024-08-12T02:31:01+0800"},
@@ -127,12 +127,12 @@ def test_a_duration_is_told_in_several_ways(told: dict[str, object], length_ms: 
     ],
     ids=str,
 )
-def test_a_stage_that_is_not_over_or_never_ran_is_left_out(told: dict[str, object]) -> None:
-    assert read({"key": {**stage(), **told}, "sound": stage("sound")}) == (Stage("sound", 1000),)
+def test_an_unfinished_or_skipped_stage_is_left_out(fields: dict[str, object]) -> None:
+    assert read({"key": {**stage(), **fields}, "sound": stage("sound")}) == (Stage("sound", 1000),)
 
 
 @pytest.mark.parametrize(
-    ("told", "fault"),
+    ("value", "fault"),
     [
         (stage(duration=-1), "negative_duration"),
         (stage(duration=31 * DAY_MS + 1), "absurd_duration"),
@@ -143,14 +143,14 @@ def test_a_stage_that_is_not_over_or_never_ran_is_left_out(told: dict[str, objec
         (None, "record_not_an_object"),
     ],
 )
-def test_one_bad_stage_is_a_fault_and_costs_no_other(told: object, fault: str) -> None:
-    assert build_stages(answer({"a": told, "b": stage("b")})) == ((Stage("b", 1000),), (fault,))
+def test_one_bad_stage_is_a_fault_and_costs_no_other(value: object, fault: str) -> None:
+    assert build_stages(answer({"a": value, "b": stage("b")})) == ((Stage("b", 1000),), (fault,))
 
 
 @pytest.mark.parametrize(
     "value", [None, [], "x", {}, {"result": None}, {"result": []}, answer(7), answer("x")]
 )
-def test_what_holds_no_stages_is_refused(value: object) -> None:
+def test_a_body_without_stages_is_a_payload_error(value: object) -> None:
     with pytest.raises(PayloadError):
         build_stages(value)
 
@@ -167,11 +167,11 @@ _fields = st.sampled_from(
 
 @given(st.dictionaries(st.text(max_size=4), st.dictionaries(_fields, _json) | _json, max_size=6) | _json)
 @settings(max_examples=300, deadline=None)
-def test_whatever_comes_names_are_told_once_and_lengths_are_sane(told: object) -> None:
+def test_for_any_json_names_are_unique_and_durations_plausible(stages: object) -> None:
     try:
-        known, _ = build_stages(answer(told))
+        known, _ = build_stages(answer(stages))
     except PayloadError:
         return
-    assert len({one.name for one in known}) == len(known)
+    assert len({stage.name for stage in known}) == len(known)
     assert all(one.name and len(one.name) <= MAX_NAME + 10 for one in known)
     assert all(0 <= one.duration_ms <= 31 * DAY_MS for one in known)

@@ -355,7 +355,7 @@ def test_ages_read_well(value_ms: int | None, expected: str) -> None:
     ("value", "expected"), [(812, "812 B"), (1000, "1.0 KB"), (999_499, "999 KB"), (999_999, "1.0 MB")]
 )
 def test_sizes_read_well(value: float, expected: str) -> None:
-    assert text.size(value).replace("\xa0", " ") == expected
+    assert text.format_bytes(value).replace("\xa0", " ") == expected
 
 
 def test_a_moment_that_no_calendar_holds_is_empty() -> None:

@@ -142,7 +142,7 @@ def facts(view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int)
     up, config_ok = readings.api_up, readings.config_ok
     loaded = f"loaded {text.age(now_ms - readings.config_loaded_ms)} ago" if readings.config_loaded_ms else ""
     lag_ms = round(readings.poll_lag_s * 1000)
-    gzip = f"{text.size(readings.snapshot_gzip_bytes)} gzip" if readings.snapshot_gzip_bytes else ""
+    gzip = f"{text.format_bytes(readings.snapshot_gzip_bytes)} gzip" if readings.snapshot_gzip_bytes else ""
     deleted = f"{len(view.recycle_bin.jobs):,} in recycle bin" if view.recycle_bin else ""
     api = "no request yet" if up is None else "up" if up else "down"
     return (
@@ -151,7 +151,7 @@ def facts(view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int)
         Fact("Configuration", "ok" if config_ok else "reload failed", loaded, is_bad=not config_ok),
         Fact("Request budget", f"{readings.budget_per_minute:,.0f}", "per minute"),
         Fact("Poll lag", text.length(lag_ms), "most overdue", is_bad=lag_ms > stale_after_ms),
-        Fact("Snapshot", text.size(readings.snapshot_bytes), gzip),
+        Fact("Snapshot", text.format_bytes(readings.snapshot_bytes), gzip),
     )
 
 
