@@ -20,7 +20,7 @@ from exporter.backfill.retry import Notices
 from exporter.backfill.spool import Spool
 from exporter.errors import BackfillError, ConfigError
 from exporter.poller import Rules
-from exporter.text import in_bytes, plural
+from exporter.text import format_bytes, plural
 
 if TYPE_CHECKING:
     from exporter.backfill.remote_write import RemoteWrite
@@ -152,7 +152,7 @@ class Output:
             ExporterError: they cannot be written or sent; what was written before stays.
         """
         size = contents.size()
-        text = in_bytes(size.bytes)
+        text = format_bytes(size.bytes)
         self._say(f"about {size.series:,} series, {plural(size.samples, 'sample')}, {text} as text")
         if self._to.output == "-":
             self._write_stdout(stream(contents))
@@ -228,7 +228,7 @@ def _prepare_folder(folder: Path, stamp: str, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise BackfillError(
-            f"{folder}: about {in_bytes(needed)} needed, {in_bytes(free)} free; "
+            f"{folder}: about {format_bytes(needed)} needed, {format_bytes(free)} free; "
             "a larger --step writes less, --remote-write needs no disk"
         )
 
