@@ -294,7 +294,7 @@ class TestFacts:
             "Configuration": ("ok", "loaded 1\xa0h ago", False),
             "Request budget": ("300", "per minute", False),
             "Poll lag": ("0.2\xa0s", "most overdue", False),
-            "Snapshot": ("6.3\xa0MB", "235\xa0KB gzip", False),
+            "Snapshot": ("6.3 MB", "235 KB gzip", False),
         }
 
     def test_what_is_wrong_is_marked(self) -> None:
