@@ -1,6 +1,9 @@
 """What is done next, and when: the rules that bind watchlist, lists and schedule."""
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -445,3 +448,28 @@ class TestTasks:
                 made.succeed(task, idle(), second)
             bursts = [*bursts, len(tasks)]
         assert max(bursts[1800:]) <= 20
+
+
+class TestAReplay:
+    @staticmethod
+    def plan() -> list[tuple[str, float | None]]:
+        """When jobs are due after lists stopped showing every other one of them."""
+        made, ledgers, shown = settled(50)
+        for now in (60.0, 120.0, 180.0):
+            sweep_now(made, sweep(*shown[::2], read_ms=round(now * 1000)), ledgers, now)
+        return [(job.id, job.poll.due) for job in made.watchlist.states.values()]
+
+    def test_gives_the_same_plan_in_any_process(self) -> None:
+        code = f"from {__name__} import TestAReplay; print(TestAReplay.plan())"
+        plans = [
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, "PYTHONHASHSEED": seed},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for seed in ("1", "2")
+        ]
+        assert plans[0] == plans[1]
+        assert ids(50)[1] in plans[0]
