@@ -155,17 +155,17 @@ class Commits:
 
     def fold_and_commit(
         self, results: Collection[tuple[JobState, TaskResult]], now_ms: int
-    ) -> tuple[set[str], dict[Timer, Exception]]:
+    ) -> tuple[set[str], dict[Timer, TaskResult]]:
         """Fold what was observed, and commit it with all other uncommitted changes.
 
         If another process has committed a job meanwhile, the observations are folded into its ledger.
 
         Returns:
-            The ids of the jobs that have a new ledger, and the errors of results that could not be folded.
+            The ids of the jobs that have a new ledger, and what takes the place of results that could not be folded.
         """
         rules = self._rules if self._has_room() else self._rules.overflow_labels()
         committed: set[str] = set()
-        broken: dict[Timer, Exception] = {}
+        broken: dict[Timer, TaskResult] = {}
         for _ in range(COMMIT_TRIES):
             folded: list[tuple[JobState, Folded | None]] = []
             for job, result in results:
@@ -173,7 +173,7 @@ class Commits:
                     folded.append((job, self._fold(job, result, rules, now_ms)))
                 except Exception as error:  # one job's answers must not end the thread that serves all
                     self._log.unexpected_error(result.timer)
-                    broken[result.timer] = error
+                    broken[result.timer] = TaskResult(result.timer, error=error)
             done, conflicts = self._commit()
             committed |= done
             for job, change in folded:

@@ -283,8 +283,7 @@ def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], in
     if work.unnamed:
         with suppress(ApiError):
             names = api.project_names()
-    refusal = next(iter(refused.values()), None)
-    return JobListsResult(tuple(listings), tuple(refused), too_large, names, began_ms(), refusal)
+    return JobListsResult(tuple(listings), refused, too_large, names, began_ms())
 
 
 def _read(

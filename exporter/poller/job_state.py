@@ -4,7 +4,7 @@ Workers return observations. The coordinator folds them into the current ledger,
 the worker began: the rules of the ledger make the order irrelevant.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -205,6 +205,10 @@ class JobState:
     def latest(self) -> JobLedger | None:
         """The ledger that observations are folded into, with uncommitted changes."""
         return self.uncommitted or self.ledger
+
+    def deny(self, numbers: Iterable[int], now: float) -> None:
+        """Record which builds a poll was denied, in place of those before."""
+        self.denied_at = {number: self.denied_at.get(number, now) for number in numbers}
 
     def poll_work(self, now: float) -> Work:
         """Return the task of polling the job."""

@@ -232,10 +232,6 @@ class PollPlanner:
         if self.schedule.done(job.poll):
             self.schedule.put(job.poll, now)
 
-    def poll_soon(self, job: JobState, due: float) -> None:
-        """Poll a job that waits for its next poll at that time at the latest."""
-        self.schedule.hasten(job.poll, due)
-
     def recycle_bin_read(self, now: float) -> None:
         """Schedule the next read of the recycle bin, after one that succeeded or failed."""
         if timer := self._fleet_timers.get(RECYCLE_BIN):

@@ -161,10 +161,9 @@ class Poller:
             waited_ms = self._commits.waited_ms
             value = perform(work, self._service, self._rules, self.watched, self._wall, waited_ms)
             return TaskResult(work.timer, value)
-        except ExporterError as error:
-            return TaskResult(work.timer, error=error)
         except Exception as error:
-            self._log.unexpected_error(work.timer)
+            if not isinstance(error, ExporterError):
+                self._log.unexpected_error(work.timer)
             return TaskResult(work.timer, error=error)
 
     def settle(self, results: Iterable[TaskResult]) -> None:
@@ -180,10 +179,7 @@ class Poller:
         highest = {job.id: job.latest.highest if job.latest else 0 for job, _ in of_jobs}
         self._commits.keep_first_watched()
         committed, broken = self._commits.fold_and_commit(of_jobs, self.now_ms())
-        done = [
-            TaskResult(result.timer, error=broken[result.timer]) if result.timer in broken else result
-            for result in done
-        ]
+        done = [broken.get(result.timer, result) for result in done]
         refuses_everything = self._judge_refusals(done)
         for result in done:
             if not (job := self._job_of(result.timer)):
@@ -295,9 +291,8 @@ class Poller:
 
     def _note_poll(self, job: JobState, result: TaskResult, highest: int) -> None:
         """Update health and schedule of a job after a poll, given the highest build known before it."""
-        now = self._monotonic()
+        now, error = self._monotonic(), result.failure
         observed = result.value if isinstance(result.value, Observations) else None
-        error = observed.error if observed else result.error
         is_refused = isinstance(error, NotVisibleError | RejectedError)
         job.up = error is None
         if is_refused:
@@ -317,10 +312,11 @@ class Poller:
             if self._planner.poll_succeeded(job, now, found=found is not None, found_ms=found_ms):
                 self._log.lists_distrusted(job.id)
         if observed:
-            denied = observed.unconfirmed_denials
-            if denied:
-                self._planner.poll_soon(job, now + SECOND_TRY_S)
-            job.denied_at = {number: job.denied_at.get(number, now) for number in denied}
+            if observed.unconfirmed_denials:
+                self._planner.schedule.hasten(job.poll, now + SECOND_TRY_S)
+            job.denied_at = {
+                number: job.denied_at.get(number, now) for number in observed.unconfirmed_denials
+            }
         self._note_answer(result.timer, error)
 
     def _has_more_details(self, job: JobState, observed: Observations) -> bool:

@@ -10,7 +10,6 @@ from exporter.poller.tasks import (
     JOB_LISTS,
     RECYCLE_BIN,
     JobListsResult,
-    Observations,
     TaskResult,
     is_stages_task,
 )
@@ -120,12 +119,13 @@ class Refusals:
         asked_nothing = isinstance(result.value, JobListsResult) and not result.value.was_answered
         if asked_nothing or is_stages_task(result.task):
             return
-        error = _error_of(result)
+        error = result.failure
+        if error is not None and not isinstance(error, NotVisibleError | RejectedError | NotPublishedError):
+            return
+        self.forget([result.task])
         if error is None:
-            self.forget([result.task])
             self._answered.add(result.task)
-        elif isinstance(error, NotVisibleError | RejectedError | NotPublishedError):
-            self.forget([result.task])
+        else:
             self._refused[result.task] = error
             self._codes[error.code, error.error_code] += 1
 
@@ -146,12 +146,3 @@ class Refusals:
         if self._answered or not of_fleet or jobs < min(JOBS_REFUSED, watched) or len(self._codes) > 1:
             return None
         return of_fleet[0]
-
-
-def _error_of(result: TaskResult) -> Exception | None:
-    """Return the error of a task, or of a part of it; None if it was answered."""
-    if isinstance(result.value, Observations):
-        return result.value.error
-    if isinstance(result.value, JobListsResult):
-        return result.value.refusal if result.value.was_refused else None
-    return result.error

@@ -210,19 +210,17 @@ class JobListsResult:
 
     Attributes:
         listings: the lists that could be read.
-        refused: ids of projects whose list was refused.
+        refused: errors of the lists that were refused, by project id.
         too_large: sizes of lists that were not read to their end, by project id.
         project_names: by id, if requested.
         read_ms: when reading began, by the service's clock.
-        refusal: the error of one of the refused lists.
     """
 
     listings: tuple[Listing, ...]
-    refused: tuple[str, ...]
+    refused: Mapping[str, ApiError]
     too_large: Mapping[str, int]
     project_names: Mapping[str, str]
     read_ms: int
-    refusal: ApiError | None = None
 
     @property
     def was_refused(self) -> bool:
@@ -252,3 +250,12 @@ class TaskResult:
     def job_id(self) -> str:
         """The job that the task is for, or the task itself."""
         return job_id_of(self.task)
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error of the task, or of a part of it that ended it; None if it was answered."""
+        if isinstance(self.value, Observations):
+            return self.value.error
+        if isinstance(self.value, JobListsResult) and self.value.was_refused:
+            return next(iter(self.value.refused.values()))
+        return self.error

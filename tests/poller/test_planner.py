@@ -12,6 +12,7 @@ from statistics import mean
 import pytest
 
 from exporter.config import parse
+from exporter.errors import NotVisibleError
 from exporter.ledger import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
 from exporter.poller import Intervals, PollPlanner
@@ -73,7 +74,7 @@ def show(job_id: str, **more: object) -> ListedJob:
 
 
 def sweep(*jobs: ListedJob, read_ms: int = 0) -> JobListsResult:
-    return JobListsResult((Listing("", {job.id: job for job in jobs}),), (), {}, {}, read_ms)
+    return JobListsResult((Listing("", {job.id: job for job in jobs}),), {}, {}, {}, read_ms)
 
 
 def settled(count: int) -> tuple[Planner, dict[str, JobLedger], list[ListedJob]]:
@@ -310,7 +311,7 @@ class TestWhereListsDoNotServe:
     def refused(self, jobs: int, ledgers: Mapping[str, JobLedger]) -> Planner:
         made = planner(jobs)
         made.due(0, 10)
-        swept = JobListsResult((), ("",), {}, {}, 0)
+        swept = JobListsResult((), {"": NotVisibleError("403")}, {}, {}, 0)
         made.learn(swept, 0)
         made.follow(swept, ledgers, 0)
         return made
@@ -331,7 +332,7 @@ class TestWhereListsDoNotServe:
         for second in range(0, 7200, 10):
             for task in made.due(second, 10_000):
                 if task == JOB_LISTS:
-                    made.follow(JobListsResult((), ("",), {}, {}, 0), {}, second)
+                    made.follow(JobListsResult((), {"": NotVisibleError("403")}, {}, {}, 0), {}, second)
                 else:
                     asked[task].append(second)
                     made.succeed(task, idle(), second)
@@ -349,7 +350,8 @@ class TestWhereListsDoNotServe:
             assert minute == 0 or ids(1)[0] in tasks
             for task in tasks:
                 if task == JOB_LISTS:
-                    made.follow(JobListsResult((), ("",), {}, {}, 0), {}, minute * MINUTE)
+                    refused = JobListsResult((), {"": NotVisibleError("403")}, {}, {}, 0)
+                    made.follow(refused, {}, minute * MINUTE)
                 else:
                     busy = task == ids(1)[0]
                     made.succeed(task, ledger if busy else idle(), minute * MINUTE)
@@ -367,7 +369,7 @@ class TestWhereListsDoNotServe:
         assert job_id in due_within(made, 3 * HOUR, 60)
 
     @pytest.mark.parametrize(
-        "swept", [None, JobListsResult((Listing("", {}),), (), {}, {}, 0)], ids=["failed", "empty"]
+        "swept", [None, JobListsResult((Listing("", {}),), {}, {}, {}, 0)], ids=["failed", "empty"]
     )
     def test_lists_without_jobs_for_some_intervals_are_not_used(self, swept: JobListsResult | None) -> None:
         made, ledgers, _ = settled(500)

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import Config, parse
+from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob
 from exporter.poller.readiness import Readiness
 from exporter.poller.tasks import JobListsResult, Listing
@@ -122,7 +123,7 @@ class TestWhatAnswers:
         return parse(text, source="test", environ={}, base_dir=Path())
 
     def swept(self, *listings: Listing, refused: tuple[str, ...] = ()) -> JobListsResult:
-        return JobListsResult(listings, refused, {}, {}, 0)
+        return JobListsResult(listings, {each: NotVisibleError("403") for each in refused}, {}, {}, 0)
 
     def test_each_project_s_own_list_or_its_refusal(self, config: Config) -> None:
         readiness = Readiness(Watchlist(config))

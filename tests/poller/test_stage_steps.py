@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.errors import BackendError
+from exporter.errors import ApiError, BackendError, NotVisibleError
 from exporter.ledger import Failed, JobLedger, KnownStages, Refused
 from exporter.poller.job_state import JobState
 from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
@@ -222,9 +222,9 @@ def test_credentials_refused_for_stages_alone_lose_neither_the_api_nor_a_job(clo
         assert set(watch.series("codearts_build_job_up").values()) == {1}
 
 
-@pytest.mark.parametrize("refused", [(), ("",)], ids=["asks nothing", "is refused"])
+@pytest.mark.parametrize("refused", [{}, {"": NotVisibleError("403")}], ids=["asks nothing", "is refused"])
 def test_only_a_sweep_that_was_answered_proves_that_stages_alone_fail(
-    fleet: Fleet, refused: tuple[str, ...]
+    fleet: Fleet, refused: dict[str, ApiError]
 ) -> None:
     with watching(fleet, settings=ON) as watch:
         watch.poll()
