@@ -161,7 +161,7 @@ class Commits:
         If another process has committed a job meanwhile, the observations are folded into its ledger.
 
         Returns:
-            The ids of the jobs that have a new ledger, and what takes the place of results that could not be folded.
+            Ids of the jobs that have a new ledger, and failures in place of results that cannot be folded.
         """
         rules = self._rules if self._has_room() else self._rules.overflow_labels()
         committed: set[str] = set()

@@ -1,4 +1,4 @@
-"""One job on a simulated service, and an exporter that polls when it is told to."""
+"""One job on a simulated service, and an exporter that polls on demand."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ __all__ = ["JOB", "clock", "simulator"]
 
 @pytest.fixture
 def fleet(clock: ManualClock) -> Fleet:
-    """One job that runs only what it is told to."""
+    """One job that runs only what a test adds."""
     fleet = Fleet(clock, seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB)
     return fleet

@@ -151,7 +151,7 @@ def test_a_store_that_fails_is_asked_to_keep_it_again(fleet: Fleet, simulator: S
 def test_it_is_a_moment_of_the_service_whose_clock_is_another(
     fleet: Fleet, simulator: Simulator, watch: Watch, ahead_s: float
 ) -> None:
-    """The host's clock is that much ahead, which no answer has told when the job is first polled."""
+    """The host's clock is that much ahead, which no answer has shown when the job is first polled."""
     for operation in ("job-list", "recycling-jobs"):
         simulator.faults.add(fault("reset", operation=operation))
     fleet.add_build(JOB, result="failure", duration_s=5)

@@ -62,15 +62,15 @@ def planner(jobs: int = 20, intervals: Intervals = USUAL, projects: str = "[]") 
 
 
 def show(job_id: str, **more: object) -> ListedJob:
-    """A settled build 1, as ``idle()`` knows it, unless told otherwise."""
-    told: dict[str, object] = {
+    """A settled build 1, as ``idle()`` knows it, unless overridden."""
+    fields: dict[str, object] = {
         "last_build_ms": at(0),
         "is_finished": True,
         "status": "blue",
         "number": 1,
         **more,
     }
-    return ListedJob(job_id, JobNames(f"job-{job_id[-3:]}", "shop", PROJECT), **told)  # type: ignore[arg-type]
+    return ListedJob(job_id, JobNames(f"job-{job_id[-3:]}", "shop", PROJECT), **fields)  # type: ignore[arg-type]
 
 
 def sweep(*jobs: ListedJob, read_ms: int = 0) -> JobListsResult:

@@ -31,7 +31,7 @@ def of(fleet: Fleet, *more: str, name: str = "project-0") -> str:
     return f"projects: [{', '.join((fleet.project_id(name), *more))}]"
 
 
-def told(lines: list[MutableMapping[str, Any]], *events: str) -> list[tuple[str, str, int | None]]:
+def logged(lines: list[MutableMapping[str, Any]], *events: str) -> list[tuple[str, str, int | None]]:
     """Those events with the project they are of, and how many jobs its list has."""
     return [
         (line["event"], line["project_id"], line.get("listed")) for line in lines if line["event"] in events
@@ -188,7 +188,7 @@ class TestTheLog:
             assert watched(watch) == 1
             fleet.rename_job(release.id, "other")
             watch.poll(times=12)
-        assert told(lines, "project_shows_no_job", "project_shows_jobs") == [
+        assert logged(lines, "project_shows_no_job", "project_shows_jobs") == [
             ("project_shows_no_job", project, 2),
             ("project_shows_jobs", project, 3),
             ("project_shows_no_job", project, 3),
@@ -199,7 +199,7 @@ class TestTheLog:
         settings = f"projects: [{NOBODYS}]"
         with watching(fleet, settings=settings, jobs=[]) as watch, capture_logs() as lines:
             watch.poll(times=3)
-        assert told(lines, "project_shows_no_job") == [("project_shows_no_job", NOBODYS, 0)]
+        assert logged(lines, "project_shows_no_job") == [("project_shows_no_job", NOBODYS, 0)]
 
     def test_a_list_that_is_empty_for_a_moment_is_not_logged(self) -> None:
         fleet = fleet_of(4, projects=1)
@@ -207,7 +207,7 @@ class TestTheLog:
             watch.poll()
             watch.simulator.faults.add(*TROUBLES["empty"])
             watch.poll(times=2)
-        assert told(lines, "project_shows_no_job") == []
+        assert logged(lines, "project_shows_no_job") == []
 
     def test_each_refusal_of_a_list_and_its_end_are_logged(self) -> None:
         fleet = fleet_of(30, projects=1)
@@ -220,4 +220,4 @@ class TestTheLog:
                 watch.poll(times=3)
                 watch.simulator.faults.clear()
                 watch.poll(times=140)
-        assert [event for event, project, _ in told(lines, *LISTS) if project == "all"] == [*LISTS, *LISTS]
+        assert [event for event, project, _ in logged(lines, *LISTS) if project == "all"] == [*LISTS, *LISTS]

@@ -271,11 +271,11 @@ class TestLog:
             watch.simulator.faults.add(
                 fault("error", operation="full-stages", status=403, code="CB.00031007")
             )
-            told = []
+            events = []
             for _ in range(4):
                 fleet.add_build(JOB, queue_s=0, duration_s=20)
-                told.append(self.events(watch, 5 * MINUTE))
-            assert told == [[], [], ["stages_failed"], []]
+                events.append(self.events(watch, 5 * MINUTE))
+            assert events == [[], [], ["stages_failed"], []]
 
     def test_where_all_of_the_api_is_in_trouble_that_is_the_news(self, fleet: Fleet) -> None:
         with watching(fleet, settings=ON) as watch:
@@ -392,9 +392,9 @@ class TestTurns:
 
     def test_a_step_without_requests_proves_nothing(self) -> None:
         made = self.steps()
-        for ordinal, told in enumerate((BAD, BAD, NOTHING)):
+        for ordinal, fetched in enumerate((BAD, BAD, NOTHING)):
             assert stages_task(str(ordinal)) in made.due(0, 1)
-            made.ended(made.jobs[str(ordinal)], 0, told)
+            made.ended(made.jobs[str(ordinal)], 0, fetched)
         assert made.due(0, 1) == [stages_task("3")]
         made.ended(made.jobs["3"], 0, BAD)
         assert made.due(0, 99) == []

@@ -124,12 +124,12 @@ def test_stages_that_are_not_to_be_had_hold_up_no_count(clock: ManualClock, trou
         with watching(fleet, settings=f"{ON}\npoll: {{max_interval: 1m}}") as watch:
             watch.simulator.faults.replace(faults)
             watch.poll()
-            seen = []
+            totals = []
             for _ in range(30):
                 fleet.add_build(JOB, queue_s=0, duration_s=20)
                 watch.poll()
-                seen.append(sum(watch.counted().values()))
-            counted_at.append(seen)
+                totals.append(sum(watch.counted().values()))
+            counted_at.append(totals)
             assert watch.value("job_up") == 1
             assert bool(counts(watch)) == (not faults)
     assert counted_at[0] == counted_at[1]
@@ -280,7 +280,7 @@ def test_through_faults_and_restarts_stages_add_up_to_the_truth(tmp_path: Path) 
         simulator.fleet.clock.advance(DAY)  # type: ignore[attr-defined]
         path = str(tmp_path / "state.db")
         since: dict[str, int] = {}
-        seen: Values = {}
+        before: Values = {}
         for life in range(6):
             store = SqliteStore(path)
             watch = Watch(simulator, settings=ON, store=store)
@@ -298,8 +298,8 @@ def test_through_faults_and_restarts_stages_add_up_to_the_truth(tmp_path: Path) 
                 for key, value in watch.shown().items()
                 if "_build_stage_" in key[0] and "_last_" not in key[0]
             }
-            assert all(shown[key] >= value for key, value in seen.items())
-            seen = shown
+            assert all(shown[key] >= value for key, value in before.items())
+            before = shown
             for work in watch.poller.take(3):
                 watch.poller.run(work)
             watch.close()

@@ -89,14 +89,14 @@ def test_nothing_is_remembered_of_a_dropped_job() -> None:
     log = StateChangeLog()
     errors = (BackendError("down"), BackendError("down"), NotVisibleError("gone"))
 
-    def told(timer: Timer, error: ApiError) -> list[str]:
+    def events_of(timer: Timer, error: ApiError) -> list[str]:
         with capture_logs() as lines:
             log.failed(timer, error)
         return [line["event"] for line in lines]
 
     for _ in range(2):
         timer = Timer(JOB)
-        assert [told(timer, error) for error in errors] == [[], [], ["poll_failed"]]
+        assert [events_of(timer, error) for error in errors] == [[], [], ["poll_failed"]]
         log.forget([JOB])
 
 
@@ -114,6 +114,6 @@ def test_an_outage_that_a_step_meets_first_is_one_of_the_api(fleet: Fleet, troub
         watch.poll_for(2 * HOUR)
         watch.simulator.faults.clear()
         watch.poll_for(HOUR)
-    told = [line["event"] for line in lines]
-    assert (told.count("api_lost"), told.count("api_recovered")) == (1, 1)
-    assert not [event for event in told if event.startswith("stages")]
+    events = [line["event"] for line in lines]
+    assert (events.count("api_lost"), events.count("api_recovered")) == (1, 1)
+    assert not [event for event in events if event.startswith("stages")]

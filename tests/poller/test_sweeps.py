@@ -229,7 +229,7 @@ class TestFreshness:
             fleet.add_build(job.id, duration_s=10)
             watch.poll_for(seconds + 12 * MINUTE)
             assert watch.counted(job.name) == {"success": 1}
-            assert trusted(watch) == 1, "the lists told the truth"
+            assert trusted(watch) == 1, "the lists were right"
 
     def test_builds_of_quiet_jobs_covered_by_lists_are_not_recovered(self) -> None:
         fleet = fleet_of(150)
@@ -329,12 +329,12 @@ class TestListsInTrouble:
 
     def test_pages_that_shuffle_cost_nothing(self) -> None:
         fleet = fleet_of(250)
-        dice = random.Random(3)
+        rng = random.Random(3)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
             since = baselines(watch)
             ordered = fleet.jobs
-            fleet.jobs = lambda: dice.sample(ordered(), 250)  # type: ignore[method-assign]
+            fleet.jobs = lambda: rng.sample(ordered(), 250)  # type: ignore[method-assign]
             build_now_and_then(watch, ordered(), 30)
             watch.poll(times=12)
             assert wrong(watch, since) == {}

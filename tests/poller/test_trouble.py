@@ -427,9 +427,9 @@ class TestTheServiceHasAnotherClock:
         polled = watch.value("job_last_poll_timestamp_seconds") or 0
         assert 0 <= watch.now() - polled <= MINUTE
         assert watch.value("exporter_clock_offset_seconds") == pytest.approx(-ahead_s, abs=2)
-        told = [line for line in lines if line["event"] == "clock_offset_high"]
-        assert [line["log_level"] for line in told] == ["warning"]
-        assert abs(told[0]["offset_s"] + ahead_s) <= 2
+        warnings = [line for line in lines if line["event"] == "clock_offset_high"]
+        assert [line["log_level"] for line in warnings] == ["warning"]
+        assert abs(warnings[0]["offset_s"] + ahead_s) <= 2
         watch.close()
 
     def test_that_the_clock_was_corrected_is_logged(self, simulator: Simulator) -> None:

@@ -270,7 +270,7 @@ class TestDiscovery:
             assert taken(watched, empty) == (set(), set())
 
     @pytest.mark.parametrize(
-        "told",
+        "shown",
         [
             lambda watched: deny(watched, False),
             lambda watched: watched.apply_listing(listing((FIRST, "checkout"))),
@@ -279,13 +279,13 @@ class TestDiscovery:
         ids=["by a poll", "by a list", "by a part of a list"],
     )
     def test_empty_lists_do_not_count_once_the_job_is_shown(
-        self, told: Callable[[Watchlist], object]
+        self, shown: Callable[[Watchlist], object]
     ) -> None:
         watched = discovering()
         watched.apply_listing(listing((FIRST, "checkout")))
         deny(watched, True)
         watched.apply_listing(listing())
-        told(watched)
+        shown(watched)
         for _ in range(2 * GONE_AFTER):
             watched.apply_listing(listing())
         assert watched.ids == {FIRST}

@@ -37,7 +37,7 @@ def shown(watch: Watch, branch: str, result: str = "failure") -> tuple[float | N
 
 
 def fails(fleet: Fleet, watch: Watch, branch: str) -> None:
-    """One build of a branch, seen to its end."""
+    """One build of a branch, run to its end."""
     before = failures(watch)
     fleet.add_build(JOB, result="failure", branch=branch, queue_s=0.5, duration_s=1)
     for _ in range(10):
