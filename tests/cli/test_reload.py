@@ -317,7 +317,7 @@ def test_nobody_reloads_by_request_unless_that_was_allowed(config: Path, tmp_pat
         assert requests.get(f"{url}/-/reload", timeout=5).status_code == 405
 
 
-def test_a_commit_that_hangs_puts_off_a_reload_and_polling_goes_on(
+def test_a_hanging_commit_fails_a_reload_and_polling_continues(
     simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "_COMMIT_WITHIN_S", 0.2)
@@ -334,7 +334,7 @@ def test_a_commit_that_hangs_puts_off_a_reload_and_polling_goes_on(
     one.threads.start()
     try:
         assert hang.wait(20)
-        with pytest.raises(ExporterError, match="the commit in hand has not ended within"):
+        with pytest.raises(ExporterError, match="the current commit did not finish within"):
             one.reload(lambda: app.read(str(config)))
         before = one.threads
         go_on.set()
