@@ -19,7 +19,7 @@ from exporter.backfill.builds import KnownBuild, PastBuild, plausible
 from exporter.errors import BackfillError
 from exporter.ledger.records import join
 from exporter.model import Build, BuildDetail, Stage
-from exporter.store.transactions import transaction
+from exporter.store.sqlite_file import transaction
 
 APPLICATION_ID: Final = 0x43424246
 """``CBBF`` marks our files."""

@@ -8,7 +8,7 @@ from exporter.config import Config
 from exporter.doctor.results import Finding, Section, note, ok, problem
 from exporter.errors import StoreError
 from exporter.store import refuse_unusable_redis
-from exporter.store.sqlite import NO_LOCKS, lock_holder, refuse_strange
+from exporter.store.sqlite_file import NO_LOCKS, lock_holder, refuse_foreign
 
 _SCARCE_BYTES: Final = 100 * 1024 * 1024
 
@@ -59,7 +59,7 @@ def _file(path: str) -> tuple[Finding, ...]:
             ),
         )
     try:
-        refuse_strange(path)
+        refuse_foreign(path)
     except StoreError as error:
         return (
             problem(str(error), "do what it says, or name another state.path, which begins with a baseline"),

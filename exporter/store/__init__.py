@@ -1,4 +1,4 @@
-"""Where ledgers outlive a poll: loaded once at the start, committed before anything is published (rule 6)."""
+"""Persistent storage of ledgers: loaded once at start, committed before anything is published (rule 6)."""
 
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ __all__ = ["MemoryStore", "SqliteStore", "Store", "open_store", "refuse_unusable
 
 
 def open_store(path: str | None, redis_url: str | None) -> Store:
-    """The store that the configuration's ``state`` section names.
+    """Open the store that the configuration's ``state`` section names.
 
     Args:
         path: a file, or ``:memory:``.
@@ -29,10 +29,10 @@ def open_store(path: str | None, redis_url: str | None) -> Store:
 
 
 def refuse_unusable_redis(url: str) -> None:
-    """Find out whether a Redis server could keep ledgers; changes nothing there.
+    """Check whether a Redis server can keep ledgers, without changing anything.
 
     Raises:
-        StoreError: it could not; the text says why.
+        StoreError: it cannot.
     """
     with closing(_redis(url)) as store:
         store.refuse_unusable()

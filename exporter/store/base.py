@@ -1,4 +1,4 @@
-"""What a store does, and the one that keeps nothing."""
+"""The interface of a store, and the store that keeps nothing."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -12,92 +12,92 @@ class Store(Protocol):
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """The ledgers that were committed for those jobs, or all; jobs without one are left out.
+        """Read the committed ledgers of jobs; jobs without one are left out.
 
         Args:
             job_ids: the jobs; None for all.
-            held: as loaded or committed here before; where the store has only older ones, they stand.
+            held: ledgers loaded or committed here before; they replace older ones in the store.
 
         Raises:
-            StoreError: they cannot be read.
+            StoreError: a ledger cannot be read.
         """
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Keep these, as one transaction.
+        """Write ledgers in one transaction.
 
         Returns:
-            The ledgers that somebody else has committed since they were loaded here: those jobs' changes
-            are not kept, and the next fold must start from what is returned.
+            Ledgers that another process has committed since they were loaded here: those jobs' changes are
+            not written, and the next fold must start from what is returned.
 
         Raises:
-            StoreError: none of them is kept; what was committed before stands.
+            StoreError: none of them is written; what was committed before remains.
         """
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
-        """Write again what the store has lost of these since they were loaded or committed here; how many.
+        """Rewrite ledgers that the store has lost since they were loaded or committed here; return how many.
 
         Raises:
-            StoreError: it cannot be found out, or not be written.
+            StoreError: the store cannot be read or written.
         """
 
     def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """Keep the moment when jobs without a ledger were first watched, until they have one.
+        """Record when jobs without a ledger were first watched, until they have one.
 
         Args:
             job_ids: the jobs.
-            at_ms: that moment for those of which none is kept, our clock.
+            at_ms: the time for jobs without a recorded one, by our clock.
 
         Returns:
-            The moments that are kept now, by job id.
+            The recorded times by job id.
 
         Raises:
-            StoreError: no moment is kept that was not before.
+            StoreError: nothing new is recorded.
         """
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """Drop what is kept of jobs that are not watched and were last polled before then; how many ledgers.
+        """Delete ledgers of unwatched jobs last polled before a time; return how many.
 
-        Of a job that was never polled, the moment counts when it was first watched.
+        Times of ``first_watched`` before that time are deleted as well.
 
         Raises:
-            StoreError: none is dropped.
+            StoreError: nothing is deleted.
         """
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
 
 
 class MemoryStore:
-    """``:memory:``: nothing outlives the process; every start is a baseline."""
+    """``:memory:``: nothing outlives the process, so every start is a baseline."""
 
     def __init__(self) -> None:
-        self._moments: dict[str, int] = {}
+        self._first_watched: dict[str, int] = {}
 
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """The ledgers that are held; nothing else outlives a poller."""
+        """Return the ledgers that the caller holds."""
         return dict(held or {})
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """The poller keeps them."""
+        """Accept the ledgers, which the caller keeps."""
         for job_id in changed:
-            self._moments.pop(job_id, None)
+            self._first_watched.pop(job_id, None)
         return {}
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
-        """Nothing is kept, so nothing is lost."""
+        """Return 0, as nothing can be lost."""
         return 0
 
     def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """When those jobs were first watched, as long as the process lives."""
-        return {job_id: self._moments.setdefault(job_id, at_ms) for job_id in job_ids}
+        """Record when jobs were first watched, in memory."""
+        return {job_id: self._first_watched.setdefault(job_id, at_ms) for job_id in job_ids}
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """No ledger is kept, so none is dropped."""
-        moments = self._moments.items()
-        self._moments = {job_id: ms for job_id, ms in moments if job_id in watched or ms >= before_ms}
+        """Delete recorded times; there are no ledgers to delete."""
+        times = self._first_watched.items()
+        self._first_watched = {job_id: ms for job_id, ms in times if job_id in watched or ms >= before_ms}
         return 0
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""

@@ -1,17 +1,18 @@
 """Ledgers in Redis or Valkey, for several replicas: the same rows, compare-and-set on a row's revision.
 
-One hash holds all rows, ``job_id`` → ``revision row``; another one, when jobs were first watched that have no
-row yet. A commit names the revision it started from; where the
-server holds a later one, somebody else has committed meanwhile, and what they wrote comes back instead. So
-two replicas that watch one job by mistake take turns, and neither counts what the other has counted.
+One hash holds all rows, ``job_id`` → ``revision row``; another holds the times when jobs without a row were
+first watched. A commit names the revision that it started from. If the server holds a later one, another
+process has committed meanwhile, and its row is returned instead. So two replicas that watch one job by
+mistake take turns, and neither counts what the other has counted.
 
-A commit may be heard twice, or heard when it was given up long ago: its revision is then an old one, and it
-changes nothing. A server that fell back to an older copy is given the later state by those who hold it: with
-the next commit of a job, and by `RedisStore.restore` for jobs that have none.
+A commit may be executed twice, or long after it was given up: its revision is then an old one, and it changes
+nothing. After a failover to an older copy, the server receives the later state from its clients: with the
+next commit of a job, and by `RedisStore.restore` for jobs without one.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import redis
@@ -32,15 +33,15 @@ _BATCH: Final = 500
 
 _COMMIT: Final = """
 local newer = {}
-for at = 1, #ARGV, 3 do
-  local held = redis.call('HGET', KEYS[1], ARGV[at])
+for i = 1, #ARGV, 3 do
+  local held = redis.call('HGET', KEYS[1], ARGV[i])
   local revision = held and tonumber(string.match(held, '^(%d+) ') or math.huge)
-  if held and revision > tonumber(ARGV[at + 1]) then
-    table.insert(newer, ARGV[at])
+  if held and revision > tonumber(ARGV[i + 1]) then
+    table.insert(newer, ARGV[i])
     table.insert(newer, held)
   else
-    redis.call('HSET', KEYS[1], ARGV[at], (ARGV[at + 1] + 1) .. ' ' .. ARGV[at + 2])
-    redis.call('HDEL', KEYS[2], ARGV[at])
+    redis.call('HSET', KEYS[1], ARGV[i], (ARGV[i + 1] + 1) .. ' ' .. ARGV[i + 2])
+    redis.call('HDEL', KEYS[2], ARGV[i])
   end
 end
 return newer
@@ -48,29 +49,29 @@ return newer
 
 _OLDER: Final = """
 local older = {}
-for at = 1, #ARGV, 2 do
-  local held = redis.call('HGET', KEYS[1], ARGV[at])
+for i = 1, #ARGV, 2 do
+  local held = redis.call('HGET', KEYS[1], ARGV[i])
   local revision = held and tonumber(string.match(held, '^(%d+) ') or math.huge)
-  if not held or revision < tonumber(ARGV[at + 1]) then
-    table.insert(older, ARGV[at])
+  if not held or revision < tonumber(ARGV[i + 1]) then
+    table.insert(older, ARGV[i])
   end
 end
 return older
 """
 
 _FIRST_WATCHED: Final = """
-local moments = {}
-for at = 2, #ARGV do
-  redis.call('HSETNX', KEYS[2], ARGV[at], ARGV[1])
-  table.insert(moments, redis.call('HGET', KEYS[2], ARGV[at]))
+local times = {}
+for i = 2, #ARGV do
+  redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[1])
+  table.insert(times, redis.call('HGET', KEYS[2], ARGV[i]))
 end
-return moments
+return times
 """
 
 _TRY_TO_WRITE: Final = """
 return redis.pcall('HSET', KEYS[1], '', '', '')['err']
 """
-"""Writes nothing: a field lacks its value, which the server notices after it has looked at all rights."""
+"""Writes nothing: a field lacks its value, which the server reports after it has checked all permissions."""
 
 
 class RedisStore:
@@ -87,14 +88,14 @@ class RedisStore:
         try:
             self._server = redis.Redis.from_url(
                 url,
-                # What every server and proxy understands; the URL may say otherwise.
+                # Supported by every server and proxy; the URL can override it.
                 protocol=2,
                 socket_timeout=_TIMEOUT_S,
                 socket_connect_timeout=_TIMEOUT_S,
                 retry=Retry(NoBackoff(), 1),
                 health_check_interval=30,
             )
-            # Whatever the URL says: rows are bytes.
+            # The URL cannot override this: rows are bytes.
             self._server.connection_pool.connection_kwargs["decode_responses"] = False
             self._commit = self._server.register_script(_COMMIT)
             self._older = self._server.register_script(_OLDER)
@@ -102,84 +103,76 @@ class RedisStore:
             self._revisions: dict[str, int] = {}
             self._ask("cannot connect", self._server.ping)
         except (TypeError, ValueError):
-            # Not told in full: what cannot be read may be a piece of the password.
+            # Without details: an unreadable part may be a piece of the password.
             raise StoreError("redis: state.redis_url is wrong: its port, or an option behind its ?") from None
 
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """The ledgers that were committed for those jobs, or all; jobs without one are left out.
-
-        Args:
-            job_ids: the jobs; None for all.
-            held: as loaded or committed here before; where the server has only older ones, they stand.
+        """Read the committed ledgers of jobs, or of all.
 
         Raises:
-            StoreError: the server does not answer, or a row cannot be read; it names the job.
+            StoreError: the server does not answer, or a row cannot be read; the message names the job.
         """
         ledgers = dict(held or {})
-        ordered = list(job_ids) if job_ids is not None else self._all_ids()
-        for start in range(0, len(ordered), _BATCH):
-            batch = ordered[start : start + _BATCH]
+        for batch in _batches(self._all_ids() if job_ids is None else job_ids):
             rows = self._ask("cannot read", partial(self._server.hmget, KEY, batch))
             for job_id, row in zip(batch, rows, strict=True):
-                if row is not None:
-                    known = self._revisions.get(job_id, 0)
-                    ledger = self._read(job_id, row)
-                    if self._revisions[job_id] >= known:
-                        ledgers[job_id] = ledger
-                    else:
-                        ledgers.setdefault(job_id, ledger)
-                    self._revisions[job_id] = max(known, self._revisions[job_id])
+                if row is None:
+                    continue
+                before = self._revisions.get(job_id, 0)
+                revision, ledger = self._parse(job_id, row)
+                if revision >= before or job_id not in ledgers:
+                    ledgers[job_id] = ledger
+                self._revisions[job_id] = max(before, revision)
         return ledgers
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Keep those that nobody else has changed meanwhile; the others come back as they are now.
+        """Write ledgers that no other process has changed; return the others as they are now.
 
         Raises:
-            StoreError: the server did not confirm. What it has kept all the same comes back at the next
-                commit of the same job.
+            StoreError: the server did not confirm. If it has written them, the next commit returns them.
         """
         arguments: list[str | int] = []
         for job_id, ledger in changed.items():
             arguments += [job_id, self._revisions.get(job_id, 0), encode(ledger)]
-        told = self._ask("cannot write", lambda: self._commit(keys=_KEYS, args=arguments))
-        pairs = zip(told[::2], told[1::2], strict=True)
-        held = {job_id.decode(): self._read(job_id.decode(), row) for job_id, row in pairs}
-        for job_id in changed.keys() - held.keys():
+        newer = self._ask("cannot write", lambda: self._commit(keys=_KEYS, args=arguments))
+        conflicts: dict[str, JobLedger] = {}
+        for key, row in zip(newer[::2], newer[1::2], strict=True):
+            job_id = key.decode()
+            self._revisions[job_id], conflicts[job_id] = self._parse(job_id, row)
+        for job_id in changed.keys() - conflicts.keys():
             self._revisions[job_id] = self._revisions.get(job_id, 0) + 1
-        # What is held may be what was sent: the answer to a first try was lost.
-        return {job_id: ledger for job_id, ledger in held.items() if ledger != changed[job_id]}
+        # A conflict may be with the same ledger, if the response to a first try was lost.
+        return {job_id: ledger for job_id, ledger in conflicts.items() if ledger != changed[job_id]}
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
-        """Write again the rows that the server holds older than they were loaded or committed here, or not.
+        """Rewrite the rows that the server has lost, or holds in an older revision; return how many.
 
         Raises:
             StoreError: the server does not answer; some may have been written.
         """
-        known = [job_id for job_id in held if job_id in self._revisions]
         restored = 0
-        for start in range(0, len(known), _BATCH):
-            revisions = {job_id: self._revisions[job_id] for job_id in known[start : start + _BATCH]}
-            asked = [value for pair in revisions.items() for value in pair]
-            told = self._ask("cannot read", partial(self._older, keys=[KEY], args=asked))
+        for batch in _batches(job_id for job_id in held if job_id in self._revisions):
+            revisions = [value for job_id in batch for value in (job_id, self._revisions[job_id])]
+            older = self._ask("cannot read", partial(self._older, keys=[KEY], args=revisions))
             rows: list[str | int] = []
-            for job_id in map(bytes.decode, told):
-                rows += [job_id, revisions[job_id] - 1, encode(held[job_id])]
+            for job_id in map(bytes.decode, older):
+                rows += [job_id, self._revisions[job_id] - 1, encode(held[job_id])]
             if rows:
-                kept = self._ask("cannot write", partial(self._commit, keys=_KEYS, args=rows))
-                restored += len(told) - len(kept) // 2
+                newer = self._ask("cannot write", partial(self._commit, keys=_KEYS, args=rows))
+                restored += len(older) - len(newer) // 2
         return restored
 
     def refuse_unusable(self) -> None:
-        """Find out whether ledgers can be kept here; changes nothing.
+        """Check whether ledgers can be kept here, without changing anything.
 
         Raises:
-            StoreError: they cannot; it says why.
+            StoreError: they cannot.
         """
-        if self._told(self._server.role, 0) not in (None, b"master"):
+        if self._property(self._server.role, 0) not in (None, b"master"):
             raise StoreError("redis: cannot write: it is a replica; the exporter needs the master")
-        if self._told(partial(self._server.info, "cluster"), "cluster_enabled") == 1:
+        if self._property(partial(self._server.info, "cluster"), "cluster_enabled") == 1:
             raise StoreError(f"redis: cannot write: {MEANINGS['CLUSTERDOWN']}")
         self._ask("cannot read", partial(self._server.hmget, KEY, [""]))
         self._ask("cannot write", partial(self._commit, keys=_KEYS, args=[]))
@@ -191,72 +184,61 @@ class RedisStore:
                 raise StoreError(f"redis: cannot write: {meaning(redis.ResponseError(refusal))}")
 
     def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """Keep the moment when jobs without a ledger were first watched, unless there is one.
+        """Record when jobs without a ledger were first watched.
 
         Raises:
-            StoreError: the server did not confirm; some moments may be kept.
+            StoreError: the server did not confirm; some times may be recorded.
         """
-        moments: dict[str, int] = {}
-        ordered = list(job_ids)
-        for start in range(0, len(ordered), _BATCH):
-            batch = ordered[start : start + _BATCH]
-            told = self._ask("cannot write", partial(self._first_watched, keys=_KEYS, args=[at_ms, *batch]))
-            moments |= {job_id: _moment(kept, at_ms) for job_id, kept in zip(batch, told, strict=True)}
-        return moments
+        times: dict[str, int] = {}
+        for batch in _batches(job_ids):
+            script = partial(self._first_watched, keys=_KEYS, args=[at_ms, *batch])
+            recorded = self._ask("cannot write", script)
+            times |= {job_id: _time(ms, at_ms) for job_id, ms in zip(batch, recorded, strict=True)}
+        return times
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """Drop what is kept of jobs that are not watched and were last polled before then; how many ledgers.
+        """Delete ledgers of unwatched jobs last polled before a time; return how many.
 
         Raises:
-            StoreError: the server does not answer; some may have been dropped.
+            StoreError: the server does not answer; some may have been deleted.
         """
-        rows = self._ask("cannot read", lambda: dict(self._server.hscan_iter(KEY, count=_BATCH)))
-        stale = [
-            job_id
-            for job_id, row in rows.items()
-            if (name := job_id.decode(errors="replace")) not in watched
-            and self._is_stale(name, row, before_ms)
-        ]
-        if stale:
-            self._ask("cannot write", lambda: self._server.hdel(KEY, *stale))
-        moments = self._ask("cannot read", lambda: dict(self._server.hscan_iter(FIRST_WATCHED, count=_BATCH)))
-        left = [
-            job_id
-            for job_id, kept in moments.items()
-            if job_id.decode(errors="replace") not in watched and _moment(kept, before_ms) < before_ms
-        ]
-        if left:
-            self._ask("cannot write", lambda: self._server.hdel(FIRST_WATCHED, *left))
-        return len(stale)
+        deleted = self._delete(KEY, watched, partial(self._is_stale, before_ms=before_ms))
+        self._delete(FIRST_WATCHED, watched, lambda _, ms: _time(ms, before_ms) < before_ms)
+        return deleted
 
     def close(self) -> None:
         """Close the connections."""
         self._server.close()
 
-    @staticmethod
-    def _told(question: Callable[[], Any], at: int | str) -> Any:
-        """What the server says of itself; None where the user may not ask."""
-        try:
-            return question()[at]
-        except (redis.RedisError, LookupError, TypeError):
-            return None
-
-    def _all_ids(self) -> list[str]:
-        return [
-            job_id.decode(errors="replace")
-            for job_id in self._ask("cannot read", lambda: self._server.hkeys(KEY))
+    def _delete(self, key: str, watched: Collection[str], is_stale: Callable[[str, bytes], bool]) -> int:
+        values = self._ask("cannot read", lambda: dict(self._server.hscan_iter(key, count=_BATCH)))
+        stale = [
+            job_id
+            for job_id, value in values.items()
+            if (name := job_id.decode(errors="replace")) not in watched and is_stale(name, value)
         ]
-
-    def _read(self, job_id: str, row: bytes) -> JobLedger:
-        self._revisions[job_id], ledger = self._parse(job_id, row)
-        return ledger
+        if stale:
+            self._ask("cannot write", lambda: self._server.hdel(key, *stale))
+        return len(stale)
 
     def _is_stale(self, job_id: str, row: bytes, before_ms: int) -> bool:
-        """Rows that cannot be read, of a later version perhaps, are somebody else's to judge."""
+        """Return whether a row is old; unreadable ones are not, since they may be of a later version."""
         try:
             return self._parse(job_id, row)[1].polled_ms < before_ms
         except StoreError:
             return False
+
+    @staticmethod
+    def _property(command: Callable[[], Any], key: int | str) -> Any:
+        """Read a property of the server; None if the user may not ask for it."""
+        try:
+            return command()[key]
+        except (redis.RedisError, LookupError, TypeError):
+            return None
+
+    def _all_ids(self) -> list[str]:
+        keys = self._ask("cannot read", lambda: self._server.hkeys(KEY))
+        return [job_id.decode(errors="replace") for job_id in keys]
 
     @staticmethod
     def _parse(job_id: str, row: bytes) -> tuple[int, JobLedger]:
@@ -266,15 +248,21 @@ class RedisStore:
         except ValueError as error:
             raise StoreError(f"redis: the ledger of job {job_id}: {error}") from None
 
-    def _ask(self, doing: str, question: Callable[[], Any]) -> Any:
+    def _ask(self, doing: str, command: Callable[[], Any]) -> Any:
         try:
-            return question()
+            return command()
         except (redis.RedisError, ValueError) as error:
-            # The next question resolves the name and logs in again: the master may be another server by now.
+            # The next command resolves the name and logs in again: the master may be another server by now.
             self._server.connection_pool.disconnect()
             raise StoreError(f"redis: {doing}: {meaning(error)}") from None
 
 
-def _moment(kept: bytes, otherwise_ms: int) -> int:
-    """A moment as it is kept; another one where it cannot be read."""
-    return int(kept) if kept.isdigit() else otherwise_ms
+def _batches(job_ids: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(job_ids)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
+
+
+def _time(recorded: bytes, otherwise_ms: int) -> int:
+    """Parse a recorded time; unreadable ones are replaced."""
+    return int(recorded) if recorded.isdigit() else otherwise_ms

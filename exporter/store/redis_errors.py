@@ -1,7 +1,7 @@
-"""What went wrong with a Redis server, in words of our own; pure.
+"""Explanations of errors of a Redis server; pure.
 
-Neither what the server answers nor what the library says is repeated: a server that does not know a command
-sends its arguments back, and these may hold the password.
+Neither the server's nor the library's text is repeated: a server that does not support a command sends its
+arguments back, and these may contain the password.
 """
 
 import os
@@ -15,16 +15,16 @@ import redis
 from redis import exceptions
 
 _CLUSTER: Final = "it is a node of a cluster, which the exporter does not support; use a server without one"
-_RIGHTS: Final = (
+_PERMISSIONS: Final = (
     "the user may not run every command, or use every key, that the exporter needs; docs/operations.md lists "
     "them"
 )
-_NO_COMMAND: Final = "it does not know a command that the exporter needs; docs/operations.md lists them"
-_NEEDLESS: Final = "it has no password, and state.redis_url has one"
+_NO_COMMAND: Final = "it does not support a command that the exporter needs; docs/operations.md lists them"
+_SUPERFLUOUS: Final = "it has no password, and state.redis_url has one"
 MEANINGS: Final[Mapping[str, str]] = {
     "NOAUTH": "it requires a password, and state.redis_url has none",
     "WRONGPASS": "it refuses the user or the password in state.redis_url",
-    "NOPERM": _RIGHTS,
+    "NOPERM": _PERMISSIONS,
     "READONLY": "it is a read-only replica; the exporter needs the master",
     "MASTERDOWN": "it is a replica that has lost its master",
     "LOADING": "it is still loading its data",
@@ -37,17 +37,17 @@ MEANINGS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("MOVED", "ASK", "TRYAGAIN", "CROSSSLOT", "CLUSTERDOWN"), _CLUSTER),
 }
 _CODE: Final = re.compile(rf"\b({'|'.join(MEANINGS)})\b")
-"""Before Redis 7, an error inside a script has its code in the middle of the text."""
+"""Before Redis 7, the code of an error in a script is in the middle of the text."""
 
 _PHRASES: Final[Mapping[str, str]] = {
-    "unknown command 'hello'": "it does not know HELLO; leave protocol=3 out of state.redis_url",
+    "unknown command 'hello'": "it does not support HELLO; leave protocol=3 out of state.redis_url",
     "unknown command": _NO_COMMAND,
     "unknown redis command": _NO_COMMAND,
-    "without any password": _NEEDLESS,
-    "no password is set": _NEEDLESS,
-    "can't run this command": _RIGHTS,
-    "can't access": _RIGHTS,
-    "acl failure": _RIGHTS,
+    "without any password": _SUPERFLUOUS,
+    "no password is set": _SUPERFLUOUS,
+    "can't run this command": _PERMISSIONS,
+    "can't access": _PERMISSIONS,
+    "acl failure": _PERMISSIONS,
     "max number of clients": "it has too many clients (maxclients)",
     "db index": "it has no database of the number in state.redis_url",
 }
@@ -62,7 +62,7 @@ _CODES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (exceptions.ClusterCrossSlotError, "CROSSSLOT"),
     (exceptions.ClusterError, "CLUSTERDOWN"),
 )
-"""The library takes these codes out of the text."""
+"""For these errors, the library removes the code from the text."""
 
 _OTHER_HOST: Final = (62, 64)
 _EXPIRED: Final = 10
@@ -70,32 +70,31 @@ _EXPIRED: Final = 10
 
 
 def meaning(error: BaseException) -> str:
-    """Why a question to the server came to nothing."""
+    """Explain why a command failed."""
     text = str(error)
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     if code is None and (found := _CODE.search(text)):
         code = found[1]
     if code is not None:
         return MEANINGS[code]
-    for phrase, words in _PHRASES.items():
+    for phrase, explanation in _PHRASES.items():
         if phrase in text.lower():
-            return words
+            return explanation
     if isinstance(error, redis.AuthenticationError):
-        known = "authentication required" in text.lower()
-        return MEANINGS["NOAUTH" if known else "WRONGPASS"]
+        return MEANINGS["NOAUTH" if "authentication required" in text.lower() else "WRONGPASS"]
     if isinstance(error, redis.TimeoutError):
         return "no answer in time"
     if isinstance(error, redis.ConnectionError):
-        return _of_the_connection(error)
+        return _connection_error(error)
     if isinstance(error, redis.ResponseError):
         return "it refuses the command"
     if type(error) in (redis.RedisError, redis.DataError):
         return "an option behind the ? of state.redis_url is wrong"
-    return "its answer is not that of a Redis server"
+    return "its response is not that of a Redis server"
 
 
-def _of_the_connection(error: BaseException) -> str:
-    reason = next((one for one in _causes(error) if isinstance(one, OSError)), None)
+def _connection_error(error: BaseException) -> str:
+    reason = next((cause for cause in _causes(error) if isinstance(cause, OSError)), None)
     if isinstance(reason, ssl.SSLCertVerificationError):
         if reason.verify_code in _OTHER_HOST:
             return "its certificate is for another host name"

@@ -39,7 +39,7 @@ def test_no_password_of_redis_is_shown(config: Path, tmp_path: Path, server: Red
             f"--config.file={config}", LOCAL, "--log.level=debug", log=tmp_path / f"log{query}"
         ) as serving:
             if query:
-                serving.says("it does not know HELLO; leave protocol=3 out of state.redis_url")
+                serving.says("it does not support HELLO; leave protocol=3 out of state.redis_url")
             else:
                 ready(serving)
                 assert serving.end() == 0

@@ -91,7 +91,7 @@ def test_a_running_exporter_is_named_and_not_disturbed(tmp_path: Path) -> None:
 
 def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_text("a letter")
-    assert "no SQLite file" in found(tmp_path / "state.db").text
+    assert "not a SQLite file" in found(tmp_path / "state.db").text
 
 
 def test_memory_is_worth_a_word_where_there_is_something_to_lose() -> None:

@@ -138,7 +138,7 @@ def test_a_server_without_hello_is_as_good_as_any(tmp_path: Path) -> None:
         with pytest.raises(StoreError) as refused:
             RedisStore(f"{server.url}?protocol=3")
         assert str(refused.value) == (
-            "redis: cannot connect: it does not know HELLO; leave protocol=3 out of state.redis_url"
+            "redis: cannot connect: it does not support HELLO; leave protocol=3 out of state.redis_url"
         )
 
 

@@ -149,7 +149,7 @@ def test_a_missing_folder_is_named(path: Path) -> None:
 def test_what_is_no_file_is_refused(path: Path, make: object) -> None:
     assert callable(make)
     make(path)
-    with pytest.raises(StoreError, match=r"Is a directory|this is no file"):
+    with pytest.raises(StoreError, match=r"Is a directory|this is not a regular file"):
         SqliteStore(str(path))
 
 
@@ -222,7 +222,7 @@ def test_a_truncated_file_with_changes_beside_it_is_refused_and_left_alone(path:
 def test_an_empty_file_with_changes_beside_it_is_no_new_one(path: Path) -> None:
     left_by_a_kill(path, builds=2)
     path.write_bytes(b"")
-    assert refusal(path) == "the file is empty, its -wal is not; restore a copy, or remove both"
+    assert refusal(path) == "the file is empty, but not its -wal; restore a copy, or remove both"
 
 
 def test_no_flipped_byte_is_taken_for_a_build(path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_torn_end_of_the_log_of_changes_is_as_if_not_committed(path: Path) -> 
 @pytest.mark.parametrize("content", [b"jobs: []\n", b"SQLite format 2\0" + b"x" * 5000, b"\0" * 4096])
 def test_what_is_no_sqlite_file_is_left_alone(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    assert refusal(path) == "this is no SQLite file; name another state.path"
+    assert refusal(path) == "this is not a SQLite file; name another state.path"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_row_that_cannot_be_read_is_named(path: Path, row: object, told: str) 
 def test_a_row_that_somebody_edited_is_named_though_it_is_a_ledger(path: Path) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     edit(path, """UPDATE ledgers SET ledger = replace(ledger, '"builds":1', '"builds":2')""")
-    assert refusal(path) == f"the ledger of job {JOB_IDS[0]}: it is damaged: its checksum is another"
+    assert refusal(path) == f"the ledger of job {JOB_IDS[0]}: it is damaged: its checksum does not match"
 
 
 @pytest.mark.parametrize(

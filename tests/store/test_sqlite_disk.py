@@ -199,7 +199,7 @@ def test_a_read_only_folder_is_refused(open_folder: Path) -> None:
     before = path.read_bytes()
     open_folder.chmod(0o555)
     assert opened_by_nobody(path) == (
-        f"{path}: cannot open: it, or its folder, where the -wal must lie, is read-only"
+        f"{path}: cannot open: the file, or its folder, which also holds the -wal, is read-only"
     )
     assert (path.read_bytes(), [file.name for file in open_folder.iterdir()]) == (before, ["state.db"])
 

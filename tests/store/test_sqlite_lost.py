@@ -163,7 +163,7 @@ def test_where_only_the_log_is_left_no_file_is_made(path: Path) -> None:
         with pytest.raises(StoreError) as refused:
             SqliteStore(str(path))
         assert str(refused.value) == (
-            f"{path}: the file is gone, its -wal is not; put the file back, or remove the -wal too"
+            f"{path}: the file is missing, but not its -wal; restore the file, or remove the -wal too"
         )
     assert os.listdir(path.parent) == ["state.db-wal"]
     path.with_name("state.db-wal").unlink()
