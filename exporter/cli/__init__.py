@@ -1,4 +1,4 @@
-"""The command line: the only place where everything meets."""
+"""The command line, which imports all other packages."""
 
 from exporter.cli.commands import main
 

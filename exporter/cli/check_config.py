@@ -1,4 +1,4 @@
-"""``check-config``: is the file right, and with ``--online``, will the exporter do well with it."""
+"""``check-config``: validate the configuration, and with ``--online`` test it against the API."""
 
 import ipaddress
 import os
@@ -25,17 +25,17 @@ _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 
 
 def summary(config: Config) -> str:
-    """What the configuration comes to, in a line."""
+    """Summarize the configuration in a line."""
     jobs, projects = plural(len(config.jobs), "job"), plural(len(config.projects), "project")
     return f"{jobs}, {projects}, {config.endpoint}, every {config.poll.interval:g} s"
 
 
-def exposed(config: Config, path: Path) -> Iterator[str]:
-    """What lets others read the credentials: a readable file that holds them, or HTTP without TLS."""
-    held = _secrets_in(config, path)
-    if held and _is_readable_by_all(path):
+def credential_warnings(config: Config, path: Path) -> Iterator[str]:
+    """Yield how others can read the credentials: in a world-readable file, or in HTTP without TLS."""
+    secrets = _secrets_in(config, path)
+    if secrets and _is_readable_by_all(path):
         yield (
-            f"{path} contains {join_words(held)} and is readable by every user of this machine: chmod o-r "
+            f"{path} contains {join_words(secrets)} and is readable by every user of this machine: chmod o-r "
             "it, or take secrets from ${NAME} or a file"
         )
     urls = {"endpoint": config.endpoint}
@@ -58,17 +58,17 @@ def _is_readable_by_all(path: Path) -> bool:
 
 
 def _secrets_in(config: Config, path: Path) -> list[str]:
-    """The keys of secrets that stand in the file itself."""
-    auth, kept = config.auth, {"state.redis_url": config.state.redis_url}
+    """List the keys of secrets that are in the file itself."""
+    auth, secrets = config.auth, {"state.redis_url": config.state.redis_url}
     if isinstance(auth, TokenAuth):
-        kept["auth.token"] = auth.token
+        secrets["auth.token"] = auth.token
     elif isinstance(auth, PasswordAuth):
-        kept["auth.password.password"] = auth.password
+        secrets["auth.password.password"] = auth.password
     elif isinstance(auth, AccessKeyAuth):
-        kept["auth.access_key.secret_key"] = auth.secret_key
-        kept["auth.access_key.security_token"] = auth.security_token
+        secrets["auth.access_key.secret_key"] = auth.secret_key
+        secrets["auth.access_key.security_token"] = auth.security_token
     text = path.read_text(encoding="utf-8-sig")
-    values = {key: secret.get_secret_value() for key, secret in kept.items() if secret}
+    values = {key: secret.get_secret_value() for key, secret in secrets.items() if secret}
     if not urlsplit(values.get("state.redis_url", "")).password:
         values.pop("state.redis_url", None)
     return [key for key, value in values.items() if value in text]
@@ -82,7 +82,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def check_online(config: Config) -> bool:
-    """Examine what the configuration leads to, print the report; True if there is no problem."""
+    """Test the configuration against the API and print the report; True if there is no problem."""
     for line in wrapped(announced(config)):
         echo(line)
     throttle = Throttle(config.poll.max_requests_per_minute)
@@ -91,8 +91,8 @@ def check_online(config: Config) -> bool:
         length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         report = examine(config, client, credentials, now=time.time, done=lambda: bar.update(1))
-    colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for line in lines_of(report, _coloured) if colourful else lines_of(report):
+    has_colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in lines_of(report, _coloured) if has_colours else lines_of(report):
         echo_styled(line)
     return not report.count(Mark.PROBLEM)
 

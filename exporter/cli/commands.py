@@ -1,4 +1,4 @@
-"""Commands and flags. Exit codes: 0 fine, 1 ran and failed, 2 wrong usage or configuration."""
+"""Commands and flags. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from exporter.backfill import Destination, Selection
 from exporter.cli import log_setup
 from exporter.cli.backfill import Options
 from exporter.cli.backfill import backfill as run_backfill
-from exporter.cli.check_config import check_online, exposed, summary
+from exporter.cli.check_config import check_online, credential_warnings, summary
 from exporter.cli.demo import demo as run_demo
 from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.serve import Site
@@ -29,36 +29,35 @@ from exporter.web import WatchedConfig
 Command = Callable[..., None]
 
 
-def _config_flag(command: Command) -> Command:
-    return click.option(
-        "--config.file",
-        "config_file",
-        default="config.yaml",
-        show_default=True,
-        type=click.Path(),
-        metavar="FILE",
-        help="The configuration.",
-    )(command)
+_config_flag = click.option(
+    "--config.file",
+    "config_file",
+    default="config.yaml",
+    show_default=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="Configuration file.",
+)
 
 
 def _log_flags(command: Command) -> Command:
-    level = click.option(
+    level_flag = click.option(
         "--log.level",
         "log_level",
         type=click.Choice(log_setup.LEVELS),
         default="info",
         show_default=True,
-        help="Only lines of this level and above.",
+        help="Minimum log level.",
     )
-    form = click.option(
+    format_flag = click.option(
         "--log.format",
         "log_format",
         type=click.Choice(log_setup.FORMATS),
         default="logfmt",
         show_default=True,
-        help="How a line looks.",
+        help="Log format.",
     )
-    return level(form(command))
+    return level_flag(format_flag(command))
 
 
 def _web_flags(command: Command) -> Command:
@@ -68,7 +67,7 @@ def _web_flags(command: Command) -> Command:
         multiple=True,
         default=[":10088"],
         show_default=True,
-        help="host:port to listen on; may be repeated. Port 0 takes a free one, which is logged.",
+        help="host:port to listen on. May be repeated. Port 0 selects a free port, which is logged.",
     )
     path = click.option(
         "--web.telemetry-path",
@@ -76,7 +75,7 @@ def _web_flags(command: Command) -> Command:
         default="/metrics",
         show_default=True,
         callback=_absolute_path,
-        help="Where the metrics are.",
+        help="Path under which to expose metrics.",
     )
     web_config = click.option(
         "--web.config.file",
@@ -84,7 +83,7 @@ def _web_flags(command: Command) -> Command:
         type=click.Path(),
         metavar="FILE",
         callback=_web_config,
-        help="TLS and passwords, in the format of Prometheus's exporter-toolkit; by default there are none.",
+        help="File with TLS and basic auth settings, in the format of Prometheus's exporter-toolkit.",
     )
     return address(path(web_config(command)))
 
@@ -96,19 +95,19 @@ def _web_config(_ctx: click.Context, _param: click.Parameter, value: str | None)
 def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if not value.startswith("/") or value == "/" or value.startswith("/-/"):
         raise click.BadParameter('must begin with "/", as in /metrics, and be neither "/" nor below "/-/"')
-    # What a client would not send as it stands, or what the server would not see in a request's path.
+    # Characters that clients would escape, or that do not reach the server as part of the path.
     if re.search(r"[?#%\\\x00-\x20\x7f]|//", value) or {".", ".."} & set(value.split("/")):
         raise click.BadParameter(
-            'must be a plain path, as /metrics: without "?", "#", "%", "\\", spaces, "//" and "/../"'
+            'must be a plain path, such as /metrics: without "?", "#", "%", "\\", spaces, "//" and "/../"'
         )
     return value
 
 
 def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    found = re.fullmatch(r"(?:[^-].*-)?(\d{1,4})", value)
-    if not found:
-        raise click.BadParameter("must be a number from 0, or a name that ends in -number, as exporter-0")
-    return int(found[1])
+    match = re.fullmatch(r"(?:[^-].*-)?(\d{1,4})", value)
+    if not match:
+        raise click.BadParameter("must be a number from 0, or a name that ends in one, such as exporter-0")
+    return int(match[1])
 
 
 @click.group(
@@ -117,7 +116,7 @@ def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.version_option(__version__, prog_name="codearts-build-exporter")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Prometheus exporter for Huawei Cloud CodeArts Build. Without a command, it serves."""
+    """Prometheus exporter for Huawei Cloud CodeArts Build. The default command is serve."""
     if context.invoked_subcommand != "serve":
         startup.restore_hangup()
 
@@ -129,7 +128,7 @@ def cli(context: click.Context) -> None:
     "--web.enable-lifecycle",
     "enable_lifecycle",
     is_flag=True,
-    help="Let POST /-/reload read the configuration again, as SIGHUP does.",
+    help="Enable POST /-/reload, which reloads the configuration as SIGHUP does.",
 )
 @_log_flags
 @click.option(
@@ -137,14 +136,14 @@ def cli(context: click.Context) -> None:
     default="0",
     show_default=True,
     callback=_ordinal,
-    help="Which share of the jobs to take, from 0; a pod's name that ends in its ordinal will do.",
+    help="Shard index, starting at 0. A StatefulSet pod name works too.",
 )
 @click.option(
     "--total-shards",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="Among how many exporters the jobs are shared.",
+    help="Number of exporters that share the jobs.",
 )
 def serve(
     config_file: str,
@@ -157,10 +156,10 @@ def serve(
     shard: int,
     total_shards: int,
 ) -> None:
-    """Poll the API and serve the metrics (the default command)."""
+    """Poll the API and serve metrics (the default command)."""
     if shard >= total_shards:
         raise click.UsageError(
-            f"--shard={shard} must be below --total-shards={total_shards}; shards count from 0"
+            f"--shard={shard} must be below --total-shards={total_shards}; the first shard is 0"
         )
     log_setup.configure(log_level, log_format)
     site = Site(addresses, telemetry_path, WatchedConfig(web_config), enable_lifecycle=enable_lifecycle)
@@ -169,94 +168,100 @@ def serve(
 
 @cli.command("check-config")
 @_config_flag
-@click.option(
-    "--online", is_flag=True, help="Log in, ask, and tell what is wrong, what it costs, what to change."
-)
+@click.option("--online", is_flag=True, help="Query the API and report errors, request rate and advice.")
 @click.argument("file", required=False, type=click.Path())
 @click.pass_context
 def check_config(ctx: click.Context, config_file: str, file: str | None, online: bool) -> None:
-    """Tell whether the configuration is right, and with --online, whether it will do.
+    """Validate the configuration; with --online, also test it against the API.
 
-    FILE may be given in place of --config.file=FILE.
+    FILE may be given instead of --config.file=FILE.
     """
     if file is not None:
         if ctx.get_parameter_source("config_file") is not ParameterSource.DEFAULT:
-            raise click.UsageError("give the configuration once: as FILE or with --config.file")
+            raise click.UsageError("give the configuration only once, as FILE or with --config.file")
         config_file = file
     log_setup.configure("error")
     config = read(config_file)
-    echo(f"{config_file} is right: {summary(config)}")
-    for line in exposed(config, Path(config_file)):
+    echo(f"{config_file} is valid: {summary(config)}")
+    for line in credential_warnings(config, Path(config_file)):
         warn(f"note: {line}")
     if online and not check_online(config):
         sys.exit(1)
 
 
 def _pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
-    def read(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    def parse(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
         pairs = [value.partition(separator) for value in values]
-        for name, found, _ in pairs:
-            if not found or not name.strip():
+        for name, has_separator, _ in pairs:
+            if not has_separator or not name.strip():
                 raise click.BadParameter(f"must be a name and a value with {separator!r} between them")
         return {name.strip(): value.strip() for name, _, value in pairs}
 
-    return read
+    return parse
 
 
-def _length(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+def _step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     try:
-        length = parse_duration(value)
+        seconds = parse_duration(value)
     except ValueError:
-        raise click.BadParameter("must be a length of time, as 5m") from None
-    if length % 1 or not 1 <= length <= 86_400:
+        raise click.BadParameter("must be a duration, such as 5m") from None
+    if seconds % 1 or not 1 <= seconds <= 86_400:
         raise click.BadParameter("must be between 1s and 1d, in whole seconds")
-    return length
+    return seconds
 
 
 @cli.command()
 @_config_flag
-@click.option("--start", default="30d", show_default=True, help="How long ago, or when, the past begins.")
-@click.option("--end", default="0s", show_default=True, help="How long ago, or when, it ends.")
+@click.option(
+    "--start", default="30d", show_default=True, help="Start of the period: a time, or how long ago."
+)
+@click.option("--end", default="0s", show_default=True, help="End of the period: a time, or how long ago.")
 @click.option(
     "--exporter",
     "exporters",
     multiple=True,
-    help="URL of a running exporter's metrics: a job's past ends where it began to count. May be repeated.",
+    help="Metrics URL of a running exporter: a job's backfill ends where it began to count. May be repeated.",
 )
 @click.option(
     "--include-uncounted",
     is_flag=True,
-    help="With --exporter: include jobs that none of the exporters counts; their past ends now.",
+    help="With --exporter: include jobs that no exporter counts; their backfill ends now.",
 )
-@click.option("--step", default="5m", show_default=True, callback=_length, help="From sample to sample.")
+@click.option("--step", default="5m", show_default=True, callback=_step, help="Time between samples.")
 @click.option(
     "--output",
     default="",
     type=click.Path(),
-    help="A folder for OpenMetrics files, or - for standard output.",
+    help="Directory for OpenMetrics files, or - for standard output.",
 )
-@click.option("--remote-write", default="", help="Send to this URL instead of writing files.")
+@click.option("--remote-write", default="", help="Remote write URL to send to, instead of writing files.")
 @click.option(
     "--remote-write-header",
     "headers",
     multiple=True,
     callback=_pairs(":"),
-    help="A header for it, as 'X-Scope-OrgID: builds'; may be repeated.",
+    help="Remote write header, such as 'X-Scope-OrgID: builds'. May be repeated.",
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
     callback=_pairs("="),
-    help="name=value for each series, as job=codearts-build; may be repeated.",
+    help="name=value to add to each series, such as job=codearts-build. May be repeated.",
 )
-@click.option("--no-details", is_flag=True, help="Ask for no build one by one: quick, without queue times.")
+@click.option(
+    "--no-details", is_flag=True, help="Do not request build details: faster, but without queue times."
+)
 @click.option(
     "--max-requests-per-minute",
     type=click.IntRange(1, 100_000),
-    help="By default what the configuration says.",
+    help="Request rate limit. Default: that of the configuration.",
 )
-@click.option("--spool", type=click.Path(path_type=Path), help="Where answers are kept until it is done.")
+@click.option(
+    "--spool",
+    type=click.Path(path_type=Path),
+    help="File that keeps responses, so that the command can be resumed.",
+)
 def backfill(
     config_file: str,
     start: str,
@@ -269,7 +274,7 @@ def backfill(
     spool: Path | None,
     **to: Any,
 ) -> None:
-    """Bring the past to Prometheus: as OpenMetrics files, or by remote write."""
+    """Export build history to Prometheus (OpenMetrics files or remote write)."""
     log_setup.configure("error")
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
@@ -282,7 +287,7 @@ def backfill(
 @cli.command()
 @_web_flags
 @_log_flags
-@click.option("--seed", default=0, show_default=True, help="Another seed is another fleet.")
+@click.option("--seed", default=0, show_default=True, help="Seed that selects the fleet.")
 @click.pass_context
 def demo(
     ctx: click.Context,
@@ -293,7 +298,7 @@ def demo(
     log_format: str,
     seed: int,
 ) -> None:
-    """Serve the metrics of a simulated fleet, without any account."""
+    """Serve metrics of a simulated fleet; no account needed."""
     log_setup.configure(log_level, log_format)
     is_default = ctx.get_parameter_source("addresses") is click.core.ParameterSource.DEFAULT
     site = Site(addresses, telemetry_path, WatchedConfig(web_config))
@@ -301,13 +306,15 @@ def demo(
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=0, show_default=True, help="0 takes a free one, which is printed.")
-@click.option("--jobs", type=int, help="How many jobs; without it, the fleet of the demo.")
-@click.option("--seed", default=0, show_default=True, help="Another seed is another fleet.")
-@click.option("--speed", default=1.0, show_default=True, help="How much faster than the clock it lives.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=0, show_default=True, help="Port to listen on. 0 selects a free port, which is printed."
+)
+@click.option("--jobs", type=int, help="Number of jobs. Default: those of the demo.")
+@click.option("--seed", default=0, show_default=True, help="Seed that selects the fleet.")
+@click.option("--speed", default=1.0, show_default=True, help="Speed of simulated time.")
 def simulate(**settings: Any) -> None:
-    """Simulate the CodeArts Build API alone, for trying things out."""
+    """Simulate the CodeArts Build API, for experiments."""
     try:
         run_simulator(**settings)
     except OSError as error:
@@ -317,7 +324,7 @@ def simulate(**settings: Any) -> None:
 
 
 def main() -> None:
-    """Run a command; a person gets one line about what went wrong, a script an exit code."""
+    """Run a command. Errors become a line on standard error and an exit code."""
     startup.prepare()
     filter_tracebacks()
     startup.restore_interrupt()

@@ -1,4 +1,4 @@
-"""``demo``: a simulated fleet and the exporter on it, in one process."""
+"""``demo``: the simulator and an exporter that polls it, in one process."""
 
 import socket
 from collections.abc import Sequence
@@ -16,28 +16,23 @@ _INTERVAL = "5s"
 
 
 def demo(site: Site, seed: int, *, any_port: bool) -> None:
-    """Serve a fleet that builds all the time, until SIGTERM or SIGINT.
+    """Serve a simulated fleet until SIGTERM or SIGINT.
 
-    Args:
-        site: the addresses and paths to serve.
-        seed: selects the fleet.
-        any_port: whether to use a free port if an address of the site is taken.
+    With ``any_port``, a free port is used if an address of ``site`` is in use.
 
     Raises:
-        ExporterError: an address is taken.
+        ExporterError: an address is in use.
     """
     sockets = _bind(site.addresses, any_port=any_port)
     with Simulator(demo_fleet(RealClock(), seed)).start() as simulator:
         exporter = Exporter(parse(_config(simulator), source="demo", environ={}, base_dir=Path()))
         url = f"{site.web_config.current.scheme}://{_reachable(address_of(sockets[0]))}"
-        echo(
-            f"A simulated CodeArts Build runs at {simulator.url}; {exporter.poller.watched} jobs are watched."
-        )
+        echo(f"Simulated CodeArts Build at {simulator.url} with {exporter.poller.watched} watched jobs.")
         echo(f"Status:   {url}/")
         echo(f"Metrics:  {url}{site.telemetry_path}")
         echo(f"Try:      curl -s {url}{site.telemetry_path} | grep builds_total")
         echo(f"Truth:    {simulator.url}/_sim/truth")
-        echo("Ctrl-C ends it.")
+        echo("Press Ctrl-C to stop.")
         exporter.publisher.start()
         run(exporter, sockets, site)
 
@@ -53,7 +48,7 @@ def _bind(addresses: Sequence[str], *, any_port: bool) -> list[socket.socket]:
 
 
 def _reachable(address: str) -> str:
-    """An address that a browser here can open; one that stands for every interface is called localhost."""
+    """Return an address that a browser on this machine can open."""
     host, _, port = address.rpartition(":")
     return f"localhost:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104 read, not bound
 

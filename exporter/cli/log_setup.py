@@ -1,4 +1,4 @@
-"""Log lines: logfmt for people, JSON for machines, on standard error; those of libraries too."""
+"""Logging as logfmt or JSON on standard error, including the log lines of libraries."""
 
 import logging
 import sys
@@ -11,19 +11,19 @@ from exporter.redaction import clean
 
 
 class _Unfailing:
-    """A text stream whose full disk or closed pipe is nobody else's trouble."""
+    """A text stream that ignores a full disk or a closed pipe."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write if it can be written."""
+        """Write, if possible."""
         with suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush if it can be flushed."""
+        """Flush, if possible."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
@@ -33,13 +33,8 @@ LEVELS = ("debug", "info", "warn", "error")
 FORMATS = ("logfmt", "json")
 
 
-def configure(level: str = "info", form: str = "logfmt") -> None:
-    """Set up logging for the process.
-
-    Args:
-        level: one of `LEVELS`; what is below is dropped.
-        form: one of `FORMATS`.
-    """
+def configure(level: str = "info", log_format: str = "logfmt") -> None:
+    """Set up logging for the process, with one of `LEVELS` as the minimum and one of `FORMATS`."""
     stream = cast("TextIO", _Unfailing(sys.stderr))
     threshold = {
         "debug": logging.DEBUG,
@@ -49,7 +44,7 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
     }
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
-        if form == "json"
+        if log_format == "json"
         else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "event"], bool_as_flag=False)
     )
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
@@ -80,12 +75,12 @@ def configure(level: str = "info", form: str = "logfmt") -> None:
     logging.basicConfig(level=threshold[level], handlers=[libraries], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if level != "debug":
-        # Below errors it tells of requests that nobody can do anything about.
+        # Its warnings are about malformed requests, which no operator can act on.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 def _cleaned(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Every value through the filter; the renderers escape line breaks themselves."""
+    """Redact secrets in every value; the renderers escape line breaks."""
     return {key: value if key in ("ts", "level") else _clean(value) for key, value in event.items()}
 
 

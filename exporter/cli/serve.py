@@ -1,4 +1,4 @@
-"""``serve``: poll in the background, answer in front, end cleanly."""
+"""``serve``: poll in background threads, serve HTTP in the main thread, stop cleanly."""
 
 import gc
 import queue
@@ -29,24 +29,24 @@ from exporter.web import (
     bind,
 )
 
-_STOP_WITHIN_S: Final = 3.0
-_MOST_DESCRIPTORS: Final = 65_536
+_STOP_TIMEOUT_S: Final = 3.0
+_MAX_DESCRIPTORS: Final = 65_536
 _RESERVED_DESCRIPTORS: Final = 32
-"""For the store, the log, sockets that listen, and files that are read again."""
-_FEWEST_CONNECTIONS: Final = 8
+"""For the store, the log, listening sockets, and files that are reloaded."""
+_MIN_CONNECTIONS: Final = 8
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where and how to answer over HTTP.
+    """The settings of the HTTP server.
 
     Attributes:
         addresses: ``host:port`` each.
-        telemetry_path: where the metrics are.
+        telemetry_path: path of the metrics.
         web_config: TLS, passwords, headers.
-        enable_lifecycle: whether ``POST /-/reload`` is there.
+        enable_lifecycle: enables ``POST /-/reload``.
     """
 
     addresses: tuple[str, ...]
@@ -56,23 +56,23 @@ class Site:
 
 
 def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
-    """Run until SIGTERM or SIGINT; then stop polling, finish the commit in hand, and return.
+    """Run until SIGTERM or SIGINT; then stop polling, finish the current commit, and return.
 
     Args:
         load: reads the configuration, now and at each reload.
-        site: where and how to answer.
-        shard: which of the jobs to take.
+        site: the settings of the HTTP server.
+        shard: the part of the jobs to poll.
 
     Raises:
-        ExporterError: it cannot be started.
+        ExporterError: the exporter cannot be started.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _exit)
     startup.note_hangups()
     config = load()
     sockets = bind(site.addresses)
     try:
-        with _uncollected():
+        with _without_garbage_collection():
             exporter = Exporter(config, shard)
             exporter.publisher.start()
         run(exporter, sockets, site, lambda: exporter.reload(load))
@@ -82,8 +82,8 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """A start makes millions of objects that stay; to look for garbage among them takes longer than that."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Start faster: collections would walk the millions of objects that are made now and stay."""
     gc.disable()
     try:
         yield
@@ -92,15 +92,14 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _leave(_signal: int, _frame: object) -> None:
-    """Before anything is under way there is nothing to finish."""
-    raise SystemExit(0)
+def _exit(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)  # nothing has been started that would have to finish
 
 
 def run(
     exporter: Exporter, sockets: list[socket.socket], site: Site, reload: Callable[[], None] | None = None
 ) -> None:
-    """Serve on sockets that already listen; SIGHUP reloads, if that is possible."""
+    """Serve on listening sockets; SIGHUP calls ``reload``, if given."""
     app = application(
         MetricsEndpoint(exporter.publisher, exporter.registry),
         exporter,
@@ -115,17 +114,19 @@ def run(
 
     hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def reload_apart(_signal: int, _frame: object) -> None:
-        hangups.put(None)  # the one thing that a signal handler may do safely
+    def request_reload(_signal: int, _frame: object) -> None:
+        hangups.put(None)  # a signal handler cannot do more safely
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     exporter.threads.start()
     if reload:
-        threading.Thread(target=_reload_on, args=(hangups, reload), name="reload", daemon=True).start()
-        signal.signal(signal.SIGHUP, reload_apart)
+        threading.Thread(
+            target=_reload_on_signals, args=(hangups, reload), name="reload", daemon=True
+        ).start()
+        signal.signal(signal.SIGHUP, request_reload)
         if startup.hangup_came():
-            reload_apart(signal.SIGHUP, None)
+            request_reload(signal.SIGHUP, None)
     site.web_config.start()
     for listening in sockets:
         _log.info(
@@ -137,35 +138,32 @@ def run(
         )
     server.run(sockets=sockets)
     site.web_config.stop()
-    if not exporter.stop(_STOP_WITHIN_S):
-        _log.warning("poller_did_not_stop", seconds=_STOP_WITHIN_S)
+    if not exporter.stop(_STOP_TIMEOUT_S):
+        _log.warning("poller_did_not_stop", seconds=_STOP_TIMEOUT_S)
     _log.info("stopped")
 
 
 def _connections(concurrency: int) -> int:
-    """Raise the limit of open files; how many clients' connections it allows beside the API and the store."""
+    """Raise the limit of open files; return the client connections it allows beside API and store."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # some systems allow less than they say
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    limit = _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    return min(MAX_CONNECTIONS, max(_FEWEST_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
+    target = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        with suppress(OSError, ValueError):  # some systems allow less than the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+            soft = target
+    limit = _MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return min(MAX_CONNECTIONS, max(_MIN_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
 
 
-def _reload_on(hangups: "queue.SimpleQueue[None]", reload: Callable[[], None]) -> None:
-    """Reload at each signal, with a rest as after a request; signals during a reload share the next.
-
-    The log tells of failures.
-    """
+def _reload_on_signals(hangups: "queue.SimpleQueue[None]", reload: Callable[[], None]) -> None:
+    """Reload after each signal, and pause as after a request; signals during a reload share the next one."""
     while True:
         hangups.get()
         while not hangups.empty():
             hangups.get()
         began = time.monotonic()
         try:
-            with suppress(ExporterError):
+            with suppress(ExporterError):  # it is logged
                 reload()
         except Exception:
             _log.exception("unexpected_error", task="reload")

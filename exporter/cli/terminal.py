@@ -1,4 +1,4 @@
-"""Lines for a person, and tracebacks: through the filter, to streams that may be closed or full."""
+"""Output to standard streams that may be closed or full, with secrets redacted; exit codes."""
 
 import errno
 import sys
@@ -29,7 +29,7 @@ def echo(text: str) -> None:
 
 
 def echo_styled(text: str) -> None:
-    """Print a line that is clean already, and may hold colours.
+    """Print a line that is redacted already and may contain colours.
 
     Raises:
         ExporterError: standard output is full or closed.
@@ -41,7 +41,7 @@ def echo_styled(text: str) -> None:
 
 
 def cannot_write(error: Exception) -> ExporterError:
-    """What to raise when standard output cannot be written; silent where its reader has left."""
+    """Make the error for standard output; exit silently if its reader has closed the pipe."""
     startup.discard(_STDOUT)
     if isinstance(error, BrokenPipeError):
         raise SystemExit(1)
@@ -49,29 +49,24 @@ def cannot_write(error: Exception) -> ExporterError:
 
 
 def warn(text: str, *, before: str = "") -> None:
-    """Print a line on standard error, if that can be written.
-
-    Args:
-        text: is cleaned.
-        before: control characters of our own, which a terminal shall obey.
-    """
+    """Print a line on standard error, if possible; ``before`` are control characters to send unchanged."""
     with suppress(OSError, ValueError):
         click.echo(before + clean(text), err=True, file=sys.stderr)
 
 
 def warn_lines(text: str) -> None:
-    """Print each line of a message on standard error, under the name of the program."""
+    """Print each line of a message on standard error, after the name of the program."""
     for line in text.splitlines():
         warn(f"codearts-build-exporter: {line}")
 
 
 def exit_code(command: Callable[[], Any]) -> int | str | None:
-    """Run a command to its exit code; a stream that cannot be written to changes a success to 1."""
+    """Run a command and return its exit code, which is 1 if standard output cannot be written."""
     code: int | str | None = 0
     try:
         command()
-    except SystemExit as leaving:
-        code = leaving.code
+    except SystemExit as exited:
+        code = exited.code
     except OSError as error:
         startup.discard(_STDOUT)
         warn_lines(_reason(error))
@@ -92,7 +87,7 @@ def _reason(error: OSError) -> str:
 
 
 def filter_tracebacks() -> None:
-    """Let the tracebacks of this process, of its threads and of destructors pass the filter too."""
+    """Redact tracebacks of the main thread, of other threads and of destructors."""
 
     def uncaught(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None, where: str = ""

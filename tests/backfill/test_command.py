@@ -255,7 +255,7 @@ def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> N
     [
         ((), "either --output or --remote-write"),
         (("--output=out", "--remote-write=http://localhost"), "either --output or --remote-write"),
-        (("--output=out", "--step=5"), "must be a length of time"),
+        (("--output=out", "--step=5"), "must be a duration"),
         (("--output=out", "--step=500ms"), "whole seconds"),
         (("--output=out", "--start=yesterday"), "--start"),
         (("--output=out", "--start=1h", "--end=2h"), "--start must be before the end"),

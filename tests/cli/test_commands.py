@@ -67,7 +67,7 @@ class TestUsage:
             ("start", "no such command 'start'; the commands are serve, check-config, backfill, demo and"),
             ("my.yaml", "no such command 'my.yaml'; a configuration is given with --config.file=my.yaml"),
             ("serve my.yaml", "unexpected argument 'my.yaml'; a configuration is given with --config.file="),
-            ("--log.level=info demo", "unexpected argument 'demo'; a command stands before its flags"),
+            ("--log.level=info demo", "unexpected argument 'demo'; a command comes before its flags"),
             ("serve now", "unexpected argument 'now'; serve takes flags only"),
         ],
     )
@@ -166,12 +166,12 @@ class TestCheckConfig:
     def test_a_right_one(self, config: Path) -> None:
         ended = run("check-config", f"--config.file={config}")
         assert (ended.code, ended.err) == (0, "")
-        assert re.fullmatch(rf"{config} is right: 3 jobs, 0 projects, http://.*, every 0.5 s\n", ended.out)
+        assert re.fullmatch(rf"{config} is valid: 3 jobs, 0 projects, http://.*, every 0.5 s\n", ended.out)
 
     def test_the_file_can_be_given_without_its_flag(self, config: Path) -> None:
         ended = run("check-config", str(config))
         assert (ended.code, ended.err) == (0, "")
-        assert ended.out.startswith(f"{config} is right: ")
+        assert ended.out.startswith(f"{config} is valid: ")
 
     def test_by_default_it_is_config_yaml_here(self, config: Path) -> None:
         assert run("check-config", folder=config.parent).code == 0
@@ -199,7 +199,7 @@ class TestCheckConfig:
         ended = run("check-config", "--online", f"--config.file={config}")
         assert (ended.code, ended.err) == (0, "")
         lines = ended.out.splitlines()
-        assert lines[0].startswith(f"{config} is right: 3 jobs")
+        assert lines[0].startswith(f"{config} is valid: 3 jobs")
         assert lines[1].startswith("asking: about 7 requests")
         titles = [line for line in lines[3:] if re.fullmatch(r"[A-Z][a-z ]+", line)]
         assert titles == [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.check_config import exposed
+from exporter.cli.check_config import credential_warnings
 from exporter.config import load
 from exporter.simulator import Fleet, RealClock, Simulator
 from tests.cli.conftest import PROGRAM, run, started
@@ -213,12 +213,12 @@ class TestExposedCredentials:
         path = folder / "config.yaml"
         path.write_text(text)
         path.chmod(mode)
-        told = "\n".join(exposed(load(path, {}), path))
+        told = "\n".join(credential_warnings(load(path, {}), path))
         assert SECRET not in told
         return told
 
     def test_a_secret_in_a_file_that_everybody_reads_is_told(self, folder: Path) -> None:
-        assert "holds auth.token and can be read by every user" in self.told(folder)
+        assert "contains auth.token and is readable by every user" in self.told(folder)
 
     def test_the_command_prints_it(self, folder: Path) -> None:
         self.told(folder)
@@ -229,7 +229,7 @@ class TestExposedCredentials:
         (folder / "token").write_text(SECRET)
         text = CONFIG.replace(f"token: {SECRET}", "token_file: token")
         url = "state: {{redis_url: 'redis://{}cache'}}\n"
-        assert "holds state.redis_url" in self.told(folder, text + url.format(":Qz7xpass@"))
+        assert "contains state.redis_url" in self.told(folder, text + url.format(":Qz7xpass@"))
         assert self.told(folder, text + url.format("")) == ""
 
     def test_a_file_or_folder_of_its_owner_alone_is_fine(self, folder: Path) -> None:
@@ -252,7 +252,7 @@ class TestExposedCredentials:
                 with suppress(PermissionError):  # root without the right to do that may not enter either
                     os.seteuid(NOBODY)
             path = Path("config.yaml")
-            assert list(exposed(load(path, {}), path)) == []
+            assert list(credential_warnings(load(path, {}), path)) == []
         finally:
             os.seteuid(user)
             inner.parent.chmod(0o755)
