@@ -22,13 +22,7 @@ WRITTEN = written()
 DECLARED: tuple[Declared, ...] = (*families(), *FLEET_FAMILIES, *EXPORTER_METRICS)
 LINES = exposition().splitlines()
 
-REPORTED_IN = {
-    "PayloadError": 0,
-    "mapping": 1,
-    "payload_fault": 1,
-    "faults.append": 0,
-    "self.faults.append": 0,
-}
+REPORTED_IN = {"PayloadError": 0, "mapping": 1, "payload_fault": 1, "faults.append": 0, "_count_faults": 1}
 """The calls that name a reason, and which of their arguments it is."""
 
 
@@ -84,14 +78,20 @@ def test_every_reason_that_can_be_reported_is_explained() -> None:
 
 
 def reasons(source: ast.Module) -> Iterator[str]:
-    values = [line.value for line in source.body if isinstance(line, ast.AnnAssign)]
-    named = [str(value.value) for value in values if isinstance(value, ast.Constant)]
-    yield from (value for value in named if re.fullmatch(r"[a-z]+(_[a-z]+)+", value))
-    for call in ast.walk(source):
-        if isinstance(call, ast.Call):
-            name = ast.unparse(call.func).removeprefix("self._telemetry.")
-            texts = [one.value if isinstance(one, ast.Constant) else None for one in call.args]
-            if name == "_plausible":
-                yield from (f"{odd}_{texts[1]!s}" for odd in ("negative", "absurd"))
-            elif name in REPORTED_IN and texts[REPORTED_IN[name]]:
-                yield str(texts[REPORTED_IN[name]])
+    for statement in source.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.value, ast.Constant):
+            yield from names_in(statement.value)
+    for node in ast.walk(source):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "reason":
+            yield from names_in(node.value)
+        elif isinstance(node, ast.Call):
+            function = re.sub(r"^(self\.)?(_?telemetry\.)?", "", ast.unparse(node.func))
+            if function == "_plausible":
+                yield from (f"{fault}_{ast.literal_eval(node.args[1])}" for fault in ("negative", "absurd"))
+            elif function in REPORTED_IN:
+                yield from names_in(node.args[REPORTED_IN[function]])
+
+
+def names_in(expression: ast.expr) -> Iterator[str]:
+    constants = (node.value for node in ast.walk(expression) if isinstance(node, ast.Constant))
+    yield from (text for text in map(str, constants) if re.fullmatch(r"[a-z]+(_[a-z]+)+", text))
