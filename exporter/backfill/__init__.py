@@ -4,10 +4,9 @@ First the API's replies are downloaded into a spool. Then the ledger that counts
 its state at each step is written as OpenMetrics or sent by remote write.
 """
 
-from exporter.backfill.builds import PastBuild
 from exporter.backfill.download import Download, gaps
-from exporter.backfill.openmetrics import PastFamily, Size, estimate_size, past_families
-from exporter.backfill.output import Contents, Destination, Output, write_files
+from exporter.backfill.openmetrics import past_families
+from exporter.backfill.output import Destination, Output, prepare
 from exporter.backfill.plan import PastJob, Period, Plan
 from exporter.backfill.replay import Replay
 from exporter.backfill.retry import Notices
@@ -15,24 +14,19 @@ from exporter.backfill.spool import Spool
 from exporter.backfill.targets import Selection, load_or_make_plan, watched_jobs
 
 __all__ = [
-    "Contents",
     "Destination",
     "Download",
     "Notices",
     "Output",
-    "PastBuild",
-    "PastFamily",
     "PastJob",
     "Period",
     "Plan",
     "Replay",
     "Selection",
-    "Size",
     "Spool",
-    "estimate_size",
     "gaps",
     "load_or_make_plan",
     "past_families",
+    "prepare",
     "watched_jobs",
-    "write_files",
 ]

@@ -85,14 +85,9 @@ def initial_ledger(
     at_ms: int,
     rules: Rules,
 ) -> JobLedger:
-    """Build the ledger of a job at the moment from which its builds are counted.
+    """Return the ledger of a job at ``at_ms``, when counting begins and the builds ``before`` had finished.
 
-    Args:
-        before: builds that had finished by then.
-        counted: the numbers that are counted later.
-        missing: ranges of numbers without any record.
-        at_ms: that moment.
-        rules: from the configuration.
+    ``counted`` are the numbers that are counted later, ``missing`` ranges of numbers without any record.
     """
     numbers = sorted(counted)
     newest = max((build.number for build in before), default=numbers[0] + 1 if numbers else 0)
@@ -130,7 +125,7 @@ def with_new_series_at_zero(ledger: JobLedger, after: JobLedger) -> JobLedger:
 
 
 def _detail(past: PastBuild) -> BuildDetail | Refused:
-    """Return the detail; without a result it cannot end the build, but history together with it may."""
+    # A detail without a result cannot end the build, but history together with it may.
     if past.detail is None or past.detail.result is None:
         return Refused(past.build.number)
     return past.detail
@@ -142,13 +137,7 @@ def _stages(past: PastBuild) -> KnownStages | Refused:
 
 
 class KnownBuild(NamedTuple):
-    """A build number in the spool.
-
-    Attributes:
-        dated_ms: see `PastBuild.dated_ms`.
-        is_listed: history has a record of it.
-        is_fetched: record-info has answered for it.
-    """
+    """A build number in the spool: whether history lists it, and whether record-info was fetched."""
 
     number: int
     dated_ms: int | None
@@ -175,17 +164,12 @@ def missing_builds(known: Sequence[KnownBuild]) -> list[tuple[int, int]]:
 def numbers_to_fetch(known: Sequence[KnownBuild], start_ms: int, end_ms: int) -> Iterator[int]:
     """Numbers to request from record-info: those of the period, missing ones, and the one after the newest.
 
-    The last one is there in case the newest record of history was unreadable.
-
-    Args:
-        known: plausible builds, ascending.
-        start_ms: start of the period.
-        end_ms: end of the job's period.
+    The last one is there in case the newest record of history was unreadable. ``known`` ascends.
     """
-    for build in known:
-        is_near = build.dated_ms is None or start_ms - _MARGIN_MS <= build.dated_ms <= end_ms + _MARGIN_MS
-        if is_near and not build.is_fetched:
-            yield build.number
+    first_ms, last_ms = start_ms - _MARGIN_MS, end_ms + _MARGIN_MS
+    for number, dated_ms, _, is_fetched in known:
+        if not is_fetched and (dated_ms is None or first_ms <= dated_ms <= last_ms):
+            yield number
     probes = _MAX_PROBES - sum(not build.is_listed for build in known)
     for first, last in missing_builds(known):
         yield from range(first, min(last, first + probes - 1) + 1)

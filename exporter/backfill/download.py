@@ -1,10 +1,10 @@
 """Downloads what a plan needs from the API into the spool."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from time import monotonic
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, NamedTuple, TypeAlias
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
@@ -28,75 +28,65 @@ _STORE_EVERY_S: Final = 1.0
 
 _FAILURES_SHOWN: Final = 20
 
+Entry: TypeAlias = tuple[str, int, Value | None]
+"""Job id and number of a build, and its value; None if refused."""
 
+
+@dataclass(slots=True)
 class RefusalFilter(Generic[Value]):
     """Holds refusals back until a request succeeds: then they concern single builds, not the credentials.
 
-    Args:
-        what: is requested.
-        workaround: how to do without.
+    Attributes:
         exists: whether a build (job id, number) is known to exist; only then a refusal means something.
         recheck: repeats a request that succeeded in an earlier run, and returns whether it still does; False
             if none did.
-        notices: get a message if there are only refusals at first.
     """
 
-    def __init__(
-        self,
-        what: str,
-        workaround: str,
-        exists: Callable[[str, int], bool],
-        recheck: Callable[[], bool],
-        notices: Notices,
-    ) -> None:
-        self._what = what
-        self._workaround = workaround
-        self._exists = exists
-        self._recheck = recheck
-        self._notices = notices
-        self._succeeded = False
-        self._held: list[tuple[str, int, Value | None]] = []
-        self._refused = 0
-        self._error: ApiError | None = None
+    what: str
+    workaround: str
+    exists: Callable[[str, int], bool]
+    recheck: Callable[[], bool]
+    notices: Notices
+    _succeeded: bool = False
+    _refused: int = 0
+    _error: ApiError | None = None
+    _held: list[Entry[Value]] = field(default_factory=list)
 
-    def add(
-        self, entry: tuple[str, int, Value | None], error: ApiError | None
-    ) -> list[tuple[str, int, Value | None]]:
+    def add(self, entry: Entry[Value], error: ApiError | None) -> list[Entry[Value]]:
         """Add a final reply; return the entries that are trusted by now."""
         self._held.append(entry)
         self._succeeded = self._succeeded or error is None
         if self._succeeded:
             return self._release()
-        if self._exists(*entry[:2]):
+        if self.exists(*entry[:2]):
             self._error = error
             self._refused += 1
             if self._refused == _REPORT_AFTER:
-                self._notices.say(f"{self._what}: nothing but refusals so far: {error}")
+                self.notices.say(f"{self.what}: nothing but refusals so far: {error}")
         return []
 
-    def finish(self) -> list[tuple[str, int, Value | None]]:
+    def finish(self) -> list[Entry[Value]]:
         """Return the remaining entries after the last reply.
 
         Raises:
             ApiError: the recheck failed; a later run may succeed.
             BackfillError: every request was refused, the recheck too.
         """
-        if self._refused and not self._succeeded and not self._recheck():
+        if self._refused and not self._succeeded and not self.recheck():
             gone = "the records of so few builds may be gone; if not, " if self._refused <= _FEW else ""
             raise BackfillError(
-                f"{self._what}: every request was refused, so no result is kept: {self._error}\n"
+                f"{self.what}: every request was refused, so no result is kept: {self._error}\n"
                 f"{gone}make the user a member of the projects, with a role that may view build tasks, "
-                f"and check for proxies in between; {self._workaround}"
+                f"and check for proxies in between; {self.workaround}"
             )
         return self._release()
 
-    def _release(self) -> list[tuple[str, int, Value | None]]:
+    def _release(self) -> list[Entry[Value]]:
         released, self._held = self._held, []
         return released
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Some days of a job's history."""
 
     job_id: str
@@ -105,14 +95,11 @@ class Window:
 
 
 class Download:
-    """Downloads histories, details and stages of jobs, in this order.
+    """Downloads histories, details and stages of jobs, in this order; yields each when it is done.
 
-    Args:
-        jobs: all of them.
-        period: of the builds to count.
-        since_ms: start of the histories, less a day; independent of the period's step.
-        spool: stores the replies.
-        notices: get messages about waits.
+    Each of the three raises an `ApiError` if the API is down, and a `BackfillError` if every request was
+    refused, the recheck too. What has been stored until then stays. Histories begin a day before
+    ``since_ms``, which is independent of the period's step.
 
     Attributes:
         failed: what failed, and why; a later run may succeed.
@@ -164,11 +151,7 @@ class Download:
             yield from ((job.job.id, number, record_id) for number, record_id in builds)
 
     def fetch_histories(self, client: ApiClient, concurrency: int) -> Generator[Window]:
-        """Fetch `windows`; yield each when it is done.
-
-        Raises:
-            ApiError: the API is down; what has arrived is stored.
-        """
+        """Fetch `windows`."""
 
         def fetch(window: Window) -> tuple[tuple[Build, ...], int]:
             faults: list[str] = []
@@ -180,16 +163,11 @@ class Download:
             if reply.error:
                 self.failed[f"history of job {window.job_id}"] = reply.error
             elif reply.value:
-                self._spool.add_window(window.job_id, window.first, window.last, *reply.value)
+                self._spool.add_window(*window, *reply.value)
             yield window
 
     def fetch_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
-        """Fetch the details of `builds`; yield each when it is done.
-
-        Raises:
-            ApiError: the API is down; what has arrived is stored.
-            BackfillError: every request was refused, the recheck too; no result is stored.
-        """
+        """Fetch the details of `builds`."""
 
         def fetch(build: tuple[str, int]) -> BuildDetail:
             return client.record_info(*build)
@@ -205,12 +183,7 @@ class Download:
         return self._store(replies, self._spool.add_details, refusals, "details")
 
     def fetch_stages(self, client: ApiClient, concurrency: int) -> Generator[object]:
-        """Fetch `stages`; yield each when it is done.
-
-        Raises:
-            ApiError: the API is down; what has arrived is stored.
-            BackfillError: every request was refused, the recheck too; no result is stored.
-        """
+        """Fetch `stages`."""
         refusals = RefusalFilter[tuple[Stage, ...]](
             "stages (full-stages)",
             "metrics.stages: false does without",
@@ -239,12 +212,12 @@ class Download:
     def _store(
         self,
         replies: Iterable[Reply[Any, Value]],
-        store: Callable[[list[tuple[str, int, Value | None]]], None],
+        store: Callable[[list[Entry[Value]]], None],
         refusals: RefusalFilter[Value],
         what: str,
     ) -> Generator[object]:
         """Pass replies on; store final ones every second and at the end, however it ends."""
-        pending: list[tuple[str, int, Value | None]] = []
+        pending: list[Entry[Value]] = []
         stored_at = monotonic()
         try:
             for reply in replies:

@@ -54,12 +54,7 @@ class Points:
 
 
 class PastFamily:
-    """Writes one metric family.
-
-    Args:
-        family: of jobs.
-        labels: added to every series.
-    """
+    """Writes one metric family, with additional labels on every series."""
 
     def __init__(self, family: Family[JobView], labels: Mapping[str, str]) -> None:
         self._family = family
@@ -83,14 +78,15 @@ class PastFamily:
                     points.append(Points(segment.times_ms, text))
         yield from metrics.values()
 
+    def lines(self, segments: Iterable[Segment]) -> str:
+        """The lines of one job."""
+        return "".join([points.with_timestamps() for metric in self.metrics(segments) for points in metric])
+
     def text(self, jobs: Iterable[Sequence[Segment]]) -> Iterator[str]:
         """The family's lines, job by job; empty if no job has any."""
         header = self._header
         for segments in jobs:
-            lines = "".join(
-                [points.with_timestamps() for metric in self.metrics(segments) for points in metric]
-            )
-            if lines:
+            if lines := self.lines(segments):
                 yield header + lines
                 header = ""
 
@@ -118,23 +114,13 @@ def estimate_size(
 ) -> Size:
     """Estimate the size of the output, as if all series of a job existed from the start.
 
-    Args:
-        jobs: to write.
-        families: to write.
-        period: the samples.
-        rules: from the configuration.
-        finished: the builds of a job by finish time, and that time.
+    ``finished`` returns finish times and builds of a job, in order.
     """
     series = samples = width = 0
     for job in jobs:
         ledger = _representative_ledger(job, period, rules, finished(job))
         segment = Segment((period.start_ms,), JobView(job.job, ledger))
-        lines = "".join(
-            points.with_timestamps()
-            for family in families
-            for metric in family.metrics([segment])
-            for points in metric
-        )
+        lines = "".join(family.lines([segment]) for family in families)
         times = len(period.sample_times(period.start_ms, period.end_ms + 1, job.end_ms))
         series += lines.count("\n")
         samples += lines.count("\n") * times
@@ -162,7 +148,6 @@ def _representative_ledger(
 
 
 def _series_keys(past: PastBuild, rules: Rules) -> set[object]:
-    """Return the labels that a build is counted under, and the names of its stages."""
     build, detail = past.merged, past.detail
     if detail:
         build = join(build, Build(build.number, trigger=detail.trigger, branch=detail.branch))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import requests
 
 from exporter import __version__
-from exporter.backfill.openmetrics import EOF, PastFamily, Segment, Size, estimate_size
+from exporter.backfill.builds import PastBuild
+from exporter.backfill.openmetrics import EOF, PastFamily, Segment, estimate_size
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.replay import Replay
 from exporter.backfill.retry import Notices
@@ -42,7 +43,6 @@ class Destination:
         output: a folder, ``-`` for standard output, or empty.
         remote_write: a URL, or empty.
         headers: for remote write.
-        labels: added to every series.
     """
 
     output: str
@@ -67,16 +67,13 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """The samples to write.
+class Output:
+    """Writes the samples of jobs to a destination.
 
     Attributes:
-        jobs: to write.
-        period: of the samples.
-        rules: from the configuration.
-        families: writers of the metric families.
-        spool: the builds, and how much has been sent.
+        receiver: of remote write, from `prepare`.
         settings: all settings of the metrics.
+        write_stdout: writes pieces of text to standard output.
     """
 
     jobs: Sequence[PastJob]
@@ -84,133 +81,92 @@ class Contents:
     rules: Rules
     families: Sequence[PastFamily]
     spool: Spool
+    to: Destination
+    receiver: "RemoteWrite | None"
     settings: object
+    say: Callable[[str], object]
+    follow: Follow
+    write_stdout: Callable[[Iterable[str]], object]
 
-    def size(self) -> Size:
-        """Estimate the size of the output."""
-        return estimate_size(
-            self.jobs,
-            self.families,
-            self.period,
-            self.rules,
-            lambda job: self.spool.iter_finished(job.job.id, job.end_ms),
-        )
-
-    def replay(self, jobs: Sequence[PastJob]) -> Replay:
-        """Replay some of the jobs from the start."""
-        return Replay(jobs, self.period, self.rules, self.spool)
-
-    def stamp(self, to: Destination) -> str:
-        """Hash everything that affects the output: the same stamp means the same bytes."""
-        inputs = (
-            __version__,
-            self.period,
-            self.jobs,
-            to.labels,
-            to.remote_write,
-            self.settings,
-            self.spool.fingerprint(),
-        )
-        return hashlib.sha256(repr(inputs).encode()).hexdigest()
-
-
-class Output:
-    """Writes samples to a destination.
-
-    Args:
-        to: the destination; a missing folder is created.
-        notices: get messages.
-        follow: shows progress.
-        write_stdout: writes pieces of text to standard output.
-
-    Raises:
-        ExporterError: the destination is invalid.
-    """
-
-    def __init__(
-        self,
-        to: Destination,
-        notices: Notices,
-        follow: Follow,
-        write_stdout: Callable[[Iterable[str]], object],
-    ) -> None:
-        self._to = to
-        self._say = notices.say
-        self._follow = follow
-        self._write_stdout = write_stdout
-        self._receiver = _open_receiver(to, notices) if to.remote_write else None
-        if not to.remote_write and to.output != "-":
-            try:
-                Path(to.output).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BackfillError(f"{to.output}: cannot create the folder: {error.strerror}") from None
-
-    def write(self, contents: Contents) -> None:
+    def write(self) -> None:
         """Write all samples and report on them.
 
         Raises:
             ExporterError: they cannot be written or sent; what was written before stays.
         """
-        size = contents.size()
+        size = estimate_size(self.jobs, self.families, self.period, self.rules, self._finished)
         text = format_bytes(size.bytes)
-        self._say(f"about {size.series:,} series, {plural(size.samples, 'sample')}, {text} as text")
-        if self._to.output == "-":
-            self._write_stdout(stream(contents))
+        self.say(f"about {size.series:,} series, {plural(size.samples, 'sample')}, {text} as text")
+        if self.to.output == "-":
+            self.write_stdout(self._stream())
             return
-        replay = contents.replay(contents.jobs)
-        chunks = contents.period.chunks(size.series)
-        if self._receiver:
-            self._send(contents, replay, chunks, self._receiver)
+        target = self.to.labels, self.to.remote_write, self.settings
+        inputs = (__version__, self.period, self.jobs, *target, self.spool.fingerprint())
+        stamp = hashlib.sha256(repr(inputs).encode()).hexdigest()  # the same stamp means the same bytes
+        replay = Replay(self.jobs, self.period, self.rules, self.spool)
+        chunks = self.period.chunks(size.series)
+        if self.receiver:
+            self.follow(self._send(replay, chunks, stamp, self.receiver), len(chunks), "sending")
         else:
-            self._write_files(contents, replay, chunks, size.bytes)
+            self._write_files(replay, chunks, stamp, size.bytes)
         for reason, times in sorted(replay.faults.items()):
-            self._say(f"{plural(times, 'time')} {reason}: docs/metrics.md explains it")
+            self.say(f"{plural(times, 'time')} {reason}: docs/metrics.md explains it")
 
-    def _write_files(
-        self, contents: Contents, replay: Replay, chunks: Sequence[tuple[int, int]], size: int
-    ) -> None:
-        folder = Path(self._to.output)
+    def _finished(self, job: PastJob) -> Iterator[tuple[int, PastBuild]]:
+        return self.spool.iter_finished(job.job.id, job.end_ms)
+
+    def _stream(self) -> Iterator[str]:
+        """Write the period as one exposition, with one job in memory; replays each job for each family."""
+        for family in self.families:
+            replays = (Replay([job], self.period, self.rules, self.spool) for job in self.jobs)
+            yield from family.text(replay.advance(self.period.end_ms + 1)[0] for replay in replays)
+        yield EOF
+
+    def _write_files(self, replay: Replay, chunks: Sequence[tuple[int, int]], stamp: str, size: int) -> None:
+        folder = Path(self.to.output)
         try:
-            _prepare_folder(folder, contents.stamp(self._to), size)
+            _prepare_folder(folder, stamp, size)
         except OSError as error:
             raise BackfillError(f"{folder}: {error.strerror}") from None
-        self._follow(write_files(replay, chunks, contents.families, folder), len(chunks), "files")
-        self._say("Create TSDB blocks from them in Prometheus's storage.tsdb.path, as the user it runs as:")
-        self._say(
+        self.follow(write_files(replay, chunks, self.families, folder), len(chunks), "files")
+        self.say("Create TSDB blocks from them in Prometheus's storage.tsdb.path, as the user it runs as:")
+        self.say(
             f'  for file in {folder}/*.om; do promtool tsdb create-blocks-from openmetrics "$file" PATH; done'
         )
 
     def _send(
-        self, contents: Contents, replay: Replay, chunks: Sequence[tuple[int, int]], receiver: "RemoteWrite"
-    ) -> None:
-        stamp, spool = contents.stamp(self._to), contents.spool
-        sent_stamp, _, before = (spool.get(_SENT_KEY) or "").partition(" ")
+        self, replay: Replay, chunks: Iterable[tuple[int, int]], stamp: str, receiver: "RemoteWrite"
+    ) -> Iterator[int]:
+        sent_stamp, _, before = (self.spool.get(_SENT_KEY) or "").partition(" ")
         sent_before_ms = int(before) if sent_stamp == stamp else 0
-
-        def send() -> Iterator[int]:
-            for _, before_ms in chunks:
-                jobs = replay.advance(before_ms)
-                if before_ms > sent_before_ms:
-                    receiver.send_metrics(
-                        metric
-                        for family in contents.families
-                        for segments in jobs
-                        for metric in family.metrics(segments)
-                    )
-                spool.put(_SENT_KEY, f"{stamp} {before_ms}")
-                yield before_ms
-
-        self._follow(send(), len(chunks), "sending")
+        for _, before_ms in chunks:
+            jobs = replay.advance(before_ms)
+            if before_ms > sent_before_ms:
+                receiver.send_all(metric for f in self.families for job in jobs for metric in f.metrics(job))
+            self.spool.put(_SENT_KEY, f"{stamp} {before_ms}")
+            yield before_ms
 
 
-def _open_receiver(to: Destination, notices: Notices) -> "RemoteWrite":
-    try:
-        from exporter.backfill.remote_write import RemoteWrite
-    except ImportError:
-        raise ConfigError(
-            "--remote-write needs the extra: pip install 'codearts-build-exporter[remote-write]'"
-        ) from None
-    return RemoteWrite(to.remote_write, to.headers, requests.Session(), notices)
+def prepare(to: Destination, notices: Notices) -> "RemoteWrite | None":
+    """Create a missing folder, or return the receiver of remote write.
+
+    Raises:
+        ExporterError: the destination is invalid.
+    """
+    if to.remote_write:
+        try:
+            from exporter.backfill.remote_write import RemoteWrite
+        except ImportError:
+            raise ConfigError(
+                "--remote-write needs the extra: pip install 'codearts-build-exporter[remote-write]'"
+            ) from None
+        return RemoteWrite(to.remote_write, to.headers, requests.Session(), notices)
+    if to.output != "-":
+        try:
+            Path(to.output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackfillError(f"{to.output}: cannot create the folder: {error.strerror}") from None
+    return None
 
 
 def _prepare_folder(folder: Path, stamp: str, size: int) -> None:
@@ -233,20 +189,10 @@ def _prepare_folder(folder: Path, stamp: str, size: int) -> None:
         )
 
 
-def stream(contents: Contents) -> Iterator[str]:
-    """Write the period as one exposition, with one job in memory; replays each job for each family."""
-    before_ms = contents.period.end_ms + 1
-    for family in contents.families:
-        yield from family.text(contents.replay([job]).advance(before_ms)[0] for job in contents.jobs)
-    yield EOF
-
-
 def write_files(
     replay: Replay, chunks: Iterable[tuple[int, int]], families: Sequence[PastFamily], folder: Path
 ) -> Iterator[int]:
-    """Write a file for each chunk unless it exists, and yield the bytes written.
-
-    A file gets its name when it is complete.
+    """Write a file for each chunk unless it exists, and yield the bytes written; all files are complete.
 
     Raises:
         BackfillError: a file cannot be written; those before it stay.

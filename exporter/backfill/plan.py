@@ -12,16 +12,13 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from exporter.backfill.builds import KnownBuild
 from exporter.config import parse_duration
 from exporter.errors import BackfillError
 from exporter.model import DAY_MS, Job
 
-HOUR_MS: Final = 3_600_000
-
-BLOCK_MS: Final = 2 * HOUR_MS
+BLOCK_MS: Final = 2 * 3_600_000
 """promtool writes blocks of two hours, and reads a file once for each block that it overlaps."""
 
 _FILE_LENGTHS_MS: Final = (12 * BLOCK_MS, 3 * BLOCK_MS, BLOCK_MS)
@@ -70,11 +67,9 @@ class Period:
 
 
 class Cutoff(NamedTuple):
-    """The boundary between the builds of a backfill and those a running exporter counts.
+    """The latest finish (by the service's clock) and the highest number of the builds in a backfill.
 
-    Attributes:
-        end_ms: latest finish, by the service's clock.
-        baseline: highest build number; None if only the time decides.
+    Without a baseline only the time decides.
     """
 
     end_ms: int
@@ -111,11 +106,7 @@ class PastJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The jobs, each with its end, and the period of all of them.
-
-    Attributes:
-        begun_ms: when it was made.
-    """
+    """The jobs, each with its end, and the period of all of them; made at ``begun_ms``."""
 
     jobs: tuple[PastJob, ...]
     start_ms: int
@@ -130,9 +121,8 @@ class Plan:
 class CountedJob(NamedTuple):
     """A job that a running exporter counts, under the names it exposes.
 
-    Attributes:
-        since_ms: when counting began, by the exporter's clock.
-        baseline: the highest number that had finished then; None if unknown.
+    Counting began at ``since_ms`` by the exporter's clock; ``baseline`` is the highest number that had
+    finished then, if any.
     """
 
     job: Job
@@ -141,10 +131,7 @@ class CountedJob(NamedTuple):
 
 
 def running_exporter(lines: Iterable[bytes]) -> dict[str, CountedJob]:
-    """Parse the metrics of a running exporter into the jobs it counts, by id.
-
-    Args:
-        lines: of OpenMetrics, the only format with ``_created``; without line ends.
+    """Parse the OpenMetrics lines of a running exporter into the jobs it counts, by id.
 
     Raises:
         BackfillError: it is not an exposition of this exporter.
@@ -153,15 +140,18 @@ def running_exporter(lines: Iterable[bytes]) -> dict[str, CountedJob]:
     baselines: dict[tuple[str, str], int] = {}
     jobs: list[Job] = []
     try:
-        for sample in _samples(line for line in lines if _RELEVANT_LINE.match(line)):
+        text = "".join([f"{line.decode()}\n" for line in lines if _RELEVANT_LINE.match(line)])
+        for sample in (s for family in text_string_to_metric_families(text) for s in family.samples):
             names = sample.labels.get("project", ""), sample.labels.get("job_name", "")
-            if sample.name == _CREATED:
-                since[names] = _to_int(sample.value * 1000)
-            elif sample.name == _BASELINE:
-                baselines[names] = _to_int(sample.value)
-            else:
+            if sample.name == _INFO:
                 job_id, project_id = sample.labels.get("job_id", ""), sample.labels.get("project_id", "")
                 jobs.append(Job(job_id, names[1], names[0], project_id))
+            elif not math.isfinite(sample.value):
+                raise ValueError(f"{sample.value} is neither a time nor a number")
+            elif sample.name == _CREATED:
+                since[names] = round(sample.value * 1000)
+            else:
+                baselines[names] = round(sample.value)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise BackfillError(f"the exporter's metrics cannot be read: {error}") from None
     if not jobs:
@@ -200,14 +190,3 @@ def parse_time(text: str, now_ms: int) -> int:
     if not 2000 <= time.year < 2100:
         raise ValueError("must be between the years 2000 and 2100")
     return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _samples(lines: Iterable[bytes]) -> Iterable[Sample]:
-    text = "".join([f"{line.decode()}\n" for line in lines])
-    return (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-
-
-def _to_int(value: float) -> int:
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is neither a time nor a number")
-    return round(value)

@@ -28,7 +28,7 @@ _MESSAGE_LENGTH: Final = 300
 _BODY_BYTES: Final = 4096
 """How much of a response is read."""
 _TOO_OLD: Final = ("out of bounds", "out of order", "too old")
-_NO_RESPONSE: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
+_NO_REPLY: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
 """Errors without a complete response; the samples may have arrived all the same, and are sent again."""
 
 _FIELD: Final = descriptor_pb2.FieldDescriptorProto
@@ -64,14 +64,7 @@ _WriteRequest: Final = _message_class()
 
 
 class RemoteWrite:
-    """A remote write receiver.
-
-    Args:
-        url: as ``http://localhost:9090/api/v1/write``; may contain a user and a password.
-        headers: sent with each request, besides those of the protocol.
-        session: carries the requests.
-        notices: get messages about waits.
-        sleep: waits between tries.
+    """A remote write receiver at a URL, which may contain a user and a password.
 
     Raises:
         BackfillError: the address or a header is invalid.
@@ -109,12 +102,8 @@ class RemoteWrite:
         except (ValueError, requests.RequestException) as error:
             raise BackfillError(f"remote write: {type(error).__name__}: invalid address or header") from None
 
-    def send_metrics(self, metrics: Iterable[Iterable[Points]]) -> None:
-        """Send samples in requests of limited size.
-
-        Raises:
-            BackfillError: see `send`.
-        """
+    def send_all(self, metrics: Iterable[Iterable[Points]]) -> None:
+        """Send samples in requests of limited size; raises as `send` does."""
         for body in bodies(metrics):
             self.send(body)
 
@@ -127,7 +116,7 @@ class RemoteWrite:
         for pause_s in (*_PAUSES_S, None):
             try:
                 status, text = self._post(body)
-            except _NO_RESPONSE as error:
+            except _NO_REPLY as error:
                 status, text = 0, type(error).__name__
             if 200 <= status < 300:
                 return

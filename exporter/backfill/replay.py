@@ -26,14 +26,7 @@ DatedBuild = tuple[int, PastBuild]
 
 
 class Replay:
-    """Replays jobs from the start of a period.
-
-    Args:
-        jobs: one or all of those in the spool.
-        period: their samples.
-        rules: from the configuration.
-        spool: has their builds.
-    """
+    """Replays one or all of the jobs in a spool, from the start of a period."""
 
     def __init__(self, jobs: Sequence[PastJob], period: Period, rules: Rules, spool: Spool) -> None:
         self._period = period
@@ -79,10 +72,7 @@ class _JobReplay:
     def segments(self, finished: Iterable[DatedBuild], first_ms: int, before_ms: int) -> list[Segment]:
         """Split the samples from ``first_ms`` until before ``before_ms`` where the ledger changes.
 
-        Args:
-            finished: builds since the last call, up to a step after ``before_ms``.
-            first_ms: earliest time of a sample.
-            before_ms: all samples are earlier.
+        ``finished`` has the builds since the last call, up to a step after ``before_ms``.
         """
         self._pending += [
             (finish_ms, past)

@@ -27,12 +27,7 @@ _OUTAGE_AFTER: Final = 5
 
 
 class Notices:
-    """Passes messages for the user on; safe to share between threads.
-
-    Args:
-        say: takes a line.
-        clock: monotonic seconds.
-    """
+    """Passes messages for the user on to ``say``; safe to share between threads."""
 
     def __init__(self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self.say = say

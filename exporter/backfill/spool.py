@@ -44,10 +44,7 @@ _FINISHED: Final = """
     SELECT job_id, dated_ms, build, detail, stages FROM builds
     WHERE dated_ms > ? AND dated_ms <= ? ORDER BY dated_ms, number
 """
-_FINISHED_OF_JOB: Final = """
-    SELECT job_id, dated_ms, build, detail, stages FROM builds
-    WHERE job_id = ? AND dated_ms > ? AND dated_ms <= ? ORDER BY dated_ms, number
-"""
+_FINISHED_OF_JOB: Final = _FINISHED.replace("WHERE", "WHERE job_id = ? AND")
 
 _LISTED: Final = """
     INSERT INTO builds VALUES (?, ?, ?, 1, 0, ?, ?, NULL)
@@ -180,9 +177,8 @@ class Spool:
 
     def newest_with_detail(self) -> tuple[str, int] | None:
         """Job and number of the latest build with a detail, if any."""
-        row = self._row(
-            "SELECT job_id, number FROM builds WHERE detail IS NOT NULL ORDER BY dated_ms DESC LIMIT 1"
-        )
+        query = "SELECT job_id, number FROM builds WHERE detail IS NOT NULL ORDER BY dated_ms DESC LIMIT 1"
+        row = self._row(query)
         return (row[0], row[1]) if row else None
 
     def newest_with_stages(self) -> str | None:
@@ -214,17 +210,14 @@ class Spool:
         """A tuple that changes with the stored builds, their dates, details and stages."""
         dates = "total(dated_ms / 1000000), total(dated_ms % 1000000)"  # sums that a float holds exactly
         query = f"SELECT count(*), total(asked), {dates}, count(detail), count(stages) FROM builds"  # noqa: S608
-        [row] = self._rows(query)
-        return tuple(map(int, row))
+        return tuple(map(int, next(self._rows(query))))
 
     def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         with self._converted_errors():
             yield from self._connection.execute(query, values)
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        with self._converted_errors():
-            row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
-            return row
+        return next(self._rows(query, *values), None)
 
     def _count(self, condition: str) -> int:
         [(count,)] = self._rows(f"SELECT count(*) FROM builds WHERE {condition}")  # noqa: S608 written above
@@ -244,9 +237,7 @@ class Spool:
         elif application_id != APPLICATION_ID:
             raise BackfillError(f"{self.path}: not a backfill spool; choose another --spool")
         elif version != VERSION:
-            raise BackfillError(
-                f"{self.path}: a spool of another version; remove it, or choose another --spool"
-            )
+            raise BackfillError(f"{self.path}: another version; remove it, or choose another --spool")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
 

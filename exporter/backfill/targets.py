@@ -42,11 +42,9 @@ _PLAN: Final = TypeAdapter(Plan)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The builds to export, as the command line selects them.
+    """The builds to export, as the command line selects them; ``start`` and ``end`` are ages or times.
 
     Attributes:
-        start: age or time.
-        end: age or time.
         exporters: metrics URLs of running exporters; a job's backfill ends where one began to count it.
         include_uncounted: include jobs that none of these exporters counts, until the end.
     """
@@ -92,11 +90,10 @@ def make_plan(
     notices: Notices,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Plan:
-    """Make the plan: look up job names, and the jobs that running exporters count.
+    """Look up the jobs and their names, and what running exporters count; wait for those that are starting.
 
-    Waits for exporters that are starting. With a baseline a job's backfill ends at a build number, whatever
-    the clocks say, unless ``end`` is earlier. A job that none of the exporters counts may be counted by
-    another, so its backfill ends at ``end`` only with ``include_uncounted``.
+    With a baseline a job's backfill ends at a build number, whatever the clocks say, unless ``end`` is
+    earlier. A job that none of the exporters counts may be counted by another.
 
     Raises:
         ExporterError: a request failed, or the options are wrong.
@@ -179,26 +176,23 @@ def shortened(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 
+@dataclass(slots=True)
 class _ListReader:
     """Reads lists, and doubtful ones twice."""
 
-    def __init__(self, client: ApiClient, notices: Notices, sleep: Callable[[float], object]) -> None:
-        self._client = client
-        self._notices = notices
-        self._sleep = sleep
-        self._has_rechecked = False
+    client: ApiClient
+    notices: Notices
+    sleep: Callable[[float], object]
+    has_rechecked: bool = False
 
     def jobs(self, project_id: str) -> Reply[None, Mapping[str, ListedJob]]:
         """Fetch the jobs of a project by id, or with ``""`` all that the credentials may see.
 
         A list shorter than its total is accepted if it shows the same jobs twice: the total may include jobs
         that the user may not see.
-
-        Raises:
-            BackfillError: the list of a project is incomplete, and differs each time.
         """
         replies = self._read(
-            lambda: self._client.job_list(project_id, max_jobs=None, expected=0)[:2],
+            lambda: self.client.job_list(project_id, max_jobs=None, expected=0)[:2],
             lambda jobs_and_total: not jobs_and_total[0] or jobs_and_total[1] > len(jobs_and_total[0]),
         )
         jobs, total = replies[-1].value or ({}, 0)
@@ -207,24 +201,23 @@ class _ListReader:
             incomplete = f"the {name} has {len(jobs):,} of {total:,} jobs"
             if project_id and any(reply.value and reply.value[0].keys() != jobs.keys() for reply in replies):
                 raise BackfillError(f"{incomplete}, and other jobs than before; run the same command again")
-            self._notices.say(incomplete)
+            self.notices.say(incomplete)
         return Reply(None, jobs, replies[-1].error)
 
     def projects(self) -> Reply[None, Mapping[str, str]]:
-        """Fetch the names of projects, by id."""
-        return self._read(self._client.project_names, lambda names: not names)[-1]
+        return self._read(self.client.project_names, lambda names: not names)[-1]
 
     def _read(
         self, fetch: Callable[[], Value], is_doubtful: Callable[[Value], bool]
     ) -> list[Reply[None, Value]]:
-        reply = fetch_with_retries(lambda _: fetch(), None, self._notices, self._sleep)
+        reply = fetch_with_retries(lambda _: fetch(), None, self.notices, self.sleep)
         if reply.value is None or not is_doubtful(reply.value):
             return [reply]
-        if not self._has_rechecked:
-            self._notices.say("some lists are empty or incomplete: requesting them again")
-            self._has_rechecked = True
-        self._sleep(_RECHECK_PAUSE_S)
-        return [reply, fetch_with_retries(lambda _: fetch(), None, self._notices, self._sleep)]
+        if not self.has_rechecked:
+            self.notices.say("some lists are empty or incomplete: requesting them again")
+            self.has_rechecked = True
+        self.sleep(_RECHECK_PAUSE_S)
+        return [reply, fetch_with_retries(lambda _: fetch(), None, self.notices, self.sleep)]
 
 
 def _unless_refused(

@@ -14,7 +14,6 @@ from exporter.api.client import ApiClient
 from exporter.api.request_queue import Throttle
 from exporter.app import connect, families_of
 from exporter.backfill import (
-    Contents,
     Destination,
     Download,
     Notices,
@@ -24,6 +23,7 @@ from exporter.backfill import (
     gaps,
     load_or_make_plan,
     past_families,
+    prepare,
 )
 from exporter.cli.terminal import cannot_write, warn
 from exporter.config import Config
@@ -39,16 +39,7 @@ _CLEAR_LINE: Final = "\r\x1b[K"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command.
-
-    Attributes:
-        selection: the builds to export.
-        step_s: from one sample to the next.
-        to: the destination.
-        details: whether to request the details of each build.
-        max_requests_per_minute: None for the configured value.
-        spool: file for the API's replies; None for the default.
-    """
+    """The options of the command; None stands for the default."""
 
     selection: Selection
     step_s: float
@@ -80,7 +71,7 @@ def backfill(config: Config, options: Options) -> None:
     for name, value in to.headers.items():
         register_header(name, value)
     notices = Notices(say)
-    output = Output(to, notices, follow, _write_stdout)
+    receiver = prepare(to, notices)
     throttle = Throttle(options.max_requests_per_minute or config.poll.max_requests_per_minute)
     _, client = connect(config, Telemetry(CollectorRegistry()), throttle, isolates_operations=False)
     with closing(Spool(options.spool_path)) as spool:
@@ -94,9 +85,19 @@ def backfill(config: Config, options: Options) -> None:
         for line in gaps(spool):
             say(line)
         if jobs := download.jobs:
-            polling = Rules.of(config)
-            writers = past_families(families, to.labels)
-            output.write(Contents(jobs, period, polling, writers, spool, config.metrics))
+            Output(
+                jobs=jobs,
+                period=period,
+                rules=Rules.of(config),
+                families=past_families(families, to.labels),
+                spool=spool,
+                to=to,
+                receiver=receiver,
+                settings=config.metrics,
+                say=say,
+                follow=follow,
+                write_stdout=_write_stdout,
+            ).write()
     download.check()
 
 

@@ -16,15 +16,15 @@ from exporter.app import connect, families_of
 from exporter.backfill import (
     Download,
     Notices,
-    PastFamily,
     PastJob,
     Period,
     Replay,
     Spool,
     past_families,
     watched_jobs,
-    write_files,
 )
+from exporter.backfill.openmetrics import PastFamily
+from exporter.backfill.output import write_files
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Rules
