@@ -8,20 +8,18 @@ names as such and most of which a fault can reverse.
 """
 
 from exporter.simulator.access import AccessKey, Credentials
-from exporter.simulator.builds import Build, Job, Plan
+from exporter.simulator.builds import Job, Plan
 from exporter.simulator.demo import demo_fleet, run
 from exporter.simulator.exchange import Exchange
 from exporter.simulator.faults import KINDS, Fault, Faults, fault
-from exporter.simulator.fleet import Clock, Fleet, ManualClock, RealClock
+from exporter.simulator.fleet import Fleet, ManualClock, RealClock
 from exporter.simulator.server import Simulator
-from exporter.simulator.truth import BuildTruth, JobTruth, Recovery, Totals, totals
+from exporter.simulator.truth import BuildTruth, JobTruth, totals
 
 __all__ = [
     "KINDS",
     "AccessKey",
-    "Build",
     "BuildTruth",
-    "Clock",
     "Credentials",
     "Exchange",
     "Fault",
@@ -32,9 +30,7 @@ __all__ = [
     "ManualClock",
     "Plan",
     "RealClock",
-    "Recovery",
     "Simulator",
-    "Totals",
     "demo_fleet",
     "fault",
     "run",

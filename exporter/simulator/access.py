@@ -48,11 +48,7 @@ class AccessKey:
 class Credentials:
     """The credentials that the service accepts; the defaults are made up.
 
-    Attributes:
-        project: scope of a token; region names are projects.
-        tokens: tokens that do not expire by themselves.
-        token_lifetime_s: of tokens issued for a password.
-        key_lifetime_s: of temporary keys from the metadata service.
+    Region names are projects, which are the scope of a token. ``tokens`` do not expire by themselves.
     """
 
     domain: str = "example"
@@ -69,11 +65,7 @@ class Credentials:
 class Access:
     """Issues and checks credentials. Safe to use from several threads.
 
-    Args:
-        credentials: accepted.
-        clock: the fleet's; for locks.
-        caller_clock: the callers'; for dates of signatures, tokens and keys.
-        seed: determines issued tokens and keys.
+    Locks run by the fleet's clock; signatures, tokens and keys are dated by the callers'.
     """
 
     def __init__(self, credentials: Credentials, clock: Clock, caller_clock: Clock, seed: int) -> None:
@@ -218,17 +210,10 @@ def parse_date(text: str) -> int | None:
 def signature_of(request: Request, signed_headers: tuple[str, ...], secret_key: str) -> str:
     """The signature that the request should carry, in hex."""
     path, _, query = request.target.partition("?")
-    canonical = "\n".join(
-        (
-            request.method,
-            _canonical_path(path),
-            _canonical_query(query),
-            *(f"{name}:{_value(request.headers, name)}" for name in signed_headers),
-            "",
-            ";".join(signed_headers),
-            hashlib.sha256(request.body).hexdigest(),
-        )
-    )
+    headers = [f"{name}:{_value(request.headers, name)}" for name in signed_headers]
+    body = hashlib.sha256(request.body).hexdigest()
+    lines = [request.method, _canonical_path(path), _canonical_query(query), *headers]
+    canonical = "\n".join((*lines, "", ";".join(signed_headers), body))
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = f"{ALGORITHM}\n{_value(request.headers, 'x-sdk-date')}\n{digest}"
     return hmac.new(secret_key.encode(), to_sign.encode(), hashlib.sha256).hexdigest()

@@ -12,6 +12,7 @@ from exporter.simulator.access import Access, key_response, metadata_token_respo
 from exporter.simulator.builds import Build, Job
 from exporter.simulator.details import detail_body, parse_local, records_body, stages_body
 from exporter.simulator.exchange import (
+    Body,
     RefusalError,
     Request,
     Response,
@@ -143,18 +144,10 @@ class Call:
         return self.request.query.get("search", "")
 
     def page(self, number: str, first: int | None, size: int | None = 10) -> tuple[int, int]:
-        """The page number, from the parameter of that name, and the page size.
-
-        Args:
-            number: the parameter.
-            first: default and lowest number; None if it is required, and from 0.
-            size: default size; None if it is required.
-        """
+        """The page number, in the parameter of that name, and the page size; None stands for no default."""
         query = self.request.query
-        return (
-            _integer(query, number, first, minimum=first or 0),
-            _integer(query, "page_size", size, minimum=1, maximum=100),
-        )
+        index = _integer(query, number, first, minimum=first or 0)
+        return index, _integer(query, "page_size", size, minimum=1, maximum=100)
 
 
 def route(request: Request) -> Call | None:
@@ -178,17 +171,13 @@ class Api:
             "metadata-token": lambda call: metadata_token_response(call.request),
             "metadata-key": lambda call: key_response(access),
         }
-        self._bodies: dict[str, Callable[[Call], dict[str, object]]] = {
+        self._bodies: dict[str, Callable[[Call], Body]] = {
             "period-history": self._period_history,
             "record-info": self._record_info,
-            "recycling-jobs": lambda call: recycling_body(
-                fleet, faults, *call.page("page_no", 1), call.search
-            ),
-            "job-list": lambda call: jobs_body(
-                fleet, faults, None, call.request.query, call.page("page_index", 0)
-            ),
+            "recycling-jobs": lambda c: recycling_body(fleet, faults, *c.page("page_no", 1), c.search),
+            "job-list": lambda c: jobs_body(fleet, faults, None, c.request.query, c.page("page_index", 0)),
             "project-job-list": self._project_job_list,
-            "projects": lambda call: projects_body(fleet, faults, *call.page("page_no", 1), call.search),
+            "projects": lambda c: projects_body(fleet, faults, *c.page("page_no", 1), c.search),
             "full-stages": self._full_stages,
             "record-list": self._record_list,
         }
@@ -212,7 +201,7 @@ class Api:
         body = self._bodies[call.operation](call)
         return json_response(apply_record_faults(body, self._faults, call.operation, call.job))
 
-    def _period_history(self, call: Call) -> dict[str, object]:
+    def _period_history(self, call: Call) -> Body:
         values = call.request.query
         query = HistoryQuery(
             _integer(values, "offset", minimum=0),
@@ -226,19 +215,19 @@ class Api:
             raise refusal(400, TOO_LONG, "The time range cannot exceed 30 days.")
         return history_body(self._fleet, self._faults, self._job(call).id, query)
 
-    def _record_info(self, call: Call) -> dict[str, object]:
+    def _record_info(self, call: Call) -> Body:
         number = _integer(call.path, "number", minimum=1, maximum=2_147_483_647)
         job = self._job(call)
         return detail_body(self._fleet, self._faults, job, self._build(job, number))
 
-    def _project_job_list(self, call: Call) -> dict[str, object]:
+    def _project_job_list(self, call: Call) -> Body:
         project_id = _identifier(call.path["project"], "project_id")
         page = call.page("page_index", None, None)
         if project_id not in self._fleet.projects:
             raise refusal(403, "CB.00031007", "No permission for the project.")
         return jobs_body(self._fleet, self._faults, project_id, call.request.query, page)
 
-    def _full_stages(self, call: Call) -> dict[str, object]:
+    def _full_stages(self, call: Call) -> Body:
         record_id = call.path["record"]
         if not re.fullmatch(r"[0-9a-z-]{36}", record_id):
             raise refusal(400, INVALID, "record_id is not a record id.")
@@ -248,7 +237,7 @@ class Api:
             raise refusal(404, NO_JOB, "The build record does not exist.")
         return stages_body(self._fleet, job, build)
 
-    def _record_list(self, call: Call) -> dict[str, object]:
+    def _record_list(self, call: Call) -> Body:
         query = call.request.query
         first_ms, last_ms = parse_local(query.get("start_time", "")), parse_local(query.get("end_time", ""))
         if first_ms is None or last_ms is None:

@@ -49,12 +49,10 @@ class Plan:
 
     Attributes:
         gap_s: mean time between two builds; None for a job without builds of its own.
-        duration_s: median duration.
-        spread: sigma of the log-normal duration.
+        duration_s: median of a log-normal distribution, whose sigma is ``spread``.
         queue_s: mean wait before the start.
         failure_ratio: share of failures after a build that did not fail.
         streak: share of failures after a build that failed.
-        aborted_ratio: share of builds that a person stops; the two that follow are alike.
         concurrency: builds that run at once; with more than one they may finish out of order.
         first_number: the oldest build that is still kept; earlier ones are deleted.
         stages: display name of each stage, and its share of the time.
@@ -112,9 +110,7 @@ class Build:
     @property
     def duration_ms(self) -> int | None:
         """Start to finish, without the queue."""
-        if self.start_ms is None or self.finish_ms is None:
-            return None
-        return self.finish_ms - self.start_ms
+        return None if self.start_ms is None or self.finish_ms is None else self.finish_ms - self.start_ms
 
     @property
     def queue_ms(self) -> int | None:

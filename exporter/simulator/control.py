@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -30,7 +31,7 @@ class Control:
         self._routes: tuple[tuple[str, str, Handler], ...] = (
             ("GET", "truth", self._truth),
             ("GET", "counts", self._counts),
-            ("GET", "requests", lambda *_: [exchange.to_json() for exchange in log.exchanges()]),
+            ("GET", "requests", lambda *_: [asdict(exchange) for exchange in log.exchanges()]),
             ("POST", "reset-counts", lambda *_: log.reset()),
             ("GET", "faults", self._list_faults),
             ("POST", "faults", self._set_faults),

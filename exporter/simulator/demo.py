@@ -2,12 +2,9 @@
 
 import random
 import signal
-import sys
 import threading
-from typing import TextIO
 
 from exporter.simulator.builds import Plan, job_name, project_name
-from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Clock, Fleet, RealClock
 from exporter.simulator.server import Simulator
 
@@ -41,43 +38,22 @@ def demo_fleet(clock: Clock, seed: int = 0) -> Fleet:
 
 
 def run(
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    jobs: int | None = None,
-    seed: int = 0,
-    speed: float = 1.0,
-    history_days: float = 7.0,
-    faults: Faults | None = None,
-    clock: Clock | None = None,
-    output: TextIO | None = None,
+    host: str = "127.0.0.1", port: int = 0, *, jobs: int | None = None, seed: int = 0, speed: float = 1.0
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Print the address and the credentials, and serve until SIGTERM or SIGINT; port 0 takes a free one.
 
-    Args:
-        host: address to listen on.
-        port: 0 takes a free one.
-        jobs: number of jobs; None for the demo fleet.
-        seed: determines ids, plans and builds.
-        speed: of the fleet's clock, relative to the wall clock.
-        history_days: how long the jobs have been running; not for the demo fleet.
-        faults: active from the start.
-        clock: replaces the one with ``speed``.
-        output: for the address and the credentials; standard output by default.
+    Without a number of ``jobs``, the fleet is the demo fleet. ``speed`` is that of the fleet's clock.
 
     Raises:
         OSError: the address cannot be used.
     """
-    clock = clock or RealClock(speed)
-    if jobs is None:
-        fleet = demo_fleet(clock, seed)
-    else:
-        fleet = Fleet(clock, seed=seed, jobs=jobs, history_days=history_days)
+    clock = RealClock(speed)
+    fleet = demo_fleet(clock, seed) if jobs is None else Fleet(clock, seed=seed, jobs=jobs)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Simulator(fleet, faults=faults).start(host, port) as simulator:
-        print(_banner(simulator), file=output or sys.stdout, flush=True)
+    with Simulator(fleet).start(host, port) as simulator:
+        print(_banner(simulator), flush=True)
         stop.wait()
 
 

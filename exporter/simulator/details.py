@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from exporter.simulator.builds import LOCAL, Build, Job, Stage, hex_id, stages_of, uuid_id
+from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
 from exporter.simulator.history import RESULT_WORDS, commit_id, phase, reported_build, timestamp, trigger_word
@@ -16,7 +17,7 @@ USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
 DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"
 
 
-def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[str, object]:
+def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> Body:
     """The body of a record-info response."""
     now_ms = fleet.clock.now_ms()
     reported = reported_build(faults, "record-info", build, now_ms)
@@ -27,11 +28,10 @@ def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[st
         return timestamp(None if at_ms is None else at_ms // unit_ms * unit_ms)
 
     queue_ms = None if reported.start_ms is None else reported.start_ms - reported.queued_ms
-    result: dict[str, object] = {
+    result: Body = {
         "id": fleet.record_id(build),
         "build_project_id": uuid_id(fleet.seed, "build-project", job.id),
         "build_record_id": uuid_id(fleet.seed, "build-record", job.id, build.number),
-        "parent_record_id": None,
         "devcloud_project_id": job.project_id,
         "codeci_job_id": job.id,
         "user_id": USER_ID,
@@ -41,7 +41,6 @@ def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[st
         "repo_name": job.name.partition("-")[0],
         "repo_id": str(2111616838 + job.ordinal),
         "branch": build.branch,
-        "tag": None,
         "commit": commit_id(fleet, build),
         "commit_message": f"Change {build.number}",
         "commit_create_time": format_time(build.created_ms),
@@ -56,16 +55,15 @@ def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> dict[st
         "runnable_time": format_time(build.created_ms - 758_000),
         "finish_time": format_time(reported.finish_ms),
         "duration": reported.duration_ms,
-        "record_status": None,
         "use_private_slave": 0,
         "region": "cn-north-4",
-        "err_msg": None,
+        **dict.fromkeys(("parent_record_id", "tag", "record_status", "err_msg")),
         "build_config_type": "YAML",
     }
     return {"status": "success", "result": result}
 
 
-def stages_body(fleet: Fleet, job: Job, build: Build) -> dict[str, object]:
+def stages_body(fleet: Fleet, job: Job, build: Build) -> Body:
     """The body of a full-stages response; the stages' durations add up to the build's."""
     now_ms = fleet.clock.now_ms()
     finished = build.finished(now_ms)
@@ -79,7 +77,7 @@ def stages_body(fleet: Fleet, job: Job, build: Build) -> dict[str, object]:
 
 def records_body(
     fleet: Fleet, job: Job, first_ms: int, last_ms: int, page_index: int, page_size: int
-) -> dict[str, object]:
+) -> Body:
     """The body of the newer record list; its counts are strings."""
     now_ms = fleet.clock.now_ms()
     builds = [b for b in fleet.builds(job.id)[::-1] if first_ms <= b.filed_ms(now_ms) <= last_ms]
@@ -113,7 +111,7 @@ def _execution_id(fleet: Fleet, build: Build) -> str:
     return "j_" + hex_id(fleet.seed, "execution", build.job_id, build.number)[:8]
 
 
-def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> dict[str, object]:
+def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> Body:
     ended = build.finish_ms is not None and stage.finish_ms <= fleet.clock.now_ms()
     duration_ms = stage.duration_ms if ended else None
     wait_ms = min(1000, stage.duration_ms // 10)
@@ -129,9 +127,7 @@ def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> dict[str,
         "status_code": 0,
         "node_id": None,
         "log_status": None,
-        "create_time": timestamp(begin_ms),
-        "schedule_time": timestamp(begin_ms),
-        "queued_time": timestamp(begin_ms),
+        **dict.fromkeys(("create_time", "schedule_time", "queued_time"), timestamp(begin_ms)),
         "start_time": timestamp(begin_ms + wait_ms),
         "finish_time": timestamp(stage.finish_ms) if ended else None,
         "duration": duration_ms,
@@ -140,7 +136,7 @@ def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> dict[str,
     }
 
 
-def _state(fleet: Fleet, build: Build) -> dict[str, object]:
+def _state(fleet: Fleet, build: Build) -> Body:
     now_ms = fleet.clock.now_ms()
     finished = build.finished(now_ms)
     commit = commit_id(fleet, build)

@@ -4,7 +4,7 @@ import json
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -15,6 +15,10 @@ GATEWAY_PAGE = (
 )
 
 CAPACITY = 20_000
+
+
+Body = dict[str, object]
+"""A JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,6 @@ class Exchange:
     method: str
     target: str
     status: int
-
-    def to_json(self) -> dict[str, object]:
-        """Convert to plain values."""
-        return asdict(self)
 
 
 class RequestLog:

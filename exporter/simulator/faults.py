@@ -13,7 +13,9 @@ import random
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+from exporter.simulator.exchange import Body
 
 KINDS: Final[dict[str, dict[str, object]]] = {
     # Instead of the response: gateway, network, backend.
@@ -71,10 +73,8 @@ class Fault:
     """One thing that goes wrong.
 
     Attributes:
-        kind: a key of `KINDS`.
         operation: only for this one, such as ``record-info``; None for all.
         job: only for this job id; None for all, and for requests that concern no job.
-        probability: share of the requests or builds.
         times: how many more requests it affects; None for no limit.
         options: the fields of its kind.
         fired: how many requests it has affected.
@@ -128,20 +128,18 @@ class Fault:
         return {**scope, **rate, **self.options, **lists}
 
     @staticmethod
-    def from_json(value: Mapping[str, object]) -> "Fault":
+    def from_json(value: Mapping[str, Any]) -> "Fault":
         """Read a flat object: ``kind``, the scope, and the fields of the kind.
 
         Raises:
             ValueError: it is not a fault.
         """
-        options = dict(value)
-        kind, operation, job = (options.pop(name, None) for name in ("kind", "operation", "job"))
-        probability, times = options.pop("probability", 1.0), options.pop("times", None)
-        options.pop("fired", None)
-        if not isinstance(probability, int | float) or not isinstance(times, int | None):
-            raise ValueError("probability and times are numbers")
-        operation, job = (None if name is None else str(name) for name in (operation, job))
-        return Fault(str(kind), operation, job, float(probability), times, options)
+        fields = {name: item for name, item in value.items() if name != "fired"}
+        if not isinstance(fields.get("probability", 1.0), int | float):
+            raise ValueError("probability is not a number")
+        if not isinstance(fields.get("times"), int | None):
+            raise ValueError("times is not a number")
+        return fault(str(fields.pop("kind", None)), **fields)
 
 
 def fault(
@@ -153,21 +151,12 @@ def fault(
     times: int | None = None,
     **options: object,
 ) -> Fault:
-    """Create a `Fault`, with the fields of its kind as keywords.
-
-    Raises:
-        ValueError: no such kind, or the kind has no such field.
-    """
+    """Create a `Fault`, with the fields of its kind as keywords."""
     return Fault(kind, operation, job, probability, times, options)
 
 
 class Faults:
-    """The active faults. Safe to use from several threads.
-
-    Args:
-        faults: active from the start.
-        seed: selects the requests and builds that a fault with a probability affects.
-    """
+    """The active faults; the seed selects what a probability affects. Safe to use from several threads."""
 
     def __init__(self, *faults: Fault, seed: int = 0) -> None:
         self._faults = list(faults)
@@ -251,9 +240,7 @@ RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings")
 ABSENT: Final = object()
 
 
-def apply_record_faults(
-    body: dict[str, object], faults: Faults, operation: str, job: str | None
-) -> dict[str, object]:
+def apply_record_faults(body: Body, faults: Faults, operation: str, job: str | None) -> Body:
     """Apply the faults of lists and records to a body, in place."""
     holder = body.get("result", body)
     if not isinstance(holder, dict):
@@ -277,7 +264,7 @@ def apply_record_faults(
     return body
 
 
-def _damage(records: Iterable[dict[str, object]], active: list[Fault]) -> None:
+def _damage(records: Iterable[Body], active: list[Fault]) -> None:
     for record in records:
         for fault in active:
             if fault.kind == "numbers-as-strings":

@@ -74,14 +74,10 @@ DAY_MS = 86_400_000
 
 
 class Fleet:
-    """Projects, jobs and builds.
+    """Projects, jobs and builds; the seed determines all ids, plans and builds.
 
-    Args:
-        clock: the fleet's time.
-        seed: determines all ids, plans and builds.
-        jobs: number of jobs to draw at the start; more can be added.
-        projects: number of projects they are spread over.
-        history_days: how long the drawn jobs have been running.
+    ``jobs`` of them, spread over ``projects``, are drawn at the start, and have been running for
+    ``history_days``; more can be added.
     """
 
     def __init__(
@@ -153,14 +149,10 @@ class Fleet:
     def add_job(
         self, name: str, project: str = "shop", *, plan: Plan | None = None, job_id: str | None = None
     ) -> Job:
-        """Add a job.
+        """Add a job to the project of that name; ``job_id`` has 32 characters ``[0-9a-z]``.
 
-        Args:
-            name: its name.
-            project: the name of its project.
-            plan: its behaviour for the last ``history_days``; without one it is new, and its only builds
-                are those of `add_build`.
-            job_id: 32 characters ``[0-9a-z]``; drawn if not given.
+        It has behaved by its plan for ``history_days``. Without one it is new, and its only builds are those
+        of `add_build`.
         """
         with self._lock:
             ordinal = len(self._by_ordinal)
@@ -186,16 +178,10 @@ class Fleet:
         branch: str = "main",
         trigger: Trigger = "manual",
     ) -> Build:
-        """Create a build with the next number.
+        """Create a build with the next number, by default now.
 
-        Args:
-            job_id: an existing job.
-            result: its result once it has finished.
-            queue_s: from its creation to its start; for ``schedule_failure``, to its end.
-            duration_s: from its start to its finish; None for a build that never ends by itself.
-            at_ms: its creation; now by default.
-            branch: its branch.
-            trigger: its trigger.
+        ``queue_s`` is from its creation to its start (or to the end of a ``schedule_failure``). With a
+        ``duration_s`` of None it never ends by itself.
 
         Raises:
             KeyError: there is no such job.

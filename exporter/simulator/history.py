@@ -5,25 +5,18 @@ how an unfinished build appears in history is a guess, and can be changed by the
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
 
-from exporter.simulator.builds import LOCAL, RESULTS, TRIGGERS, Build, Result, hex_id
+from exporter.simulator.builds import LOCAL, RESULTS, TRIGGERS, Build, hex_id
+from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
 
 RESULT_WORDS: Final = {result: result.upper() for result in RESULTS} | {"unknown": "UNSTABLE"}
 
-COLOURS: Final[dict[Result, str]] = {
-    "success": "blue",
-    "failure": "red",
-    "aborted": "aborted",
-    "timeout": "timeout",
-    "schedule_failure": "red",
-    "unknown": "yellow",
-}
+COLOURS: Final = dict(zip(RESULTS, ("blue", "red", "aborted", "timeout", "red", "yellow"), strict=True))
 
 TRIGGER_WORDS: Final = {
     "": ("MANUAL", "TIMED_EXECUTION", "CODEHUB_TRIGGER", "PIPELINE_TRIGGER", "WEBHOOK_TRIGGER"),
@@ -35,6 +28,9 @@ TRIGGER_WORDS: Final = {
 STARTING_MS: Final = 1000
 
 OPERATION: Final = "period-history"
+
+BuildAsOf = tuple[Build, int]
+"""A build, and the time as of which history reports it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +127,7 @@ class HistoryQuery:
     end: date
 
 
-def history_body(fleet: Fleet, faults: Faults, job_id: str, query: HistoryQuery) -> dict[str, object]:
+def history_body(fleet: Fleet, faults: Faults, job_id: str, query: HistoryQuery) -> Body:
     """The body of a period-history response."""
     now_ms = fleet.clock.now_ms()
     builds = [(b, ms) for b in fleet.builds(job_id) if (ms := _as_of(faults, b, now_ms)) is not None]
@@ -157,9 +153,7 @@ def _as_of(faults: Faults, build: Build, now_ms: int) -> int | None:
     return finish_ms - 1 if late.text("meanwhile") == "running" else None
 
 
-def _ordered(
-    fleet: Fleet, faults: Faults, job_id: str, builds: list[tuple[Build, int]]
-) -> list[tuple[Build, int]]:
+def _ordered(fleet: Fleet, faults: Faults, job_id: str, builds: list[BuildAsOf]) -> list[BuildAsOf]:
     fault = faults.fire("order", OPERATION, job_id)
     if fault and fault.text("by") == "random":
         return random.Random(f"{fleet.seed}/{fault.fired}").sample(builds, len(builds))
@@ -167,9 +161,7 @@ def _ordered(
     return sorted(builds, key=lambda pair: pair[0].number, reverse=not ascending)
 
 
-def _page(
-    faults: Faults, job_id: str, builds: Sequence[tuple[Build, int]], query: HistoryQuery
-) -> Sequence[tuple[Build, int]]:
+def _page(faults: Faults, job_id: str, builds: list[BuildAsOf], query: HistoryQuery) -> list[BuildAsOf]:
     first = query.offset * query.limit
     if faults.fire("record-offset", OPERATION, job_id):
         first = query.offset
@@ -178,7 +170,7 @@ def _page(
     return builds[first : first + query.limit]
 
 
-def _record(fleet: Fleet, faults: Faults, build: Build, as_of_ms: int) -> dict[str, object]:
+def _record(fleet: Fleet, faults: Faults, build: Build, as_of_ms: int) -> Body:
     reported = reported_build(faults, OPERATION, build, as_of_ms)
     fault = faults.fire("time-style", OPERATION, build.job_id)
     style = fault.text("style") if fault else "colon"

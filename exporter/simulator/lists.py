@@ -9,39 +9,38 @@ from typing import Final, TypeVar
 
 from exporter.simulator.builds import Job, uuid_id
 from exporter.simulator.details import USER_ID, health_score
+from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import DAY_MS, Fleet
 from exporter.simulator.history import colour, commit_id, local_timestamp, phase, trigger_word
 
 _T = TypeVar("_T")
 
+AUTHOR: Final = {"author_id": "4105.0", "author_domain_id": USER_ID}
 CREATOR: Final = {"creator_name": "exporter", "creator_id": USER_ID}
 
 
-def recycling_body(
-    fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str
-) -> dict[str, object]:
+def recycling_body(fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str) -> Body:
     """The body of a recycling-jobs response; the job deleted last comes first."""
     operation = "recycling-jobs"
     as_of_ms = _as_of(fleet, faults, operation)
     oldest_ms = as_of_ms - fleet.keep_days * DAY_MS
-    deleted = [
-        (job.deleted_ms, job)
+    jobs = [
+        job
         for job in fleet.jobs()
         if job.deleted_ms is not None and oldest_ms < job.deleted_ms <= as_of_ms and search in job.name
     ]
-    deleted.sort(key=lambda pair: (-pair[0], pair[1].ordinal))
-    jobs = _unless_empty(faults, operation, [job for _, job in deleted])
+    jobs.sort(key=lambda job: -(job.deleted_ms or 0))
+    listed = _unless_empty(faults, operation, jobs)
     index = page_no if faults.fire("zero-based-pages", operation) else page_no - 1
-    page = jobs[index * page_size : (index + 1) * page_size]
-    items = [_deleted_job(job) for job in page]
-    result = {"keep_time": fleet.keep_days, "total": len(jobs), "job_list": items}
+    items = [_deleted_job(job) for job in listed[index * page_size : (index + 1) * page_size]]
+    result = {"keep_time": fleet.keep_days, "total": len(listed), "job_list": items}
     return {"result": result, "error": None, "status": "success"}
 
 
 def jobs_body(
     fleet: Fleet, faults: Faults, project_id: str | None, query: dict[str, str], page: tuple[int, int]
-) -> dict[str, object]:
+) -> Body:
     """The body of a job list: of one project, or of all that the user may see; ``page`` is index and size."""
     operation = "job-list" if project_id is None else "project-job-list"
     as_of_ms = _as_of(fleet, faults, operation)
@@ -61,20 +60,12 @@ def jobs_body(
     return {"status": "success", "result": {"total": len(listed), "job_list": items}}
 
 
-def projects_body(
-    fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str
-) -> dict[str, object]:
+def projects_body(fleet: Fleet, faults: Faults, page_no: int, page_size: int, search: str) -> Body:
     """The body of the project list."""
     matching = [(project_id, name) for project_id, name in fleet.projects.items() if search in name]
     projects = _unless_empty(faults, "projects", matching)
     items = [
-        {
-            "identifier": identifier,
-            "name": name,
-            "author_id": "4105.0",
-            "author_domain_id": USER_ID,
-            "status": 1,
-        }
+        {"identifier": identifier, "name": name, **AUTHOR, "status": 1}
         for identifier, name in projects[(page_no - 1) * page_size : page_no * page_size]
     ]
     result = {"project_info_list": items, "total": len(projects)}
@@ -97,7 +88,7 @@ def _sorted(jobs: list[Job], query: dict[str, str]) -> list[Job]:
     return jobs[::-1] if descending else jobs
 
 
-def _deleted_job(job: Job) -> dict[str, object]:
+def _deleted_job(job: Job) -> Body:
     deleted_ms = job.deleted_ms or 0
     return {
         "job_id": job.id,
@@ -111,11 +102,11 @@ def _deleted_job(job: Job) -> dict[str, object]:
     }
 
 
-def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> dict[str, object]:
+def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
     now_ms = fleet.clock.now_ms()
     last = fleet.last_build(job.id)
     finished = last is None or last.finished(now_ms)
-    item: dict[str, object] = {
+    item: Body = {
         "id": job.id,
         "job_name": job.name,
         "job_creator": USER_ID,
@@ -132,14 +123,8 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> dict[str, ob
         "build_time": last.duration_ms if last and finished else 0,
         "trigger_type": trigger_word(faults, operation, last) if last else None,
         "is_finished": finished,
-        "disabled": False,
-        "favorite": False,
-        "is_copy": True,
-        "is_delete": True,
-        "is_execute": True,
-        "is_forbidden": False,
-        "is_modify": True,
-        "is_view": True,
+        **dict.fromkeys(("disabled", "favorite", "is_forbidden"), False),
+        **dict.fromkeys(("is_copy", "is_delete", "is_execute", "is_modify", "is_view"), True),
     }
     if operation == "job-list":
         item |= {

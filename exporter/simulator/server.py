@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Final, Self
 
 from exporter.simulator.access import Access, Credentials
@@ -29,12 +28,8 @@ RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class Simulator:
     """CodeArts Build, IAM and the metadata service on one socket.
 
-    Args:
-        fleet: the jobs and builds; its clock is the service's.
-        faults: what goes wrong; can be changed while it runs.
-        credentials: the accepted ones.
-        caller_clock: the callers' time, for dates of signatures, lifetimes of tokens and keys, rate windows
-            and the ``Date`` header. The wall clock by default, whatever the fleet's is.
+    The fleet's clock is the service's. ``caller_clock`` is the callers', for dates of signatures, lifetimes
+    of tokens and keys, rate windows and the ``Date`` header; the wall clock by default.
     """
 
     def __init__(
@@ -82,9 +77,7 @@ class Simulator:
     def __enter__(self) -> Self:
         return self if self._server else self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
