@@ -37,7 +37,7 @@ Follow = Callable[[Iterable[object], int, str], object]
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where samples go, and labels added to each series.
+    """The destination of samples, and labels to add to each series.
 
     Attributes:
         output: a folder, ``-`` for standard output, or empty.

@@ -76,7 +76,7 @@ class Cutoff(NamedTuple):
     baseline: int | None
 
     def includes(self, number: int, dated_ms: int) -> bool:
-        """Whether a build belongs to the backfill."""
+        """Return whether a build belongs to the backfill."""
         return dated_ms <= self.end_ms and (self.baseline is None or number <= self.baseline)
 
 

@@ -26,7 +26,7 @@ _PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0, 60.0)
 _TIMEOUT_S: Final = 60.0
 _MESSAGE_LENGTH: Final = 300
 _BODY_BYTES: Final = 4096
-"""How much of a response is read."""
+"""Limit on what is read of a response."""
 _TOO_OLD: Final = ("out of bounds", "out of order", "too old")
 _NO_REPLY: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
 """Errors without a complete response; the samples may have arrived all the same, and are sent again."""

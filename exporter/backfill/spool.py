@@ -104,7 +104,7 @@ class Spool:
             self._connection.execute("INSERT OR REPLACE INTO request VALUES (?, ?)", (key, value))
 
     def has_window(self, job_id: str, first: date, last: date) -> bool:
-        """Whether the history of these days is stored."""
+        """Return whether the history of these days is stored."""
         query = "SELECT 1 FROM windows WHERE job_id = ? AND first = ? AND last = ?"
         return self._row(query, job_id, first.isoformat(), last.isoformat()) is not None
 
@@ -171,7 +171,7 @@ class Spool:
             yield dated_ms, _past_build(build, detail, stages)
 
     def is_listed(self, job_id: str, number: int) -> bool:
-        """Whether history has a record of a build."""
+        """Return whether history has a record of a build."""
         query = "SELECT 1 FROM builds WHERE job_id = ? AND number = ? AND listed"
         return self._row(query, job_id, number) is not None
 

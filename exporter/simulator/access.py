@@ -120,7 +120,7 @@ class Access:
             raise _unauthorized("decrypt token fail")
 
     def is_locked(self, name: str) -> bool:
-        """Whether an access key or a user is locked after failed attempts."""
+        """Return whether an access key or a user is locked after failed attempts."""
         return self._locked_until.get(name, 0) > self._clock.now_ms()
 
     def record_attempt(self, name: str, passed: bool) -> None:
@@ -220,7 +220,7 @@ def signature_of(request: Request, signed_headers: tuple[str, ...], secret_key: 
 
 
 def verify(request: Request, claim: Claim, secret_key: str) -> bool:
-    """Whether the signature is valid over the headers it names."""
+    """Return whether the signature is valid over the headers it names."""
     expected = signature_of(request, claim.signed_headers, secret_key)
     return hmac.compare_digest(expected, claim.signature)
 

@@ -100,11 +100,11 @@ class Build:
         return self.start_ms if self.start_ms is not None and self.start_ms <= now_ms else self.created_ms
 
     def started(self, now_ms: int) -> bool:
-        """Whether it has been dispatched."""
+        """Return whether it has been dispatched."""
         return self.start_ms is not None and self.start_ms <= now_ms
 
     def finished(self, now_ms: int) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self.finish_ms is not None and self.finish_ms <= now_ms
 
     @property
@@ -243,7 +243,7 @@ class Stage:
 
     @property
     def ran(self) -> bool:
-        """Whether it did anything; a build may end before it."""
+        """Return whether it did anything; a build may end before it."""
         return self.result == "success" or self.duration_ms > 0
 
 

@@ -33,7 +33,7 @@ class Control:
             ("GET", "counts", self._counts),
             ("GET", "requests", lambda *_: [asdict(exchange) for exchange in log.exchanges()]),
             ("POST", "reset-counts", lambda *_: log.reset()),
-            ("GET", "faults", self._list_faults),
+            ("GET", "faults", lambda *_: self._list_faults()),
             ("POST", "faults", self._set_faults),
             ("POST", "expire-tokens", lambda *_: access.expire()),
             ("POST", "advance", self._advance),
@@ -75,7 +75,7 @@ class Control:
             counts.setdefault(operation, {})[str(status)] = count
         return counts
 
-    def _list_faults(self, _: Request, __: str) -> object:
+    def _list_faults(self) -> object:
         return [fault.to_json() for fault in self._faults.active()]
 
     def _set_faults(self, request: Request, _: str) -> object:
@@ -84,7 +84,7 @@ class Control:
             self._faults.replace([Fault.from_json(item) for item in body])
         else:
             self._faults.add(Fault.from_json(body))
-        return self._list_faults(request, "")
+        return self._list_faults()
 
     def _advance(self, request: Request, _: str) -> object:
         clock = self._fleet.clock

@@ -99,7 +99,7 @@ class Fault:
         self.options = {**KINDS[self.kind], **self.options}
 
     def matches(self, operation: str | None, job: str | None) -> bool:
-        """Whether a request is in the fault's scope; an ``operation`` of None stands for any."""
+        """Return whether a request is in the fault's scope; an ``operation`` of None stands for any."""
         if self.operation is not None and operation is not None and self.operation != operation:
             return False
         return self.job is None or self.job == job
@@ -212,7 +212,7 @@ class Faults:
             self._reported.add((kind, job, number))
 
     def was_reported(self, kind: str, job: str, number: int) -> bool:
-        """Whether a response has reported this falsehood about a build."""
+        """Return whether a response has reported this falsehood about a build."""
         return (kind, job, number) in self._reported
 
     def _selects(self, fault: Fault, job: str, number: int) -> bool:

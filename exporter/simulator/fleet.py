@@ -31,8 +31,7 @@ class Clock(Protocol):
 class RealClock:
     """The wall clock, or one that starts with it and runs faster.
 
-    Callers choose the days to request by their own clock: they cannot see builds of a fleet that is more
-    than a day ahead.
+    Callers cannot see the builds of a fleet that is more than a day ahead of them.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -118,11 +117,6 @@ class Fleet:
             job = self._jobs[job_id]
             job.advance(now_ms)
             return [build for build in job.builds if build.created_ms <= now_ms]
-
-    def last_build(self, job_id: str) -> Build | None:
-        """The build with the highest number."""
-        builds = self.builds(job_id)
-        return builds[-1] if builds else None
 
     def find_build(self, job_id: str, number: int) -> Build | None:
         """The build with this number."""

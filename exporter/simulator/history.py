@@ -1,4 +1,4 @@
-"""How builds are reported, and the pages of the history.
+"""Builds as the API reports them, and the pages of the history.
 
 Words rest on the documents (results, triggers) and the provider's examples (localised triggers, colours);
 how an unfinished build appears in history is a guess, and can be changed by the fault ``running-builds``.

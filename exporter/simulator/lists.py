@@ -104,7 +104,7 @@ def _deleted_job(job: Job) -> Body:
 
 def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
     now_ms = fleet.clock.now_ms()
-    last = fleet.last_build(job.id)
+    last = next(reversed(fleet.builds(job.id)), None)
     finished = last is None or last.finished(now_ms)
     item: Body = {
         "id": job.id,

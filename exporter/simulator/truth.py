@@ -42,11 +42,6 @@ class BuildTruth:
     recorded: bool = True
     stages: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def observable(self) -> bool:
-        """Whether its times can be measured at all."""
-        return self.duration_observable and self.queue_observable
-
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
