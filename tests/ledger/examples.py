@@ -1,4 +1,4 @@
-"""Builds as the API would tell them; times are minutes after the job was first watched."""
+"""Example builds and ledgers; times are minutes after the job was first watched."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ def running(number: int, minute: float = 0) -> Build:
 def finished(
     number: int, result: Result = Result.SUCCESS, *, start: float = 1, finish: float | None = None
 ) -> Build:
-    """A history record; a build takes a minute where nothing else is said."""
+    """A history record; by default a build takes a minute."""
     return Build(
         number, result=result, start_ms=at(start), finish_ms=at(start + 1 if finish is None else finish)
     )
@@ -45,7 +45,7 @@ def detail(
     start: float = 1,
     finish: float | None = None,
 ) -> BuildDetail:
-    """A record-info answer; a build waits a second and takes a minute where nothing else is said."""
+    """A record-info answer; by default a build waits a second and takes a minute."""
     start_ms, finish_ms = at(start), at(start + 1 if finish is None else finish)
     return BuildDetail(
         number,
@@ -63,7 +63,7 @@ def watched(*builds: Build) -> JobLedger:
 
 
 def idle() -> JobLedger:
-    """Of a job whose build 0 is settled and which has run nothing since: everything later counts."""
+    """The ledger of a job whose build 1 is its baseline; every later build counts."""
     ledger = watched(finished(1, start=-10))
     return apply_details(ledger, [detail(1, start=-10)], at_ms=START_MS).ledger
 
@@ -77,7 +77,7 @@ def details(ledger: JobLedger, *answers: DetailAnswer, minute: float = 1) -> Job
 
 
 def counted(ledger: JobLedger, number: int, result: Result = Result.SUCCESS, **times: float) -> JobLedger:
-    """The ledger after one build more was seen finished, and its detail."""
+    """The ledger after one more finished build with its detail."""
     ledger = history(ledger, finished(number, result, **times))
     return details(ledger, detail(number, result, **times))
 
@@ -87,7 +87,7 @@ def patient(ledger: JobLedger, minute: float) -> JobLedger:
 
 
 def denied(ledger: JobLedger, *minutes: float) -> JobLedger:
-    """The ledger after polls that showed nothing new, and record-info denied whatever it was asked."""
+    """The ledger after polls without news, with every request to record-info denied."""
     for minute in minutes:
         ledger = history(ledger, minute=minute)
         answers = [Refused(number) for number in ledger.wanted_details(PATIENCE_MS)]

@@ -15,7 +15,7 @@ def observed(*values: int) -> Histogram:
     return reduce(Histogram.observed, values, Histogram.empty(BOUNDS))
 
 
-def test_an_empty_one_has_a_bucket_more_than_bounds() -> None:
+def test_an_empty_histogram_has_one_more_bucket_than_bounds() -> None:
     assert (Histogram.empty(BOUNDS).counts, Histogram.empty(BOUNDS).count) == ((0, 0, 0, 0), 0)
 
 
@@ -23,7 +23,7 @@ def test_bounds_are_inclusive() -> None:
     assert observed(0, 1000, 1001, 5000, 10_000).counts == (2, 2, 1, 0)
 
 
-def test_what_is_above_all_bounds_goes_to_the_last_bucket() -> None:
+def test_values_above_all_bounds_go_to_the_last_bucket() -> None:
     assert observed(10_001, 10**12).counts == (0, 0, 0, 2)
 
 
@@ -39,16 +39,16 @@ def test_the_same_bounds_change_nothing() -> None:
     assert observed(1, 7000).with_buckets(BOUNDS) == observed(1, 7000)
 
 
-def test_finer_bounds_put_old_observations_under_the_bound_that_surely_holds_them() -> None:
+def test_finer_bounds_put_observations_under_a_bound_that_holds_them() -> None:
     assert observed(500, 4000).with_buckets((500, 1000, 2500, 5000)).counts == (0, 1, 0, 1, 0)
 
 
-def test_coarser_bounds_put_them_together() -> None:
+def test_coarser_bounds_merge_buckets() -> None:
     assert observed(500, 4000, 9000, 20_000).with_buckets((5000,)).counts == (2, 2)
 
 
 @given(st.lists(st.integers(0, 10**6)), bounds, bounds)
-def test_new_bounds_keep_count_and_sum_and_never_say_too_little(
+def test_new_bounds_keep_count_and_sum_and_never_underestimate(
     values: list[int], before: tuple[int, ...], after: tuple[int, ...]
 ) -> None:
     histogram = reduce(Histogram.observed, values, Histogram.empty(before)).with_buckets(after)

@@ -1,4 +1,4 @@
-"""The laws of the reducer: order, split, repetition and overlap change nothing; counters never fall."""
+"""Laws of the ledger: order, split, repetition and overlap make no difference; counters never decrease."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ STAGE_NAMES_KEPT = LabelPolicy(trigger=True, branch=lambda branch: OTHER if bran
 
 @dataclass(frozen=True)
 class Truth:
-    """A build as it really was; its detail may be one that the API will not tell."""
+    """A build as it really was; the API may refuse its detail."""
 
     number: int
     result: Result
@@ -96,7 +96,7 @@ def truths(draw: st.DrawFn, most: int = 12) -> list[Truth]:
 
 
 def empty() -> JobLedger:
-    """Of a job that had build 0 before, so that every later one counts."""
+    """The ledger of a job with build 0 as its baseline, so that every later build counts."""
     return baseline([], at_ms=START_MS, buckets=BUCKETS).ledger
 
 
@@ -137,7 +137,7 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
 
 
 def seen_at(ledger: JobLedger, builds: list[Truth], at_ms: int) -> JobLedger:
-    """The ledger with what a poll at that moment has seen."""
+    """The ledger after a poll at that time."""
     shown = [
         build.finished if build.finish_ms <= at_ms else build.running
         for build in builds
@@ -201,7 +201,7 @@ def streaks(builds: list[Truth]) -> tuple[int, int]:
 
 
 def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:
-    """The highest numbers, whatever came when."""
+    """The highest numbers, in any order of arrival."""
     ascending = sorted(builds, key=lambda build: build.number)
     return tuple(
         RecentBuild(one.number, one.result, one.finish_ms - one.start_ms, one.finish_ms) for one in ascending
@@ -210,7 +210,7 @@ def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:
 
 @given(st.data(), truths(most=50))
 @settings(max_examples=200, deadline=None)
-def test_the_last_builds_are_remembered_whatever_the_order(data: st.DataObject, builds: list[Truth]) -> None:
+def test_the_recent_builds_do_not_depend_on_the_order(data: st.DataObject, builds: list[Truth]) -> None:
     before = data.draw(st.integers(0, len(builds)))
     old, new = builds[:before], builds[before:]
     told = data.draw(st.permutations([build.finished for build in old]))
@@ -231,7 +231,7 @@ def test_the_last_builds_are_remembered_whatever_the_order(data: st.DataObject, 
 
 @given(st.data(), truths(), st.integers(START_MS, LATE_MS), st.integers(0, LATE_MS - START_MS))
 @settings(max_examples=300, deadline=None)
-def test_what_finished_since_a_job_was_first_watched_counts_whenever_it_is_polled(
+def test_builds_finished_since_first_watched_count_at_any_first_poll(
     data: st.DataObject, builds: list[Truth], since_ms: int, later_ms: int
 ) -> None:
     first_ms = since_ms + later_ms
@@ -281,7 +281,7 @@ anything = st.one_of(
 
 @given(st.lists(st.lists(anything, max_size=6), max_size=12))
 @settings(max_examples=300, deadline=None)
-def test_counters_never_fall_whatever_comes(polls: list[list[object]]) -> None:
+def test_counters_never_decrease(polls: list[list[object]]) -> None:
     ledger, now_ms = empty(), START_MS
     for poll in polls:
         now_ms += sum(item for item in poll if isinstance(item, int))

@@ -47,12 +47,12 @@ def polled(
 
 
 class TestNumbersThatStartAgain:
-    def test_are_told_from_the_first_poll_on(self) -> None:
+    def test_are_reported_from_the_first_poll_on(self) -> None:
         ledger, faults = polled(with_builds(50), finished(1, start=100), minutes=range(102, 103))
         assert faults == ["reused_build_number"]
         assert ledger.counts == {SUCCESS: 49}
 
-    def test_are_believed_after_three_polls_and_record_info(self) -> None:
+    def test_are_accepted_after_three_polls_and_record_info(self) -> None:
         again = (finished(2, FAILURE, start=103), finished(1, start=100))
         answer = detail(2, FAILURE, start=103)
         ledger, _ = polled(with_builds(50), *again, minutes=range(105, 107), answer=answer)
@@ -65,18 +65,18 @@ class TestNumbersThatStartAgain:
         assert ledger.last
         assert (ledger.last.number, ledger.consecutive_failures) == (2, 1)
 
-    def test_are_not_believed_where_record_info_tells_the_build_that_was_counted(self) -> None:
+    def test_are_not_accepted_if_record_info_has_the_counted_build(self) -> None:
         again = (finished(2, start=103), finished(1, start=100))
         ledger, _ = polled(with_builds(50), *again, minutes=range(105, 140), answer=detail(2, start=2))
         assert (ledger.highest, ledger.counts) == (50, {SUCCESS: 49})
 
-    def test_are_not_believed_where_record_info_does_not_answer(self) -> None:
+    def test_are_not_accepted_without_an_answer_of_record_info(self) -> None:
         again = finished(1, start=100)
         for answer in (Refused(1), Failed(1)):
             ledger, _ = polled(with_builds(50), again, minutes=range(105, 140), answer=answer)
             assert (ledger.highest, ledger.counts) == (50, {SUCCESS: 49})
 
-    def test_are_not_believed_while_the_old_ones_go_on(self) -> None:
+    def test_are_not_accepted_while_the_old_numbers_continue(self) -> None:
         ledger = with_builds(50)
         for minute in range(105, 140):
             shown = (finished(minute - 54, start=minute - 2), finished(1, start=minute - 1))
@@ -85,7 +85,7 @@ class TestNumbersThatStartAgain:
         assert ledger.other is None
         assert ledger.counts == {SUCCESS: 49 + 35}
 
-    def test_what_had_not_ended_is_lost_and_old_builds_that_show_again_are_not_counted_again(self) -> None:
+    def test_open_builds_are_lost_and_old_builds_are_not_counted_again(self) -> None:
         ledger = history(with_builds(50), running(51, minute=52), minute=53)
         ledger, _ = polled(
             ledger, finished(1, start=100), minutes=range(105, 108), answer=detail(1, start=100)
@@ -107,7 +107,7 @@ class TestNumbersThatStartAgain:
         ledger = details(history(ledger, again, old, minute=109), detail(1, start=100), minute=109)
         assert details(ledger, Refused(51), minute=109).counts == {SUCCESS: 51, FAILURE: 1}
 
-    def test_numbers_up_to_old_builds_that_still_show_are_not_missing(self) -> None:
+    def test_numbers_up_to_old_builds_still_listed_are_not_missing(self) -> None:
         old = [finished(number, start=number, finish=number + 0.5) for number in (50, 49)]
         again = finished(1, start=100)
         ledger, _ = polled(with_builds(50), again, *old, minutes=range(105, 108), answer=detail(1, start=100))
@@ -118,7 +118,7 @@ class TestNumbersThatStartAgain:
         assert ledger.last
         assert (ledger.last.number, ledger.counts, ledger.lost_builds) == (2, {SUCCESS: 51}, 0)
 
-    def test_a_counted_build_without_a_finish_is_not_taken_for_another(self) -> None:
+    def test_a_counted_build_without_a_finish_is_not_taken_for_a_new_one(self) -> None:
         unknown = Build(51, start_ms=at(100))
         ledger = patient(history(with_builds(50), unknown, minute=101), 300)
         assert ledger.counts == {SUCCESS: 49, Result.UNKNOWN: 1}
@@ -127,7 +127,7 @@ class TestNumbersThatStartAgain:
             [],
         )
 
-    def test_a_build_whose_times_are_swapped_is_not_taken_for_another(self) -> None:
+    def test_a_build_with_swapped_times_is_not_taken_for_a_new_one(self) -> None:
         swapped = Build(51, result=SUCCESS, start_ms=at(130), finish_ms=at(100))
         ledger = details(
             history(with_builds(50), swapped, minute=131),
@@ -138,7 +138,7 @@ class TestNumbersThatStartAgain:
 
 
 class TestAJump:
-    def test_is_believed_after_three_polls_and_record_info_and_nothing_between_is_lost(self) -> None:
+    def test_is_accepted_after_three_polls_and_record_info_without_losses(self) -> None:
         far = (finished(500_002, start=103), finished(500_001, start=100))
         answer = detail(500_002, start=103)
         ledger, faults = polled(with_builds(50), *far, minutes=range(105, 107), answer=answer)
@@ -150,7 +150,7 @@ class TestAJump:
         assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({SUCCESS: 51}, 0, ())
         assert counted(ledger, 500_003, start=110).counts == {SUCCESS: 52}
 
-    def test_is_not_believed_where_record_info_denies_it_and_that_is_seldom_asked(self) -> None:
+    def test_is_not_accepted_if_record_info_denies_it_and_that_is_rarely_requested(self) -> None:
         ledger, asked = with_builds(50), 0
         for minute in range(105, 405):
             ledger = history(ledger, finished(500_001, start=100), minute=minute)
@@ -160,24 +160,24 @@ class TestAJump:
         assert ledger.highest == 50
         assert asked == 5
 
-    def test_is_not_believed_where_lower_numbers_go_on(self) -> None:
+    def test_is_not_accepted_while_lower_numbers_continue(self) -> None:
         ledger = with_builds(50)
         for minute in range(105, 120):
             shown = (finished(500_001, start=100), finished(minute - 54, start=minute - 1))
             ledger, _ = polled(ledger, *shown, minutes=range(minute, minute + 1))
         assert ledger.other is None
 
-    def test_history_is_not_read_to_its_end_for_it(self) -> None:
+    def test_history_is_not_read_completely_for_it(self) -> None:
         ledger = with_builds(50)
         assert ledger.is_covered_by([finished(500_001, start=100), finished(50)])
 
-    def test_the_same_poll_told_twice_is_one_poll(self) -> None:
+    def test_a_repeated_poll_counts_as_one(self) -> None:
         far = finished(500_001, start=100)
         once = history(with_builds(50), far, minute=105)
         assert history(once, far, minute=105) == once
 
 
-def test_of_many_thousand_missing_numbers_that_are_all_denied_a_thousand_are_asked_for_and_lost() -> None:
+def test_of_many_denied_numbers_only_a_thousand_are_requested_and_lost() -> None:
     ledger = counted(idle(), 5001)
     asked: set[int] = set()
     for minute in range(2, 600):
@@ -202,16 +202,16 @@ class TestLittleMoreThanANumber:
         folded = apply_history(idle(), [running(number) for number in range(2, 90_000)], at_ms=at(1))
         assert (len(folded.ledger.open), folded.faults) == (1000, ("too_many_open_builds",))
 
-    def test_finished_ones_are_not(self) -> None:
+    def test_finished_builds_are_not_bounded(self) -> None:
         ledger = history(idle(), *(finished(number) for number in range(2, 5002)))
         assert len(ledger.open) == 5000
 
-    def test_what_only_a_number_told_of_is_forgotten_when_it_is_denied(self) -> None:
+    def test_a_denied_build_of_which_only_the_number_is_known_is_forgotten(self) -> None:
         ledger = denied(history(idle(), bare(2), bare(3), bare(4)), 2, 10, 30, 61, 63)
         assert (ledger.highest, ledger.open, ledger.gaps, ledger.lost_builds) == (1, {}, (), 0)
         assert counted(ledger, 2, start=70).counts == {SUCCESS: 1}
 
-    def test_it_is_missing_where_a_higher_one_is_known(self) -> None:
+    def test_it_becomes_a_gap_if_a_higher_number_is_known(self) -> None:
         ledger = denied(counted(history(idle(), bare(2)), 3), 2, 10, 30, 61, 63)
         assert [(gap.first, gap.last) for gap in ledger.gaps] == [(2, 2)]
         assert denied(ledger, 64, 100, 130).lost_builds == 1
@@ -219,7 +219,7 @@ class TestLittleMoreThanANumber:
 
 @given(st.data())
 @settings(max_examples=150, deadline=None)
-def test_no_build_is_counted_twice_though_numbers_start_again(data: st.DataObject) -> None:
+def test_no_build_is_counted_twice_when_numbers_restart(data: st.DataObject) -> None:
     old = data.draw(st.integers(1, 6), label="old")
     new = data.draw(st.integers(1, 6), label="new")
     ledger = idle()

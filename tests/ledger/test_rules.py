@@ -51,7 +51,7 @@ class TestRule1ABuildIsCountedOnceItIsFinishedAndItsDetailIsKnown:
         ledger = counted(counted(idle(), 2), 3)
         assert history(ledger, finished(3), finished(2), finished(2)) == ledger
 
-    def test_a_detail_told_again_changes_nothing(self) -> None:
+    def test_a_repeated_detail_changes_nothing(self) -> None:
         ledger = counted(idle(), 2)
         assert details(ledger, detail(2), detail(2, FAILURE)) == ledger
 
@@ -61,7 +61,7 @@ class TestRule1ABuildIsCountedOnceItIsFinishedAndItsDetailIsKnown:
         assert ledger.oldest_active_ms == at(1)
         assert ledger.wanted_details(PATIENCE_MS) == ()
 
-    def test_a_queued_build_is_as_old_as_the_first_sight_of_it(self) -> None:
+    def test_a_queued_build_is_dated_by_when_it_was_first_seen(self) -> None:
         ledger = history(idle(), Build(2, state=State.QUEUED), minute=2)
         ledger = history(ledger, Build(2, state=State.QUEUED), minute=9)
         assert (ledger.active(State.QUEUED), ledger.oldest_active_ms) == (1, at(2))
@@ -72,15 +72,15 @@ class TestRule1ABuildIsCountedOnceItIsFinishedAndItsDetailIsKnown:
         ledger = details(ledger, detail(2, FAILURE, start=1, finish=5), minute=6)
         assert (ledger.counts, ledger.active(State.RUNNING)) == ({FAILURE: 1}, 0)
 
-    def test_a_stale_page_does_not_bring_a_counted_build_back(self) -> None:
+    def test_a_stale_page_does_not_reopen_a_counted_build(self) -> None:
         ledger = history(counted(idle(), 2), running(2, minute=1), minute=3)
         assert (ledger.counts, ledger.active(State.RUNNING)) == ({SUCCESS: 1}, 0)
 
-    def test_detail_and_history_may_disagree_and_the_detail_is_believed(self) -> None:
+    def test_if_detail_and_history_disagree_the_detail_is_used(self) -> None:
         ledger = details(history(idle(), finished(2, SUCCESS)), detail(2, FAILURE))
         assert ledger.counts == {FAILURE: 1}
 
-    def test_a_record_that_says_neither_result_nor_state_is_told_by_its_detail(self) -> None:
+    def test_a_record_without_result_and_state_is_settled_by_its_detail(self) -> None:
         ledger = history(idle(), Build(2, start_ms=at(1), finish_ms=at(2)))
         assert ledger.wanted_details(PATIENCE_MS) == (2,)
         assert details(ledger, detail(2, ABORTED)).counts == {ABORTED: 1}
@@ -94,7 +94,7 @@ class TestRule2OrderSplitAndRepetitionChangeNothing:
         downwards = details(history(idle(), *reversed(builds)), *reversed(answers))
         assert upwards == downwards
 
-    def test_of_the_first_builds_too_that_ended_without_a_time(self) -> None:
+    def test_also_of_first_builds_without_a_finish(self) -> None:
         first = watched(finished(7, start=-10), *(Build(number, result=SUCCESS) for number in (8, 9)))
         later, earlier = detail(8, start=-30, finish=2), detail(9, start=-5, finish=-4)
         assert details(first, later, earlier) == details(first, earlier, later)
@@ -131,7 +131,7 @@ class TestRule2OrderSplitAndRepetitionChangeNothing:
         assert ledger.consecutive_failures == 2
 
     @pytest.mark.parametrize("result", [Result.TIMEOUT, Result.SCHEDULE_FAILURE, Result.UNKNOWN])
-    def test_everything_else_that_is_no_success_adds_to_a_streak(self, result: Result) -> None:
+    def test_every_other_result_but_success_adds_to_a_streak(self, result: Result) -> None:
         assert counted(counted(idle(), 2, FAILURE), 3, result).consecutive_failures == 2
 
     def test_a_recovery_is_measured_from_finish_to_finish(self) -> None:
@@ -141,7 +141,7 @@ class TestRule2OrderSplitAndRepetitionChangeNothing:
         assert (ledger.recovery.count, ledger.recovery.sum_ms) == (1, 30 * 60_000)
         assert (ledger.consecutive_failures, ledger.recovery.counts) == (0, (0, 1, 0))
 
-    def test_a_recovery_is_seen_once_though_the_builds_come_in_any_order(self) -> None:
+    def test_a_recovery_is_observed_once_in_any_order_of_builds(self) -> None:
         ledger = history(idle(), *(finished(n, start=n) for n in (2, 3, 4)))
         for number, result in ((4, SUCCESS), (2, FAILURE), (3, ABORTED)):
             ledger = details(ledger, detail(number, result, start=number))
@@ -168,13 +168,13 @@ class TestRule3TheFirstPollIsABaseline:
         assert ledger.last == LastBuild(55, FAILURE, at(-4), 60_000, 1000)
         assert (ledger.last_success_ms, ledger.consecutive_failures) == (at(-8), 1)
 
-    def test_a_build_above_all_that_had_finished_then_counts_though_it_was_overlooked(self) -> None:
+    def test_a_build_above_the_baseline_counts_even_if_it_was_overlooked(self) -> None:
         ledger = watched(finished(53, start=-9), running(55, minute=-5))
         assert ledger.baseline == 53
         assert details(ledger, detail(54, start=-7, finish=-6)).counts == {SUCCESS: 1}
         assert denied(counted(ledger, 55, start=-5, finish=3), 4, 20, 90).lost_builds == 0
 
-    def test_it_is_remembered_by_the_newest_number_that_had_finished(self) -> None:
+    def test_it_is_the_highest_number_that_had_finished(self) -> None:
         ledger = watched(running(53, minute=-9), finished(54, start=-9), running(55, minute=-5))
         assert ledger.baseline == 54
         assert counted(ledger, 55, start=-5, finish=3).baseline == 54
@@ -190,14 +190,14 @@ class TestRule3TheFirstPollIsABaseline:
         ledger = details(ledger, detail(52, start=-50), minute=0)
         assert counted(ledger, 50, FAILURE, start=-60, finish=1).counts == {FAILURE: 1}
 
-    def test_a_build_that_was_overlooked_then_counts_only_if_it_finished_later(self) -> None:
+    def test_an_overlooked_build_counts_only_if_it_finished_later(self) -> None:
         ledger = watched(finished(53, start=-9), finished(55, start=-5))
         ledger = details(ledger, detail(55, start=-5), minute=0)
         early = details(ledger, detail(54, start=-7, finish=-6))
         late = details(ledger, detail(54, start=-7, finish=2), minute=3)
         assert (early.counts, late.counts) == ({}, {SUCCESS: 1})
 
-    def test_what_the_service_forgot_before_is_neither_counted_nor_lost(self) -> None:
+    def test_builds_deleted_before_are_neither_counted_nor_lost(self) -> None:
         ledger = watched(finished(20, start=-900), finished(55, start=-5))
         ledger = denied(details(ledger, detail(55, start=-5), minute=0), 1, 10, 100, 1000)
         assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({}, 0, ())
@@ -213,14 +213,14 @@ class TestRule3TheFirstPollIsABaseline:
         ledger = details(ledger, detail(55, start=-5), minute=0)
         assert ledger.recovery.count == 0
 
-    def test_of_a_job_that_was_idle_for_longer_than_the_lookback_the_next_build_counts(self) -> None:
+    def test_after_an_idle_time_longer_than_the_lookback_the_next_build_counts(self) -> None:
         ledger = history(watched(), running(501, minute=3), minute=3)
         ledger = details(history(ledger, finished(501, start=3), minute=5), detail(501, start=3), minute=5)
         assert ledger.counts == {SUCCESS: 1}
         ledger = denied(ledger, 6, 20, 60, 120, 600)
         assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({SUCCESS: 1}, 0, ())
 
-    def test_old_builds_that_an_empty_first_answer_hid_are_not_counted(self) -> None:
+    def test_old_builds_missing_in_an_empty_first_answer_are_not_counted(self) -> None:
         old = range(1, 51)
         ledger = history(watched(), *(finished(number, start=-60 + number) for number in old), minute=1)
         ledger = details(ledger, *(detail(number, start=-60 + number) for number in old), minute=1)
@@ -228,7 +228,7 @@ class TestRule3TheFirstPollIsABaseline:
         assert ledger.last
         assert (ledger.last.number, len(ledger.runs), ledger.open) == (50, 1, {})
 
-    def test_of_builds_that_an_empty_first_answer_hid_those_that_finish_later_count(self) -> None:
+    def test_later_builds_missing_in_an_empty_first_answer_count(self) -> None:
         ledger = history(watched(), finished(49, start=-9), finished(50, start=-1, finish=2), minute=3)
         answers = (detail(49, start=-9), detail(50, start=-1, finish=2))
         assert details(ledger, *answers, minute=3).counts == {SUCCESS: 1}
@@ -240,7 +240,7 @@ class TestRule3CountingBeginsWhenAJobIsFirstWatched:
     def first(self, *builds: Build, after_gap: bool = False) -> JobLedger:
         return baseline(builds, at_ms=at(10), since_ms=at(0), buckets=BUCKETS, after_gap=after_gap).ledger
 
-    def test_what_finished_since_then_counts(self) -> None:
+    def test_builds_finished_since_then_count(self) -> None:
         ledger = self.first(finished(54, start=-5), finished(55, FAILURE, start=-1, finish=1), finished(56))
         ledger = details(ledger, detail(55, FAILURE, start=-1, finish=1), detail(56), minute=10)
         assert (ledger.counts, ledger.baseline, ledger.since_ms) == ({FAILURE: 1, SUCCESS: 1}, 54, at(0))
@@ -251,12 +251,12 @@ class TestRule3CountingBeginsWhenAJobIsFirstWatched:
         ledger = details(ledger, detail(54, start=-50, finish=3), detail(55, start=-5), minute=10)
         assert (ledger.counts, ledger.baseline) == ({SUCCESS: 1}, 55)
 
-    def test_what_finished_in_a_long_time_before_the_first_poll_is_recovered(self) -> None:
+    def test_builds_finished_long_before_the_first_poll_are_recovered(self) -> None:
         ledger = self.first(finished(54, start=-5), finished(55), after_gap=True)
         ledger = details(ledger, detail(55), minute=10)
         assert (ledger.counts, ledger.recovered_builds) == ({SUCCESS: 1}, 1)
 
-    def test_an_end_without_a_time_is_of_the_baseline(self) -> None:
+    def test_an_undated_result_belongs_to_the_baseline(self) -> None:
         ledger = self.first(finished(54, start=-5), *(Build(number, FAILURE) for number in (55, 56)))
         ledger = details(ledger, Refused(55), BuildDetail(56, FAILURE, queued_ms=at(-9)), minute=10)
         assert (ledger.counts, ledger.baseline, ledger.open) == ({}, 56, {})
@@ -269,25 +269,25 @@ class TestRule3CountingBeginsWhenAJobIsFirstWatched:
             BuildDetail(56, FAILURE, finish_ms=at(2)),
         ],
     )
-    def test_an_end_without_a_time_counts_if_its_detail_has_a_later_one(self, proof: BuildDetail) -> None:
+    def test_an_undated_result_counts_if_its_detail_has_a_later_finish(self, proof: BuildDetail) -> None:
         ledger = self.first(finished(54, start=-5), *(Build(number, FAILURE) for number in (55, 56)))
         assert ledger.wanted_details(PATIENCE_MS) == (55, 56)
         ledger = details(ledger, proof, Refused(55), minute=10)
         assert (ledger.counts, ledger.baseline, ledger.open) == ({FAILURE: 1}, 55, {})
 
-    def test_an_end_in_the_second_in_which_counting_began_is_told_by_its_detail(self) -> None:
+    def test_a_finish_in_the_second_in_which_counting_began_is_decided_by_its_detail(self) -> None:
         whole = replace(finished(55, start=-1, finish=0), finish_ms=at(0) - 400)
         for finish, counts in ((-0.001, {}), (0.001, {SUCCESS: 1})):
             ledger = self.first(finished(54, start=-5), whole)
             ledger = details(ledger, detail(55, start=-1, finish=finish), minute=10)
             assert (ledger.counts, ledger.baseline) == (counts, 54 if counts else 55)
 
-    def test_of_many_ends_without_a_time_only_the_newest_are_asked_for(self) -> None:
+    def test_of_many_undated_results_only_the_newest_are_requested(self) -> None:
         ledger = self.first(*(Build(number, FAILURE) for number in range(1, 101)))
         assert ledger.wanted_details(PATIENCE_MS) == tuple(range(91, 101))
         assert ledger.baseline == 90
 
-    def test_an_end_in_the_far_future_is_no_proof(self) -> None:
+    def test_a_finish_in_the_far_future_proves_nothing(self) -> None:
         ledger = self.first(finished(54, start=-5, finish=90 * 24 * 60), finished(55, start=-5))
         assert details(ledger, detail(55, start=-5), minute=10).counts == {}
 
@@ -298,17 +298,17 @@ class TestRule3CountingBeginsWhenAJobIsFirstWatched:
 
 
 class TestRule3WhileNoBuildIsKnownTheBaselineIs0:
-    def test_ends_without_times_count(self) -> None:
+    def test_undated_results_count(self) -> None:
         failed = [Build(number, Result.SCHEDULE_FAILURE) for number in (1, 2, 3)]
         ledger = details(history(watched(), *failed), *(Refused(number) for number in (1, 2, 3)))
         assert (ledger.counts, ledger.open) == ({Result.SCHEDULE_FAILURE: 3}, {})
 
-    def test_a_build_in_a_phase_that_nobody_knows_counts_when_patience_is_over(self) -> None:
+    def test_a_build_in_an_unknown_phase_counts_when_patience_is_over(self) -> None:
         ledger = history(watched(), Build(1))
         ledger = patient(details(ledger, BuildDetail(1), minute=1), 62)
         assert ledger.counts == {Result.UNKNOWN: 1}
 
-    def test_a_start_before_is_proof_where_no_finish_is_told(self) -> None:
+    def test_without_a_finish_an_earlier_start_is_proof(self) -> None:
         ledger = history(watched(), Build(7, Result.SCHEDULE_FAILURE, start_ms=at(-60)))
         assert details(ledger, Refused(7)).counts == {}
 
@@ -321,7 +321,7 @@ class TestRule4ALedgerNeedsNoListOfAllBuilds:
         assert (len(ledger.runs), ledger.open, ledger.gaps) == (1, {}, ())
         assert sum(ledger.counts.values()) == 10_000
 
-    def test_ten_thousand_builds_above_one_that_runs_forever_are_one_run_more(self) -> None:
+    def test_ten_thousand_builds_above_a_stuck_one_are_one_more_run(self) -> None:
         ledger = history(idle(), running(2, minute=1))
         for number in range(3, 10_003):
             ledger = counted(ledger, number, start=number)
@@ -336,12 +336,12 @@ class TestRule4ALedgerNeedsNoListOfAllBuilds:
         assert (ledger.lost_builds, len(ledger.runs)) == (500, 1)
         assert len(ledger.lost) <= 100
 
-    def test_a_build_number_that_cannot_be_right_is_ignored(self) -> None:
+    def test_an_implausible_build_number_is_ignored(self) -> None:
         folded = apply_history(idle(), [finished(2), finished(2_147_483_647)], at_ms=at(1))
         assert folded.faults == ("implausible_build_number",)
         assert (folded.ledger.highest, folded.ledger.gaps) == (2, ())
 
-    def test_so_it_is_at_the_baseline(self) -> None:
+    def test_an_implausible_number_is_ignored_in_the_baseline_too(self) -> None:
         folded = baseline([finished(2_147_483_647), finished(55, start=-5)], at_ms=START_MS, buckets=BUCKETS)
         assert folded.faults == ("implausible_build_number",)
         assert folded.ledger.highest == 55
@@ -364,12 +364,12 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
         assert (ledger.gaps, ledger.counts) == ((), {SUCCESS: 1, FAILURE: 1})
         assert (ledger.lost_builds, ledger.recovered_builds) == (0, 0)
 
-    def test_record_info_is_asked_from_the_next_poll_on(self) -> None:
+    def test_record_info_is_requested_from_the_next_poll_on(self) -> None:
         ledger = counted(idle(), 3)
         assert ledger.wanted_details(PATIENCE_MS) == ()
         assert history(ledger, minute=2).wanted_details(PATIENCE_MS) == (2,)
 
-    def test_record_info_is_asked_less_and_less_often(self) -> None:
+    def test_record_info_is_requested_ever_less_often(self) -> None:
         ledger = counted(idle(), 3)
         asked: list[float] = []
         for minute in range(2, 60):
@@ -402,7 +402,7 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
     def test_one_denial_alone_does_not_lose_it(self) -> None:
         assert denied(counted(idle(), 3), 600).lost_builds == 0
 
-    def test_answers_that_fail_are_no_denials(self) -> None:
+    def test_failed_requests_are_no_denials(self) -> None:
         ledger = counted(idle(), 3)
         for minute in (2, 10, 100, 200):
             ledger = patient(details(history(ledger, minute=minute), Failed(2), minute=minute), minute)
@@ -418,14 +418,14 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
         ledger = counted(denied(counted(idle(), 7), 2, 10, 62), 4)
         assert (ledger.lost, ledger.lost_builds, ledger.recovered_builds) == (((2, 3), (5, 6)), 5, 1)
 
-    def test_a_wide_gap_is_probed_piece_by_piece(self) -> None:
+    def test_a_wide_gap_is_probed_a_few_numbers_at_a_time(self) -> None:
         ledger = history(counted(idle(), 14), minute=2)
         first = ledger.wanted_details(PATIENCE_MS)
         ledger = history(details(ledger, *map(Refused, first), minute=2), minute=10)
         second = ledger.wanted_details(PATIENCE_MS)
         assert (first, second) == ((9, 10, 11, 12, 13), (4, 5, 6, 7, 8))
 
-    def test_of_a_wide_gap_only_numbers_that_were_asked_for_are_lost(self) -> None:
+    def test_of_a_wide_gap_only_requested_numbers_are_lost(self) -> None:
         ledger = counted(idle(), 102)
         for minute in range(2, 12):
             ledger = denied(ledger, minute)
@@ -445,7 +445,7 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
             assert len(ledger.gaps) <= 3
         assert (ledger.counts, ledger.lost_builds, ledger.gaps) == ({SUCCESS: 261}, 41, ())
 
-    def test_a_gap_keeps_its_age_where_a_part_of_it_is_found(self) -> None:
+    def test_a_gap_keeps_its_age_when_part_of_it_is_found(self) -> None:
         ledger = history(counted(idle(), 12), minute=2)
         ledger = details(ledger, *map(Refused, range(7, 12)), minute=2)
         ledger = counted(ledger, 9)
@@ -455,7 +455,7 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
             (10, 11, 1, at(1)),
         ]
 
-    def test_a_build_that_is_stuck_is_asked_for_ever_more_rarely(self) -> None:
+    def test_a_stuck_build_is_requested_ever_more_rarely(self) -> None:
         ledger, asked = history(idle(), running(2, minute=1)), []
         for minute in range(10, 6 * 1440, 10):
             ledger = history(ledger, minute=minute)
@@ -472,7 +472,7 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
         assert details(ledger, detail(2), minute=9000).counts == {SUCCESS: 1}
 
     @pytest.mark.parametrize("answer", [Failed(2), Refused(2)])
-    def test_nor_is_a_stuck_one_asked_for_at_each_poll_where_that_fails(
+    def test_a_stuck_build_is_not_requested_at_each_poll_if_that_fails(
         self, answer: Failed | Refused
     ) -> None:
         ledger = history(history(idle(), running(2, minute=1)), minute=1600)
@@ -487,7 +487,7 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
         assert ledger.is_covered_by([finished(3)])
         assert not history(idle(), running(2), finished(3), minute=2).is_covered_by([finished(3)])
 
-    def test_a_running_build_that_vanishes_is_asked_for(self) -> None:
+    def test_a_running_build_that_vanishes_is_requested(self) -> None:
         ledger = history(history(idle(), running(2)), minute=2)
         assert ledger.wanted_details(PATIENCE_MS) == (2,)
 
@@ -510,7 +510,7 @@ class TestRule5AMissingNumberIsWaitedForThenLost:
         ledger = counted(counted(idle(), 2, FAILURE), 4, FAILURE)
         assert denied(ledger, 2, 10, 62).consecutive_failures == 2
 
-    def test_what_finished_while_nobody_looked_is_counted_as_recovered(self) -> None:
+    def test_builds_finished_during_a_gap_are_counted_as_recovered(self) -> None:
         ledger = history(idle(), finished(2), running(3, minute=100), minute=101, after_gap=True)
         ledger = details(ledger, detail(2), minute=101)
         assert (ledger.counts, ledger.recovered_builds) == ({SUCCESS: 1}, 1)
@@ -536,7 +536,7 @@ class TestRule7DetailThatCannotBeHadNeverBlocks:
         ledger = history(idle(), finished(2), finished(3))
         assert details(ledger, Failed(2), detail(3)).counts == {SUCCESS: 1}
 
-    def test_a_detail_that_comes_after_it_was_given_up_on_changes_nothing(self) -> None:
+    def test_a_detail_after_giving_up_changes_nothing(self) -> None:
         ledger = details(history(idle(), finished(2)), Refused(2))
         assert details(ledger, detail(2)) == ledger
 
@@ -544,7 +544,7 @@ class TestRule7DetailThatCannotBeHadNeverBlocks:
         ledger = details(history(idle(), Build(2, start_ms=at(1), finish_ms=at(2))), Refused(2))
         assert ledger.counts == {Result.UNKNOWN: 1}
 
-    def test_a_detail_without_times_is_filled_up_from_history(self) -> None:
+    def test_a_detail_without_times_is_completed_from_history(self) -> None:
         ledger = details(history(idle(), finished(2)), BuildDetail(2, result=SUCCESS))
         assert (ledger.durations[SUCCESS].sum_ms, ledger.queue.count) == (60_000, 0)
         assert ledger.last
@@ -577,11 +577,11 @@ class TestRule8ClockTroubleMakesNoObservation:
         assert folded.faults == ("absurd_duration", "absurd_queue_duration")
         assert (folded.ledger.durations[SUCCESS].sum_ms, folded.ledger.queue.sum_ms) == (0, 0)
 
-    def test_they_are_not_shown_of_the_last_build_either(self) -> None:
+    def test_the_last_build_does_not_have_them_either(self) -> None:
         ledger = details(history(idle(), finished(2)), replace(detail(2), duration_ms=-1, queued_ms=at(9)))
         assert ledger.last == LastBuild(2, SUCCESS, at(2), None, None)
 
-    def test_nothing_was_noted_later_than_now(self) -> None:
+    def test_timestamps_are_clamped_to_now(self) -> None:
         ahead = history(history(idle(), running(2), minute=700), running(5), minute=720)
         ledger = clamp_timestamps(ahead, at_ms=at(3))
         assert ledger.polled_ms == at(3)
@@ -592,13 +592,13 @@ class TestRule8ClockTroubleMakesNoObservation:
             baseline([], at_ms=at(720), buckets=BUCKETS).ledger, at_ms=at(3)
         ).since_ms == at(3)
 
-    def test_what_was_noted_before_now_stays(self) -> None:
+    def test_earlier_timestamps_stay(self) -> None:
         ledger = history(history(idle(), running(2), minute=1), running(5), minute=3)
         assert clamp_timestamps(ledger, at_ms=at(3)) is ledger
         later = clamp_timestamps(history(ledger, running(5), minute=720), at_ms=at(4))
         assert (later.since_ms, later.open[2].first_seen_ms, later.gaps[0].since_ms) == (at(0), at(1), at(3))
 
-    def test_what_was_missing_while_the_clock_was_ahead_is_waited_for_as_long_as_ever(self) -> None:
+    def test_a_gap_from_when_the_clock_was_ahead_is_waited_for_as_usual(self) -> None:
         ledger = clamp_timestamps(history(idle(), running(5), minute=720), at_ms=at(3))
         assert denied(ledger, 3, 4, 5, 10, 62).lost_builds == 0
         assert denied(ledger, 3, 4, 5, 10, 64).lost_builds == 4

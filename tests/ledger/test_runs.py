@@ -18,12 +18,12 @@ outcomes = st.lists(
 
 
 def runs_of(*results: Result) -> list[Run]:
-    """Build n finishes at n·100 ms."""
+    """Single runs in which build n finishes at n·100 ms."""
     return [Run.single(number, result, number * 100) for number, result in enumerate(results, start=1)]
 
 
 def joined(runs: list[Run], order: list[int] | None = None) -> tuple[Run, list[int]]:
-    """All of them as one, joined at the given places in turn, and the recoveries that came of it."""
+    """Join runs at the given places in turn; return the run and the recoveries."""
     runs, recoveries = list(runs), []
     for place in order or [0] * (len(runs) - 1):
         left = place % (len(runs) - 1)
@@ -34,7 +34,7 @@ def joined(runs: list[Run], order: list[int] | None = None) -> tuple[Run, list[i
     return runs[0], sorted(recoveries)
 
 
-def test_a_streak_grows_over_aborted_builds() -> None:
+def test_aborted_builds_do_not_end_a_streak() -> None:
     assert joined(runs_of(SUCCESS, FAILURE, ABORTED, FAILURE))[0].tail_failures == 2
 
 
@@ -56,14 +56,14 @@ def test_a_recovery_waits_until_the_first_failure_of_its_streak_is_certain() -> 
     assert Run.baseline(0).joined(whole)[1] == Recovery(200, number=3, at_ms=300)
 
 
-def test_neutral_numbers_change_nothing_but_the_reach() -> None:
+def test_neutral_numbers_only_extend_the_run() -> None:
     run, recoveries = joined([Run.baseline(0), Run.single(1, FAILURE, 100), Run.neutral(2, 9)])
     assert (run.first, run.last, run.tail_failures, recoveries) == (0, 9, 1, [])
 
 
 @given(outcomes, st.lists(st.integers(0, 100), min_size=10, max_size=10))
 @settings(max_examples=300)
-def test_the_order_of_joins_changes_nothing(
+def test_the_order_of_joins_makes_no_difference(
     builds: list[tuple[Result, int | None]], order: list[int]
 ) -> None:
     runs = [Run.baseline(0)] + [Run.single(n, result, ms) for n, (result, ms) in enumerate(builds, start=1)]
@@ -71,7 +71,7 @@ def test_the_order_of_joins_changes_nothing(
 
 
 @given(st.lists(st.sampled_from([SUCCESS, FAILURE, ABORTED]), max_size=12))
-def test_recoveries_are_those_of_a_reader_who_goes_from_build_to_build(results: list[Result]) -> None:
+def test_recoveries_equal_those_found_in_sequence(results: list[Result]) -> None:
     telling = [result for result in results if result is not ABORTED]
     changes = sum(pair == (FAILURE, SUCCESS) for pair in pairwise(telling))
     assert len(joined([Run.baseline(0), *runs_of(*results)])[1]) == changes

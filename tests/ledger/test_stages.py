@@ -1,4 +1,4 @@
-"""Stages in the ledger: folded once, in any order, without ever holding up a count."""
+"""Stages in the ledger: folded once, in any order, without delaying counts."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def empty() -> JobLedger:
 
 
 def settled(*numbers: int, ledger: JobLedger | None = None, policy: LabelPolicy = MEASURED) -> JobLedger:
-    """Those builds are finished and counted."""
+    """The ledger after those builds are finished and counted."""
     ledger = ledger or empty()
     for number in numbers:
         finish_ms = START_MS + number * 1000
@@ -87,7 +87,7 @@ def test_the_gauge_shows_the_highest_number_whose_stages_are_known() -> None:
     assert ledger.stages.last == LastStages(2, {"a": 2, "b": 1})
 
 
-def test_the_last_build_of_the_baseline_shows_and_is_not_counted() -> None:
+def test_the_last_build_of_the_baseline_sets_the_gauge_only() -> None:
     old = [Build(n, Result.SUCCESS, start_ms=START_MS - 900, finish_ms=START_MS - 500) for n in (1, 2)]
     ledger = baseline(old, at_ms=START_MS, buckets=BUCKETS).ledger
     detail = BuildDetail(2, Result.SUCCESS, finish_ms=START_MS - 500, record_id="record-2")
@@ -98,7 +98,7 @@ def test_the_last_build_of_the_baseline_shows_and_is_not_counted() -> None:
     assert ledger.stages.last == LastStages(2, {"fetch": 300})
 
 
-def test_what_is_refused_is_given_up_and_what_fails_is_tried_again() -> None:
+def test_refused_stages_are_given_up_and_failed_ones_retried() -> None:
     ledger = see(settled(1, 2, 3), Refused(1), Failed(3))
     assert ledger.stages.wanted() == (2, 3)
     for _ in range(TRIES - 1):
@@ -107,7 +107,7 @@ def test_what_is_refused_is_given_up_and_what_fails_is_tried_again() -> None:
     assert ledger.stages.wanted() == (2,)
 
 
-def test_without_a_record_id_or_a_detail_there_is_nothing_to_ask_for() -> None:
+def test_without_a_record_id_or_a_detail_stages_are_not_requested() -> None:
     build = [Build(number, Result.SUCCESS, finish_ms=START_MS + 1) for number in (1, 2)]
     ledger = apply_history(empty(), build, at_ms=START_MS).ledger
     answers: list[DetailAnswer] = [BuildDetail(1, Result.SUCCESS), Refused(2)]
@@ -115,7 +115,7 @@ def test_without_a_record_id_or_a_detail_there_is_nothing_to_ask_for() -> None:
     assert (ledger.counts, ledger.stages.awaited) == ({Result.SUCCESS: 2}, {})
 
 
-def test_where_stages_are_not_measured_nothing_waits_and_what_is_known_stays() -> None:
+def test_switched_off_nothing_waits_and_known_stages_stay() -> None:
     ledger = see(settled(1, 2), known(1, fetch=300))
     off = apply_stages(settled(3, ledger=ledger, policy=LabelPolicy()), [known(2, fetch=1)])
     assert off.stages.awaited == {}
@@ -124,7 +124,7 @@ def test_where_stages_are_not_measured_nothing_waits_and_what_is_known_stays() -
     assert sums(on) == {"fetch": (2, 500)}
 
 
-def test_thirty_names_are_told_apart_and_the_rest_is_other() -> None:
+def test_thirty_names_are_kept_and_the_rest_is_other() -> None:
     lengths = {f"stage {nth:02}": nth for nth in range(1, STAGE_NAMES_KEPT + 6)}
     ledger = see(settled(1, 2), known(1, **lengths), known(2, late=7, **{OTHER: 1, "stage 01": 1}))
     rest = range(STAGE_NAMES_KEPT + 1, STAGE_NAMES_KEPT + 6)
@@ -134,13 +134,13 @@ def test_thirty_names_are_told_apart_and_the_rest_is_other() -> None:
     assert ledger.stages.last == LastStages(2, {OTHER: 8, "stage 01": 1})
 
 
-def test_a_stage_that_is_called_other_takes_no_name_from_another() -> None:
+def test_a_stage_named_other_does_not_use_up_a_name() -> None:
     lengths = {OTHER: 5, **{f"stage {nth:02}": nth for nth in range(1, STAGE_NAMES_KEPT + 1)}}
     ledger = see(settled(1), known(1, **lengths))
     assert sums(ledger) == {name: (1, length_ms) for name, length_ms in lengths.items()}
 
 
-def test_only_so_many_builds_wait() -> None:
+def test_the_number_of_waiting_builds_is_bounded() -> None:
     ledger = settled(*range(1, AWAITED_KEPT + 4))
     assert sorted(ledger.stages.awaited) == list(range(4, AWAITED_KEPT + 4))
 
@@ -153,7 +153,7 @@ def test_other_buckets_keep_counts_and_sums() -> None:
     assert other.with_buckets(Buckets.of_seconds((30, 600), (1, 60), (300,))) is other
 
 
-def test_a_job_whose_stages_are_awaited_is_settled_for_a_list() -> None:
+def test_a_job_with_awaited_stages_agrees_with_a_list() -> None:
     ledger = settled(1)
     listed = ListedJob("a" * 32, JobNames(), last_build_ms=START_MS, is_finished=True, number=1)
     assert ledger.stages.awaited
@@ -195,7 +195,7 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
 
 @given(st.data(), builds_of_stages)
 @settings(max_examples=200, deadline=None)
-def test_builds_that_come_one_by_one_are_measured_as_if_all_had_come_at_once(
+def test_builds_settled_one_by_one_are_measured_as_if_settled_at_once(
     data: st.DataObject, told: list[dict[str, int]]
 ) -> None:
     answers = [known(number, **stages) for number, stages in enumerate(told, 1)]
@@ -221,7 +221,7 @@ some_answers = st.one_of(
 
 @given(st.lists(st.tuples(st.lists(some_answers, max_size=4), st.booleans()), max_size=10))
 @settings(max_examples=200, deadline=None)
-def test_counters_never_fall_and_stay_few_whatever_comes(
+def test_counters_never_decrease_and_stay_few(
     polls: list[tuple[list[StageAnswer], bool]],
 ) -> None:
     ledger = empty()

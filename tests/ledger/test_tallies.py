@@ -1,4 +1,4 @@
-"""Builds told apart by trigger and branch, the cap on combinations, and exemplars."""
+"""Builds counted by trigger and branch, the series limit, and exemplars."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ BY_BOTH = LabelPolicy(trigger=True, branch=lambda branch: branch if branch == "m
 
 
 def told(ledger: JobLedger, number: int, policy: LabelPolicy, branch: str = "main") -> tuple[JobLedger, int]:
-    """The ledger after one manual success more, and how many builds found no room."""
+    """The ledger after one more manual success, and the number of capped builds."""
     ledger = history(ledger, finished(number))
     answer = BuildDetail(
         number, SUCCESS, start_ms=at(1), finish_ms=at(2), branch=branch, trigger=Trigger.MANUAL
@@ -26,20 +26,20 @@ def builds(ledger: JobLedger) -> dict[tuple[str, ...], int]:
     return {tuple(tally.labels): tally.builds for tally in ledger.tallies if tally.builds}
 
 
-def test_builds_are_told_apart_by_what_was_asked_for() -> None:
+def test_builds_are_counted_by_the_configured_labels() -> None:
     assert builds(told(idle(), 2, BY_BOTH)[0]) == {("success", "manual", "main"): 1}
     assert builds(told(idle(), 2, BY_BOTH, branch="tmp-1")[0]) == {("success", "manual", "other"): 1}
     assert builds(told(idle(), 2, LabelPolicy(trigger=True))[0]) == {("success", "manual", ""): 1}
     assert builds(told(idle(), 2, LabelPolicy())[0]) == {("success", "", ""): 1}
 
 
-def test_what_was_counted_before_stays_where_it_was() -> None:
+def test_builds_counted_before_keep_their_labels() -> None:
     ledger, _ = told(counted(idle(), 2), 3, BY_BOTH)
     assert builds(ledger) == {("success", "", ""): 1, ("success", "manual", "main"): 1}
     assert (ledger.counts, ledger.durations[SUCCESS].count) == ({SUCCESS: 2}, 2)
 
 
-def test_without_room_new_combinations_count_under_other() -> None:
+def test_without_room_new_branches_count_under_other() -> None:
     full = LabelPolicy(trigger=True, branch=str, has_room=False)
     ledger, _ = told(idle(), 2, LabelPolicy(trigger=True, branch=str))
     ledger, capped = told(ledger, 3, full)
@@ -49,7 +49,7 @@ def test_without_room_new_combinations_count_under_other() -> None:
     assert builds(ledger)["success", "manual", "other"] == 1
 
 
-def test_branches_that_are_always_there_need_no_room() -> None:
+def test_configured_branches_need_no_room() -> None:
     full = LabelPolicy(branch=str, has_room=False, always=frozenset({"main"}))
     ledger, capped = told(idle(), 2, full)
     assert (builds(ledger), capped) == ({("success", "", "main"): 1}, 0)
@@ -65,14 +65,14 @@ def test_branches_that_are_always_there_need_no_room() -> None:
         (replace(BY_BOTH, has_room=False), ("aborted", "manual", "other")),
     ],
 )
-def test_what_adds_no_branch_always_has_room(policy: LabelPolicy, labels: tuple[str, ...]) -> None:
+def test_labels_without_a_new_branch_always_have_room(policy: LabelPolicy, labels: tuple[str, ...]) -> None:
     ledger = history(idle(), finished(2, Result.ABORTED))
     answer = BuildDetail(2, Result.ABORTED, branch="tmp", trigger=Trigger.MANUAL)
     folded = apply_details(ledger, [answer], at_ms=at(3), policy=policy)
     assert (builds(folded.ledger), folded.capped) == ({labels: 1}, 0)
 
 
-def test_a_finish_far_in_the_future_is_not_known() -> None:
+def test_a_finish_far_in_the_future_is_unknown() -> None:
     ledger = counted(idle(), 2, start=1, finish=2)
     folded = apply_details(
         history(ledger, finished(3)), [BuildDetail(3, SUCCESS, finish_ms=at(10**7))], at_ms=at(3)
@@ -83,7 +83,7 @@ def test_a_finish_far_in_the_future_is_not_known() -> None:
     assert {tally.latest for tally in folded.ledger.tallies if tally.latest} == {Exemplar(at(2), 2, 1)}
 
 
-def test_the_latest_build_of_a_bucket_is_its_exemplar() -> None:
+def test_the_exemplar_of_a_bucket_is_its_latest_build() -> None:
     early, late = Exemplar(at(5), 3, 9_000), Exemplar(at(6), 2, 8_000)
     histogram = Histogram.empty((10_000, 60_000))
     for one in (late, early, Exemplar(at(1), 9, 70_000)):
@@ -91,7 +91,7 @@ def test_the_latest_build_of_a_bucket_is_its_exemplar() -> None:
     assert histogram.exemplars == (late, Exemplar(at(1), 9, 70_000))
 
 
-def test_an_observation_of_unknown_time_is_no_exemplar() -> None:
+def test_an_observation_without_time_is_no_exemplar() -> None:
     assert Histogram.empty((10,)).observed(5, number=1).exemplars == ()
 
 
@@ -101,7 +101,7 @@ def test_other_buckets_drop_exemplars_and_the_same_keep_them() -> None:
     assert (histogram.with_buckets((4, 60)).exemplars, histogram.with_buckets((4, 60)).count) == ((), 1)
 
 
-def test_a_counted_build_is_the_exemplar_of_all_that_it_adds_to() -> None:
+def test_a_counted_build_is_the_exemplar_of_every_metric_it_adds_to() -> None:
     ledger = counted(idle(), 2, FAILURE, start=1, finish=2)
     ledger = counted(ledger, 3, SUCCESS, start=3, finish=4)
     latest = {tally.labels: tally.latest for tally in ledger.tallies}

@@ -59,17 +59,17 @@ def asked_by_dashboards() -> set[str]:
 
 
 @pytest.mark.parametrize("name", dashboards())
-def test_a_dashboard_names_no_metric_that_is_not(name: str) -> None:
+def test_dashboards_use_only_existing_metrics(name: str) -> None:
     named = set(OURS.findall(str(dashboards()[name])))
     assert named
     assert named - ORIGIN.keys() == set()
 
 
-def test_dashboards_ask_for_nothing_else() -> None:
+def test_dashboards_use_no_other_metrics() -> None:
     assert asked_by_dashboards() - ORIGIN.keys() == OF_EVERY_TARGET
 
 
-def test_every_metric_is_used_by_a_dashboard_or_a_rule_or_there_is_a_reason() -> None:
+def test_every_metric_is_used_or_has_a_reason_not_to_be() -> None:
     asked = asked_by_dashboards().union(*map(OURS.findall, rule_expressions()))
     used = {ORIGIN[name] for name in asked if name in ORIGIN}
     assert {one.name for one in DECLARED} - used == NOT_USED.keys()

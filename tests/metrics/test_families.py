@@ -1,4 +1,4 @@
-"""The metrics as dashboards and alerts know them: names, types and labels, written down a second time."""
+"""The contract with dashboards and alerts: names, types and labels of all metrics."""
 
 import re
 
@@ -86,11 +86,11 @@ NEVER_LABELS = {
 }
 
 
-def test_names_types_and_labels_are_the_contract() -> None:
+def test_names_types_and_labels_match_the_contract() -> None:
     assert {one.name: (str(one.kind), one.labels) for one in DECLARED} == CONTRACT
 
 
-def test_stages_are_shown_where_they_are_measured() -> None:
+def test_stage_metrics_exist_only_if_stages_are_measured() -> None:
     names = [one.name for one in JOB_FAMILIES]
     assert [one.name for one in job_families()] == names
     assert [one.name for one in job_families(stages=True)] == [*names, *(one.name for one in STAGE_FAMILIES)]
@@ -101,7 +101,7 @@ def test_each_name_is_declared_once() -> None:
 
 
 @pytest.mark.parametrize("one", DECLARED, ids=lambda one: one.name)
-def test_an_entry_is_well_formed(one: Declared) -> None:
+def test_a_definition_is_well_formed(one: Declared) -> None:
     assert re.fullmatch(r"codearts_build_[a-z_]+", one.name)
     assert (one.kind == "counter") == one.name.endswith("_total")
     assert one.help.endswith(".")
@@ -109,7 +109,7 @@ def test_an_entry_is_well_formed(one: Declared) -> None:
     assert not NEVER_LABELS & set(one.labels)
 
 
-def test_every_metric_of_the_exporter_becomes_an_instrument() -> None:
+def test_every_own_metric_is_registered() -> None:
     registry = CollectorRegistry()
     Telemetry(registry)
     instruments = {family.name for family in registry.collect()}

@@ -1,4 +1,4 @@
-"""A real server: compare-and-set, lost answers, a stale copy, and whatever else a server can come to."""
+"""The store on a real server: compare-and-set, lost responses, older copies, and errors of the server."""
 
 import signal
 import subprocess
@@ -38,7 +38,7 @@ def connected(server: RedisServer, query: str = "") -> Iterator[RedisStore]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_what_was_committed_is_loaded(server: RedisServer, changed: dict[str, JobLedger]) -> None:
+def test_committed_ledgers_are_loaded(server: RedisServer, changed: dict[str, JobLedger]) -> None:
     with server.client() as client:
         client.flushall()
     with connected(server) as store:
@@ -49,7 +49,7 @@ def test_what_was_committed_is_loaded(server: RedisServer, changed: dict[str, Jo
 
 
 @pytest.mark.parametrize("query", ["", "?protocol=2", "?protocol=3", "?decode_responses=true", "/5"])
-def test_it_speaks_every_protocol(server: RedisServer, query: str) -> None:
+def test_every_protocol_version_works(server: RedisServer, query: str) -> None:
     with connected(server, query) as one, connected(server, query) as two:
         one.commit({JOB: counted(1), OTHER: counted(1)})
         assert two.commit({JOB: counted(2)}) == {JOB: counted(1)}
@@ -57,7 +57,7 @@ def test_it_speaks_every_protocol(server: RedisServer, query: str) -> None:
         assert two.prune([OTHER], START_MS + 1) == 1
 
 
-def test_of_two_that_fold_from_the_same_ledger_one_is_told_so(server: RedisServer) -> None:
+def test_of_two_commits_from_the_same_revision_the_second_gets_the_first(server: RedisServer) -> None:
     with connected(server) as one, connected(server) as two:
         one.commit({JOB: counted(1), OTHER: counted(1)})
         assert two.load([JOB, OTHER]) == one.load([JOB, OTHER])
@@ -68,14 +68,14 @@ def test_of_two_that_fold_from_the_same_ledger_one_is_told_so(server: RedisServe
         assert one.commit({JOB: counted(3), OTHER: counted(2)}) == {JOB: counted(4), OTHER: counted(3)}
 
 
-def test_a_job_that_two_begin_at_once_has_one_baseline(server: RedisServer) -> None:
+def test_two_concurrent_first_commits_give_one_baseline(server: RedisServer) -> None:
     with connected(server) as one, connected(server) as two:
         assert (one.load([JOB]), two.load([JOB])) == ({}, {})
         assert one.commit({JOB: counted(0)}) == {}
         assert two.commit({JOB: counted(1)}) == {JOB: counted(0)}
 
 
-def test_an_answer_that_was_lost_is_no_quarrel_with_oneself(
+def test_a_lost_response_is_no_conflict_with_oneself(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connected(server) as store:
@@ -97,7 +97,7 @@ def test_an_answer_that_was_lost_is_no_quarrel_with_oneself(
         assert store.load([JOB]) == {JOB: counted(3)}
 
 
-def test_a_commit_that_was_kept_but_not_confirmed_comes_back(server: RedisServer) -> None:
+def test_an_unconfirmed_commit_is_returned_by_the_next_one(server: RedisServer) -> None:
     with connected(server) as store, connected(server) as ghost:
         store.commit({JOB: counted(1)})
         ghost.load([JOB])
@@ -106,7 +106,7 @@ def test_a_commit_that_was_kept_but_not_confirmed_comes_back(server: RedisServer
         assert store.commit({JOB: counted(3)}) == {}
 
 
-def test_a_commit_that_is_heard_late_changes_nothing(server: RedisServer) -> None:
+def test_a_commit_executed_late_changes_nothing(server: RedisServer) -> None:
     with connected(server) as store, connected(server) as late:
         store.commit({JOB: counted(1)})
         late.load([JOB])
@@ -116,7 +116,7 @@ def test_a_commit_that_is_heard_late_changes_nothing(server: RedisServer) -> Non
         assert store.load([JOB]) == {JOB: counted(3)}
 
 
-def test_a_server_that_fell_back_is_given_what_is_later(server: RedisServer) -> None:
+def test_a_server_with_an_older_copy_receives_the_later_state(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         store.commit({JOB: counted(1), OTHER: counted(1)})
         old = client.hgetall(KEY)
@@ -131,7 +131,7 @@ def test_a_server_that_fell_back_is_given_what_is_later(server: RedisServer) -> 
             assert restarted.commit({JOB: counted(6)}) == {}
 
 
-def test_a_server_that_forgot_the_script_is_told_it_again(server: RedisServer) -> None:
+def test_a_server_that_lost_the_script_gets_it_again(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         store.commit({JOB: counted(1)})
         client.script_flush()
@@ -139,7 +139,7 @@ def test_a_server_that_forgot_the_script_is_told_it_again(server: RedisServer) -
         assert store.load([JOB]) == {JOB: counted(2)}
 
 
-def test_a_huge_round_is_kept_as_a_whole(server: RedisServer) -> None:
+def test_a_huge_commit_is_atomic(server: RedisServer) -> None:
     many = dict.fromkeys((f"{ordinal:032x}" for ordinal in range(20_000)), counted(2))
     with connected(server) as store:
         assert store.commit(many) == {}
@@ -148,7 +148,7 @@ def test_a_huge_round_is_kept_as_a_whole(server: RedisServer) -> None:
         assert store.load(list(many)) == {}
 
 
-def test_what_is_stale_and_not_watched_is_dropped(server: RedisServer) -> None:
+def test_stale_ledgers_of_unwatched_jobs_are_deleted(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         store.commit({job_id: counted(1, START_MS + ordinal) for ordinal, job_id in enumerate(JOB_IDS)})
         client.hset(KEY, "unreadable", '7 {"version": 99}')
@@ -158,7 +158,7 @@ def test_what_is_stale_and_not_watched_is_dropped(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("row", ["", "garbage", "7", "x {}", '7 {"version": 99}', "7 {", b"7 \xff"])
-def test_a_row_that_cannot_be_read_is_named_and_left_alone(server: RedisServer, row: str | bytes) -> None:
+def test_an_unreadable_row_is_reported_and_not_changed(server: RedisServer, row: str | bytes) -> None:
     with connected(server) as store, server.client() as client:
         client.hset(KEY, JOB, row)
         with pytest.raises(StoreError, match=f"^redis: the ledger of job {JOB}: "):
@@ -169,7 +169,7 @@ def test_a_row_that_cannot_be_read_is_named_and_left_alone(server: RedisServer, 
         assert store.load([OTHER]) == {OTHER: counted(1)}
 
 
-def test_another_kind_of_key_is_left_alone(server: RedisServer) -> None:
+def test_a_key_of_another_type_is_not_changed(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         client.set(KEY, "something else")
         with pytest.raises(StoreError, match="cannot read: the key of the ledgers holds something else"):
@@ -179,7 +179,7 @@ def test_another_kind_of_key_is_left_alone(server: RedisServer) -> None:
         assert client.get(KEY) == b"something else"
 
 
-def test_a_server_without_memory_is_as_a_full_disk(server: RedisServer) -> None:
+def test_a_server_out_of_memory_behaves_like_a_full_disk(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         store.commit({JOB: counted(1)})
         try:
@@ -192,7 +192,7 @@ def test_a_server_without_memory_is_as_a_full_disk(server: RedisServer) -> None:
         assert store.commit({job_id: counted(2) for job_id in JOB_IDS}) == {}
 
 
-def test_a_server_that_is_killed_and_comes_back_has_all_that_it_confirmed(tmp_path: Path) -> None:
+def test_a_restarted_server_has_everything_it_confirmed(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, connected(server) as store:
         store.commit({JOB: counted(1)})
         server.signal(signal.SIGKILL)
@@ -217,7 +217,7 @@ def test_a_server_that_hangs_does_not_hang_the_exporter(
         assert store.load([JOB])[JOB] in (counted(2), counted(3))
 
 
-def test_nobody_there_is_told() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with pytest.raises(StoreError, match=r"^redis: cannot connect: .*Connection refused"):
         open_store(None, f"redis://127.0.0.1:{free_port()}")
 
@@ -232,14 +232,14 @@ def test_nobody_there_is_told() -> None:
         "redis://:hunter2@127.0.0.1?no_such_option=hunter2",
     ],
 )
-def test_a_wrong_url_is_told_without_its_password(url: str) -> None:
+def test_a_wrong_url_is_reported_without_its_password(url: str) -> None:
     with pytest.raises(StoreError) as refused:
         open_store(None, url)
     assert str(refused.value).startswith("redis: ")
     assert "hunter2" not in str(refused.value)
 
 
-def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
+def test_a_missing_extra_is_reported(tmp_path: Path) -> None:
     code = "import sys; sys.modules['redis'] = None\nfrom exporter.cli import main; main()"
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -260,7 +260,7 @@ def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_the_first_of_several_to_watch_a_job_tells_from_when_on_it_is_counted(server: RedisServer) -> None:
+def test_the_first_process_to_watch_a_job_decides_when_counting_begins(server: RedisServer) -> None:
     with connected(server) as one, connected(server) as two:
         assert one.first_watched([JOB], START_MS) == {JOB: START_MS}
         assert two.first_watched([JOB, OTHER], START_MS + 5) == {JOB: START_MS, OTHER: START_MS + 5}
@@ -269,7 +269,7 @@ def test_the_first_of_several_to_watch_a_job_tells_from_when_on_it_is_counted(se
         assert one.first_watched([JOB, OTHER], START_MS + 9) == {JOB: START_MS + 9, OTHER: START_MS + 5}
 
 
-def test_the_moment_outlives_neither_the_watch_list_nor_its_retention(server: RedisServer) -> None:
+def test_the_first_watched_time_is_pruned_with_the_job(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         client.hset(FIRST_WATCHED, b"\xff", "garbage")
         store.first_watched(JOB_IDS[:2], START_MS)

@@ -1,4 +1,4 @@
-"""Servers that went back, were demoted, or cannot be used: nothing that was shown is lost."""
+"""Servers with an older copy, demoted or unusable ones: nothing that was published is lost."""
 
 import re
 import socket
@@ -28,7 +28,7 @@ JOB, OTHER, THIRD = (f"{ordinal:032x}" for ordinal in range(3))
 PASSWORD = "T0p-secret-xyzzy"
 RIGHTS = "+ping +hget +hset +hsetnx +hmget +hkeys +hscan +hdel +evalsha +script|load"
 KEYS = "codearts-build-exporter:*"
-"""As docs/operations.md lists them."""
+"""The commands listed in docs/operations.md."""
 
 
 @contextmanager
@@ -38,12 +38,12 @@ def connected(server: RedisServer, query: str = "") -> Iterator[RedisStore]:
 
 
 def go_back(client: "redis.Redis", rows: Any) -> None:
-    """The server holds these rows alone, as a replica that was promoted too early does."""
+    """Replace all rows on the server by these, as in a replica that was promoted too early."""
     client.delete(KEY)
     client.hset(KEY, mapping=rows)
 
 
-def test_rows_that_the_server_holds_older_are_written_again(server: RedisServer) -> None:
+def test_rows_that_are_older_on_the_server_are_rewritten(server: RedisServer) -> None:
     held = {JOB: counted(3), OTHER: counted(1), THIRD: counted(2)}
     with connected(server) as store, connected(server) as another, server.client() as client:
         store.commit({JOB: counted(1), OTHER: counted(1)})
@@ -60,7 +60,7 @@ def test_rows_that_the_server_holds_older_are_written_again(server: RedisServer)
         assert store.commit({JOB: counted(9), OTHER: counted(2)}) == {JOB: counted(4)}
 
 
-def test_of_what_is_held_and_what_is_stored_the_later_is_loaded(server: RedisServer) -> None:
+def test_the_later_of_held_and_stored_ledger_is_loaded(server: RedisServer) -> None:
     with connected(server) as store, connected(server) as another, server.client() as client:
         store.commit({JOB: counted(1), OTHER: counted(1)})
         before = client.hgetall(KEY)
@@ -75,7 +75,7 @@ def test_of_what_is_held_and_what_is_stored_the_later_is_loaded(server: RedisSer
         assert another.load([JOB]) == {JOB: counted(4)}
 
 
-def test_quiet_jobs_are_healed_within_minutes(server: RedisServer) -> None:
+def test_ledgers_of_idle_jobs_are_restored_within_minutes(server: RedisServer) -> None:
     fleet = Fleet(ManualClock(START_MS), seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB)
     settings = "poll: {interval: 1h, max_interval: 1h}"
@@ -100,7 +100,7 @@ def test_quiet_jobs_are_healed_within_minutes(server: RedisServer) -> None:
     assert [(line["event"], line["ledgers"]) for line in logs] == [("store_went_back", 1)]
 
 
-def test_a_master_that_was_demoted_is_left_for_the_new_one(tmp_path: Path) -> None:
+def test_after_a_demotion_the_new_master_is_used(tmp_path: Path) -> None:
     folders = [tmp_path / "old", tmp_path / "new"]
     for folder in folders:
         folder.mkdir()
@@ -130,7 +130,7 @@ def test_a_master_that_was_demoted_is_left_for_the_new_one(tmp_path: Path) -> No
                 assert restarted.load([JOB, OTHER]) == {JOB: counted(3), OTHER: counted(2)}
 
 
-def test_a_server_without_hello_is_as_good_as_any(tmp_path: Path) -> None:
+def test_a_server_without_hello_works(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--rename-command", "HELLO", "", password=PASSWORD) as server:
         with connected(server) as store:
             assert store.commit({JOB: counted(1)}) == {}
@@ -142,7 +142,7 @@ def test_a_server_without_hello_is_as_good_as_any(tmp_path: Path) -> None:
         )
 
 
-def test_refused_logins_are_told_in_our_own_words(tmp_path: Path) -> None:
+def test_refused_logins_are_explained(tmp_path: Path) -> None:
     with redis_server(tmp_path, password=PASSWORD) as server:
         address = server.url.rpartition("@")[2]
         for login, words in (
@@ -162,7 +162,7 @@ def examined(url: str) -> tuple[Mark, str]:
     return finding.mark, finding.text
 
 
-def test_a_user_with_the_documented_rights_is_enough(server: RedisServer) -> None:
+def test_a_user_with_the_documented_permissions_suffices(server: RedisServer) -> None:
     documented = Path(__file__).parents[2].joinpath("docs/operations.md").read_text()
     assert f"ACL SETUSER exporter on '>PASSWORD' '~{KEYS}' {RIGHTS}" in documented
     with server.client() as client:
@@ -188,7 +188,7 @@ def test_a_user_with_the_documented_rights_is_enough(server: RedisServer) -> Non
         f"%R~{KEY} +@all",
     ],
 )
-def test_a_user_who_may_not_do_what_is_needed_is_a_problem(server: RedisServer, rights: str) -> None:
+def test_a_user_without_a_needed_permission_is_a_problem(server: RedisServer, rights: str) -> None:
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "short", "reset", "on", ">p", *rights.split())
         mark, text = examined(server.url.replace("redis://", "redis://short:p@"))
@@ -214,7 +214,7 @@ def test_a_node_of_a_cluster_is_a_problem(tmp_path: Path) -> None:
     assert (mark, "node of a cluster" in text) == (Mark.PROBLEM, True)
 
 
-def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+def test_tls_with_a_private_authority(tmp_path: Path) -> None:
     program("openssl")
     authority = Authority(tmp_path / "authority")
     certificate, key = authority.issue("server")
@@ -249,7 +249,7 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
         b"",
     ],
 )
-def test_no_word_of_a_stranger_is_repeated(answer: bytes) -> None:
+def test_no_text_of_the_server_is_repeated(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

@@ -1,4 +1,4 @@
-"""Rows: what was encoded is decoded, whatever it was; what is no row is refused with a ValueError."""
+"""Rows: any ledger survives encoding and decoding; anything else is refused with a ValueError."""
 
 import contextlib
 import json
@@ -19,26 +19,26 @@ from tests.store.ledgers import START_MS, counted, ledgers
 
 @given(ledgers())
 @settings(max_examples=300, deadline=None)
-def test_a_ledger_comes_back_as_it_was(ledger: JobLedger) -> None:
+def test_a_decoded_ledger_equals_the_encoded_one(ledger: JobLedger) -> None:
     row = encode(ledger)
     assert decode(row) == decode(row.encode()) == ledger
     assert encode(decode(row)) == row
 
 
 def with_changes(**changes: Any) -> str:
-    """The row of a sound ledger, some of its fields replaced."""
+    """The row of a valid ledger with some fields replaced."""
     row = json.loads(encode(counted(2)))
     row["ledger"] |= changes
     return json.dumps(row)
 
 
 def with_tallies(*tallies: dict[str, Any]) -> str:
-    """The row of a sound ledger with these tallies beside that of its failures."""
+    """The row of a valid ledger with these tallies beside that of its failures."""
     return with_changes(tallies=[{"labels": ["failure"], "durations": HISTOGRAM}, *tallies])
 
 
 def with_stages(**stages: Any) -> str:
-    """The row of a sound ledger that knows these of its stages."""
+    """The row of a valid ledger with these stages."""
     return with_changes(stages=stages)
 
 
@@ -102,7 +102,7 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         (with_stages(awaited={str(n): {"record_id": "r"} for n in range(501)}), "too many builds wait"),
     ],
 )
-def test_what_is_no_row_is_refused(row: str | bytes, told: str) -> None:
+def test_an_invalid_row_is_refused(row: str | bytes, told: str) -> None:
     with pytest.raises(ValueError, match=r".") as refused:
         decode(row)
     assert told in str(refused.value)
@@ -110,7 +110,7 @@ def test_what_is_no_row_is_refused(row: str | bytes, told: str) -> None:
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_no_damage_raises_anything_but_a_value_error(data: st.DataObject) -> None:
+def test_a_damaged_row_raises_only_value_errors(data: st.DataObject) -> None:
     row = encode(counted(3))
     start = data.draw(st.integers(0, len(row)))
     end = data.draw(st.integers(start, len(row)))
@@ -119,7 +119,7 @@ def test_no_damage_raises_anything_but_a_value_error(data: st.DataObject) -> Non
         decode(row[:start] + patch + row[end:])
 
 
-def test_a_row_from_before_builds_were_remembered_is_read() -> None:
+def test_a_row_without_recent_builds_is_read() -> None:
     row = json.loads(encode(counted(2)))
     assert row["ledger"].pop("recent") == [
         [1, "success", 500, START_MS + 1500],
@@ -128,24 +128,24 @@ def test_a_row_from_before_builds_were_remembered_is_read() -> None:
     assert decode(json.dumps(row)) == replace(counted(2), recent=())
 
 
-def test_a_row_from_before_stages_were_measured_is_read() -> None:
+def test_a_row_of_version_2_is_read() -> None:
     row = json.loads(encode(counted(2)))
     assert decode(json.dumps(row | {"version": 2})) == counted(2)
 
 
-def test_a_job_without_stages_costs_nothing_more() -> None:
+def test_a_job_without_stages_has_none_in_its_row() -> None:
     assert "stages" not in encode(counted(2))
 
 
-def test_a_row_from_before_gone_jobs_were_marked_is_of_one_that_is_there() -> None:
+def test_a_row_without_the_mark_gone_is_of_an_existing_job() -> None:
     row = json.loads(encode(counted(2).as_removed(JobNames("checkout"))))
     assert row["ledger"].pop("gone") is True
     assert decode(json.dumps(row)) == counted(2).with_names(JobNames("checkout"))
     assert "gone" not in encode(counted(2))
 
 
-def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    def named_differently_once(row: dict[str, Any]) -> dict[str, Any]:
+def test_an_older_row_is_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_a_former_name(row: dict[str, Any]) -> dict[str, Any]:
         ledger = row["ledger"]
         return {"version": 1, "ledger": {**ledger, "since_ms": ledger.pop("began_ms")}}
 
@@ -154,7 +154,7 @@ def test_an_older_row_is_brought_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
     ledger["counts"] = {"success": 2}
     ledger["durations"] = {one["labels"][0]: one["durations"] for one in ledger.pop("tallies")}
     ledger["began_ms"] = ledger.pop("since_ms")
-    monkeypatch.setattr(serialization, "_UPGRADES", {0: named_differently_once, **serialization._UPGRADES})
+    monkeypatch.setattr(serialization, "_UPGRADES", {0: with_a_former_name, **serialization._UPGRADES})
     upgraded = decode(json.dumps(row | {"version": 0}))
     assert (upgraded.counts, upgraded.durations) == (counted(2).counts, counted(2).durations)
     assert upgraded.since_ms == counted(2).since_ms

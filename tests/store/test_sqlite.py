@@ -1,4 +1,4 @@
-"""The file: ledgers come back, it has one owner, and whatever is no sound file of ours is left alone."""
+"""The file: ledgers are kept, one process owns it, and damaged or foreign files are refused unchanged."""
 
 import os
 import shutil
@@ -50,14 +50,14 @@ def kept(path: Path) -> dict[str, JobLedger]:
 
 
 def edit(path: Path, *statements: str) -> None:
-    """Change a file behind the store's back."""
+    """Change a file without the store."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 def left_by_a_kill(path: Path, builds: int) -> None:
-    """A file that a killed exporter leaves, with its log of changes beside it."""
+    """The file of a killed exporter, with its -wal."""
     code = (
         "import os, sys; from exporter.store import SqliteStore\n"
         "from tests.store.ledgers import counted\n"
@@ -75,7 +75,7 @@ def fingerprints(folder: Path) -> dict[str, str]:
 
 
 def refusal(path: Path) -> str:
-    """What is said of a file that is refused, which changes nothing in its folder."""
+    """The message that refuses a file; nothing in its folder may change."""
     before = fingerprints(path.parent)
     with pytest.raises(StoreError) as refused, opened(path) as store:
         store.load(JOB_IDS)
@@ -92,7 +92,7 @@ def refusal(path: Path) -> str:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_what_was_committed_is_loaded(path: Path, ledgers: dict[str, JobLedger], data: st.DataObject) -> None:
+def test_committed_ledgers_are_loaded(path: Path, ledgers: dict[str, JobLedger], data: st.DataObject) -> None:
     path.unlink(missing_ok=True)
     keep(path, ledgers)
     assert kept(path) == ledgers
@@ -108,7 +108,7 @@ def test_a_later_commit_replaces_an_earlier_one_of_the_same_job(path: Path) -> N
     assert kept(path) == {JOB_IDS[0]: counted(1), JOB_IDS[1]: counted(2)}
 
 
-def test_only_the_owner_may_read_the_file_and_those_beside_it(path: Path) -> None:
+def test_only_the_owner_may_read_the_files(path: Path) -> None:
     with opened(path) as store:
         store.commit({JOB_IDS[0]: counted(1)})
         files = sorted(path.parent.iterdir())
@@ -116,12 +116,12 @@ def test_only_the_owner_may_read_the_file_and_those_beside_it(path: Path) -> Non
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-def test_closed_it_is_one_file(path: Path) -> None:
+def test_a_closed_store_leaves_one_file(path: Path) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     assert [file.name for file in path.parent.iterdir()] == ["state.db"]
 
 
-def test_what_is_stale_and_not_watched_is_dropped(path: Path) -> None:
+def test_stale_ledgers_of_unwatched_jobs_are_deleted(path: Path) -> None:
     ages = {job_id: counted(1, polled_ms=START_MS + ordinal) for ordinal, job_id in enumerate(JOB_IDS)}
     with opened(path) as store:
         store.commit(ages)
@@ -130,12 +130,12 @@ def test_what_is_stale_and_not_watched_is_dropped(path: Path) -> None:
     assert set(kept(path)) == {*JOB_IDS[:3], *JOB_IDS[10:]}
 
 
-def test_an_empty_file_is_a_new_one(path: Path) -> None:
+def test_an_empty_file_is_used_as_a_new_one(path: Path) -> None:
     path.touch()
     assert kept(path) == {}
 
 
-def test_a_missing_folder_is_named(path: Path) -> None:
+def test_a_missing_folder_is_reported(path: Path) -> None:
     missing = path.parent / "missing" / "state.db"
     with pytest.raises(StoreError) as refused:
         SqliteStore(str(missing))
@@ -146,14 +146,14 @@ def test_a_missing_folder_is_named(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: os.mkfifo(path)], ids=["folder", "pipe"])
-def test_what_is_no_file_is_refused(path: Path, make: object) -> None:
+def test_anything_but_a_regular_file_is_refused(path: Path, make: object) -> None:
     assert callable(make)
     make(path)
     with pytest.raises(StoreError, match=r"Is a directory|this is not a regular file"):
         SqliteStore(str(path))
 
 
-def test_a_second_exporter_is_told_so_and_ends(tmp_path: Path) -> None:
+def test_a_second_exporter_is_refused(tmp_path: Path) -> None:
     port = free_port()
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -178,12 +178,12 @@ def test_a_second_exporter_is_told_so_and_ends(tmp_path: Path) -> None:
     )
 
 
-def test_a_kill_lets_go_of_the_file_and_loses_nothing(path: Path) -> None:
+def test_a_kill_releases_the_lock_and_loses_nothing(path: Path) -> None:
     left_by_a_kill(path, builds=5)
     assert kept(path) == {job_id: counted(4) for job_id in JOB_IDS[:9]}
 
 
-def test_a_kill_amid_commits_leaves_whole_rounds(path: Path) -> None:
+def test_a_kill_during_commits_leaves_complete_transactions(path: Path) -> None:
     code = (
         "import itertools, sys; from exporter.store import SqliteStore\n"
         "from tests.store.ledgers import counted\n"
@@ -205,27 +205,27 @@ CUTS = (1, 15, 16, 50, 99, 100, 101, 4095, 4096, 8192, 16_000)
 
 
 @pytest.mark.parametrize("size", CUTS)
-def test_a_truncated_file_is_refused_and_left_alone(path: Path, size: int) -> None:
+def test_a_truncated_file_is_refused_unchanged(path: Path, size: int) -> None:
     keep(path, {job_id: counted(3) for job_id in JOB_IDS})
     os.truncate(path, size)
     refusal(path)
 
 
 @pytest.mark.parametrize("size", CUTS)
-def test_a_truncated_file_with_changes_beside_it_is_refused_and_left_alone(path: Path, size: int) -> None:
+def test_a_truncated_file_with_a_wal_is_refused_unchanged(path: Path, size: int) -> None:
     keep(path, {job_id: counted(3) for job_id in JOB_IDS})
     left_by_a_kill(path, builds=2)
     os.truncate(path, size)
     refusal(path)
 
 
-def test_an_empty_file_with_changes_beside_it_is_no_new_one(path: Path) -> None:
+def test_an_empty_file_with_a_wal_is_refused(path: Path) -> None:
     left_by_a_kill(path, builds=2)
     path.write_bytes(b"")
     assert refusal(path) == "the file is empty, but not its -wal; restore a copy, or remove both"
 
 
-def test_no_flipped_byte_is_taken_for_a_build(path: Path) -> None:
+def test_a_flipped_byte_never_changes_a_ledger(path: Path) -> None:
     truth = {job_id: counted(3) for job_id in JOB_IDS[:6]}
     keep(path, truth)
     whole = path.read_bytes()
@@ -242,7 +242,7 @@ def test_no_flipped_byte_is_taken_for_a_build(path: Path) -> None:
     assert refused >= sum(len(encode(ledger)) // 17 for ledger in truth.values())
 
 
-def test_a_torn_end_of_the_log_of_changes_is_as_if_not_committed(path: Path) -> None:
+def test_a_torn_end_of_the_wal_is_ignored(path: Path) -> None:
     left_by_a_kill(path, builds=5)
     log = path.parent / "state.db-wal"
     log.write_bytes(log.read_bytes()[:-100])
@@ -250,7 +250,7 @@ def test_a_torn_end_of_the_log_of_changes_is_as_if_not_committed(path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"jobs: []\n", b"SQLite format 2\0" + b"x" * 5000, b"\0" * 4096])
-def test_what_is_no_sqlite_file_is_left_alone(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_sqlite_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert refusal(path) == "this is not a SQLite file; name another state.path"
 
@@ -264,19 +264,19 @@ def test_what_is_no_sqlite_file_is_left_alone(path: Path, content: bytes) -> Non
         ["PRAGMA journal_mode = WAL", "CREATE TABLE notes (text)"],
     ],
 )
-def test_a_file_of_another_program_is_left_alone(path: Path, statements: list[str]) -> None:
+def test_a_file_of_another_program_is_refused(path: Path, statements: list[str]) -> None:
     edit(path, *statements)
     assert refusal(path) == "this SQLite file belongs to another program; name another state.path"
 
 
-def test_a_file_in_use_by_another_program_is_left_alone(path: Path) -> None:
+def test_a_file_in_use_by_another_program_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("CREATE TABLE notes (text)")
         assert refusal(path) == "this SQLite file belongs to another program; name another state.path"
 
 
-def test_a_newer_file_is_left_alone(path: Path) -> None:
+def test_a_newer_file_is_refused(path: Path) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     edit(path, f"PRAGMA user_version = {sqlite.SCHEMA_VERSION + 1}")
     assert refusal(path) == (
@@ -284,7 +284,7 @@ def test_a_newer_file_is_left_alone(path: Path) -> None:
     )
 
 
-def test_what_a_killed_newer_exporter_left_stays_in_both_files(path: Path) -> None:
+def test_file_and_wal_of_a_killed_newer_exporter_are_not_changed(path: Path) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     code = (
         "import os, sqlite3, sys; newer = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -297,7 +297,7 @@ def test_what_a_killed_newer_exporter_left_stays_in_both_files(path: Path) -> No
 
 
 def replaced(path: Path, row: object) -> None:
-    """One job's row written by hand, with the checksum it should have."""
+    """Write one job's row with a correct checksum."""
     keep(path, {JOB_IDS[0]: counted(1), JOB_IDS[1]: counted(1)})
     bare = row if isinstance(row, bytes) else str(row).encode()
     checksum = sqlite._checksum(JOB_IDS[1].encode(), START_MS, bare)
@@ -316,14 +316,14 @@ def replaced(path: Path, row: object) -> None:
         ('{"version":9,"ledger":{}}', "written by a newer exporter (row version 9, this one reads up to 3)"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_named(path: Path, row: object, told: str) -> None:
+def test_an_unreadable_row_is_reported_with_its_job(path: Path, row: object, told: str) -> None:
     replaced(path, row)
     assert refusal(path) == f"the ledger of job {JOB_IDS[1]}: {told}"
     with opened(path) as store:
         assert set(store.load(JOB_IDS[:1])) == {JOB_IDS[0]}
 
 
-def test_a_row_that_somebody_edited_is_named_though_it_is_a_ledger(path: Path) -> None:
+def test_an_edited_row_is_refused_even_if_it_is_a_ledger(path: Path) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     edit(path, """UPDATE ledgers SET ledger = replace(ledger, '"builds":1', '"builds":2')""")
     assert refusal(path) == f"the ledger of job {JOB_IDS[0]}: it is damaged: its checksum does not match"
@@ -338,7 +338,7 @@ def test_a_row_that_somebody_edited_is_named_though_it_is_a_ledger(path: Path) -
         ("state-v4.db", KEPT_V3),
     ],
 )
-def test_a_file_of_any_version_opens_for_ever(path: Path, name: str, kept: dict[str, JobLedger]) -> None:
+def test_files_of_all_versions_open(path: Path, name: str, kept: dict[str, JobLedger]) -> None:
     shutil.copy(FIXTURES / name, path)
     with opened(path) as store:
         assert store.load(kept) == kept
@@ -350,7 +350,7 @@ def test_a_file_of_any_version_opens_for_ever(path: Path, name: str, kept: dict[
         )
 
 
-def test_a_file_moves_on_through_every_migration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_passes_every_migration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(path, {JOB_IDS[0]: counted(1)})
     steps = (*sqlite._MIGRATIONS, "CREATE TABLE third (x)", "ALTER TABLE third ADD COLUMN y")
     monkeypatch.setattr(sqlite, "_MIGRATIONS", steps)
@@ -370,7 +370,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     assert kept(path) == {JOB_IDS[0]: counted(1)}
 
 
-def test_the_moment_when_a_job_was_first_watched_is_kept_until_it_has_a_ledger(path: Path) -> None:
+def test_the_first_watched_time_is_kept_until_there_is_a_ledger(path: Path) -> None:
     with opened(path) as store:
         assert store.first_watched(JOB_IDS[:2], START_MS) == dict.fromkeys(JOB_IDS[:2], START_MS)
     with opened(path) as store:
@@ -384,7 +384,7 @@ def test_the_moment_when_a_job_was_first_watched_is_kept_until_it_has_a_ledger(p
         }
 
 
-def test_the_moment_outlives_neither_the_watch_list_nor_its_retention(path: Path) -> None:
+def test_the_first_watched_time_is_pruned_with_the_job(path: Path) -> None:
     with opened(path) as store:
         store.first_watched(JOB_IDS[:2], START_MS)
         store.first_watched(JOB_IDS[2:3], START_MS + 1)

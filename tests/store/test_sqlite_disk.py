@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: nothing is published that is not kept, and it heals by itself."""
+"""A full or read-only disk: nothing uncommitted is published, and the exporter recovers by itself."""
 
 import resource
 import shutil
@@ -26,7 +26,7 @@ Trouble = Callable[[], AbstractContextManager[None]]
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """One megabyte, mounted on a folder; skipped where that is not allowed."""
+    """A disk of one megabyte; the test is skipped if mounting is not allowed."""
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     done = subprocess.run(command, check=False, capture_output=True)
     if done.returncode:
@@ -39,7 +39,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a small disk of its own."""
+    """A folder on a small disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with small_disk(folder):
@@ -48,7 +48,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """Not a byte is free."""
+    """Fill the disk."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         size = 65_536
@@ -65,7 +65,7 @@ def full(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def size_limit() -> Iterator[None]:
-    """No file may grow any more (Python ignores the signal that goes with it)."""
+    """Limit the size of files (Python ignores the signal for it)."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
@@ -76,7 +76,7 @@ def size_limit() -> Iterator[None]:
 
 @contextmanager
 def one_job(path: Path) -> Iterator[tuple[Watch, Fleet]]:
-    """An exporter with its ledgers in a file, after its first polls."""
+    """An exporter with a state file, after its first polls."""
     fleet = Fleet(ManualClock(START_MS), seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB)
     with closing(SqliteStore(str(path))) as store, watching(fleet, store=store) as watch:
@@ -109,7 +109,7 @@ def hold_to_what_was_committed(path: Path, trouble: Trouble) -> None:
 
 
 def of_builds(exposition: str) -> list[str]:
-    """What is told of jobs; the exporter's own metrics move on."""
+    """The metrics of jobs, without the exporter's own."""
     return [
         line for line in exposition.splitlines() if line.startswith("codearts_build_") and JOB_LABEL in line
     ]
@@ -118,15 +118,15 @@ def of_builds(exposition: str) -> list[str]:
 JOB_LABEL = 'job_name="checkout"'
 
 
-def test_a_full_disk_changes_nothing_that_is_shown_and_heals(disk: Path) -> None:
+def test_on_a_full_disk_published_values_stay_until_it_recovers(disk: Path) -> None:
     hold_to_what_was_committed(disk / "state.db", lambda: full(disk))
 
 
-def test_a_file_that_may_not_grow_is_as_a_full_disk(tmp_path: Path) -> None:
+def test_a_file_size_limit_behaves_like_a_full_disk(tmp_path: Path) -> None:
     hold_to_what_was_committed(tmp_path / "state.db", size_limit)
 
 
-def test_the_disk_is_told_to_be_full(disk: Path) -> None:
+def test_a_full_disk_is_reported(disk: Path) -> None:
     with closing(SqliteStore(str(disk / "state.db"))) as store:
         store.commit({JOB: counted(1)})
         with full(disk), pytest.raises(StoreError, match=r"state\.db: cannot write: the disk is full"):
@@ -135,7 +135,7 @@ def test_the_disk_is_told_to_be_full(disk: Path) -> None:
         assert store.commit({JOB: counted(2)}) == {}
 
 
-def test_on_a_full_disk_what_was_kept_can_still_be_loaded(disk: Path) -> None:
+def test_on_a_full_disk_ledgers_can_be_loaded(disk: Path) -> None:
     path = disk / "state.db"
     with closing(SqliteStore(str(path))) as store:
         store.commit({JOB: counted(1)})
@@ -151,7 +151,7 @@ def test_a_new_file_on_a_full_disk_is_refused_and_works_later(disk: Path) -> Non
 
 
 def opened_by_nobody(path: Path) -> str:
-    """What a process without privileges is told of the file."""
+    """The message when an unprivileged process opens the file."""
     code = (
         "import os, sys; from exporter.errors import StoreError; from exporter.store import SqliteStore\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))\n"
@@ -167,7 +167,7 @@ def opened_by_nobody(path: Path) -> str:
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that everybody can reach."""
+    """A folder that every user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="codearts-build-exporter-", dir="/tmp"))
     folder.chmod(0o777)
     yield folder
@@ -183,7 +183,7 @@ def kept_in(folder: Path) -> Path:
     return path
 
 
-def test_anybody_may_open_what_anybody_may_write(open_folder: Path) -> None:
+def test_a_file_that_all_users_may_write_is_opened(open_folder: Path) -> None:
     assert opened_by_nobody(kept_in(open_folder)) == "opened"
 
 

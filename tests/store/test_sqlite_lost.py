@@ -1,4 +1,4 @@
-"""A file that goes away while it is in use, or lies where no file can be locked."""
+"""A file that is removed while in use, or is on a file system without locks."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ WAYS = [deleted, deleted_with_its_log, moved, moved_with_its_log]
 
 
 @pytest.mark.parametrize("go_away", WAYS)
-def test_a_file_that_goes_away_is_written_again(path: Path, go_away: Callable[[Path], None]) -> None:
+def test_a_removed_file_is_rewritten(path: Path, go_away: Callable[[Path], None]) -> None:
     with closing(SqliteStore(str(path))) as store:
         store.commit({JOB: counted(1), OTHER: counted(5)})
         store.commit({JOB: counted(2)})
@@ -74,16 +74,14 @@ def test_a_file_that_goes_away_is_written_again(path: Path, go_away: Callable[[P
 
 
 @pytest.mark.parametrize("go_away", WAYS)
-def test_a_file_that_goes_away_is_there_at_the_next_start(
-    path: Path, go_away: Callable[[Path], None]
-) -> None:
+def test_a_removed_file_is_there_at_the_next_start(path: Path, go_away: Callable[[Path], None]) -> None:
     with closing(SqliteStore(str(path))) as store:
         store.commit({JOB: counted(2)})
         go_away(path)
     assert kept(path) == {JOB: counted(2)}
 
 
-def test_a_quiet_exporter_notices_too(path: Path) -> None:
+def test_an_idle_exporter_notices_too(path: Path) -> None:
     with closing(SqliteStore(str(path))) as store:
         store.commit({JOB: counted(2)})
         assert store.restore({JOB: counted(2)}) == 0
@@ -94,7 +92,7 @@ def test_a_quiet_exporter_notices_too(path: Path) -> None:
         assert path.exists()
 
 
-def test_a_folder_that_goes_away_is_waited_for(path: Path) -> None:
+def test_a_removed_folder_is_waited_for(path: Path) -> None:
     with closing(SqliteStore(str(path))) as store:
         store.commit({JOB: counted(1)})
         shutil.rmtree(path.parent)
@@ -120,7 +118,7 @@ def test_a_link_stays_a_link(path: Path) -> None:
     assert kept(real) == {JOB: counted(2)}
 
 
-def test_a_file_that_was_put_in_its_place_is_left_alone(path: Path) -> None:
+def test_a_file_put_in_its_place_is_not_changed(path: Path) -> None:
     another = path.with_name("another.db")
     with closing(SqliteStore(str(another))) as store:
         store.commit({OTHER: counted(7)})
@@ -136,7 +134,7 @@ def test_a_file_that_was_put_in_its_place_is_left_alone(path: Path) -> None:
     assert kept(path) == {OTHER: counted(7)}
 
 
-def test_without_the_file_in_its_place_it_is_written_again(path: Path) -> None:
+def test_after_removal_of_the_other_file_it_is_rewritten(path: Path) -> None:
     with closing(SqliteStore(str(path))) as store:
         store.commit({JOB: counted(1)})
         path.unlink()
@@ -150,7 +148,7 @@ def test_without_the_file_in_its_place_it_is_written_again(path: Path) -> None:
     assert kept(path) == {JOB: counted(2)}
 
 
-def test_where_only_the_log_is_left_no_file_is_made(path: Path) -> None:
+def test_if_only_the_wal_is_left_no_file_is_created(path: Path) -> None:
     code = (
         "import os, sys; from exporter.store import SqliteStore; from tests.store.ledgers import counted\n"
         f"SqliteStore(sys.argv[1]).commit({{'{JOB}': counted(1)}})\n"
@@ -170,7 +168,7 @@ def test_where_only_the_log_is_left_no_file_is_made(path: Path) -> None:
     assert kept(path) == {}
 
 
-def test_an_exporter_goes_on_counting(path: Path) -> None:
+def test_an_exporter_continues_counting(path: Path) -> None:
     fleet = Fleet(ManualClock(START_MS), seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB)
     with (
@@ -192,7 +190,7 @@ def test_an_exporter_goes_on_counting(path: Path) -> None:
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_a_file_system_without_locks_is_named(path: Path, exists: bool) -> None:
+def test_a_file_system_without_locks_is_reported(path: Path, exists: bool) -> None:
     if exists:
         SqliteStore(str(path)).close()
     config = path.with_name("config.yaml")
