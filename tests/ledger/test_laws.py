@@ -130,20 +130,20 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
         records = data.draw(st.permutations([b.finished for b in page] + [b.running for b in stale]))
         ledger = apply_history(ledger, records, at_ms=START_MS).ledger
         seen += page
-        told = data.draw(st.lists(st.sampled_from(seen), max_size=6))
-        ledger = see_answers(ledger, told)
+        answered = data.draw(st.lists(st.sampled_from(seen), max_size=6))
+        ledger = see_answers(ledger, answered)
     ledger = see_answers(ledger, reversed(builds))
     assert ledger == expected(builds)
 
 
 def seen_at(ledger: JobLedger, builds: list[Truth], at_ms: int) -> JobLedger:
     """The ledger after a poll at that time."""
-    shown = [
+    listed = [
         build.finished if build.finish_ms <= at_ms else build.running
         for build in builds
         if build.queued_ms <= at_ms
     ]
-    ledger = apply_history(ledger, shown, at_ms=at_ms).ledger
+    ledger = apply_history(ledger, listed, at_ms=at_ms).ledger
     return see_answers(ledger, [build for build in builds if build.finish_ms <= at_ms])
 
 
@@ -213,8 +213,8 @@ def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:
 def test_the_recent_builds_do_not_depend_on_the_order(data: st.DataObject, builds: list[Truth]) -> None:
     before = data.draw(st.integers(0, len(builds)))
     old, new = builds[:before], builds[before:]
-    told = data.draw(st.permutations([build.finished for build in old]))
-    ledger = baseline(told, at_ms=LATE_MS, buckets=BUCKETS).ledger
+    records = data.draw(st.permutations([build.finished for build in old]))
+    ledger = baseline(records, at_ms=LATE_MS, buckets=BUCKETS).ledger
     if old:
         ledger = see_answers(ledger, old[-1:])
     assert ledger.recent == remembered(old)
@@ -235,12 +235,12 @@ def test_builds_finished_since_first_watched_count_at_any_first_poll(
     data: st.DataObject, builds: list[Truth], since_ms: int, later_ms: int
 ) -> None:
     first_ms = since_ms + later_ms
-    shown = [build.finished if build.finish_ms <= first_ms else build.running for build in builds]
+    records = [build.finished if build.finish_ms <= first_ms else build.running for build in builds]
     ledger = baseline(
-        data.draw(st.permutations(shown)), at_ms=first_ms, since_ms=since_ms, buckets=BUCKETS
+        data.draw(st.permutations(records)), at_ms=first_ms, since_ms=since_ms, buckets=BUCKETS
     ).ledger
-    told = [build for build in builds if build.finish_ms <= first_ms]
-    ledger = see_answers(ledger, data.draw(st.permutations(told)))
+    finished = [build for build in builds if build.finish_ms <= first_ms]
+    ledger = see_answers(ledger, data.draw(st.permutations(finished)))
     ledger = apply_history(ledger, [build.finished for build in builds], at_ms=LATE_MS).ledger
     ledger = see_answers(ledger, data.draw(st.permutations(builds)))
     counted = Counter(build.result for build in builds if build.finish_ms > since_ms)

@@ -79,8 +79,8 @@ class TestNumbersThatStartAgain:
     def test_are_not_accepted_while_the_old_numbers_continue(self) -> None:
         ledger = with_builds(50)
         for minute in range(105, 140):
-            shown = (finished(minute - 54, start=minute - 2), finished(1, start=minute - 1))
-            ledger, _ = polled(ledger, *shown, minutes=range(minute, minute + 1))
+            builds = (finished(minute - 54, start=minute - 2), finished(1, start=minute - 1))
+            ledger, _ = polled(ledger, *builds, minutes=range(minute, minute + 1))
             ledger = details(ledger, detail(minute - 54, start=minute - 2), minute=minute)
         assert ledger.other is None
         assert ledger.counts == {SUCCESS: 49 + 35}
@@ -163,8 +163,8 @@ class TestAJump:
     def test_is_not_accepted_while_lower_numbers_continue(self) -> None:
         ledger = with_builds(50)
         for minute in range(105, 120):
-            shown = (finished(500_001, start=100), finished(minute - 54, start=minute - 1))
-            ledger, _ = polled(ledger, *shown, minutes=range(minute, minute + 1))
+            builds = (finished(500_001, start=100), finished(minute - 54, start=minute - 1))
+            ledger, _ = polled(ledger, *builds, minutes=range(minute, minute + 1))
         assert ledger.other is None
 
     def test_history_is_not_read_completely_for_it(self) -> None:
@@ -230,8 +230,8 @@ def test_no_build_is_counted_twice_when_numbers_restart(data: st.DataObject) -> 
     minute = 110
     for _ in range(data.draw(st.integers(1, 12), label="polls")):
         minute += 1
-        shown = data.draw(st.lists(st.sampled_from([*first.values(), *second.values()]), max_size=6))
-        ledger = history(ledger, *shown, minute=minute)
+        builds = data.draw(st.lists(st.sampled_from([*first.values(), *second.values()]), max_size=6))
+        ledger = history(ledger, *builds, minute=minute)
         answers: list[DetailAnswer] = []
         for number in ledger.wanted_details(PATIENCE_MS):
             if number in second and data.draw(st.booleans()):

@@ -167,9 +167,9 @@ builds_of_stages = st.lists(
 )
 
 
-def recount(told: Iterable[dict[str, int]]) -> dict[str, tuple[int, int]]:
+def recount(builds: Iterable[dict[str, int]]) -> dict[str, tuple[int, int]]:
     counts, lengths = Counter[str](), Counter[str]()
-    for stages in told:
+    for stages in builds:
         for name, length_ms in stages.items():
             counts[name] += 1
             lengths[name] += length_ms
@@ -179,10 +179,10 @@ def recount(told: Iterable[dict[str, int]]) -> dict[str, tuple[int, int]]:
 @given(st.data(), builds_of_stages)
 @settings(max_examples=200, deadline=None)
 def test_any_order_split_and_repetition_give_the_same_ledger(
-    data: st.DataObject, told: list[dict[str, int]]
+    data: st.DataObject, builds: list[dict[str, int]]
 ) -> None:
-    answers = [known(number, **stages) for number, stages in enumerate(told, 1)]
-    numbers = range(1, len(told) + 1)
+    answers = [known(number, **stages) for number, stages in enumerate(builds, 1)]
+    numbers = range(1, len(builds) + 1)
     wanted = see(settled(*numbers), *answers)
     ledger = settled(*numbers)
     order = data.draw(st.permutations(answers + data.draw(st.lists(st.sampled_from(answers), max_size=6))))
@@ -190,20 +190,20 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
         size = data.draw(st.integers(1, len(order)))
         ledger, order = see(ledger, *order[:size]), order[size:]
     assert ledger == wanted
-    assert sums(ledger) == recount(told)
+    assert sums(ledger) == recount(builds)
 
 
 @given(st.data(), builds_of_stages)
 @settings(max_examples=200, deadline=None)
 def test_builds_settled_one_by_one_are_measured_as_if_settled_at_once(
-    data: st.DataObject, told: list[dict[str, int]]
+    data: st.DataObject, builds: list[dict[str, int]]
 ) -> None:
-    answers = [known(number, **stages) for number, stages in enumerate(told, 1)]
+    answers = [known(number, **stages) for number, stages in enumerate(builds, 1)]
     ledger = empty()
-    for number in range(1, len(told) + 1):
+    for number in range(1, len(builds) + 1):
         ledger = settled(number, ledger=ledger)
         ledger = see(ledger, *data.draw(st.lists(st.sampled_from(answers), max_size=4)))
-    assert see(ledger, *answers) == see(settled(*range(1, len(told) + 1)), *answers)
+    assert see(ledger, *answers) == see(settled(*range(1, len(builds) + 1)), *answers)
 
 
 some_answers = st.one_of(

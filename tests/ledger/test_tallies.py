@@ -12,7 +12,9 @@ SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
 BY_BOTH = LabelPolicy(trigger=True, branch=lambda branch: branch if branch == "main" else OTHER)
 
 
-def told(ledger: JobLedger, number: int, policy: LabelPolicy, branch: str = "main") -> tuple[JobLedger, int]:
+def with_success(
+    ledger: JobLedger, number: int, policy: LabelPolicy, branch: str = "main"
+) -> tuple[JobLedger, int]:
     """The ledger after one more manual success, and the number of capped builds."""
     ledger = history(ledger, finished(number))
     answer = BuildDetail(
@@ -27,33 +29,33 @@ def builds(ledger: JobLedger) -> dict[tuple[str, ...], int]:
 
 
 def test_builds_are_counted_by_the_configured_labels() -> None:
-    assert builds(told(idle(), 2, BY_BOTH)[0]) == {("success", "manual", "main"): 1}
-    assert builds(told(idle(), 2, BY_BOTH, branch="tmp-1")[0]) == {("success", "manual", "other"): 1}
-    assert builds(told(idle(), 2, LabelPolicy(trigger=True))[0]) == {("success", "manual", ""): 1}
-    assert builds(told(idle(), 2, LabelPolicy())[0]) == {("success", "", ""): 1}
+    assert builds(with_success(idle(), 2, BY_BOTH)[0]) == {("success", "manual", "main"): 1}
+    assert builds(with_success(idle(), 2, BY_BOTH, branch="tmp-1")[0]) == {("success", "manual", "other"): 1}
+    assert builds(with_success(idle(), 2, LabelPolicy(trigger=True))[0]) == {("success", "manual", ""): 1}
+    assert builds(with_success(idle(), 2, LabelPolicy())[0]) == {("success", "", ""): 1}
 
 
 def test_builds_counted_before_keep_their_labels() -> None:
-    ledger, _ = told(counted(idle(), 2), 3, BY_BOTH)
+    ledger, _ = with_success(counted(idle(), 2), 3, BY_BOTH)
     assert builds(ledger) == {("success", "", ""): 1, ("success", "manual", "main"): 1}
     assert (ledger.counts, ledger.durations[SUCCESS].count) == ({SUCCESS: 2}, 2)
 
 
 def test_without_room_new_branches_count_under_other() -> None:
     full = LabelPolicy(trigger=True, branch=str, has_room=False)
-    ledger, _ = told(idle(), 2, LabelPolicy(trigger=True, branch=str))
-    ledger, capped = told(ledger, 3, full)
+    ledger, _ = with_success(idle(), 2, LabelPolicy(trigger=True, branch=str))
+    ledger, capped = with_success(ledger, 3, full)
     assert (builds(ledger), capped) == ({("success", "manual", "main"): 2}, 0)
-    ledger, capped = told(ledger, 4, full, branch="release/9")
+    ledger, capped = with_success(ledger, 4, full, branch="release/9")
     assert (ledger.counts, capped) == ({SUCCESS: 3}, 1)
     assert builds(ledger)["success", "manual", "other"] == 1
 
 
 def test_configured_branches_need_no_room() -> None:
     full = LabelPolicy(branch=str, has_room=False, always=frozenset({"main"}))
-    ledger, capped = told(idle(), 2, full)
+    ledger, capped = with_success(idle(), 2, full)
     assert (builds(ledger), capped) == ({("success", "", "main"): 1}, 0)
-    ledger, capped = told(ledger, 3, full, branch="release/9")
+    ledger, capped = with_success(ledger, 3, full, branch="release/9")
     assert (builds(ledger), capped) == ({("success", "", "main"): 1, ("success", "", "other"): 1}, 1)
 
 

@@ -72,15 +72,15 @@ def ledgers(draw: st.DrawFn) -> JobLedger:
     ledger = baseline(draw(st.lists(_builds, max_size=6)), at_ms=now_ms, buckets=BUCKETS).ledger
     for _ in range(draw(st.integers(0, 5))):
         now_ms += draw(st.integers(0, 2 * PATIENCE_MS))
-        seen, told = draw(st.lists(_builds, max_size=6)), draw(st.lists(_answers, max_size=6))
-        ledger = apply_history(ledger, seen, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
+        builds, answers = draw(st.lists(_builds, max_size=6)), draw(st.lists(_answers, max_size=6))
+        ledger = apply_history(ledger, builds, at_ms=now_ms, after_gap=draw(st.booleans())).ledger
         policy = LabelPolicy(
             draw(st.booleans()),
             draw(st.sampled_from([None, str])),
             draw(st.booleans()),
             stages=draw(st.sampled_from([True, True, False])),
         )
-        ledger = apply_details(ledger, told, at_ms=now_ms, policy=policy).ledger
+        ledger = apply_details(ledger, answers, at_ms=now_ms, policy=policy).ledger
         ledger = give_up(ledger, at_ms=now_ms, patience_ms=PATIENCE_MS, policy=policy).ledger
         ledger = apply_stages(ledger, draw(st.lists(_stages, max_size=6)), policy=policy)
     return ledger.as_removed(ledger.names) if draw(st.booleans()) else ledger
@@ -92,7 +92,7 @@ def counted(builds: int, polled_ms: int = START_MS) -> JobLedger:
     for number in range(1, builds + 1):
         moment = START_MS + number * 1000
         known = Build(number, result=Result.SUCCESS, start_ms=moment, finish_ms=moment + 500)
-        told = BuildDetail(number, result=Result.SUCCESS, queued_ms=moment - 5, start_ms=moment)
+        detail = BuildDetail(number, result=Result.SUCCESS, queued_ms=moment - 5, start_ms=moment)
         ledger = apply_history(ledger, [known], at_ms=polled_ms).ledger
-        ledger = apply_details(ledger, [told], at_ms=polled_ms).ledger
+        ledger = apply_details(ledger, [detail], at_ms=polled_ms).ledger
     return ledger

@@ -48,7 +48,7 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "reason"),
     [
         ("", "EOF while parsing"),
         ("not JSON", "expected"),
@@ -102,10 +102,10 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         (with_stages(awaited={str(n): {"record_id": "r"} for n in range(501)}), "too many builds wait"),
     ],
 )
-def test_an_invalid_row_is_refused(row: str | bytes, told: str) -> None:
+def test_an_invalid_row_is_refused(row: str | bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=r".") as refused:
         decode(row)
-    assert told in str(refused.value)
+    assert reason in str(refused.value)
 
 
 @given(st.data())

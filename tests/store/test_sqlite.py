@@ -80,10 +80,10 @@ def refusal(path: Path) -> str:
     with pytest.raises(StoreError) as refused, opened(path) as store:
         store.load(JOB_IDS)
     assert fingerprints(path.parent) == before
-    told = str(refused.value)
-    assert told.startswith(f"{path}: ")
-    assert "\n" not in told
-    return told.removeprefix(f"{path}: ")
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
 
 
 @given(st.dictionaries(st.sampled_from(JOB_IDS), ledgers(), max_size=4), st.data())
@@ -309,16 +309,16 @@ def replaced(path: Path, row: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "reason"),
     [
         ("garbage", "Invalid JSON: expected value at line 1 column 1"),
         (b"\xff\xfe\x00", "Invalid JSON: expected value at line 1 column 1"),
         ('{"version":9,"ledger":{}}', "written by a newer exporter (row version 9, this one reads up to 3)"),
     ],
 )
-def test_an_unreadable_row_is_reported_with_its_job(path: Path, row: object, told: str) -> None:
+def test_an_unreadable_row_is_reported_with_its_job(path: Path, row: object, reason: str) -> None:
     replaced(path, row)
-    assert refusal(path) == f"the ledger of job {JOB_IDS[1]}: {told}"
+    assert refusal(path) == f"the ledger of job {JOB_IDS[1]}: {reason}"
     with opened(path) as store:
         assert set(store.load(JOB_IDS[:1])) == {JOB_IDS[0]}
 

@@ -61,9 +61,9 @@ def test_a_removed_file_is_rewritten(path: Path, go_away: Callable[[Path], None]
         store.commit({JOB: counted(1), OTHER: counted(5)})
         store.commit({JOB: counted(2)})
         go_away(path)
-        with pytest.raises(StoreError) as told:
+        with pytest.raises(StoreError) as refused:
             store.commit({JOB: counted(3)})
-        assert str(told.value) == f"{path}: the file {AGAIN}"
+        assert str(refused.value) == f"{path}: the file {AGAIN}"
         assert store.load(None) == {JOB: counted(2), OTHER: counted(5)}
         assert store.commit({JOB: counted(3)}) == {}
         assert path.stat().st_mode & 0o777 == 0o600

@@ -58,7 +58,7 @@ class Made:
     result: Result | None = None
     finish_ms: int | None = None
 
-    def told(self) -> Build:
+    def record(self) -> Build:
         """Its record in period-history."""
         if self.result is None:
             return Build(self.number, state=State.RUNNING, start_ms=self.start_ms)
@@ -77,12 +77,12 @@ class Service:
     def period_history(
         self, job_id: str, start: date, end: date, enough: Enough | None = None
     ) -> tuple[Build, ...]:
-        """What is shown of the builds that started in those days."""
+        """Records of builds that started in those days."""
         if self.down:
             raise UnreachableError("down")
         zone = timedelta(hours=8)
         return tuple(
-            one.told()
+            one.record()
             for one in reversed(self.made[job_id])
             if self._is_shown(one)
             and start <= (datetime.fromtimestamp(one.start_ms / 1000, UTC) + zone).date() <= end
@@ -139,7 +139,7 @@ Seen = tuple[str, Observations | StagesFetched]
 
 
 def folded(seen: Sequence[Seen], ledgers: Mapping[str, JobLedger], now_ms: int) -> dict[str, JobLedger]:
-    """The ledgers that change by what was seen."""
+    """The ledgers after folding observations."""
     changed: dict[str, JobLedger] = {}
     for job_id, value in seen:
         ledger = changed.get(job_id) or ledgers.get(job_id)
@@ -183,7 +183,7 @@ class Instance:
         ]
 
     def settle(self, seen: Sequence[Seen], now_ms: int) -> None:
-        """Fold what was seen into the ledgers as they are now, and commit them."""
+        """Fold observations into the current ledgers, and commit them."""
         self.commit(folded(seen, self.ledgers, now_ms))
 
 
@@ -310,10 +310,10 @@ class Machine(RuleBasedStateMachine):
     def no_counter_falls(self) -> None:
         for instance in self.instances:
             for job_id, ledger in instance.ledgers.items():
-                shown, before = counters(ledger), instance.seen.get(job_id, {})
-                fallen = {key: (value, shown.get(key)) for key, value in before.items() if shown[key] < value}
+                after, before = counters(ledger), instance.seen.get(job_id, {})
+                fallen = {key: (value, after.get(key)) for key, value in before.items() if after[key] < value}
                 assert fallen == {}
-                instance.seen[job_id] = shown
+                instance.seen[job_id] = after
 
     def poll_all(self) -> None:
         for instance in self.instances:
@@ -348,21 +348,21 @@ class Machine(RuleBasedStateMachine):
 
 def assert_truth(ledger: JobLedger, made: Sequence[Made]) -> None:
     """The ledger is what a recount of the builds gives."""
-    shown = [one for one in made if not one.lost]
-    detailed = [one for one in shown if one.detailed]
-    assert ledger.counts == {r: n for r in Result if (n := sum(one.result is r for one in shown))}
-    assert sum(one.sum_ms for one in ledger.durations.values()) == sum(
-        (one.finish_ms or 0) - one.start_ms for one in shown
+    listed = [build for build in made if not build.lost]
+    detailed = [build for build in listed if build.detailed]
+    assert ledger.counts == {r: n for r in Result if (n := sum(build.result is r for build in listed))}
+    assert sum(histogram.sum_ms for histogram in ledger.durations.values()) == sum(
+        (build.finish_ms or 0) - build.start_ms for build in listed
     )
     assert (ledger.queue.count, ledger.queue.sum_ms) == (
         len(detailed),
-        sum(one.start_ms - one.queued_ms for one in detailed),
+        sum(build.start_ms - build.queued_ms for build in detailed),
     )
-    assert sum(one.sum_ms for one in ledger.stages.durations.values()) == sum(
-        (one.finish_ms or 0) - one.start_ms for one in detailed
+    assert sum(histogram.sum_ms for histogram in ledger.stages.durations.values()) == sum(
+        (build.finish_ms or 0) - build.start_ms for build in detailed
     )
-    assert {one.count for one in ledger.stages.durations.values()} <= {len(detailed)}
-    assert ledger.lost_builds == len(made) - len(shown)
+    assert {histogram.count for histogram in ledger.stages.durations.values()} <= {len(detailed)}
+    assert ledger.lost_builds == len(made) - len(listed)
     assert (ledger.open, ledger.gaps, len(ledger.runs)) == ({}, (), 1)
 
 
