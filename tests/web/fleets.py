@@ -1,4 +1,4 @@
-"""Fleets to look at, and a server that shows them."""
+"""Fleets for the status page, and a server that shows them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,15 +33,15 @@ RESULTS: Final = tuple(Result)
 
 
 def ledger(*results: Result, first: int = 1, minutes: float = 2) -> JobLedger:
-    """Of a job whose last builds ended so, the oldest first, one each five minutes."""
+    """The ledger of a job whose builds had these results, oldest first, five minutes apart."""
     builds = [
         RecentBuild(
             number,
             result,
             round((minutes + number % 3) * MINUTE_MS),
-            NOW_MS - (len(results) - at) * 5 * MINUTE_MS,
+            NOW_MS - (len(results) - position) * 5 * MINUTE_MS,
         )
-        for at, (number, result) in enumerate(enumerate(results, first))
+        for position, (number, result) in enumerate(enumerate(results, first))
     ]
     runs = [Run.baseline(first - 1)]
     for build in builds:
@@ -52,26 +52,26 @@ def ledger(*results: Result, first: int = 1, minutes: float = 2) -> JobLedger:
     return replace(idle(), polled_ms=NOW_MS, runs=tuple(runs), last=last, recent=tuple(builds[-20:]))
 
 
-def busy(one: JobLedger, minutes: float, state: State = State.RUNNING) -> JobLedger:
-    """The same while its next build is under way since so many minutes."""
-    number = one.highest + 1
+def busy(ledger: JobLedger, minutes: float, state: State = State.RUNNING) -> JobLedger:
+    """The same ledger with its next build active for some minutes."""
+    number = ledger.highest + 1
     start_ms = round(NOW_MS - minutes * MINUTE_MS)
-    return replace(one, open={number: OpenBuild(Build(number, state=state, start_ms=start_ms), start_ms)})
+    return replace(ledger, open={number: OpenBuild(Build(number, state=state, start_ms=start_ms), start_ms)})
 
 
-def view(name: str, one: JobLedger | None = None, project: str = "shop", **changes: object) -> JobView:
-    """A job that was polled a moment ago and is well."""
+def view(name: str, ledger: JobLedger | None = None, project: str = "shop", **changes: object) -> JobView:
+    """A job without problems that was polled three seconds ago."""
     job = Job(f"id-of-{name}", name, project)
     return replace(
-        JobView(job, one, up=True, deleted=False, checked_ms=NOW_MS - 3000 if one else None),
+        JobView(job, ledger, up=True, deleted=False, checked_ms=NOW_MS - 3000 if ledger else None),
         **changes,  # type: ignore[arg-type]
     )
 
 
 def many(jobs: int) -> FleetView:
-    """A fleet in which something is wrong here and there, of projects of a hundred jobs."""
+    """A fleet with some failing and stuck jobs, in projects of a hundred jobs."""
     kinds = [
-        ledger(*(RESULTS[(shift * at) % 7 % 6 if at % 4 == 2 else 0] for at in range(20)))
+        ledger(*(RESULTS[(shift * ordinal) % 7 % 6 if ordinal % 4 == 2 else 0] for ordinal in range(20)))
         for shift in range(7)
     ]
     broken = ledger(*[Result.SUCCESS] * 15, *[Result.FAILURE] * 5)

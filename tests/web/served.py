@@ -1,4 +1,4 @@
-"""The exporter's HTTP interface under a web configuration, by a real server on a real socket."""
+"""The exporter's HTTP interface with a web configuration, served on a real socket."""
 
 import re
 import socket
@@ -23,8 +23,8 @@ PASSWORD = "12345678901234567890"
 
 
 @dataclass(frozen=True)
-class Served:
-    """A server that runs."""
+class RunningServer:
+    """A running server."""
 
     address: tuple[str, int]
     config: WatchedConfig
@@ -34,8 +34,8 @@ class Served:
     def port(self) -> int:
         return self.address[1]
 
-    def take_up(self) -> None:
-        """Look for changes until one that has been made cannot be missed."""
+    def apply_changes(self) -> None:
+        """Check for changes twice, after which a change is applied."""
         self.config.check()
         self.config.check()
 
@@ -43,8 +43,8 @@ class Served:
 @contextmanager
 def served(
     file: Path | None, comparison: Comparison | None = None, max_connections: int = MAX_CONNECTIONS
-) -> Iterator[Served]:
-    """The server for the length of a block; its configuration is looked at only when a test says so."""
+) -> Iterator[RunningServer]:
+    """Run the server during a block; its configuration is checked only when a test does so."""
     config = WatchedConfig(file)
     publisher = publishing(VIEW)
     publisher.start()
@@ -56,19 +56,19 @@ def served(
     )
     try:
         with listening(server) as address:
-            yield Served(address, config, server)
+            yield RunningServer(address, config, server)
     finally:
         publisher.stop()
 
 
 def ask(connection: socket.socket, path: str = "/-/ready", *headers: str) -> None:
-    """One request."""
+    """Send a request."""
     lines = [f"GET {path} HTTP/1.1", "Host: x", *headers]
     connection.sendall("".join(f"{line}\r\n" for line in lines).encode() + b"\r\n")
 
 
 def talk(connection: socket.socket, path: str = "/-/ready", *headers: str) -> bytes:
-    """One request and its whole answer; empty if there is none."""
+    """Send a request and return the whole response; empty if there is none."""
     ask(connection, path, *headers)
     answer = b""
     while not (found := re.search(rb"content-length: (\d+)\r\n.*?\r\n\r\n", answer, re.DOTALL)) or len(
@@ -82,14 +82,14 @@ def talk(connection: socket.socket, path: str = "/-/ready", *headers: str) -> by
 
 
 def client(authority: Path, **files: Path) -> ssl.SSLContext:
-    """A client's side of TLS, with a certificate if one is given."""
+    """The TLS context of a client, with a certificate if one is given."""
     context = ssl.create_default_context(cafile=authority)
     if files:
         context.load_cert_chain(files["cert"], files["key"])
     return context
 
 
-def connected(served: Served, context: ssl.SSLContext) -> ssl.SSLSocket:
+def connected(served: RunningServer, context: ssl.SSLContext) -> ssl.SSLSocket:
     """A connection after its handshake."""
     plain = socket.create_connection(served.address, timeout=10)
     try:
@@ -99,8 +99,8 @@ def connected(served: Served, context: ssl.SSLContext) -> ssl.SSLSocket:
         raise
 
 
-def reaches(served: Served, context: ssl.SSLContext) -> bool:
-    """Whether a request is answered; a client is turned away in the handshake or right behind it."""
+def reaches(served: RunningServer, context: ssl.SSLContext) -> bool:
+    """Return whether a request is answered; a client is refused in the handshake or right after it."""
     try:
         with connected(served, context) as connection:
             return talk(connection).startswith(b"HTTP/1.1 200")

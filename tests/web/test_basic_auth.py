@@ -13,20 +13,20 @@ import pytest
 
 from exporter.web.basic_auth import compare
 from tests.support.programs import eventually
-from tests.web.served import PASSWORD, RIGHT, Served, served
+from tests.web.served import PASSWORD, RIGHT, RunningServer, served
 
 USERS = f"basic_auth_users:\n  alice: {RIGHT}\n"
 
 
 class Slow:
-    """A comparison that waits to be let go on, and tells what it was asked."""
+    """A comparison that waits for `go_on`, and records the passwords."""
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.compared: list[bytes] = []
         self.go_on = threading.Event()
 
     def __call__(self, password: bytes, hashed: bytes) -> bool:
-        self.asked.append(password)
+        self.compared.append(password)
         assert self.go_on.wait(20)
         return compare(password, hashed)
 
@@ -43,8 +43,8 @@ def slow() -> Slow:
 
 
 @pytest.fixture
-def site(file: Path, slow: Slow) -> Iterator[Served]:
-    """A server whose comparisons are counted, and not held up."""
+def site(file: Path, slow: Slow) -> Iterator[RunningServer]:
+    """A server that records comparisons without delaying them."""
     slow.go_on.set()
     with served(file, slow) as site:
         yield site
@@ -55,7 +55,11 @@ def basic(name: str, password: str) -> str:
 
 
 def ask(
-    site: Served, authorization: str | None, path: str = "/metrics", method: str = "GET", source: str = ""
+    site: RunningServer,
+    authorization: str | None,
+    path: str = "/metrics",
+    method: str = "GET",
+    source: str = "",
 ) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(
         *site.address, timeout=20, source_address=(source, 0) if source else None
@@ -69,14 +73,14 @@ def ask(
         connection.close()
 
 
-def test_the_right_password_opens_everything(site: Served) -> None:
+def test_the_right_password_gives_access_to_every_path(site: RunningServer) -> None:
     for path in ("/metrics", "/", "/-/healthy", "/-/ready"):
         assert ask(site, basic("alice", PASSWORD), path).status == 200
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready", "/nowhere"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_nothing_is_open_without_one(site: Served, path: str, method: str) -> None:
+def test_every_path_requires_a_password(site: RunningServer, path: str, method: str) -> None:
     response = ask(site, None, path, method)
     assert response.status == 401
     assert response.headers["www-authenticate"] == 'Basic realm="codearts-build-exporter", charset="UTF-8"'
@@ -102,37 +106,37 @@ def test_nothing_is_open_without_one(site: Served, path: str, method: str) -> No
         basic("alice", RIGHT),
     ],
 )
-def test_a_wrong_one_opens_nothing(site: Served, authorization: str) -> None:
+def test_wrong_or_malformed_credentials_get_a_401(site: RunningServer, authorization: str) -> None:
     assert ask(site, authorization).status == 401
 
 
-def test_the_scheme_may_be_written_in_any_case(site: Served) -> None:
+def test_the_scheme_is_case_insensitive(site: RunningServer) -> None:
     assert ask(site, basic("alice", PASSWORD).replace("Basic", "bAsIc")).status == 200
 
 
-def test_bcrypt_looks_at_72_bytes_as_in_go() -> None:
+def test_bcrypt_ignores_bytes_after_the_first_72_as_in_go() -> None:
     hashed = bcrypt.hashpw(b"a" * 72, bcrypt.gensalt(4))
     assert compare(b"a" * 100, hashed)
     assert not compare(b"a" * 71, hashed)
 
 
-def test_many_scrapes_cost_one_comparison(site: Served, slow: Slow) -> None:
+def test_many_scrapes_cost_one_comparison(site: RunningServer, slow: Slow) -> None:
     assert {ask(site, basic("alice", PASSWORD)).status for _ in range(20)} == {200}
-    assert slow.asked == [PASSWORD.encode()]
+    assert slow.compared == [PASSWORD.encode()]
 
 
-def test_a_wrong_one_that_comes_again_costs_one_too(site: Served, slow: Slow) -> None:
+def test_a_repeated_wrong_password_costs_one_comparison(site: RunningServer, slow: Slow) -> None:
     assert {ask(site, basic("alice", "wrong")).status for _ in range(5)} == {401}
-    assert slow.asked == [b"wrong"]
+    assert slow.compared == [b"wrong"]
 
 
-def test_a_name_that_nobody_has_is_compared_as_well(site: Served, slow: Slow) -> None:
+def test_the_password_of_an_unknown_user_is_compared_too(site: RunningServer, slow: Slow) -> None:
     assert ask(site, basic("bob", "wrong")).status == 401
-    assert slow.asked == [b"wrong"]
+    assert slow.compared == [b"wrong"]
 
 
-def test_wrong_ones_are_not_remembered_without_end_and_push_no_right_one_out(
-    site: Served, slow: Slow
+def test_the_memory_for_wrong_passwords_is_bounded_and_evicts_no_right_one(
+    site: RunningServer, slow: Slow
 ) -> None:
     ask(site, basic("alice", PASSWORD))
     connection = http.client.HTTPConnection(*site.address, timeout=20)
@@ -141,16 +145,16 @@ def test_wrong_ones_are_not_remembered_without_end_and_push_no_right_one_out(
         connection.getresponse().read()
     connection.close()
     ask(site, basic("alice", PASSWORD))
-    assert slow.asked.count(PASSWORD.encode()) == 1
+    assert slow.compared.count(PASSWORD.encode()) == 1
     ask(site, basic("alice", "wrong 0"))
-    assert slow.asked.count(b"wrong 0") == 2
+    assert slow.compared.count(b"wrong 0") == 2
 
 
-def test_a_changed_file_ends_what_was_remembered(site: Served, slow: Slow, file: Path) -> None:
+def test_a_changed_hash_invalidates_the_known_password(site: RunningServer, slow: Slow, file: Path) -> None:
     assert ask(site, basic("alice", PASSWORD)).status == 200
     other = bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode()
     file.write_text(f"basic_auth_users: {{alice: {other}}}\n")
-    site.take_up()
+    site.apply_changes()
     assert ask(site, basic("alice", PASSWORD)).status == 401
     assert ask(site, basic("alice", "another")).status == 200
 
@@ -161,7 +165,7 @@ class Attack:
     One is compared, sixteen wait, the others are turned away.
     """
 
-    def __init__(self, site: Served, slow: Slow) -> None:
+    def __init__(self, site: RunningServer, slow: Slow) -> None:
         slow.go_on.clear()
         answered = site.server.server_state.total_requests
         self._pool = ThreadPoolExecutor(100)
@@ -178,30 +182,30 @@ class Attack:
         self._pool.shutdown()
 
 
-def test_a_hundred_wrong_ones_do_not_hold_up_a_right_one_that_is_known(site: Served, slow: Slow) -> None:
+def test_a_hundred_wrong_passwords_do_not_delay_a_known_right_one(site: RunningServer, slow: Slow) -> None:
     assert ask(site, basic("alice", PASSWORD)).status == 200
     attack = Attack(site, slow)
-    assert len(slow.asked) == 2
+    assert len(slow.compared) == 2
     assert ask(site, basic("alice", PASSWORD)).status == 200
-    assert len(slow.asked) == 2  # so none of the hundred had come to an end
+    assert len(slow.compared) == 2  # so none of the hundred had come to an end
     attack.end()
 
 
-def test_a_right_one_that_is_new_waits_for_one_comparison_of_a_hundred(site: Served, slow: Slow) -> None:
+def test_a_new_right_password_waits_for_one_of_a_hundred_wrong_ones(site: RunningServer, slow: Slow) -> None:
     attack = Attack(site, slow)
     with ThreadPoolExecutor(1) as pool:
         right = pool.submit(ask, site, basic("alice", PASSWORD))
         eventually(lambda: len(site.server.server_state.tasks) == 18, 10)
         attack.end()
         assert right.result().status == 200
-    assert slow.asked.index(PASSWORD.encode()) <= 2
+    assert slow.compared.index(PASSWORD.encode()) <= 2
 
 
-def test_nothing_is_compared_for_callers_who_have_gone(site: Served, slow: Slow) -> None:
+def test_passwords_of_disconnected_clients_are_not_compared(site: RunningServer, slow: Slow) -> None:
     slow.go_on.clear()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, site, basic("alice", "wrong"))
-        eventually(lambda: slow.asked == [b"wrong"], 10)
+        eventually(lambda: slow.compared == [b"wrong"], 10)
         for number in range(400):
             with socket.create_connection(site.address, timeout=10) as dropped:
                 dropped.sendall(
@@ -213,10 +217,10 @@ def test_nothing_is_compared_for_callers_who_have_gone(site: Served, slow: Slow)
         eventually(lambda: len(site.server.server_state.connections) == 2, 10)
         slow.go_on.set()
         assert (first.result().status, right.result().status) == (401, 200)
-    assert slow.asked == [b"wrong", PASSWORD.encode()]
+    assert slow.compared == [b"wrong", PASSWORD.encode()]
 
 
-def test_many_addresses_cannot_make_the_queue_longer_than_it_may_be(site: Served, slow: Slow) -> None:
+def test_the_queue_is_bounded_across_addresses(site: RunningServer, slow: Slow) -> None:
     slow.go_on.clear()
     sources = [f"127.0.0.{number}" for number in range(2, 8)]
     with ThreadPoolExecutor(96) as pool:
@@ -231,31 +235,31 @@ def test_many_addresses_cannot_make_the_queue_longer_than_it_may_be(site: Served
     assert (statuses.count(401), statuses.count(503)) == (65, 31)
 
 
-def test_a_right_one_stays_known_when_something_else_is_changed(site: Served, slow: Slow, file: Path) -> None:
+def test_a_known_password_survives_other_changes(site: RunningServer, slow: Slow, file: Path) -> None:
     assert ask(site, basic("alice", PASSWORD)).status == 200
     other = bcrypt.hashpw(b"another", bcrypt.gensalt(4)).decode()
     file.write_text(f"{USERS}  bob: {other}\nhttp_server_config: {{headers: {{X-Frame-Options: deny}}}}\n")
-    site.take_up()
+    site.apply_changes()
     response = ask(site, basic("alice", PASSWORD))
     assert (response.status, response.headers["x-frame-options"]) == (200, "deny")
-    assert slow.asked == [PASSWORD.encode()]
+    assert slow.compared == [PASSWORD.encode()]
     file.write_text(f"basic_auth_users: {{bob: {other}}}\n")
-    site.take_up()
+    site.apply_changes()
     assert ask(site, basic("alice", PASSWORD)).status == 401
 
 
-def test_the_loop_goes_on_while_a_password_is_compared(site: Served, slow: Slow) -> None:
+def test_other_requests_are_answered_during_a_comparison(site: RunningServer, slow: Slow) -> None:
     slow.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, site, basic("alice", PASSWORD))
-        eventually(lambda: len(slow.asked) == 1, 10)
+        eventually(lambda: len(slow.compared) == 1, 10)
         assert ask(site, None).status == 401
         assert not waiting.done()
         slow.go_on.set()
         assert waiting.result().status == 200
 
 
-def test_headers_are_on_every_answer(file: Path) -> None:
+def test_configured_headers_are_on_every_response(file: Path) -> None:
     file.write_text(
         USERS + "http_server_config:\n  headers:\n    X-Frame-Options: deny\n"
         "    Content-Security-Policy: default-src 'self'\n"
@@ -269,18 +273,18 @@ def test_headers_are_on_every_answer(file: Path) -> None:
         assert reply.headers.get_all("content-security-policy") == ["default-src 'self'"]
 
 
-def test_more_than_the_burst_is_too_many(file: Path) -> None:
+def test_requests_beyond_the_burst_get_a_429(file: Path) -> None:
     file.write_text("rate_limit: {interval: 1h, burst: 3}\n")
     with served(file) as site:
         assert [ask(site, None, "/-/ready").status for _ in range(5)] == [200, 200, 200, 429, 429]
 
 
 def test_no_password_and_no_hash_is_logged(
-    site: Served, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    site: RunningServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level("DEBUG")
     for password in (PASSWORD, "wr0ng-secret"):
         ask(site, basic("alice", password))
-    told = caplog.text + "".join(capfd.readouterr())
+    output = caplog.text + "".join(capfd.readouterr())
     for secret in (PASSWORD, "wr0ng-secret", RIGHT, basic("alice", PASSWORD).split()[1]):
-        assert secret not in told
+        assert secret not in output

@@ -1,4 +1,4 @@
-"""More connections than there may be: some other one is closed, and whoever comes is answered."""
+"""The limit of connections: a new one closes another, and is answered."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.certificates import Authority, put
 from tests.support.programs import eventually
-from tests.web.served import Served, ask, client, served, talk
+from tests.web.served import RunningServer, ask, client, served, talk
 
 MOST = 6
 
@@ -18,13 +18,13 @@ MOST = 6
 class Clients:
     """Clients that stay, each with its connection."""
 
-    def __init__(self, site: Served, context: ssl.SSLContext | None, stack: ExitStack) -> None:
+    def __init__(self, site: RunningServer, context: ssl.SSLContext | None, stack: ExitStack) -> None:
         self.site = site
         self._context = context
         self._stack = stack
 
     def silent(self, source: str = "127.0.0.1") -> socket.socket:
-        """A connection that says nothing."""
+        """A connection that sends nothing."""
         plain = socket.create_connection(self.site.address, 10, (source, 0))
         return self._stack.enter_context(plain)
 
@@ -37,7 +37,7 @@ class Clients:
         return self._stack.enter_context(safe)
 
     def asks(self, source: str = "127.0.0.1") -> socket.socket:
-        """A connection that has asked once."""
+        """A connection that was answered once."""
         connection = self.come(source)
         assert talk(connection).startswith(b"HTTP/1.1 200")
         return connection
@@ -63,14 +63,14 @@ def is_open(connection: socket.socket) -> bool:
         return False
 
 
-def test_one_too_many_closes_the_one_that_is_idle_for_the_longest(clients: Clients) -> None:
+def test_a_connection_beyond_the_limit_closes_the_one_idle_for_longest(clients: Clients) -> None:
     first, *others = [clients.asks() for _ in range(MOST)]
     new = clients.asks()
     assert not is_open(first)
     assert all(map(is_open, [*others, new]))
 
 
-def test_a_request_makes_a_connection_the_last_to_be_closed(clients: Clients) -> None:
+def test_a_request_moves_its_connection_to_the_end_of_the_order(clients: Clients) -> None:
     first, second, *_ = [clients.asks() for _ in range(MOST)]
     assert is_open(first)
     clients.asks()
@@ -78,14 +78,14 @@ def test_a_request_makes_a_connection_the_last_to_be_closed(clients: Clients) ->
     assert is_open(first)
 
 
-def test_whoever_holds_the_most_loses_one_first(clients: Clients) -> None:
+def test_the_address_with_the_most_connections_loses_one_first(clients: Clients) -> None:
     scraper = clients.asks()
     crowd = [clients.asks("127.0.0.2") for _ in range(3 * MOST)]
     assert is_open(scraper)
-    assert [is_open(one) for one in crowd].count(True) == MOST - 1
+    assert [is_open(connection) for connection in crowd].count(True) == MOST - 1
 
 
-def test_an_idle_connection_is_closed_before_one_with_an_answer_under_way(clients: Clients) -> None:
+def test_an_idle_connection_is_closed_before_one_with_a_response_in_progress(clients: Clients) -> None:
     reader = clients.come()
     for _ in range(99):
         ask(reader, "/metrics")
@@ -98,14 +98,14 @@ def test_an_idle_connection_is_closed_before_one_with_an_answer_under_way(client
     assert received.endswith(b"ready\n")
 
 
-def test_connections_that_say_nothing_lock_nobody_out(clients: Clients) -> None:
+def test_silent_connections_lock_no_client_out(clients: Clients) -> None:
     for _ in range(5 * MOST):
         clients.silent()
     assert is_open(clients.come())
 
 
-def test_there_is_room_again_when_connections_end(clients: Clients) -> None:
-    for one in [clients.asks() for _ in range(MOST)]:
-        one.close()
+def test_closed_connections_free_their_place(clients: Clients) -> None:
+    for connection in [clients.asks() for _ in range(MOST)]:
+        connection.close()
     eventually(lambda: not clients.site.server.server_state.connections, 10)
     assert all(map(is_open, [clients.asks() for _ in range(MOST)]))

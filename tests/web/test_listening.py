@@ -28,7 +28,7 @@ def test_port_0_takes_a_free_one() -> None:
     assert int(port) > 0
 
 
-def test_several_addresses_each_have_their_socket() -> None:
+def test_each_address_has_its_own_socket() -> None:
     assert len(set(listening("127.0.0.1:0", "127.0.0.1:0", "[::1]:0"))) == 3
 
 
@@ -36,9 +36,9 @@ def test_ipv6_is_written_in_brackets() -> None:
     assert listening("[::1]:0")[0].startswith("[::1]:")
 
 
-def test_without_a_host_it_is_every_interface() -> None:
+def test_an_address_without_a_host_listens_on_every_interface() -> None:
     with ExitStack() as stack:
-        (bound,) = (stack.enter_context(one) for one in bind([":0"]))
+        (bound,) = (stack.enter_context(listening) for listening in bind([":0"]))
         assert reaches(address_of(bound), socket.AF_INET, "127.0.0.1")
         assert reaches(address_of(bound), socket.AF_INET6, "::1")
 
@@ -47,14 +47,14 @@ def test_without_a_host_it_is_every_interface() -> None:
     "address",
     ["", "10088", "localhost", "localhost:", ":port", "::1:0", "[::1]", "127.0.0.1:65536", ":-1", "a b:1:2"],
 )
-def test_what_is_no_address_is_refused_with_an_example(address: str) -> None:
+def test_an_invalid_address_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(ConfigError, match="host:port, as in :10088"):
         bind([address])
 
 
 def test_a_taken_port_is_named() -> None:
     with ExitStack() as stack:
-        (taken,) = (stack.enter_context(one) for one in bind(["127.0.0.1:0"]))
+        (taken,) = (stack.enter_context(listening) for listening in bind(["127.0.0.1:0"]))
         with pytest.raises(ExporterError, match=f"cannot listen on {address_of(taken)}: .*in use"):
             bind([address_of(taken)])
 
@@ -66,7 +66,7 @@ def test_a_host_that_does_not_exist_is_named() -> None:
         bind(["no-such-host.invalid:0"])
 
 
-def test_a_refused_address_leaves_no_socket_behind() -> None:
+def test_a_refused_address_leaves_no_socket_open() -> None:
     free = f"127.0.0.1:{free_port()}"
     for wrong in ("nonsense", "no-such-host.invalid:0"):
         with pytest.raises(ExporterError):

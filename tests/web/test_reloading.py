@@ -1,4 +1,4 @@
-"""``POST /-/reload``: who may ask for it, and what many requests at once come to."""
+"""``POST /-/reload``: access to it, and many requests at once."""
 
 import http.client
 import threading
@@ -18,7 +18,7 @@ from tests.web.test_routes import VIEW, metrics, publishing
 
 
 class Reload:
-    """Counts reloads, and holds them up until it is let go on."""
+    """Counts reloads, and delays them until `go_on` is set."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -76,25 +76,25 @@ def post(port: int, **headers: str) -> tuple[int, str]:
         ({"Origin": "null"}, 403),
     ],
 )
-def test_no_page_of_another_site_can_reload(reload: Reload, headers: dict[str, str], status: int) -> None:
+def test_cross_site_requests_cannot_reload(reload: Reload, headers: dict[str, str], status: int) -> None:
     reload.go_on.set()
     with site(reload) as (_, port):
         assert post(port, **headers)[0] == status
     assert reload.begun == (status == 200)
 
 
-def test_requests_that_come_during_a_reload_share_the_next(reload: Reload) -> None:
+def test_requests_during_a_reload_share_the_next_one(reload: Reload) -> None:
     with site(reload) as (server, port), ThreadPoolExecutor(60) as pool:
         first = pool.submit(post, port)
         eventually(lambda: reload.begun == 1, 10)
         others = [pool.submit(post, port) for _ in range(50)]
         eventually(lambda: len(server.server_state.tasks) == 51, 10)
         reload.go_on.set()
-        assert {one.result() for one in (first, *others)} == {(200, "reloaded\n")}
+        assert {reply.result() for reply in (first, *others)} == {(200, "reloaded\n")}
     assert reload.begun == 2
 
 
-def test_all_who_share_a_reload_learn_that_it_failed(reload: Reload) -> None:
+def test_every_request_that_shares_a_reload_reports_its_failure(reload: Reload) -> None:
     reload.error = ConfigError("config.yaml:1: is empty")
     with site(reload) as (server, port), ThreadPoolExecutor(10) as pool:
         pool.submit(post, port)
@@ -102,4 +102,4 @@ def test_all_who_share_a_reload_learn_that_it_failed(reload: Reload) -> None:
         others = [pool.submit(post, port) for _ in range(5)]
         eventually(lambda: len(server.server_state.tasks) == 6, 10)
         reload.go_on.set()
-        assert {one.result() for one in others} == {(500, "not reloaded: config.yaml:1: is empty\n")}
+        assert {reply.result() for reply in others} == {(500, "not reloaded: config.yaml:1: is empty\n")}

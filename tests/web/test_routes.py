@@ -91,7 +91,7 @@ def publishing(view: FleetView) -> Publisher:
 
 
 def jobs(families: Iterable[Metric]) -> int:
-    """How many jobs are up; the whole must end with what is live."""
+    """Count the jobs that are up; the last family must be an own metric."""
     *ready, live = families
     assert [sample.value for sample in live.samples] == [1]
     (up,) = (family for family in ready if family.name == "codearts_build_job_up")
@@ -120,7 +120,7 @@ def plain() -> Iterator[Site]:
     yield from serve("/metrics")
 
 
-def test_metrics_are_where_they_are_said_to_be(site: Site) -> None:
+def test_metrics_are_at_the_configured_path(site: Site) -> None:
     where = [path for path in ("/metrics", "/deep/down") if site.ask(path).status == 200]
     assert len(where) == 1
     assert f'href=".{where[0]}"' in site.ask("/").body.decode()
@@ -148,7 +148,7 @@ def test_metrics_are_where_they_are_said_to_be(site: Site) -> None:
         "a" * 5000,
     ],
 )
-def test_the_text_format_is_what_most_get(plain: Site, accept: str | None) -> None:
+def test_the_text_format_is_the_default(plain: Site, accept: str | None) -> None:
     reply = plain.ask("/metrics") if accept is None else plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, TEXT)
     assert jobs(parse_text(reply.body.decode())) == 50
@@ -166,13 +166,13 @@ def test_the_text_format_is_what_most_get(plain: Site, accept: str | None) -> No
         "text/plain;q=0.5, application/openmetrics-text;q=0.5",
     ],
 )
-def test_openmetrics_is_for_who_likes_it(plain: Site, accept: str) -> None:
+def test_openmetrics_is_sent_to_clients_that_prefer_it(plain: Site, accept: str) -> None:
     reply = plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, OPENMETRICS)
     assert jobs(parse_openmetrics(reply.body.decode())) == 50
 
 
-def test_metrics_are_compressed_for_who_can_read_it(plain: Site) -> None:
+def test_metrics_are_compressed_for_clients_that_accept_gzip(plain: Site) -> None:
     plainly = plain.ask("/metrics")
     packed = plain.ask("/metrics", Accept_Encoding="gzip, deflate")
     assert "content-encoding" not in plainly.headers
@@ -185,27 +185,27 @@ def test_metrics_are_compressed_for_who_can_read_it(plain: Site) -> None:
 @pytest.mark.parametrize(
     "accept_encoding", ["", "br", "gzip;q=0", "*;q=0", "identity", "gzip;q=x", "deflate, br;q=1", "\xff"]
 )
-def test_metrics_are_plain_for_who_cannot(plain: Site, accept_encoding: str) -> None:
+def test_metrics_are_not_compressed_for_other_clients(plain: Site, accept_encoding: str) -> None:
     reply = plain.ask("/metrics", Accept_Encoding=accept_encoding)
     assert "content-encoding" not in reply.headers
     assert jobs(parse_text(reply.body.decode())) == 50
 
 
 @pytest.mark.parametrize("accept_encoding", ["GZIP", "br;q=1, gzip;q=0.1", "*", "x-gzip", "br, *;q=0.5"])
-def test_any_way_to_ask_for_gzip_will_do(plain: Site, accept_encoding: str) -> None:
+def test_every_notation_for_gzip_is_understood(plain: Site, accept_encoding: str) -> None:
     assert plain.ask("/metrics", Accept_Encoding=accept_encoding).headers["content-encoding"] == "gzip"
 
 
 @pytest.mark.parametrize("accept", ["text/plain", PROMETHEUS_3])
 @pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])
-def test_the_length_is_told_before_the_body(plain: Site, accept: str, accept_encoding: str) -> None:
+def test_the_content_length_is_sent_for_get_and_head(plain: Site, accept: str, accept_encoding: str) -> None:
     get = plain.ask("/metrics", Accept=accept, Accept_Encoding=accept_encoding)
     head = plain.ask("/metrics", "HEAD", Accept=accept, Accept_Encoding=accept_encoding)
     assert head.body == b""
     assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
 
 
-def test_a_fleet_of_thousands_arrives_whole() -> None:
+def test_a_fleet_of_thousands_is_sent_completely() -> None:
     many = tuple(JobView(Job(f"{n:032d}", f"job-{n}", "shop"), idle(), up=True) for n in range(3000))
     for site in serve("/metrics", FleetView(many)):
         for headers in ({"Accept": PROMETHEUS_3}, {"Accept": PROMETHEUS_3, "Accept_Encoding": "gzip"}):
@@ -215,7 +215,7 @@ def test_a_fleet_of_thousands_arrives_whole() -> None:
             assert body.count(b"codearts_build_job_up{") == 3000
 
 
-def test_what_is_live_is_rendered_at_most_once_a_second() -> None:
+def test_own_metrics_are_rendered_at_most_once_a_second() -> None:
     now, collected = [100.0], []
 
     class Live(Collector):
@@ -238,7 +238,7 @@ def test_what_is_live_is_rendered_at_most_once_a_second() -> None:
     assert collected == [100.0, 101.0, 103.0]
 
 
-def test_what_cannot_be_made_ready_is_not_waited_for_for_ever() -> None:
+def test_the_wait_for_a_snapshot_is_bounded() -> None:
     now = [0.0]
 
     def later() -> float:
@@ -246,10 +246,10 @@ def test_what_cannot_be_made_ready_is_not_waited_for_for_ever() -> None:
         return now[0]
 
     endpoint = MetricsEndpoint(publishing(VIEW), CollectorRegistry(), monotonic=later)
-    assert told(endpoint)[0]["status"] == 503
+    assert messages(endpoint)[0]["status"] == 503
 
 
-def test_an_answer_is_forgotten_when_its_second_is_over() -> None:
+def test_a_body_is_dropped_after_a_second() -> None:
     now = [0.0]
     publisher = publishing(VIEW)
     publisher.publish()
@@ -257,18 +257,18 @@ def test_an_answer_is_forgotten_when_its_second_is_over() -> None:
     for form in (Format.TEXT, Format.OPENMETRICS):
         publisher.latest(form, gzip=False)
         publisher.publish()
-    told(endpoint)
+    messages(endpoint)
     now[0] = 5.0
-    told(endpoint, (b"accept", b"application/openmetrics-text"))
+    messages(endpoint, (b"accept", b"application/openmetrics-text"))
     assert [form for form, _ in endpoint._bodies] == [Format.OPENMETRICS]
 
 
 def scraped(endpoint: MetricsEndpoint) -> bytes:
     """The body, without a server."""
-    return b"".join(message.get("body", b"") for message in told(endpoint))
+    return b"".join(message.get("body", b"") for message in messages(endpoint))
 
 
-def told(endpoint: MetricsEndpoint, *headers: tuple[bytes, bytes]) -> list[Message]:
+def messages(endpoint: MetricsEndpoint, *headers: tuple[bytes, bytes]) -> list[Message]:
     """What is sent, without a server."""
     sent: list[Message] = []
 
@@ -290,11 +290,11 @@ def test_head_answers_like_get_without_a_body(plain: Site, path: str) -> None:
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
-def test_it_is_healthy_while_it_serves(plain: Site) -> None:
+def test_healthy_answers_200(plain: Site) -> None:
     assert (plain.ask("/-/healthy").status, plain.ask("/-/healthy").body) == (200, b"healthy\n")
 
 
-def test_it_is_ready_when_the_poller_is(plain: Site) -> None:
+def test_ready_follows_the_poller(plain: Site) -> None:
     plain.fleet.is_ready = False
     assert plain.ask("/-/ready").status == 503
     assert plain.ask("/-/healthy").status == 200
@@ -308,12 +308,12 @@ def test_other_paths_are_not_found(plain: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_nothing_can_be_written(plain: Site, method: str) -> None:
+def test_methods_that_write_get_a_405(plain: Site, method: str) -> None:
     assert {plain.ask(path, method).status for path in ("/metrics", "/", "/-/ready")} == {405}
     assert plain.ask("/metrics", method).headers["allow"] == "GET, HEAD"
 
 
-def test_the_server_does_not_tell_its_make(plain: Site) -> None:
+def test_there_is_no_server_header(plain: Site) -> None:
     assert "server" not in plain.ask("/metrics").headers
 
 
@@ -340,21 +340,21 @@ def talk(site: Site, sent: Iterable[bytes]) -> bytes:
     ],
     ids=["one endless header", "endless headers", "an endless path", "a large body"],
 )
-def test_a_request_without_end_is_cut_off(plain: Site, request_parts: list[bytes]) -> None:
+def test_an_endless_request_is_cut_off(plain: Site, request_parts: list[bytes]) -> None:
     answer = talk(plain, request_parts)  # which may be lost with what nobody read, but must come to an end
     assert not answer or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 405 "))
     assert plain.ask("/-/healthy").status == 200
 
 
-def test_requests_in_one_go_are_answered_in_turn(plain: Site) -> None:
-    one = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+def test_pipelined_requests_are_answered_in_order(plain: Site) -> None:
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    answers = talk(plain, [one * 500 + last])
+    answers = talk(plain, [request * 500 + last])
     assert (answers.count(b"healthy\n"), answers.count(b"HTTP/1.1 200 OK")) == (500, 501)
     assert answers.endswith(b"ready\n")
 
 
-def test_whoever_still_waits_when_the_server_ends_is_told_so_without_a_traceback(
+def test_requests_that_wait_at_shutdown_get_a_503_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     never_ready = metrics(publishing(VIEW))

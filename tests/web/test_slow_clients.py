@@ -1,4 +1,4 @@
-"""Clients that take their time: cut off, or waited for, by what they wait with."""
+"""Slow clients: cut off within a request or response, waited for between requests."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.certificates import Authority, put
 from tests.support.programs import eventually
-from tests.web.served import Served, ask, client, connected, served, talk
+from tests.web.served import RunningServer, ask, client, connected, served, talk
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +21,12 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[Served]:
+def site() -> Iterator[RunningServer]:
     with served(None) as site:
         yield site
 
 
-def connection_to(site: Served) -> socket.socket:
+def connection_to(site: RunningServer) -> socket.socket:
     return socket.create_connection(site.address, timeout=20)
 
 
@@ -41,7 +41,7 @@ def is_cut_off(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         b"",
         b"G",
@@ -51,13 +51,13 @@ def is_cut_off(connection: socket.socket) -> bool:
     ],
     ids=["nothing", "a letter", "half a head", "half a body", "one and a half"],
 )
-def test_who_does_not_finish_a_request_is_cut_off(site: Served, said: bytes) -> None:
+def test_an_unfinished_request_is_cut_off(site: RunningServer, sent: bytes) -> None:
     with connection_to(site) as connection:
-        connection.sendall(said)
+        connection.sendall(sent)
         assert is_cut_off(connection)
 
 
-def test_a_byte_now_and_then_does_not_help(site: Served) -> None:
+def test_a_request_sent_byte_by_byte_is_cut_off(site: RunningServer) -> None:
     with connection_to(site) as connection:
         connection.settimeout(0.1)
         for turn in range(100):
@@ -72,7 +72,7 @@ def test_a_byte_now_and_then_does_not_help(site: Served) -> None:
     pytest.fail("it was never cut off")
 
 
-def test_who_waits_between_requests_is_waited_for(site: Served) -> None:
+def test_a_pause_between_requests_is_allowed(site: RunningServer) -> None:
     with connection_to(site) as connection:
         for _ in range(2):
             assert talk(connection).startswith(b"HTTP/1.1 200")
@@ -80,11 +80,11 @@ def test_who_waits_between_requests_is_waited_for(site: Served) -> None:
         assert talk(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_an_idle_connection_outlives_prometheus_five_minutes(site: Served) -> None:
+def test_an_idle_connection_outlives_prometheus_five_minutes(site: RunningServer) -> None:
     assert site.server.config.timeout_keep_alive > 300
 
 
-def test_an_idle_connection_is_closed_in_the_end(site: Served) -> None:
+def test_an_idle_connection_is_closed_eventually(site: RunningServer) -> None:
     site.server.config.timeout_keep_alive = 1
     with connection_to(site) as connection:
         assert talk(connection).startswith(b"HTTP/1.1 200")
@@ -92,7 +92,7 @@ def test_an_idle_connection_is_closed_in_the_end(site: Served) -> None:
 
 
 @pytest.fixture(params=["http", "https"])
-def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Served, socket.socket]]:
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RunningServer, socket.socket]]:
     """A connection, plain or safe."""
     file = context = None
     if request.param == "https":
@@ -107,11 +107,11 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ser
             yield site, connection
 
 
-def opened(site: Served, context: ssl.SSLContext | None) -> socket.socket:
+def opened(site: RunningServer, context: ssl.SSLContext | None) -> socket.socket:
     return connected(site, context) if context else connection_to(site)
 
 
-def test_who_does_not_read_an_answer_is_cut_off(reader: tuple[Served, socket.socket]) -> None:
+def test_a_client_that_does_not_read_is_cut_off(reader: tuple[RunningServer, socket.socket]) -> None:
     site, connection = reader
     for _ in range(100):
         ask(connection, "/metrics")
@@ -119,7 +119,7 @@ def test_who_does_not_read_an_answer_is_cut_off(reader: tuple[Served, socket.soc
     eventually(lambda: not site.server.server_state.connections, 20)
 
 
-def test_who_reads_slowly_gets_it_all(reader: tuple[Served, socket.socket]) -> None:
+def test_a_slow_reader_receives_everything(reader: tuple[RunningServer, socket.socket]) -> None:
     _, connection = reader
     for _ in range(99):
         ask(connection, "/metrics")

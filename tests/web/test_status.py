@@ -1,4 +1,4 @@
-"""What the status page tells, without a server and without HTML."""
+"""The content of the status page, without a server and without HTML."""
 
 import time
 from dataclasses import replace
@@ -32,7 +32,7 @@ def names(page: Status) -> list[str]:
     return [row.job.name for row in page.rows]
 
 
-def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
+def test_jobs_with_problems_come_first_worst_first() -> None:
     page = page_of(
         view("b", ledger(OK)),
         view("A", ledger(OK)),
@@ -55,7 +55,7 @@ def test_trouble_comes_first_and_the_worst_before_the_rest() -> None:
     ]
 
 
-def test_one_job_can_be_in_every_trouble() -> None:
+def test_a_job_can_have_every_problem() -> None:
     job = view("x", busy(ledger(OK, BAD), 300), up=False, deleted=True, checked_ms=NOW_MS - 40 * MINUTE_MS)
     assert find_problems(job, NOW_MS, STALE_MS) == tuple(Problem)
 
@@ -84,12 +84,12 @@ def test_short_builds_may_wait_two_minutes() -> None:
     assert find_problems(view("x", busy(quick, 2.1)), NOW_MS, STALE_MS) == (Problem.STUCK,)
 
 
-def test_an_api_that_is_away_makes_no_build_stuck() -> None:
+def test_an_unreachable_api_makes_no_build_stuck() -> None:
     job = view("x", busy(ledger(OK), 150), checked_ms=NOW_MS - 40 * MINUTE_MS)
     assert find_problems(job, NOW_MS, STALE_MS) == (Problem.STALE,)
 
 
-def test_a_row_says_all_of_a_job() -> None:
+def test_a_row_describes_a_job() -> None:
     [row] = page_of(view("checkout", busy(ledger(OK, BAD, BAD, first=530), 1))).rows
     assert (row.job.project, row.job.name, row.job.id) == ("shop", "checkout", "id-of-checkout")
     assert (row.result, row.result_words, row.number) == (BAD, "failure", "#532")
@@ -100,43 +100,43 @@ def test_a_row_says_all_of_a_job() -> None:
     assert row.sparkline.text == "Last 3 builds: 1 success, 2 failure; newest #532 failure"
 
 
-def test_a_job_that_was_never_polled_says_so() -> None:
+def test_a_job_that_was_never_polled_is_marked() -> None:
     [row] = page_of(view("new", None, up=None)).rows
     assert (row.result, row.result_words, row.number, row.failures) == (None, "not polled yet", "", 0)
     assert (row.duration, row.queue, row.polled, row.polled_at) == ("–", "–", "–", "")
     assert (row.sparkline.bars, row.sparkline.text) == ((), "No finished build")
 
 
-def test_a_job_without_builds_says_so() -> None:
+def test_a_job_without_builds_is_marked() -> None:
     [row] = page_of(view("new", ledger())).rows
     assert (row.result, row.result_words) == (None, "no build yet")
 
 
-def test_failing_is_said_where_the_last_result_does_not() -> None:
+def test_failing_is_tagged_unless_the_last_result_shows_it() -> None:
     rows = page_of(
         view("a", ledger(BAD, Result.ABORTED)), view("b", ledger(Result.UNKNOWN)), view("c", ledger(BAD))
     ).rows
     assert [[tag.text for tag in row.tags] for row in rows] == [["failing"], ["failing"], []]
 
 
-def test_queued_builds_are_told_from_running_ones() -> None:
+def test_queued_builds_have_their_own_tag() -> None:
     [row] = page_of(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
     assert [tag.text for tag in row.tags] == ["1 queued for 1\xa0min"]
 
 
-def test_of_several_builds_the_oldest_says_for_how_long() -> None:
-    one = busy(ledger(OK), 4)
-    [(number, build)] = one.open.items()
-    [row] = page_of(view("a", replace(one, open={number: build, number + 1: build}))).rows
+def test_the_age_of_several_builds_is_that_of_the_oldest() -> None:
+    active = busy(ledger(OK), 4)
+    [(number, build)] = active.open.items()
+    [row] = page_of(view("a", replace(active, open={number: build, number + 1: build}))).rows
     assert [tag.text for tag in row.tags] == ["2 running for up to 4\xa0min"]
 
 
-def test_what_fails_or_is_stuck_is_urgent() -> None:
+def test_failing_and_stuck_jobs_are_urgent() -> None:
     jobs = view("a", ledger(BAD)), view("b", busy(ledger(OK), 121)), view("c", ledger(OK), deleted=True)
     assert [row.is_urgent for row in page_of(*jobs).rows] == [True, True, False]
 
 
-def test_an_api_that_is_down_says_why() -> None:
+def test_the_reason_is_shown_when_the_api_is_down() -> None:
     readings = replace(READINGS, api_up=False, api_trouble="credentials refused (401)")
     api = facts(FleetView(), readings, NOW_MS, STALE_MS)[0]
     assert (api.name, api.value, api.remark, api.is_bad) == ("API", "down", "credentials refused (401)", True)
@@ -148,39 +148,41 @@ class TestSparkline:
         assert [bar.path.partition(" ")[0] for bar in drawn.bars] == ["M144", "M152"]
         assert drawn.width == 158
 
-    def test_twenty_fit(self) -> None:
+    def test_there_are_at_most_twenty_bars(self) -> None:
         drawn = sparkline(ledger(*[OK] * 33), NOW_MS)
         assert len(drawn.bars) == 20
         assert drawn.bars[0].path.startswith("M0 ")
 
-    def test_the_longest_is_the_highest_and_the_shortest_still_shows(self) -> None:
-        one = ledger(OK, OK, OK)
+    def test_heights_are_relative_to_the_longest_with_a_minimum(self) -> None:
+        three = ledger(OK, OK, OK)
         lengths = (1, 50_000, 100_000)
-        builds = tuple(b._replace(duration_ms=ms) for b, ms in zip(one.recent, lengths, strict=True))
-        drawn = sparkline(replace(one, recent=builds), NOW_MS)
+        builds = tuple(
+            build._replace(duration_ms=ms) for build, ms in zip(three.recent, lengths, strict=True)
+        )
+        drawn = sparkline(replace(three, recent=builds), NOW_MS)
         assert [bar.path.split()[1].partition("h")[0] for bar in drawn.bars] == ["22", "13", "0"]
 
-    def test_every_result_has_a_shape_of_its_own(self) -> None:
+    def test_each_result_has_its_own_shape(self) -> None:
         assert len({shape(result, 0, 20) for result in Result}) == len(Result)
 
-    def test_what_failed_has_a_foot(self) -> None:
+    def test_failed_builds_extend_below_the_baseline(self) -> None:
         footed = {result for result in Result if shape(result, 0, 20).endswith("l-3 5z")}
         assert footed == {BAD, Result.TIMEOUT, Result.SCHEDULE_FAILURE}
 
-    def test_a_bar_tells_its_build(self) -> None:
+    def test_a_bar_has_a_tooltip(self) -> None:
         [bar] = sparkline(ledger(Result.SCHEDULE_FAILURE, first=9), NOW_MS).bars
         assert (bar.result, bar.title) == (
             Result.SCHEDULE_FAILURE,
             "#9 schedule failure, 2\xa0min, 5\xa0min ago",
         )
 
-    def test_what_is_not_known_of_a_build_is_not_told(self) -> None:
-        one = ledger(OK)
-        one = replace(one, recent=(one.recent[0]._replace(duration_ms=None, finish_ms=None),))
-        assert sparkline(one, NOW_MS).bars[0].title == "#1 success"
-        assert sparkline(one, NOW_MS).text == "Last build: #1 success"
+    def test_unknown_values_are_left_out_of_the_tooltip(self) -> None:
+        complete = ledger(OK)
+        partial = replace(complete, recent=(complete.recent[0]._replace(duration_ms=None, finish_ms=None),))
+        assert sparkline(partial, NOW_MS).bars[0].title == "#1 success"
+        assert sparkline(partial, NOW_MS).text == "Last build: #1 success"
 
-    def test_a_ledger_of_an_older_version_shows_at_least_its_last_build(self) -> None:
+    def test_a_ledger_of_an_older_version_shows_its_last_build(self) -> None:
         old = replace(ledger(OK, BAD), recent=())
         assert [bar.title[:2] for bar in sparkline(old, NOW_MS).bars] == ["#2"]
         last = LastBuild(7, OK, None, None, None)
@@ -198,7 +200,7 @@ class TestFilters:
     )
 
     @pytest.mark.parametrize(
-        ("asked", "expected"),
+        ("query", "expected"),
         [
             ({}, ["cart", "checkout-nightly", "checkout-release", "Straße"]),
             ({"project": "shop"}, ["checkout-nightly", "checkout-release"]),
@@ -215,24 +217,24 @@ class TestFilters:
             ({"project": "nowhere"}, []),
         ],
     )
-    def test_they_choose(self, asked: dict[str, str], expected: list[str]) -> None:
-        assert names(page_of(*self.JOBS, **asked)) == expected
+    def test_they_select_jobs(self, query: dict[str, str], expected: list[str]) -> None:
+        assert names(page_of(*self.JOBS, **query)) == expected
 
-    def test_choices_count_what_the_other_filters_leave(self) -> None:
+    def test_counts_respect_the_other_filters(self) -> None:
         page = page_of(*self.JOBS, project="shop", trouble="failing")
         assert [(choice.text, choice.count, choice.is_selected, choice.href) for choice in page.filters] == [
             ("all", 2, False, "./?project=shop"),
             ("failing", 1, True, "./?project=shop&trouble=failing"),
         ]
 
-    def test_a_chosen_project_stays_chosen_when_it_is_gone(self) -> None:
+    def test_a_selected_project_remains_a_choice_after_its_removal(self) -> None:
         assert page_of(*self.JOBS, project="gone").projects == ("gone", "mobile", "shop", "数据平台")
 
     @given(st.dictionaries(st.sampled_from(["project", "text", "trouble", "page"]), st.text()))
-    def test_a_link_asks_for_what_was_asked(self, query: dict[str, str]) -> None:
-        asked = PageQuery.parse(query)
-        assert PageQuery.parse(dict(parse_qsl(urlsplit(asked.href).query))) == asked
-        assert len(asked.text) <= 200
+    def test_parsing_a_link_gives_the_same_query(self, query: dict[str, str]) -> None:
+        parsed = PageQuery.parse(query)
+        assert PageQuery.parse(dict(parse_qsl(urlsplit(parsed.href).query))) == parsed
+        assert len(parsed.text) <= 200
 
 
 class TestPaging:
@@ -245,7 +247,7 @@ class TestPaging:
         seen = [name for page in "123" for name in names(self.page(page=page))]
         assert sorted(seen) == [f"job-{ordinal:05d}" for ordinal in range(250)]
 
-    def test_links_lead_on_and_back(self) -> None:
+    def test_links_lead_to_other_pages(self) -> None:
         first, middle, last = (self.page(page=page).paging for page in "123")
         assert (first.text, first.previous, first.next) == ("1–100 of 250 jobs", "", "./?page=2")
         assert (middle.first, middle.previous, middle.next, middle.last) == (
@@ -270,10 +272,10 @@ class TestPaging:
             ("999999999", 3),
         ],
     )
-    def test_a_page_that_is_not_there_is_the_nearest(self, page: str, expected: int) -> None:
+    def test_an_invalid_page_number_becomes_the_nearest(self, page: str, expected: int) -> None:
         assert self.page(page=page).paging.page == expected
 
-    def test_filters_survive_turning_pages(self) -> None:
+    def test_page_links_keep_the_filters(self) -> None:
         assert self.page(text="job").paging.next == "./?text=job&page=2"
 
     def test_a_few_jobs_need_no_pages(self) -> None:
@@ -284,10 +286,10 @@ class TestPaging:
 class TestFacts:
     def facts(self, view: FleetView | None = None, **changes: object) -> dict[str, tuple[str, str, bool]]:
         readings = replace(READINGS, **changes)  # type: ignore[arg-type]
-        told = facts(view or FleetView(), readings, NOW_MS, STALE_MS)
-        return {fact.name: (fact.value, fact.remark, fact.is_bad) for fact in told}
+        found = facts(view or FleetView(), readings, NOW_MS, STALE_MS)
+        return {fact.name: (fact.value, fact.remark, fact.is_bad) for fact in found}
 
-    def test_all_is_well(self) -> None:
+    def test_facts_of_a_healthy_exporter(self) -> None:
         assert self.facts() == {
             "API": ("up", "", False),
             "Jobs": ("0", "", False),
@@ -297,26 +299,26 @@ class TestFacts:
             "Snapshot": ("6.3 MB", "235 KB gzip", False),
         }
 
-    def test_what_is_wrong_is_marked(self) -> None:
-        told = self.facts(api_up=False, config_ok=False, poll_lag_s=1900)
-        assert {name for name, (_, _, is_bad) in told.items() if is_bad} == {
+    def test_bad_facts_are_marked(self) -> None:
+        found = self.facts(api_up=False, config_ok=False, poll_lag_s=1900)
+        assert {name for name, (_, _, is_bad) in found.items() if is_bad} == {
             "API",
             "Configuration",
             "Poll lag",
         }
-        assert (told["API"][0], told["Configuration"][0]) == ("down", "reload failed")
+        assert (found["API"][0], found["Configuration"][0]) == ("down", "reload failed")
 
-    def test_what_is_not_known_yet_is_not_made_up(self) -> None:
-        told = self.facts(api_up=None, snapshot_bytes=None, snapshot_gzip_bytes=None, config_loaded_ms=None)
-        assert (told["API"], told["Snapshot"]) == (("no request yet", "", False), ("–", "", False))
-        assert told["Configuration"] == ("ok", "", False)
+    def test_unknown_facts_are_left_open(self) -> None:
+        found = self.facts(api_up=None, snapshot_bytes=None, snapshot_gzip_bytes=None, config_loaded_ms=None)
+        assert (found["API"], found["Snapshot"]) == (("no request yet", "", False), ("–", "", False))
+        assert found["Configuration"] == ("ok", "", False)
 
-    def test_the_recycle_bin_is_told_where_it_is_known(self) -> None:
+    def test_the_recycle_bin_is_shown_once_it_is_known(self) -> None:
         full = RecycleBin(None, {"a": RecycledJob("a", "a", "", None)})
         assert self.facts(FleetView(recycle_bin=full))["Jobs"][1] == "1 in recycle bin"
 
 
-def test_readings_are_what_the_metrics_say() -> None:
+def test_readings_equal_the_metrics() -> None:
     telemetry = Telemetry(CollectorRegistry(), revision="abc")
     assert telemetry.readings().api_up is None
     telemetry.requests.labels("job-list", "200").inc()
@@ -358,11 +360,11 @@ def test_sizes_read_well(value: float, expected: str) -> None:
     assert text.format_bytes(value).replace("\xa0", " ") == expected
 
 
-def test_a_moment_that_no_calendar_holds_is_empty() -> None:
+def test_a_time_outside_the_calendar_is_empty() -> None:
     assert text.format_utc(10**18) == text.format_utc(None) == ""
 
 
-def test_a_large_fleet_is_selected_from_in_a_blink() -> None:
+def test_a_page_of_a_large_fleet_is_built_quickly() -> None:
     fleet = many(10_000)
     began = time.thread_time()
     status(fleet, READINGS, PageQuery(text="job 7", page=3), now_ms=NOW_MS, stale_after_ms=STALE_MS)

@@ -70,7 +70,7 @@ def get(url: str, **headers: str) -> requests.Response:
     return requests.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}, timeout=10)
 
 
-def test_it_says_what_it_is(url: str) -> None:
+def test_the_page_shows_version_and_links(url: str) -> None:
     page = get(url)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "exporter 1.2.3, revision <bdi>0123456789ab</bdi>" in page.text
@@ -83,7 +83,7 @@ def test_it_says_what_it_is(url: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/deep/down", "/a:b"])
-def test_every_link_stays_below_the_path_that_a_proxy_shows_it_at(path: str) -> None:
+def test_links_are_relative_for_proxies(path: str) -> None:
     page = StatusPage(Fleet(many(250)), lambda: READINGS, path)
     read = Read(page.html(PageQuery(text="job", page=2)))
     below = "https://proxy.test/codearts/"
@@ -98,7 +98,7 @@ def test_every_link_stays_below_the_path_that_a_proxy_shows_it_at(path: str) -> 
     assert f"{below}{path[1:]}" in links
 
 
-def test_a_browser_is_told_to_be_strict(url: str) -> None:
+def test_security_headers_are_strict(url: str) -> None:
     headers = get(url).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; ")
@@ -108,13 +108,13 @@ def test_a_browser_is_told_to_be_strict(url: str) -> None:
     assert (headers["referrer-policy"], headers["cache-control"]) == ("no-referrer", "no-store")
 
 
-def test_nothing_on_it_needs_a_laxer_policy(url: str) -> None:
+def test_the_page_needs_no_laxer_policy(url: str) -> None:
     elements = Read(get(url).text).elements
     assert {"script", "style", "iframe", "object", "base"} & {tag for tag, _ in elements} == set()
     assert not [name for _, attributes in elements for name in attributes if name.startswith(("on", "style"))]
 
 
-def test_its_files_are_kept_for_ever_under_paths_that_change(url: str) -> None:
+def test_static_files_are_cached_under_urls_that_change(url: str) -> None:
     page = Read(get(url).text)
     files = {attributes["href"] for attributes in page.named("link")}
     assert len(files) == 2
@@ -134,7 +134,7 @@ def test_head_is_get_without_a_body(url: str) -> None:
 
 
 @pytest.mark.parametrize("accept_encoding", ["identity", "gzip", "gzip;q=0"])
-def test_it_is_compressed_for_who_can_read_it(url: str, accept_encoding: str) -> None:
+def test_the_page_is_compressed_for_clients_that_accept_gzip(url: str, accept_encoding: str) -> None:
     answer = get(url, Accept_Encoding=accept_encoding)
     assert answer.headers.get("content-encoding") == ("gzip" if accept_encoding == "gzip" else None)
     assert answer.headers["vary"] == "Accept-Encoding"
@@ -144,7 +144,7 @@ def test_it_is_compressed_for_who_can_read_it(url: str, accept_encoding: str) ->
 @pytest.mark.parametrize(
     "query", ["?page=x&page=2", "?trouble=%00", "?text=%ff%fe", "?nothing=1&project", "?&&=;="]
 )
-def test_any_query_has_an_answer(url: str, query: str) -> None:
+def test_every_query_is_answered(url: str, query: str) -> None:
     assert get(f"{url}/{query}").status_code == 200
 
 
@@ -165,7 +165,7 @@ def page_about(name: str) -> Read:
 
 
 @pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
-def test_whatever_a_job_is_called_is_text(name: str) -> None:
+def test_job_names_are_escaped(name: str) -> None:
     read, plain = page_about(name), page_about("x")
     shown = name.encode("utf-8", "replace").decode()
     assert read.text.count(shown) == 3
@@ -176,7 +176,7 @@ def test_whatever_a_job_is_called_is_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
-def test_whatever_is_asked_for_is_text(url: str, text: str) -> None:
+def test_query_parameters_are_escaped(url: str, text: str) -> None:
     sent = text.encode("utf-8", "replace")
     read = Read(requests.get(url, params={"text": sent, "project": sent}, timeout=10).text)
     assert "No job matches" in read.text
@@ -184,7 +184,7 @@ def test_whatever_is_asked_for_is_text(url: str, text: str) -> None:
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
 
 
-def test_a_fleet_without_jobs_says_so() -> None:
+def test_a_fleet_without_jobs_has_a_message() -> None:
     with serving(FleetView()) as url:
         page = get(url).text
     assert "No jobs yet" in page
@@ -192,13 +192,13 @@ def test_a_fleet_without_jobs_says_so() -> None:
     assert "<title>CodeArts Build</title>" in page
 
 
-def test_filters_that_nothing_passes_say_so(url: str) -> None:
+def test_filters_without_a_match_have_a_message(url: str) -> None:
     page = get(f"{url}/?text=nowhere").text
     assert "No job matches" in page
     assert '<a href="./">Show all jobs</a>' in page
 
 
-def test_a_page_that_takes_long_holds_up_nothing_else() -> None:
+def test_a_slow_page_delays_no_other_request() -> None:
     held, going = threading.Event(), threading.Event()
 
     def readings() -> Readings:
@@ -216,7 +216,7 @@ def test_a_page_that_takes_long_holds_up_nothing_else() -> None:
         asking.join(10)
 
 
-def test_readers_who_have_gone_cost_nothing_and_the_queue_is_bounded() -> None:
+def test_disconnected_readers_leave_the_queue_which_is_bounded() -> None:
     held, asked = threading.Event(), []
 
     def readings() -> Readings:
@@ -239,7 +239,7 @@ def test_readers_who_have_gone_cost_nothing_and_the_queue_is_bounded() -> None:
     assert len(asked) == 17
 
 
-def test_the_wheel_holds_templates_and_files(tmp_path: Path) -> None:
+def test_the_wheel_contains_templates_and_static_files(tmp_path: Path) -> None:
     [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = set(zipfile.ZipFile(wheel).namelist())
     kept = {*ROOT.glob("exporter/web/templates/*"), *ROOT.glob("exporter/web/static/*")}

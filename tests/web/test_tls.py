@@ -1,4 +1,4 @@
-"""TLS as it is spoken: versions, certificates of both sides, rotation under way."""
+"""TLS: versions, certificates of servers and clients, rotation."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.certificates import Authority, put
 from tests.support.programs import eventually
-from tests.web.served import Served, ask, client, connected, reaches, served, talk
+from tests.web.served import RunningServer, ask, client, connected, reaches, served, talk
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -44,7 +44,7 @@ def configured(authority: Authority, folder: Path, more: str = "") -> Path:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_both_versions_are_spoken(authority: Authority, tmp_path: Path, version: str) -> None:
+def test_both_versions_are_supported(authority: Authority, tmp_path: Path, version: str) -> None:
     context = client(authority.certificate)
     context.minimum_version = context.maximum_version = VERSIONS[version]
     with served(configured(authority, tmp_path)) as site, connected(site, context) as connection:
@@ -56,7 +56,7 @@ def test_both_versions_are_spoken(authority: Authority, tmp_path: Path, version:
 @pytest.mark.parametrize(
     ("rule", "other"), [("min_version: TLS13", "TLS12"), ("max_version: TLS12", "TLS13")]
 )
-def test_a_version_outside_of_the_limits_is_not(
+def test_a_version_outside_the_limits_is_refused(
     authority: Authority, tmp_path: Path, rule: str, other: str
 ) -> None:
     context = client(authority.certificate)
@@ -67,7 +67,7 @@ def test_a_version_outside_of_the_limits_is_not(
         assert reaches(site, client(authority.certificate))
 
 
-def test_the_suite_is_the_one_that_is_named(authority: Authority, tmp_path: Path) -> None:
+def test_the_configured_suite_is_used(authority: Authority, tmp_path: Path) -> None:
     rule = "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n"
     with served(configured(authority, tmp_path, rule)) as site:
         with connected(site, client(authority.certificate)) as connection:
@@ -77,14 +77,14 @@ def test_the_suite_is_the_one_that_is_named(authority: Authority, tmp_path: Path
         assert not reaches(site, other)
 
 
-def test_http_1_1_is_agreed_upon(authority: Authority, tmp_path: Path) -> None:
+def test_http_1_1_is_negotiated(authority: Authority, tmp_path: Path) -> None:
     context = client(authority.certificate)
     context.set_alpn_protocols(["h2", "http/1.1"])
     with served(configured(authority, tmp_path)) as site, connected(site, context) as connection:
         assert connection.selected_alpn_protocol() == "http/1.1"
 
 
-def test_a_server_of_another_authority_is_not_believed(
+def test_a_client_of_another_authority_refuses_the_server(
     authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     with served(configured(authority, tmp_path)) as site:
@@ -93,21 +93,19 @@ def test_a_server_of_another_authority_is_not_believed(
         assert reaches(site, client(authority.certificate))
 
 
-def test_an_expired_certificate_is_not_believed_until_it_is_renewed(
-    authority: Authority, tmp_path: Path
-) -> None:
+def test_an_expired_certificate_is_refused_until_it_is_renewed(authority: Authority, tmp_path: Path) -> None:
     file = configured(authority, tmp_path)
     put(authority.issue("expired", days=-1), tmp_path)
     with served(file) as site:
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
             connected(site, client(authority.certificate))
         put(pair(authority, "server"), tmp_path)
-        site.take_up()
+        site.apply_changes()
         assert reaches(site, client(authority.certificate))
 
 
 class TestClients:
-    """Who comes in: with a certificate of the right authority, of another one, with none."""
+    """Access with a certificate of the right authority, of another one, and with none."""
 
     @pytest.mark.parametrize(
         ("rule", "right", "wrong", "none"),
@@ -119,7 +117,7 @@ class TestClients:
         ],
     )
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_it_depends_on_the_type(
+    def test_access_depends_on_the_client_auth_type(
         self,
         authority: Authority,
         stranger: Authority,
@@ -136,14 +134,16 @@ class TestClients:
         with served(configured(authority, tmp_path, more)) as site:
             assert self.outcomes(authority, stranger, site) == (right, wrong, none)
 
-    def outcomes(self, authority: Authority, stranger: Authority, site: Served) -> tuple[bool, bool, bool]:
+    def outcomes(
+        self, authority: Authority, stranger: Authority, site: RunningServer
+    ) -> tuple[bool, bool, bool]:
         def comes_in(issuer: Authority) -> bool:
             cert, key = pair(issuer, "prometheus")
             return reaches(site, client(authority.certificate, cert=cert, key=key))
 
         return comes_in(authority), comes_in(stranger), reaches(site, client(authority.certificate))
 
-    def test_a_changed_rule_holds_for_the_next_connection(
+    def test_a_changed_rule_applies_to_the_next_connection(
         self, authority: Authority, stranger: Authority, tmp_path: Path
     ) -> None:
         file = configured(authority, tmp_path)
@@ -151,17 +151,17 @@ class TestClients:
             assert self.outcomes(authority, stranger, site) == (True, True, True)
             rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
             file.write_text(TLS + rule)
-            site.take_up()
+            site.apply_changes()
             assert self.outcomes(authority, stranger, site) == (True, False, False)
             (tmp_path / "ca.pem").write_bytes(stranger.certificate.read_bytes())
-            site.take_up()
+            site.apply_changes()
             assert self.outcomes(authority, stranger, site) == (False, True, False)
 
     @pytest.mark.parametrize(
         ("allowed", "comes_in"),
         [("prometheus.test", True), ("'::1'", True), ("other.test", False), ("test", False)],
     )
-    def test_a_name_may_be_asked_for(
+    def test_access_depends_on_the_allowed_names(
         self, authority: Authority, tmp_path: Path, allowed: str, comes_in: bool
     ) -> None:
         rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
@@ -203,8 +203,11 @@ class TestRefusals:
         context.minimum_version = context.maximum_version = VERSIONS[version]
         with served(configured(authority, tmp_path, self.RULE)) as site:
             for _ in range(3):
-                with pytest.raises(ssl.SSLError, match=f"alert {alert}"), connected(site, context) as one:
-                    talk(one)
+                with (
+                    pytest.raises(ssl.SSLError, match=f"alert {alert}"),
+                    connected(site, context) as connection,
+                ):
+                    talk(connection)
         logs = capsys.readouterr().out
         assert logs.count("tls_handshake_refused") == 1
         assert logged in logs
@@ -222,7 +225,7 @@ class TestRefusals:
         assert heard.startswith(b"HTTP/1.0 400 Bad Request\r\n")
         assert heard.endswith(b"Client sent an HTTP request to an HTTPS server.\n")
 
-    def test_a_refused_client_that_stays_is_cut_off(
+    def test_a_refused_client_that_does_not_close_is_cut_off(
         self, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("exporter.web.connection.HANDSHAKE_TIMEOUT_S", 0.5)
@@ -233,7 +236,7 @@ class TestRefusals:
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
             eventually(lambda: not site.server.server_state.connections, 10)
 
-    def test_whoever_says_nothing_is_not_logged(
+    def test_a_connection_without_a_byte_is_not_logged(
         self, authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with served(configured(authority, tmp_path)) as site:
@@ -257,22 +260,22 @@ class TestCertificateFiles:
             assert reaches(site, client(authority.certificate, cert=cert, key=key))
             assert not reaches(site, client(authority.certificate))
 
-    def test_comments_that_come_with_a_change_are_ignored(
+    def test_comments_in_a_changed_file_are_ignored(
         self, authority: Authority, stranger: Authority, tmp_path: Path
     ) -> None:
         rule = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
         with served(configured(authority, tmp_path, rule)) as site:
             other = "# 证书\n".encode() + stranger.certificate.read_bytes()
             (tmp_path / "ca.pem").write_bytes(other)
-            site.take_up()
+            site.apply_changes()
             cert, key = pair(stranger, "prometheus")
             assert reaches(site, client(authority.certificate, cert=cert, key=key))
 
 
 class Scraper(threading.Thread):
-    """Asks again and again, over a new connection each time and over one that is kept."""
+    """Sends requests over new connections and over one that is kept."""
 
-    def __init__(self, site: Served, context: ssl.SSLContext) -> None:
+    def __init__(self, site: RunningServer, context: ssl.SSLContext) -> None:
         super().__init__(daemon=True)
         self._site, self._context = site, context
         self.stopping = threading.Event()
@@ -319,22 +322,18 @@ def test_no_scrape_fails_while_certificates_are_rotated(
     assert scraper.failures == []
 
 
-def test_a_rotation_that_is_broken_keeps_the_last_good_certificate(
-    authority: Authority, tmp_path: Path
-) -> None:
+def test_a_broken_rotation_keeps_the_last_good_certificate(authority: Authority, tmp_path: Path) -> None:
     with served(configured(authority, tmp_path)) as site:
         (tmp_path / "server.pem").write_text("half a certif")
-        site.take_up()
+        site.apply_changes()
         assert reaches(site, client(authority.certificate))
 
 
-def test_a_client_that_speaks_no_tls_is_turned_away_and_harms_nobody(
-    authority: Authority, tmp_path: Path
-) -> None:
+def test_a_client_without_tls_is_refused_and_affects_no_other(authority: Authority, tmp_path: Path) -> None:
     with served(configured(authority, tmp_path)) as site:
-        for said in (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\xff\xff", b"\0" * 70_000):
+        for sent in (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\xff\xff", b"\0" * 70_000):
             with socket.create_connection(site.address, timeout=10) as plain:
-                plain.sendall(said)
+                plain.sendall(sent)
                 plain.shutdown(socket.SHUT_WR)
                 try:
                     heard = plain.recv(65536)
@@ -344,7 +343,7 @@ def test_a_client_that_speaks_no_tls_is_turned_away_and_harms_nobody(
         assert reaches(site, client(authority.certificate))
 
 
-def test_a_handshake_that_does_not_end_is_cut_off(
+def test_an_unfinished_handshake_is_cut_off(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.web.connection.HANDSHAKE_TIMEOUT_S", 0.3)
@@ -355,7 +354,7 @@ def test_a_handshake_that_does_not_end_is_cut_off(
         assert silent.recv(1) == b""
 
 
-def test_the_server_ends_though_a_handshake_does_not(authority: Authority, tmp_path: Path) -> None:
+def test_an_unfinished_handshake_does_not_delay_shutdown(authority: Authority, tmp_path: Path) -> None:
     with served(configured(authority, tmp_path)) as site:
         silent = socket.create_connection(site.address, timeout=10)
         time.sleep(0.2)

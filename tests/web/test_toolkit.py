@@ -18,7 +18,7 @@ VERIFIES = f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n"
 CLIENTS = f"{VERIFIES}  client_ca_file: ca.pem\n"
 REFUSED = "refuses the file"
 
-Taken = Callable[[WebConfig], bool]
+Accepts = Callable[[WebConfig], bool]
 
 
 def tls(config: WebConfig) -> TlsServerConfig:
@@ -26,11 +26,11 @@ def tls(config: WebConfig) -> TlsServerConfig:
     return config.tls_server_config
 
 
-def warns(key: str) -> Taken:
+def warns(key: str) -> Accepts:
     return lambda config: f"tls_server_config.{key}" in tls(config).ignored_keys
 
 
-IN_THE_FILE: dict[str, list[tuple[str, Taken | None]]] = {
+IN_THE_FILE: dict[str, list[tuple[str, Accepts | None]]] = {
     "`tls_server_config` without a certificate, say with `min_version` alone": [
         ("tls_server_config: {min_version: TLS13}", None),
         ("tls_server_config: {}", lambda config: config.tls_server_config is None),
@@ -99,18 +99,16 @@ IN_THE_FILE: dict[str, list[tuple[str, Taken | None]]] = {
 }
 
 AT_RUN_TIME: dict[str, Callable[..., None]] = {
-    "the file has changed": test_tls.TestClients.test_a_changed_rule_holds_for_the_next_connection,
-    "the file has become wrong": test_tls.test_a_rotation_that_is_broken_keeps_the_last_good_certificate,
-    "TLS or all passwords are taken out of the file": (
-        test_web_config.TestReadingItAgain.test_a_file_cut_short_does_not_open_a_door
+    "the file has changed": test_tls.TestClients.test_a_changed_rule_applies_to_the_next_connection,
+    "the file has become invalid": test_tls.test_a_broken_rotation_keeps_the_last_good_certificate,
+    "TLS or all passwords are removed from the file": (
+        test_web_config.TestReloading.test_a_truncated_file_does_not_remove_protection
     ),
-    "a certificate without an allowed name": test_tls.TestClients.test_a_name_may_be_asked_for,
-    "a wrong password": test_basic_auth.test_nothing_is_open_without_one,
-    "many passwords at once": (
-        test_basic_auth.test_many_addresses_cannot_make_the_queue_longer_than_it_may_be
-    ),
+    "a certificate without an allowed name": test_tls.TestClients.test_access_depends_on_the_allowed_names,
+    "a wrong password": test_basic_auth.test_every_path_requires_a_password,
+    "many passwords at once": (test_basic_auth.test_the_queue_is_bounded_across_addresses),
 }
-"""Where each row is held."""
+"""The test of each row."""
 
 
 def table(first_column: str) -> dict[str, str]:
@@ -134,23 +132,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_difference_is_held_by_a_test() -> None:
+def test_every_difference_has_a_test() -> None:
     assert list(table("in the file")) == list(IN_THE_FILE)
     assert list(table("at run time")) == list(AT_RUN_TIME)
 
 
 @pytest.mark.parametrize(
-    ("row", "text", "taken"),
-    [(row, text, taken) for row, cases in IN_THE_FILE.items() for text, taken in cases],
+    ("row", "text", "accepts"),
+    [(row, text, accepts) for row, cases in IN_THE_FILE.items() for text, accepts in cases],
 )
-def test_a_file_is_treated_as_the_table_says(folder: Path, row: str, text: str, taken: Taken | None) -> None:
-    said = table("in the file")[row]
+def test_a_file_is_treated_as_documented(folder: Path, row: str, text: str, accepts: Accepts | None) -> None:
+    documented = table("in the file")[row]
     try:
         config = parse(text, source="web.yaml", base_dir=folder)
     except ConfigError:
-        assert taken is None
-        assert said.startswith(REFUSED)
+        assert accepts is None
+        assert documented.startswith(REFUSED)
     else:
-        assert taken is not None
-        assert taken(config)
-        assert said != REFUSED
+        assert accepts is not None
+        assert accepts(config)
+        assert documented != REFUSED

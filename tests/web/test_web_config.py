@@ -1,4 +1,4 @@
-"""``--web.config.file``: what is taken, what is refused and how it is said."""
+"""``--web.config.file``: accepted and refused content, and the messages."""
 
 import os
 import re
@@ -49,11 +49,11 @@ def context(text: str, folder: Path) -> ssl.SSLContext:
 @pytest.mark.parametrize(
     "text", ["", "# nothing\n", "{}", "tls_server_config:\nbasic_auth_users:\n", "tls_server_config: {}"]
 )
-def test_an_empty_file_is_plain_http_for_everybody(text: str) -> None:
+def test_an_empty_file_is_plain_http_without_passwords(text: str) -> None:
     assert read(text) == WebConfig()
 
 
-def test_the_toolkits_own_sample_is_taken(folder: Path) -> None:
+def test_the_sample_of_the_toolkit_is_accepted(folder: Path) -> None:
     config = read(
         f"{TLS}basic_auth_users:\n"
         "  alice: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze\n"
@@ -66,7 +66,7 @@ def test_the_toolkits_own_sample_is_taken(folder: Path) -> None:
     assert config.scheme == "https"
 
 
-def test_every_key_of_the_toolkit_is_taken(folder: Path) -> None:
+def test_every_key_of_the_toolkit_is_accepted(folder: Path) -> None:
     config = read(
         f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
         "  client_allowed_sans: [prometheus.test]\n  min_version: TLS12\n  max_version: TLS13\n"
@@ -85,7 +85,7 @@ def test_every_key_of_the_toolkit_is_taken(folder: Path) -> None:
     assert config.files == (folder / "server.pem", folder / "server.key", folder / "ca.pem")
 
 
-def test_certificate_and_key_may_stand_in_the_file(folder: Path) -> None:
+def test_certificate_and_key_can_be_inline(folder: Path) -> None:
     def inline(key: str, file: str) -> str:
         lines = (folder / file).read_text().splitlines()
         return f"  {key}: |\n" + "".join(f"    {line}\n" for line in lines)
@@ -96,7 +96,7 @@ def test_certificate_and_key_may_stand_in_the_file(folder: Path) -> None:
     assert "PRIVATE" not in repr(read(text, folder))
 
 
-def test_a_dollar_means_nothing_here() -> None:
+def test_a_dollar_sign_has_no_meaning() -> None:
     text = "http_server_config: {headers: {Content-Security-Policy: '${HOME} $${x}'}}"
     assert read(text).http_server_config.headers == {"Content-Security-Policy": "${HOME} $${x}"}
 
@@ -114,7 +114,7 @@ def test_by_default_it_is_tls_1_2_and_1_3(folder: Path) -> None:
     assert (made.minimum_version, made.maximum_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 
-def test_suites_of_tls_1_3_alone_leave_tls_1_3_alone(folder: Path) -> None:
+def test_suites_of_tls_1_3_alone_exclude_older_versions(folder: Path) -> None:
     made = context(TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]\n", folder)
     assert made.minimum_version is ssl.TLSVersion.TLSv1_3
 
@@ -131,7 +131,7 @@ def test_all_suites_of_go_are_known_to_openssl(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["[]", "", "''", "['']", "['', '  ']"])
-def test_allowed_names_that_are_empty_open_no_door(folder: Path, written: str) -> None:
+def test_empty_allowed_names_are_refused(folder: Path, written: str) -> None:
     text = f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
     assert complaint(f"{text}  client_allowed_sans: {written}\n", folder) == (
         "web.yaml:6: tls_server_config.client_allowed_sans: has no name, so no certificate would be "
@@ -153,7 +153,7 @@ def test_a_header_of_several_lines_becomes_one_as_in_go(written: str, sent: str)
 
 
 @pytest.mark.parametrize(
-    ("rule", "idle"),
+    ("rule", "ignored"),
     [
         ("min_version: TLS10", ["min_version"]),
         ("min_version: TLS11", ["min_version"]),
@@ -161,8 +161,8 @@ def test_a_header_of_several_lines_becomes_one_as_in_go(written: str, sent: str)
         ("min_version: TLS12", []),
     ],
 )
-def test_versions_that_openssl_refuses_are_told(
-    folder: Path, tmp_path: Path, rule: str, idle: list[str], capsys: pytest.CaptureFixture[str]
+def test_versions_that_openssl_refuses_are_logged(
+    folder: Path, tmp_path: Path, rule: str, ignored: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     if ssl.OPENSSL_VERSION_INFO < (3,):
         pytest.skip("this OpenSSL speaks old versions")
@@ -170,8 +170,8 @@ def test_versions_that_openssl_refuses_are_told(
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "web.yaml").write_text(f"{TLS}  {rule}\n")
     WatchedConfig(tmp_path / "web.yaml")
-    told = re.findall(r"config_key_ignored +key=tls_server_config\.(\w+)", capsys.readouterr().out)
-    assert told == idle
+    logged = re.findall(r"config_key_ignored +key=tls_server_config\.(\w+)", capsys.readouterr().out)
+    assert logged == ignored
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ SUITE = "tls_server_config.cipher_suites[0]"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("tls_config: {}", '1: tls_config: is not a known key; did you mean "tls_server_config"?'),
         ("- a", "1: must be a mapping of keys to values, as in docs/tls.md"),
@@ -327,38 +327,40 @@ SUITE = "tls_server_config.cipher_suites[0]"
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_line_and_key(folder: Path, text: str, said: str) -> None:
-    assert complaint(text, folder) == f"web.yaml:{said}"
+def test_problems_are_reported_with_line_and_key(folder: Path, text: str, message: str) -> None:
+    assert complaint(text, folder) == f"web.yaml:{message}"
 
 
 @pytest.mark.parametrize("key", ["cert_file", "key_file", "client_ca_file"])
 def test_a_pipe_in_place_of_a_file_is_refused(folder: Path, tmp_path: Path, key: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     files = {"cert_file": folder / "server.pem", "key_file": folder / "server.key", key: tmp_path / "pipe"}
-    told = complaint("tls_server_config:\n" + "".join(f"  {name}: {path}\n" for name, path in files.items()))
-    assert f"tls_server_config.{key}: the file cannot be read: it is not a regular file" in told
+    message = complaint(
+        "tls_server_config:\n" + "".join(f"  {name}: {path}\n" for name, path in files.items())
+    )
+    assert f"tls_server_config.{key}: the file cannot be read: it is not a regular file" in message
 
 
-def test_a_damaged_certificate_is_refused_in_the_words_of_openssl(folder: Path) -> None:
-    told = complaint("tls_server_config: {cert_file: broken.pem, key_file: server.key}", folder)
-    assert told.startswith("web.yaml:1: tls_server_config.cert_file: cannot be used with its key: ")
+def test_a_damaged_certificate_is_refused_with_the_reason_of_openssl(folder: Path) -> None:
+    message = complaint("tls_server_config: {cert_file: broken.pem, key_file: server.key}", folder)
+    assert message.startswith("web.yaml:1: tls_server_config.cert_file: cannot be used with its key: ")
 
 
-def test_everything_that_is_wrong_is_said_at_once(folder: Path) -> None:
-    told = complaint(TLS + "  min_version: x\nbasic_auth_users: {a: b}\nrate_limit: {burst: -1}\n", folder)
-    assert [line.split(": ")[1] for line in told.splitlines()] == [
+def test_all_problems_are_reported_at_once(folder: Path) -> None:
+    message = complaint(TLS + "  min_version: x\nbasic_auth_users: {a: b}\nrate_limit: {burst: -1}\n", folder)
+    assert [line.split(": ")[1] for line in message.splitlines()] == [
         "tls_server_config.min_version",
         "basic_auth_users.a",
         "rate_limit.burst",
     ]
 
 
-def test_no_secret_is_in_what_is_printed(folder: Path) -> None:
+def test_no_secret_is_printed(folder: Path) -> None:
     assert RIGHT not in repr(read(f"basic_auth_users: {{alice: {RIGHT}}}", folder))
     assert "sesame" not in complaint("basic_auth_users: {alice: sesame}", folder)
 
 
-class TestReadingItAgain:
+class TestReloading:
     @pytest.fixture
     def file(self, folder: Path, tmp_path: Path) -> Path:
         for name in ("server.pem", "server.key"):
@@ -373,7 +375,7 @@ class TestReadingItAgain:
             config.check()
         assert config.current is before
 
-    def test_a_change_is_taken_up_when_it_has_rested(self, file: Path) -> None:
+    def test_a_change_is_applied_once_two_checks_agree(self, file: Path) -> None:
         config = WatchedConfig(file)
         file.write_text(f"{TLS}basic_auth_users: {{bob: {RIGHT}}}\n")
         config.check()
@@ -431,7 +433,7 @@ class TestReadingItAgain:
             (f"basic_auth_users: {{alice: {RIGHT}}}\n", "tls_server_config"),
         ],
     )
-    def test_a_file_cut_short_does_not_open_a_door(
+    def test_a_truncated_file_does_not_remove_protection(
         self, file: Path, left: str, taken: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         config = WatchedConfig(file)
@@ -442,7 +444,7 @@ class TestReadingItAgain:
         assert config.current is before
         assert f"{taken} cannot be removed without a restart" in capsys.readouterr().out
 
-    def test_a_file_that_is_gone_changes_nothing(self, file: Path) -> None:
+    def test_a_deleted_file_changes_nothing(self, file: Path) -> None:
         config = WatchedConfig(file)
         before = config.current
         file.unlink()
@@ -450,7 +452,7 @@ class TestReadingItAgain:
         config.check()
         assert config.current is before
 
-    def test_without_a_file_there_is_nothing_to_look_at(self) -> None:
+    def test_without_a_file_there_is_nothing_to_check(self) -> None:
         config = WatchedConfig()
         config.start()
         config.check()
