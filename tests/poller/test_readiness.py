@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from exporter.config import Config, parse
-from exporter.errors import NotVisibleError
+from exporter.errors import ApiError, BackendError, NotVisibleError, RejectedError
 from exporter.model import JobNames, ListedJob
-from exporter.poller.readiness import Readiness
-from exporter.poller.tasks import JobListsResult, Listing
+from exporter.poller.readiness import JOBS_REFUSED, Readiness, Refusals
+from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, Listing, TaskResult, Timer
 from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Fleet, fault
 from tests.ledger.examples import idle
@@ -221,3 +223,42 @@ class TestTheLog:
                 watch.simulator.faults.clear()
                 watch.poll(times=140)
         assert [event for event, project, _ in logged(lines, *LISTS) if project == "all"] == [*LISTS, *LISTS]
+
+
+class TestRefusals:
+    TASKS = (JOB_LISTS, RECYCLE_BIN, "a" * 32, "b" * 32, "c" * 32, "d" * 32)
+    ENDS = (
+        None,
+        NotVisibleError("", code="403"),
+        RejectedError("", code="400"),
+        BackendError("", code="500"),
+    )
+
+    @staticmethod
+    def of_everything(ends: dict[str, ApiError | None], watched: int) -> ApiError | None:
+        """The refusal that all tasks ended with, by a walk over them."""
+        refusals = [error for error in ends.values() if error]
+        jobs = sum(task not in (JOB_LISTS, RECYCLE_BIN) for task, error in ends.items() if error)
+        if None in ends.values() or jobs < min(JOBS_REFUSED, watched) or jobs == len(refusals):
+            return None
+        return refusals[0] if len({error.code for error in refusals}) == 1 else None
+
+    @given(
+        st.lists(st.tuples(st.sampled_from(TASKS), st.sampled_from((*ENDS, "forget")))),
+        st.integers(0, len(TASKS)),
+    )
+    def test_they_equal_a_walk_over_all_tasks(
+        self, events: list[tuple[str, ApiError | str | None]], watched: int
+    ) -> None:
+        refusals = Refusals()
+        ends: dict[str, ApiError | None] = {}
+        for task, end in events:
+            if isinstance(end, str):
+                refusals.forget([task])
+                ends.pop(task, None)
+                continue
+            refusals.ended(TaskResult(Timer(task), error=end))
+            if not isinstance(end, BackendError):
+                ends[task] = end
+        found, expected = refusals.of_everything(watched), self.of_everything(ends, watched)
+        assert (found and found.code) == (expected and expected.code)
