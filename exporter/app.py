@@ -27,7 +27,7 @@ from exporter.poller.watchlist import Watchlist, in_shard
 from exporter.store import open_store
 
 _COMMIT_WITHIN_S = 10.0
-"""How long a reload waits for the current commit."""
+"""Time for which a reload waits for the current commit."""
 
 _log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""When to poll, how answers become ledgers, commit before publish, and the threads around them."""
+"""The schedule of polls, answers into ledgers, commit before publish, and the threads around them."""
 
 from exporter.api.clock import service_ms
 from exporter.poller.job_state import Rules

@@ -19,7 +19,7 @@ RESTORE_EVERY_S: Final = 300.0
 """Interval of the search for ledgers that are older in the store than they were committed."""
 
 COMMIT_TRIES: Final = 3
-"""How often observations are folded into what another process has committed meanwhile."""
+"""Maximum number of folds of observations into what another process has committed meanwhile."""
 
 LONGEST_WAIT_MS: Final = 366 * DAY_MS
 """Limit of the time for which a job counts as watched without a ledger, whatever a wrong clock has stored."""
@@ -60,11 +60,10 @@ class Commits:
         self._monotonic = monotonic
         self._restore_at = 0.0
         self._commit_failed = False
-        # Kept beside the states, so that a commit does not search all of them.
+        # Sets in insertion order, so that a commit does not search all states: jobs with an uncommitted
+        # ledger, and jobs of which the store lacks the time when they were first watched.
         self._uncommitted: dict[JobState, None] = {}
-        self._unkept: dict[
-            JobState, None
-        ] = {}  # jobs of which the store lacks the time they were first watched
+        self._unkept: dict[JobState, None] = {}
         self.leaving: dict[str, JobLedger] = {}
 
     @property

@@ -79,7 +79,7 @@ class ListTrust:
         return cheapest if needed or cost <= max(watched, NAMES_WORTH) else ()
 
     def are_worth_it(self, plan: Collection[str], watched: int) -> bool:
-        """Whether reading those lists takes fewer requests than polling each job."""
+        """Return whether reading those lists takes fewer requests than polling each job."""
         return bool(plan) and sum(map(self._pages, plan)) < watched
 
     def available(self, project_ids: Collection[str], now: float) -> dict[str, int]:
@@ -137,7 +137,7 @@ class ListTrust:
             self.was_refused(project_id, now)
 
     def are_recent(self, now: float) -> bool:
-        """Whether a list with jobs was read lately."""
+        """Return whether a list with jobs was read lately."""
         return now - self._read_at <= STALE_AFTER * self._interval
 
     def distrust(self, now: float) -> None:
@@ -146,11 +146,11 @@ class ListTrust:
         self._doubt = min(2 * self._doubt, LONGEST_DOUBT * self._interval)
 
     def are_trusted(self, now: float) -> bool:
-        """Whether lists may decide which jobs to poll."""
+        """Return whether lists may decide which jobs to poll."""
         return now >= self._distrusted_until
 
     def hid(self, job: JobState, began_ms: int | None) -> bool:
-        """Whether lists should have shown a build that a poll has found, given its start if known."""
+        """Return whether lists should have shown a build that a poll has found, given its start if known."""
         silent_until_ms = job.lists.silent_until_ms
         if began_ms is None or silent_until_ms is None:
             return False

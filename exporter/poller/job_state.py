@@ -86,7 +86,7 @@ class Rules:
 
 @dataclass(slots=True)
 class ListEvidence:
-    """What the job lists last showed of a job, and whether they agreed with its polls.
+    """The last evidence of a job in the job lists, and whether it agreed with the polls.
 
     Attributes:
         last_shown: the job in the last list that showed it.
@@ -113,7 +113,7 @@ class ListEvidence:
 
     @property
     def current_mark(self) -> object:
-        """How the job is listed now; kept while it is polled, and compared afterwards."""
+        """The current mark of the job in the lists; kept while it is polled, and compared afterwards."""
         return self.listed.mark if self.listed else None
 
     @property

@@ -71,7 +71,7 @@ FAILED_IN_A_ROW: Final = 2
 Value = TypeVar("Value")
 
 Enough = Callable[[Sequence[Build]], bool]
-"""Whether the records of the first pages suffice."""
+"""Decides whether the records of the first pages suffice."""
 
 
 class JobApi(Protocol):
@@ -269,7 +269,7 @@ def _look_back(job_id: str, api: JobApi, now_ms: int, since_ms: int, rules: Rule
 
 
 def _suffices(builds: Sequence[Build], since_ms: int) -> bool:
-    """Whether the newest records are all that the first poll needs."""
+    """Return whether the newest records are all that the first poll needs."""
     oldest = builds[-1]
     return (
         len(builds) >= LOOKED_BACK

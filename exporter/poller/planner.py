@@ -1,4 +1,4 @@
-"""When each job is polled, and when job lists and recycle bin are read. Pure: a replay gives the same plan.
+"""The schedule of polls, job lists and recycle bin. Pure: a replay gives the same plan.
 
 Where job lists cover a job, it is polled when they show a change, and otherwise only now and then. Where they
 do not, it is polled every interval while it builds, and with growing intervals while it is quiet. Times are
@@ -140,7 +140,7 @@ class PollPlanner:
         return unnamed
 
     def lists_are_trusted(self, now: float) -> bool:
-        """Whether job lists decide which jobs to poll."""
+        """Return whether job lists decide which jobs to poll."""
         return self._lists.in_use and self._lists.are_trusted(now)
 
     def _use_lists(self, in_use: bool, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Which jobs the API has not answered for yet, and whether it refuses everything; pure."""
+"""Jobs without an answer since the start, and refusals of everything; pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -104,7 +104,7 @@ _FLEET_TASKS: Final = (JOB_LISTS, RECYCLE_BIN)
 
 
 class Refusals:
-    """Whether all tasks of the watched jobs, the job lists and the recycle bin ended with the same refusal.
+    """Finds out whether all polls, the job lists and the recycle bin ended with the same refusal.
 
     Then no single job is to blame.
     """

@@ -1,4 +1,4 @@
-"""When the stages of builds are fetched; pure.
+"""The schedule of the steps that fetch the stages of builds; pure.
 
 A poll counts a build, and is committed and published. Builds that then wait for their stages are requested
 when nothing else is due, by some of the workers only. A step does not hold up the polls of its job.
@@ -58,7 +58,7 @@ class StageSteps:
         self._answered_polls += 1
 
     def failures_count(self, job: JobState) -> bool:
-        """Whether failures of the job's next step count: its last failed, and a poll was answered since."""
+        """Return whether failures of the next step count: the last failed, and a poll was answered since."""
         failed_at = job.stages.failed_at
         return failed_at is not None and failed_at < self._answered_polls
 

@@ -27,7 +27,7 @@ def stages_task(job_id: str) -> str:
 
 
 def is_stages_task(task: str) -> bool:
-    """Whether a task fetches stages."""
+    """Return whether a task fetches stages."""
     return task.startswith(_STAGES_PREFIX)
 
 
@@ -78,7 +78,7 @@ class Timer:
 
     @property
     def next_due(self) -> float | None:
-        """When the task is due, or was due if it is under way; None if it is idle."""
+        """Due time of the task, also if it is under way; None if it is idle."""
         return self.was_due if self.due is None else self.due
 
 
@@ -97,7 +97,7 @@ class Listing:
     is_whole: bool = True
 
     def lacks(self, job_id: str, project_id: str, *, even_empty: bool = False) -> bool:
-        """Whether the list should show a job of that project, and does not.
+        """Return whether the list should show a job of that project, and does not.
 
         An empty list is ignored unless `even_empty`: lists have been seen empty for a moment.
         """

@@ -63,7 +63,7 @@ class Views:
 
 
 class ZeroHold:
-    """Until when the new labels of a job (`JobState.zero_hold`) are shown at 0."""
+    """Holds the new labels of jobs (`JobState.zero_hold`) at 0 for a while."""
 
     def __init__(self, policy: LabelPolicy) -> None:
         self._policy = policy

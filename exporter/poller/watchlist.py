@@ -1,4 +1,4 @@
-"""Which jobs are watched, by which shard, and under which label values; no I/O, no clock.
+"""The watched jobs, their shards and their label values; no I/O, no clock.
 
 Jobs named in the configuration are always watched. Jobs of a watched project come and go with its lists. They
 are dropped at once when a list shows that they no longer match, or when they are in the recycle bin, and else
@@ -153,7 +153,7 @@ class Watchlist:
         self._discovered = {job_id: before._discovered.get(job_id, 0) for job_id in self._discovered}
 
     def has_projects_of(self, other: "Watchlist") -> bool:
-        """Whether both watch the same jobs of the same projects."""
+        """Return whether both watch the same jobs of the same projects."""
         return self._projects == other._projects
 
     def apply_listing(self, listing: Listing) -> None:

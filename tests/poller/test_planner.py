@@ -455,7 +455,7 @@ class TestTasks:
 class TestAReplay:
     @staticmethod
     def plan() -> list[tuple[str, float | None]]:
-        """When jobs are due after lists stopped showing every other one of them."""
+        """The due times of jobs after lists stopped showing every other one of them."""
         made, ledgers, shown = settled(50)
         for now in (60.0, 120.0, 180.0):
             sweep_now(made, sweep(*shown[::2], read_ms=round(now * 1000)), ledgers, now)
