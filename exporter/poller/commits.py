@@ -1,6 +1,7 @@
 """From observations to ledgers to the store. Rule 6: nothing is published that is not committed."""
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import StoreError
@@ -25,57 +26,44 @@ LONGEST_WAIT_MS: Final = 366 * DAY_MS
 """Limit of the time for which a job counts as watched without a ledger, whatever a wrong clock has stored."""
 
 
+@dataclass(slots=True, eq=False)
 class Commits:
     """The ledgers of the watched jobs and the store. Failures are counted, logged, and retried.
 
-    Args:
+    Attributes:
         has_room: whether more series may be published.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
-
-    Attributes:
         leaving: ledgers of discovered jobs that are gone, until that is committed.
     """
 
-    def __init__(
-        self,
-        watchlist: Watchlist,
-        store: Store,
-        rules: Rules,
-        zero_hold: ZeroHold,
-        telemetry: Telemetry,
-        log: StateChangeLog,
-        has_room: Callable[[], bool],
-        wall: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._watchlist = watchlist
-        self._store = store
-        self._rules = rules
-        self._zero_hold = zero_hold
-        self._telemetry = telemetry
-        self._log = log
-        self._has_room = has_room
-        self._wall = wall
-        self._monotonic = monotonic
-        self._restore_at = 0.0
-        self._commit_failed = False
-        # Sets in insertion order, so that a commit does not search all states: jobs with an uncommitted
-        # ledger, and jobs of which the store lacks the time when they were first watched.
-        self._uncommitted: dict[JobState, None] = {}
-        self._unkept: dict[JobState, None] = {}
-        self.leaving: dict[str, JobLedger] = {}
+    watchlist: Watchlist
+    store: Store
+    rules: Rules
+    zero_hold: ZeroHold
+    telemetry: Telemetry
+    log: StateChangeLog
+    has_room: Callable[[], bool]
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    leaving: dict[str, JobLedger] = field(default_factory=dict)
+    _restore_at: float = 0.0
+    _commit_failed: bool = False
+    # Sets in insertion order, so that a commit does not search all states: jobs with an uncommitted
+    # ledger, and jobs of which the store lacks the time when they were first watched.
+    _uncommitted: dict[JobState, None] = field(default_factory=dict)
+    _unkept: dict[JobState, None] = field(default_factory=dict)
 
     @property
     def ledgers(self) -> dict[str, JobLedger]:
         """Ledgers of the watched jobs, as committed."""
-        return {job.id: job.ledger for job in self._watchlist.states.values() if job.ledger is not None}
+        return {job.id: job.ledger for job in self.watchlist.states.values() if job.ledger is not None}
 
     def carry_over(self, before: "Commits") -> None:
         """Take over what could not be committed, and since when jobs without a ledger are watched."""
-        buckets = self._rules.buckets
-        known = before._watchlist.states
-        for job_id, job in self._watchlist.states.items():
+        buckets = self.rules.buckets
+        known = before.watchlist.states
+        for job_id, job in self.watchlist.states.items():
             if not (previous := known.get(job_id)):
                 continue
             job.watched_at = previous.watched_at
@@ -85,9 +73,7 @@ class Commits:
             if ahead and ledger and job.ledger == ledger.with_buckets(buckets):
                 self.add(job, ahead.with_buckets(buckets))
         self.leaving = {
-            job_id: ledger
-            for job_id, ledger in before.leaving.items()
-            if job_id not in self._watchlist.states
+            job_id: ledger for job_id, ledger in before.leaving.items() if job_id not in self.watchlist.states
         }
 
     def add(self, job: JobState, ledger: JobLedger) -> None:
@@ -97,7 +83,7 @@ class Commits:
 
     def watch(self, jobs: Iterable[JobState], ago_ms: int = 0) -> None:
         """Watch jobs from now on, or since `ago_ms`; those without a ledger remember since when."""
-        watched_at = self._monotonic() - max(0, ago_ms) / 1000
+        watched_at = self.monotonic() - max(0, ago_ms) / 1000
         for job in jobs:
             self.leaving.pop(job.id, None)
             if job.latest is None and job.watched_at is None:
@@ -108,7 +94,7 @@ class Commits:
         """Stop watching jobs; their ledgers are committed as gone."""
         for job in jobs:
             if ledger := job.latest:
-                self.leaving[job.id] = ledger.as_removed(self._watchlist.names(job.id))
+                self.leaving[job.id] = ledger.as_removed(self.watchlist.names(job.id))
             self._uncommitted.pop(job, None)
             self._unkept.pop(job, None)
 
@@ -116,7 +102,7 @@ class Commits:
         """Milliseconds since a job was first watched; callable on any thread."""
         if watched_at is None:
             return 0
-        return min(round((self._monotonic() - watched_at) * 1000), LONGEST_WAIT_MS)
+        return min(round((self.monotonic() - watched_at) * 1000), LONGEST_WAIT_MS)
 
     def keep_first_watched(self) -> None:
         """Store when jobs were first watched, before the first request about them.
@@ -127,21 +113,21 @@ class Commits:
         for job in self._unkept:
             if job.watched_at is not None:
                 by_time.setdefault(job.watched_at, []).append(job.id)
-        now_ms, now = round(self._wall() * 1000), self._monotonic()
+        now_ms, now = round(self.wall() * 1000), self.monotonic()
         for watched_at, job_ids in by_time.items():
             try:
-                kept = self._store.first_watched(job_ids, now_ms - round((now - watched_at) * 1000))
+                kept = self.store.first_watched(job_ids, now_ms - round((now - watched_at) * 1000))
             except Exception as error:
                 self._store_failed("first_watched", error)
                 return
             for job_id, kept_ms in kept.items():
-                job = self._watchlist.states[job_id]
+                job = self.watchlist.states[job_id]
                 job.watched_at = min(watched_at, now - (now_ms - kept_ms) / 1000)
                 self._unkept.pop(job, None)
 
     def apply_lists(self, changes: JobListChanges, at_ms: int, now_ms: int) -> None:
         """Change the ledgers of jobs that lists show without a build, running, renamed or back."""
-        states, buckets = self._watchlist.states, self._rules.buckets
+        states, buckets = self.watchlist.states, self.rules.buckets
         for job_id in changes.never_built:
             since_ms = now_ms - self.waited_ms(states[job_id].watched_at)
             self.add(states[job_id], baseline((), at_ms=at_ms, buckets=buckets, since_ms=since_ms).ledger)
@@ -149,7 +135,7 @@ class Commits:
             if ledger := states[job_id].latest:
                 self.add(states[job_id], apply_history(ledger, [build], at_ms=at_ms).ledger)
         for job in states.values():
-            if (ledger := job.latest) and (ledger.gone or ledger.names != self._watchlist.names(job.id)):
+            if (ledger := job.latest) and (ledger.gone or ledger.names != self.watchlist.names(job.id)):
                 self.add(job, ledger)
 
     def fold_and_commit(
@@ -162,7 +148,7 @@ class Commits:
         Returns:
             Ids of the jobs that have a new ledger, and failures in place of results that cannot be folded.
         """
-        rules = self._rules if self._has_room() else self._rules.overflow_labels()
+        rules = self.rules if self.has_room() else self.rules.overflow_labels()
         committed: set[str] = set()
         broken: dict[Timer, TaskResult] = {}
         for _ in range(COMMIT_TRIES):
@@ -171,7 +157,7 @@ class Commits:
                 try:
                     folded.append((job, self._fold(job, result, rules, now_ms)))
                 except Exception as error:  # one job's answers must not end the thread that serves all
-                    self._log.unexpected_error(result.timer)
+                    self.log.unexpected_error(result.timer)
                     broken[result.timer] = TaskResult(result.timer, error=error)
             done, conflicts = self._commit()
             committed |= done
@@ -187,7 +173,7 @@ class Commits:
         if not isinstance(result.value, Observations | StagesFetched):
             return None
         if isinstance(result.value, Observations):
-            self._watchlist.rename(job.id, JobNames(project_id=result.value.project_id))
+            self.watchlist.rename(job.id, JobNames(project_id=result.value.project_id))
         ledger = job.latest
         folded = fold(ledger, result.value, rules, now_ms=now_ms)
         if folded and folded.ledger is not ledger:
@@ -195,9 +181,9 @@ class Commits:
         return folded
 
     def _count(self, folded: Folded) -> None:
-        self._telemetry.capped_builds.inc(folded.capped)
+        self.telemetry.capped_builds.inc(folded.capped)
         for reason in folded.faults:
-            self._telemetry.payload_fault("record-info", reason)
+            self.telemetry.payload_fault("record-info", reason)
 
     def _commit(self) -> tuple[set[str], frozenset[str]]:
         """Commit all changes; those that fail are retried with the next commit.
@@ -206,71 +192,71 @@ class Commits:
             The jobs that have a new ledger, and those of them whose ledger another process has committed.
         """
         changed = {
-            job: job.uncommitted.with_names(self._watchlist.names(job.id))
+            job: job.uncommitted.with_names(self.watchlist.names(job.id))
             for job in self._uncommitted
             if job.uncommitted
         }
         if not changed and not self.leaving:
             return set(), frozenset()
         try:
-            newer = self._store.commit({job.id: ledger for job, ledger in changed.items()} | self.leaving)
+            newer = self.store.commit({job.id: ledger for job, ledger in changed.items()} | self.leaving)
         except Exception as error:
             self._commit_failed = True
             self._store_failed("commit", error)
             return set(), frozenset()
-        self._log.store_works()
+        self.log.store_works()
         if self._commit_failed:
             self._commit_failed = False
             self._restore_at = 0.0  # the server may be another one by now
         self.leaving = {}
         self._uncommitted.clear()
-        now = self._monotonic()
+        now = self.monotonic()
         for job, ledger in changed.items():
             before, other = job.ledger, newer.get(job.id)
-            job.ledger = other.with_buckets(self._rules.buckets) if other else ledger
+            job.ledger = other.with_buckets(self.rules.buckets) if other else ledger
             job.uncommitted = job.watched_at = None
             self._unkept.pop(job, None)
-            self._zero_hold.hold_new(job, before, now)
+            self.zero_hold.hold_new(job, before, now)
         return {job.id for job in changed}, frozenset(newer)
 
     def load(self) -> list[str]:
         """Load the ledgers of jobs that were not loaded yet; return the ids of those that have one."""
-        to_load = {job.id: job for job in self._watchlist.states.values() if not job.loaded}
+        to_load = {job.id: job for job in self.watchlist.states.values() if not job.loaded}
         if not to_load:
             return []
         try:
-            kept = self._store.load(to_load)
+            kept = self.store.load(to_load)
         except StoreError as error:
             self._store_failed("load", error)
             return []
         for job in to_load.values():
             job.loaded = True
             if ledger := kept.get(job.id):
-                job.ledger, job.watched_at = ledger.with_buckets(self._rules.buckets), None
+                job.ledger, job.watched_at = ledger.with_buckets(self.rules.buckets), None
                 self._unkept.pop(job, None)
         return list(kept)
 
     def restore(self) -> None:
         """Write committed ledgers that the store has lost, as a Redis that went back in time has."""
         try:
-            restored = self._store.restore(self.ledgers)
+            restored = self.store.restore(self.ledgers)
         except Exception as error:
             self._store_failed("restore", error)
             return
         if restored:
-            self._telemetry.store_errors.labels("restore").inc()
-            self._log.store_went_back(restored)
+            self.telemetry.store_errors.labels("restore").inc()
+            self.log.store_went_back(restored)
 
     def restore_in_time(self) -> None:
         """Call `restore` every few minutes, and after failed commits."""
-        now = self._monotonic()
+        now = self.monotonic()
         if now >= self._restore_at:
             self._restore_at = now + RESTORE_EVERY_S
             self.restore()
 
     def _store_failed(self, operation: str, error: Exception) -> None:
-        self._telemetry.store_errors.labels(operation).inc()
+        self.telemetry.store_errors.labels(operation).inc()
         if isinstance(error, StoreError):
-            self._log.store_failed(error)
+            self.log.store_failed(error)
         else:
-            self._log.unexpected_error(None)
+            self.log.unexpected_error(None)

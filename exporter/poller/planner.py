@@ -100,8 +100,9 @@ class PollPlanner:
 
     def _put_as_before(self, timer: Timer, before: Timer) -> None:
         timer.keep_log(before)
-        if before.next_due is not None:
-            self.schedule.put(timer, before.next_due)
+        due = before.was_due if before.due is None else before.due
+        if due is not None:
+            self.schedule.put(timer, due)
 
     def clamp_timestamps(self, at_ms: int) -> None:
         """Clamp timestamps to `at_ms` if the service clock was ahead when the lists were read."""

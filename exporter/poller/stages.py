@@ -66,8 +66,8 @@ class StageSteps:
         """End a step of a watched job, with answers or None; call `want` afterwards if builds still wait."""
         retry = job.stages
         wanted = self.schedule.done(retry.timer)
-        if fetched and fetched.is_empty:
-            return
+        if fetched and not fetched.answers and not fetched.failure:
+            return  # nothing was requested
         has_answers = fetched is not None and fetched.has_answers
         if has_answers:
             retry.failures = 0

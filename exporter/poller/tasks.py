@@ -76,11 +76,6 @@ class Timer:
         """The task waits, or is under way and may be scheduled again."""
         return self.due is not None or (self.is_under_way and not self.removed)
 
-    @property
-    def next_due(self) -> float | None:
-        """Due time of the task, also if it is under way; None if it is idle."""
-        return self.was_due if self.due is None else self.due
-
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -189,11 +184,6 @@ class StagesFetched:
     refusal: ApiError | None = None
 
     @property
-    def is_empty(self) -> bool:
-        """Nothing was requested."""
-        return not self.answers and self.failure is None
-
-    @property
     def has_answers(self) -> bool:
         """The API answered or refused at least one request."""
         return any(not isinstance(answer, Failed) for answer in self.answers)
@@ -221,11 +211,6 @@ class JobListsResult:
     too_large: Mapping[str, int]
     project_names: Mapping[str, str]
     read_ms: int
-
-    @property
-    def was_refused(self) -> bool:
-        """The API refused every request."""
-        return bool(self.refused) and not self.listings and not self.project_names
 
     @property
     def was_answered(self) -> bool:
@@ -256,6 +241,6 @@ class TaskResult:
         """The error of the task, or of a part of it that ended it; None if it was answered."""
         if isinstance(self.value, Observations):
             return self.value.error
-        if isinstance(self.value, JobListsResult) and self.value.was_refused:
-            return next(iter(self.value.refused.values()))
+        if isinstance(self.value, JobListsResult) and not (self.value.listings or self.value.project_names):
+            return next(iter(self.value.refused.values()), None)
         return self.error

@@ -33,7 +33,7 @@ class PollingThreads:
         self._results: queue.SimpleQueue[TaskResult | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._failed = False
-        self._coordinator = threading.Thread(target=self._run, name="poller", daemon=True)
+        self._coordinator = threading.Thread(target=self._coordinate, name="poller", daemon=True)
 
     @property
     def is_healthy(self) -> bool:
@@ -66,25 +66,22 @@ class PollingThreads:
         self._coordinator.join(timeout)
         return not self._coordinator.is_alive()
 
-    def _run(self) -> None:
+    def _coordinate(self) -> None:
+        idle = self._concurrency
         try:
-            self._coordinate()
+            while not self._stopping.is_set():
+                for work in self._poller.take(idle):
+                    idle -= 1
+                    self._work.put(work)
+                nap = min(self._poller.wait(), _LONGEST_NAP_S) if idle else _LONGEST_NAP_S
+                results = self._drain(nap)
+                idle += len(results)
+                if results:
+                    self._poller.settle(results)
+            self._poller.finish()
         except BaseException:
             self._failed = True
             raise
-
-    def _coordinate(self) -> None:
-        idle = self._concurrency
-        while not self._stopping.is_set():
-            for work in self._poller.take(idle):
-                idle -= 1
-                self._work.put(work)
-            nap = min(self._poller.wait(), _LONGEST_NAP_S) if idle else _LONGEST_NAP_S
-            results = self._drain(nap)
-            idle += len(results)
-            if results:
-                self._poller.settle(results)
-        self._poller.finish()
 
     def _drain(self, nap: float) -> list[TaskResult]:
         """Return all results, waiting for the first; they are committed together."""
