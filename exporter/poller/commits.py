@@ -163,7 +163,9 @@ class Commits:
             committed |= done
             for job, change in folded:
                 if change and job.id not in conflicts:
-                    self._count(change)
+                    self.telemetry.capped_builds.inc(change.capped)
+                    for reason in change.faults:
+                        self.telemetry.payload_fault("record-info", reason)
             results = [(job, result) for job, result in results if job.id in conflicts]
             if not results:
                 break
@@ -179,11 +181,6 @@ class Commits:
         if folded and folded.ledger is not ledger:
             self.add(job, folded.ledger)
         return folded
-
-    def _count(self, folded: Folded) -> None:
-        self.telemetry.capped_builds.inc(folded.capped)
-        for reason in folded.faults:
-            self.telemetry.payload_fault("record-info", reason)
 
     def _commit(self) -> tuple[set[str], frozenset[str]]:
         """Commit all changes; those that fail are retried with the next commit.

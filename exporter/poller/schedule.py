@@ -1,7 +1,6 @@
 """Timers in the order in which they are due, and the intervals between polls; pure."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -91,18 +90,15 @@ class Schedule:
 
     def lag(self, now: float) -> float:
         """Return how late the most overdue task is, in seconds."""
-        return max(0.0, now - min(self._due_times(), default=now))
+        due_times = [timer.was_due for timer in self._under_way if timer.was_due is not None]
+        if (first := self._first()) is not None:
+            due_times.append(first)
+        return max(0.0, now - min(due_times, default=now))
 
     def _first(self) -> float | None:
         while self._heap and self._heap[0][2].due != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
-
-    def _due_times(self) -> Iterator[float]:
-        first = self._first()
-        if first is not None:
-            yield first
-        yield from (timer.was_due for timer in self._under_way if timer.was_due is not None)
 
 
 @dataclass(frozen=True, slots=True)
