@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import requests
@@ -105,9 +106,8 @@ class ApiClient:
         path = f"/v3/jobs/{job_id}/period-history"
         days = {"start_time": start.isoformat(), "end_time": end.isoformat()}
         pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
-        for page in self._read_pages(
-            "period-history", path, lambda body: history_page(body, job_id), pages, "offset", days
-        ):
+        parse = partial(history_page, job_id=job_id)
+        for page in self._read_pages("period-history", path, parse, pages, "offset", days):
             if on_faults:
                 on_faults(page.faults)
             if is_enough and pages.records and is_enough(pages.records):
@@ -131,9 +131,8 @@ class ApiClient:
         """Return all deleted jobs that can still be restored."""
         pages: Pages[RecycledJob] = Pages(PAGE_SIZE, key=lambda job: job.id)
         retention_ms: int | None = None
-        for page in self._read_pages(
-            "recycling-jobs", "/v1/job/recycling-jobs", recycle_page, pages, "page_no"
-        ):
+        path = "/v1/job/recycling-jobs"
+        for page in self._read_pages("recycling-jobs", path, recycle_page, pages, "page_no"):
             retention_ms = page.retention_ms if retention_ms is None else retention_ms
         return RecycleBin(retention_ms, {job.id: job for job in pages.records})
 
@@ -148,9 +147,8 @@ class ApiClient:
         path = f"/v1/job/{project_id}/list" if project_id else "/v1/job/list"
         pages: Pages[ListedJob] = Pages(PAGE_SIZE, key=lambda job: job.id, trusts_total_from=expected)
         total, is_complete = 0, True
-        for page in self._read_pages(
-            operation, path, lambda body: job_list_page(body, project_id), pages, "page_index"
-        ):
+        parse = partial(job_list_page, project_id=project_id)
+        for page in self._read_pages(operation, path, parse, pages, "page_index"):
             total = max(total, page.total or 0)
             is_complete = not pages.is_cut and (max_jobs is None or total <= max_jobs or not pages.more)
             if not is_complete:
@@ -225,9 +223,8 @@ class ApiClient:
                 (self.sleep or self._closed.wait)(pause_s)
 
     def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
-        request = requests.Request(
-            "GET", self.endpoint.rstrip("/") + path, params=query, auth=self.credentials
-        )
+        url = self.endpoint.rstrip("/") + path
+        request = requests.Request("GET", url, params=query, auth=self.credentials)
         try:
             return prepare(self.session, request)
         except ApiError as error:
@@ -252,7 +249,7 @@ class ApiClient:
             self.telemetry.requests.labels(operation, code).inc()
             self.telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
         self.throttle.accepted()
-        self._record_valid_credentials(operation)
+        self.credentials.accepted(operation)
         self.telemetry.up.set(1)
         return value
 
@@ -276,7 +273,7 @@ class ApiClient:
         if not isinstance(error, UnreachableError):
             self.throttle.accepted()
         if isinstance(error, NotVisibleError | RejectedError):
-            self._record_valid_credentials(operation)
+            self.credentials.accepted(operation)
             self.telemetry.api_refused()
         else:
             self.telemetry.api_failed(error.brief, error.code)
@@ -284,10 +281,6 @@ class ApiClient:
             fault = error.__cause__
             reason = fault.reason if isinstance(fault, PayloadError) else "invalid_answer"
             self.telemetry.payload_fault(operation, reason)
-
-    def _record_valid_credentials(self, operation: str) -> None:
-        self.credentials.accepted()
-        self.credentials.operations.accepted(operation)
 
     def _compare_clocks(self, response: Response) -> None:
         try:

@@ -80,7 +80,7 @@ class Client:
             if response.status_code == 401:
                 self.credentials.refused(response.request)
         if response.status_code != 401:
-            self.credentials.accepted()
+            self.credentials.accepted("job-list")
         return response.status_code
 
     def send(self) -> requests.Response:

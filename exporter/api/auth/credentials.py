@@ -92,9 +92,10 @@ class Credentials(AuthBase, ABC):
         self._breaker.refused(operation_only=operation_only)
         return False
 
-    def accepted(self) -> None:
-        """Record a response that shows the credentials are valid; cheap."""
+    def accepted(self, operation: str) -> None:
+        """Record a response of that operation which shows that the credentials are valid."""
         self._breaker.accepted()
+        self.operations.accepted(operation)
 
     def expires_at(self) -> float | None:
         """Expiry of the credentials in use, seconds since the epoch; None if unknown."""

@@ -160,10 +160,10 @@ class FetchedCredentials(Credentials, Generic[T]):
             return False
         return has_changed or super()._has_others(request, operation_only)
 
-    def accepted(self) -> None:
+    def accepted(self, operation: str) -> None:
         """Record that the credentials are valid: they may be renewed once when they are refused."""
         self._renewed_after_refusal = False
-        super().accepted()
+        super().accepted(operation)
 
     def expires_at(self) -> float | None:
         """Expiry as the issuer reported it."""
