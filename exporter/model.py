@@ -1,7 +1,6 @@
 """Domain model: jobs, builds, the recycle bin.
 
-Times are integer milliseconds since the epoch, UTC; durations are integer milliseconds. Only exposition uses
-seconds.
+Times are integer milliseconds since the epoch; durations are integer milliseconds. Exposition uses seconds.
 """
 
 from collections.abc import Mapping
@@ -46,10 +45,7 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A watched build definition.
-
-    ``name`` is the label ``job_name``, ``project`` the label ``project``; an empty ``project_id`` is unknown.
-    """
+    """A watched build definition; ``name`` and ``project`` are labels, an empty ``project_id`` is unknown."""
 
     id: str
     name: str

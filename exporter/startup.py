@@ -10,10 +10,7 @@ _hangups: list[int] = []
 
 
 def prepare() -> None:
-    """Set up signals and streams; a second call changes nothing.
-
-    SIGTERM, SIGINT and SIGHUP are handled unless the parent process has them ignored.
-    """
+    """Set up streams, and signals that the parent process did not ignore; a second call changes nothing."""
     for number, handler in {signal.SIGTERM: _end, signal.SIGINT: _end, signal.SIGHUP: _note_hangup}.items():
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, handler)

@@ -30,7 +30,7 @@ MAX_TOKEN_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CredentialOptions:
     """Settings of all kinds of credentials.
 
     Attributes:
@@ -50,7 +50,7 @@ class Credentials(AuthBase, ABC):
     ``operations`` pauses the operations that refuse these credentials while others accept them.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: CredentialOptions) -> None:
         self._clock = options.clock
         self._refusals_left = options.max_refusals
         self._breaker = CircuitBreaker(options.clock, options.probe_timeout_s)
@@ -138,7 +138,7 @@ class Keys:
 class TokenCredentials(Credentials):
     """A token from the configuration, valid until it expires."""
 
-    def __init__(self, token: str, options: Options) -> None:
+    def __init__(self, token: str, options: CredentialOptions) -> None:
         super().__init__(options)
         self._token = token
 
@@ -149,7 +149,7 @@ class TokenCredentials(Credentials):
 class TokenFileCredentials(Credentials):
     """A token that another program renews in a file, which may be missing or empty for a moment."""
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, options: CredentialOptions) -> None:
         super().__init__(options)
         self._path = path
         self._reading = threading.Lock()
@@ -197,7 +197,7 @@ def _state(stat: os.stat_result) -> tuple[int, int, int]:
 class AccessKeyCredentials(Credentials):
     """An access key that signs every request."""
 
-    def __init__(self, keys: Keys, project_id: str, options: Options) -> None:
+    def __init__(self, keys: Keys, project_id: str, options: CredentialOptions) -> None:
         super().__init__(options)
         self._keys = keys
         self._project_id = project_id

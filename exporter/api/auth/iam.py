@@ -17,9 +17,9 @@ from exporter.api.auth.credentials import (
     MAX_TOKEN_BYTES,
     SECURITY_TOKEN_HEADER,
     TOKEN_HEADER,
+    CredentialOptions,
     Credentials,
     Keys,
-    Options,
 )
 from exporter.api.auth.token_cache import CachedToken
 from exporter.api.http import Response, exchange, new_session, prepare
@@ -128,7 +128,7 @@ class FetchedCredentials(Credentials, Generic[T]):
 
     _header: ClassVar[str]
 
-    def __init__(self, options: Options, *, renew_before_s: float) -> None:
+    def __init__(self, options: CredentialOptions, *, renew_before_s: float) -> None:
         super().__init__(options)
         self._cache = CachedToken(self._fetch, options.clock, renew_before_s)
         self._deciding = threading.Lock()
@@ -181,7 +181,7 @@ class PasswordCredentials(FetchedCredentials[str]):
         iam_endpoint: str,
         session: requests.Session,
         timeout: float,
-        options: Options,
+        options: CredentialOptions,
     ) -> None:
         super().__init__(options, renew_before_s=10 * MINUTE)
         self._user = user
@@ -223,7 +223,7 @@ class EcsAgencyCredentials(FetchedCredentials[Keys]):
 
     _header = SECURITY_TOKEN_HEADER
 
-    def __init__(self, metadata_endpoint: str, options: Options) -> None:
+    def __init__(self, metadata_endpoint: str, options: CredentialOptions) -> None:
         super().__init__(options, renew_before_s=40 * MINUTE)
         self._endpoint = metadata_endpoint.rstrip("/")
 
