@@ -23,7 +23,7 @@ import requests
 from exporter.api.auth.circuit_breaker import Clock
 from exporter.api.auth.credentials import (
     AccessKeyCredentials,
-    CredentialOptions,
+    AuthOptions,
     Credentials,
     Keys,
     TokenCredentials,
@@ -51,7 +51,7 @@ def credentials_for(
     The session sends the requests to IAM, which has ``timeout`` seconds to connect and to respond. From 401
     number ``max_refusals`` on, the credentials are not renewed. ``clock`` returns seconds since the epoch.
     """
-    options = CredentialOptions(clock, min(timeout, _MAX_PROBE_TIMEOUT_S), max_refusals)
+    options = AuthOptions(clock, min(timeout, _MAX_PROBE_TIMEOUT_S), max_refusals)
     match auth:
         case TokenAuth():
             return TokenCredentials(auth.token.get_secret_value(), options)

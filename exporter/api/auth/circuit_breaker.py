@@ -43,10 +43,11 @@ class Backoff:
         elapsed = self._clock() - self._started
         return self._length_s - elapsed if 0 <= elapsed < self._length_s else 0.0
 
-
-def with_retry_time(error: ApiError, retry_at: float, remaining_s: float) -> ApiError:
-    """Copy an error, with the end of the pause in its text."""
-    return error.reworded(f"{error}; tried again at {format_utc(round(retry_at * 1000))}", remaining_s)
+    def deferred(self, error: ApiError) -> ApiError:
+        """Copy an error, with the end of the pause in its text."""
+        remaining_s = self.remaining_s()
+        retry_at = format_utc(round((self._clock() + remaining_s) * 1000))
+        return error.reworded(f"{error}; tried again at {retry_at}", remaining_s)
 
 
 class CircuitBreaker:
@@ -58,7 +59,6 @@ class CircuitBreaker:
     """
 
     def __init__(self, clock: Clock, probe_timeout_s: float) -> None:
-        self._clock = clock
         self._probe_timeout_s = probe_timeout_s
         self._backoff = Backoff(clock)
         self._changed = threading.Condition()
@@ -67,11 +67,7 @@ class CircuitBreaker:
         self._probing_thread: int | None = None
 
     def before_request(self) -> None:
-        """Return when a request may be sent.
-
-        Raises:
-            CredentialsError: the credentials were refused recently.
-        """
+        """Return when a request may be sent; raise `CredentialsError` if they were refused recently."""
         if self._admits_all:
             return
         this_thread = threading.get_ident()
@@ -107,7 +103,7 @@ class CircuitBreaker:
             self.cancel()
             return
         with self._changed:
-            if not self._backoff.remaining_s():  # one pause for all requests that were in flight
+            if not self.is_paused():  # one pause for all requests that were in flight
                 self._backoff.start()
             self._require_proof()
 
@@ -127,10 +123,8 @@ class CircuitBreaker:
         self._changed.notify_all()
 
     def _raise_if_paused(self) -> None:
-        remaining_s = self._backoff.remaining_s()
-        if remaining_s:
-            error = CredentialsError("the API refused the credentials", code="401")
-            raise with_retry_time(error, self._clock() + remaining_s, remaining_s)
+        if self.is_paused():
+            raise self._backoff.deferred(CredentialsError("the API refused the credentials", code="401"))
 
 
 class OperationBreaker:
@@ -200,5 +194,4 @@ class OperationBreaker:
 
     def _error(self, operation: str) -> ApiError:
         backoff, error = self._paused[operation]
-        remaining_s = backoff.remaining_s()
-        return with_retry_time(error, self._clock() + remaining_s, remaining_s)
+        return backoff.deferred(error)

@@ -30,13 +30,11 @@ MAX_TOKEN_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialOptions:
+class AuthOptions:
     """Settings of all kinds of credentials.
 
-    Attributes:
-        clock: seconds since the epoch.
-        probe_timeout_s: how long other requests wait for the response to the first one.
-        max_refusals: from this 401 on, no other credentials are tried.
+    Other requests wait ``probe_timeout_s`` for the response to the first one. From 401 number
+    ``max_refusals`` on, no other credentials are tried.
     """
 
     clock: Clock
@@ -50,7 +48,7 @@ class Credentials(AuthBase, ABC):
     ``operations`` pauses the operations that refuse these credentials while others accept them.
     """
 
-    def __init__(self, options: CredentialOptions) -> None:
+    def __init__(self, options: AuthOptions) -> None:
         self._clock = options.clock
         self._refusals_left = options.max_refusals
         self._breaker = CircuitBreaker(options.clock, options.probe_timeout_s)
@@ -76,14 +74,9 @@ class Credentials(AuthBase, ABC):
     def _authorize(self, request: PreparedRequest) -> None: ...
 
     def refused(self, request: PreparedRequest, *, operation_only: bool = False) -> bool:
-        """Record a 401.
+        """Record a 401; True if there are other credentials by now, so that one retry is worthwhile.
 
-        Args:
-            request: the refused request, as it was sent.
-            operation_only: other operations accept the same credentials, so nothing pauses.
-
-        Returns:
-            True if there are other credentials by now, so that one retry is worthwhile.
+        Nothing pauses if it concerns the ``operation_only``: others accept the same credentials.
         """
         self._refusals_left -= 1
         return self._refusals_left > 0 and self._has_others(request, operation_only)
@@ -138,7 +131,7 @@ class Keys:
 class TokenCredentials(Credentials):
     """A token from the configuration, valid until it expires."""
 
-    def __init__(self, token: str, options: CredentialOptions) -> None:
+    def __init__(self, token: str, options: AuthOptions) -> None:
         super().__init__(options)
         self._token = token
 
@@ -149,7 +142,7 @@ class TokenCredentials(Credentials):
 class TokenFileCredentials(Credentials):
     """A token that another program renews in a file, which may be missing or empty for a moment."""
 
-    def __init__(self, path: Path, options: CredentialOptions) -> None:
+    def __init__(self, path: Path, options: AuthOptions) -> None:
         super().__init__(options)
         self._path = path
         self._reading = threading.Lock()
@@ -197,7 +190,7 @@ def _state(stat: os.stat_result) -> tuple[int, int, int]:
 class AccessKeyCredentials(Credentials):
     """An access key that signs every request."""
 
-    def __init__(self, keys: Keys, project_id: str, options: CredentialOptions) -> None:
+    def __init__(self, keys: Keys, project_id: str, options: AuthOptions) -> None:
         super().__init__(options)
         self._keys = keys
         self._project_id = project_id

@@ -17,7 +17,7 @@ from exporter.api.auth.credentials import (
     MAX_TOKEN_BYTES,
     SECURITY_TOKEN_HEADER,
     TOKEN_HEADER,
-    CredentialOptions,
+    AuthOptions,
     Credentials,
     Keys,
 )
@@ -128,7 +128,7 @@ class FetchedCredentials(Credentials, Generic[T]):
 
     _header: ClassVar[str]
 
-    def __init__(self, options: CredentialOptions, *, renew_before_s: float) -> None:
+    def __init__(self, options: AuthOptions, *, renew_before_s: float) -> None:
         super().__init__(options)
         self._cache = CachedToken(self._fetch, options.clock, renew_before_s)
         self._deciding = threading.Lock()
@@ -181,17 +181,12 @@ class PasswordCredentials(FetchedCredentials[str]):
         iam_endpoint: str,
         session: requests.Session,
         timeout: float,
-        options: CredentialOptions,
+        options: AuthOptions,
     ) -> None:
         super().__init__(options, renew_before_s=10 * MINUTE)
         self._user = user
-        self._iam = CredentialEndpoint(
-            f"IAM at {iam_endpoint}",
-            "iam_endpoint",
-            session,
-            timeout,
-            refusal_statuses=frozenset({400, 401, 403}),
-        )
+        refusals = frozenset({400, 401, 403})
+        self._iam = CredentialEndpoint(f"IAM at {iam_endpoint}", "iam_endpoint", session, timeout, refusals)
         self._url = f"{iam_endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=true"
 
     def _authorize(self, request: PreparedRequest) -> None:
@@ -223,7 +218,7 @@ class EcsAgencyCredentials(FetchedCredentials[Keys]):
 
     _header = SECURITY_TOKEN_HEADER
 
-    def __init__(self, metadata_endpoint: str, options: CredentialOptions) -> None:
+    def __init__(self, metadata_endpoint: str, options: AuthOptions) -> None:
         super().__init__(options, renew_before_s=40 * MINUTE)
         self._endpoint = metadata_endpoint.rstrip("/")
 
@@ -255,11 +250,8 @@ class EcsAgencyCredentials(FetchedCredentials[Keys]):
         return Keys(access, secret, token), lifetime_s(None, _member(keys, "expires_at"), requested_at)
 
     def _token_header(self, service: CredentialEndpoint) -> dict[str, str]:
-        response = service.send(
-            "PUT",
-            f"{self._endpoint}/meta-data/latest/api/token",
-            headers={"X-Metadata-Token-Ttl-Seconds": "21600"},
-        )
+        url = f"{self._endpoint}/meta-data/latest/api/token"
+        response = service.send("PUT", url, headers={"X-Metadata-Token-Ttl-Seconds": "21600"})
         if response.status in (404, 405, 503):  # an older metadata service without tokens
             return {}
         if response.status != 200:

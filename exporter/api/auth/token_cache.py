@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from exporter.api.auth.circuit_breaker import MINUTE, Backoff, Clock, with_retry_time
+from exporter.api.auth.circuit_breaker import MINUTE, Backoff, Clock
 from exporter.errors import ApiError, CredentialsError
 
 T = TypeVar("T")
@@ -39,11 +39,7 @@ class CachedToken(Generic[T]):
         self._failure = ApiError("nothing has failed yet")
 
     def value(self) -> T:
-        """Return the cached value, or fetch a new one.
-
-        Raises:
-            ApiError: it could not be fetched, or it is too early to try again.
-        """
+        """Return the cached value or a new one; `ApiError` if that fails, or it is too early to try again."""
         entry = self._current()
         if entry is None:
             self._fetching.acquire()
@@ -81,9 +77,9 @@ class CachedToken(Generic[T]):
         return entry if entry and self._clock() < entry.expires_at else None
 
     def _fetched(self) -> T:
-        remaining_s = max(self._after_refusal.remaining_s(), self._after_failure.remaining_s())
-        if remaining_s:
-            raise self._failure_for(remaining_s)
+        backoff = max(self._after_refusal, self._after_failure, key=Backoff.remaining_s)
+        if backoff.remaining_s():
+            raise backoff.deferred(self._failure)
         requested_at = self._clock()
         try:
             value, lifetime_s = self._fetch()
@@ -91,13 +87,10 @@ class CachedToken(Generic[T]):
             self._failure = error.reworded(str(error), None)  # a copy, since the traceback holds the request
             backoff = self._after_refusal if isinstance(error, CredentialsError) else self._after_failure
             backoff.start(at_least_s=error.retry_after or 0.0)
-            raise self._failure_for(backoff.remaining_s()) from None
+            raise backoff.deferred(self._failure) from None
         self._after_refusal.reset()
         self._after_failure.reset()
         renew_at = requested_at + max(lifetime_s - self._renew_before_s, lifetime_s / 2)
         with self._entry_lock:
             self._entry = _Entry(value, renew_at, requested_at + lifetime_s)
         return value
-
-    def _failure_for(self, remaining_s: float) -> ApiError:
-        return with_retry_time(self._failure, self._clock() + remaining_s, remaining_s)
