@@ -39,10 +39,7 @@ Follow = Callable[[Iterable[object], int, str], object]
 class Destination:
     """The destination of samples, and labels to add to each series.
 
-    Attributes:
-        output: a folder, ``-`` for standard output, or empty.
-        remote_write: a URL, or empty.
-        headers: for remote write.
+    ``output`` is a folder or ``-`` for standard output; it is empty with the URL ``remote_write``.
     """
 
     output: str
@@ -68,13 +65,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Writes the samples of jobs to a destination.
-
-    Attributes:
-        receiver: of remote write, from `prepare`.
-        settings: all settings of the metrics.
-        write_stdout: writes pieces of text to standard output.
-    """
+    """Writes the samples of jobs to a destination; ``settings`` are all settings of the metrics."""
 
     jobs: Sequence[PastJob]
     period: Period

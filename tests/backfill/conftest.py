@@ -136,8 +136,8 @@ def series_of(shown: Shown, name: str, **labels: str) -> dict[float, float]:
     """The one series with that name and these labels, perhaps among others."""
     [found] = [
         values
-        for (named, told), values in shown.items()
-        if named == f"codearts_build_{name}" and labels.items() <= dict(told).items()
+        for (sample, series_labels), values in shown.items()
+        if sample == f"codearts_build_{name}" and labels.items() <= dict(series_labels).items()
     ]
     return found
 

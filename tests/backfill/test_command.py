@@ -53,7 +53,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def details_asked(simulator: Simulator) -> int:
-    return sum(asked.operation == "record-info" for asked in simulator.requests)
+    return sum(request.operation == "record-info" for request in simulator.requests)
 
 
 def kill_when(reached: Callable[[], bool], *arguments: str) -> None:
@@ -96,7 +96,7 @@ def test_killed_while_it_writes_it_leaves_whole_files_only(config: Path, tmp_pat
     assert {path.suffix for path in (tmp_path / "killed").iterdir()} == {".om", ".db", ".stamp"}
 
 
-def test_again_it_asks_for_nothing_and_another_step_needs_nothing_more(
+def test_a_repeated_command_sends_no_request_even_with_another_step(
     config: Path, simulator: Simulator, tmp_path: Path
 ) -> None:
     assert run(*command(config, f"--output={tmp_path / 'out'}")).code == 0
@@ -110,7 +110,7 @@ def test_again_it_asks_for_nothing_and_another_step_needs_nothing_more(
     assert list(simulator.requests) == []
 
 
-def test_the_stream_is_what_the_files_are(config: Path, tmp_path: Path) -> None:
+def test_standard_output_equals_the_files(config: Path, tmp_path: Path) -> None:
     assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
     streamed = run(*command(config, "--output=-", "--step=1h"), folder=tmp_path)
     assert streamed.code == 0, streamed.err
@@ -136,7 +136,7 @@ def test_families_and_metrics_do_not_interleave(config: Path, tmp_path: Path) ->
         assert points == sorted(points, key=lambda point: (metrics.index(point[0]), point[1]))
 
 
-def test_promtool_takes_the_files(config: Path, tmp_path: Path) -> None:
+def test_promtool_accepts_the_files(config: Path, tmp_path: Path) -> None:
     assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
     for file in sorted((tmp_path / "out").glob("*.om")):
         make = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(file)]
@@ -176,7 +176,7 @@ def test_each_job_ends_where_a_running_exporter_began(
         assert list(series_of(shown, "last_build_number", job_name=job.name).values())[-1] == baseline
 
 
-def test_a_job_that_is_not_visible_costs_itself_alone(config: Path, tmp_path: Path) -> None:
+def test_an_invisible_job_affects_no_other_job(config: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("jobs:\n", f"jobs:\n  - {'f' * 32}\n"))
     done = run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h"))
     assert done.code == 1
@@ -184,9 +184,7 @@ def test_a_job_that_is_not_visible_costs_itself_alone(config: Path, tmp_path: Pa
     assert len({labels for _, labels in read(sorted((tmp_path / "out").glob("*.om")))}) > JOBS
 
 
-def test_expired_credentials_end_it_and_it_goes_on_later(
-    config: Path, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_it_resumes_after_expired_credentials(config: Path, simulator: Simulator, tmp_path: Path) -> None:
     flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
     simulator.faults.replace([fault("unauthorized", operation="record-info", probability=0.02)])
     done = run(*flags)
@@ -194,10 +192,10 @@ def test_expired_credentials_end_it_and_it_goes_on_later(
     simulator.faults.replace([])
     simulator.reset_counts()
     assert run(*flags).code == 0
-    assert sum(asked.operation == "period-history" for asked in simulator.requests) == 0
+    assert sum(request.operation == "period-history" for request in simulator.requests) == 0
 
 
-def test_an_outage_makes_nothing_final(config: Path, simulator: Simulator, tmp_path: Path) -> None:
+def test_an_outage_does_not_change_the_result(config: Path, simulator: Simulator, tmp_path: Path) -> None:
     straight = command(config, f"--output={tmp_path / 'straight'}", "--step=1h")
     assert run(*straight).code == 0
     flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
@@ -208,7 +206,7 @@ def test_an_outage_makes_nothing_final(config: Path, simulator: Simulator, tmp_p
     assert checksums(tmp_path / "out") == checksums(tmp_path / "straight")
 
 
-def test_details_that_are_all_refused_end_it_before_it_writes(
+def test_nothing_is_written_if_all_details_are_refused(
     config: Path, simulator: Simulator, tmp_path: Path
 ) -> None:
     flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
@@ -224,7 +222,7 @@ def test_details_that_are_all_refused_end_it_before_it_writes(
     assert f"1 build without details, counted without queue time; {again}" in done.err
 
 
-def test_one_spool_and_two_folders(config: Path, tmp_path: Path) -> None:
+def test_one_spool_serves_two_folders(config: Path, tmp_path: Path) -> None:
     spool = f"--spool={tmp_path / 'answers.db'}"
     for step, folder in (("1h", "a"), ("2h", "b"), ("2h", "a")):
         done = run(*command(config, spool, f"--output={tmp_path / folder}", f"--step={step}"))
@@ -232,7 +230,7 @@ def test_one_spool_and_two_folders(config: Path, tmp_path: Path) -> None:
     assert checksums(tmp_path / "a") == checksums(tmp_path / "b")
 
 
-def test_files_of_somebody_else_stay(config: Path, tmp_path: Path) -> None:
+def test_files_of_another_program_are_not_overwritten(config: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "2020-01-01T00.om").write_text("mine")
     refused(run(*command(config, f"--output={tmp_path / 'out'}")), 1, "of another program")
@@ -244,7 +242,7 @@ def refused(done: Ended, code: int, text: str) -> None:
     assert "Traceback" not in done.err
 
 
-def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> None:
+def test_a_spool_of_another_request_is_refused(config: Path, tmp_path: Path) -> None:
     assert run(*command(config, f"--output={tmp_path / 'out'}", "--step=1h")).code == 0
     other = run("backfill", f"--config.file={config}", "--start=2d", f"--output={tmp_path / 'out'}")
     refused(other, 1, "belongs to a backfill of other jobs or another period")
@@ -266,7 +264,7 @@ def test_another_request_needs_another_folder(config: Path, tmp_path: Path) -> N
         (("--output=out", "--start=0001-01-01"), "must be between the years"),
     ],
 )
-def test_wrong_usage_is_told(config: Path, tmp_path: Path, flags: tuple[str, ...], text: str) -> None:
+def test_invalid_options_are_refused(config: Path, tmp_path: Path, flags: tuple[str, ...], text: str) -> None:
     refused(run("backfill", f"--config.file={config}", *flags, folder=tmp_path), 2, text)
 
 
@@ -274,14 +272,14 @@ def test_wrong_usage_is_told(config: Path, tmp_path: Path, flags: tuple[str, ...
     "flags",
     [("--remote-write=localhost:9090/write",), ("--remote-write=http://x", "--remote-write-header=a: 团队")],
 )
-def test_a_receiver_that_cannot_be_is_told_before_anything_is_asked(
+def test_an_invalid_receiver_is_reported_before_any_request(
     config: Path, simulator: Simulator, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     refused(run(*command(config, *flags), folder=tmp_path), 1, "remote write: ")
     assert not simulator.requests
 
 
-def test_a_foreign_file_is_left_alone(config: Path, tmp_path: Path) -> None:
+def test_a_foreign_spool_file_is_not_changed(config: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine" * 1000)
     done = run(*command(config, f"--output={tmp_path / 'out'}", f"--spool={tmp_path / 'notes.txt'}"))
     refused(done, 1, "notes.txt")
@@ -289,5 +287,5 @@ def test_a_foreign_file_is_left_alone(config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_made_is_told(config: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(config: Path) -> None:
     refused(run(*command(config, "--output=/proc/out")), 1, "/proc/out")

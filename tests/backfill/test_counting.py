@@ -1,4 +1,4 @@
-"""What the past shows: each build once, at its time, under the labels of live ones."""
+"""Backfilled metrics: each build once, at its time, with the labels of live ones."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +34,7 @@ def at(hours: float) -> float:
     return (NOON_MS - hours * HOUR_MS) / 1000
 
 
-def test_a_build_shows_from_the_first_sample_after_its_finish_on(past: Past, fleet: Fleet) -> None:
+def test_a_build_is_included_from_the_first_sample_after_its_finish(past: Past, fleet: Fleet) -> None:
     [job] = fleet.jobs()
     fleet.add_build(job.id, at_ms=NOON_MS - 3 * HOUR_MS, queue_s=60, duration_s=90)
     shown = past.shown(DAY)
@@ -72,7 +72,7 @@ def test_the_last_build_before_the_start_sets_the_gauges_and_is_not_counted(past
     assert series_of(shown, "recovery_duration_seconds_sum")[at(0)] == pytest.approx(recovery_s, abs=7200)
 
 
-def test_a_build_that_runs_across_the_start_counts_though_newer_ones_had_finished(
+def test_a_build_that_runs_across_the_start_counts_although_newer_ones_had_finished(
     past: Past, fleet: Fleet
 ) -> None:
     [job] = fleet.jobs()
@@ -83,7 +83,7 @@ def test_a_build_that_runs_across_the_start_counts_though_newer_ones_had_finishe
     assert (counts[at(24)], counts[at(22)], counts[at(0)]) == (0, 0, 1)
 
 
-def test_what_still_runs_is_left_to_the_live_exporter(past: Past, fleet: Fleet) -> None:
+def test_a_running_build_is_left_to_the_live_exporter(past: Past, fleet: Fleet) -> None:
     [job] = fleet.jobs()
     fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=None)
     fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
@@ -97,10 +97,10 @@ def test_without_details_there_are_no_queue_times(past: Past, fleet: Fleet, simu
     assert series_of(shown, "builds_total", result="success")[at(0)] == 1
     assert series_of(shown, "duration_seconds_sum", result="success")[at(0)] == pytest.approx(61.5, abs=1)
     assert series_of(shown, "queue_duration_seconds_count")[at(0)] == 0
-    assert "record-info" not in {asked.operation for asked in simulator.requests}
+    assert "record-info" not in {request.operation for request in simulator.requests}
 
 
-def test_a_record_that_history_lost_is_found_by_its_number(
+def test_a_record_missing_from_history_is_found_by_its_number(
     past: Past, fleet: Fleet, simulator: Simulator
 ) -> None:
     [job] = fleet.jobs()
@@ -117,7 +117,9 @@ def test_a_record_that_history_lost_is_found_by_its_number(
     assert series_of(shown, "consecutive_failures")[at(0)] == 0
 
 
-def test_a_refused_detail_leaves_the_history_record(past: Past, fleet: Fleet, simulator: Simulator) -> None:
+def test_a_build_with_refused_details_counts_from_its_history_record(
+    past: Past, fleet: Fleet, simulator: Simulator
+) -> None:
     [job] = fleet.jobs()
     fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
     other = fleet.add_job("payment")
@@ -133,7 +135,7 @@ def test_a_refused_detail_leaves_the_history_record(past: Past, fleet: Fleet, si
     assert series_of(shown, "builds_total", result="success", job_name="checkout")[at(0)] == 1
 
 
-def test_extra_labels_are_those_of_the_live_exporter(
+def test_extra_labels_equal_those_of_the_live_exporter(
     fleet: Fleet, simulator: Simulator, tmp_path: Path
 ) -> None:
     job = fleet.add_job("checkout")
@@ -145,7 +147,7 @@ def test_extra_labels_are_those_of_the_live_exporter(
 
 
 @pytest.mark.parametrize("step_ms", [HOUR_MS // 4, HOUR_MS, 5 * HOUR_MS])
-def test_what_a_build_brings_shows_0_a_step_before_it(
+def test_new_series_are_0_one_step_before_their_first_build(
     fleet: Fleet, simulator: Simulator, tmp_path: Path, step_ms: int
 ) -> None:
     job = fleet.add_job("checkout")
@@ -166,9 +168,7 @@ def test_what_a_build_brings_shows_0_a_step_before_it(
             assert list(dict(sorted(values.items())).values()) == [0, *[1] * (len(values) - 1)]
 
 
-def test_stages_are_asked_for_once_each_and_add_up(
-    fleet: Fleet, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_stages_are_fetched_once_and_add_up(fleet: Fleet, simulator: Simulator, tmp_path: Path) -> None:
     job = fleet.add_job("checkout")
     for hours in (5, 4, 3):
         fleet.add_build(job.id, at_ms=NOON_MS - hours * HOUR_MS, duration_s=60)
@@ -181,12 +181,12 @@ def test_stages_are_asked_for_once_each_and_add_up(
     }
     assert sum(early for early, _ in sums.values()) == pytest.approx(60)
     assert sum(late for _, late in sums.values()) == pytest.approx(180)
-    assert sum(asked.operation == "full-stages" for asked in simulator.requests) == 3
+    assert sum(request.operation == "full-stages" for request in simulator.requests) == 3
     past.collect(DAY)
-    assert sum(asked.operation == "full-stages" for asked in simulator.requests) == 3
+    assert sum(request.operation == "full-stages" for request in simulator.requests) == 3
 
 
-def test_builds_without_stages_count_all_the_same(fleet: Fleet, simulator: Simulator, tmp_path: Path) -> None:
+def test_builds_with_refused_stages_are_counted(fleet: Fleet, simulator: Simulator, tmp_path: Path) -> None:
     job = fleet.add_job("checkout")
     for _ in range(2):
         fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=60)
@@ -215,7 +215,7 @@ def test_a_build_that_ended_without_a_result_counts_as_unknown(
     assert series_of(past.shown(DAY), "builds_total", result="unknown")[at(0)] == 1
 
 
-def test_builds_that_nobody_can_date_are_told(past: Past, fleet: Fleet, simulator: Simulator) -> None:
+def test_builds_without_times_are_reported(past: Past, fleet: Fleet, simulator: Simulator) -> None:
     [job] = fleet.jobs()
     fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
     times = ["start_time", "end_time", "finish_time", "queued_time"]
@@ -225,11 +225,11 @@ def test_builds_that_nobody_can_date_are_told(past: Past, fleet: Fleet, simulato
         assert spool.undated() == 1
 
 
-def test_a_finish_in_the_details_that_cannot_be_right_does_not_move_the_build(past: Past) -> None:
+def test_an_implausible_finish_in_the_details_is_ignored(past: Past) -> None:
     finish_ms = NOON_MS - 2 * HOUR_MS
     listed = Build(1, Result.SUCCESS, start_ms=finish_ms - 5000, finish_ms=finish_ms)
-    for told_ms in (finish_ms + 400 * DAY_MS, finish_ms - 400 * DAY_MS):
-        detail = BuildDetail(1, Result.SUCCESS, start_ms=finish_ms - 5000, finish_ms=told_ms)
+    for detail_ms in (finish_ms + 400 * DAY_MS, finish_ms - 400 * DAY_MS):
+        detail = BuildDetail(1, Result.SUCCESS, start_ms=finish_ms - 5000, finish_ms=detail_ms)
         assert PastBuild(listed, detail).dated_ms == finish_ms
     exact = BuildDetail(1, Result.SUCCESS, finish_ms=finish_ms + 321)
     assert PastBuild(listed, exact).dated_ms == finish_ms + 321
@@ -255,7 +255,7 @@ def test_more_builds_in_a_step_than_may_wait_for_stages(
     assert counts == {600}
 
 
-def test_names_may_hold_odd_ends_of_lines(past: Past, fleet: Fleet) -> None:
+def test_names_may_contain_unicode_line_separators(past: Past, fleet: Fleet) -> None:
     [job] = fleet.jobs()
     name = "one\u2028two\u0085three\x0bfour"
     fleet.rename_job(job.id, name)
@@ -266,7 +266,7 @@ def test_names_may_hold_odd_ends_of_lines(past: Past, fleet: Fleet) -> None:
     assert any(name in line for line in lines)
 
 
-def test_missing_numbers_are_asked_for_once_in_all(past: Past, fleet: Fleet, simulator: Simulator) -> None:
+def test_missing_numbers_are_requested_only_once(past: Past, fleet: Fleet, simulator: Simulator) -> None:
     [job] = fleet.jobs()
     for _ in range(40):
         fleet.add_build(job.id, at_ms=NOON_MS - HOUR_MS, duration_s=5)
@@ -274,13 +274,13 @@ def test_missing_numbers_are_asked_for_once_in_all(past: Past, fleet: Fleet, sim
         [fault("lost-records", job=job.id, numbers=list(range(5, 25)), detail="unknown")]
     )
     past.collect(DAY)
-    asked = len(simulator.requests)
+    before = len(simulator.requests)
     past.collect(DAY)
-    again = [each.operation for each in simulator.requests[asked:]]
+    again = [request.operation for request in simulator.requests[before:]]
     assert again.count("record-info") == 0
 
 
-def test_garbage_numbers_change_nothing() -> None:
+def test_implausible_numbers_are_ignored() -> None:
     real = [KnownBuild(number, None, is_listed=True, is_fetched=True) for number in (1, 2, 5)]
     garbage = KnownBuild(2_000_000_000, None, is_listed=True, is_fetched=False)
     assert plausible([*real, garbage]) == real
@@ -289,7 +289,7 @@ def test_garbage_numbers_change_nothing() -> None:
     assert list(numbers_to_fetch(real, 0, 1)) == [3, 4, 6]
 
 
-def test_a_gap_of_a_hundred_thousand_is_written_off_at_once() -> None:
+def test_a_gap_of_a_hundred_thousand_is_settled_at_once() -> None:
     ledger = initial_ledger([], [1, 99_000], [(2, 98_999)], NOON_MS, rules_of_a_test())
     assert [(run.first, run.last) for run in ledger.runs] == [(0, 0), (2, 98_999)]
 
@@ -309,7 +309,7 @@ TROUBLE: list[Fault] = [
 
 
 @pytest.mark.timeout(120)
-def test_the_last_sample_is_the_truth_of_the_whole_month(
+def test_the_last_sample_equals_the_truth_of_the_month(
     fleet: Fleet, simulator: Simulator, tmp_path: Path
 ) -> None:
     for ordinal in range(6):

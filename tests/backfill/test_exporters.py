@@ -1,4 +1,4 @@
-"""Running exporters tell where the past ends: asked over HTTP, told apart from what is none."""
+"""Running exporters determine the end of a backfill over HTTP; anything else is refused."""
 
 import http.server
 import threading
@@ -81,12 +81,12 @@ def backfill(
         return run("backfill", f"--config.file={config}", f"--output={folder}", *period, *urls, *flags)
 
 
-def test_of_two_that_count_a_job_the_earlier_beginning_is_the_end(
+def test_the_exporter_that_counted_first_sets_the_end(
     simulator: Simulator, job_id: str, tmp_path: Path
 ) -> None:
     early_s, late_s = ((NOON_MS - hours * HOUR_MS) / 1000 for hours in (12, 6))
-    told = [exposition(job_id, f"{early_s}"), exposition(job_id, f"{late_s}", "2")]
-    for folder, order in (("a", told), ("b", told[::-1])):
+    expositions = [exposition(job_id, f"{early_s}"), exposition(job_id, f"{late_s}", "2")]
+    for folder, order in (("a", expositions), ("b", expositions[::-1])):
         done = backfill(simulator, job_id, tmp_path / folder, *order)
         assert done.code == 0, done.err
         counts = series_of(read(sorted((tmp_path / folder).glob("*.om"))), "builds_total", result="success")
@@ -94,24 +94,24 @@ def test_of_two_that_count_a_job_the_earlier_beginning_is_the_end(
 
 
 @pytest.mark.parametrize(("since", "number"), [("NaN", "1"), ("+Inf", "1"), ("soon", "1"), ("1", "NaN")])
-def test_what_cannot_be_is_told(
+def test_invalid_metrics_are_reported(
     simulator: Simulator, job_id: str, tmp_path: Path, since: str, number: str
 ) -> None:
     done = backfill(simulator, job_id, tmp_path / "out", exposition(job_id, since, number))
     refused(done, 1, "the exporter's metrics cannot be read")
 
 
-def test_a_job_that_no_exporter_counts_ends_where_it_is_told_to(
+def test_a_job_that_no_exporter_counts_ends_at_the_given_end(
     simulator: Simulator, job_id: str, tmp_path: Path
 ) -> None:
     done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"))
-    told = "no exporter counts these jobs yet, so their backfill ends at 2025-03-10T12:00:00Z"
-    assert f"{told}: {job_id}" in done.err
+    message = "no exporter counts these jobs yet, so their backfill ends at 2025-03-10T12:00:00Z"
+    assert f"{message}: {job_id}" in done.err
     counts = series_of(read(sorted((tmp_path / "out").glob("*.om"))), "builds_total", result="success")
     assert max(counts) == NOON_MS / 1000
 
 
-def test_a_job_that_no_exporter_counts_is_refused_where_its_past_would_end_now(
+def test_a_job_that_no_exporter_counts_is_refused_without_an_end(
     simulator: Simulator, job_id: str, tmp_path: Path
 ) -> None:
     done = backfill(simulator, job_id, tmp_path / "out", exposition("b" * 32, "1741600000"), flags=())
@@ -126,17 +126,15 @@ def test_a_job_that_no_exporter_counts_can_be_included(past: Past, fleet: Fleet)
     notices = Notices(past.said.append)
     with serving(exposition("b" * 32, "1741600000")) as url:
         plan = make_plan(past.config, Selection("1000d", "0s", (url,), True), past.client(), notices)
-    assert [one.job.id for one in plan.jobs] == [job.id]
+    assert [past.job.id for past in plan.jobs] == [job.id]
 
 
-def test_a_line_without_end_is_not_read_to_its_end(past: Past) -> None:
+def test_a_line_of_unlimited_length_is_refused(past: Past) -> None:
     with serving("x" * 3_000_000) as url, pytest.raises(BackfillError, match="a line of more than"):
         settled(past, url)
 
 
-def test_jobs_that_are_counted_already_leave_nothing_to_do(
-    simulator: Simulator, job_id: str, tmp_path: Path
-) -> None:
+def test_it_fails_if_all_jobs_are_counted_already(simulator: Simulator, job_id: str, tmp_path: Path) -> None:
     since = f"{(NOON_MS - 2 * DAY_MS) / 1000}"
     done = backfill(simulator, job_id, tmp_path / "out", exposition(job_id, since))
     refused(done, 1, "no job is left to backfill")
@@ -153,16 +151,16 @@ def settled(past: Past, url: str, end: str = "0s", waits: list[float] | None = N
     ("since_s", "end", "number"),
     [(-7200, "0s", 7), (3, "0s", 7), (60, "0s", 7), (-7200, "1h", 7), (-60, "1h", None)],
 )
-def test_the_number_tells_the_end_unless_it_is_cut_off_before(
+def test_the_baseline_is_the_cutoff_unless_the_end_is_earlier(
     past: Past, fleet: Fleet, since_s: int, end: str, number: int | None
 ) -> None:
     [job] = fleet.jobs()
     with serving(exposition(job.id, f"{time.time() + since_s}", "7")) as url:
-        [one] = settled(past, url, end).jobs
-    assert one.baseline == number
+        [planned] = settled(past, url, end).jobs
+    assert planned.baseline == number
 
 
-def test_an_exporter_that_is_starting_is_waited_for(past: Past, fleet: Fleet) -> None:
+def test_it_waits_for_an_exporter_that_is_starting(past: Past, fleet: Fleet) -> None:
     [job] = fleet.jobs()
     waits: list[float] = []
     with serving(exposition(job.id, f"{time.time()}"), not_ready=3) as url:
@@ -171,7 +169,7 @@ def test_an_exporter_that_is_starting_is_waited_for(past: Past, fleet: Fleet) ->
     assert f"{url}: not ready yet: waiting" in past.said
 
 
-def test_one_that_does_not_answer_is_not_waited_for_long(past: Past) -> None:
+def test_it_does_not_wait_long_for_an_exporter_that_does_not_answer(past: Past) -> None:
     waits: list[float] = []
     with pytest.raises(BackfillError, match="no answer"):
         settled(past, f"http://127.0.0.1:{free_port()}/metrics", waits=waits)

@@ -16,7 +16,7 @@ MINUTE_MS = 60_000
 def test_samples_lie_on_multiples_of_the_step_and_at_the_end() -> None:
     period = Period(NOON_MS, NOON_MS + 12 * MINUTE_MS, 5 * MINUTE_MS)
     moments = period.sample_times(period.start_ms, period.end_ms + 1, period.end_ms)
-    assert [(at - NOON_MS) / MINUTE_MS for at in moments] == [0, 5, 10, 12]
+    assert [(ms - NOON_MS) / MINUTE_MS for ms in moments] == [0, 5, 10, 12]
 
 
 def test_a_job_ends_at_the_whole_second_before_its_end() -> None:
@@ -32,7 +32,7 @@ def test_a_job_ends_at_the_whole_second_before_its_end() -> None:
     series=st.sampled_from((1, 100, 10_000)),
     early_s=st.integers(0, 200_000),
 )
-def test_files_hold_each_moment_once_and_in_order(
+def test_files_contain_each_sample_time_once_and_in_order(
     start: int, length: int, step: int, series: int, early_s: int
 ) -> None:
     step_ms = step * MINUTE_MS
@@ -43,15 +43,15 @@ def test_files_hold_each_moment_once_and_in_order(
     assert all(first % BLOCK_MS == 0 and before % BLOCK_MS == 0 for first, before in chunks)
     assert [first for first, _ in chunks[1:]] == [before for _, before in chunks[:-1]]
     parts = [period.sample_times(first, before, end_ms) for first, before in chunks]
-    assert tuple(at for part in parts for at in part) == period.sample_times(
+    assert tuple(ms for part in parts for ms in part) == period.sample_times(
         start_ms, period.end_ms + 1, end_ms
     )
     assert all(
-        first <= at < before for (first, before), part in zip(chunks, parts, strict=True) for at in part
+        first <= ms < before for (first, before), part in zip(chunks, parts, strict=True) for ms in part
     )
 
 
-def test_files_of_many_series_are_as_long_as_a_block_and_those_of_few_longer() -> None:
+def test_files_cover_one_block_or_more_if_there_are_few_series() -> None:
     period = Period(NOON_MS, NOON_MS + 2 * DAY_MS, 5 * MINUTE_MS)
     lengths = {series: period.chunks(series)[0] for series in (100, 500, 100_000)}
     assert {series: (before - first) // HOUR_MS for series, (first, before) in lengths.items()} == {
@@ -61,7 +61,7 @@ def test_files_of_many_series_are_as_long_as_a_block_and_those_of_few_longer() -
     }
 
 
-def test_names_of_files_sort_by_time() -> None:
+def test_file_names_sort_by_time() -> None:
     assert file_name(NOON_MS) == "2025-03-10T12.om"
     assert file_name(NOON_MS - 4 * HOUR_MS) < file_name(NOON_MS)
 
@@ -76,11 +76,11 @@ def test_names_of_files_sort_by_time() -> None:
         ("2025-03-01T08:00:00Z", datetime(2025, 3, 1, 8, tzinfo=UTC)),
     ],
 )
-def test_moments(text: str, moment: datetime) -> None:
+def test_times_are_parsed(text: str, moment: datetime) -> None:
     assert parse_time(text, NOON_MS) == moment.timestamp() * 1000
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "20250301", "2025-13-01", "30", "1700000000"])
-def test_what_is_no_moment(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 the standard library's own texts come out too
         parse_time(text, NOON_MS)

@@ -1,4 +1,4 @@
-"""Refusals of everything are about the credentials: nothing of them is kept."""
+"""If everything is refused, the credentials are to blame: nothing is stored."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -34,14 +34,14 @@ def past(past: Past, fleet: Fleet) -> Past:
         (fault("error", operation="full-stages", status=403, code="CB.00031059"), "stages (full-stages)"),
     ],
 )
-def test_what_is_refused_throughout_is_asked_for_again(
+def test_requests_that_are_all_refused_are_repeated_in_the_next_run(
     past: Past, simulator: Simulator, refusal: Fault, text: str
 ) -> None:
     simulator.faults.replace([refusal])
     for _ in range(2):
-        with pytest.raises(BackfillError, match="every request was refused") as told:
+        with pytest.raises(BackfillError, match="every request was refused") as error:
             past.collect(DAY)
-        assert text in str(told.value)
+        assert text in str(error.value)
     simulator.faults.replace([])
     shown = past.shown(DAY)
     assert series_of(shown, "queue_duration_seconds_count")[NOON_MS / 1000] == 3
@@ -55,7 +55,7 @@ def test_a_number_after_the_newest_build_may_be_refused_alone(
     fleet.add_build(quiet.id, at_ms=DAY.start_ms - DAY_MS, duration_s=5)
     past = Past(simulator, past.folder, watched=f"jobs: [{quiet.id}]")
     shown = past.shown(DAY)
-    assert {asked.operation for asked in simulator.requests} >= {"record-info"}
+    assert {request.operation for request in simulator.requests} >= {"record-info"}
     assert series_of(shown, "builds_total", result="success")[NOON_MS / 1000] == 0
 
 
@@ -74,7 +74,7 @@ def entries(count: int) -> list[tuple[str, int, int | None]]:
 
 
 @pytest.mark.parametrize("refused", [1, 25])
-def test_a_recheck_tells_refusals_from_accidents(refused: int) -> None:
+def test_a_recheck_decides_whether_refusals_are_accepted(refused: int) -> None:
     for succeeds in (True, False):
         refusals = held(succeeds=succeeds)
         for entry in entries(refused):
@@ -82,13 +82,13 @@ def test_a_recheck_tells_refusals_from_accidents(refused: int) -> None:
         if succeeds:
             assert refusals.finish() == entries(refused)
         else:
-            with pytest.raises(BackfillError, match="every request was refused") as told:
+            with pytest.raises(BackfillError, match="every request was refused") as error:
                 refusals.finish()
-            assert ("records of so few builds may be gone" in str(told.value)) == (refused == 1)
-            assert "make the user a member" in str(told.value)
+            assert ("records of so few builds may be gone" in str(error.value)) == (refused == 1)
+            assert "make the user a member" in str(error.value)
 
 
-def test_only_refusals_of_builds_that_exist_are_told_and_once() -> None:
+def test_only_refusals_of_existing_builds_are_reported_and_only_once() -> None:
     for exists, lines in ((True, ["details: nothing but refusals so far: HTTP 404"]), (False, [])):
         said: list[str] = []
         refusals = held(exists=exists, said=said, succeeds=exists)
@@ -98,7 +98,7 @@ def test_only_refusals_of_builds_that_exist_are_told_and_once() -> None:
         assert refusals.finish() == entries(50)
 
 
-def test_an_answer_lets_go_of_what_was_refused_before() -> None:
+def test_a_success_releases_earlier_refusals() -> None:
     refusals = held()
     assert refusals.add(("job", 1, None), NotVisibleError("HTTP 404")) == []
     assert refusals.add(("job", 2, 7), None) == [("job", 1, None), ("job", 2, 7)]
@@ -137,13 +137,15 @@ def stopped(answers: Generator[object], after: int) -> None:
     answers.close()
 
 
-def test_a_job_refused_for_good_ends_as_it_does_in_one_go(two: Past, simulator: Simulator) -> None:
+def test_an_interrupted_run_with_a_refused_job_ends_like_an_uninterrupted_one(
+    two: Past, simulator: Simulator
+) -> None:
     shut = simulator.fleet.jobs()[-1]
     refusal = fault("error", operation="record-info", status=403, code="CB.00031059")
     simulator.faults.replace([replace(refusal, job=shut.id)])
     straight = replace(two, folder=two.folder / "straight")
     straight.folder.mkdir()
-    told = straight.shown(DAY)
+    expected = straight.shown(DAY)
     with collecting(two) as (download, client, spool):
         stopped(download.fetch_details(client, 1), after=BUILDS + 2)
         kept = spool.fingerprint()
@@ -152,10 +154,12 @@ def test_a_job_refused_for_good_ends_as_it_does_in_one_go(two: Past, simulator: 
             list(download.fetch_details(client, 1))
         assert spool.fingerprint() == kept
     simulator.faults.replace([replace(refusal, job=shut.id)])
-    assert two.shown(DAY) == told
+    assert two.shown(DAY) == expected
 
 
-def test_stages_refused_for_good_end_as_they_do_in_one_go(two: Past, simulator: Simulator) -> None:
+def test_an_interrupted_run_with_refused_stages_ends_like_an_uninterrupted_one(
+    two: Past, simulator: Simulator
+) -> None:
     refusal = fault("error", operation="full-stages", status=403, code="CB.00031059")
     with collecting(two) as (download, client, spool):
         list(download.fetch_details(client, 1))
@@ -169,7 +173,7 @@ def test_stages_refused_for_good_end_as_they_do_in_one_go(two: Past, simulator: 
         assert spool.refused_stages() == BUILDS
 
 
-def test_a_recheck_that_fails_makes_nothing_final(
+def test_a_failed_recheck_stores_nothing(
     two: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = fault("error", operation="full-stages", status=403, code="CB.00031059")
@@ -185,7 +189,7 @@ def test_a_recheck_that_fails_makes_nothing_final(
         assert spool.refused_stages() == 0
 
 
-def test_a_page_in_place_of_details_is_a_failure_and_they_are_asked_for_again(
+def test_an_html_page_instead_of_details_is_a_failure_and_retried_later(
     past: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.backfill.retry._PAUSES_S", ())

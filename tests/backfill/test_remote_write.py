@@ -1,4 +1,4 @@
-"""What is sent to a real Prometheus is what the files hold; and what becomes of receivers in trouble."""
+"""Remote write to a real Prometheus, and to receivers that fail."""
 
 import http.server
 import threading
@@ -26,7 +26,7 @@ END = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Answers as it is told, then 204; what ``breaks off`` or is ``garbage`` cannot be read."""
+    """Sends the given responses, then 204; ``breaks off`` and ``garbage`` are unreadable."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -78,7 +78,7 @@ def sent(receiver: Receiver, said: list[str] | None = None, **headers: str) -> R
     return RemoteWrite(receiver.url, headers, requests.Session(), notices, sleep=lambda _: None)
 
 
-def test_a_receiver_in_trouble_is_tried_again() -> None:
+def test_an_unavailable_receiver_is_retried() -> None:
     with receiving((503, "busy"), (429, "too many"), (500, "")) as receiver:
         sent(receiver, Authorization="Bearer made-up").send(b"body")
     assert [body for _, body in receiver.requests] == [b"body"] * 4
@@ -88,7 +88,7 @@ def test_a_receiver_in_trouble_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("broken", ["breaks off", "garbage"])
-def test_an_answer_that_cannot_be_read_is_a_lost_connection(broken: str) -> None:
+def test_an_unreadable_response_counts_as_a_lost_connection(broken: str) -> None:
     said: list[str] = []
     with receiving((200, broken)) as receiver:
         sent(receiver, said).send(b"body")
@@ -98,7 +98,7 @@ def test_an_answer_that_cannot_be_read_is_a_lost_connection(broken: str) -> None
     assert said[0].endswith("): retrying in 1 s")
 
 
-def test_trouble_is_told_once() -> None:
+def test_a_problem_is_reported_once() -> None:
     said: list[str] = []
     with receiving((503, "busy"), (503, "busy")) as receiver:
         sent(receiver, said).send(b"body")
@@ -112,10 +112,10 @@ def test_empty_labels_are_not_sent() -> None:
     assert b"branch" not in raw
 
 
-def test_a_refusal_is_told_with_its_reason() -> None:
-    with receiving((400, "out of bounds")) as receiver, pytest.raises(BackfillError) as told:
+def test_a_refusal_is_reported_with_its_reason() -> None:
+    with receiving((400, "out of bounds")) as receiver, pytest.raises(BackfillError) as error:
         sent(receiver).send(b"body")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "remote write: HTTP 400: out of bounds; Prometheus needs storage.tsdb.out_of_order_time_window "
         "to reach back to --start"
     )
@@ -123,14 +123,14 @@ def test_a_refusal_is_told_with_its_reason() -> None:
 
 
 def test_control_characters_of_a_receiver_are_escaped() -> None:
-    with receiving((400, "no\x1b[31m\x07 \x9b \u202e")) as receiver, pytest.raises(BackfillError) as told:
+    with receiving((400, "no\x1b[31m\x07 \x9b \u202e")) as receiver, pytest.raises(BackfillError) as error:
         sent(receiver).send(b"body")
-    assert str(told.value) == "remote write: HTTP 400: no\\x1b[31m\\x07 \\x9b \\u202e"
+    assert str(error.value) == "remote write: HTTP 400: no\\x1b[31m\\x07 \\x9b \\u202e"
 
 
-def test_an_answer_is_not_read_further_than_it_is_shown() -> None:
-    told = "x" * 50_000_000
-    with receiving((200, told), (400, told)) as receiver:
+def test_a_response_is_not_read_to_its_end() -> None:
+    text = "x" * 50_000_000
+    with receiving((200, text), (400, text)) as receiver:
         sent(receiver).send(b"body")
         with pytest.raises(BackfillError):
             sent(receiver).send(b"body")
@@ -146,7 +146,7 @@ def test_an_answer_is_not_read_further_than_it_is_shown() -> None:
         ("", {}, "Basic b2Y6bmV0cmM="),
     ],
 )
-def test_given_credentials_go_before_those_of_netrc(
+def test_given_credentials_override_netrc(
     user: str,
     header: dict[str, str],
     expected: str,
@@ -162,7 +162,7 @@ def test_given_credentials_go_before_those_of_netrc(
     assert {name.title(): value for name, value in headers.items()}["Authorization"] == expected
 
 
-def test_nobody_there_is_told() -> None:
+def test_a_refused_connection_is_reported() -> None:
     with receiving() as receiver:
         gone = sent(receiver)
     receiver.server_close()
@@ -185,7 +185,7 @@ def config(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def test_prometheus_gets_what_the_files_hold(config: Path, tmp_path: Path) -> None:
+def test_prometheus_receives_the_contents_of_the_files(config: Path, tmp_path: Path) -> None:
     program("prometheus")
     flags = [f"--config.file={config}", f"--start={START}", f"--end={END}", "--step=1h"]
     files = run("backfill", *flags, f"--output={tmp_path / 'out'}", folder=tmp_path)

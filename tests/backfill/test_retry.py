@@ -1,4 +1,4 @@
-"""Questions are asked until they are answered, and no longer than that makes sense."""
+"""Requests are retried until they succeed or fail for good."""
 
 import threading
 from collections import Counter
@@ -18,47 +18,47 @@ from exporter.errors import (
 
 
 class Service:
-    """Answers each question with itself, after as many errors as it is told to give first."""
+    """Returns each key, after the given errors."""
 
     def __init__(self, errors: Callable[[int, int], ApiError | None]) -> None:
         self._errors = errors
         self._lock = threading.Lock()
-        self.asked: Counter[int] = Counter()
+        self.calls: Counter[int] = Counter()
 
-    def __call__(self, question: int) -> int:
+    def __call__(self, key: int) -> int:
         with self._lock:
-            self.asked[question] += 1
-            error = self._errors(question, self.asked[question])
+            self.calls[key] += 1
+            error = self._errors(key, self.calls[key])
         if error:
             raise error
-        return question
+        return key
 
 
 def ask(
-    service: Service, questions: int, concurrency: int = 3, said: list[str] | None = None
+    service: Service, keys: int, concurrency: int = 3, said: list[str] | None = None
 ) -> dict[int, Reply[int, int]]:
     notices = Notices(([] if said is None else said).append)
-    answers = fetch_all(service, range(questions), concurrency, notices, sleep=lambda _: None)
-    return {asked.key: asked for asked in answers}
+    replies = fetch_all(service, range(keys), concurrency, notices, sleep=lambda _: None)
+    return {reply.key: reply for reply in replies}
 
 
-def test_every_question_is_answered_once() -> None:
+def test_every_key_is_fetched_once() -> None:
     service = Service(lambda *_: None)
-    assert {q: asked.value for q, asked in ask(service, 100).items()} == {q: q for q in range(100)}
-    assert set(service.asked.values()) == {1}
+    assert {q: reply.value for q, reply in ask(service, 100).items()} == {q: q for q in range(100)}
+    assert set(service.calls.values()) == {1}
 
 
-def test_trouble_that_passes_costs_nothing() -> None:
+def test_temporary_errors_are_retried() -> None:
     service = Service(lambda _, times: BackendError("busy", code="500") if times < 4 else None)
-    assert all(asked.error is None for asked in ask(service, 20).values())
+    assert all(reply.error is None for reply in ask(service, 20).values())
 
 
-def test_too_many_requests_is_waited_out_however_often_it_comes() -> None:
+def test_throttling_is_waited_out_without_limit() -> None:
     service = Service(lambda _, times: ThrottledError("slow down", code="429") if times < 50 else None)
-    assert all(asked.error is None for asked in ask(service, 5).values())
+    assert all(reply.error is None for reply in ask(service, 5).values())
 
 
-def test_what_is_waited_for_is_told_once() -> None:
+def test_a_wait_is_reported_once() -> None:
     said: list[str] = []
     service = Service(lambda _, times: ThrottledError("slow down", code="429") if times < 50 else None)
     ask(service, 5, said=said)
@@ -69,13 +69,13 @@ def test_what_is_waited_for_is_told_once() -> None:
     assert said == ["no answer (busy): retrying in 2 s"]
 
 
-def test_a_limit_that_is_learnt_is_no_trouble() -> None:
+def test_throttling_below_the_threshold_is_not_reported() -> None:
     said: list[str] = []
     ask(Service(lambda _, times: ThrottledError("slow down") if times < 3 else None), 20, said=said)
     assert said == []
 
 
-def test_trouble_that_lasts_is_told_once_a_minute() -> None:
+def test_a_lasting_problem_is_reported_once_a_minute() -> None:
     said: list[str] = []
     now = 0.0
     notices = Notices(said.append, lambda: now)
@@ -85,35 +85,35 @@ def test_trouble_that_lasts_is_told_once_a_minute() -> None:
     assert said == ["0.0", "60.0", "another kind"]
 
 
-def test_one_question_that_is_never_answered_ends_as_failed() -> None:
+def test_a_request_that_always_fails_yields_its_error() -> None:
     service = Service(lambda q, _: UnreachableError("time-out", code="timeout") if q == 7 else None)
     answers = ask(service, 20)
-    assert [q for q, asked in answers.items() if asked.error] == [7]
-    assert service.asked[7] == 5
+    assert [q for q, reply in answers.items() if reply.error] == [7]
+    assert service.calls[7] == 5
 
 
-def test_a_refusal_is_an_answer() -> None:
+def test_a_refusal_is_final() -> None:
     service = Service(lambda q, _: NotVisibleError("no such build", code="404") if q % 2 else None)
-    assert sum(asked.error is not None for asked in ask(service, 20).values()) == 10
-    assert set(service.asked.values()) == {1}
+    assert sum(reply.error is not None for reply in ask(service, 20).values()) == 10
+    assert set(service.calls.values()) == {1}
 
 
-def test_when_nothing_is_answered_any_more_it_ends() -> None:
+def test_an_outage_ends_it() -> None:
     service = Service(lambda q, _: BackendError("down", code="503") if q > 10 else None)
     with pytest.raises(BackendError):
         ask(service, 10_000)
-    assert len(service.asked) < 30
+    assert len(service.calls) < 30
 
 
 def test_refused_credentials_end_it_at_once() -> None:
     service = Service(lambda q, _: CredentialsError("expired", code="401") if q == 3 else None)
     with pytest.raises(CredentialsError):
         ask(service, 10_000, concurrency=1)
-    assert service.asked[3] == 1
-    assert len(service.asked) == 4
+    assert service.calls[3] == 1
+    assert len(service.calls) == 4
 
 
-def test_a_mistake_of_ours_is_not_swallowed() -> None:
+def test_a_programming_error_is_raised() -> None:
     def broken(_: int) -> int:
         raise ZeroDivisionError
 

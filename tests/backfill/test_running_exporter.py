@@ -1,4 +1,4 @@
-"""What running exporters tell of themselves, read line by line."""
+"""The metrics of running exporters, parsed line by line."""
 
 import tracemalloc
 from contextlib import suppress
@@ -34,24 +34,24 @@ def of(*lines: str) -> dict[str, CountedJob]:
     return running_exporter(line.encode() for line in lines)
 
 
-def test_what_it_counts() -> None:
+def test_counted_jobs_are_parsed() -> None:
     assert of(*LINES) == {"a": CountedJob(JOB, 1741600000500, 7)}
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "seven", "", "1e400"])
-def test_values_that_cannot_be_are_told(value: str) -> None:
+def test_invalid_values_are_errors(value: str) -> None:
     for line in (CREATED, BASELINE[1]):
-        changed = [f"{each.rpartition(' ')[0]} {value}" if each == line else each for each in LINES]
+        changed = [f"{text.rpartition(' ')[0]} {value}" if text == line else text for text in LINES]
         with pytest.raises(BackfillError, match="cannot be read"):
             of(*changed)
 
 
-def test_an_exposition_that_breaks_off_is_told() -> None:
+def test_a_truncated_exposition_is_an_error() -> None:
     with pytest.raises(BackfillError, match="cannot be read"):
         of(*LINES[:-2])
 
 
-def test_no_exposition_of_ours() -> None:
+def test_another_exposition_is_an_error() -> None:
     with pytest.raises(BackfillError, match="does it watch any job"):
         of("# EOF")
     with pytest.raises(BackfillError):
@@ -61,7 +61,7 @@ def test_no_exposition_of_ours() -> None:
 
 
 @given(st.data())
-def test_garbage_is_never_a_traceback(data: st.DataObject) -> None:
+def test_garbage_raises_only_backfill_errors(data: st.DataObject) -> None:
     text = "\n".join(LINES)
     at = data.draw(st.integers(0, len(text) - 1))
     length = data.draw(st.integers(0, 10))
@@ -70,7 +70,7 @@ def test_garbage_is_never_a_traceback(data: st.DataObject) -> None:
         of(*(text[:at] + put + text[at + length :]).split("\n"))
 
 
-def test_what_is_of_no_use_takes_no_memory() -> None:
+def test_irrelevant_lines_take_no_memory() -> None:
     others = (
         f'codearts_build_duration_seconds_bucket{{{NAMES},le="{at}"}} 1.0'.encode() for at in range(20_000)
     )
@@ -84,7 +84,7 @@ def test_what_is_of_no_use_takes_no_memory() -> None:
         tracemalloc.stop()
 
 
-def test_of_several_exporters_the_one_that_counts_longest_tells() -> None:
+def test_the_exporter_that_counts_longest_wins() -> None:
     late, early = CountedJob(JOB, 2000, 9), CountedJob(JOB, 1000, 5)
     for told in ([{"a": late}, {"a": early}], [{"a": early}, {"a": late}]):
         assert earliest(told) == {"a": early}

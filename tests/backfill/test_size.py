@@ -1,4 +1,4 @@
-"""What is told before writing is about what is written."""
+"""The estimated size is close to the actual one."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ WEEK = Period(NOON_MS - 7 * DAY_MS, NOON_MS, HOUR_MS)
         "metrics: {stages: true, extra_labels: [trigger, branch], branches: [main, 'release/.*']}\n",
     ],
 )
-def test_the_size_that_is_told(fleet: Fleet, simulator: Simulator, tmp_path: Path, settings: str) -> None:
+def test_the_estimated_size(fleet: Fleet, simulator: Simulator, tmp_path: Path, settings: str) -> None:
     for ordinal in range(3):
         fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=3600, duration_s=60, failure_ratio=0.3))
     past = Past(simulator, tmp_path, settings)
@@ -47,7 +47,7 @@ def test_the_size_that_is_told(fleet: Fleet, simulator: Simulator, tmp_path: Pat
     assert told.bytes == pytest.approx(sum(map(len, lines)), rel=0.3)
 
 
-def test_a_build_with_other_stages_brings_series(past: Past) -> None:
+def test_a_build_with_other_stages_adds_series(past: Past) -> None:
     past = Past(past.simulator, past.folder, "metrics: {stages: true}\n")
     [job] = past.config.jobs
 

@@ -51,7 +51,7 @@ def test_a_request_without_credentials_is_refused(caller: Caller) -> None:
     assert (reply.status, reply.json()["error_code"]) == (401, "APIGW.0301")
 
 
-def test_a_password_gives_a_token_that_works_and_ends(caller: Caller, clock: ManualClock) -> None:
+def test_a_password_gives_a_token_that_works_and_expires(caller: Caller, clock: ManualClock) -> None:
     login = _login(caller)
     assert login.status == 201
     assert login.json()["token"]["expires_at"] == "2025-03-11T04:00:00.000000Z"
@@ -61,7 +61,7 @@ def test_a_password_gives_a_token_that_works_and_ends(caller: Caller, clock: Man
     assert mine.get(PATH).status == 401
 
 
-def test_all_tokens_can_be_ended_at_once(caller: Caller, simulator: Simulator) -> None:
+def test_all_tokens_can_be_expired_at_once(caller: Caller, simulator: Simulator) -> None:
     mine = replace(caller, token=_login(caller).headers["x-subject-token"])
     simulator.expire_tokens()
     assert (mine.get(PATH).status, caller.get(PATH).status) == (401, 401)
@@ -73,7 +73,7 @@ def test_a_wrong_login_is_refused_in_the_shape_of_iam(caller: Caller, wrong: str
     assert (reply.status, sorted(reply.json()["error"])) == (401, ["code", "message", "title"])
 
 
-def test_what_is_no_login_is_a_bad_request(caller: Caller) -> None:
+def test_an_invalid_login_is_a_bad_request(caller: Caller) -> None:
     assert caller.send("POST", "/v3/auth/tokens", {"auth": {}}).status == 400
 
 
@@ -83,11 +83,11 @@ def test_a_good_signature_is_accepted(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-901, 901])
-def test_a_signature_holds_for_fifteen_minutes(caller: Caller, seconds: int) -> None:
+def test_a_signature_is_valid_for_fifteen_minutes(caller: Caller, seconds: int) -> None:
     assert _signed(caller, at_ms=START_MS + seconds * 1000).status == 401
 
 
-def test_a_header_that_must_be_signed_and_is_not_spoils_the_signature(caller: Caller) -> None:
+def test_an_unsigned_header_invalidates_the_signature(caller: Caller) -> None:
     date = "20250310T040000Z"
     signature = signature_of(Request("GET", PATH, {"x-sdk-date": date}), ("x-sdk-date",), KEY.secret_key)
     access = f"SDK-HMAC-SHA256 Access={KEY.access_key}, SignedHeaders=x-sdk-date, Signature={signature}"
@@ -104,7 +104,7 @@ def test_five_wrong_signatures_lock_the_key_for_five_minutes(caller: Caller, clo
     assert _signed(caller, at_ms=clock.now_ms()).status == 200
 
 
-def test_a_success_in_between_forgives_the_failures(caller: Caller) -> None:
+def test_a_success_resets_the_failures(caller: Caller) -> None:
     wrong = AccessKey(KEY.access_key, "another-secret-key")
     for key in (wrong, wrong, wrong, wrong, KEY, wrong):
         _signed(caller, key)
@@ -137,7 +137,7 @@ def test_the_metadata_service_gives_keys_that_work_with_their_token(fleet: Fleet
         assert late.status == 401
 
 
-def test_secrets_do_not_show_in_a_repr() -> None:
+def test_secrets_are_not_in_a_repr() -> None:
     text = repr(KNOWN)
     assert KNOWN.password not in text
     assert KEY.secret_key not in text

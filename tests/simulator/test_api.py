@@ -27,7 +27,7 @@ def test_days_are_utc_plus_8_and_inclusive(fleet: Fleet, caller: Caller) -> None
     assert caller.numbers("offset=0&start_time=2025-03-08&end_time=2025-03-08") == [1]
 
 
-def test_a_build_is_told_as_far_as_it_has_gone(fleet: Fleet, caller: Caller, clock: ManualClock) -> None:
+def test_a_build_is_reported_up_to_now(fleet: Fleet, caller: Caller, clock: ManualClock) -> None:
     fleet.add_build(JOB, result="failure", queue_s=10, duration_s=20.5)
     queued = caller.history()["history_records"][0]
     assert (queued["start_time"], queued["end_time"], queued["result"]) == (None, None, None)
@@ -126,7 +126,7 @@ def test_the_recycle_bin_is_paged_from_one_and_searched(fleet: Fleet, caller: Ca
     assert [item["job_name"] for item in found] == ["two"]
 
 
-def test_job_lists_tell_jobs_and_their_last_build(fleet: Fleet, caller: Caller, clock: ManualClock) -> None:
+def test_job_lists_have_jobs_and_their_last_build(fleet: Fleet, caller: Caller, clock: ManualClock) -> None:
     project_id = fleet.project_id("shop")
     other = fleet.add_job("结算-发布", "payments")
     fleet.add_build(JOB, result="failure")
@@ -195,12 +195,12 @@ def test_projects_are_listed(fleet: Fleet, caller: Caller) -> None:
         ("/v1/nothing", 404, "APIGW.0101"),
     ],
 )
-def test_what_is_asked_wrongly_is_refused(caller: Caller, path: str, status: int, code: str) -> None:
+def test_invalid_requests_are_refused(caller: Caller, path: str, status: int, code: str) -> None:
     reply = caller.get(path)
     assert (reply.status, reply.json()["error_code"]) == (status, code)
 
 
-def test_thirty_days_may_be_asked_for(caller: Caller) -> None:
+def test_thirty_days_may_be_requested(caller: Caller) -> None:
     assert caller.numbers("offset=0&start_time=2025-02-08&end_time=2025-03-10") == []
 
 

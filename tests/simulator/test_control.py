@@ -10,7 +10,7 @@ from exporter.simulator import KINDS, Fault, Fleet, RealClock, Simulator, fault
 from .conftest import JOB, START_MS, WEEK, Caller
 
 
-def test_builds_are_made_and_their_truth_is_told(caller: Caller) -> None:
+def test_builds_are_created_and_their_truth_is_reported(caller: Caller) -> None:
     made = caller.send(
         "POST",
         f"/_sim/jobs/{JOB}/builds",
@@ -29,7 +29,7 @@ def test_builds_are_made_and_their_truth_is_told(caller: Caller) -> None:
     assert job["totals"]["duration_ms"]["failure"] == 5000
 
 
-def test_truth_takes_baselines_and_a_choice_of_jobs(fleet: Fleet, caller: Caller) -> None:
+def test_truth_accepts_baselines_and_job_ids(fleet: Fleet, caller: Caller) -> None:
     fleet.add_job("other")
     for _ in range(2):
         fleet.add_build(JOB, at_ms=START_MS - 60_000)
@@ -55,7 +55,7 @@ def test_every_fault_survives_its_json_form() -> None:
         assert after.to_json() == before.to_json()
 
 
-def test_what_is_wrong_is_said(caller: Caller) -> None:
+def test_invalid_requests_are_explained(caller: Caller) -> None:
     refused = caller.send("POST", "/_sim/faults", {"kind": "rain"})
     assert (refused.status, "unknown fault 'rain'" in refused.json()["error_msg"]) == (400, True)
     assert caller.send("POST", f"/_sim/jobs/{JOB}/builds", {"result": "great"}).status == 400
@@ -74,7 +74,7 @@ def test_jobs_come_go_and_change(fleet: Fleet, caller: Caller) -> None:
     assert caller.get("/v1/job/list").json()["result"]["total"] == 2
 
 
-def test_a_build_is_ended_by_hand(fleet: Fleet, caller: Caller) -> None:
+def test_a_build_can_be_finished(fleet: Fleet, caller: Caller) -> None:
     fleet.add_build(JOB, at_ms=START_MS - 60_000, duration_s=None)
     caller.send("POST", f"/_sim/jobs/{JOB}/finish", {"number": 1, "result": "aborted"})
     assert caller.detail(1)["status"] == "ABORTED"
@@ -88,7 +88,7 @@ def test_requests_are_counted_and_forgotten(caller: Caller) -> None:
     assert caller.get("/_sim/counts").json() == {}
 
 
-def test_tokens_are_ended(caller: Caller) -> None:
+def test_tokens_are_expired(caller: Caller) -> None:
     caller.send("POST", "/_sim/expire-tokens")
     assert caller.get("/v1/job/list").status == 401
 
@@ -98,7 +98,7 @@ def test_arrivals_are_stopped_and_resumed(caller: Caller) -> None:
     assert caller.send("POST", "/_sim/resume-arrivals").json() == {}
 
 
-def test_a_clock_that_runs_by_itself_is_not_advanced() -> None:
+def test_the_wall_clock_cannot_be_advanced() -> None:
     with Simulator(Fleet(RealClock())) as simulator:
         assert Caller(simulator.url).send("POST", "/_sim/advance", {"seconds": 1}).status == 400
 
@@ -110,7 +110,7 @@ def test_a_faster_clock_runs_ahead() -> None:
     assert fast.now_ms() > slow.now_ms()
 
 
-def test_it_runs_as_a_program_until_it_is_told_to_end() -> None:
+def test_it_runs_as_a_program_until_it_is_stopped() -> None:
     program = "from exporter.simulator import run; run(seed=3)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

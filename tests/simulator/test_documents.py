@@ -33,9 +33,7 @@ def test_period_history_has_the_fields_of_its_document(fleet: Fleet, caller: Cal
     assert complaints("ShowListPeriodHistory", body) == []
 
 
-def test_period_history_can_be_told_as_its_example_is(
-    fleet: Fleet, caller: Caller, simulator: Simulator
-) -> None:
+def test_period_history_can_look_like_its_example(fleet: Fleet, caller: Caller, simulator: Simulator) -> None:
     fleet.add_build(JOB, at_ms=START_MS - 60_000)
     simulator.faults.add(fault("single-object"), fault("localised-triggers", language="en"))
     body, example = caller.history(), _example(EXAMPLE_HISTORY)
@@ -64,9 +62,7 @@ def test_recycling_jobs_has_the_fields_of_its_document(fleet: Fleet, caller: Cal
     assert complaints("ListRecyclingJob", body) == []
 
 
-def test_the_neighbouring_answers_fit_their_definitions(
-    fleet: Fleet, caller: Caller, clock: ManualClock
-) -> None:
+def test_other_responses_match_their_definitions(fleet: Fleet, caller: Caller, clock: ManualClock) -> None:
     fleet.add_build(JOB, at_ms=START_MS - 60_000)
     record_id = caller.detail(1)["id"]
     paged = "page_index=0&page_size=10"
@@ -83,7 +79,7 @@ def test_the_neighbouring_answers_fit_their_definitions(
         assert complaints(name, reply.json()) == []
 
 
-def test_the_checker_complains() -> None:
+def test_the_schema_check_finds_errors() -> None:
     assert complaints("ShowListPeriodHistory", {"total": "1", "history_records": [{"colour": "red"}]}) == [
         "$.total is '1', not integer",
         "$.history_records[0].colour is not defined",

@@ -131,7 +131,7 @@ def test_numbers_can_be_strings(simulator: Simulator, caller: Caller) -> None:
     assert _record(caller, "5")["result"] == "SUCCESS"
 
 
-def test_stages_are_spoilt_one_by_one(simulator: Simulator, caller: Caller) -> None:
+def test_stages_are_damaged_one_by_one(simulator: Simulator, caller: Caller) -> None:
     path = f"/v1/record/{caller.detail(2)['id']}/full-stages"
     simulator.faults.add(
         fault("numbers-as-strings", operation="full-stages"),
@@ -226,7 +226,7 @@ def test_a_share_of_builds_is_always_the_same_builds(clock: ManualClock) -> None
     assert 0.6 * everything < first["total"] < 0.8 * everything
 
 
-def test_results_can_be_words_nobody_knows(simulator: Simulator, caller: Caller) -> None:
+def test_results_can_be_unknown_words(simulator: Simulator, caller: Caller) -> None:
     simulator.faults.add(fault("unknown-result", value="MELTED", numbers=[4]))
     assert (_record(caller, 4)["result"], caller.detail(4)["status"]) == ("MELTED", "MELTED")
     assert _record(caller, 3)["result"] == "SUCCESS"
@@ -249,14 +249,14 @@ def test_a_build_can_be_queued_after_its_start(simulator: Simulator, caller: Cal
     assert (build.queue_observable, build.duration_observable) == (False, True)
 
 
-def test_a_detail_can_be_out_of_reach(simulator: Simulator, caller: Caller) -> None:
+def test_a_detail_can_be_unavailable(simulator: Simulator, caller: Caller) -> None:
     simulator.faults.add(fault("error", operation="record-info", status=403, code="CB.00031059"))
     reply = caller.get(f"/v4/jobs/{JOB}/1/record-info")
     assert (reply.status, reply.json()["error_code"]) == (403, "CB.00031059")
     assert caller.numbers() == [5, 4, 3, 2, 1]
 
 
-def test_a_page_can_be_larger_than_was_asked_for(simulator: Simulator, caller: Caller) -> None:
+def test_a_page_can_be_larger_than_requested(simulator: Simulator, caller: Caller) -> None:
     simulator.faults.add(fault("oversized-page", records=300))
     assert caller.numbers(f"offset=0&{PAGE}") == list(range(1, 301))
 

@@ -16,7 +16,7 @@ from .conftest import JOB, START_MS, WEEK, Caller
 HISTORY = f"/v3/jobs/{JOB}/period-history?offset=0&limit=100&{WEEK}"
 
 
-def test_throttling_says_what_the_limit_is(simulator: Simulator, caller: Caller) -> None:
+def test_throttling_announces_the_limit(simulator: Simulator, caller: Caller) -> None:
     simulator.faults.add(fault("throttle", retry_after=7))
     reply = caller.get(HISTORY)
     assert (reply.status, reply.headers["retry-after"]) == (429, "7")
@@ -35,7 +35,7 @@ def test_throttling_comes_with_any_status_and_may_say_nothing(
     assert "limit:" not in reply.json()["error_msg"]
 
 
-def test_a_limit_throttles_what_goes_beyond_it_until_the_next_minute(
+def test_requests_beyond_the_limit_are_throttled_until_the_next_minute(
     simulator: Simulator, caller: Caller, clock: ManualClock
 ) -> None:
     simulator.faults.add(fault("rate-limit", per_minute=3, retry_after=True))
@@ -128,7 +128,7 @@ def test_a_connection_can_be_reset(simulator: Simulator, caller: Caller, keep: f
         caller.get(HISTORY)
 
 
-def test_an_answer_can_drip(simulator: Simulator, caller: Caller) -> None:
+def test_a_response_can_be_slow(simulator: Simulator, caller: Caller) -> None:
     simulator.faults.add(fault("slow-drip", bytes_per_second=100))
     began = time.monotonic()
     reply = caller.get(HISTORY)
@@ -136,7 +136,7 @@ def test_an_answer_can_drip(simulator: Simulator, caller: Caller) -> None:
     assert reply.json()["total"] == 0
 
 
-def test_an_answer_can_be_late(simulator: Simulator, caller: Caller) -> None:
+def test_a_response_can_be_late(simulator: Simulator, caller: Caller) -> None:
     simulator.faults.add(fault("delay", seconds=0.2))
     began = time.monotonic()
     caller.get(HISTORY)

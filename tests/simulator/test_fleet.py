@@ -18,7 +18,7 @@ def test_the_same_seed_and_clock_give_the_same_builds() -> None:
     assert [one.builds(job.id) for job in one.jobs()] == [other.builds(job.id) for job in other.jobs()]
 
 
-def test_when_one_looks_changes_nothing() -> None:
+def test_observing_changes_nothing() -> None:
     clocks = ManualClock(START_MS), ManualClock(START_MS)
     patient, curious = (Fleet(clock, seed=7, jobs=3) for clock in clocks)
     for _ in range(40):
@@ -100,14 +100,14 @@ def test_a_record_id_leads_back_to_its_build(fleet: Fleet) -> None:
     assert fleet.find_record("94baa8ec-fd3f-4cae-81af-b24385a7220f") is None
 
 
-def test_a_build_can_be_ended_by_hand(fleet: Fleet, clock: ManualClock) -> None:
+def test_a_build_can_be_finished_by_hand(fleet: Fleet, clock: ManualClock) -> None:
     stuck = fleet.add_build(JOB, duration_s=None)
     clock.advance(90)
     ended = fleet.finish_build(JOB, stuck.number, "timeout")
     assert (ended.finish_ms, ended.result) == (START_MS + 90_000, "timeout")
 
 
-def test_a_clock_does_not_go_back(clock: ManualClock) -> None:
+def test_a_clock_cannot_go_back(clock: ManualClock) -> None:
     with pytest.raises(ValueError, match="back"):
         clock.advance(-1)
 

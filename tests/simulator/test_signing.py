@@ -39,7 +39,7 @@ def test_it_does_not_fit_another_key_path_or_date(vector: dict[str, Any]) -> Non
     "text",
     ["", "Bearer x", "SDK-HMAC-SHA256 Access=a", "SDK-HMAC-SHA256 Access=a, SignedHeaders=b, Signature=c"],
 )
-def test_other_authorization_is_no_claim(text: str) -> None:
+def test_another_authorization_header_is_not_parsed(text: str) -> None:
     assert parse_claim(text) is None
 
 

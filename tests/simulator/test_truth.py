@@ -80,7 +80,7 @@ def test_a_streak_is_counted_by_number_and_ends_with_a_success(fleet: Fleet, sim
     assert totals.last_finished.number == 7
 
 
-def test_a_success_that_finished_first_is_no_recovery(fleet: Fleet, simulator: Simulator) -> None:
+def test_a_success_that_finished_first_is_not_a_recovery(fleet: Fleet, simulator: Simulator) -> None:
     fleet.add_build(JOB, result="failure", at_ms=START_MS - MINUTE, duration_s=50)
     fleet.add_build(JOB, at_ms=START_MS - MINUTE, duration_s=5)
     assert simulator.truth()[JOB].totals.recoveries == []
@@ -93,7 +93,7 @@ def test_an_abort_neither_adds_to_a_streak_nor_ends_it(fleet: Fleet, simulator: 
     assert simulator.truth()[JOB].totals.consecutive_failures == 2
 
 
-def test_what_has_not_happened_is_not_told(fleet: Fleet, simulator: Simulator, clock: ManualClock) -> None:
+def test_the_future_is_not_in_the_truth(fleet: Fleet, simulator: Simulator, clock: ManualClock) -> None:
     fleet.add_build(JOB, queue_s=10, duration_s=20)
     queued = simulator.truth()[JOB].builds[0]
     assert (queued.state, queued.start_ms, queued.finish_ms, queued.result) == ("queued", None, None, None)
@@ -121,7 +121,7 @@ def test_lost_builds_count_as_lost_and_nothing_else(fleet: Fleet, simulator: Sim
     assert (truth.totals.finished["success"], truth.totals.lost) == (2, 1)
 
 
-def test_a_falsehood_once_told_stays_in_the_truth(fleet: Fleet, simulator: Simulator, caller: Caller) -> None:
+def test_a_reported_falsehood_stays_in_the_truth(fleet: Fleet, simulator: Simulator, caller: Caller) -> None:
     for _ in range(3):
         fleet.add_build(JOB, at_ms=START_MS - MINUTE)
     simulator.faults.add(fault("backwards-clock", numbers=[1]), fault("unknown-result", numbers=[3]))

@@ -1,4 +1,4 @@
-"""What a backfill is about is settled once, so what is wrong for a moment must not get into it."""
+"""A plan is made once, so temporary errors must not affect it."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -39,7 +39,7 @@ RECHECK = "some lists are empty or incomplete: requesting them again"
 
 @pytest.mark.parametrize("operation", ["job-list", "project-job-list", "projects"])
 @pytest.mark.parametrize(("kind", "said"), [("throttle", []), ("empty-list", [RECHECK])])
-def test_trouble_that_passes_costs_no_name(
+def test_temporary_errors_lose_no_name(
     past: Past, simulator: Simulator, operation: str, kind: str, said: list[str]
 ) -> None:
     past = past if operation == "job-list" else of_project(past)
@@ -50,14 +50,14 @@ def test_trouble_that_passes_costs_no_name(
     assert (trouble.fired, past.said) == (1, said)
 
 
-def test_trouble_that_lasts_is_an_error(past: Past, simulator: Simulator) -> None:
+def test_a_lasting_error_is_raised(past: Past, simulator: Simulator) -> None:
     simulator.faults.replace([fault("error", operation="projects")])
     with pytest.raises(ApiError):
         watched(of_project(past))
 
 
 @pytest.mark.parametrize(("operation", "what"), [("job-list", "all jobs"), ("projects", "projects")])
-def test_names_that_are_refused_are_told(past: Past, simulator: Simulator, operation: str, what: str) -> None:
+def test_refused_names_are_reported(past: Past, simulator: Simulator, operation: str, what: str) -> None:
     simulator.faults.replace([fault("error", operation=operation, status=403, code="CB.00031059")])
     past = of_project(past) if operation == "projects" else past
     jobs = watched(past)
@@ -66,13 +66,13 @@ def test_names_that_are_refused_are_told(past: Past, simulator: Simulator, opera
     assert jobs[0].id in line
 
 
-def test_a_list_that_shows_less_than_it_tells_is_told(past: Past, simulator: Simulator) -> None:
+def test_an_incomplete_list_is_reported(past: Past, simulator: Simulator) -> None:
     simulator.faults.replace([fault("wrong-total", operation="job-list", value=50)])
     watched(past)
     assert past.said == [RECHECK, "the list of all jobs has 1 of 50 jobs"]
 
 
-def test_a_project_that_shows_less_than_it_tells_is_asked_again(past: Past, simulator: Simulator) -> None:
+def test_an_incomplete_project_list_is_requested_again(past: Past, simulator: Simulator) -> None:
     past = of_project(past)
     short = fault("wrong-total", operation="project-job-list", value=50, times=2)
     simulator.faults.replace([short])
@@ -80,7 +80,9 @@ def test_a_project_that_shows_less_than_it_tells_is_asked_again(past: Past, simu
     assert (short.fired, past.said) == (2, [RECHECK])
 
 
-def test_a_project_that_shows_less_but_the_same_twice_is_believed(past: Past, simulator: Simulator) -> None:
+def test_an_incomplete_project_list_is_accepted_if_it_is_the_same_twice(
+    past: Past, simulator: Simulator
+) -> None:
     past = of_project(past)
     simulator.faults.replace([fault("wrong-total", operation="project-job-list", value=50)])
     assert [job.name for job in watched(past)] == ["checkout"]
@@ -88,7 +90,7 @@ def test_a_project_that_shows_less_but_the_same_twice_is_believed(past: Past, si
     assert (recheck, incomplete.endswith("has 1 of 50 jobs")) == (RECHECK, True)
 
 
-def test_a_project_that_shows_less_and_others_each_time_is_an_error(
+def test_an_incomplete_project_list_that_differs_each_time_is_an_error(
     past: Past, simulator: Simulator, fleet: Fleet
 ) -> None:
     past = of_project(past)
@@ -101,7 +103,7 @@ def test_a_project_that_shows_less_and_others_each_time_is_an_error(
         watched_jobs(past.config, past.client(), Notices(past.said.append), meanwhile)
 
 
-def test_many_empty_lists_are_told_once(past: Past, fleet: Fleet) -> None:
+def test_empty_lists_are_reported_once(past: Past, fleet: Fleet) -> None:
     projects = [fleet.project_id(name) for name in ("shop", "bank", "park")]
     listed = ", ".join(f"{{id: {project}}}" for project in projects)
     past = Past(past.simulator, past.folder, watched=f"projects: [{listed}]")
@@ -125,7 +127,7 @@ def config(past: Past, tmp_path: Path) -> Callable[[str], Path]:
     return written
 
 
-def test_a_plan_without_jobs_is_not_kept(
+def test_a_plan_without_jobs_is_not_stored(
     config: Callable[[str], Path], fleet: Fleet, simulator: Simulator, tmp_path: Path
 ) -> None:
     path = config(f"projects: [{{id: {fleet.project_id('shop')}}}]\n")
@@ -145,7 +147,7 @@ def test_a_plan_without_jobs_is_not_kept(
     assert f"remove {tmp_path / 'out' / 'backfill.db'} to start over" in again.err
 
 
-def test_an_endpoint_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path) -> None:
+def test_an_unreachable_endpoint_is_reported(fleet: Fleet, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(
         f"endpoint: http://127.0.0.1:{free_port()}\nauth: {{token: made-up}}\njobs: [{'a' * 32}]\n"
@@ -156,7 +158,7 @@ def test_an_endpoint_that_is_not_there_is_told(fleet: Fleet, tmp_path: Path) -> 
         running.says("retrying in 2 s")
 
 
-def test_being_throttled_without_end_is_told(
+def test_lasting_throttling_is_reported(
     config: Callable[[str], Path], fleet: Fleet, simulator: Simulator, tmp_path: Path
 ) -> None:
     path = config(f"projects: [{{id: {fleet.project_id('shop')}}}]\n")
@@ -168,7 +170,7 @@ def test_being_throttled_without_end_is_told(
         assert line.endswith("): waiting")
 
 
-def test_a_receiver_that_is_not_there_is_told(
+def test_an_unreachable_receiver_is_reported(
     config: Callable[[str], Path], fleet: Fleet, tmp_path: Path
 ) -> None:
     path = config(f"projects: [{{id: {fleet.project_id('shop')}}}]\n")
@@ -178,7 +180,7 @@ def test_a_receiver_that_is_not_there_is_told(
         running.says("remote write: no answer (ConnectionError): retrying in 1 s")
 
 
-def test_records_that_cannot_be_read_are_told_whenever_they_came(
+def test_unreadable_records_are_reported_in_every_run(
     config: Callable[[str], Path], fleet: Fleet, simulator: Simulator, tmp_path: Path
 ) -> None:
     [job] = fleet.jobs()
@@ -191,7 +193,7 @@ def test_records_that_cannot_be_read_are_told_whenever_they_came(
         assert "1 record in histories cannot be read" in done.err
 
 
-def test_an_unreadable_record_counts_once_however_often_its_window_is_asked_for(
+def test_an_unreadable_record_counts_once_although_its_window_is_fetched_twice(
     past: Past, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, asked = past.client(), []
