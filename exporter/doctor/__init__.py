@@ -1,7 +1,8 @@
-"""``check-config --online``: what is right, what is not, and what to do about it.
+"""``check-config --online``: tests a configuration against the API, and says what to do about problems.
 
-A thin part asks (`asking`, `state`, `proxies`); the rest makes findings of the answers, and lines of the
-findings. The rules of the poller decide what is asked and what it will cost, so that both cannot differ.
+`probe` asks the API, `state` looks at the store, `run` reads the proxy variables. Everything else is pure and
+turns answers into findings, and findings into lines. Planner and job lists of the poller decide what is asked
+and what polling costs.
 """
 
 from exporter.doctor.probe import REFUSALS

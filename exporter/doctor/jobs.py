@@ -1,13 +1,24 @@
-"""Each watched job: whether it is visible, and if not, why; pure."""
+"""Section Jobs: whether each watched job is visible, and if not, why. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
 from exporter.doctor.permissions import ROLE
-from exporter.doctor.results import Answers, Finding, ListAnswer, Mark, Section, is_refused, note, ok, problem
+from exporter.doctor.results import (
+    RUN_AGAIN,
+    Answers,
+    Finding,
+    ListAnswer,
+    Mark,
+    Section,
+    is_refused,
+    note,
+    ok,
+    problem,
+)
 from exporter.doctor.watched import ASKED_ONE_BY_ONE, Watched
 from exporter.errors import ApiError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
@@ -15,132 +26,112 @@ from exporter.poller.tasks import ALL
 from exporter.text import plural
 
 _SHOWN: Final = 20
-"""Of more jobs than these only those in trouble are told one by one, and of these no more."""
+"""Maximum number of jobs with problems that are listed where many jobs are watched."""
 
 
-def jobs(config: Config, answers: Answers, seen: Watched) -> Section:
-    """The watched jobs."""
+def jobs(config: Config, answers: Answers, watched: Watched) -> Section:
+    """Report the watched jobs."""
     if answers.refusal:
         return Section("Jobs", (note("not known: every operation is refused alike (see Address)"),))
-    told = [_job(job, config, answers, seen) for job in seen.jobs]
-    findings = [finding for finding in told if finding]
-    if len(told) > ASKED_ONE_BY_ONE:
-        findings = list(_collapsed(findings, answers, seen))
-    unknown = told.count(None)
-    if unknown:
-        where = " (see Address)" if answers.stopped else ": no list shows them"
-        findings.append(note(f"{plural(unknown, 'job')} not asked one by one{where}"))
-    if not findings:
-        findings = [_none(answers)]
-    return Section("Jobs", (*findings, *_named_twice(config, answers)))
+    all_findings = [_job(job, config, answers, watched) for job in watched.jobs]
+    findings = [finding for finding in all_findings if finding]
+    if len(all_findings) > ASKED_ONE_BY_ONE:
+        findings = list(_summarized(findings, answers, watched))
+    if unknown := all_findings.count(None):
+        reason = " (see Address)" if answers.stopped else ": no list shows them"
+        findings.append(note(f"{plural(unknown, 'job')} not asked one by one{reason}"))
+    if not findings and answers.stopped:
+        findings.append(note("none is known: the API did not answer"))
+    elif not findings:
+        todo = "see the projects above, or give jobs under jobs:"
+        findings.append(problem("none is watched: no project contains any", todo))
+    return Section("Jobs", (*findings, *_given_twice(config, answers)))
 
 
-def _none(answers: Answers) -> Finding:
-    if answers.stopped:
-        return note("none is known: nothing was answered")
-    return problem(
-        "none is watched: no project brings any", "see to the projects above, or name jobs under jobs:"
-    )
-
-
-def _collapsed(findings: list[Finding], answers: Answers, seen: Watched) -> Iterator[Finding]:
-    visible = sum(finding.mark is not Mark.PROBLEM for finding in findings)
-    quiet = [finding for finding in findings if finding.mark is Mark.NOTE]
-    troubles = [finding for finding in findings if finding.mark is Mark.PROBLEM]
-    tried = sum(isinstance(answer, tuple) for answer in answers.histories.values())
+def _summarized(findings: list[Finding], answers: Answers, watched: Watched) -> Iterator[Finding]:
+    """Report many jobs by their number, and only the first problems one by one."""
+    problems = [finding for finding in findings if finding.mark is Mark.PROBLEM]
+    visible, total = len(findings) - len(problems), len(watched.jobs)
     if visible:
-        whole = "all" if visible == len(seen.jobs) else f"{visible:,} of"
-        listed = f"{len(seen.listed):,} in lists, " if seen.listed else ""
-        yield ok(f"{whole} {plural(len(seen.jobs), 'job')} visible: {listed}{tried} tried one by one")
-    if quiet:
-        have = "has" if len(quiet) == 1 else "have"
-        yield note(f"{plural(len(quiet), 'job')} of them {have} never built")
-    yield from troubles[:_SHOWN]
-    more = len(troubles[_SHOWN:])
-    if more:
-        yield problem(f"{plural(more, 'more job')} in trouble", "see to those above first")
+        share = "all" if visible == total else f"{visible:,} of"
+        listed = f"{len(watched.listed):,} in lists, " if watched.listed else ""
+        tried = sum(isinstance(answer, tuple) for answer in answers.histories.values())
+        yield ok(f"{share} {plural(total, 'job')} visible: {listed}{tried} tried one by one")
+    if never_built := sum(finding.mark is Mark.NOTE for finding in findings):
+        have = "has" if never_built == 1 else "have"
+        yield note(f"{plural(never_built, 'job')} of them {have} never built")
+    yield from problems[:_SHOWN]
+    if more := len(problems[_SHOWN:]):
+        yield problem(f"{plural(more, 'more job')} with problems", "solve those above first")
 
 
-def _job(job: Job, config: Config, answers: Answers, seen: Watched) -> Finding | None:
-    """What is known of a job; None where it was not asked."""
-    shown = job.id if job.name == job.id else f"{job.project}/{job.name} {job.id}"
-    listed = seen.listed.get(job.id)
-    bin_ = answers.recycle_bin
-    if isinstance(bin_, RecycleBin) and job.id in bin_.jobs:
-        return _deleted(shown, bin_.jobs[job.id], bin_.retention_ms)
-    answer = answers.histories.get(job.id)
-    if isinstance(answer, tuple):
-        return _visible(shown, answer, listed)
-    if answer is None:
-        return _not_asked(shown, listed)
-    if not is_refused(answer):
-        if answer is answers.stopped:
+def _job(job: Job, config: Config, answers: Answers, watched: Watched) -> Finding | None:
+    """Report one job; None if nothing was asked about it."""
+    name = job.id if job.name == job.id else f"{job.project}/{job.name} {job.id}"
+    listed = watched.listed.get(job.id)
+    if job.id in answers.deleted:
+        return _deleted(name, answers.deleted[job.id], answers.recycle_bin)
+    match answers.histories.get(job.id):
+        case None:
+            return _visible(f"{name}: visible in a list", (), listed) if listed else None
+        case ApiError() as error if error is answers.stopped:
             return None
-        return problem(f"{shown}: no good answer: {answer}", "run this again later")
-    if listed:
-        where = f" {job.project}" if job.project else ""
-        return problem(f"{shown}: a list shows it, but its history is refused: {answer}", f"{ROLE}:{where}")
-    return _invisible(job, shown, config, answers, answer)
+        case ApiError() as error if not is_refused(error):
+            return problem(f"{name}: no usable answer: {error}", RUN_AGAIN)
+        case ApiError() as error if listed:
+            project = f" {job.project}" if job.project else ""
+            text = f"{name}: a list shows it, but its history is refused: {error}"
+            return problem(text, f"{ROLE}:{project}")
+        case ApiError() as error:
+            return _invisible(job, name, config, answers, error)
+        case builds:
+            finding = _visible(f"{name}: visible", builds, listed)
+            quiet = ok(f"{name}: visible, no build in the last four weeks")
+            return quiet if finding.text == f"{name}: visible" else finding
 
 
-def _visible(shown: str, builds: tuple[Build, ...], listed: ListedJob | None) -> Finding:
-    told = (listed.number or 0) if listed else 0
-    newest = max((told, *(build.number for build in builds)))
+def _visible(text: str, builds: tuple[Build, ...], listed: ListedJob | None) -> Finding:
+    newest = max((listed.number or 0 if listed else 0, *(build.number for build in builds)))
     if newest:
-        return ok(f"{shown}: visible, last build {newest}")
+        return ok(f"{text}, last build {newest}")
     if listed and listed.never_built:
-        return note(f"{shown}: visible, has never built")
-    return ok(f"{shown}: visible, no build in the last four weeks")
+        return note(f"{text}, has never built")
+    return ok(text)
 
 
-def _not_asked(shown: str, listed: ListedJob | None) -> Finding | None:
-    if listed is None:
-        return None
-    if listed.never_built:
-        return note(f"{shown}: visible, has never built")
-    return ok(f"{shown}: visible in a list" + (f", last build {listed.number}" if listed.number else ""))
-
-
-def _deleted(shown: str, recycled: RecycledJob, retention_ms: int | None) -> Finding:
-    told = f"{shown}: deleted"
-    if recycled.deleted_ms is not None:
-        told += f" on {_day(recycled.deleted_ms)}"
-        if retention_ms is not None:
-            told += f", can be restored until {_day(recycled.deleted_ms + retention_ms)}"
-    return problem(told, "restore it from the recycle bin, or take it out of jobs:")
+def _deleted(name: str, job: RecycledJob, recycle_bin: RecycleBin | ApiError | None) -> Finding:
+    text = f"{name}: deleted"
+    if job.deleted_ms is not None:
+        text += f" on {_day(job.deleted_ms)}"
+        if isinstance(recycle_bin, RecycleBin) and recycle_bin.retention_ms is not None:
+            text += f", can be restored until {_day(job.deleted_ms + recycle_bin.retention_ms)}"
+    return problem(text, "restore it from the recycle bin, or remove it from jobs:")
 
 
 def _day(moment_ms: int) -> str:
-    """In the service's own zone, as its console shows it."""
+    """Format a time in the service's own zone, as its console shows it."""
     return datetime.fromtimestamp(moment_ms / 1000, SERVICE_ZONE).strftime("%Y-%m-%d %H:%M UTC+8")
 
 
-def _invisible(job: Job, shown: str, config: Config, answers: Answers, error: ApiError) -> Finding:
-    if job.id in _project_ids(config, answers):
+def _invisible(job: Job, name: str, config: Config, answers: Answers, error: ApiError) -> Finding:
+    names = answers.names if isinstance(answers.names, Mapping) else {}
+    projects = {listed.names.project_id for listed in _listed(answers)}
+    if job.id in projects.union(names, (project.id for project in config.projects)):
         return problem(
-            f"{shown}: not a job, but a project has this ID",
-            "put it under projects:, or give the ID of a job, the 32 characters at the end of its URL",
+            f"{name}: not a job, but a project has this ID",
+            "move it to projects:, or give the ID of a job, the 32 characters at the end of its URL",
         )
     if error.code == "403":
-        return problem(f"{shown}: no permission: {error}", ROLE)
+        return problem(f"{name}: no permission: {error}", ROLE)
     everything = answers.lists.get(ALL)
     among = ""
     if isinstance(everything, ListAnswer) and everything.listing.is_whole and everything.size:
         among = f"; not among the {plural(everything.size, 'job')} that the user sees"
     return problem(
-        f"{shown}: not visible, it does not exist or the user may not see it{among}: {error}",
-        f"compare the ID with the end of the job's URL, and the region with its beginning; if both are "
-        f"right, {ROLE}",
+        f"{name}: not visible, it does not exist or the user may not see it{among}: {error}",
+        "compare the ID with the end of the job's URL, and the region with its beginning; if both are right, "
+        f"{ROLE}",
     )
-
-
-def _project_ids(config: Config, answers: Answers) -> set[str]:
-    found = {project.id for project in config.projects}
-    if answers.names is not None and not isinstance(answers.names, ApiError):
-        found |= answers.names.keys()
-    for listed in _listed(answers):
-        found.add(listed.names.project_id)
-    return found
 
 
 def _listed(answers: Answers) -> Iterator[ListedJob]:
@@ -149,19 +140,19 @@ def _listed(answers: Answers) -> Iterator[ListedJob]:
             yield from answer.listing.jobs.values()
 
 
-def _named_twice(config: Config, answers: Answers) -> Iterable[Finding]:
-    """Jobs that projects would bring anyway."""
-    named = {job.id for job in config.jobs}
+def _given_twice(config: Config, answers: Answers) -> Iterator[Finding]:
+    """Report jobs under ``jobs:`` that belong to a watched project anyway."""
+    given = {job.id for job in config.jobs}
     projects = {project.id: project for project in config.projects}
-    both = {
+    twice = {
         listed.id
         for listed in _listed(answers)
-        if listed.id in named
-        and listed.names.project_id in projects
-        and projects[listed.names.project_id].wants(listed.names.name)
+        if listed.id in given
+        and (project := projects.get(listed.names.project_id))
+        and project.wants(listed.names.name)
     }
-    if both:
+    if twice:
         yield note(
-            f"{plural(len(both), 'job')} named under jobs: though projects: brings them anyway",
-            "take out of jobs: what projects: brings, unless it has a name or project of its own",
+            f"{plural(len(twice), 'job')} under jobs: also belong to a project under projects:",
+            "remove from jobs: what projects: covers, unless it has a name or project of its own there",
         )

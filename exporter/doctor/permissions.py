@@ -1,10 +1,11 @@
-"""One line for each operation that the exporter will use: whether it may, and what is lost if not; pure."""
+"""Section Permissions: whether each operation of the exporter is allowed, and what is lost if not. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
 from exporter.doctor.results import (
+    RUN_AGAIN,
     Answers,
     DetailAnswer,
     Finding,
@@ -18,61 +19,59 @@ from exporter.doctor.results import (
 )
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError, NotPublishedError
-from exporter.model import RecycleBin
 from exporter.poller.tasks import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT
 from exporter.text import plural
 
 ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
-_AGAIN: Final = "run this again later"
 
 
-def permissions(config: Config, answers: Answers, seen: Watched, load: Load | None) -> Section:
-    """What may be asked and what may not."""
+def permissions(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Section:
+    """Report which operations are allowed."""
     if answers.refusal:
         return Section("Permissions", (note("every operation is refused alike (see Address)"),))
-    told = {
-        "job-list": _list_of_all(config, answers, seen, load),
+    by_operation = {
+        "job-list": _list_of_all(config, answers, watched, load),
         "period-history": _histories(answers),
-        "record-info": _detail(answers, seen),
-        **({"full-stages": _stages(answers, seen)} if config.metrics.stages else {}),
-        "projects": _names(answers, seen),
+        "record-info": _detail(answers, watched),
+        **({"full-stages": _stages(answers, watched)} if config.metrics.stages else {}),
+        "projects": _names(answers, watched),
     }
     if config.recycle_bin.enabled:
-        told["recycling-jobs"] = _recycle_bin(answers)
-    findings = [finding for finding in told.values() if finding]
-    findings[1:1] = _project_lists(config, answers, seen)
-    unasked = [operation for operation, finding in told.items() if finding is None]
+        by_operation["recycling-jobs"] = _recycle_bin(answers)
+    findings = [finding for finding in by_operation.values() if finding]
+    findings[1:1] = _project_lists(config, answers, watched)
+    unasked = [operation for operation, finding in by_operation.items() if finding is None]
     if unasked:
         findings.append(note(f"not asked (see Address): {', '.join(unasked)}"))
     return Section("Permissions", tuple(findings))
 
 
 def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
-    """Neither allowed nor refused."""
+    """Report an answer that neither allows nor refuses an operation."""
     if error is answers.stopped:
-        return note(f"{operation}: not known, asking ended here (see Address)")
+        return note(f"{operation}: not known, the examination stopped here (see Address)")
     if isinstance(error, NotPublishedError):
         return problem(
-            f"{operation}: the gateway knows no such API: {error}",
+            f"{operation}: the gateway has no such API: {error}",
             "check region and endpoint; if both are right, this API was withdrawn there",
         )
     if error.code == "401":
         return problem(
-            f"{operation}: no good answer, though other operations accept the credentials: {error}", ROLE
+            f"{operation}: no usable answer, though other operations accept the credentials: {error}", ROLE
         )
-    return problem(f"{operation}: no good answer: {error}", _AGAIN)
+    return problem(f"{operation}: no usable answer: {error}", RUN_AGAIN)
 
 
 def _histories(answers: Answers) -> Finding | None:
-    told = [answer for answer in answers.histories.values() if isinstance(answer, tuple)]
-    refused = [answer for answer in answers.histories.values() if is_refused(answer)]
+    allowed = sum(isinstance(answer, tuple) for answer in answers.histories.values())
+    refused = sum(map(is_refused, answers.histories.values()))
     errors = [answer for answer in answers.histories.values() if isinstance(answer, ApiError)]
-    if told:
-        return ok(f"period-history: allowed, tried on {plural(len(told), 'job')}")
+    if allowed:
+        return ok(f"period-history: allowed, tried on {plural(allowed, 'job')}")
     if refused:
         return problem(
-            f"period-history: refused for {plural(len(refused), 'job')}, allowed for none; without it "
+            f"period-history: refused for {plural(refused, 'job')}, allowed for none; without it "
             "nothing is counted",
             f"see Jobs below; or {ROLE}",
         )
@@ -81,12 +80,12 @@ def _histories(answers: Answers) -> Finding | None:
     return None if answers.stopped else note("period-history: could not be asked, since no job is known")
 
 
-def _detail(answers: Answers, seen: Watched) -> Finding | None:
+def _detail(answers: Answers, watched: Watched) -> Finding | None:
     lost = "without it no queue times, triggers and branches are known"
     if answers.detail is None:
-        untold = note("record-info: could not be asked, since no finished build is known")
-        return None if answers.stopped else untold
-    build = _tried(answers.detail, seen)
+        unknown = note("record-info: could not be asked, since no finished build is known")
+        return None if answers.stopped else unknown
+    build = _tried(answers.detail, watched)
     answer = answers.detail.answer
     if not isinstance(answer, ApiError):
         return ok(f"record-info: allowed, tried on {build}")
@@ -95,14 +94,14 @@ def _detail(answers: Answers, seen: Watched) -> Finding | None:
     return _unknown("record-info", answer, answers)
 
 
-def _stages(answers: Answers, seen: Watched) -> Finding | None:
+def _stages(answers: Answers, watched: Watched) -> Finding | None:
     if answers.detail is None or answers.stages is None:
         why = "no finished build is known"
         if answers.detail:
-            told = not isinstance(answers.detail.answer, ApiError)
-            why = "record-info told no record_id" if told else "record-info told nothing"
+            failed = isinstance(answers.detail.answer, ApiError)
+            why = "record-info failed" if failed else "record-info has no record_id"
         return None if answers.stopped else note(f"full-stages: could not be asked, since {why}")
-    build = _tried(answers.detail, seen)
+    build = _tried(answers.detail, watched)
     if not isinstance(answers.stages, ApiError):
         return ok(f"full-stages: allowed, tried on {build}: {plural(len(answers.stages), 'stage')}")
     if is_refused(answers.stages):
@@ -113,45 +112,45 @@ def _stages(answers: Answers, seen: Watched) -> Finding | None:
     return _unknown("full-stages", answers.stages, answers)
 
 
-def _tried(detail: DetailAnswer, seen: Watched) -> str:
-    names = {job.id: f"{job.project}/{job.name}" for job in seen.jobs}
+def _tried(detail: DetailAnswer, watched: Watched) -> str:
+    names = {job.id: f"{job.project}/{job.name}" for job in watched.jobs}
     return f"build {detail.number} of {names.get(detail.job_id, detail.job_id)}"
 
 
-def _list_of_all(config: Config, answers: Answers, seen: Watched, load: Load | None) -> Finding | None:
+def _list_of_all(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Finding | None:
     answer = answers.lists.get(ALL)
     if isinstance(answer, ListAnswer):
-        told = plural(answer.size, "job")
+        size = plural(answer.size, "job")
         if not answer.size:
             return note(
-                "job-list: allowed, but empty: the user sees no job, or the service had a bad moment",
+                "job-list: allowed, but empty: the user sees no job, or the service had a short problem",
                 f"run this again; if it stays empty, check the region of your projects, then {ROLE}",
             )
         if not answer.listing.is_whole:
-            why = f"for the {len(config.jobs):,} under jobs:" if config.jobs else "where projects have lists"
-            return ok(f"job-list: allowed, the user sees {told}; too many to be read {why}")
-        return ok(f"job-list: allowed, the user sees {told}")
+            why = f"for the {len(config.jobs):,} under jobs:" if config.jobs else "as projects have their own"
+            return ok(f"job-list: allowed, the user sees {size}; too many to read {why}")
+        return ok(f"job-list: allowed, the user sees {size}")
     if answer is None:
         return None
     if not is_refused(answer):
         return _unknown("job-list", answer, answers)
-    if seen.worth_it:
-        return note(f"job-list: refused, but the lists of projects do as well: {answer}")
+    if watched.worth_it:
+        return note(f"job-list: refused, but the lists of projects suffice: {answer}")
     saved = load.idle - load.idle_if_listed if load and load.idle_if_listed is not None else 0.0
     more = f": {saved:.1f} requests a minute more" if saved >= 0.05 else ""
     return note(
         f"job-list: refused; without job lists every job is polled by itself{more}. {answer}",
-        "let the user list jobs (a member of the projects may), so that one request tells the state of 100",
+        "let the user list jobs (a member of the projects may), so that one request shows the state of 100",
     )
 
 
-def _project_lists(config: Config, answers: Answers, seen: Watched) -> Iterator[Finding]:
-    """Each project that is watched, and those of watched jobs whose lists are the shortest."""
-    watched = {project.id: project for project in config.projects}
+def _project_lists(config: Config, answers: Answers, watched: Watched) -> Iterator[Finding]:
+    """Report lists of watched projects, and those that show the watched jobs at the least cost."""
+    projects = {project.id: project for project in config.projects}
     for project_id, answer in answers.lists.items():
         if project_id:
-            yield _project_list(project_id, watched.get(project_id), answer, answers, seen)
-    not_asked = len(watched.keys() - answers.lists.keys())
+            yield _project_list(project_id, projects.get(project_id), answer, answers, watched)
+    not_asked = len(projects.keys() - answers.lists.keys())
     if not_asked:
         yield note(f"project-job-list: not asked of {plural(not_asked, 'project')} (see Address)")
 
@@ -161,41 +160,41 @@ def _project_list(
     project: ProjectConfig | None,
     answer: ListAnswer | ApiError,
     answers: Answers,
-    seen: Watched,
+    watched: Watched,
 ) -> Finding:
-    name = next((job.project for job in seen.jobs if job.project_id == project_id), "")
-    shown = f"project-job-list of {(project and project.name) or name or project_id}"
+    name = next((job.project for job in watched.jobs if job.project_id == project_id), "")
+    title = f"project-job-list of {(project and project.name) or name or project_id}"
     if isinstance(answer, ListAnswer):
         if project is None:
-            return ok(f"{shown}: allowed, {plural(answer.size, 'job')}")
-        return _watched_project(shown, project, answer)
+            return ok(f"{title}: allowed, {plural(answer.size, 'job')}")
+        return _watched_project(title, project, answer)
     if not is_refused(answer):
-        return _unknown(shown, answer, answers)
+        return _unknown(title, answer, answers)
     if project and _is_a_job(project_id, answers):
-        return problem(f"{shown}: not a project, but a job has this ID", "put it under jobs:")
-    if project and not any(job.project_id == project_id for job in seen.jobs):
+        return problem(f"{title}: not a project, but a job has this ID", "put it under jobs:")
+    if project and not any(job.project_id == project_id for job in watched.jobs):
         return problem(
-            f"{shown}: refused, so that none of its jobs is watched: {answer}",
+            f"{title}: refused, so none of its jobs is watched: {answer}",
             f"check that {project_id} is the ID of a CodeArts project of this region, the 32 characters "
             f"after /project/ in its URL; then {ROLE}",
         )
-    return note(f"{shown}: refused: {answer}")
+    return note(f"{title}: refused: {answer}")
 
 
-def _watched_project(shown: str, project: ProjectConfig, answer: ListAnswer) -> Finding:
+def _watched_project(title: str, project: ProjectConfig, answer: ListAnswer) -> Finding:
     names = sorted(job.names.name for job in answer.listing.jobs.values())
     wanted = sum(map(project.wants, names))
-    text = f"{shown}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
+    text = f"{title}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
     if wanted:
         return ok(text)
     if not names:
         return problem(
-            f"{shown}: allowed, but it shows no job, so that none is watched",
+            f"{title}: allowed, but shows no job, so none is watched",
             f"check that {project.id} is the ID of the project you mean; then {ROLE}",
         )
     return problem(
-        f"{text}: of {plural(len(names), 'name')} tried, include and exclude leave none",
-        f"make include and exclude of the project {project.id} match whole names, such as {names[-1]}",
+        f"{text}: include and exclude match none of {plural(len(names), 'name')}",
+        f"adapt include and exclude of the project {project.id}, which match whole names such as {names[-1]}",
     )
 
 
@@ -204,32 +203,32 @@ def _is_a_job(project_id: str, answers: Answers) -> bool:
     return any(project_id in answer.listing.jobs for answer in lists)
 
 
-def _names(answers: Answers, seen: Watched) -> Finding | None:
+def _names(answers: Answers, watched: Watched) -> Finding | None:
     if answers.names is None:
-        return None if answers.stopped else _names_not_asked(answers, seen)
-    lost = f"{plural(len(seen.unnamed), 'project')} without a name in labels, asked for again and again"
+        return None if answers.stopped else _names_not_asked(answers, watched)
+    lost = f"{plural(len(watched.unnamed), 'project')} without a name in labels, requested repeatedly"
     todo = "give project under jobs:, or name under projects:, to save the request for names"
     if not isinstance(answers.names, ApiError):
-        told = f"projects: allowed, {plural(len(answers.names), 'project')}"
-        return note(f"{told}; still {lost}", todo) if seen.unnamed else ok(told)
+        allowed = f"projects: allowed, {plural(len(answers.names), 'project')}"
+        return note(f"{allowed}; still {lost}", todo) if watched.unnamed else ok(allowed)
     if not is_refused(answers.names):
         return _unknown("projects", answers.names, answers)
     return note(
-        f"projects: refused{f'; {lost}' if seen.unnamed else ''}: {answers.names}",
-        todo if seen.unnamed else "",
+        f"projects: refused{f'; {lost}' if watched.unnamed else ''}: {answers.names}",
+        todo if watched.unnamed else "",
     )
 
 
-def _names_not_asked(answers: Answers, seen: Watched) -> Finding:
-    deleted = answers.recycle_bin.jobs if isinstance(answers.recycle_bin, RecycleBin) else {}
+def _names_not_asked(answers: Answers, watched: Watched) -> Finding:
     strays = sum(
-        job.project == UNKNOWN_PROJECT and not job.project_id and job.id not in deleted for job in seen.jobs
+        job.project == UNKNOWN_PROJECT and not job.project_id and job.id not in answers.deleted
+        for job in watched.jobs
     )
     if not strays:
         return ok("projects: not needed, since the names of all projects are known")
     return note(
-        f"projects: not asked, since no list tells the project of {plural(strays, 'job')}; labels say "
-        f"{UNKNOWN_PROJECT} until a list or the detail of a build tells it"
+        f"projects: not asked, since no list shows the project of {plural(strays, 'job')}; labels say "
+        f"{UNKNOWN_PROJECT} until a list or a build detail shows it"
     )
 
 
@@ -242,6 +241,6 @@ def _recycle_bin(answers: Answers) -> Finding | None:
     if not is_refused(answer):
         return _unknown("recycling-jobs", answer, answers)
     return problem(
-        f"recycling-jobs: refused; without it nobody tells that a job was deleted: {answer}",
+        f"recycling-jobs: refused; without it deleted jobs are not recognized: {answer}",
         "let the user view build tasks, or set recycle_bin.enabled to false",
     )

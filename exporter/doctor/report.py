@@ -1,4 +1,4 @@
-"""A report as lines for a terminal; pure."""
+"""Formats a report as lines for a terminal. Pure."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -11,7 +11,7 @@ from exporter.text import plural
 WIDTH: Final = 100
 
 Paint = Callable[[Mark, str], str]
-"""Colours the word of a mark, or leaves it as it is."""
+"""Adds colour to the word of a mark."""
 
 _INDENT: Final = "  "
 
@@ -19,12 +19,12 @@ _COLUMN: Final = len(_INDENT) + max(map(len, Mark)) + 2
 
 
 def plain(_: Mark, word: str) -> str:
-    """No colour."""
+    """Add no colour."""
     return word
 
 
 def lines_of(report: Report, paint: Paint = plain) -> Iterator[str]:
-    """The report from top to bottom, its last line the summary."""
+    """Format all sections, suggestions, and the summary."""
     for section in report.sections:
         yield ""
         yield section.title
@@ -42,7 +42,7 @@ def lines_of(report: Report, paint: Paint = plain) -> Iterator[str]:
 
 
 def summary(report: Report) -> str:
-    """One line for all of it."""
+    """Summarize the report in one line."""
     problems, notes = report.count(Mark.PROBLEM), report.count(Mark.NOTE)
     if problems:
         return f"{plural(problems, 'problem')}, {plural(notes, 'note')}."
@@ -50,7 +50,7 @@ def summary(report: Report) -> str:
 
 
 def _lines(finding: Finding, paint: Paint, before: str) -> Iterator[str]:
-    """A finding, and what to do about it unless the finding ``before`` said just that."""
+    """Format a finding and its remedy; ``before`` is the remedy of the finding before it."""
     mark = paint(finding.mark, finding.mark.value)
     first = _INDENT + mark + " " * (_COLUMN - len(_INDENT) - len(finding.mark.value))
     yield from wrapped(finding.text, first, _COLUMN)
@@ -60,12 +60,12 @@ def _lines(finding: Finding, paint: Paint, before: str) -> Iterator[str]:
 
 
 def wrapped(text: str, first: str = "", column: int = 0) -> Iterator[str]:
-    """Lines of at most `WIDTH` columns, without what a terminal would obey: names come from outside.
+    """Wrap text at `WIDTH` columns, without control characters, since names come from outside.
 
     Args:
-        text: is broken between words; only a word that is too long for a line of its own, within it.
-        first: what the first line begins with; it may hold colours, and fills the columns before ``column``.
-        column: where the text begins in each line.
+        text: broken between words, and within a word that is longer than a line.
+        first: prefix of the first line, up to ``column``; may contain colours.
+        column: indentation of the other lines.
     """
     pieces = _pieces(clean(text), WIDTH - column)
     yield first + pieces[0]
@@ -85,7 +85,7 @@ def _pieces(text: str, width: int) -> list[str]:
 
 
 def _cut(word: str, width: int) -> list[str]:
-    """A word in pieces that fit; mostly one."""
+    """Cut a word into pieces that fit; usually one."""
     pieces = [""]
     for character in word:
         if columns(pieces[-1] + character) > width:
@@ -95,7 +95,7 @@ def _cut(word: str, width: int) -> list[str]:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes: Chinese characters take two, marks upon others none."""
+    """Return the columns that a text takes: two for a Chinese character, none for a combining mark."""
     return sum(
         0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1 for character in text
     )

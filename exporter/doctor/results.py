@@ -1,16 +1,19 @@
-"""What the doctor works on: findings and sections that come out, answers that went in. Pure."""
+"""Values of the doctor: answers of the API, the load replayed from them, and findings. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob, Stage
 from exporter.poller.tasks import ALL, Listing
 
+RUN_AGAIN: Final = "run this again later"
+
 
 class Mark(StrEnum):
-    """How a finding is to be taken."""
+    """Severity of a finding."""
 
     OK = "ok"
     NOTE = "note"
@@ -19,11 +22,11 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found.
+    """One line of the report.
 
     Attributes:
-        text: a sentence for a person, without its full stop.
-        todo: what to do about it: of a problem always there, of a note where something could be better.
+        text: a sentence without its full stop.
+        todo: the remedy: always set for a problem, for a note where something could be better.
     """
 
     mark: Mark
@@ -33,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Findings about one thing."""
+    """Findings on one subject."""
 
     title: str
     findings: tuple[Finding, ...]
@@ -41,49 +44,44 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was found."""
+    """All sections."""
 
     sections: tuple[Section, ...]
 
     def count(self, mark: Mark) -> int:
-        """How many findings have that mark."""
+        """Return the number of findings with that mark."""
         return sum(finding.mark is mark for section in self.sections for finding in section.findings)
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """What could be better, as the notes have it."""
-        notes = (finding for section in self.sections for finding in section.findings)
-        return tuple(dict.fromkeys(note.todo for note in notes if note.mark is Mark.NOTE and note.todo))
+        """Suggestions of the notes."""
+        findings = (finding for section in self.sections for finding in section.findings)
+        return tuple(dict.fromkeys(f.todo for f in findings if f.mark is Mark.NOTE and f.todo))
 
 
 def ok(text: str) -> Finding:
-    """Something is as it should be."""
+    """Make a finding that something is as it should be."""
     return Finding(Mark.OK, text)
 
 
 def note(text: str, todo: str = "") -> Finding:
-    """Something is worth to be known."""
+    """Make a finding worth knowing."""
     return Finding(Mark.NOTE, text, todo)
 
 
 def problem(text: str, todo: str) -> Finding:
-    """Something is wrong."""
+    """Make a finding that something is wrong."""
     return Finding(Mark.PROBLEM, text, todo)
 
 
 def is_refused(answer: object) -> bool:
-    """Whether an answer says that what was asked for is not to be had."""
+    """Return whether an answer is a refusal."""
     return isinstance(answer, NotVisibleError | RejectedError)
 
 
 @dataclass(frozen=True, slots=True)
 class ListAnswer:
-    """A job list that could be read.
-
-    Attributes:
-        listing: its jobs, as far as they were read.
-        size: how many jobs the service says there are.
-    """
+    """A job list as far as it was read; ``size`` is the number of jobs according to the service."""
 
     listing: Listing
     size: int
@@ -91,7 +89,7 @@ class ListAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DetailAnswer:
-    """What became of the question for one build's detail."""
+    """Answer to the request for one build's detail."""
 
     job_id: str
     number: int
@@ -100,15 +98,15 @@ class DetailAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers; None, or absent by its key, is what was not asked.
+    """Answers of the API; None, or a missing key, for requests that were not sent.
 
     Attributes:
         lists: job lists by project id, ``""`` for the list of all jobs.
         names: of projects, by id.
         histories: the latest builds, by job id.
-        stages: of the build whose detail was asked for.
-        stopped: why asking ended early.
-        clock_offset_s: the service's clock minus ours; None where no answer told it.
+        stages: of the build in `detail`.
+        stopped: the error that ended the examination early.
+        clock_offset_s: the service's clock minus ours; None where unknown.
         expires_at: of the credentials, seconds since the epoch; None where unknown.
     """
 
@@ -129,50 +127,49 @@ class Answers:
 
     @property
     def has_job_lists(self) -> bool:
-        """The question for the list of all jobs was answered, if only by a refusal."""
+        """The request for the list of all jobs was answered, possibly with a refusal."""
         answer = self.lists.get(ALL)
         return answer is not None and answer is not self.stopped
 
     @property
     def refusal(self) -> ApiError | None:
-        """The refusal that several operations were answered with, all alike; None where any was not."""
-        told = (*self.lists.values(), self.recycle_bin, *self.histories.values(), self.names)
-        errors = [one for one in told if one is not None]
+        """The error with which all of several operations were refused; None if any was not."""
         asked = bool(self.lists) + bool(self.histories) + (self.recycle_bin is not None)
+        given = [answer for answer in self._of_operations if answer is not None]
         refused = [
-            one for one in errors if isinstance(one, NotVisibleError | RejectedError | NotPublishedError)
+            answer
+            for answer in given
+            if isinstance(answer, NotVisibleError | RejectedError | NotPublishedError)
         ]
-        alike = {(one.code, one.error_code) for one in refused}
-        return refused[0] if asked > 1 and len(refused) == len(errors) and len(alike) == 1 else None
+        is_same = len({(error.code, error.error_code) for error in refused}) == 1
+        return refused[0] if asked > 1 and len(refused) == len(given) and is_same else None
 
     @property
     def has_value(self) -> bool:
-        """Whether anything was answered as it should be."""
-        told: tuple[object, ...] = (
-            *self.lists.values(),
-            *self.histories.values(),
-            self.recycle_bin,
-            self.names,
-            self.stages,
-        )
-        return any(each is not None and not isinstance(each, ApiError) for each in told)
+        """At least one request succeeded."""
+        answers = (*self._of_operations, self.stages)
+        return any(answer is not None and not isinstance(answer, ApiError) for answer in answers)
+
+    @property
+    def _of_operations(self) -> tuple[object, ...]:
+        return (*self.lists.values(), *self.histories.values(), self.recycle_bin, self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What polling takes, as `load.load_of` replays it.
+    """The cost of polling, as `load.load_of` replays it.
 
     Attributes:
         requests: a minute while nothing builds, by operation.
         lists_every_s: seconds between two readings of the job lists.
         per_build: additional requests for a short build.
         while_running: additional requests a minute for a build that runs for long.
-        fresh_s: seconds from their end until 50 % and 95 % of short builds are counted.
+        fresh_s: seconds after their end until 50 % and 95 % of short builds are counted.
         fresh_after_long_s: the same for builds that run for long.
         first_requests: until each job has a ledger or was refused.
-        first_s: how long that takes within the request limit, in seconds.
-        idle_if_listed: ``idle`` if the list of all jobs could be read; None where other lists serve.
-        polls_without_max: ``polls`` without ``poll.max_interval``; None where that has no effect.
+        first_s: seconds that this takes within the request limit.
+        idle_if_listed: `idle` if the list of all jobs could be read; None where other lists are used.
+        polls_without_max: `polls` without ``poll.max_interval``; None where that has no effect.
     """
 
     requests: Mapping[str, float]

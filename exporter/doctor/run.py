@@ -1,4 +1,4 @@
-"""Runs all sections of `check-config --online`, and reads the proxy variables."""
+"""Runs all sections of ``check-config --online``, and reads the proxy variables."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -18,14 +18,14 @@ from exporter.doctor.load import load_of
 from exporter.doctor.permissions import permissions
 from exporter.doctor.probe import ask
 from exporter.doctor.results import Report
-from exporter.doctor.series import series_of_a_job, series_section, stages_of_a_build
+from exporter.doctor.series import series_section
 from exporter.doctor.state import state
-from exporter.doctor.watched import watched
+from exporter.doctor.watched import resolve_watched
 from exporter.poller import Rules
 
 
 def proxies_of(config: Config) -> dict[str, Proxy]:
-    """The proxies on the way to what is asked, by the key of its address; metadata is asked for directly."""
+    """Return the proxies in use by configuration key; the metadata service is never behind one."""
     urls = {"endpoint": config.endpoint}
     if isinstance(config.auth, PasswordAuth):
         urls["iam_endpoint"] = config.iam_endpoint
@@ -33,21 +33,19 @@ def proxies_of(config: Config) -> dict[str, Proxy]:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy that requests to an address go through; never with its user and password."""
+    """Return the proxy for a URL according to the environment."""
     found = select_proxy(url, get_environ_proxies(url))
-    if not found:
-        return None
-    return Proxy(proxy_variable(url, found), _without_user(found))
+    return Proxy(proxy_variable(url, found), _without_user(found)) if found else None
 
 
 def _without_user(proxy: str) -> str:
-    """Scheme, host and port; nothing at all of what cannot be told apart."""
+    """Return scheme, host and port; nothing of an address that a password makes ambiguous."""
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         port = f":{parts.port}" if parts.port else ""
-        if "@" in proxy and "@" not in parts.netloc:  # cut by a character of the password
-            raise ValueError
     except ValueError:
+        return "(its address cannot be read)"
+    if "@" in proxy and "@" not in parts.netloc:  # cut by a character of the password
         return "(its address cannot be read)"
     return f"{parts.scheme}://{parts.hostname or '?'}{port}"
 
@@ -60,30 +58,27 @@ def examine(
     now: Callable[[], float],
     done: Callable[[], object] = lambda: None,
 ) -> Report:
-    """Ask what is to be known under a configuration, and say what that means.
+    """Ask the API what matters for a configuration, and report what that means.
 
     Args:
-        config: what is examined.
-        client: is asked.
-        credentials: what the client signs with.
+        config: the configuration.
+        client: sends the requests.
+        credentials: those of the client.
         now: seconds since the epoch.
-        done: is called after each question.
+        done: called after each request.
     """
     answers = ask(config, client, credentials, now=now, done=done)
-    seen = watched(config, answers)
-    load = load_of(config, answers, seen)
-    metrics, stages = config.metrics, stages_of_a_build(config, answers)
-    plain, patterns = metrics.plain_branches, len(metrics.branches) - len(metrics.plain_branches)
-    of_a_job = series_of_a_job(Rules.of(config).buckets, metrics.extra_labels, patterns, stages, plain=plain)
+    watched = resolve_watched(config, answers)
+    load = load_of(config, answers, watched)
     return Report(
         (
             address(config, answers, proxies_of(config)),
             clock(answers.clock_offset_s),
             credentials_section(config, answers, now()),
-            permissions(config, answers, seen, load),
-            jobs(config, answers, seen),
-            state(config, len(seen.jobs)),
-            requests_section(config, answers, seen, load),
-            series_section(config, seen, of_a_job),
+            permissions(config, answers, watched, load),
+            jobs(config, answers, watched),
+            state(config, len(watched.jobs)),
+            requests_section(config, answers, watched, load),
+            series_section(config, answers, len(watched.jobs), Rules.of(config).buckets),
         )
     )

@@ -1,4 +1,4 @@
-"""Whether ledgers can be kept where the configuration says; looks, and touches nothing."""
+"""Section State: whether ledgers can be kept where configured. Reads the disk, changes nothing."""
 
 import os
 from pathlib import Path
@@ -14,86 +14,68 @@ _SCARCE_BYTES: Final = 100 * 1024 * 1024
 
 
 def state(config: Config, watched: int) -> Section:
-    """Where the ledgers of so many jobs will be kept."""
+    """Report on the store for the ledgers of ``watched`` jobs."""
     url, path = config.state.redis_url, config.state.path
     if url is not None:
         return Section("State", (_redis(url.get_secret_value()),))
-    if path == ":memory:":
-        return Section("State", (_memory(watched),))
-    return Section("State", _file(str(path)))
-
-
-def _memory(watched: int) -> Finding:
-    text = ":memory:, so that every start is a baseline and counts nothing of what was missed"
-    return (
-        note(text, "name a state.path on a volume that outlives the process") if watched > 1 else note(text)
-    )
+    if path != ":memory:":
+        return Section("State", _file(str(path)))
+    text = ":memory:, so every start is a baseline, and builds in between are not counted"
+    todo = "give a state.path on a volume that outlives the process" if watched > 1 else ""
+    return Section("State", (note(text, todo),))
 
 
 def _redis(url: str) -> Finding:
     try:
         refuse_unusable_redis(url)
     except StoreError as error:
-        return problem(
-            str(error), "check state.redis_url, and whether the server is up and lets this machine in"
-        )
-    return ok("the Redis server answers, and lets ledgers be written")
+        return problem(str(error), "check state.redis_url, and that the server runs and accepts this machine")
+    return ok("the Redis server answers and accepts writes")
 
 
 def _file(path: str) -> tuple[Finding, ...]:
     try:
         real = os.path.realpath(path)
     except FileNotFoundError:
-        return (problem(f"{path}: the working directory is deleted", "give an absolute state.path"),)
-    shown = f"{path}, a link to {real}" if os.path.islink(path) else path
+        return (problem(f"{path}: the working directory was deleted", "give an absolute state.path"),)
+    name = f"{path}, a link to {real}" if os.path.islink(path) else path
     folder = Path(real).parent
     if not folder.is_dir():
-        return (
-            problem(f"{shown}: there is no folder {folder}", "make the folder, or name another state.path"),
-        )
+        return (problem(f"{name}: there is no folder {folder}", "create it, or give another state.path"),)
     if not os.access(folder, os.W_OK | os.X_OK):
-        return (
-            problem(
-                f"{shown}: the folder {folder} is not writable for this user",
-                "give the exporter's user the folder",
-            ),
-        )
+        text = f"{name}: the folder {folder} is not writable for this user"
+        return (problem(text, "give the exporter's user access to the folder"),)
+    another = "give another state.path, which begins with a baseline"
     try:
         refuse_foreign(path)
     except StoreError as error:
-        return (
-            problem(str(error), "do what it says, or name another state.path, which begins with a baseline"),
-        )
+        return (problem(str(error), f"do what it says, or {another}"),)
     except OSError as error:
-        return (
-            problem(
-                f"{shown}: cannot be read: {error.strerror}",
-                "see that it is a file which the exporter's user may read and write, or name another "
-                "state.path, which begins with a baseline",
-            ),
-        )
+        todo = f"check that it is a file that the exporter's user may read and write, or {another}"
+        return (problem(f"{name}: cannot be read: {error.strerror}", todo),)
     if not os.path.lexists(real):
-        return (ok(f"{shown}: will be made at the first start"), *_room(folder))
+        return (ok(f"{name}: is created at the first start"), *_free_space(folder))
     if not os.access(path, os.R_OK | os.W_OK):
-        return (problem(f"{shown}: not writable for this user", "give the exporter's user the file"),)
-    return (_held(path), *_room(folder))
+        return (
+            problem(f"{name}: not writable for this user", "give the exporter's user access to the file"),
+        )
+    return (_lock(path), *_free_space(folder))
 
 
-def _held(path: str) -> Finding:
+def _lock(path: str) -> Finding:
     try:
         holder = lock_holder(path)
     except OSError:
-        return problem(f"{path}: {NO_LOCKS}", "mount it with locks, or name a state.path on a local disk")
+        return problem(f"{path}: {NO_LOCKS}", "mount it with locks, or give a state.path on a local disk")
     if holder is None:
-        return ok(f"{path}: there, writable, and free")
+        return ok(f"{path}: exists, writable, and free")
     return note(f"{path}: a running exporter has it open (process {holder}); a second one could not start")
 
 
-def _room(folder: Path) -> tuple[Finding, ...]:
+def _free_space(folder: Path) -> tuple[Finding, ...]:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if free >= _SCARCE_BYTES:
         return ()
-    return (
-        note(f"{free // 1_000_000} MB are free in {folder}", f"make room in {folder}; 1,000 jobs take 6 MB"),
-    )
+    todo = f"free some space in {folder}; 1,000 jobs take 6 MB"
+    return (note(f"only {free // 1_000_000} MB are free in {folder}", todo),)

@@ -26,16 +26,16 @@ class TestKinds:
     def test_a_password_gets_tokens(self, examined: Examine) -> None:
         first = examined(auth=PASSWORD.format("example-password")).section("Credentials")[0]
         assert "(for 24 h 00 min)" in first or "(for 23 h 59 min)" in first
-        assert "renewed by itself" in first
+        assert "renewed automatically" in first
 
     def test_an_agency_gets_keys(self, simulator: Simulator, examined: Examine) -> None:
         found = examined(auth=f"{{ecs_agency: {{metadata_endpoint: {simulator.url}}}}}")
         assert found.problems == []
-        assert "renewed by themselves" in found.section("Credentials")[0]
+        assert "renewed automatically" in found.section("Credentials")[0]
 
     def test_a_temporary_key_is_not_renewed(self, examined: Examine) -> None:
         auth = "{access_key: {access_key: A, secret_key: b, security_token: c}}"
-        assert "nothing renews it" in examined(auth=auth).section("Credentials")[0]
+        assert "is not renewed" in examined(auth=auth).section("Credentials")[0]
 
 
 class TestRefusals:
@@ -43,7 +43,7 @@ class TestRefusals:
         ("auth", "todo"),
         [
             (WRONG_KEY, "check secret_key"),
-            ("{access_key: {access_key: NOBODY, secret_key: wr0ng}}", "check access_key for a slip"),
+            ("{access_key: {access_key: NOBODY, secret_key: wr0ng}}", "check access_key for a typo"),
             ("{token: wr0ng}", "get a new token"),
             (PASSWORD.format("wr0ng"), "check domain, username and password"),
         ],
@@ -127,4 +127,4 @@ class TestRefusals:
     ) -> None:
         simulator.faults.add(fault("date-skew", seconds=3000), fault("unauthorized"))
         found = examined()
-        assert any("likely for the clock" in told for told in found.problems)
+        assert any("probably because of the clock" in told for told in found.problems)

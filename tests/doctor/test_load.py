@@ -13,7 +13,7 @@ from exporter.config import parse
 from exporter.doctor.load import Replay, load_of
 from exporter.doctor.probe import ask
 from exporter.doctor.results import Answers, ListAnswer, Load
-from exporter.doctor.watched import Watched, watched
+from exporter.doctor.watched import Watched, resolve_watched
 from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals
@@ -45,7 +45,7 @@ def fleet(jobs: int, *, gap_s: float | None = None, duration_s: float = 20.0) ->
 
 def examined(watch: Watch) -> tuple[Answers, Watched]:
     answers = ask(watch.config, watch.client, watch.credentials, now=watch.now, done=lambda: None)
-    return answers, watched(watch.config, answers)
+    return answers, resolve_watched(watch.config, answers)
 
 
 def estimated(watch: Watch) -> tuple[Load, Watched]:
@@ -198,7 +198,7 @@ class TestWithoutAService:
         listing = Listing(ALL, {job_id: ListedJob(job_id, names, 1, True, "success", 1) for job_id in ids})
         everything = ListAnswer(listing, jobs) if listed else NotVisibleError("no", code="403")
         answers = Answers(lists={ALL: everything})
-        load = load_of(config, answers, watched(config, answers))
+        load = load_of(config, answers, resolve_watched(config, answers))
         assert load
         return load
 

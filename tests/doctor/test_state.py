@@ -60,7 +60,7 @@ def test_a_link_to_a_file_that_is_to_be_made_is_as_good_as_the_file(tmp_path: Pa
     told = found(path)
     assert (told.mark, told.text) == (
         Mark.OK,
-        f"{path}, a link to {real}: will be made at the first start",
+        f"{path}, a link to {real}: is created at the first start",
     )
     SqliteStore(str(path)).close()
     assert real.is_file()
@@ -73,7 +73,7 @@ def test_what_cannot_be_opened_is_told_with_what_to_do(tmp_path: Path) -> None:
     told = found(path)
     assert told.mark is Mark.PROBLEM
     assert "Errno" not in told.text
-    assert told.todo.startswith("see that it is a file which the exporter's user may read and write")
+    assert told.todo.startswith("check that it is a file that the exporter's user may read and write")
 
 
 def test_a_running_exporter_is_named_and_not_disturbed(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
 
 def test_memory_is_worth_a_word_where_there_is_something_to_lose() -> None:
     assert found(":memory:", watched=1).todo == ""
-    assert "name a state.path" in found(":memory:", watched=2).todo
+    assert "give a state.path" in found(":memory:", watched=2).todo
 
 
 def test_a_server_that_is_away_is_told_without_its_password() -> None:
