@@ -119,7 +119,7 @@ def serve_exporter(jobs: int, builds_a_second: float) -> None:
 def serve_client(jobs: int) -> None:
     """prometheus-client's own server over the same families."""
     registry = CollectorRegistry()
-    registry.register(Oracle(fleet(jobs), form=Format.OPENMETRICS))
+    registry.register(Oracle(fleet(jobs), fmt=Format.OPENMETRICS))
     server, thread = start_http_server(0, "127.0.0.1", registry)
     print(server.server_port, flush=True)
     thread.join()

@@ -58,7 +58,7 @@ from exporter.ledger.tallies import (
     LabelPolicy,
     Tally,
 )
-from exporter.ledger.waiting import Gap, OpenBuild, OtherNumbers
+from exporter.ledger.waiting import Gap, OpenBuild
 
 __all__ = [
     "AWAITED_KEPT",
@@ -83,7 +83,6 @@ __all__ = [
     "LastBuild",
     "LastStages",
     "OpenBuild",
-    "OtherNumbers",
     "RecentBuild",
     "Refused",
     "Run",

@@ -134,16 +134,16 @@ def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
     """
     if ledger.polled_ms <= at_ms:
         return ledger
-    other, restarted_ms = ledger.other, ledger.restarted_ms
+    other = ledger.other
     return replace(
         ledger,
         since_ms=min(ledger.since_ms, at_ms),
         polled_ms=at_ms,
         open={number: _clamp_open(open_build, at_ms) for number, open_build in ledger.open.items()},
         gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
-        lost_ms=None if ledger.lost_ms is None else min(ledger.lost_ms, at_ms),
+        lost_ms=_clamped(ledger.lost_ms, at_ms),
         other=other and replace(other, seen_ms=min(other.seen_ms, at_ms)),
-        restarted_ms=None if restarted_ms is None else min(restarted_ms, at_ms),
+        restarted_ms=_clamped(ledger.restarted_ms, at_ms),
     )
 
 
@@ -296,13 +296,16 @@ def _dated_ms(build: Build, at_ms: int) -> int:
 
 
 def _clamp_open(open_build: OpenBuild, at_ms: int) -> OpenBuild:
-    unseen_since_ms, asked_ms = open_build.unseen_since_ms, open_build.asked_ms
     return replace(
         open_build,
         first_seen_ms=min(open_build.first_seen_ms, at_ms),
-        unseen_since_ms=None if unseen_since_ms is None else min(unseen_since_ms, at_ms),
-        asked_ms=None if asked_ms is None else min(asked_ms, at_ms),
+        unseen_since_ms=_clamped(open_build.unseen_since_ms, at_ms),
+        asked_ms=_clamped(open_build.asked_ms, at_ms),
     )
+
+
+def _clamped(ms: int | None, at_ms: int) -> int | None:
+    return None if ms is None else min(ms, at_ms)
 
 
 def _apply_detail(builder: LedgerBuilder, open_build: OpenBuild, detail: BuildDetail, at_ms: int) -> None:

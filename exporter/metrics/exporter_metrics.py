@@ -106,9 +106,7 @@ class Telemetry:
         ("operation", "code"),
     )
     request_duration = _Histogram(
-        "codearts_build_exporter_api_request_duration_seconds",
-        "Response time of the API.",
-        ("operation",),
+        "codearts_build_exporter_api_request_duration_seconds", "Response time of the API.", ("operation",)
     )
     throttled = _Counter(
         "codearts_build_exporter_api_throttled_total",

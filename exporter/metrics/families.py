@@ -111,7 +111,7 @@ def seconds(value_ms: int | None) -> Samples:
         yield (), value_ms / 1000
 
 
-def optional(value: float | None) -> Samples:
+def single(value: Value | None) -> Samples:
     """Yield one sample, or none."""
     if value is not None:
         yield (), value

@@ -3,12 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from exporter.metrics.families import Family, FleetView, Kind, Samples, seconds
-
-
-def _jobs(view: FleetView) -> Samples:
-    if view.recycle_bin:
-        yield (), len(view.recycle_bin.jobs)
+from exporter.metrics.families import Family, FleetView, Kind, Samples, seconds, single
 
 
 def _project_jobs(view: FleetView) -> Samples:
@@ -28,7 +23,7 @@ FLEET_FAMILIES: Final[tuple[Family[FleetView], ...]] = (
         "codearts_build_recycle_bin_jobs",
         Kind.GAUGE,
         "Jobs in the recycle bin.",
-        samples=_jobs,
+        samples=lambda view: single(len(view.recycle_bin.jobs) if view.recycle_bin else None),
     ),
     Family(
         "codearts_build_recycle_bin_project_jobs",

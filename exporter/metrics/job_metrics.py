@@ -6,8 +6,8 @@ from itertools import product
 from operator import attrgetter
 from typing import Final
 
-from exporter.ledger import OTHER, BuildLabels, Histogram, JobLedger, Tally
-from exporter.metrics.families import JOB_LABELS, Family, JobView, Kind, Samples, Total, optional, seconds
+from exporter.ledger import OTHER, BuildLabels, JobLedger, Tally
+from exporter.metrics.families import JOB_LABELS, Family, JobView, Kind, Samples, Total, seconds, single
 from exporter.model import Result, State, Trigger
 
 EXTRA_LABELS: Final = ("trigger", "branch")
@@ -123,10 +123,6 @@ _gauge = partial(_of_ledger, Kind.GAUGE)
 _histogram = partial(_of_ledger, Kind.HISTOGRAM)
 
 
-def _single(histogram: Histogram) -> Samples:
-    yield (), histogram
-
-
 def _active(ledger: JobLedger) -> Samples:
     for state in State:
         yield (state,), ledger.active(state)
@@ -146,20 +142,15 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
     _histogram(
         "codearts_build_queue_duration_seconds",
         "Time that finished builds waited in the queue before they started.",
-        lambda ledger: _single(ledger.queue),
+        lambda ledger: single(ledger.queue),
         note="Builds whose details the service refuses are not included.",
     ),
     _histogram(
         "codearts_build_recovery_duration_seconds",
         "Time from the finish of the first failure of a streak to the finish of the success that ended it.",
-        lambda ledger: _single(ledger.recovery),
+        lambda ledger: single(ledger.recovery),
     ),
-    _gauge(
-        "codearts_build_active_builds",
-        "Builds queued or running at the last poll.",
-        _active,
-        "state",
-    ),
+    _gauge("codearts_build_active_builds", "Builds queued or running at the last poll.", _active, "state"),
     _gauge(
         "codearts_build_oldest_active_build_timestamp_seconds",
         "Start of the oldest unfinished build, or when it was first seen; absent if there is none.",
@@ -174,7 +165,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
     _gauge(
         "codearts_build_last_build_number",
         "Highest number of a finished build.",
-        lambda ledger: optional(ledger.last.number if ledger.last else None),
+        lambda ledger: single(ledger.last.number if ledger.last else None),
     ),
     _gauge(
         "codearts_build_last_build_duration_seconds",
@@ -202,24 +193,24 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
     _gauge(
         "codearts_build_consecutive_failures",
         "Finished builds since the last success; aborted builds neither add to it nor reset it.",
-        lambda ledger: optional(ledger.consecutive_failures),
+        lambda ledger: single(ledger.consecutive_failures),
         note="Unfinished builds have no effect.",
     ),
     _counter(
         "codearts_build_recovered_builds_total",
         "Builds counted late: after downtime, after API trouble, or after they had been counted as lost.",
-        lambda ledger: optional(ledger.recovered_builds),
+        lambda ledger: single(ledger.recovered_builds),
     ),
     _counter(
         "codearts_build_lost_builds_total",
         "Build numbers that the API could not account for; one that turns up later stays counted here "
         "and is also counted as recovered, so that neither counter decreases.",
-        lambda ledger: optional(ledger.lost_builds),
+        lambda ledger: single(ledger.lost_builds),
     ),
     _gauge(
         "codearts_build_baseline_build_number",
         "Highest number of a build that had finished when counting began; absent if none was known.",
-        lambda ledger: optional(ledger.baseline),
+        lambda ledger: single(ledger.baseline),
         note="Builds above it are counted; builds below it are counted if they finished later.",
     ),
     Family(
@@ -235,7 +226,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         Kind.GAUGE,
         "1 if the last poll of this job succeeded.",
         JOB_LABELS,
-        lambda view: optional(view.up),
+        lambda view: single(view.up),
         attrgetter("up"),
         note="A job list that shows nothing new counts as a poll. Absent before the first poll has ended.",
     ),
@@ -252,7 +243,7 @@ _UNVARYING: Final[tuple[Family[JobView], ...]] = (
         Kind.GAUGE,
         "1 if the watched job is in the recycle bin.",
         JOB_LABELS,
-        lambda view: optional(view.deleted),
+        lambda view: single(view.deleted),
         attrgetter("deleted"),
         note="Absent until the recycle bin has been read.",
     ),

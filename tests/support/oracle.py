@@ -38,14 +38,14 @@ class Oracle(Collector):
         self,
         view: FleetView,
         extra: tuple[str, ...] = (),
-        form: Format = Format.TEXT,
+        fmt: Format = Format.TEXT,
         branches: tuple[str, ...] = (),
         *,
         stages: bool = False,
     ) -> None:
         self._view = view
         self._families = job_families(extra, branches, stages=stages)
-        self._form = form
+        self._fmt = fmt
 
     def collect(self, sample: str = "") -> Iterator[Metric]:
         """Every family that has samples, or the one that has a sample of this name."""
@@ -75,14 +75,14 @@ class Oracle(Collector):
         registry.register(self)
         text = (
             openmetrics.generate_latest(registry)
-            if self._form is Format.OPENMETRICS
+            if self._fmt is Format.OPENMETRICS
             else generate_latest(registry)
         )
         return bytes(text)
 
     def _family(self, declared: Declared, samples: Iterable[Sample]) -> Iterator[Metric]:
         metric = KINDS[declared.kind](declared.name, declared.help, labels=declared.labels)
-        is_open = self._form is Format.OPENMETRICS
+        is_open = self._fmt is Format.OPENMETRICS
         for labels, value, since_ms in samples:
             if isinstance(value, Histogram):
                 metric.add_metric(labels, buckets=list(self._buckets(value)), sum_value=value.sum_ms / 1000)
@@ -100,25 +100,27 @@ class Oracle(Collector):
         bounds = (*(bound / 1000 for bound in histogram.bounds), float("inf"))
         lower = -1
         for bound, count in zip(bounds, accumulate(histogram.counts), strict=True):
-            inside = [one for one in histogram.exemplars if lower < one.value_ms <= bound * 1000]
+            inside = [
+                exemplar for exemplar in histogram.exemplars if lower < exemplar.value_ms <= bound * 1000
+            ]
             yield floatToGoString(bound), count, self._exemplar(inside[0] if inside else None, 1000)
             lower = round(bound * 1000) if bound != float("inf") else lower
 
     def _exemplar(self, build: Build | None, per_unit: int) -> Exemplar | None:
-        if build is None or self._form is Format.TEXT:
+        if build is None or self._fmt is Format.TEXT:
             return None
         return Exemplar({"build_number": str(build.number)}, build.value_ms / per_unit, build.at_ms / 1000)
 
 
 def rendered(
     view: FleetView,
-    form: Format = Format.TEXT,
+    fmt: Format = Format.TEXT,
     extra: tuple[str, ...] = (),
     branches: tuple[str, ...] = (),
     *,
     stages: bool = False,
 ) -> bytes:
     """What the exporter makes of it, without anything live."""
-    end = b"# EOF\n" if form is Format.OPENMETRICS else b""
-    renderer = Renderer(job_families(extra, branches, stages=stages), form)
+    end = b"# EOF\n" if fmt is Format.OPENMETRICS else b""
+    renderer = Renderer(job_families(extra, branches, stages=stages), fmt)
     return b"".join(renderer.render(view, compress=False).identity(end))
