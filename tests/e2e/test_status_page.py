@@ -1,4 +1,4 @@
-"""The status page in a real Chromium: it works without scripts, reads well, and asks nobody else."""
+"""The status page in a real Chromium: no scripts, legible, nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIXED = FleetView(
         *(view(f"well-{ordinal}", ledger(Result.SUCCESS)) for ordinal in range(3)),
     )
 )
-TROUBLED = READINGS.__class__(
+BAD_READINGS = READINGS.__class__(
     "1.0", "unknown", False, "credentials refused (401)", False, None, 3, 9000, None, None
 )
 
@@ -47,22 +47,22 @@ CONTRAST, STRUCTURE, TOO_WIDE, OVERLAPPING = (
 
 
 @dataclass
-class Seen:
-    """A page, and what it did that nobody sees."""
+class Visit:
+    """A page, with its requests and console messages."""
 
     page: Page
-    asked: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def failed(self, url: str, reason: str | None) -> None:
-        """A request came to nothing; one that was under way when the page was left does not matter."""
+        """Record a failed request, unless it was aborted by leaving the page."""
         if reason != "net::ERR_ABORTED":
-            self.said.append(f"{url}: {reason}")
+            self.messages.append(f"{url}: {reason}")
 
-    def follow(self, there: Locator) -> None:
+    def follow(self, link: Locator) -> None:
         """Click, and wait for the whole next page."""
         with self.page.expect_navigation():
-            there.click()
+            link.click()
 
     def rows(self) -> list[str]:
         """The jobs it shows, from the top."""
@@ -78,20 +78,20 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def opened(
     browser: Browser, url: str, size: tuple[int, int] = DESKTOP, *, path: str = "/", **context: Any
-) -> Iterator[Seen]:
-    """The page at a URL; in the end it must have been quiet, and have asked nobody else."""
+) -> Iterator[Visit]:
+    """Open a page; in the end it must have no console message and no request to another host."""
     width, height = size
     page = browser.new_page(viewport={"width": width, "height": height}, **context)
-    seen = Seen(page)
-    page.on("request", lambda request: seen.asked.append(request.url))
-    page.on("console", lambda message: seen.said.append(message.text))
-    page.on("pageerror", lambda error: seen.said.append(str(error)))
-    page.on("requestfailed", lambda request: seen.failed(request.url, request.failure))
+    visit = Visit(page)
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("console", lambda message: visit.messages.append(message.text))
+    page.on("pageerror", lambda error: visit.messages.append(str(error)))
+    page.on("requestfailed", lambda request: visit.failed(request.url, request.failure))
     try:
         page.goto(f"{url}{path}")
-        yield seen
-        assert seen.said == []
-        assert [asked for asked in seen.asked if not asked.startswith(f"{url}/")] == []
+        yield visit
+        assert visit.messages == []
+        assert [request for request in visit.requests if not request.startswith(f"{url}/")] == []
     finally:
         page.close()
 
@@ -104,98 +104,96 @@ def thousand() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[str]:
-    with serving(MIXED, lambda: TROUBLED) as url:
+    with serving(MIXED, lambda: BAD_READINGS) as url:
         yield url
 
 
 def seconds_to_reload(page: Page) -> float:
-    """One time of several may be that of a busy machine."""
+    """Measure a reload; a single one may be slow on a busy machine."""
     began = time.monotonic()
     page.reload()
     return time.monotonic() - began
 
 
-def test_a_thousand_jobs_load_in_a_blink(browser: Browser, thousand: str) -> None:
-    with opened(browser, thousand) as seen:
-        assert min(seconds_to_reload(seen.page) for _ in range(3)) < 3
-        assert len(seen.rows()) == 100
-        assert seen.page.locator("svg.strip").count() == 100
-        assert {part.removeprefix(thousand).partition("?")[0] for part in seen.asked} >= {
+def test_a_page_of_a_thousand_jobs_loads_quickly(browser: Browser, thousand: str) -> None:
+    with opened(browser, thousand) as visit:
+        assert min(seconds_to_reload(visit.page) for _ in range(3)) < 3
+        assert len(visit.rows()) == 100
+        assert visit.page.locator("svg.sparkline").count() == 100
+        assert {part.removeprefix(thousand).partition("?")[0] for part in visit.requests} >= {
             "/",
             "/-/status.css",
         }
 
 
-def test_trouble_is_at_the_top(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed) as seen:
-        shown = [name.strip() for name in seen.rows()]
-        assert [shown[1], *shown[3:6]] == ["fails", "hangs", "gone", "hidden"]
-        assert shown[-3:] == ["well-0", "well-1", "well-2"]
+def test_problems_are_at_the_top(browser: Browser, mixed: str) -> None:
+    with opened(browser, mixed) as visit:
+        names = [name.strip() for name in visit.rows()]
+        assert [names[1], *names[3:6]] == ["fails", "hangs", "gone", "hidden"]
+        assert names[-3:] == ["well-0", "well-1", "well-2"]
 
 
 def test_filters_work_without_scripts(browser: Browser, thousand: str) -> None:
-    with opened(browser, thousand, java_script_enabled=False) as seen:
-        seen.page.get_by_label("Project").select_option("project-003")
-        seen.page.get_by_label("Text").fill("JOB 0030")
-        seen.follow(seen.page.get_by_role("button", name="Filter"))
-        assert sorted(seen.rows()) == [f"job-0030{digit}" for digit in range(10)]
-        assert seen.page.get_by_label("Project").input_value() == "project-003"
-        seen.follow(seen.page.get_by_role("link", name="failing"))
-        assert seen.rows() == ["job-00307"]
-        seen.follow(seen.page.get_by_role("link", name="Clear"))
-        assert len(seen.rows()) == 100
-        seen.page.get_by_label("Text").fill("nowhere")
-        with seen.page.expect_navigation():
-            seen.page.get_by_label("Text").press("Enter")
-        assert seen.page.get_by_role("heading", name="No job matches").is_visible()
+    with opened(browser, thousand, java_script_enabled=False) as visit:
+        visit.page.get_by_label("Project").select_option("project-003")
+        visit.page.get_by_label("Search").fill("JOB 0030")
+        visit.follow(visit.page.get_by_role("button", name="Filter"))
+        assert sorted(visit.rows()) == [f"job-0030{digit}" for digit in range(10)]
+        assert visit.page.get_by_label("Project").input_value() == "project-003"
+        visit.follow(visit.page.get_by_role("link", name="failing"))
+        assert visit.rows() == ["job-00307"]
+        visit.follow(visit.page.get_by_role("link", name="Clear"))
+        assert len(visit.rows()) == 100
+        visit.page.get_by_label("Search").fill("nowhere")
+        with visit.page.expect_navigation():
+            visit.page.get_by_label("Search").press("Enter")
+        assert visit.page.get_by_role("heading", name="No job matches").is_visible()
 
 
-def test_ten_thousand_jobs_are_turned_page_by_page(browser: Browser) -> None:
-    with serving(many(10_000)) as url, opened(browser, url) as seen:
-        paging = seen.page.get_by_role("navigation", name="Pages")
+def test_ten_thousand_jobs_are_split_into_pages(browser: Browser) -> None:
+    with serving(many(10_000)) as url, opened(browser, url) as visit:
+        paging = visit.page.get_by_role("navigation", name="Pages")
         assert "1–100 of 10,000" in paging.inner_text()
-        first = seen.rows()
-        seen.follow(paging.get_by_role("link", name="Next"))
+        first = visit.rows()
+        visit.follow(paging.get_by_role("link", name="Next"))
         assert "Page 2 of 100" in paging.inner_text()
-        assert not set(seen.rows()) & set(first)
-        seen.follow(paging.get_by_role("link", name="Last"))
-        assert seen.rows()[-1] == "job-09999"
+        assert not set(visit.rows()) & set(first)
+        visit.follow(paging.get_by_role("link", name="Last"))
+        assert visit.rows()[-1] == "job-09999"
         assert paging.get_by_role("link", name="Next").count() == 0
-        seen.follow(paging.get_by_role("link", name="First"))
-        assert seen.rows() == first
+        visit.follow(paging.get_by_role("link", name="First"))
+        assert visit.rows() == first
 
 
-def test_it_is_dark_for_who_likes_it_dark(browser: Browser, mixed: str) -> None:
-    grounds = []
+def test_the_page_follows_the_preferred_color_scheme(browser: Browser, mixed: str) -> None:
+    backgrounds = []
     for scheme in ("light", "dark"):
-        with opened(browser, mixed, color_scheme=scheme) as seen:
-            grounds.append(seen.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    light, dark = ([int(part) for part in ground[4:-1].split(",")] for ground in grounds)
+        with opened(browser, mixed, color_scheme=scheme) as visit:
+            backgrounds.append(visit.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    light, dark = ([int(part) for part in background[4:-1].split(",")] for background in backgrounds)
     assert min(light) > 230
     assert max(dark) < 40
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_everything_stands_out_from_its_ground(
-    browser: Browser, mixed: str, scheme: str, size: tuple[int, int]
-) -> None:
-    with opened(browser, mixed, size, color_scheme=scheme) as seen:
-        found = seen.page.evaluate(CONTRAST)
+def test_contrast_is_sufficient(browser: Browser, mixed: str, scheme: str, size: tuple[int, int]) -> None:
+    with opened(browser, mixed, size, color_scheme=scheme) as visit:
+        found = visit.page.evaluate(CONTRAST)
     assert len(found) > 100
     assert {kind for kind, _, _ in found if kind.endswith(" bar")} == {f"{result} bar" for result in Result}
     assert [(what, round(ratio, 2)) for what, ratio, least in found if ratio < least] == []
 
 
 @pytest.mark.parametrize("path", ["/", "/?text=nowhere", "/?trouble=failing"])
-def test_a_reader_of_screens_finds_the_way(browser: Browser, mixed: str, path: str) -> None:
-    with opened(browser, mixed, path=path) as seen:
-        assert seen.page.evaluate(STRUCTURE) == []
+def test_the_structure_suits_screen_readers(browser: Browser, mixed: str, path: str) -> None:
+    with opened(browser, mixed, path=path) as visit:
+        assert visit.page.evaluate(STRUCTURE) == []
 
 
-def test_a_table_stays_a_table_on_a_phone(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed, PHONE) as seen:
-        row = seen.page.get_by_role("row", name="fails").first
+def test_the_table_keeps_its_roles_on_a_phone(browser: Browser, mixed: str) -> None:
+    with opened(browser, mixed, PHONE) as visit:
+        row = visit.page.get_by_role("row", name="fails").first
         assert row.get_by_role("cell").count() == 7
         assert row.get_by_role("img").get_attribute("aria-label") == (
             "Last 12 builds: 9 success, 3 failure; newest #12 failure"
@@ -204,15 +202,15 @@ def test_a_table_stays_a_table_on_a_phone(browser: Browser, mixed: str) -> None:
 
 @pytest.mark.parametrize("size", [DESKTOP, (1000, 800), (700, 800), PHONE, SMALLEST], ids=str)
 def test_nothing_is_wider_than_the_screen(browser: Browser, mixed: str, size: tuple[int, int]) -> None:
-    with opened(browser, mixed, size) as seen:
-        assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        assert seen.page.evaluate(TOO_WIDE) == []
-        assert seen.page.evaluate(OVERLAPPING) == []
+    with opened(browser, mixed, size) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert visit.page.evaluate(TOO_WIDE) == []
+        assert visit.page.evaluate(OVERLAPPING) == []
 
 
-def test_the_focus_can_be_seen_wherever_it_goes(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed) as seen:
-        page, reached = seen.page, []
+def test_the_focus_is_always_visible(browser: Browser, mixed: str) -> None:
+    with opened(browser, mixed) as visit:
+        page, reached = visit.page, []
         for _ in range(page.locator("a[href], button, select, input:not([type=hidden])").count()):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.tagName"))
