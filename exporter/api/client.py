@@ -60,13 +60,12 @@ class ApiClient:
     `RequestCancelledError` after `close`.
 
     Attributes:
-        endpoint: ``https://host[:port]`` of the service.
         timeout: seconds to connect, and between two pieces of a response; a whole response may take three
             times as long.
         sleep: waits between retries; by default until `close` at the latest.
         wall: our clock, seconds since the epoch, to compare with the service's.
-        isolates_operations: a 401 of one operation alone pauses that operation only. Otherwise it counts as
-            refused credentials, for callers that rather stop and continue later.
+        isolates_operations: a 401 of one operation alone pauses only that operation, instead of counting as
+            refused credentials.
     """
 
     endpoint: str

@@ -12,9 +12,7 @@ QUORUM: Final = SAMPLES // 2 + 1
 """Number of responses that have to agree on an offset of a day or more."""
 
 _LARGE_OFFSET_S: Final = 86_400.0
-
 _TOLERANCE_S: Final = 60.0
-
 _JITTER_S: Final = 5.0
 """Smaller offsets are ignored: ``Date`` has whole seconds, and a response takes its time."""
 
@@ -68,10 +66,7 @@ def service_ms(wall_s: float, offset_s: float | None) -> int:
 
 
 def with_settled_clock(observe: Callable[[], Value], now_ms: Callable[[], int], clock: ClockOffset) -> Value:
-    """Call ``observe``, again if its responses reveal that our clock is days off; return the last value.
-
-    The responses update ``clock``, and with it ``now_ms``, the present by the service's clock.
-    """
+    """Return ``observe()``, repeated if its responses reveal through ``clock`` that our clock is days off."""
     for _ in range(QUORUM):
         started_ms = now_ms()
         value = observe()

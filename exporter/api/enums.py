@@ -1,8 +1,4 @@
-"""The service's words for results, states and triggers, as enums; pure.
-
-In any letter case, with or without separators; including the colours of the job lists, and triggers in
-Chinese.
-"""
+"""The service's words → enums, in any letter case, with or without separators; pure."""
 
 import re
 from collections.abc import Mapping

@@ -31,7 +31,6 @@ from exporter.errors import InvalidResponseError, Obstacle, UnreachableError
 from exporter.redaction import redact, register_url
 
 USER_AGENT: Final = f"codearts-build-exporter/{__version__}"
-
 MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 
 _PROXY_FORMAT: Final = (
@@ -46,12 +45,9 @@ _CHUNK_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One complete response.
+    """One complete response, with case-insensitive headers and a decoded body.
 
-    Attributes:
-        headers: case-insensitive.
-        body: decoded.
-        received_at: when its head arrived, seconds since the epoch by our clock.
+    Its head arrived at ``received_at``, in seconds since the epoch by our clock.
     """
 
     status: int
@@ -80,12 +76,7 @@ def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Se
 
 
 def prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
-    """Prepare a request for sending, authorized by its authenticator.
-
-    Raises:
-        UnreachableError: its URL is invalid.
-        ApiError: the authenticator has no credentials to offer.
-    """
+    """Prepare and authorize a request; an `ApiError` if its URL is invalid or there are no credentials."""
     try:
         return session.prepare_request(request)
     except requests.RequestException as error:

@@ -6,6 +6,7 @@ second page mostly repeats the first, the service counts records instead, and so
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from exporter.api.parsers import Page
@@ -22,36 +23,32 @@ _SIGNIFICANT: Final = 10
 """From this many records on, a repetition is not explained by a page that shifted."""
 
 
+@dataclass
 class Pages(Generic[Record]):
     """The pages of one listing read so far.
 
-    Args:
+    Attributes:
         size: requested records per page.
         key: identifies a record.
         trusts_total_from: a total not below this ends the paging exactly there; None trusts no total.
-
-    Attributes:
         records: all records so far, repetitions included.
         more: True if another page should be requested.
         index: the number of the next page, from 0.
         is_cut: paging ended at `MAX_PAGES`, though the service had more.
     """
 
-    def __init__(
-        self, size: int, key: Callable[[Record], object], *, trusts_total_from: int | None = None
-    ) -> None:
-        self._size = size
-        self._key = key
-        self._trusts_total_from = trusts_total_from
-        self._known: set[object] = set()
-        self._unreadable = 0
-        self._unreadable_pages = 0
-        self._record_offset = 0
-        self._counts_records = False
-        self.records: list[Record] = []
-        self.more = True
-        self.is_cut = False
-        self.index = 0
+    size: int
+    key: Callable[[Record], object]
+    trusts_total_from: int | None = None
+    records: list[Record] = field(default_factory=list)
+    more: bool = True
+    index: int = 0
+    is_cut: bool = False
+    _known: set[object] = field(default_factory=set)
+    _unreadable: int = 0
+    _unreadable_pages: int = 0
+    _record_offset: int = 0
+    _counts_records: bool = False
 
     @property
     def offset(self) -> int:
@@ -60,9 +57,9 @@ class Pages(Generic[Record]):
 
     def add(self, page: Page[Record]) -> None:
         """Add a page and decide whether there are more."""
-        keys = {self._key(record) for record in page.records}
+        keys = {self.key(record) for record in page.records}
         repeated = len(keys & self._known)
-        if self.index == 1 and repeated * 2 > page.size >= min(self._size, _SIGNIFICANT):
+        if self.index == 1 and repeated * 2 > page.size >= min(self.size, _SIGNIFICANT):
             self._counts_records = True
             self._record_offset = 1
         self._record_offset += page.size
@@ -75,7 +72,7 @@ class Pages(Generic[Record]):
         is_new = len(keys) > repeated or (is_unreadable and self._unreadable_pages <= MAX_UNREADABLE_PAGES)
         count = self._record_offset if self._counts_records else len(self._known) + self._unreadable
         is_promised = page.total is not None and page.total > count
-        is_total = self._trusts_total_from is not None and page.total == count >= self._trusts_total_from
-        more = is_new and (is_promised or (page.size >= self._size and not is_total))
+        is_total = self.trusts_total_from is not None and page.total == count >= self.trusts_total_from
+        more = is_new and (is_promised or (page.size >= self.size and not is_total))
         self.is_cut = more and self.index >= MAX_PAGES
         self.more = more and not self.is_cut

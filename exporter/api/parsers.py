@@ -41,10 +41,9 @@ _MAX_SECONDS: Final = 100_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Record]):
-    """The readable part of one page.
+    """The readable part of one page, in the order of the response.
 
     Attributes:
-        records: in the order of the response.
         size: number of records in the response, readable or not; a short page ends the paging.
         total: number of records in the whole listing; wrong at times, None if it is no number.
         faults: a snake_case word for each unreadable part.
@@ -135,12 +134,10 @@ def text(value: object) -> str:
 
 def integer(value: object) -> int | None:
     """Return an integer given as a number or as digits; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value):
         return int(value)
     return None

@@ -44,20 +44,15 @@ _REFUSALS: Final = (NotVisibleError, RejectedError)
 """Errors that only the service itself reports, always with an error code."""
 
 _FAILED: Final = frozenset({"fail", "failed", "failure", "error"})
-
-_UNIT_MINUTES: Final = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
-_LIMIT: Final = re.compile(
-    r"limit:\s*(\d{1,9})\s*,\s*time:\s*(\d{1,9})\s*(second|minute|hour|day)", re.IGNORECASE
-)
-
 _MAX_MESSAGE: Final = 200
+_UNIT_MINUTES: Final = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
+_LIMIT: Final = re.compile(r"(?i)limit:\s*(\d{1,9})\s*,\s*time:\s*(\d{1,9})\s*(second|minute|hour|day)")
 
 
 def parse_response(status: int, headers: Mapping[str, str], body: bytes) -> object:
-    """Return the JSON value of a successful response; ``headers`` are case-insensitive, ``body`` is decoded.
+    """Return the JSON value of a successful response, else raise an `ApiError` whose class says why.
 
-    Raises:
-        ApiError: the request failed; the class says why.
+    ``headers`` are case-insensitive, and ``body`` is decoded.
     """
     is_success = 200 <= status < 300
     try:

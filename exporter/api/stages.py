@@ -32,7 +32,7 @@ def build_stages(body: object) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
         sequence = integer(record.get("sequence"))
         records.append((float("inf") if sequence is None else sequence, key, record))
     stages: list[Stage] = []
-    taken: dict[str, int] = {}
+    taken: dict[str, int] = {}  # the highest number that each name was given
     for _, key, record in sorted(records, key=lambda entry: entry[:2]):
         name = _unique_name(_name(record, key), taken)
         duration_ms = _duration_ms(record, faults)
@@ -58,10 +58,7 @@ def _name(record: Mapping[str, object], key: str) -> str:
 
 
 def _unique_name(name: str, taken: dict[str, int]) -> str:
-    """Return the name, or the first of ``Shell (2)``, ``Shell (3)`` that is free.
-
-    ``taken`` holds the names in use, each with the highest number it was given; the returned one is added.
-    """
+    """Return the name, or the first of ``Shell (2)``, ``Shell (3)`` that is free, and add it to ``taken``."""
     unique, number = name, taken.get(name, 0)
     while unique in taken:
         number += 1

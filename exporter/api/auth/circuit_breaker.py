@@ -13,7 +13,6 @@ Clock = Callable[[], float]
 MINUTE: Final = 60.0
 
 _MAX_PAUSE_S: Final = 10 * MINUTE
-
 _RECENT_S: Final = 10 * MINUTE
 """Credentials that another operation accepted within this time are considered valid."""
 

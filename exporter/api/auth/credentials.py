@@ -43,10 +43,7 @@ class AuthOptions:
 
 
 class Credentials(AuthBase, ABC):
-    """Authorizes requests; safe to share between threads.
-
-    ``operations`` pauses the operations that refuse these credentials while others accept them.
-    """
+    """Authenticator of requests; safe to share between threads."""
 
     def __init__(self, options: AuthOptions) -> None:
         self._clock = options.clock
@@ -57,9 +54,7 @@ class Credentials(AuthBase, ABC):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Authorize a request; a second call on the same request replaces what the first one added.
 
-        Raises:
-            CredentialsError: these were refused, and it is too early to try again; nothing was sent.
-            ApiError: a token or keys could not be fetched.
+        An `ApiError` means that fetching a token failed, or that it is too early to retry after a refusal.
         """
         self._breaker.before_request()
         try:

@@ -42,11 +42,8 @@ METADATA_KEY: Final = "auth.ecs_agency.metadata_endpoint"
 """The configuration key of the metadata service's address."""
 
 _METADATA_TIMEOUT_S: Final = 3.0
-
 _ERROR_CODE: Final = re.compile(r"[A-Z]{2,12}(\.[A-Z]{1,12}){0,3}\.\d{2,12}")
-
 _MAX_LIFETIME_S: Final = 24 * 60 * MINUTE  # documented for tokens and temporary keys
-
 _DEFAULT_LIFETIME_S: Final = 60 * MINUTE  # for responses without an expiry, or with an impossible one
 
 
