@@ -1,4 +1,4 @@
-"""Write the pages where they belong."""
+"""Write the generated pages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the command line says of itself, at a fixed width."""
+"""docs/command-line.md: the help texts, at a fixed width."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ eval "$({VARIABLE}=zsh_source {PROGRAM})"              # ~/.zshrc
 
 
 def help_of(group: click.Group, name: str = "") -> str:
-    """What ``--help`` prints for the program, or for one of its commands."""
+    """Return what ``--help`` prints for the program, or for one of its commands."""
     context = click.Context(group, info_name=PROGRAM, **{**group.context_settings, "terminal_width": WIDTH})
     if not name:
         return group.get_help(context)
@@ -25,7 +25,7 @@ def help_of(group: click.Group, name: str = "") -> str:
 
 
 def commands_page(group: click.Group) -> str:
-    """docs/command-line.md."""
+    """Render the page."""
     return page(*_blocks(group))
 
 
@@ -33,15 +33,15 @@ def _blocks(group: click.Group) -> Iterator[str]:
     yield "# Command line"
     yield (
         f"`{PROGRAM}` without a command is `{PROGRAM} serve`, and `python -m exporter` is the same program. "
-        "Exit codes: 0 all is well, 1 it ran and failed, 2 wrong usage or configuration."
+        "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration."
     )
     yield fence(help_of(group))
     yield "## Completion in the shell"
-    yield "One line in the shell's start-up file makes it complete commands, flags, their values and files:"
+    yield "A line in the shell's start-up file enables completion of commands, flags, their values and files:"
     yield fence(COMPLETION, "sh")
     yield (
-        "Each new shell then starts the program once. To avoid that, write what it prints to a file, and "
-        "source the file instead. Bash has to be 4.4 or newer. In zsh the line stands after `compinit`."
+        "Each new shell then starts the program once. To avoid that, write its output to a file and source "
+        "the file instead. Bash must be 4.4 or newer. In zsh, the line comes after `compinit`."
     )
     for name in group.commands:
         yield f"## {name}"

@@ -1,4 +1,4 @@
-"""A small fleet at one moment, of which the page of metrics shows samples: always the same."""
+"""The fixed example fleet whose samples the page of metrics shows."""
 
 import inspect
 from dataclasses import replace
@@ -35,13 +35,13 @@ _NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PR
 
 
 def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
-    """The metrics of jobs with all that can be switched on, so that the page leaves none out."""
+    """Return the metrics of jobs with every option enabled, so that the page shows them all."""
     switches = inspect.signature(job_families).parameters.values()
-    return job_families(extra, (), **{one.name: True for one in switches if one.kind is one.KEYWORD_ONLY})
+    return job_families(extra, (), **{flag.name: True for flag in switches if flag.kind is flag.KEYWORD_ONLY})
 
 
 def exposition() -> str:
-    """All that a scrape of the example would get, in the text format."""
+    """Return a scrape of the example in the text format."""
     view = _fleet()
     own = CollectorRegistry()
     _exercise(Telemetry(own))
@@ -68,15 +68,15 @@ def _fleet() -> FleetView:
 
 
 def _ledger(*results: Result) -> JobLedger:
-    """Of a job that has ended so since build 527, a build every ten minutes."""
+    """Make the ledger of a job with these results after build 527, a build every ten minutes."""
     first = Build(527, result=Result.SUCCESS, start_ms=_BEGAN_MS - 90_000, finish_ms=_BEGAN_MS - 30_000)
     ledger = baseline([first], at_ms=_BEGAN_MS, buckets=_BUCKETS).ledger
-    for at, result in enumerate(results):
-        start_ms = _BEGAN_MS + (10 * at + 1) * _MINUTE_MS
-        finish_ms = start_ms + 48_125 + 20_000 * at
-        build = Build(528 + at, result=result, start_ms=start_ms, finish_ms=finish_ms)
+    for index, result in enumerate(results):
+        start_ms = _BEGAN_MS + (10 * index + 1) * _MINUTE_MS
+        finish_ms = start_ms + 48_125 + 20_000 * index
+        build = Build(528 + index, result=result, start_ms=start_ms, finish_ms=finish_ms)
         detail = BuildDetail(
-            528 + at,
+            528 + index,
             result=result,
             queued_ms=start_ms - 2500,
             start_ms=start_ms,
@@ -87,12 +87,12 @@ def _ledger(*results: Result) -> JobLedger:
         stages = (Stage("Code checkout", 9_125), Stage("Maven", finish_ms - start_ms - 9_125))
         ledger = apply_history(ledger, [build], at_ms=finish_ms + _MINUTE_MS).ledger
         ledger = apply_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS, policy=_BREAKDOWN).ledger
-        ledger = apply_stages(ledger, [KnownStages(528 + at, stages)], policy=_BREAKDOWN)
+        ledger = apply_stages(ledger, [KnownStages(528 + index, stages)], policy=_BREAKDOWN)
     return ledger
 
 
 def _exercise(telemetry: Telemetry) -> None:
-    """What some hours of such a fleet leave behind."""
+    """Record what some hours with such a fleet leave behind."""
     telemetry.up.set(1)
     telemetry.requests.labels("period-history", "200").inc(1742)
     for seconds in (0.08, 0.12, 0.31):
