@@ -1,4 +1,4 @@
-"""docs/metrics.md: every metric with a sample, and what the values of its labels mean."""
+"""docs/metrics.md: every metric with a sample, and the meaning of its label values."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,51 +31,52 @@ Prometheus requests OpenMetrics. In that format, counters and histograms of jobs
 time since which a series counts, and exemplars: the number of the latest build in each bucket and each
 counter. Prometheus stores exemplars if its feature `exemplar-storage` is enabled.
 
-[Overview](#overview) · [Of jobs](#of-jobs) · [Stages](#stages) · [Of the recycle bin](#of-the-recycle-bin) ·
-[Of the exporter](#of-the-exporter) · [Results](#results) · [States](#states) ·
+[Overview](#overview) · [Jobs](#jobs) · [Stages](#stages) · [Recycle bin](#recycle-bin) ·
+[Exporter](#exporter) · [Results](#results) · [States](#states) ·
 [Extra labels](#extra-labels) · [Operations](#operations) · [Reasons](#reasons) · [Buckets](#buckets)"""
 
 _OF_JOBS: Final = f"""\
-All of these carry {" and ".join(map(code, JOB_LABELS))}: the names that the service tells, or those of your
-configuration. A name that is not known yet shows the job's id, an unknown project `unknown`. The last build
+All of these have the labels {" and ".join(map(code, JOB_LABELS))}: the names in the service, or those of your
+configuration. While a job's name is unknown, its id is shown; an unknown project is `unknown`. The last build
 is the finished one with the highest number."""
 
 _STAGES: Final = f"""\
-With `metrics.stages: true` the service is asked for the stages of each finished build, at one more request
-each. `stage` is the name that people gave the stage; the second one of the same name in a build is
-`name (2)`. The first {STAGE_NAMES_KEPT} names of a job are kept, and what comes later is added up under
-{code(OTHER)}. `metrics.max_series` does not bound them.
+With `metrics.stages: true`, the exporter requests the stages of each finished build, at one more request per
+build. `stage` is the name of the stage; the second one of the same name in a build is `name (2)`. The first
+{STAGE_NAMES_KEPT} names of a job are kept; later ones are added up under {code(OTHER)}. `metrics.max_series`
+does not limit them.
 
-Builds are counted without waiting for their stages. Those are asked for afterwards, when no poll is due, with
-at most a quarter of `poll.concurrency` but always one; where that is 1, a request for stages that hangs holds
-up polls until its time is over. A build whose stages do not come is asked for again, ever more rarely. Where
-no build's stages come, all wait, and the log says `stages_failed`. A build goes without where an answer
-refuses its stages, after {DETAIL_TRIES} failures while polls are answered (an API that is away, or wants
-fewer requests, costs none), and where more than {AWAITED_KEPT} builds of its job wait: those with the
-highest numbers go on waiting. A stage that did not run, since the build ended before it, is left out.
+Builds are counted without waiting for their stages. Stages are requested when no poll is due, with at most a
+quarter of `poll.concurrency` but at least one thread. If `poll.concurrency` is 1, a request for stages that
+hangs delays polls until it times out. Failed requests are retried at growing intervals. If no build's stages
+can be read, all builds wait, and the log has `stages_failed`. A build is counted without stages if the API
+refuses them, after {DETAIL_TRIES} failures while polls succeed (failures while the API is down or throttles
+do not count), or if more than {AWAITED_KEPT} builds of its job wait: those with the highest numbers keep
+waiting. A stage that did not run, because the build ended before it, is left out.
 
-What had finished before the job was watched is not counted, as elsewhere; the stages of the last such build
-show in the gauge, and in the histogram at 0. Switched off, both metrics go, and no build that finishes
-meanwhile is measured later; switched on again, the histogram goes on from where it was."""
+As elsewhere, builds that finished before the job was watched are not counted; the stages of the last such
+build appear in the gauge, and in the histogram at 0. When the option is disabled, both metrics disappear, and
+builds that finish meanwhile are never measured; when it is enabled again, the histogram continues from where
+it was."""
 
 _LABELLED: Final = [
-    one.name
-    for one, more in zip(families(), families(EXTRA_LABELS), strict=True)
-    if one.labels != more.labels
+    family.name
+    for family, labelled in zip(families(), families(EXTRA_LABELS), strict=True)
+    if family.labels != labelled.labels
 ]
 
 _EXTRA: Final = f"""\
 `metrics.extra_labels` adds one or both of {codes(EXTRA_LABELS)} to {" and ".join(map(code, _LABELLED))}.
-Of branches, those that match `metrics.branches` keep their names; all others are {code(OTHER)}, and so are
-new ones beyond `metrics.max_series`.
+Branches that match `metrics.branches` keep their names; all others become {code(OTHER)}, as do new ones
+beyond `metrics.max_series`.
 
-{code(OTHER)} and the plain names in `metrics.branches`, as `main`, are there at 0 from the first poll on,
-under every result and trigger, and always have room. So are durations of successes and failures, where the
-label is `branch` alone. A branch that only an expression lets through, as `release/.*` does, is not known
-before its first build: each result of it, under each trigger, shows 0 in both metrics for {HELD_S:g} seconds
-first, and then all that was counted. So its first build is an increase too, if Prometheus scrapes at least
-once a minute. Nothing else waits. What was counted shows at once after a restart within that time, or a
-reload that changes the labels.
+{code(OTHER)} and the plain names in `metrics.branches`, such as `main`, have series at 0 from the first poll
+on, under every result and trigger, and are exempt from the limit. The same holds for durations of successes
+and failures if `branch` is the only extra label. A branch that matches an expression, such as `release/.*`,
+is unknown before its first build: each of its results, under each trigger, is 0 in both metrics for
+{HELD_S:g} seconds, and then the actual count. So Prometheus sees its first build as an increase, if it
+scrapes at least once a minute. Nothing else is delayed. After a restart within that time, or a reload that
+changes the labels, the actual count is shown at once.
 
 The number of series grows with each label: enable only those that you use.
 
@@ -83,25 +84,21 @@ The number of series grows with each label: enable only those that you use.
 
 
 def metrics_page(exposition: str) -> str:
-    """The page.
-
-    Args:
-        exposition: has samples of every metric, in the text format.
-    """
+    """Render the page; ``exposition`` has samples of every metric, in the text format."""
     lines = exposition.splitlines()
     return page(
         _INTRO,
         "## Overview",
         table(("metric", "type", "meaning"), _overview((*families(), *FLEET_FAMILIES, *EXPORTER_METRICS))),
-        "## Of jobs",
+        "## Jobs",
         _OF_JOBS,
         *_entries(families(), lines),
         "### Stages",
         _STAGES,
-        "## Of the recycle bin",
+        "## Recycle bin",
         "With several shards, shard 0 shows these.",
         *_entries(FLEET_FAMILIES, lines),
-        "## Of the exporter",
+        "## Exporter",
         *_entries(EXPORTER_METRICS, lines),
         *_words(),
         "## Buckets",
@@ -109,50 +106,50 @@ def metrics_page(exposition: str) -> str:
     )
 
 
-def samples(one: Declared, lines: Iterable[str]) -> list[str]:
-    """The most telling lines of a metric: the first that is not 0, or else the first.
+def samples(metric: Declared, lines: Iterable[str]) -> list[str]:
+    """Select the sample lines of a metric: the first that is not 0, or else the first.
 
     Raises:
-        LookupError: there is none.
+        LookupError: the exposition has no sample of it.
     """
     found = []
-    for suffix in _SUFFIXES.get(one.kind, ("",)):
-        own = [line for line in lines if re.match(rf"{one.name}{suffix}[ {{]", line)]
+    for suffix in _SUFFIXES.get(metric.kind, ("",)):
+        own = [line for line in lines if re.match(rf"{metric.name}{suffix}[ {{]", line)]
         if not own:
-            raise LookupError(f"tools/reference/fleet.py shows no sample of {one.name}{suffix}")
+            raise LookupError(f"tools/reference/fleet.py shows no sample of {metric.name}{suffix}")
         found.append(next((line for line in own if float(line.rpartition(" ")[2])), own[0]))
     return found
 
 
 def _overview(declared: Iterable[Declared]) -> Iterator[tuple[str, str, str]]:
-    """A row for each metric: its name as a link to its entry, and the first sentence of its help."""
-    for one in declared:
-        first, _, _ = marked(one.help).partition(". ")
-        yield f"[{code(one.name)}](#{one.name})", str(one.kind), f"{first.removesuffix('.')}."
+    """Yield a row for each metric: its name, linked to its entry, and the first sentence of its help."""
+    for metric in declared:
+        first, _, _ = marked(metric.help).partition(". ")
+        yield f"[{code(metric.name)}](#{metric.name})", str(metric.kind), f"{first.removesuffix('.')}."
 
 
 def _entries(declared: Iterable[Declared], lines: list[str]) -> Iterator[str]:
-    for one in declared:
-        yield f"### `{one.name}`"
-        yield f"{marked(one.help)} {one.note}".strip()
-        yield f"{str(one.kind).capitalize()}{f' by {codes(one.labels)}' if one.labels else ''}."
-        yield fence("\n".join(samples(one, lines)))
+    for metric in declared:
+        yield f"### `{metric.name}`"
+        yield f"{marked(metric.help)} {metric.note}".strip()
+        yield f"{str(metric.kind).capitalize()}{f' by {codes(metric.labels)}' if metric.labels else ''}."
+        yield fence("\n".join(samples(metric, lines)))
 
 
 def _words() -> Iterator[str]:
     yield "## Results"
-    yield "`result` is how a build ended, one of:"
+    yield "`result` is the outcome of a build, one of:"
     yield table(("result", "meaning"), _meanings(Result, RESULTS))
     yield "## States"
-    yield "`state` is where an unfinished build is, one of:"
+    yield "`state` is the progress of an unfinished build, one of:"
     yield table(("state", "meaning"), _meanings(State, STATES))
     yield "## Extra labels"
     yield _EXTRA
     yield table(("trigger", "meaning"), _meanings(Trigger, TRIGGERS))
     yield "## Operations"
-    yield f"`operation` is what the API was asked for: {codes(OPERATIONS)}."
+    yield f"`operation` is the kind of request: {codes(OPERATIONS)}."
     yield "## Reasons"
-    yield "`reason` is what could not be read, or cannot be right. These are all:"
+    yield "`reason` is why a part of a response was not used. The values are:"
     yield table(("reason", "meaning"), ((codes(reasons), meaning) for reasons, meaning in REASONS.items()))
 
 
