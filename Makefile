@@ -38,8 +38,8 @@ $(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
 demo: $(VENV)/.run  ## a simulated fleet with the exporter on it, at a lively pace; ARGS=--web.listen-address=:9000 for another port
 	$(BIN)/codearts-build-exporter demo $(ARGS)
 
-test: $(VENV)/.dev  ## everything that can be shown here
-	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+test: $(VENV)/.dev  ## all tests; ARGS=--hypothesis-profile=thorough searches for longer
+	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # Only wheels: an old source distribution may no longer build with today's tools.
 lowest: | $(BIN)/python  ## a short test with the lowest versions of direct dependencies that pyproject.toml allows

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings and fixtures of all tests."""
 
 import gc
 from collections import Counter
@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, settings
 from exporter import redaction
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("shared machine"), max_examples=1000)
 settings.load_profile("shared machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that take minutes begin first, so that none of them is left alone at the end."""
+    """Run long tests first, so that none of them runs alone at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.api.stages import MAX_NAME, build_stages
@@ -166,7 +166,6 @@ _fields = st.sampled_from(
 
 
 @given(st.dictionaries(st.text(max_size=4), st.dictionaries(_fields, _json) | _json, max_size=6) | _json)
-@settings(max_examples=300, deadline=None)
 def test_for_any_json_names_are_unique_and_durations_plausible(stages: object) -> None:
     try:
         known, _ = build_stages(answer(stages))

@@ -1,4 +1,4 @@
-"""A month of twenty-five jobs in a real Prometheus, and the live exporter that goes on from there.
+"""A month of twelve jobs in a real Prometheus, and the live exporter that goes on from there.
 
 How exactly the numbers are held against the truth:
 
@@ -30,7 +30,7 @@ from tests.support.programs import Labels, Prometheus, answers, eventually, expo
 
 pytestmark = pytest.mark.timeout(600)
 
-JOBS = 25
+JOBS = 12
 DAYS = 30
 DAY_S = 86_400
 LIVE = 40

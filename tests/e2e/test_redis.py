@@ -26,6 +26,8 @@ from tests.support.exposition import build_counters, samples
 from tests.support.programs import answers, eventually
 from tests.support.truth import Values, differences, expected
 
+pytestmark = pytest.mark.long
+
 JOBS = 6
 
 

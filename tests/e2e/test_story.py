@@ -12,7 +12,7 @@ from tests.e2e.story import PATIENCE_S, Watcher, told
 from tests.grafana.queries import VARIABLES, Query, panel_queries
 from tests.support.programs import eventually
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 ZOOMED_IN: Final[Mapping[str, str]] = {**VARIABLES, "__rate_interval": "10s", "__interval": "2s"}
 """As Grafana sets them for a minute or two that were scraped each second, a little generously."""

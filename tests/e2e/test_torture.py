@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.torture import KILLS, Report, torture
 
-RUNS = 6
+RUNS = 3
 
 
 @pytest.mark.long

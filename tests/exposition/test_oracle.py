@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -28,7 +28,6 @@ def test_a_full_view_gives_the_same_bytes(fmt: Format, extra: tuple[str, ...]) -
 
 
 @given(views(job_views()), st.sampled_from(Format), st.sampled_from(EXTRA))
-@settings(max_examples=300)
 def test_any_view_gives_the_same_bytes(view: FleetView, fmt: Format, extra: tuple[str, ...]) -> None:
     assert rendered(view, fmt, extra) == Oracle(view, extra, fmt).generated()
     names = ("main", "x")
@@ -36,7 +35,6 @@ def test_any_view_gives_the_same_bytes(view: FleetView, fmt: Format, extra: tupl
 
 
 @given(views(job_views()), st.sampled_from(EXTRA))
-@settings(max_examples=150)
 def test_strict_parsers_read_what_was_exposed(view: FleetView, extra: tuple[str, ...]) -> None:
     for fmt, parse in ((TEXT, parse_text), (OPENMETRICS, parse_openmetrics)):
         read = {s for family in parse(rendered(view, fmt, extra).decode()) for s in map(key, family.samples)}

@@ -5,7 +5,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.exposition import Format, Renderer, Snapshot
@@ -93,7 +93,6 @@ def test_series_are_counted_as_lines_without_comments() -> None:
 
 
 @given(st.data(), st.lists(views(job_views()), min_size=1, max_size=6))
-@settings(max_examples=100)
 def test_a_used_renderer_gives_the_same_as_a_new_one(data: st.DataObject, changes: list[FleetView]) -> None:
     renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
     view = changes[0]

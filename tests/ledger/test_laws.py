@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger import (
@@ -115,7 +115,6 @@ def expected(builds: list[Truth]) -> JobLedger:
 
 
 @given(st.data(), truths())
-@settings(max_examples=300, deadline=None)
 def test_any_order_split_and_repetition_give_the_same_ledger(
     data: st.DataObject, builds: list[Truth]
 ) -> None:
@@ -148,7 +147,6 @@ def seen_at(ledger: JobLedger, builds: list[Truth], at_ms: int) -> JobLedger:
 
 
 @given(st.data(), truths())
-@settings(max_examples=300, deadline=None)
 def test_late_observations_folded_into_a_newer_ledger_give_the_same_ledger(
     data: st.DataObject, builds: list[Truth]
 ) -> None:
@@ -167,7 +165,6 @@ def test_late_observations_folded_into_a_newer_ledger_give_the_same_ledger(
 
 
 @given(truths(), st.randoms())
-@settings(max_examples=200, deadline=None)
 def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> None:
     ledger = expected(builds)
     detailed = [build for build in builds if build.detailed]
@@ -209,7 +206,6 @@ def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:
 
 
 @given(st.data(), truths(most=50))
-@settings(max_examples=200, deadline=None)
 def test_the_recent_builds_do_not_depend_on_the_order(data: st.DataObject, builds: list[Truth]) -> None:
     before = data.draw(st.integers(0, len(builds)))
     old, new = builds[:before], builds[before:]
@@ -230,7 +226,6 @@ def test_the_recent_builds_do_not_depend_on_the_order(data: st.DataObject, build
 
 
 @given(st.data(), truths(), st.integers(START_MS, LATE_MS), st.integers(0, LATE_MS - START_MS))
-@settings(max_examples=300, deadline=None)
 def test_builds_finished_since_first_watched_count_at_any_first_poll(
     data: st.DataObject, builds: list[Truth], since_ms: int, later_ms: int
 ) -> None:
@@ -280,7 +275,6 @@ anything = st.one_of(
 
 
 @given(st.lists(st.lists(anything, max_size=6), max_size=12))
-@settings(max_examples=300, deadline=None)
 def test_counters_never_decrease(polls: list[list[object]]) -> None:
     ledger, now_ms = empty(), START_MS
     for poll in polls:

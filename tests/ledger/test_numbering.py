@@ -1,6 +1,6 @@
 """Numbers that do not go on from those that are known, and builds of which only a number is known."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger import DetailAnswer, Failed, JobLedger, Refused, apply_details, apply_history
@@ -218,7 +218,6 @@ class TestLittleMoreThanANumber:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
 def test_no_build_is_counted_twice_when_numbers_restart(data: st.DataObject) -> None:
     old = data.draw(st.integers(1, 6), label="old")
     new = data.draw(st.integers(1, 6), label="new")

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger.runs import Recovery, Run
@@ -62,7 +62,6 @@ def test_neutral_numbers_only_extend_the_run() -> None:
 
 
 @given(outcomes, st.lists(st.integers(0, 100), min_size=10, max_size=10))
-@settings(max_examples=300)
 def test_the_order_of_joins_makes_no_difference(
     builds: list[tuple[Result, int | None]], order: list[int]
 ) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger import (
@@ -177,7 +177,6 @@ def recount(builds: Iterable[dict[str, int]]) -> dict[str, tuple[int, int]]:
 
 
 @given(st.data(), builds_of_stages)
-@settings(max_examples=200, deadline=None)
 def test_any_order_split_and_repetition_give_the_same_ledger(
     data: st.DataObject, builds: list[dict[str, int]]
 ) -> None:
@@ -194,7 +193,6 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
 
 
 @given(st.data(), builds_of_stages)
-@settings(max_examples=200, deadline=None)
 def test_builds_settled_one_by_one_are_measured_as_if_settled_at_once(
     data: st.DataObject, builds: list[dict[str, int]]
 ) -> None:
@@ -220,7 +218,6 @@ some_answers = st.one_of(
 
 
 @given(st.lists(st.tuples(st.lists(some_answers, max_size=4), st.booleans()), max_size=10))
-@settings(max_examples=200, deadline=None)
 def test_counters_never_decrease_and_stay_few(
     polls: list[tuple[list[StageAnswer], bool]],
 ) -> None:

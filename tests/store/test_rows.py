@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger import JobLedger
@@ -18,7 +18,6 @@ from tests.store.ledgers import START_MS, counted, ledgers
 
 
 @given(ledgers())
-@settings(max_examples=300, deadline=None)
 def test_a_decoded_ledger_equals_the_encoded_one(ledger: JobLedger) -> None:
     row = encode(ledger)
     assert decode(row) == decode(row.encode()) == ledger
@@ -109,7 +108,6 @@ def test_an_invalid_row_is_refused(row: str | bytes, reason: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
 def test_a_damaged_row_raises_only_value_errors(data: st.DataObject) -> None:
     row = encode(counted(3))
     start = data.draw(st.integers(0, len(row)))

@@ -41,6 +41,7 @@ RULES: Final = Rules(
     policy=LabelPolicy(stages=True),
 )
 JOBS: Final = tuple(letter * 32 for letter in "abc")
+EXAMPLES: Final = settings().max_examples // 2
 LATEST_MS: Final = 30 * MINUTE_MS
 """So late may a record come; longer than patience would make it a lost one."""
 
@@ -477,9 +478,7 @@ class RedisMachine(Machine):
 
 
 def test_sqlite_counts_each_build_once() -> None:
-    run_state_machine_as_test(
-        SqliteMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(SqliteMachine, settings=settings(max_examples=EXAMPLES, stateful_step_count=40))
 
 
 def test_redis_counts_each_build_once(server: RedisServer) -> None:
@@ -487,6 +486,6 @@ def test_redis_counts_each_build_once(server: RedisServer) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=EXAMPLES, stateful_step_count=40, suppress_health_check=list(HealthCheck)
         ),
     )
