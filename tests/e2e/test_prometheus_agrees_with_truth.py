@@ -24,8 +24,8 @@ def busy_fleet() -> Fleet:
     fleet = Fleet(RealClock(), seed=7, history_days=0.01)
     for ordinal in range(JOBS):
         plan = Plan(
-            gap_s=6 + ordinal % 5,
-            duration_s=1 + ordinal % 7,
+            gap_s=7 + ordinal % 5,
+            duration_s=1 + ordinal % 5,
             queue_s=0.8,
             failure_ratio=0.4,
             concurrency=1 + 2 * (ordinal % 3 == 0),
