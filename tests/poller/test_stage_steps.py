@@ -191,7 +191,7 @@ def test_stages_cost_no_other_request() -> None:
 
 def test_an_endpoint_that_is_broken_for_all_is_asked_rarely(clock: ManualClock) -> None:
     fleet = Fleet(clock, seed=5)
-    for ordinal in range(6):
+    for ordinal in range(4):
         fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=600, schedule_failure_ratio=0))
     with watching(fleet, settings=ON) as watch:
         watch.simulator.faults.add(fault("error", operation="full-stages", status=500))

@@ -283,7 +283,7 @@ def build_now_and_then(watch: Watch, jobs: Sequence[Job], minutes: int) -> None:
 class TestListsInTrouble:
     @pytest.mark.parametrize("name", TROUBLES)
     def test_counts_stay_right_and_the_metric_says_so(self, name: str) -> None:
-        fleet = fleet_of(60)
+        fleet = fleet_of(30)
         jobs = fleet.jobs()
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
@@ -295,7 +295,7 @@ class TestListsInTrouble:
             assert trusted(watch) == 0
             watch.poll(times=15)
             assert wrong(watch, since) == {}
-            assert len(watch.jobs) == 60
+            assert len(watch.jobs) == 30
             watch.simulator.faults.clear()
             build_now_and_then(watch, jobs, 75)
             assert trusted(watch) == 1
@@ -321,7 +321,7 @@ class TestListsInTrouble:
             watch.poll(times=4)
             since = baselines(watch)
             watch.simulator.faults.add(*HARMLESS[name])
-            build_now_and_then(watch, fleet.jobs(), 20)
+            build_now_and_then(watch, fleet.jobs(), 10)
             watch.poll(times=5)
             assert wrong(watch, since) == {}
             assert trusted(watch) == 1
@@ -335,7 +335,7 @@ class TestListsInTrouble:
             since = baselines(watch)
             ordered = fleet.jobs
             fleet.jobs = lambda: rng.sample(ordered(), 250)  # type: ignore[method-assign]
-            build_now_and_then(watch, ordered(), 30)
+            build_now_and_then(watch, ordered(), 15)
             watch.poll(times=12)
             assert wrong(watch, since) == {}
             assert len(watch.jobs) == 250
@@ -376,7 +376,7 @@ class TestListsInTrouble:
             assert wrong(watch, since) == {}
 
     def test_a_list_that_keeps_hiding_builds_is_distrusted_for_longer(self) -> None:
-        fleet = fleet_of(20)
+        fleet = fleet_of(8)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
             since = baselines(watch)
@@ -384,7 +384,7 @@ class TestListsInTrouble:
             believed = []
             for minute in range(5 * 60):
                 if minute % 5 == 0:
-                    fleet.add_build(fleet.jobs()[minute % 20].id)
+                    fleet.add_build(fleet.jobs()[minute % 8].id)
                 watch.poll()
                 believed.append(trusted(watch))
             assert believed[-180:].count(1) <= 20
