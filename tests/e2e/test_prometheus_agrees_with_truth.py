@@ -17,17 +17,17 @@ from tests.support.truth import Values, differences, expected
 pytestmark = pytest.mark.timeout(600)
 
 JOBS = 30
-BUSY_S = 60
+BUSY_S = 90
 
 
 def busy_fleet() -> Fleet:
     fleet = Fleet(RealClock(), seed=7, history_days=0.01)
     for ordinal in range(JOBS):
         plan = Plan(
-            gap_s=7 + ordinal % 5,
-            duration_s=1 + ordinal % 5,
+            gap_s=9 + ordinal % 5,
+            duration_s=1 + ordinal % 7,
             queue_s=0.8,
-            failure_ratio=0.4,
+            failure_ratio=0.25,
             concurrency=1 + 2 * (ordinal % 3 == 0),
             first_number=1 + 400 * (ordinal % 2),
         )
