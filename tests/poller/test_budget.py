@@ -1,4 +1,4 @@
-"""What polls cost where something stays unsettled: requests are counted, not seconds."""
+"""The cost of polls while something stays unsettled: requests are counted, not seconds."""
 
 import pytest
 

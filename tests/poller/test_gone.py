@@ -14,7 +14,7 @@ from tests.support.watch import DAY, START_MS, Watch, watching
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Disk]:
-    """What outlives a restart."""
+    """The store, which outlives a restart."""
     store = Disk(SqliteStore(str(tmp_path / "ledgers.db")))
     yield store
     store.close()

@@ -1,4 +1,4 @@
-"""What job lists are worth: where to ask, what they show, how far they are believed."""
+"""Job lists: which are read, what they show, and how far they are trusted."""
 
 from collections.abc import Collection
 
@@ -38,7 +38,7 @@ def many(count: int, project_id: str = SHOP) -> list[ListedJob]:
 
 
 class Lists(ListTrust):
-    """What is known of the lists, and what they show of jobs that are watched from when they are named."""
+    """The state of the lists, with jobs that are watched as soon as they are named."""
 
     def __init__(self) -> None:
         super().__init__(INTERVAL)

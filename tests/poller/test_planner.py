@@ -1,4 +1,4 @@
-"""What is done next, and when: the rules that bind watchlist, lists and schedule."""
+"""The planner: the rules that bind watchlist, lists and schedule."""
 
 import os
 import random
@@ -103,7 +103,7 @@ def due_within(made: Planner, begin: float, seconds: float) -> list[str]:
 
 
 def quiet_index(made: Planner, shown: Sequence[ListedJob], now: float) -> int:
-    """Which of the jobs is not due before then, after all are taken that are."""
+    """Take all jobs that are due before then; return the index of one that is not."""
     taken = made.due(now - 0.001, 10_000)
     return next(index for index, job in enumerate(shown) if job.id not in taken)
 

@@ -39,7 +39,7 @@ STAGES = (("初始化", 5), ("Shell", 20), ("Shell", 30), ("发布", 45))
 def false_values(
     watch: Watch, simulator: Simulator, since: dict[str, int]
 ) -> Mapping[tuple[str, Labels], object]:
-    """Where what is shown of builds and stages is not the truth.
+    """Return the differences between the published builds and stages and the true ones.
 
     A streak that began before the first poll is known to the second only, so recoveries are left aside.
     """

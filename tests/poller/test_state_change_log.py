@@ -1,4 +1,4 @@
-"""What the log says of stages that do not come, beside polls that are answered or are not."""
+"""The log of failing stages, beside polls that are answered or fail."""
 
 from collections.abc import Iterable
 
@@ -24,7 +24,7 @@ FAILS = "a poll fails"
 
 
 def events(*happens: StagesFetched | str) -> list[str]:
-    """What the log says where all that happens, each step of another job."""
+    """Return the log lines of these events, each step of another job."""
     log, timer = StateChangeLog(), Timer(JOB)
     with capture_logs() as lines:
         for ordinal, one in enumerate(happens):

@@ -31,7 +31,7 @@ def _dice() -> Iterator[None]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    """What outlives a restart."""
+    """The store, which outlives a restart."""
     store = SqliteStore(str(tmp_path / "ledgers.db"))
     yield store
     store.close()
@@ -62,7 +62,7 @@ def baselines(watch: Watch) -> dict[str, int]:
 
 
 def wrong(watch: Watch, since: dict[str, int]) -> dict[object, object]:
-    """Where the exposition differs from what really happened since then."""
+    """Return the differences between the exposition and what happened since then."""
     truth = [job.to_json() for job in watch.simulator.truth(since).values() if job.deleted_ms is None]
     return dict(differences(watch.shown(), expected(truth)))
 

@@ -608,7 +608,7 @@ class TestEverythingIsRefused:
 
 
 def broken_for(job_id: str, result: TaskResult) -> TaskResult:
-    """What a task brought; of that job something that no code expects."""
+    """The result of a task; for that job something that no code expects."""
     if result.job_id != job_id or not isinstance(result.value, Observations):
         return result
     detail = BuildDetail(1, duration_ms="x")  # type: ignore[arg-type]

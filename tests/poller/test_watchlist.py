@@ -1,4 +1,4 @@
-"""Which jobs are watched, and which label values they get."""
+"""The watched jobs, and the label values they get."""
 
 from collections.abc import Callable
 from functools import partial
