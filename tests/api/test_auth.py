@@ -150,12 +150,12 @@ def connect(cloud: Cloud, clock: Clock, session: requests.Session, configured: d
     return connect
 
 
-def distrust(cloud: Cloud) -> None:
+def refuse_credentials(cloud: Cloud) -> None:
     """Let the API refuse all credentials."""
     cloud.always[API_PATH] = Reply(401, body=b'{"error_code":"APIGW.0301"}')
 
 
-def trust(cloud: Cloud) -> None:
+def accept_credentials(cloud: Cloud) -> None:
     del cloud.always[API_PATH]
 
 
@@ -163,7 +163,7 @@ def at_once(count: int, work: Callable[[], object]) -> list[object]:
     """Call ``work`` in many threads that start together; an error is returned as a value."""
     start = threading.Barrier(count)
 
-    def one(_: int) -> object:
+    def call(_: int) -> object:
         start.wait()
         try:
             return work()
@@ -171,7 +171,7 @@ def at_once(count: int, work: Callable[[], object]) -> list[object]:
             return error
 
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, range(count)))
+        return list(pool.map(call, range(count)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,7 +194,7 @@ def test_after_a_refusal_nothing_is_sent_for_a_minute_then_twice_as_long(
     connect: Connect, cloud: Cloud, clock: Clock, kind: str
 ) -> None:
     client = connect(kind)
-    distrust(cloud)
+    refuse_credentials(cloud)
     for sent, pause in enumerate([60, 120, 240, 480, 600, 600], start=1):
         assert client.ask() == 401
         clock.advance(pause - 1)
@@ -209,14 +209,14 @@ def test_after_a_refusal_nothing_is_sent_for_a_minute_then_twice_as_long(
 
 def test_an_accepted_request_resets_the_pause(connect: Connect, cloud: Cloud, clock: Clock) -> None:
     client = connect("token")
-    distrust(cloud)
+    refuse_credentials(cloud)
     client.ask()
     clock.advance(60)
     client.ask()
-    trust(cloud)
+    accept_credentials(cloud)
     clock.advance(120)
     assert client.ask() == 200
-    distrust(cloud)
+    refuse_credentials(cloud)
     assert client.ask() == 401
     clock.advance(60)
     assert client.ask() == 401
@@ -227,12 +227,12 @@ def test_refusals_of_requests_in_flight_together_count_once(
 ) -> None:
     client = connect("token")
     client.ask()
-    distrust(cloud)
+    refuse_credentials(cloud)
     responses = [client.send() for _ in range(5)]
     for response in responses:
         assert not client.credentials.refused(response.request)
     clock.advance(60)
-    trust(cloud)
+    accept_credentials(cloud)
     assert client.ask() == 200
 
 
@@ -240,10 +240,10 @@ def test_a_clock_that_is_set_back_does_not_prolong_a_pause(
     connect: Connect, cloud: Cloud, clock: Clock
 ) -> None:
     client = connect("token")
-    distrust(cloud)
+    refuse_credentials(cloud)
     client.ask()
     clock.advance(-24 * HOUR)
-    trust(cloud)
+    accept_credentials(cloud)
     assert client.ask() == 200
 
 
@@ -252,7 +252,7 @@ def test_an_unproven_key_is_sent_once_however_many_threads_there_are(
     connect: Connect, cloud: Cloud, kind: str
 ) -> None:
     client = connect(kind)
-    distrust(cloud)
+    refuse_credentials(cloud)
     outcomes = at_once(20, client.ask)
     assert cloud.count(API_PATH) == 1
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CredentialsError"] * 19 + ["int"]
@@ -302,7 +302,7 @@ def test_a_file_that_never_held_a_token_is_named(connect: Connect, cloud: Cloud,
     client = connect("token_file")
     with pytest.raises(CredentialsError, match="/token: missing, empty"):
         client.ask()
-    assert cloud.seen == []
+    assert cloud.requests == []
     token_file.write_text("good-token")
     assert client.ask() == 200
 
@@ -325,7 +325,7 @@ def test_a_refused_token_that_is_still_in_the_file_is_not_sent_again(
 ) -> None:
     client = connect("token_file")
     client.ask()
-    distrust(cloud)
+    refuse_credentials(cloud)
     token_file.write_text("good-token\n\n")
     assert client.ask() == 401
     assert cloud.count(API_PATH) == 2
@@ -343,7 +343,7 @@ def test_a_new_token_in_the_file_ends_the_pause(connect: Connect, cloud: Cloud, 
 
 def test_a_login_names_user_domain_and_project(connect: Connect, cloud: Cloud) -> None:
     connect("password").ask()
-    login = cloud.seen[0]
+    login = cloud.requests[0]
     assert (login.method, login.path, login.query) == ("POST", LOGIN_PATH, "nocatalog=true")
     assert json.loads(login.body) == {
         "auth": {
@@ -392,9 +392,9 @@ def test_a_refused_token_is_not_sent_again_when_renewal_fails(connect: Connect, 
 def test_a_renewed_token_is_sent_once_until_it_is_accepted(connect: Connect, cloud: Cloud) -> None:
     client = connect("password")
     client.ask()
-    distrust(cloud)
+    refuse_credentials(cloud)
     at_once(20, client.ask)
-    tokens = [seen.headers.get("x-auth-token") for seen in cloud.seen if seen.path == API_PATH]
+    tokens = [request.headers.get("x-auth-token") for request in cloud.requests if request.path == API_PATH]
     assert tokens.count("token-2") == 1
 
 
@@ -402,9 +402,9 @@ def test_a_late_refusal_of_a_replaced_token_causes_no_login(connect: Connect, cl
     client = connect("password")
     cloud.tokens.clear()
     client.ask()
-    distrust(cloud)
+    refuse_credentials(cloud)
     late = client.send()
-    trust(cloud)
+    accept_credentials(cloud)
     cloud.tokens.clear()
     client.ask()
     assert cloud.count(LOGIN_PATH) == 2
@@ -418,7 +418,7 @@ def test_a_new_token_that_is_refused_too_is_not_followed_by_another_at_once(
 ) -> None:
     client = connect("password")
     client.ask()
-    distrust(cloud)
+    refuse_credentials(cloud)
     assert client.ask() == 401
     assert cloud.count(LOGIN_PATH) == 2
     for _ in range(59):
@@ -426,18 +426,18 @@ def test_a_new_token_that_is_refused_too_is_not_followed_by_another_at_once(
         with pytest.raises(CredentialsError):
             client.ask()
     assert cloud.count(LOGIN_PATH) == 2
-    trust(cloud)
+    accept_credentials(cloud)
     clock.advance(1)
     assert client.ask() == 200
 
 
 @pytest.mark.parametrize(
-    ("life", "used_for"), [(24 * HOUR, 24 * HOUR - 10 * MINUTE), (HOUR, 50 * MINUTE), (10, 5)]
+    ("lifetime_s", "used_for"), [(24 * HOUR, 24 * HOUR - 10 * MINUTE), (HOUR, 50 * MINUTE), (10, 5)]
 )
 def test_a_token_is_renewed_ten_minutes_before_its_end_or_at_half_its_life(
-    connect: Connect, cloud: Cloud, clock: Clock, life: float, used_for: float
+    connect: Connect, cloud: Cloud, clock: Clock, lifetime_s: float, used_for: float
 ) -> None:
-    cloud.token_life = life
+    cloud.token_lifetime_s = lifetime_s
     client = connect("password")
     client.ask()
     clock.advance(used_for - 1)
@@ -451,7 +451,7 @@ def test_a_token_is_renewed_ten_minutes_before_its_end_or_at_half_its_life(
 def test_a_token_is_renewed_in_time_by_a_machine_whose_clock_is_wrong(
     connect: Connect, cloud: Cloud, clock: Clock
 ) -> None:
-    cloud.token_life = HOUR
+    cloud.token_lifetime_s = HOUR
     cloud.clock = lambda: clock() - 3 * HOUR
     client = connect("password")
     client.ask()
@@ -487,8 +487,8 @@ def test_a_token_without_a_plausible_expiry_is_used_for_an_hour(
 
 
 def test_an_expiry_centuries_away_is_capped_at_a_day(connect: Connect, cloud: Cloud, clock: Clock) -> None:
-    cloud.tells_issued_at = False
-    cloud.token_life = 1e10
+    cloud.sends_issued_at = False
+    cloud.token_lifetime_s = 1e10
     client = connect("password")
     client.ask()
     assert client.credentials.expires_at() == clock() + 24 * HOUR
@@ -585,7 +585,7 @@ def test_a_login_that_fails_is_tried_again_after_a_pause(
     clock.advance(pause - 1)
     with pytest.raises(error):
         client.ask()
-    assert [seen.path for seen in cloud.seen] == [LOGIN_PATH]
+    assert [request.path for request in cloud.requests] == [LOGIN_PATH]
     clock.advance(1)
     assert client.ask() == 200
 
@@ -607,7 +607,7 @@ def test_a_login_times_out(connect: Connect, cloud: Cloud) -> None:
 
 
 def test_a_token_is_used_to_its_end_while_iam_is_away(connect: Connect, cloud: Cloud, clock: Clock) -> None:
-    cloud.token_life = HOUR
+    cloud.token_lifetime_s = HOUR
     client = connect("password")
     client.ask()
     cloud.always[LOGIN_PATH] = Reply(503)
@@ -638,7 +638,7 @@ def test_a_valid_token_is_used_while_it_is_being_renewed(
         slow = pool.submit(client.ask)
         assert renewing.wait(10)
         assert client.ask() == 200
-        assert cloud.seen[-1].headers["x-auth-token"] == "token-1"
+        assert cloud.requests[-1].headers["x-auth-token"] == "token-1"
         answer.set()
         assert slow.result() == 200
 
@@ -649,13 +649,13 @@ def test_the_session_s_own_credentials_do_not_go_to_iam(
     client = connect("password")
     session.auth = client.credentials
     assert client.ask() == 200
-    assert "authorization" not in cloud.seen[0].headers
-    assert "x-auth-token" not in cloud.seen[0].headers
+    assert "authorization" not in cloud.requests[0].headers
+    assert "x-auth-token" not in cloud.requests[0].headers
 
 
 def test_project_and_security_token_are_sent_and_signed(connect: Connect, cloud: Cloud) -> None:
     assert connect("access_key").ask() == 200
-    headers = cloud.seen[0].headers
+    headers = cloud.requests[0].headers
     assert headers["x-project-id"] == "0123456789abcdef0123456789abcdef"
     assert headers["x-security-token"] == "made-up-security-token"
     assert "SignedHeaders=host;x-project-id;x-sdk-date;x-security-token," in headers["authorization"]
@@ -669,7 +669,7 @@ def test_an_access_key_alone_signs_host_and_date(
         access_key="EXAMPLE-ACCESS-KEY", secret_key=SecretStr("example-secret-key")
     )
     assert connect("access_key").ask() == 200
-    headers = cloud.seen[0].headers
+    headers = cloud.requests[0].headers
     assert headers["x-sdk-date"] == "20260102T030405Z"
     assert "SignedHeaders=host;x-sdk-date," in headers["authorization"]
 
@@ -693,7 +693,7 @@ def test_an_older_metadata_service_without_tokens_is_supported(
 ) -> None:
     cloud.always[METADATA_TOKEN_PATH] = Reply(status)
     assert connect("ecs_agency").ask() == 200
-    assert [seen.path for seen in cloud.seen] == [METADATA_TOKEN_PATH, KEYS_PATH, API_PATH]
+    assert [request.path for request in cloud.requests] == [METADATA_TOKEN_PATH, KEYS_PATH, API_PATH]
 
 
 def test_the_metadata_service_is_never_asked_through_a_proxy(
@@ -708,7 +708,7 @@ def test_the_metadata_service_is_never_asked_through_a_proxy(
     client = connect("ecs_agency")
     with pytest.raises(requests.ConnectionError):
         client.ask()
-    assert [seen.path for seen in cloud.seen] == [METADATA_TOKEN_PATH, KEYS_PATH]
+    assert [request.path for request in cloud.requests] == [METADATA_TOKEN_PATH, KEYS_PATH]
 
 
 @pytest.mark.parametrize("path", [METADATA_TOKEN_PATH, KEYS_PATH])
@@ -730,7 +730,7 @@ def test_each_response_without_keys_raises_its_own_error(
     cloud.always[path] = reply
     with pytest.raises(error):
         connect("ecs_agency").ask()
-    assert cloud.seen[-1].path == path
+    assert cloud.requests[-1].path == path
 
 
 def test_a_machine_without_an_agency_is_refused(connect: Connect, cloud: Cloud) -> None:
@@ -739,22 +739,22 @@ def test_a_machine_without_an_agency_is_refused(connect: Connect, cloud: Cloud) 
         connect("ecs_agency").ask()
 
 
-@pytest.mark.parametrize(("life", "used_for"), [(24 * HOUR, 24 * HOUR - 40 * MINUTE), (HOUR, HOUR / 2)])
+@pytest.mark.parametrize(("lifetime_s", "used_for"), [(24 * HOUR, 24 * HOUR - 40 * MINUTE), (HOUR, HOUR / 2)])
 def test_keys_are_renewed_forty_minutes_before_their_end_or_at_half_their_life(
-    connect: Connect, cloud: Cloud, clock: Clock, life: float, used_for: float
+    connect: Connect, cloud: Cloud, clock: Clock, lifetime_s: float, used_for: float
 ) -> None:
-    cloud.issue_keys("short", life)
+    cloud.issue_keys("short", lifetime_s)
     client = connect("ecs_agency")
     client.ask()
-    assert client.credentials.expires_at() == clock() + life
+    assert client.credentials.expires_at() == clock() + lifetime_s
     clock.advance(used_for - 1)
     client.ask()
     assert cloud.count(KEYS_PATH) == 1
-    cloud.issue_keys("next", life)
+    cloud.issue_keys("next", lifetime_s)
     clock.advance(1)
     client.ask()
     assert cloud.count(KEYS_PATH) == 2
-    assert cloud.seen[-1].headers["x-security-token"] == "security-token-next"
+    assert cloud.requests[-1].headers["x-security-token"] == "security-token-next"
 
 
 def test_keys_are_used_to_their_end_while_they_cannot_be_renewed(
@@ -787,7 +787,7 @@ def test_refused_keys_are_fetched_again_and_sent_if_they_changed(connect: Connec
 def test_refused_keys_that_are_still_the_same_are_not_sent_again(connect: Connect, cloud: Cloud) -> None:
     client = connect("ecs_agency")
     client.ask()
-    distrust(cloud)
+    refuse_credentials(cloud)
     assert client.ask() == 401
     assert cloud.count(API_PATH) == 2
     with pytest.raises(CredentialsError):
@@ -795,7 +795,7 @@ def test_refused_keys_that_are_still_the_same_are_not_sent_again(connect: Connec
     assert cloud.count(API_PATH) == 2
 
 
-def assert_tells_no_secret(text: str) -> None:
+def assert_no_secret_in(text: str) -> None:
     assert [secret for secret in SECRETS if secret in text] == []
 
 
@@ -803,7 +803,7 @@ def assert_tells_no_secret(text: str) -> None:
 def test_no_repr_shows_a_secret(connect: Connect, kind: str) -> None:
     client = connect(kind)
     client.ask()
-    assert_tells_no_secret(f"{client.credentials} {client.credentials!r}")
+    assert_no_secret_in(f"{client.credentials} {client.credentials!r}")
 
 
 @pytest.mark.parametrize("kind", ["password", "ecs_agency"])
@@ -820,15 +820,15 @@ def test_no_error_repeats_the_text_of_a_response(
     cloud.always[LOGIN_PATH] = cloud.always[KEYS_PATH] = reply
     with pytest.raises(ApiError) as caught:
         connect(kind).ask()
-    assert_tells_no_secret(f"{caught.value} {caught.value!r} {caught.value.error_code}")
-    assert_tells_no_secret("".join(traceback.format_exception(caught.value)))
+    assert_no_secret_in(f"{caught.value} {caught.value!r} {caught.value.error_code}")
+    assert_no_secret_in("".join(traceback.format_exception(caught.value)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_refusal_shows_a_secret(connect: Connect, cloud: Cloud, kind: str) -> None:
     client = connect(kind)
-    distrust(cloud)
+    refuse_credentials(cloud)
     client.ask()
     with pytest.raises(CredentialsError) as caught:
         client.ask()
-    assert_tells_no_secret(repr(caught.value) + "".join(traceback.format_exception(caught.value)))
+    assert_no_secret_in(repr(caught.value) + "".join(traceback.format_exception(caught.value)))

@@ -1,4 +1,4 @@
-"""What credentials meet, on one port: IAM, a machine's metadata service, an API that checks who asks."""
+"""IAM, the metadata service of a machine, and an API that checks credentials, on one port."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ KEYS_PATH = "/openstack/latest/securitykey"
 
 
 class Clock:
-    """Time that moves when told to."""
+    """A clock that moves only with `advance`."""
 
     def __init__(self, now: float = 1_767_323_045.0) -> None:
         self.now = now
@@ -35,7 +35,7 @@ class Clock:
 
 @dataclass
 class Reply:
-    """An answer given in place of the usual one."""
+    """A response that replaces the usual one."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class Reply:
 
 
 @dataclass
-class Seen:
-    """A request as it came over the wire."""
+class Request:
+    """A received request."""
 
     method: str
     path: str
@@ -55,16 +55,16 @@ class Seen:
 
 
 class Cloud:
-    """The server; what it accepts and how it answers is changed from the test."""
+    """The server; tests change which credentials it accepts and how it responds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.seen: list[Seen] = []
+        self.requests: list[Request] = []
         self.replies: dict[str, deque[Reply]] = {}
         self.always: dict[str, Reply] = {}
         self.password = "correct horse"
-        self.token_life = 24 * 3600.0
-        self.tells_issued_at = True
+        self.token_lifetime_s = 24 * 3600.0
+        self.sends_issued_at = True
         self.tokens: set[str] = set()
         self.secret_keys: dict[str, tuple[str, str]] = {}
         self.keys: dict[str, str] | None = None
@@ -90,21 +90,21 @@ class Cloud:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def count(self, path: str) -> int:
-        return sum(seen.path == path for seen in self.seen)
+        return sum(request.path == path for request in self.requests)
 
-    def issue_keys(self, name: str, life: float) -> None:
-        """Temporary keys, as an agency gives them; they are good from now on."""
+    def issue_keys(self, name: str, lifetime_s: float) -> None:
+        """Issue temporary keys, as of an agency, and accept them from now on."""
         self.keys = {
             "access": f"ACCESS-{name}",
             "secret": f"secret-{name}",
             "securitytoken": f"security-token-{name}",
-            "expires_at": _iso(self.clock() + life),
+            "expires_at": _iso(self.clock() + lifetime_s),
         }
         self.secret_keys[f"ACCESS-{name}"] = (f"secret-{name}", f"security-token-{name}")
 
-    def answer(self, request: Seen) -> Reply:
+    def answer(self, request: Request) -> Reply:
         with self._lock:
-            self.seen.append(request)
+            self.requests.append(request)
             waiting = self.replies.get(request.path)
             special = waiting.popleft() if waiting else self.always.get(request.path)
         self.hold.wait(10)
@@ -122,7 +122,7 @@ class Cloud:
             else Reply(401, body=b'{"error_code":"APIGW.0301"}')
         )
 
-    def _login(self, request: Seen) -> Reply:
+    def _login(self, request: Request) -> Reply:
         user = json.loads(request.body)["auth"]["identity"]["password"]["user"]
         if user["password"] != self.password:
             text = f"the password {user['password']} of {user['name']} is wrong"
@@ -130,26 +130,26 @@ class Cloud:
         with self._lock:
             token = f"token-{self.count(LOGIN_PATH)}"
             self.tokens.add(token)
-        times = {"expires_at": _iso(self.clock() + self.token_life)}
-        if self.tells_issued_at:
+        times = {"expires_at": _iso(self.clock() + self.token_lifetime_s)}
+        if self.sends_issued_at:
             times["issued_at"] = _iso(self.clock())
         return Reply(201, {"X-Subject-Token": token}, json.dumps({"token": times}).encode())
 
-    def _metadata_token(self, request: Seen) -> Reply:
+    def _metadata_token(self, request: Request) -> Reply:
         if request.method != "PUT" or request.headers.get("x-metadata-token-ttl-seconds") != "21600":
             return Reply(400)
         token = f"metadata-token-{len(self.metadata_tokens)}"
         self.metadata_tokens.add(token)
         return Reply(200, body=token.encode())
 
-    def _keys(self, request: Seen) -> Reply:
+    def _keys(self, request: Request) -> Reply:
         if self.metadata_tokens and request.headers.get("x-metadata-token") not in self.metadata_tokens:
             return Reply(401)
         if self.keys is None:
             return Reply(404, body=b"<html>no agency</html>")
         return Reply(200, body=json.dumps({"credential": self.keys}).encode())
 
-    def _knows(self, request: Seen) -> bool:
+    def _knows(self, request: Request) -> bool:
         if request.headers.get("x-auth-token") in self.tokens:
             return True
         authorization = request.headers.get("authorization", "")
@@ -162,7 +162,7 @@ class Cloud:
         )
 
 
-def _sdk_authorization(request: Seen, access_key: str, secret_key: str) -> str:
+def _sdk_authorization(request: Request, access_key: str, secret_key: str) -> str:
     """What the official SDK would have sent with the headers that were named as signed."""
     signed = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     sdk_request = SdkRequest(
@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.cloud.answer(Seen(self.command, parts.path, parts.query, headers, body))
+        reply = self.cloud.answer(Request(self.command, parts.path, parts.query, headers, body))
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
