@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from exporter.web.fair_queue import FairQueue
 
 Comparison = Callable[[bytes, bytes], bool]
-"""Whether a password matches a hash; slow."""
+"""Compares a password with a hash; slow."""
 
 _WRONG_KEPT: Final = 256
 """Wrong passwords that are remembered; one in a scrape configuration costs a single comparison."""

@@ -13,7 +13,7 @@ from exporter.web.web_config import WebConfig, load
 _CHECK_INTERVAL_S: Final = 1.0
 
 _Signature = tuple[tuple[int, ...] | None, ...]
-"""What identifies the versions of the files; None for one that cannot be found."""
+"""Identifies the versions of the files; None for a file that cannot be found."""
 
 _log = structlog.get_logger(__name__)
 

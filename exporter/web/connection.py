@@ -78,8 +78,8 @@ class HandshakeFailures:
 def connection_factory(config: WatchedConfig, max_connections: int) -> Callable[..., asyncio.BaseProtocol]:
     """Return what uvicorn calls, in place of a protocol class, for each new connection.
 
-    `asyncio.Server` keeps one TLS context for good. Choosing it for each connection lets new certificates and
-    rules apply to new connections while open ones continue.
+    `asyncio.Server` has one TLS context for good. An ``sni_callback`` could replace its certificate, but not
+    whether clients need one. So each new connection gets the context in force; open ones keep theirs.
     """
     failures = HandshakeFailures()
 

@@ -1,4 +1,4 @@
-"""What is served over HTTP, by a real server on a real socket."""
+"""The HTTP interface, by a real server on a real socket."""
 
 import asyncio
 import gzip
@@ -269,7 +269,7 @@ def scraped(endpoint: MetricsEndpoint) -> bytes:
 
 
 def messages(endpoint: MetricsEndpoint, *headers: tuple[bytes, bytes]) -> list[Message]:
-    """What is sent, without a server."""
+    """The ASGI messages that are sent, without a server."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -341,7 +341,7 @@ def talk(site: Site, sent: Iterable[bytes]) -> bytes:
     ids=["one endless header", "endless headers", "an endless path", "a large body"],
 )
 def test_an_endless_request_is_cut_off(plain: Site, request_parts: list[bytes]) -> None:
-    answer = talk(plain, request_parts)  # which may be lost with what nobody read, but must come to an end
+    answer = talk(plain, request_parts)  # may be lost with the unread request, but must end
     assert not answer or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 405 "))
     assert plain.ask("/-/healthy").status == 200
 

@@ -31,7 +31,7 @@ def connection_to(site: RunningServer) -> socket.socket:
 
 
 def is_cut_off(connection: socket.socket) -> bool:
-    """Whether the other side ends it; fails after the connection's time-out."""
+    """Return once the server closes the connection; fail after the connection's time-out."""
     try:
         while connection.recv(65536):
             pass

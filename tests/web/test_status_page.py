@@ -42,7 +42,7 @@ NASTY = (
 
 
 class Read(HTMLParser):
-    """What a browser makes of a page: elements with attributes, and the text of each."""
+    """A parsed page: elements with attributes, and texts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
