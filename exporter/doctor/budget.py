@@ -43,7 +43,8 @@ def _findings(config: Config, answers: Answers, watched: Watched, load: Load) ->
     fresh = f"fresh: of finished builds {_shares(load.fresh_s)}"
     if load.fresh_s[1] > load.fresh_after_long_s[1] + config.poll.interval:
         fresh += f"; of those that ran for {format_duration(LONG_S)}, {_shares(load.fresh_after_long_s)}"
-    yield ok(fresh)
+    if load.fresh_s[1]:
+        yield ok(fresh)
     minutes = max(1, round(load.first_s / 60))
     yield ok(
         f"first start: about {plural(load.first_requests, 'request')} within {plural(minutes, 'minute')}"

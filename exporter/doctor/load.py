@@ -72,12 +72,11 @@ def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:
 
 def _idle_if_listed(config: Config, answers: Answers, watched: Watched) -> float:
     """Requests a minute in an idle time if the list of all jobs could be read and held the watched ones."""
-    jobs = {
-        job.id: ListedJob(job.id, JobNames(job.name, job.project, job.project_id)) for job in watched.jobs
-    }
+    names = {job.id: JobNames(job.name, job.project, job.project_id) for job in watched.jobs}
+    jobs = {job_id: ListedJob(job_id, names[job_id]) for job_id in names}
     listed = replace(answers, lists={ALL: ListAnswer(Listing(ALL, jobs), len(jobs))})
-    replay = Replay(config, listed, replace(watched, served=len(jobs), listed=jobs))
-    return sum(replay.measured().per_minute().values())
+    watched = replace(watched, served=len(jobs), listed=jobs)
+    return sum(Replay(config, listed, watched).measured().per_minute().values())
 
 
 def _polls_without_max(config: Config, answers: Answers, watched: Watched) -> float:
@@ -92,13 +91,13 @@ class Replay:
 
     Args:
         config: the configuration.
-        answers: of the API under this configuration.
-        watched: the watched jobs.
+        answers: of the API.
+        watched: what is watched according to both.
         build_s: the duration of the builds that each job runs after the warm-up; None for no builds.
         limit: requests a minute; None counts what would be sent without a limit.
 
     Attributes:
-        builds: how many builds all jobs run in all.
+        builds: number of builds of all jobs.
         delays: seconds from the end of each build until it was counted.
         lists_every_s: seconds between the last two readings of the job lists.
     """
@@ -138,8 +137,8 @@ class Replay:
 
     @property
     def freshness(self) -> tuple[float, float]:
-        """The delays within which 50 % and 95 % of the builds were counted."""
-        delays = sorted(self.delays)
+        """The delays within which 50 % and 95 % of the builds were counted; 0 if all jobs are refused."""
+        delays = sorted(self.delays) or [0.0]
         return delays[len(delays) // 2], delays[len(delays) * 95 // 100]
 
     def first_start(self) -> None:
@@ -148,19 +147,17 @@ class Replay:
             self._step(math.inf)
 
     def measured(self) -> Self:
-        """The same after the first start, the warm-up, and a window of which the requests are counted."""
+        """Replay the first start, a warm-up, and the measured window; return the replay itself."""
         self.first_start()
-        begin, of_jobs = max(self.service.now, self._warm_up_s), self.service.builds.values()
-        for place, builds in enumerate(of_jobs) if self._build_s else ():
-            offset = place / len(of_jobs) / 2
-            starts = [begin + _BUILD_EVERY_S * (n + offset) for n in range(self._builds_each)]
-            builds.extend((start, start + (self._build_s or 0.0)) for start in starts)
+        begin = max(self.service.now, self._warm_up_s)
+        if self._build_s is not None:
+            self.service.add_builds(begin, self._build_s, self._builds_each, every_s=_BUILD_EVERY_S)
         self._run(begin)
         self.service.requests.clear()
         for pauses in self._pauses.values():
             del pauses[:-1]
         self._run(begin + self._window_s)
-        for job in self._states.values():
+        for job in (job for job in self._states.values() if job.up):
             self._note_delays(job, job.ledger, None)
         return self
 
@@ -187,16 +184,18 @@ class Replay:
         timers = planner.take(began, 1)
         if not timers:
             service.now = min(until, began + max(0.001, planner.wait(began)))
-        elif timers[0].task == RECYCLE_BIN:
+            return
+        [timer] = timers
+        if timer.task == RECYCLE_BIN:
             service.recycle_bin()
             planner.recycle_bin_read(service.now)
-        elif timers[0].task == JOB_LISTS:
-            self._read_lists(timers[0])
-            self.lists_every_s = (timers[0].due or began) - began
+        elif timer.task == JOB_LISTS:
+            self._read_lists(timer)
+            self.lists_every_s = (timer.due or began) - began
         else:
-            job = self._states[timers[0].task]
+            job = self._states[timer.task]
             self._poll(job)
-            self._pauses[job].append((job.poll.due or began) - began)
+            self._pauses[job].append((timer.due or began) - began)
 
     def _read_lists(self, timer: Timer) -> None:
         service, planner = self.service, self._planner
@@ -207,7 +206,7 @@ class Replay:
         except ApiError:
             planner.apply_lists(None, service.now)
             return
-        # A list shows the sample only; that it is "too large" tells the planner its real size.
+        # Lists contain the sample only; "too large" sets their real sizes in the planner.
         sizes = {listing.project_id: service.list_size(listing.project_id) for listing in read.listings}
         read = replace(read, too_large=sizes)
         planner.learn(read, service.now)
@@ -231,16 +230,15 @@ class Replay:
             folded = fold(folded.ledger, fetched, self._rules, now_ms=observed.at_ms)
         job.ledger, job.up, job.more_details = folded.ledger if folded else None, True, observed.more_details
         self._note_delays(job, before, job.ledger)
-        newest = observed.newest
         if observed.more_details:
             planner.poll_again(job, service.now)
-        elif newest and newest.number > (before.highest if before else 0):
-            planner.poll_succeeded(job, service.now, found=True, found_ms=newest.start_ms)
-        else:
-            planner.poll_succeeded(job, service.now, found=False, found_ms=None)
+            return
+        newest, highest = observed.newest, before.highest if before else 0
+        found_ms = newest.start_ms if newest and newest.number > highest else None
+        planner.poll_succeeded(job, service.now, found=found_ms is not None, found_ms=found_ms)
 
     def _note_delays(self, job: JobState, before: JobLedger | None, after: JobLedger | None) -> None:
         """Note the age of the builds counted between two ledgers, or of all that were not counted."""
         first, last = (sum(ledger.counts.values()) if ledger else None for ledger in (before, after))
-        finishes = [finish for _, finish in self.service.builds[job.id][1:][first or 0 : last]]
-        self.delays.extend(self.service.now - finish for finish in finishes)
+        builds = self.service.builds[job.id][1:][first or 0 : last]
+        self.delays.extend(self.service.now - finish for _, finish in builds)

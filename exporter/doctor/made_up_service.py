@@ -64,6 +64,12 @@ class MadeUpService:
         self._lists = dict(answers.lists)
         self._rate_limit = AdaptiveRateLimit(limit, 0.0) if limit else None
 
+    def add_builds(self, begin: float, build_s: float, number: int, *, every_s: float) -> None:
+        """Let each job run builds of that duration, spread over the first half of each period."""
+        for place, builds in enumerate(self.builds.values()):
+            first = begin + every_s * place / len(self.builds) / 2
+            builds.extend((first + n * every_s, first + n * every_s + build_s) for n in range(number))
+
     def now_ms(self) -> int:
         """The fake clock as the service dates builds."""
         return _START_MS + round(self.now * 1000)

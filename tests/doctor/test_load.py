@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import parse
+from exporter.config import Config, parse
+from exporter.doctor.budget import requests_section
 from exporter.doctor.load import Replay, load_of
 from exporter.doctor.probe import ask
 from exporter.doctor.results import Answers, ListAnswer, Load
@@ -190,20 +191,40 @@ class TestWithoutAService:
     """Made-up answers to configurations of any size."""
 
     @staticmethod
-    def load(jobs: int, settings: str = "", *, listed: bool = True) -> Load:
+    def made_up(
+        jobs: int, settings: str = "", *, listed: bool = True, refused: bool = False
+    ) -> tuple[Config, Answers, Watched]:
         ids = [f"{number:032x}" for number in range(jobs)]
         text = f"region: cn-north-4\nauth: {{token: t}}\njobs: [{', '.join(ids)}]\n{settings}"
         config = parse(text, source="test", environ={}, base_dir=Path())
         names = JobNames("job", "project", "a" * 32)
         listing = Listing(ALL, {job_id: ListedJob(job_id, names, 1, True, "success", 1) for job_id in ids})
         everything = ListAnswer(listing, jobs) if listed else NotVisibleError("no", code="403")
-        answers = Answers(lists={ALL: everything})
-        load = load_of(config, answers, resolve_watched(config, answers))
+        histories = {job_id: NotVisibleError("no", code="422") for job_id in ids} if refused else {}
+        answers = Answers(lists={ALL: everything}, histories=histories)
+        return config, answers, resolve_watched(config, answers)
+
+    def load(self, jobs: int, settings: str = "", *, listed: bool = True, refused: bool = False) -> Load:
+        load = load_of(*self.made_up(jobs, settings, listed=listed, refused=refused))
         assert load
         return load
 
+    def test_a_busy_minute_costs_more_than_an_idle_one(self) -> None:
+        config, answers, jobs = self.made_up(300)
+        load = Load({"job-list": 3.0, "period-history": 1.0}, 60.0, 2.0, 0.0, (30, 57), (30, 57), 600, 120)
+        findings = [finding.text for finding in requests_section(config, answers, jobs, load).findings]
+        assert findings[0].startswith("idle: 4.0 a minute = 3.0 for lists (3 pages every 1m) + 1.0 for polls")
+        assert findings[1] == "a finished build: 2 more (history, details)"
+        assert findings[2].startswith("busy: 64 in a minute in which a tenth of the jobs ends a build")
+        assert findings[3] == "fresh: of finished builds 50 % show within 30s, 95 % within 57s"
+        assert findings[4] == "first start: about 600 requests within 2 minutes"
+
     def test_a_list_that_gives_no_numbers_costs_polls_while_a_build_runs(self) -> None:
-        assert self.load(50).while_running == 0
+        assert self.load(50).while_running == pytest.approx(0, abs=0.02)
+        with watching(fleet(40)) as watch:
+            watch.simulator.faults.add(ALL_REFUSED)
+            load, _ = estimated(watch)
+            assert load.while_running == pytest.approx(1, abs=0.15)
 
     def test_stages_cost_a_request_for_each_build(self) -> None:
         plain, stages = self.load(50), self.load(50, "metrics: {stages: true}")
@@ -211,6 +232,11 @@ class TestWithoutAService:
 
     def test_a_build_in_a_large_fleet_costs_its_history_and_its_details(self) -> None:
         assert self.load(300).per_build == pytest.approx(2, abs=0.05)
+
+    def test_refused_jobs_have_no_freshness(self) -> None:
+        load = self.load(2, listed=False, refused=True)
+        assert load.fresh_s == (0, 0)
+        assert load.polls == pytest.approx(2 / 9.5, rel=0.1)
 
     def test_a_sample_stands_for_all_jobs(self) -> None:
         load = self.load(10_000, listed=False)
