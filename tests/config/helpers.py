@@ -1,4 +1,4 @@
-"""What the tests of the configuration share."""
+"""Helpers of the configuration's tests."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,22 +20,22 @@ MINIMAL = f"region: cn-north-4\nauth: {{token: made-up}}\njobs: [{JOB}]\n"
 
 
 def read(text: str, environ: Mapping[str, str] | None = None, base_dir: Path = Path()) -> Config:
-    """Read a configuration called ``config.yaml``."""
+    """Parse a configuration called ``config.yaml``."""
     return parse(text, source="config.yaml", environ=environ or {}, base_dir=base_dir)
 
 
 def read_with(text: str, environ: Mapping[str, str] | None = None) -> Config:
-    """Read a configuration of which only the lines from the fourth on are of interest."""
+    """Parse `MINIMAL` followed by ``text``, which starts in line 4."""
     return read(MINIMAL + text, environ)
 
 
 def complaint(text: str, environ: Mapping[str, str] | None = None, base_dir: Path = Path()) -> str:
-    """Tell what is wrong with a configuration called ``config.yaml``."""
+    """Return the errors of a configuration called ``config.yaml``."""
     with pytest.raises(ConfigError) as caught:
         read(text, environ, base_dir)
     return str(caught.value)
 
 
 def complaint_about(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """Tell what is wrong with the lines from the fourth on, the three before being in order."""
+    """Return the errors of `MINIMAL` followed by ``text``, which starts in line 4."""
     return complaint(MINIMAL + text, environ)

@@ -14,7 +14,7 @@ def test_a_name_is_replaced_anywhere_in_a_value() -> None:
     assert config.jobs[0].name == "shop's build"
 
 
-def test_numbers_durations_and_switches_may_come_from_the_environment() -> None:
+def test_numbers_durations_and_booleans_may_come_from_the_environment() -> None:
     text = """
 poll: {interval: "${INTERVAL}", concurrency: "${CONCURRENCY}"}
 metrics: {stages: "${STAGES}", queue_buckets: ["${BUCKET}"]}

@@ -83,7 +83,7 @@ def test_the_values_of_the_example_are_the_defaults() -> None:
     assert config.state.model_fields_set == {"path", "retention"}
 
 
-def test_the_commented_interval_is_the_usual_one() -> None:
+def test_the_commented_interval_is_the_default() -> None:
     [shown] = re.findall(r"^ *#max_interval: (\S+)$", EXAMPLE, re.MULTILINE)
     assert parse_duration(shown) == Intervals(60.0, None, None).longest
 
@@ -98,7 +98,7 @@ def test_the_commented_endpoints_and_agency_are_the_defaults() -> None:
     }
 
 
-def test_all_that_is_wrong_with_the_uncommented_example_is_that_it_gives_too_much(tmp_path: Path) -> None:
+def test_the_uncommented_example_only_gives_too_much(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     for name in ("ca.pem", "secrets/token", "secrets/password", "secrets/secret-key"):
         (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\n")

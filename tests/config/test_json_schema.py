@@ -1,4 +1,4 @@
-"""The JSON Schema against the loader: it refuses nothing that the loader takes.
+"""The JSON Schema against the loader: it accepts everything that the loader accepts.
 
 The loader is stricter where a rule needs other files, the environment, the length of a duration, the limits
 of a quoted number, the syntax of regular expressions, or two values at once.
@@ -95,8 +95,8 @@ def test_the_examples_of_a_key_and_its_default_fit_the_key() -> None:
 
 
 def sections(section: Schema) -> list[Schema]:
-    inner = [one for spec in section["properties"].values() for one in sections_in(SCHEMA, spec)]
-    return [section, *(deep for one in inner for deep in sections(one))]
+    inner = [child for spec in section["properties"].values() for child in sections_in(SCHEMA, spec)]
+    return [section, *(descendant for child in inner for descendant in sections(child))]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -114,7 +114,7 @@ def test_every_configuration_in_the_documents_fits(snippet: str) -> None:
     assert list(validator().iter_errors({**read(MINIMAL), **read(snippet)})) == []
 
 
-RIGHT = [
+VALID_FILES = [
     MINIMAL,
     f"{PLACE}\n{AUTH}\nprojects: [{PROJECT}]",
     f"{PLACE}\n{AUTH}\njobs: [{'7' * 32}]",
@@ -131,13 +131,13 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize("text", RIGHT)
-def test_a_right_file_fits(text: str) -> None:
+@pytest.mark.parametrize("text", VALID_FILES)
+def test_a_valid_file_fits_the_schema(text: str) -> None:
     assert loads(text)
     assert list(validator().iter_errors(read(text))) == []
 
 
-WRONG = [
+INVALID_FILES = [
     "[]",
     "region: cn-north-4",
     f"{AUTH}\njobs: [{JOB}]",
@@ -185,13 +185,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_file_is_refused_by_both(text: str) -> None:
+@pytest.mark.parametrize("text", INVALID_FILES)
+def test_an_invalid_file_is_refused_by_schema_and_loader(text: str) -> None:
     assert not loads(text)
     assert not fits(read(text))
 
 
-STRICTER = [
+LOADER_ONLY = [
     MINIMAL + "poll: {interval: 1ms}",
     MINIMAL + "poll: {interval: 5m, max_interval: 1m}",
     MINIMAL + "poll: {concurrency: '65'}",
@@ -205,7 +205,7 @@ STRICTER = [
 ]
 
 
-@pytest.mark.parametrize("text", STRICTER)
+@pytest.mark.parametrize("text", LOADER_ONLY)
 def test_the_loader_is_stricter_here(text: str) -> None:
     assert not loads(text)
     assert fits(read(text))
@@ -242,9 +242,9 @@ def near_key(spec: Schema) -> st.SearchStrategy[Any]:
         st.just(value)
         for value in (*spec.get("examples", ()), *([spec["default"]] if "default" in spec else []))
     ]
-    inner = [near(one) for one in sections_in(SCHEMA, spec)]
+    inner = [near(child) for child in sections_in(SCHEMA, spec)]
     if "items" in spec:
-        inner = [st.lists(one, max_size=2) for one in inner]
+        inner = [st.lists(section, max_size=2) for section in inner]
     usual = st.one_of(*inner or right or [VALUES])
     return st.sampled_from([VALUES, *[usual] * 12]).flatmap(lambda chosen: chosen)
 
@@ -255,13 +255,13 @@ REGIONS = st.sampled_from([*KNOWN_REGIONS[:2], "nowhere", "${A}", None])
 
 
 @given(near(SCHEMA), KEPT)
-def test_what_the_schema_refuses_the_loader_refuses(odd: dict[str, Any], kept: list[str]) -> None:
-    data = {**odd, **{key: VALID[key] for key in kept}}
+def test_what_the_schema_refuses_the_loader_refuses(drawn: dict[str, Any], kept: list[str]) -> None:
+    data = {**drawn, **{key: VALID[key] for key in kept}}
     assert fits(data) or not loads(json.dumps(data))
 
 
 @given(st.data())
-def test_one_odd_value_is_refused_by_the_loader_if_the_schema_refuses_it(data: st.DataObject) -> None:
+def test_the_loader_refuses_a_value_that_the_schema_refuses(data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(SCHEMA["properties"])))
     changed = {**VALID, key: data.draw(near_key(SCHEMA["properties"][key]) | REGIONS)}
     assert fits(changed) or not loads(json.dumps(changed))

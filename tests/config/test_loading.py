@@ -39,24 +39,24 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert load(path, {}).region == "cn-north-4"
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     assert complaint_of(path) == f"{path}: cannot be read: No such file or directory"
 
 
-def test_a_directory_is_told(tmp_path: Path) -> None:
+def test_a_directory_is_reported(tmp_path: Path) -> None:
     assert complaint_of(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
+def test_a_file_without_permission_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(MINIMAL)
     path.chmod(0)
     assert complaint_of(path) == f"{path}: cannot be read: Permission denied"
 
 
-def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes("region: cn-north-4\n# 区域\n".encode("gbk"))
     assert complaint_of(path) == f"{path}:2: is not UTF-8 text; save it as UTF-8"
@@ -73,7 +73,7 @@ def test_a_device_is_not_read() -> None:
     assert complaint_of(Path("/dev/zero")) == "/dev/zero: cannot be read: it is not a regular file"
 
 
-def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     os.mkfifo(path)
     assert complaint_of(path) == f"{path}: cannot be read: it is not a regular file"

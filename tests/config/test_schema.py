@@ -165,7 +165,7 @@ PAGE = f"https://devcloud.cn-north-4.huaweicloud.com/codeci/project/{PROJECT}/jo
 
 
 @pytest.mark.parametrize(
-    ("listed", "bad", "told"),
+    ("listed", "bad", "message"),
     [
         ("jobs", f"{PAGE}/history", f"is a URL, not a job ID; {AT_THE_END}; write {JOB}"),
         ("jobs", "https://host/page", f"is a URL, not a job ID; {AT_THE_END}"),
@@ -176,9 +176,9 @@ PAGE = f"https://devcloud.cn-north-4.huaweicloud.com/codeci/project/{PROJECT}/jo
         ("jobs", f"{JOB[:8]}-{JOB[8:]}", f"has dashes; IDs have none; write {JOB}"),
     ],
 )
-def test_what_is_almost_an_id_is_told_with_what_is_wrong(listed: str, bad: str, told: str) -> None:
+def test_an_almost_valid_id_is_reported_with_its_error(listed: str, bad: str, message: str) -> None:
     complaint_of = complaint("region: cn-north-4\n" + AUTH + f"{listed}: [{bad}]\n")
-    assert complaint_of == f"config.yaml:3: {listed}[0].id: {quote(bad)} {told}"
+    assert complaint_of == f"config.yaml:3: {listed}[0].id: {quote(bad)} {message}"
 
 
 def test_an_id_in_an_address_from_the_environment_is_not_shown() -> None:
@@ -187,11 +187,13 @@ def test_an_id_in_an_address_from_the_environment_is_not_shown() -> None:
     )
 
 
-def test_capital_letters_in_an_id_are_told() -> None:
-    told = "has capital letters; IDs are lower case"
+def test_capital_letters_in_an_id_are_reported() -> None:
+    message = "has capital letters; IDs are lower case"
     shouted = PROJECT.upper()
     assert shouted != PROJECT
-    assert complaint_about(f"projects: [{shouted}]") == f'config.yaml:4: projects[0].id: "{shouted}" {told}'
+    assert (
+        complaint_about(f"projects: [{shouted}]") == f'config.yaml:4: projects[0].id: "{shouted}" {message}'
+    )
 
 
 def test_a_project_id_is_32_characters() -> None:
@@ -254,7 +256,7 @@ def test_a_project_wants_the_jobs_whose_whole_name_matches(
     assert [name for name in wanted + unwanted if project.wants(name)] == wanted
 
 
-def test_what_is_no_regular_expression_is_refused() -> None:
+def test_an_invalid_regular_expression_is_refused() -> None:
     text = f"projects:\n  - id: {PROJECT}\n    include: ['a(']\n    exclude: [ok, '*b']\n"
     wrong = "is not a regular expression in RE2's syntax"
     assert complaint_about(text + 'metrics: {branches: ["[a", "a{1001}"]}') == (
@@ -268,7 +270,7 @@ def test_what_is_no_regular_expression_is_refused() -> None:
 @pytest.mark.parametrize(
     "expression", ["(?!tmp).*", "(?=a)a", "a(?<!b)", "(?<=a)b", r"(a)\1", "(?P<n>a)(?P=n)"]
 )
-def test_it_is_told_what_only_other_libraries_have(
+def test_errors_mention_unsupported_regex_features(
     expression: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     complaint = complaint_about(f"metrics: {{branches: ['{expression}']}}")
@@ -311,16 +313,16 @@ def test_expressions_match_whole_names_in_any_script(expression: str, wanted: st
     assert [metrics.branch_label(name) for name in (wanted, unwanted)] == [wanted, "other"]
 
 
-def test_half_a_surrogate_pair_in_a_name_is_no_trouble() -> None:
+def test_a_lone_surrogate_in_a_name_is_accepted() -> None:
     metrics = read_with("metrics: {branches: ['release.*']}").metrics
     assert metrics.branch_label("\ud800") == "other"
 
 
-def test_expressions_that_read_alike_are_alike() -> None:
-    one, other = (read_with("metrics: {branches: ['release/.*']}").metrics.branches for _ in range(2))
-    assert one == other
-    assert repr(one) == "(Pattern(text='release/.*'),)"
-    assert pickle.loads(pickle.dumps(one))[0].matches("release/1")
+def test_equal_expressions_are_equal_patterns() -> None:
+    first, second = (read_with("metrics: {branches: ['release/.*']}").metrics.branches for _ in range(2))
+    assert first == second
+    assert repr(first) == "(Pattern(text='release/.*'),)"
+    assert pickle.loads(pickle.dumps(first))[0].matches("release/1")
 
 
 def test_unknown_keys_are_refused_with_what_was_meant() -> None:
@@ -336,7 +338,7 @@ def test_unknown_keys_are_refused_with_what_was_meant() -> None:
 @pytest.mark.parametrize(
     "auth", ["{token: made-up}", "{password: {domain: d, username: u, password: made-up}}"]
 )
-def test_a_misspelt_key_is_told_once_and_nothing_that_follows_from_it(auth: str) -> None:
+def test_a_misspelt_key_is_reported_once_and_without_its_consequences(auth: str) -> None:
     assert complaint(f"regon: cn-north-4\nauth: {auth}\njobs: [{JOB}]\n") == (
         'config.yaml:1: regon: is not a known key; did you mean "region"?'
     )
@@ -345,7 +347,7 @@ def test_a_misspelt_key_is_told_once_and_nothing_that_follows_from_it(auth: str)
     )
 
 
-def test_a_misspelt_key_beside_the_right_one_hides_nothing() -> None:
+def test_a_misspelt_key_beside_the_correct_one_hides_nothing() -> None:
     assert complaint_about("poll: {intervall: 1m, interval: 5x}\n") == (
         'config.yaml:4: poll.intervall: is not a known key; did you mean "interval"?\n'
         'config.yaml:4: poll.interval: "5x" is not a duration; write a number and a unit, as 30s, 5m, 1h30m '
@@ -382,7 +384,7 @@ def test_numbers_and_durations_have_limits(key: str, bad: str, limits: str) -> N
     )
 
 
-def test_numbers_durations_and_switches_are_refused_when_they_are_none() -> None:
+def test_invalid_numbers_durations_and_booleans_are_refused() -> None:
     text = """poll:
   interval: 5
   timeout: 1.5s
@@ -462,7 +464,7 @@ def test_the_label_branch_needs_a_list_of_branches() -> None:
     )
 
 
-def test_plain_branches_are_those_without_a_character_that_means_more() -> None:
+def test_plain_branches_have_no_regex_syntax() -> None:
     text = "metrics: {branches: [main, 'release/.*', feature_x-1, 'v1\\.0', 'a|b', main, 开发, x$]}"
     assert read_with(text).metrics.plain_branches == ("main", "feature_x-1", "开发")
 
@@ -532,7 +534,7 @@ def test_the_address_of_a_redis_server(url: str) -> None:
         "unix://:hunter2@run/redis.sock",
     ],
 )
-def test_a_password_that_would_be_cut_is_refused_and_not_shown(url: str) -> None:
+def test_a_password_that_would_be_truncated_is_refused_and_not_shown(url: str) -> None:
     form = (
         "[[user]:password@]/path/of/the/socket"
         if url.startswith("unix")
@@ -543,7 +545,7 @@ def test_a_password_that_would_be_cut_is_refused_and_not_shown(url: str) -> None
     )
 
 
-def test_everything_is_told_at_once_in_the_order_of_the_lines() -> None:
+def test_all_errors_are_reported_in_the_order_of_the_lines() -> None:
     text = f"""regoin: cn-north-4
 auth: {{token: '${{TOKEN}}', token: x}}
 jobs:
@@ -566,13 +568,13 @@ state: {{retention: 5}}
     ]
 
 
-def test_sections_can_be_made_by_a_program() -> None:
+def test_sections_can_be_constructed_in_code() -> None:
     poll = PollConfig(interval=0.5, max_interval=1.0)
     assert (poll.interval, poll.max_interval, poll.timeout) == (0.5, 1.0, 10.0)
     assert read(MINIMAL).model_copy(update={"poll": poll}).poll is poll
 
 
-def test_a_program_gets_no_values_in_errors_either() -> None:
+def test_validation_errors_contain_no_values() -> None:
     with pytest.raises(ValidationError) as caught:
         Config.model_validate({"auth": {"token": "hunter2 hunter2"}, "x": "hunter2"})
     assert "hunter2" not in str(caught.value)

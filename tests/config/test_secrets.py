@@ -85,7 +85,7 @@ def test_no_credentials_are_refused() -> None:
     assert complaint(REST + "auth:\n  token:\n") == "config.yaml:4: auth.token: is empty; give a value"
 
 
-def test_mistakes_within_two_kinds_are_all_told() -> None:
+def test_errors_within_two_kinds_are_all_reported() -> None:
     assert complaint(REST + "auth:\n  password: {domian: d, password: x}\n  ecs_agency: 1\n") == (
         "config.yaml:3: auth: needs exactly one of token, token_file, password, access_key or ecs_agency; "
         "found password and ecs_agency\n"
@@ -96,10 +96,10 @@ def test_mistakes_within_two_kinds_are_all_told() -> None:
 
 
 def test_a_key_with_the_secret_in_it_is_not_shown() -> None:
-    told = complaint(REST + "auth: {token： abc}")
-    assert told.startswith("config.yaml:3: auth: has an unknown key; the keys here are ")
-    assert told.endswith('; write ":" in place of "：" (U+FF1A FULLWIDTH COLON)')
-    assert "abc" not in told
+    message = complaint(REST + "auth: {token： abc}")
+    assert message.startswith("config.yaml:3: auth: has an unknown key; the keys here are ")
+    assert message.endswith('; write ":" in place of "：" (U+FF1A FULLWIDTH COLON)')
+    assert "abc" not in message
 
 
 def test_a_secret_is_given_once(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_password_file_holds_one_line(tmp_path: Path, content: bytes, reason: 
     assert complaint(text, base_dir=tmp_path) == f"config.yaml:3: auth.password.password: the file {reason}"
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     where = "(relative paths start from the configuration's folder)"
     assert complaint(REST + "auth: {token_file: missing}", base_dir=tmp_path) == (
         f"config.yaml:3: auth.token_file: the file cannot be read: No such file or directory {where}"
@@ -158,8 +158,8 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 )
 def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path, auth: str, key: str) -> None:
     os.mkfifo(tmp_path / "pipe")
-    told = complaint(REST + f"auth: {{{auth}}}", base_dir=tmp_path)
-    assert told.startswith(f"config.yaml:3: auth.{key} it is not a regular file")
+    message = complaint(REST + f"auth: {{{auth}}}", base_dir=tmp_path)
+    assert message.startswith(f"config.yaml:3: auth.{key} it is not a regular file")
 
 
 def test_a_key_with_a_space_is_refused() -> None:

@@ -32,7 +32,7 @@ jobs:
     assert (config.jobs[2].project, config.jobs[2].name) == ("a", "b")
 
 
-def test_digits_and_words_stay_the_text_that_stands_in_the_file() -> None:
+def test_digits_and_words_are_kept_as_written() -> None:
     zeros = "0" * 30 + "12"
     config = read(
         f"region: cn-north-4\nauth: {{token: 0123}}\njobs: [{{id: {zeros}, name: 1.10, project: yes}}]\n"
@@ -219,11 +219,11 @@ REST = "region: cn-north-4\nauth: {token: made-up}\n"
         (f"region:cn-north-4\nauth: {{token: x}}\njobs: [{JOB}]\n", 1, 'write a space after ":"'),
     ],
 )
-def test_a_character_that_only_looks_right_is_told_in_its_line(text: str, line: int, hint: str) -> None:
-    told = complaint(text)
-    assert told.startswith(f"config.yaml:{line}: ")
-    assert told.endswith(hint)
-    assert "\n" not in told
+def test_a_lookalike_character_is_reported_in_its_line(text: str, line: int, hint: str) -> None:
+    message = complaint(text)
+    assert message.startswith(f"config.yaml:{line}: ")
+    assert message.endswith(hint)
+    assert "\n" not in message
 
 
 def test_names_and_comments_may_have_such_characters() -> None:
