@@ -54,13 +54,13 @@ class TestUsage:
         assert (ended.code, ended.err) == (0, "")
         assert ended.out.startswith(f"Usage: codearts-build-exporter {command} [OPTIONS]")
 
-    @pytest.mark.parametrize("command", [[], *([one] for one in COMMANDS)], ids="".join)
+    @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids="".join)
     def test_a_short_flag_shows_the_help_too(self, command: list[str]) -> None:
         short, full = (CliRunner().invoke(cli, [*command, flag]) for flag in ("-h", "--help"))
         assert (short.exit_code, short.output) == (0, full.output)
 
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "message"),
         [
             ("chek-config", "no such command 'chek-config'; did you mean 'check-config'?"),
             ("serv --shard=0", "no such command 'serv'; did you mean 'serve'?"),
@@ -71,10 +71,10 @@ class TestUsage:
             ("serve now", "unexpected argument 'now'; serve takes flags only"),
         ],
     )
-    def test_a_word_in_the_wrong_place_is_named_with_what_was_meant(self, arguments: str, told: str) -> None:
+    def test_a_misplaced_word_is_named_with_a_suggestion(self, arguments: str, message: str) -> None:
         ended = CliRunner().invoke(cli, arguments.split())
         assert ended.exit_code == 2
-        assert ended.output.splitlines()[-1].startswith(f"Error: {told}")
+        assert ended.output.splitlines()[-1].startswith(f"Error: {message}")
 
     @pytest.mark.parametrize(
         "arguments",
@@ -141,7 +141,7 @@ class TestCompletion:
         [found] = ShellComplete(cli, {}, PROG, VARIABLE).get_completions(words[:-1], words[-1])
         assert found.type == "file"
 
-    def test_the_line_for_bash_in_the_documents_does_its_work(self) -> None:
+    def test_the_documented_line_for_bash_works(self) -> None:
         [lines] = fences((ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"), "sh")
         assert re.findall(rf"{VARIABLE}=(\w+)_source {PROG}", lines) == ["bash", "zsh", "fish"]
         script = (
@@ -163,7 +163,7 @@ class TestCompletion:
 
 
 class TestCheckConfig:
-    def test_a_right_one(self, config: Path) -> None:
+    def test_a_valid_file(self, config: Path) -> None:
         ended = run("check-config", f"--config.file={config}")
         assert (ended.code, ended.err) == (0, "")
         assert re.fullmatch(rf"{config} is valid: 3 jobs, 0 projects, http://.*, every 0.5 s\n", ended.out)
@@ -176,7 +176,7 @@ class TestCheckConfig:
     def test_by_default_it_is_config_yaml_here(self, config: Path) -> None:
         assert run("check-config", folder=config.parent).code == 0
 
-    def test_a_wrong_one_is_told_line_by_line(self, config: Path) -> None:
+    def test_an_invalid_file_is_reported_line_by_line(self, config: Path) -> None:
         text = config.read_text(encoding="utf-8").replace("timeout: 30s", "time_out: 30s")
         config.write_text(text + "colour: blue\n", encoding="utf-8")
         ended = run("check-config", f"--config.file={config}")
@@ -188,7 +188,7 @@ class TestCheckConfig:
         assert "colour" in lines[1]
 
     @pytest.mark.parametrize("command", ["serve", "check-config"])
-    def test_a_missing_one_is_named(self, command: str, tmp_path: Path) -> None:
+    def test_a_missing_file_is_named(self, command: str, tmp_path: Path) -> None:
         ended = run(command, f"--config.file={tmp_path / 'nowhere.yaml'}")
         assert ended.code == 2
         assert "nowhere.yaml" in ended.err
@@ -223,7 +223,9 @@ class TestCheckConfig:
         assert row.startswith(f"  problem  shop/payment {hidden.id}: a list shows it")
         assert ended.out.splitlines()[-1] == "1 problem, 1 note."
 
-    def test_online_a_wrong_password_is_told_without_it(self, simulator: Simulator, config: Path) -> None:
+    def test_online_a_wrong_password_is_reported_but_not_shown(
+        self, simulator: Simulator, config: Path
+    ) -> None:
         text = config.read_text(encoding="utf-8")
         config.write_text(text.replace(simulator.credentials.password, "wr0ng-secret"), encoding="utf-8")
         ended = run("check-config", "--online", f"--config.file={config}")

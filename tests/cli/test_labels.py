@@ -40,13 +40,13 @@ def exporter(simulator: Simulator, folder: Path, metrics: str) -> Iterator[Expor
         "poll: {interval: 100ms, max_interval: 100ms, max_requests_per_minute: 100000}\n"
         f"state: {{path: {folder / 'state.db'}}}\nmetrics: {metrics}\n"
     )
-    one = Exporter(parse(text, source="test", environ={}, base_dir=Path()))
-    poll(one)
+    running = Exporter(parse(text, source="test", environ={}, base_dir=Path()))
+    poll(running)
     try:
-        yield one
+        yield running
     finally:
-        one.client.session.close()
-        one.store.close()
+        running.client.session.close()
+        running.store.close()
 
 
 def poll(exporter: Exporter) -> None:
@@ -97,22 +97,22 @@ def of(**labels: str) -> Labels:
 
 def test_builds_are_told_apart_by_trigger_and_allowed_branch(simulator: Simulator, tmp_path: Path) -> None:
     metrics = "{extra_labels: [trigger, branch], branches: [main, 'release/.*']}"
-    with exporter(simulator, tmp_path, metrics) as one:
+    with exporter(simulator, tmp_path, metrics) as running:
         for branch in ("main", "release/1.4", "feature/x", "feature/y"):
-            build(simulator, one, branch)
-        build(simulator, one, "main", trigger="pipeline")
-        assert shown(one, "builds_total") == {
+            build(simulator, running, branch)
+        build(simulator, running, "main", trigger="pipeline")
+        assert shown(running, "builds_total") == {
             of(trigger="manual", branch="main"): 1,
             of(trigger="manual", branch="release/1.4"): 1,
             of(trigger="manual", branch="other"): 2,
             of(trigger="pipeline", branch="main"): 1,
         }
-        assert len(shown(one, "duration_seconds_count")) == 4
+        assert len(shown(running, "duration_seconds_count")) == 4
 
 
 def test_every_trigger_is_there_at_0_from_the_first_poll_on(simulator: Simulator, tmp_path: Path) -> None:
-    with exporter(simulator, tmp_path, "{extra_labels: [trigger]}") as one:
-        snapshot = one.publisher.latest(Format.OPENMETRICS, gzip=False)
+    with exporter(simulator, tmp_path, "{extra_labels: [trigger]}") as running:
+        snapshot = running.publisher.latest(Format.OPENMETRICS, gzip=False)
         assert snapshot is not None
         text = b"".join(snapshot.identity(b"")).decode()
     for trigger in ("manual", "schedule", "code_change", "pipeline", "unknown"):
@@ -121,8 +121,8 @@ def test_every_trigger_is_there_at_0_from_the_first_poll_on(simulator: Simulator
 
 
 def test_plain_branches_are_there_at_0_from_the_first_poll_on(simulator: Simulator, tmp_path: Path) -> None:
-    with exporter(simulator, tmp_path, "{extra_labels: [branch], branches: [main, 'release/.*']}") as one:
-        snapshot = one.publisher.latest(Format.OPENMETRICS, gzip=False)
+    with exporter(simulator, tmp_path, "{extra_labels: [branch], branches: [main, 'release/.*']}") as running:
+        snapshot = running.publisher.latest(Format.OPENMETRICS, gzip=False)
         assert snapshot is not None
         text = b"".join(snapshot.identity(b"")).decode()
     for branch in ("main", "other"):
@@ -132,30 +132,30 @@ def test_plain_branches_are_there_at_0_from_the_first_poll_on(simulator: Simulat
 
 
 def test_a_change_of_mind_loses_no_count(simulator: Simulator, tmp_path: Path) -> None:
-    with exporter(simulator, tmp_path, "{}") as one:
-        build(simulator, one, "main")
-        assert shown(one, "builds_total") == {of(): 1}
-    with exporter(simulator, tmp_path, "{extra_labels: [branch], branches: [main]}") as one:
-        assert shown(one, "builds_total") == {of(branch="other"): 1}
-        build(simulator, one, "main")
-        assert shown(one, "builds_total") == {of(branch="other"): 1, of(branch="main"): 1}
-    with exporter(simulator, tmp_path, "{}") as one:
-        assert shown(one, "builds_total") == {of(): 2}
-        assert shown(one, "duration_seconds_count") == {of(): 2}
+    with exporter(simulator, tmp_path, "{}") as running:
+        build(simulator, running, "main")
+        assert shown(running, "builds_total") == {of(): 1}
+    with exporter(simulator, tmp_path, "{extra_labels: [branch], branches: [main]}") as running:
+        assert shown(running, "builds_total") == {of(branch="other"): 1}
+        build(simulator, running, "main")
+        assert shown(running, "builds_total") == {of(branch="other"): 1, of(branch="main"): 1}
+    with exporter(simulator, tmp_path, "{}") as running:
+        assert shown(running, "builds_total") == {of(): 2}
+        assert shown(running, "duration_seconds_count") == {of(): 2}
 
 
 def test_beyond_the_limit_new_branches_count_under_other(simulator: Simulator, tmp_path: Path) -> None:
     metrics = "{extra_labels: [branch], branches: ['.*'], max_series: 1000}"
-    with exporter(simulator, tmp_path, metrics) as one:
+    with exporter(simulator, tmp_path, metrics) as running:
         for ordinal in range(30):
-            build(simulator, one, f"branch-{ordinal}", job=ordinal % JOBS)
-        names = {dict(labels)["branch"] for labels in shown(one, "builds_total")}
-        capped = one.registry.get_sample_value("codearts_build_exporter_capped_builds_total")
-        assert counted(one) == 30
-        assert one.publisher.series < 1000 + 20 * JOBS
+            build(simulator, running, f"branch-{ordinal}", job=ordinal % JOBS)
+        names = {dict(labels)["branch"] for labels in shown(running, "builds_total")}
+        capped = running.registry.get_sample_value("codearts_build_exporter_capped_builds_total")
+        assert counted(running) == 30
+        assert running.publisher.series < 1000 + 20 * JOBS
         assert "other" in names
         assert 0 < len(names) - 1 < 30
         assert capped == 31 - len(names)
-        build(simulator, one, "branch-0")
-        assert one.registry.get_sample_value("codearts_build_exporter_capped_builds_total") == capped
-        assert one.registry.get_sample_value("codearts_build_exporter_series_limit") == 1000
+        build(simulator, running, "branch-0")
+        assert running.registry.get_sample_value("codearts_build_exporter_capped_builds_total") == capped
+        assert running.registry.get_sample_value("codearts_build_exporter_series_limit") == 1000

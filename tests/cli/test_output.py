@@ -44,7 +44,7 @@ terminal.filter_tracebacks()
 bad = "\\x1b[31m \\x9b \\u202e two\\nlines " + {SECRET!r}
 def crash():
     raise ValueError(bad)
-structlog.get_logger().info("told", error=bad, number=1, inner=[bad, {{"deep": bad}}], other=ValueError(bad))
+structlog.get_logger().info("event", error=bad, number=1, inner=[bad, {{"deep": bad}}], other=ValueError(bad))
 logging.getLogger("urllib3.connectionpool").error("lost: %s", bad)
 try:
     crash()
@@ -62,10 +62,10 @@ thread.join()
 crash()
 """
 
-    @pytest.mark.parametrize("form", ["logfmt", "json"])
-    def test_logs_lines_and_tracebacks(self, form: str) -> None:
+    @pytest.mark.parametrize("log_format", ["logfmt", "json"])
+    def test_logs_lines_and_tracebacks(self, log_format: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-c", self.CODE, form], capture_output=True, timeout=120, check=False
+            [sys.executable, "-c", self.CODE, log_format], capture_output=True, timeout=120, check=False
         )
         shown = (done.stdout + done.stderr).decode()
         assert done.returncode == 1
@@ -73,7 +73,7 @@ crash()
         assert re.fullmatch(r"[ -~\n]*", shown)
         assert shown.count("ValueError: ") == 5
         assert shown.count("\\x1b[31m") >= 9
-        if form == "json":
+        if log_format == "json":
             lines = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
             assert len(lines) == 4
             assert lines[0]["number"] == 1
@@ -89,13 +89,13 @@ class TestStreams:
         ],
     )
     def test_output_that_cannot_be_written_is_one_line_and_1(self, valid: Path, arguments: str) -> None:
-        code, told = self.shell(arguments.format(valid))
+        code, message = self.shell(arguments.format(valid))
         assert code == 1
-        assert len(told.splitlines()) == 1
-        assert told.startswith("codearts-build-exporter: ")
+        assert len(message.splitlines()) == 1
+        assert message.startswith("codearts-build-exporter: ")
 
     @pytest.mark.parametrize("redirection", ["2>/dev/full", "<&- 2>&-"])
-    def test_errors_that_cannot_be_written_are_silence(self, tmp_path: Path, redirection: str) -> None:
+    def test_errors_that_cannot_be_written_are_dropped(self, tmp_path: Path, redirection: str) -> None:
         missing = f"check-config --config.file={tmp_path / 'nowhere.yaml'}"
         assert self.shell(f"{missing} {redirection}") == (2, "")
 
@@ -113,9 +113,9 @@ class TestStreams:
             assert serving.wait(60) == 0
         assert not any("state.db" in stream or "socket" in stream for stream in streams)
 
-    def test_a_reader_that_leaves_is_no_trouble(self, valid: Path) -> None:
-        code, told = self.shell(f"check-config --config.file={valid} | true")
-        assert (code, told) == (0, "")
+    def test_a_closed_pipe_is_ignored(self, valid: Path) -> None:
+        code, message = self.shell(f"check-config --config.file={valid} | true")
+        assert (code, message) == (0, "")
 
     def shell(self, command: str) -> tuple[int, str]:
         """The exit code, and what any stream that is still there said."""
@@ -209,33 +209,33 @@ class TestExposedCredentials:
             Path(folder).chmod(0o755)
             yield Path(folder)
 
-    def told(self, folder: Path, text: str = CONFIG, mode: int = 0o644) -> str:
+    def warnings(self, folder: Path, text: str = CONFIG, mode: int = 0o644) -> str:
         path = folder / "config.yaml"
         path.write_text(text)
         path.chmod(mode)
-        told = "\n".join(credential_warnings(load(path, {}), path))
-        assert SECRET not in told
-        return told
+        message = "\n".join(credential_warnings(load(path, {}), path))
+        assert SECRET not in message
+        return message
 
-    def test_a_secret_in_a_file_that_everybody_reads_is_told(self, folder: Path) -> None:
-        assert "contains auth.token and is readable by every user" in self.told(folder)
+    def test_a_secret_in_a_world_readable_file_is_reported(self, folder: Path) -> None:
+        assert "contains auth.token and is readable by every user" in self.warnings(folder)
 
     def test_the_command_prints_it(self, folder: Path) -> None:
-        self.told(folder)
+        self.warnings(folder)
         ended = run("check-config", f"--config.file={folder / 'config.yaml'}")
-        assert (ended.code, ended.err.splitlines()) == (0, [f"note: {self.told(folder)}"])
+        assert (ended.code, ended.err.splitlines()) == (0, [f"note: {self.warnings(folder)}"])
 
     def test_redis_urls_are_secrets_if_they_hold_a_password(self, folder: Path) -> None:
         (folder / "token").write_text(SECRET)
         text = CONFIG.replace(f"token: {SECRET}", "token_file: token")
         url = "state: {{redis_url: 'redis://{}cache'}}\n"
-        assert "contains state.redis_url" in self.told(folder, text + url.format(":Qz7xpass@"))
-        assert self.told(folder, text + url.format("")) == ""
+        assert "contains state.redis_url" in self.warnings(folder, text + url.format(":Qz7xpass@"))
+        assert self.warnings(folder, text + url.format("")) == ""
 
     def test_a_file_or_folder_of_its_owner_alone_is_fine(self, folder: Path) -> None:
-        assert self.told(folder, mode=0o640) == ""
+        assert self.warnings(folder, mode=0o640) == ""
         folder.chmod(0o700)
-        assert self.told(folder) == ""
+        assert self.warnings(folder) == ""
 
     def test_so_is_one_below_a_folder_that_this_user_may_not_enter(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,7 +243,7 @@ class TestExposedCredentials:
         inner = folder / "closed" / "inner"
         inner.mkdir(parents=True)
         inner.chmod(0o755)
-        self.told(inner)
+        self.warnings(inner)
         monkeypatch.chdir(inner)
         inner.parent.chmod(0)
         user = os.geteuid()
@@ -258,9 +258,9 @@ class TestExposedCredentials:
             inner.parent.chmod(0o755)
 
     @pytest.mark.parametrize(
-        ("endpoint", "is_told"),
+        ("endpoint", "is_reported"),
         [("http://build.example", True), ("http://127.0.0.1:9", False), ("http://localhost:9", False)],
     )
-    def test_credentials_over_http_are_told(self, folder: Path, endpoint: str, is_told: bool) -> None:
-        told = self.told(folder, CONFIG.replace("https://build.example", endpoint), mode=0o600)
-        assert ("credentials travel unencrypted" in told) == is_told
+    def test_credentials_over_http_are_reported(self, folder: Path, endpoint: str, is_reported: bool) -> None:
+        message = self.warnings(folder, CONFIG.replace("https://build.example", endpoint), mode=0o600)
+        assert ("credentials travel unencrypted" in message) == is_reported
