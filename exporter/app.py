@@ -243,8 +243,7 @@ class ConfigFile:
         if self._config is not None and digest == self._digest:
             return self._config
         config = load(self._path, os.environ)
-        self._digest = digest if config.files == self._files else None
-        self._files = config.files
+        self._digest, self._files = digest if config.files == self._files else None, config.files
         if self._config is None or was_known or config != self._config:
             self._config = config
         return self._config
