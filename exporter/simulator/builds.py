@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 Result = Literal["success", "failure", "aborted", "timeout", "schedule_failure", "unknown"]
@@ -279,12 +280,14 @@ def stage_durations(stages: Iterable[Stage]) -> list[tuple[str, int]]:
     return durations
 
 
+@lru_cache(maxsize=16_384, typed=True)
 def hex_id(seed: int, *parts: object) -> str:
     """32 characters ``[0-9a-f]``."""
     text = "/".join(str(part) for part in (seed, *parts))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@lru_cache(maxsize=16_384, typed=True)
 def uuid_id(seed: int, *parts: object) -> str:
     """36 characters, formatted as a UUID."""
     return str(uuid.UUID(hex_id(seed, "uuid", *parts)))
