@@ -28,12 +28,7 @@ def escaped(value: str) -> str:
 
 
 class Encoder:
-    """Encodes the samples of one family.
-
-    Args:
-        declared: the family.
-        fmt: OpenMetrics adds creation times and exemplars.
-    """
+    """Encodes the samples of one family; OpenMetrics includes creation times and exemplars."""
 
     def __init__(self, declared: Declared, fmt: Format) -> None:
         self._is_openmetrics = fmt is Format.OPENMETRICS
@@ -54,8 +49,8 @@ class Encoder:
 
         Args:
             labels: escaped values, in the order of the family's labels.
-            value: its value.
-            since_ms: when a counter or a histogram began to count.
+            value: the sample's value.
+            since_ms: creation time of a counter or a histogram.
         """
         label_set = self._labels.format(*labels)
         if isinstance(value, Histogram):

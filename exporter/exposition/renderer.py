@@ -26,12 +26,7 @@ class _Block:
 
 
 class Renderer:
-    """Renders views in one format, and remembers the parts.
-
-    Args:
-        families: of jobs.
-        fmt: the format.
-    """
+    """Renders views in one format, and remembers the parts."""
 
     def __init__(self, families: Sequence[Family[JobView]], fmt: Format) -> None:
         self._families = [(family, Encoder(family, fmt)) for family in families]

@@ -31,19 +31,19 @@ class FinishedBuild:
     faults: tuple[str, ...]
 
 
-def join(one: Build, other: Build) -> Build:
+def join(first: Build, second: Build) -> Build:
     """Merge two records of a build, in either order: a result beats a state, running beats queued."""
-    result = _preferred(one.result, other.result, Result.UNKNOWN)
-    states = {one.state, other.state}
+    result = _preferred(first.result, second.result, Result.UNKNOWN)
+    states = {first.state, second.state}
     state = next((state for state in (State.RUNNING, State.QUEUED) if state in states), None)
     return Build(
-        number=one.number,
+        number=first.number,
         result=result,
         state=None if result else state,
-        start_ms=min((ms for ms in (one.start_ms, other.start_ms) if ms is not None), default=None),
-        finish_ms=max((ms for ms in (one.finish_ms, other.finish_ms) if ms is not None), default=None),
-        branch=max(one.branch, other.branch),
-        trigger=_preferred(one.trigger, other.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
+        start_ms=min((ms for ms in (first.start_ms, second.start_ms) if ms is not None), default=None),
+        finish_ms=max((ms for ms in (first.finish_ms, second.finish_ms) if ms is not None), default=None),
+        branch=max(first.branch, second.branch),
+        trigger=_preferred(first.trigger, second.trigger, Trigger.UNKNOWN) or Trigger.UNKNOWN,
     )
 
 
@@ -85,7 +85,7 @@ def _plausible(length_ms: int | None, name: str, faults: list[str]) -> int | Non
     return None
 
 
-def _preferred(one: Label | None, other: Label | None, least: Label) -> Label | None:
+def _preferred(first: Label | None, second: Label | None, least: Label) -> Label | None:
     """Return one of two labels regardless of their order: a known one, ``least``, or None."""
-    labels = {label for label in (one, other) if label is not None}
+    labels = {label for label in (first, second) if label is not None}
     return min(labels - {least}, default=least if labels else None)

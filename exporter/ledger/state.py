@@ -116,16 +116,6 @@ class JobLedger:
         return dict(+counts)
 
     @property
-    def durations(self) -> dict[Result, Histogram]:
-        """Durations by result; success and failure are always there."""
-        durations: dict[Result, Histogram] = {}
-        for tally in self.tallies:
-            if tally.durations:
-                before = durations.get(tally.labels.result)
-                durations[tally.labels.result] = before.plus(tally.durations) if before else tally.durations
-        return durations
-
-    @property
     def no_durations(self) -> Histogram:
         """Histogram without observations, with the bounds of durations."""
         return next(tally.durations.emptied() for tally in self.tallies if tally.durations is not None)

@@ -109,11 +109,7 @@ class RedisStore:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """Read the committed ledgers of jobs, or of all.
-
-        Raises:
-            StoreError: the server does not answer, or a row cannot be read; the message names the job.
-        """
+        """Read ledgers; if a row cannot be read, the error names the job."""
         ledgers = dict(held or {})
         for batch in _batches(self._all_ids() if job_ids is None else job_ids):
             rows = self._ask("cannot read", partial(self._server.hmget, KEY, batch))
@@ -147,11 +143,7 @@ class RedisStore:
         return {job_id: ledger for job_id, ledger in conflicts.items() if ledger != changed[job_id]}
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
-        """Rewrite the rows that the server has lost, or holds in an older revision; return how many.
-
-        Raises:
-            StoreError: the server does not answer; some may have been written.
-        """
+        """Rewrite rows that are missing or older on the server; after an error, some may be written."""
         restored = 0
         for batch in _batches(job_id for job_id in held if job_id in self._revisions):
             revisions = [value for job_id in batch for value in (job_id, self._revisions[job_id])]
@@ -184,11 +176,7 @@ class RedisStore:
                 raise StoreError(f"redis: cannot write: {meaning(redis.ResponseError(refusal))}")
 
     def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """Record when jobs without a ledger were first watched.
-
-        Raises:
-            StoreError: the server did not confirm; some times may be recorded.
-        """
+        """Record when jobs were first watched; after an error, some times may be recorded."""
         times: dict[str, int] = {}
         for batch in _batches(job_ids):
             script = partial(self._first_watched, keys=_KEYS, args=[at_ms, *batch])
@@ -197,11 +185,7 @@ class RedisStore:
         return times
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """Delete ledgers of unwatched jobs last polled before a time; return how many.
-
-        Raises:
-            StoreError: the server does not answer; some may have been deleted.
-        """
+        """Delete old ledgers of unwatched jobs; after an error, some may be deleted."""
         deleted = self._delete(KEY, watched, partial(self._is_stale, before_ms=before_ms))
         self._delete(FIRST_WATCHED, watched, lambda _, ms: _time(ms, before_ms) < before_ms)
         return deleted

@@ -71,11 +71,7 @@ class SqliteStore:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """Read the committed ledgers of jobs, or of all.
-
-        Raises:
-            StoreError: a row cannot be read; the message names the job.
-        """
+        """Read ledgers; if a row cannot be read, the error names the job."""
         wanted = None if job_ids is None else frozenset(job_ids)
         ledgers = dict(held or {})
         # As bytes, so that invalid text is reported with its job.
@@ -93,11 +89,7 @@ class SqliteStore:
         return ledgers
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Write all ledgers, or none; no other process can have committed meanwhile.
-
-        Raises:
-            StoreError: none of them is written.
-        """
+        """Write all ledgers, or none; no other process can have committed meanwhile."""
         self._refuse_if_gone()
         rows = [_row(job_id, ledger) for job_id, ledger in changed.items()]
         with self._transaction():
@@ -106,20 +98,12 @@ class SqliteStore:
         return {}
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
-        """Check that the file still exists; its contents are those committed.
-
-        Raises:
-            StoreError: it did not; the message says whether it was rewritten.
-        """
+        """Check that the file still exists; the error says whether it was rewritten."""
         self._refuse_if_gone()
         return 0
 
     def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """Record when jobs without a ledger were first watched.
-
-        Raises:
-            StoreError: nothing new is recorded.
-        """
+        """Record when jobs without a ledger were first watched."""
         self._refuse_if_gone()
         new = [(job_id, at_ms) for job_id in job_ids]
         with self._transaction():
@@ -128,11 +112,7 @@ class SqliteStore:
         return {job_id: times[job_id] for job_id in job_ids}
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """Delete ledgers of unwatched jobs last polled before a time; return how many.
-
-        Raises:
-            StoreError: nothing is deleted.
-        """
+        """Delete ledgers of unwatched jobs last polled before a time; return how many."""
         with explained(self._path, "cannot read"):
             jobs = self._stale("SELECT job_id FROM ledgers WHERE polled_ms < ?", before_ms, watched)
             unpolled = self._stale("SELECT job_id FROM first_watched WHERE at_ms < ?", before_ms, watched)

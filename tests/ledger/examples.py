@@ -5,6 +5,7 @@ from typing import Final
 from exporter.ledger import (
     Buckets,
     DetailAnswer,
+    Histogram,
     JobLedger,
     Refused,
     apply_details,
@@ -93,3 +94,13 @@ def denied(ledger: JobLedger, *minutes: float) -> JobLedger:
         answers = [Refused(number) for number in ledger.wanted_details(PATIENCE_MS)]
         ledger = patient(details(ledger, *answers, minute=minute), minute)
     return ledger
+
+
+def durations_by_result(ledger: JobLedger) -> dict[Result, Histogram]:
+    """Durations by result, whatever the other labels."""
+    durations: dict[Result, Histogram] = {}
+    for tally in ledger.tallies:
+        if tally.durations:
+            before = durations.get(tally.labels.result)
+            durations[tally.labels.result] = before.plus(tally.durations) if before else tally.durations
+    return durations

@@ -23,6 +23,7 @@ from exporter.ledger import (
     give_up,
 )
 from exporter.model import Build, BuildDetail, Result, State, Trigger
+from tests.ledger.examples import durations_by_result
 
 BUCKETS = Buckets.of_seconds((10, 60, 600), (1, 60), (300, 3600))
 START_MS = 1_700_000_000_000
@@ -169,7 +170,9 @@ def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> 
     ledger = expected(builds)
     detailed = [build for build in builds if build.detailed]
     assert ledger.counts == {r: n for r in Result if (n := sum(b.result is r for b in builds))}
-    assert sum(h.sum_ms for h in ledger.durations.values()) == sum(b.finish_ms - b.start_ms for b in builds)
+    assert sum(h.sum_ms for h in durations_by_result(ledger).values()) == sum(
+        b.finish_ms - b.start_ms for b in builds
+    )
     assert ledger.queue.sum_ms == sum(b.start_ms - b.queued_ms for b in detailed)
     assert ledger.queue.count == len(detailed)
     assert (ledger.consecutive_failures, ledger.recovery.sum_ms) == streaks(builds)
@@ -245,7 +248,11 @@ def test_builds_finished_since_first_watched_count_at_any_first_poll(
 
 def counters(ledger: JobLedger) -> dict[object, int]:
     values: dict[object, int] = {("builds", result): ledger.counts.get(result, 0) for result in Result}
-    for name, one in (("queue", ledger.queue), ("recovery", ledger.recovery), *ledger.durations.items()):
+    for name, one in (
+        ("queue", ledger.queue),
+        ("recovery", ledger.recovery),
+        *durations_by_result(ledger).items(),
+    ):
         values |= {(name, at): count for at, count in enumerate(one.counts)} | {(name, "sum"): one.sum_ms}
     return values | {"lost": ledger.lost_builds, "recovered": ledger.recovered_builds}
 

@@ -25,6 +25,7 @@ from tests.ledger.examples import (
     denied,
     detail,
     details,
+    durations_by_result,
     finished,
     history,
     idle,
@@ -106,7 +107,7 @@ class TestRule2OrderSplitAndRepetitionChangeNothing:
             ledger = history(ledger, finished(number))
             answer = replace(detail(number), duration_ms=100, queued_ms=at(1) - 3)
             ledger = details(ledger, answer)
-        assert (ledger.durations[SUCCESS].sum_ms, ledger.queue.sum_ms) == (1000, 30)
+        assert (durations_by_result(ledger)[SUCCESS].sum_ms, ledger.queue.sum_ms) == (1000, 30)
 
     def test_the_last_build_is_the_one_with_the_highest_number_not_the_last_to_finish(self) -> None:
         ledger = counted(idle(), 3, FAILURE, start=2, finish=3)
@@ -158,7 +159,7 @@ class TestRule3TheFirstPollIsABaseline:
     def test_it_settles_without_counting(self) -> None:
         ledger = watched(*(finished(number, start=-100 + number) for number in range(40, 56)))
         ledger = details(ledger, detail(55, FAILURE, start=-45), minute=0)
-        assert (ledger.counts, ledger.durations[SUCCESS].count, ledger.queue.count) == ({}, 0, 0)
+        assert (ledger.counts, durations_by_result(ledger)[SUCCESS].count, ledger.queue.count) == ({}, 0, 0)
         assert (ledger.open, ledger.gaps, len(ledger.runs)) == ({}, (), 1)
 
     def test_it_sets_the_gauges(self) -> None:
@@ -521,7 +522,7 @@ class TestRule7DetailThatCannotBeHadNeverBlocks:
     def test_refused_it_is_counted_from_history_without_queue_time(self) -> None:
         ledger = details(history(idle(), finished(2, FAILURE)), Refused(2))
         assert (ledger.counts, ledger.queue.count) == ({FAILURE: 1}, 0)
-        assert ledger.durations[FAILURE].sum_ms == 60_000
+        assert durations_by_result(ledger)[FAILURE].sum_ms == 60_000
         assert ledger.last == LastBuild(2, FAILURE, at(2), 60_000, None)
 
     def test_it_is_counted_after_ten_failures(self) -> None:
@@ -546,7 +547,7 @@ class TestRule7DetailThatCannotBeHadNeverBlocks:
 
     def test_a_detail_without_times_is_completed_from_history(self) -> None:
         ledger = details(history(idle(), finished(2)), BuildDetail(2, result=SUCCESS))
-        assert (ledger.durations[SUCCESS].sum_ms, ledger.queue.count) == (60_000, 0)
+        assert (durations_by_result(ledger)[SUCCESS].sum_ms, ledger.queue.count) == (60_000, 0)
         assert ledger.last
         assert ledger.last.finish_ms == at(2)
 
@@ -558,24 +559,24 @@ class TestRule8ClockTroubleMakesNoObservation:
         )
         assert folded.faults == ("negative_duration",)
         assert folded.ledger.counts == {SUCCESS: 1}
-        assert (folded.ledger.durations[SUCCESS].count, folded.ledger.queue.count) == (0, 1)
+        assert (durations_by_result(folded.ledger)[SUCCESS].count, folded.ledger.queue.count) == (0, 1)
 
     def test_a_start_after_the_finish_is_a_fault(self) -> None:
         ledger = history(idle(), finished(2, start=5, finish=4))
         folded = apply_details(ledger, [Refused(2)], at_ms=at(6))
         assert folded.faults == ("negative_duration",)
-        assert (folded.ledger.counts, folded.ledger.durations[SUCCESS].count) == ({SUCCESS: 1}, 0)
+        assert (folded.ledger.counts, durations_by_result(folded.ledger)[SUCCESS].count) == ({SUCCESS: 1}, 0)
 
     def test_a_negative_queue_time_is_a_fault(self) -> None:
         folded = apply_details(history(idle(), finished(2)), [detail(2, queued=2)], at_ms=at(3))
         assert folded.faults == ("negative_queue_duration",)
-        assert (folded.ledger.durations[SUCCESS].count, folded.ledger.queue.count) == (1, 0)
+        assert (durations_by_result(folded.ledger)[SUCCESS].count, folded.ledger.queue.count) == (1, 0)
 
     def test_absurd_lengths_are_faults(self) -> None:
         answer = replace(detail(2), duration_ms=32 * DAY_MS, queued_ms=at(1) - 32 * DAY_MS)
         folded = apply_details(history(idle(), finished(2)), [answer], at_ms=at(3))
         assert folded.faults == ("absurd_duration", "absurd_queue_duration")
-        assert (folded.ledger.durations[SUCCESS].sum_ms, folded.ledger.queue.sum_ms) == (0, 0)
+        assert (durations_by_result(folded.ledger)[SUCCESS].sum_ms, folded.ledger.queue.sum_ms) == (0, 0)
 
     def test_the_last_build_does_not_have_them_either(self) -> None:
         ledger = details(history(idle(), finished(2)), replace(detail(2), duration_ms=-1, queued_ms=at(9)))
@@ -611,4 +612,4 @@ class TestRule8ClockTroubleMakesNoObservation:
         folded = apply_details(history(idle(), build), [answer], at_ms=at(3))
         assert folded.faults == ()
         assert folded.ledger.counts == {Result.SCHEDULE_FAILURE: 1}
-        assert (set(folded.ledger.durations), folded.ledger.queue.count) == ({SUCCESS, FAILURE}, 0)
+        assert (set(durations_by_result(folded.ledger)), folded.ledger.queue.count) == ({SUCCESS, FAILURE}, 0)

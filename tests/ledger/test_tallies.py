@@ -6,7 +6,7 @@ import pytest
 
 from exporter.ledger import OTHER, BuildLabels, Exemplar, Histogram, JobLedger, LabelPolicy, apply_details
 from exporter.model import BuildDetail, Result, Trigger
-from tests.ledger.examples import BUCKETS, at, counted, finished, history, idle
+from tests.ledger.examples import BUCKETS, at, counted, durations_by_result, finished, history, idle
 
 SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
 BY_BOTH = LabelPolicy(trigger=True, branch=lambda branch: branch if branch == "main" else OTHER)
@@ -38,7 +38,7 @@ def test_builds_are_counted_by_the_configured_labels() -> None:
 def test_builds_counted_before_keep_their_labels() -> None:
     ledger, _ = with_success(counted(idle(), 2), 3, BY_BOTH)
     assert builds(ledger) == {("success", "", ""): 1, ("success", "manual", "main"): 1}
-    assert (ledger.counts, ledger.durations[SUCCESS].count) == ({SUCCESS: 2}, 2)
+    assert (ledger.counts, durations_by_result(ledger)[SUCCESS].count) == ({SUCCESS: 2}, 2)
 
 
 def test_without_room_new_branches_count_under_other() -> None:
@@ -111,7 +111,7 @@ def test_a_counted_build_is_the_exemplar_of_every_metric_it_adds_to() -> None:
         BuildLabels(FAILURE): Exemplar(at(2), 2, 1),
         BuildLabels(SUCCESS): Exemplar(at(4), 3, 1),
     }
-    assert ledger.durations[FAILURE].exemplars == (Exemplar(at(2), 2, 60_000),)
+    assert durations_by_result(ledger)[FAILURE].exemplars == (Exemplar(at(2), 2, 60_000),)
     assert ledger.queue.exemplars == (Exemplar(at(4), 3, 1000),)
     assert ledger.recovery.exemplars == (Exemplar(at(4), 3, 120_000),)
     assert ledger.with_buckets(BUCKETS) == ledger

@@ -16,7 +16,7 @@ from exporter.poller.view import HELD_S, ZeroHold
 from exporter.simulator import Fleet
 from exporter.store import Store
 from exporter.store.sqlite import SqliteStore
-from tests.ledger.examples import idle
+from tests.ledger.examples import durations_by_result, idle
 from tests.poller.conftest import JOB
 from tests.support.watch import MINUTE, Watch, watching
 
@@ -92,7 +92,7 @@ def test_everything_but_the_exposition_of_held_labels_continues(fleet: Fleet, st
         assert watch.value("last_build_result", result="failure") == 1
         assert watch.value("queue_duration_seconds_count") == 1
         [ledger] = store.load(None).values()
-        assert (ledger.counts, ledger.durations[Result.FAILURE].count) == ({Result.FAILURE: 1}, 1)
+        assert (ledger.counts, durations_by_result(ledger)[Result.FAILURE].count) == ({Result.FAILURE: 1}, 1)
         assert watch.poller.view.jobs[0].ledger == ledger
 
 

@@ -28,6 +28,7 @@ from exporter.poller.tasks import Observations, StagesFetched, Timer, Work
 from exporter.poller.watchlist import in_shard
 from exporter.store import SqliteStore, Store
 from exporter.store.redis import FIRST_WATCHED, KEY, RedisStore
+from tests.ledger.examples import durations_by_result
 from tests.store.ledgers import BUCKETS, START_MS
 from tests.store.redis_server import RedisServer
 
@@ -128,7 +129,7 @@ def counters(ledger: JobLedger) -> Counters:
     """All that may never fall."""
     found: Counters = {("builds", str(result)): count for result, count in ledger.counts.items()}
     histograms = [("queue", ledger.queue), ("recovery", ledger.recovery)]
-    histograms += [(str(result), durations) for result, durations in ledger.durations.items()]
+    histograms += [(str(result), durations) for result, durations in durations_by_result(ledger).items()]
     histograms += [(f"stage {name}", durations) for name, durations in ledger.stages.durations.items()]
     for name, histogram in histograms:
         found[name, "sum"], found[name, "count"] = histogram.sum_ms, histogram.count
@@ -352,7 +353,7 @@ def assert_truth(ledger: JobLedger, made: Sequence[Made]) -> None:
     listed = [build for build in made if not build.lost]
     detailed = [build for build in listed if build.detailed]
     assert ledger.counts == {r: n for r in Result if (n := sum(build.result is r for build in listed))}
-    assert sum(histogram.sum_ms for histogram in ledger.durations.values()) == sum(
+    assert sum(histogram.sum_ms for histogram in durations_by_result(ledger).values()) == sum(
         (build.finish_ms or 0) - build.start_ms for build in listed
     )
     assert (ledger.queue.count, ledger.queue.sum_ms) == (
