@@ -18,7 +18,6 @@ CAPACITY = 20_000
 
 
 Body = dict[str, object]
-"""A JSON object."""
 
 
 @dataclass(frozen=True, slots=True)

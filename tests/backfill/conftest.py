@@ -1,4 +1,4 @@
-"""A backfill without a command line, from a simulated fleet that lives at noon of a day in the past."""
+"""A backfill without the command line, of a simulated fleet at noon of a past day."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager

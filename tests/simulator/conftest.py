@@ -1,4 +1,4 @@
-"""A simulator on a socket, and the plainest of callers."""
+"""A simulator on a socket, and a simple client."""
 
 import http.client
 import json
@@ -69,7 +69,7 @@ class Caller:
 
 @pytest.fixture
 def fleet(clock: ManualClock) -> Fleet:
-    """One job that runs only what it is told to."""
+    """One job with only the builds that a test adds."""
     fleet = Fleet(clock, seed=1)
     fleet.add_job("checkout-release", "shop", job_id=JOB)
     return fleet

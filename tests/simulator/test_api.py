@@ -67,8 +67,8 @@ def test_a_build_that_is_aborted_shows_the_stages_behind_it_as_in_the_example(
     fleet.add_build(JOB, result="aborted", duration_s=80)
     clock.advance(100)
     stages = caller.get(f"/v1/record/{caller.detail(1)['id']}/full-stages").json()["result"]["build_stages"]
-    told = [(one["display_name"], one["status"], one["duration"]) for one in stages.values()]
-    assert told == [
+    actual = [(stage["display_name"], stage["status"], stage["duration"]) for stage in stages.values()]
+    assert actual == [
         ("initial", "SUCCESS", 50_000),
         ("Cache Check", "ABORTED", 30_000),
         ("Code CheckOut", "ABORTED", 0),
@@ -85,8 +85,8 @@ def test_an_unfinished_build_shows_the_stages_that_have_begun(
     fleet.add_build(JOB, queue_s=0, duration_s=100)
     clock.advance(10)
     stages = caller.get(f"/v1/record/{caller.detail(1)['id']}/full-stages").json()["result"]["build_stages"]
-    told = [(name, one["status"], one["duration"]) for name, one in stages.items()]
-    assert told == [
+    actual = [(name, stage["status"], stage["duration"]) for name, stage in stages.items()]
+    assert actual == [
         ("initial", "SUCCESS", 5000),
         ("stage1", "SUCCESS", 3000),
         ("stage2", "Running", None),
@@ -150,7 +150,7 @@ def test_a_renamed_job_keeps_its_id(fleet: Fleet, caller: Caller) -> None:
 
 def test_projects_are_listed(fleet: Fleet, caller: Caller) -> None:
     result = caller.get("/v1/domain/project/related-page?page_no=1&page_size=10").json()["result"]
-    assert [(each["identifier"], each["name"]) for each in result["project_info_list"]] == [
+    assert [(project["identifier"], project["name"]) for project in result["project_info_list"]] == [
         (fleet.project_id("shop"), "shop")
     ]
 
@@ -206,7 +206,7 @@ def test_thirty_days_may_be_requested(caller: Caller) -> None:
 
 def test_history_before_the_first_kept_build_is_deleted(clock: ManualClock) -> None:
     fleet = Fleet(clock, seed=2, jobs=12)
-    job = next(each for each in fleet.jobs() if each.plan.first_number > 1)
+    job = next(job for job in fleet.jobs() if job.plan.first_number > 1)
     with Simulator(fleet, caller_clock=clock) as simulator:
         reply = Caller(simulator.url).get(f"/v4/jobs/{job.id}/1/record-info")
     assert (reply.status, reply.json()["error_code"]) == (403, "CB.00031059")
@@ -216,7 +216,7 @@ def test_exchanges_are_counted_by_operation_and_status(simulator: Simulator, cal
     caller.history()
     caller.get(f"/v4/jobs/{JOB}/1/record-info")
     assert simulator.counts == {("period-history", 200): 1, ("record-info", 404): 1}
-    assert [(each.operation, each.job) for each in simulator.requests] == [
+    assert [(exchange.operation, exchange.job) for exchange in simulator.requests] == [
         ("period-history", JOB),
         ("record-info", JOB),
     ]

@@ -43,7 +43,7 @@ def test_faults_are_set_added_and_listed(simulator: Simulator, caller: Caller) -
     assert len(caller.send("POST", "/_sim/faults", {"kind": "delay", "seconds": 0}).json()) == 2
     statuses = [caller.get(f"/v3/jobs/{JOB}/period-history?offset=0&{WEEK}").status for _ in range(2)]
     assert statuses == [502, 200]
-    assert [each["fired"] for each in caller.get("/_sim/faults").json()] == [1, 2]
+    assert [fault["fired"] for fault in caller.get("/_sim/faults").json()] == [1, 2]
     caller.send("POST", "/_sim/faults", [])
     assert simulator.faults.active() == []
 
@@ -83,7 +83,7 @@ def test_a_build_can_be_finished(fleet: Fleet, caller: Caller) -> None:
 def test_requests_are_counted_and_forgotten(caller: Caller) -> None:
     caller.get("/v1/job/list")
     assert caller.get("/_sim/counts").json() == {"job-list": {"200": 1}}
-    assert [each["operation"] for each in caller.get("/_sim/requests").json()] == ["job-list"]
+    assert [exchange["operation"] for exchange in caller.get("/_sim/requests").json()] == ["job-list"]
     caller.send("POST", "/_sim/reset-counts")
     assert caller.get("/_sim/counts").json() == {}
 

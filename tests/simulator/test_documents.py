@@ -1,7 +1,7 @@
 """Answers against the provider's documents and machine-readable definitions.
 
 The documents win: history is an array, as their table says, though their example holds a single object;
-a field their examples have and the definitions lack (``error``) is told.
+a field their examples have and the definitions lack (``error``) is reported.
 """
 
 import json

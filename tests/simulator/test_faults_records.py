@@ -19,7 +19,7 @@ def five_builds(fleet: Fleet) -> None:
 
 
 def _record(caller: Caller, number: int | str) -> Any:
-    return next(each for each in caller.history()["history_records"] if each["build_number"] == number)
+    return next(record for record in caller.history()["history_records"] if record["build_number"] == number)
 
 
 def test_a_single_record_can_be_an_object(simulator: Simulator, caller: Caller) -> None:
@@ -36,10 +36,12 @@ def test_no_records_can_be_null_or_absent(simulator: Simulator, caller: Caller) 
     assert caller.history(beyond) == {"total": 5}
 
 
-@pytest.mark.parametrize(("value", "told"), [(-1, -1), ("string", "5"), (10_000, 10_000), (None, None)])
-def test_the_total_can_be_wrong(simulator: Simulator, caller: Caller, value: object, told: object) -> None:
+@pytest.mark.parametrize(("value", "expected"), [(-1, -1), ("string", "5"), (10_000, 10_000), (None, None)])
+def test_the_total_can_be_wrong(
+    simulator: Simulator, caller: Caller, value: object, expected: object
+) -> None:
     simulator.faults.add(fault("wrong-total", value=value))
-    assert caller.history()["total"] == told
+    assert caller.history()["total"] == expected
 
 
 def test_order_can_be_any(simulator: Simulator, caller: Caller) -> None:
@@ -143,15 +145,15 @@ def test_stages_are_damaged_one_by_one(simulator: Simulator, caller: Caller) -> 
 
 
 @pytest.mark.parametrize(
-    ("show", "told"), [("null", (None, None)), ("empty", ("", "")), ("phase", (None, "Running"))]
+    ("show", "expected"), [("null", (None, None)), ("empty", ("", "")), ("phase", (None, "Running"))]
 )
 def test_running_builds_show_in_several_ways(
-    simulator: Simulator, caller: Caller, fleet: Fleet, show: str, told: object
+    simulator: Simulator, caller: Caller, fleet: Fleet, show: str, expected: object
 ) -> None:
     fleet.add_build(JOB, at_ms=START_MS - 60_000, duration_s=None)
     simulator.faults.add(fault("running-builds", show=show))
     record = _record(caller, 6)
-    assert (record["end_time"], record["result"]) == told
+    assert (record["end_time"], record["result"]) == expected
 
 
 def test_running_builds_may_not_show_at_all(simulator: Simulator, caller: Caller, fleet: Fleet) -> None:
@@ -167,13 +169,13 @@ def test_triggers_can_be_localised(simulator: Simulator, caller: Caller) -> None
 
 
 @pytest.mark.parametrize(
-    ("style", "told"), [("compact", "2025-03-10T11:50:02+0800"), ("naive", "2025-03-10 11:50:02")]
+    ("style", "expected"), [("compact", "2025-03-10T11:50:02+0800"), ("naive", "2025-03-10 11:50:02")]
 )
 def test_history_times_can_be_written_otherwise(
-    simulator: Simulator, caller: Caller, style: str, told: str
+    simulator: Simulator, caller: Caller, style: str, expected: str
 ) -> None:
     simulator.faults.add(fault("time-style", style=style))
-    assert _record(caller, 1)["start_time"] == told
+    assert _record(caller, 1)["start_time"] == expected
 
 
 def test_detail_times_can_be_whole_seconds_beside_an_exact_duration(

@@ -54,7 +54,7 @@ def test_it_reads_the_history_of_a_period(sdk: Any, fleet: Fleet, clock: ManualC
             job_id=JOB, offset=0, limit=10, start_time="2025-03-10", end_time="2025-03-10"
         )
     )
-    assert (answer.total, [each.build_number for each in answer.history_records]) == (2, [2, 1])
+    assert (answer.total, [record.build_number for record in answer.history_records]) == (2, [2, 1])
     oldest = answer.history_records[1]
     assert (oldest.result, oldest.branch, oldest.job_id) == ("FAILURE", "develop", JOB)
 
@@ -65,7 +65,7 @@ def test_it_reads_the_detail_of_a_build(sdk: Any, fleet: Fleet, clock: ManualClo
     answer = sdk.show_record_detail(ShowRecordDetailRequest(job_id=JOB, build_no=1))
     detail = answer.result
     assert (answer.status, detail.status, detail.duration) == ("success", "SUCCESS", 100_068)
-    moments = [datetime.fromisoformat(each) for each in (detail.queued_time, detail.start_time)]
+    moments = [datetime.fromisoformat(text) for text in (detail.queued_time, detail.start_time)]
     assert moments[0] == datetime.fromtimestamp(START_MS / 1000, UTC)
     assert (moments[1] - moments[0]).total_seconds() == 3
 
@@ -84,9 +84,9 @@ def test_it_reads_job_and_project_lists(sdk: Any, fleet: Fleet) -> None:
         ListProjectJobsRequest(project_id=project_id, page_index=0, page_size=10)
     )
     projects = sdk.list_related_project_info(ListRelatedProjectInfoRequest(page_no=1, page_size=10))
-    assert [each.id for each in of_user.result.job_list] == [JOB]
-    assert [each.id for each in of_project.jobs] == [JOB]
-    assert [each.identifier for each in projects.result.project_info_list] == [project_id]
+    assert [job.id for job in of_user.result.job_list] == [JOB]
+    assert [job.id for job in of_project.jobs] == [JOB]
+    assert [project.identifier for project in projects.result.project_info_list] == [project_id]
 
 
 def test_it_is_refused_with_a_wrong_key(simulator: Simulator) -> None:

@@ -49,8 +49,8 @@ def test_a_job_may_have_stages_of_its_own_and_some_of_one_name(clock: ManualCloc
     fleet.add_build(JOB, duration_s=8, result="failure")
     clock.advance(60)
     [truth] = fleet_truth(fleet, Faults()).values()
-    told = [build.stages for build in truth.builds]
-    assert told == [
+    stages = [build.stages for build in truth.builds]
+    assert stages == [
         (("Shell", 2000), ("Shell (2)", 4000), ("发布", 2000)),
         (("Shell", 2000), ("Shell (2)", 4000), ("发布", 2000)),
     ]
