@@ -52,7 +52,7 @@ def _findings(config: Config, answers: Answers, watched: Watched, load: Load) ->
     without = load.polls_without_max
     if without is not None and load.polls > 2 * without:
         yield note(
-            f"poll.max_interval makes {load.polls:.1f} polls a minute of {without:.1f}, for nothing",
+            f"poll.max_interval raises polls from {without:.1f} to {load.polls:.1f} a minute to no benefit",
             "leave out poll.max_interval",
         )
 
@@ -73,16 +73,15 @@ def _formula(config: Config, answers: Answers, watched: Watched, load: Load) -> 
         job.id in answers.deleted or is_refused(answers.histories.get(job.id)) for job in watched.jobs
     )
     longest = intervals.with_lists(jobs)
+    unlisted = jobs - watched.served - refused
     kinds = {
         f"in lists, every {format_duration(longest / 2)} to {format_duration(longest)}": watched.served,
-        f"in no list, every {format_duration(intervals.without_lists(jobs))}": jobs
-        - watched.served
-        - refused,
+        f"in no list, every {format_duration(intervals.without_lists(jobs))}": unlisted,
         f"refused, retried every {format_duration(intervals.longest)}": refused,
     }
     polls = "; ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number > 0)
     parts.append(f"{load.polls:.1f} for polls of jobs ({polls})")
-    if others := load.idle - load.lists - load.polls:
+    if (others := load.idle - load.lists - load.polls) >= 0.005:
         parts.append(f"{others:.1f} for recycle bin and names")
     return " + ".join(parts)
 

@@ -85,18 +85,16 @@ def _job(job: Job, config: Config, answers: Answers, watched: Watched) -> Findin
         case ApiError() as error:
             return _invisible(job, name, config, answers, error)
         case builds:
-            finding = _visible(f"{name}: visible", builds, listed)
-            quiet = ok(f"{name}: visible, no build in the last four weeks")
-            return quiet if finding.text == f"{name}: visible" else finding
+            return _visible(f"{name}: visible", builds, listed, ", no build in the last four weeks")
 
 
-def _visible(text: str, builds: tuple[Build, ...], listed: ListedJob | None) -> Finding:
+def _visible(text: str, builds: tuple[Build, ...], listed: ListedJob | None, quiet: str = "") -> Finding:
     newest = max((listed.number or 0 if listed else 0, *(build.number for build in builds)))
     if newest:
         return ok(f"{text}, last build {newest}")
     if listed and listed.never_built:
         return note(f"{text}, has never built")
-    return ok(text)
+    return ok(f"{text}{quiet}")
 
 
 def _deleted(name: str, job: RecycledJob, recycle_bin: RecycleBin | ApiError | None) -> Finding:

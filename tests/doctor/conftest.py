@@ -1,4 +1,4 @@
-"""An examination of a configuration on a simulated service."""
+"""A configuration examined on a simulated service."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ FOREIGN = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BU
 
 @dataclass(frozen=True)
 class Examined:
-    """A report, and what a person reads of it."""
+    """A report, and its text."""
 
     report: Report
     text: str
 
     def section(self, title: str) -> list[str]:
-        """The findings of a section, each as ``mark: text``."""
-        [section] = [one for one in self.report.sections if one.title == title]
+        """Return the findings of a section, each as ``mark: text``."""
+        [section] = [section for section in self.report.sections if section.title == title]
         return [f"{finding.mark}: {finding.text}" for finding in section.findings]
 
     @property
@@ -61,7 +61,7 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def examined(simulator: Simulator, tmp_path: Path) -> Examine:
-    """Examine a configuration, by default one that watches all jobs with a key that is right."""
+    """Examine a configuration, by default one that watches all jobs with a valid key."""
 
     def run(
         settings: str = "",
@@ -90,5 +90,5 @@ def examined(simulator: Simulator, tmp_path: Path) -> Examine:
 
 
 def statuses(simulator: Simulator, status: int) -> int:
-    """How many requests were answered so."""
-    return sum(count for (_, told), count in simulator.counts.items() if told == status)
+    """Return the number of requests answered with that status."""
+    return sum(count for (_, code), count in simulator.counts.items() if code == status)

@@ -1,4 +1,4 @@
-"""What an examination tells of each kind of credentials; none is refused more than twice."""
+"""Each kind of credentials; none is refused more than twice."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class TestKinds:
         assert "24 hours" in found.section("Credentials")[0]
         assert any("instead of a token" in change for change in found.report.changes)
 
-    def test_a_token_file_is_somebody_elses_to_renew(self, tmp_path: Path, examined: Examine) -> None:
+    def test_a_token_file_is_renewed_by_another_program(self, tmp_path: Path, examined: Examine) -> None:
         (tmp_path / "token").write_text("example-token\n")
         found = examined(auth="{token_file: token}")
         assert "has to renew it" in found.section("Credentials")[0]
@@ -49,7 +49,7 @@ class TestRefusals:
         ],
         ids=["secret key", "access key", "token", "password"],
     )
-    def test_a_wrong_one_is_tried_once(
+    def test_wrong_credentials_are_tried_once(
         self, auth: str, todo: str, simulator: Simulator, examined: Examine
     ) -> None:
         found = examined(auth=auth)
@@ -62,19 +62,21 @@ class TestRefusals:
             assert examined(auth=WRONG_KEY).problems
         found = examined()
         assert statuses(simulator, 401) == 6
-        assert any("the key is locked" in told for told in found.problems)
+        assert any("the key is locked" in text for text in found.problems)
 
-    def test_a_token_that_ended_is_renewed_once(self, simulator: Simulator, examined: Examine) -> None:
+    def test_an_expired_token_is_renewed_once(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("unauthorized", operation="job-list", times=1))
         assert examined(auth=PASSWORD.format("example-password")).problems == []
 
-    def test_a_token_that_is_refused_again_ends_it(self, simulator: Simulator, examined: Examine) -> None:
+    def test_a_second_refusal_of_a_token_ends_the_examination(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
         simulator.faults.add(fault("unauthorized", operation="job-list"))
         found = examined(auth=PASSWORD.format("example-password"))
         assert statuses(simulator, 401) == 2
         assert len(found.problems) == 1
 
-    def test_one_that_was_renewed_and_good_may_be_refused_by_one_operation(
+    def test_one_operation_may_refuse_an_accepted_token(
         self, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(
@@ -88,7 +90,7 @@ class TestRefusals:
         asked = [exchange.operation for exchange in simulator.requests]
         assert "period-history" in asked, "the others were asked as ever"
 
-    def test_one_that_was_renewed_and_good_may_be_refused_by_all_no_more(
+    def test_two_operations_that_refuse_an_accepted_token_end_the_examination(
         self, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(
@@ -101,7 +103,7 @@ class TestRefusals:
         asked = [exchange.operation for exchange in simulator.requests]
         assert asked[-1] == "period-history", "nothing was asked after two refusals in a row"
 
-    def test_an_agencys_keys_are_given_up_as_well(self, simulator: Simulator, examined: Examine) -> None:
+    def test_keys_of_an_agency_are_renewed_once_too(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(
             fault("unauthorized", operation="job-list", times=1),
             fault("unauthorized", operation="record-info"),
@@ -117,14 +119,16 @@ class TestRefusals:
         assert examined(auth="{token_file: token}").problems
         assert statuses(simulator, 401) == 1
 
-    def test_a_token_that_expired(self, simulator: Simulator, examined: Examine) -> None:
+    def test_an_expired_token_without_renewal_is_tried_once(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
         simulator.expire_tokens()
         found = examined(auth="{token: example-token}")
         assert (statuses(simulator, 401), len(found.problems)) == (1, 1)
 
-    def test_a_signature_refused_by_a_clock_that_is_off(
+    def test_a_refused_signature_is_explained_by_the_clock(
         self, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(fault("date-skew", seconds=3000), fault("unauthorized"))
         found = examined()
-        assert any("probably because of the clock" in told for told in found.problems)
+        assert any("probably because of the clock" in text for text in found.problems)

@@ -98,13 +98,15 @@ def assert_idle_as_estimated(watch: Watch) -> None:
         pytest.param(12, "recycle_bin: {interval: 1m}", [], id="a busy look into the recycle bin"),
     ],
 )
-def test_an_idle_fleet_takes_what_was_estimated(jobs: int, settings: str, faults: Sequence[Fault]) -> None:
+def test_an_idle_fleet_sends_the_estimated_requests(
+    jobs: int, settings: str, faults: Sequence[Fault]
+) -> None:
     with watching(fleet(jobs), settings=settings) as watch:
         watch.simulator.faults.add(*faults)
         assert_idle_as_estimated(watch)
 
 
-def test_jobs_that_are_gone_take_what_was_estimated() -> None:
+def test_deleted_jobs_cost_the_estimated_requests() -> None:
     made = fleet(8)
     gone = [job.id for job in made.jobs()[:5]]
     with watching(made) as watch:
@@ -113,7 +115,7 @@ def test_jobs_that_are_gone_take_what_was_estimated() -> None:
         assert_idle_as_estimated(watch)
 
 
-def test_a_watched_project_takes_what_was_estimated() -> None:
+def test_a_watched_project_costs_the_estimated_requests() -> None:
     made = fleet(80)
     settings = f"projects: [{made.jobs()[0].project_id}]"
     with watching(made, settings=settings, jobs=[]) as watch:
@@ -133,18 +135,18 @@ def test_a_watched_project_takes_what_was_estimated() -> None:
         pytest.param(40, 300.0, [ALL_REFUSED], id="lists of projects alone, long builds"),
     ],
 )
-def test_a_building_fleet_takes_what_was_estimated(
+def test_a_building_fleet_sends_the_estimated_requests(
     jobs: int, duration_s: float, faults: Sequence[Fault]
 ) -> None:
     gap_s = 1800.0 if PROJECTS_REFUSED in faults else 7200.0
     made = fleet(jobs, gap_s=gap_s, duration_s=duration_s)
     with watching(made) as watch:
         watch.simulator.faults.add(*faults)
-        answers, seen = examined(watch)
+        answers, watched = examined(watch)
         idle, busy = (
-            Replay(watch.config, answers, seen, build_s).measured() for build_s in (None, duration_s)
+            Replay(watch.config, answers, watched, build_s).measured() for build_s in (None, duration_s)
         )
-        requests = sent(watch, seen, HOUR / 2)
+        requests = sent(watch, watched, HOUR / 2)
         to_ms = watch.clock.now_ms()
         finished = [
             build
@@ -161,12 +163,12 @@ def test_a_building_fleet_takes_what_was_estimated(
 @pytest.mark.parametrize(
     ("faults", "jobs"), [([], 40), (NO_LISTS, 40)], ids=["lists serve", "lists are refused"]
 )
-def test_builds_show_as_soon_as_was_estimated(faults: Sequence[Fault], jobs: int) -> None:
+def test_builds_show_within_the_estimated_time(faults: Sequence[Fault], jobs: int) -> None:
     made = fleet(jobs)
     with watching(made) as watch:
         watch.simulator.faults.add(*faults)
-        load, seen = estimated(watch)
-        sent(watch, seen, 5)
+        load, watched = estimated(watch)
+        sent(watch, watched, 5)
         delays = sorted(shown_after(watch, job.id) for job in made.jobs())
         p50, p95 = load.fresh_s
         assert statistics.median(delays) == pytest.approx(p50, rel=0.35, abs=10)
@@ -174,7 +176,7 @@ def test_builds_show_as_soon_as_was_estimated(faults: Sequence[Fault], jobs: int
 
 
 @pytest.mark.parametrize("limit", [20, 120])
-def test_the_first_start_takes_as_long_as_was_estimated(limit: int) -> None:
+def test_the_first_start_takes_the_estimated_time(limit: int) -> None:
     settings = f"poll: {{max_requests_per_minute: {limit}}}"
     with watching(fleet(60), settings=settings, max_requests_per_minute=limit) as watch:
         load, _ = estimated(watch)
@@ -245,7 +247,7 @@ class TestWithoutAService:
         assert load.first_s == pytest.approx(60 * 20_000 / 300, rel=0.05)
         assert load.idle_if_listed == pytest.approx(110, rel=0.1)
 
-    def test_a_budget_that_does_not_suffice_delays_builds(self) -> None:
+    def test_an_insufficient_budget_delays_builds(self) -> None:
         enough, scarce = (
             self.load(200, f"poll: {{max_requests_per_minute: {n}}}", listed=False) for n in (300, 10)
         )

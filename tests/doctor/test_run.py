@@ -1,4 +1,4 @@
-"""An examination from end to end: what it tells of a service that is well, refuses, or is in trouble."""
+"""Whole examinations of a service that works, refuses, or is in trouble."""
 
 import re
 import time
@@ -32,7 +32,7 @@ def test_a_right_configuration_has_no_problem(examined: Examine) -> None:
     assert found.text.splitlines()[-1] == "All is well, with 1 note."
 
 
-def test_it_fits_a_terminal(simulator: Simulator, examined: Examine) -> None:
+def test_the_report_fits_a_terminal(simulator: Simulator, examined: Examine) -> None:
     for name in ("release-" * 16, "构建" * 64, "构建 发布 " * 20):
         simulator.fleet.add_job(name, "项目" * 30)
     ids = [job.id for job in simulator.fleet.jobs()]
@@ -43,7 +43,7 @@ def test_it_fits_a_terminal(simulator: Simulator, examined: Examine) -> None:
     assert max(map(columns, found.text.splitlines())) <= 100
 
 
-def test_what_is_to_be_done_alike_is_told_once(examined: Examine) -> None:
+def test_a_repeated_remedy_is_printed_once(examined: Examine) -> None:
     found = examined(jobs=["f" * 32, "e" * 32])
     assert found.text.count("what to do: compare the ID") == found.text.count("what to do: the same") == 1
 
@@ -68,9 +68,7 @@ def test_many_jobs_take_little_more_than_their_lists(simulator: Simulator, exami
     assert "1,500 jobs" in found.text
 
 
-def test_what_a_given_longest_interval_costs_is_held_against_that_of_none(
-    simulator: Simulator, examined: Examine
-) -> None:
+def test_max_interval_is_compared_with_its_default(simulator: Simulator, examined: Examine) -> None:
     for number in range(40):
         simulator.fleet.add_job(f"job-{number}", "shop")
     ids = [*(job.id for job in simulator.fleet.jobs()), "f" * 32]
@@ -79,38 +77,41 @@ def test_what_a_given_longest_interval_costs_is_held_against_that_of_none(
     left_out = examined(f"poll: {{{ceiling}}}", jobs=ids).section("Requests")
     polls = [re.findall(r"([0-9.]+) for polls of jobs", line) for line in (given[0], left_out[0])]
     [[with_it], [without]] = polls
-    assert given[-1] == f"note: poll.max_interval makes {with_it} polls a minute of {without}, for nothing"
-    assert not any("poll.max_interval makes" in line for line in left_out)
+    assert (
+        given[-1]
+        == f"note: poll.max_interval raises polls from {without} to {with_it} a minute to no benefit"
+    )
+    assert not any("poll.max_interval raises" in line for line in left_out)
 
 
 class TestTrouble:
-    def test_nobody_listens(self, examined: Examine) -> None:
+    def test_the_endpoint_refuses_connections(self, examined: Examine) -> None:
         found = examined(endpoint=f"http://127.0.0.1:{free_port()}")
         assert "nothing listens at that address" in found.problems[0]
         assert found.section("Clock") == ["note: not compared: no answer had a date"]
         assert len(found.problems) == 1
 
-    def test_nobody_listens_where_tokens_come_from(self, examined: Examine) -> None:
+    def test_iam_refuses_connections(self, examined: Examine) -> None:
         dead = f"http://127.0.0.1:{free_port()}"
         found = examined(auth=PASSWORD, iam_endpoint=dead)
-        [told] = found.problems
-        assert f"nothing listens at that address: IAM at {dead} cannot be reached" in told
+        [text] = found.problems
+        assert f"nothing listens at that address: IAM at {dead} cannot be reached" in text
         assert "check host and port of iam_endpoint; " in found.text
 
-    def test_nobody_listens_where_temporary_keys_come_from(self, examined: Examine) -> None:
+    def test_the_metadata_service_refuses_connections(self, examined: Examine) -> None:
         dead = f"http://127.0.0.1:{free_port()}"
         found = examined(auth=f"{{ecs_agency: {{metadata_endpoint: {dead}}}}}")
-        [told] = found.problems
-        assert f"the metadata service at {dead} cannot be reached" in told
+        [text] = found.problems
+        assert f"the metadata service at {dead} cannot be reached" in text
         assert " ".join(found.text.split()).count("check auth.ecs_agency.metadata_endpoint") == 1
 
-    def test_a_page_comes_instead_of_a_token(self, simulator: Simulator, examined: Examine) -> None:
+    def test_an_html_page_instead_of_a_token(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("html", status=200, operation="auth"))
         found = examined(auth=PASSWORD)
         assert found.problems[0].startswith("the answer is not one of this API: IAM at ")
         assert "what to do: check iam_endpoint, and proxies in between" in found.text
 
-    def test_nothing_is_ever_answered(self, simulator: Simulator, examined: Examine) -> None:
+    def test_every_request_times_out(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("hang"))
         found = examined(timeout="200ms")
         assert "no answer in time" in found.problems[0]
@@ -121,25 +122,25 @@ class TestTrouble:
         assert len(found.problems) == 1
         assert "no usable answer" in found.problems[0]
 
-    def test_a_page_comes_instead_of_answers(self, simulator: Simulator, examined: Examine) -> None:
+    def test_an_html_page_instead_of_answers(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("html", status=200))
         found = examined()
         assert any("an HTML page comes instead of the API's answer" in line for line in found.problems)
 
     @pytest.mark.parametrize(
-        ("status", "code", "told", "todo"),
+        ("status", "code", "text", "todo"),
         [
             (404, "APIGW.0101", "the gateway has no such API", "check region and endpoint"),
             (403, "CB.00031007", "every operation is refused alike", "member of their projects"),
         ],
     )
     def test_everything_is_refused_alike(
-        self, simulator: Simulator, examined: Examine, status: int, code: str, told: str, todo: str
+        self, simulator: Simulator, examined: Examine, status: int, code: str, text: str, todo: str
     ) -> None:
         simulator.faults.add(fault("error", status=status, code=code))
         found = examined()
         [problem] = found.problems
-        assert problem.startswith(f"{told}: HTTP {status} {code}")
+        assert problem.startswith(f"{text}: HTTP {status} {code}")
         assert todo in " ".join(found.text.split())
 
     def test_one_operation_is_not_published(self, simulator: Simulator, examined: Examine) -> None:
@@ -149,41 +150,41 @@ class TestTrouble:
         assert problem.startswith("recycling-jobs: the gateway has no such API")
 
     @pytest.mark.parametrize("kind", ["error", "truncated"])
-    def test_no_answer_is_a_good_one(self, kind: str, simulator: Simulator, examined: Examine) -> None:
+    def test_every_answer_is_broken(self, kind: str, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault(kind))
         found = examined()
         assert found.report.count(Mark.PROBLEM) >= 1
         assert len(simulator.requests) <= 4 * 3
 
-    def test_a_moment_of_trouble_is_got_over(self, simulator: Simulator, examined: Examine) -> None:
+    def test_brief_trouble_is_tolerated(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("error", status=500, times=1), fault("truncated", times=1))
         assert examined().problems == []
 
-    def test_too_many_requests_for_a_moment(self, simulator: Simulator, examined: Examine) -> None:
+    def test_brief_throttling_is_tolerated(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("throttle", times=1, announce=False))
         assert examined().problems == []
 
-    def test_too_many_requests_for_long(self, simulator: Simulator, examined: Examine) -> None:
+    def test_a_long_retry_after_ends_the_examination(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("throttle", operation="period-history", retry_after=120))
         found = examined()
         assert len(found.problems) == 1
         assert "the service throttles requests; the rest was not asked" in found.problems[0]
         assert statuses(simulator, 429) == 1
 
-    def test_too_many_requests_again_and_again(self, simulator: Simulator, examined: Examine) -> None:
+    def test_repeated_throttling_ends_the_examination(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("throttle", announce=False))
         assert "the service throttles requests" in examined().problems[0]
         assert statuses(simulator, 429) == 3
 
     def test_the_clock_of_the_machine_is_off(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("date-skew", seconds=1200))
-        [told] = examined().problems
-        assert re.match(r"this machine is (20m|19m5\ds) behind the service", told)
+        [text] = examined().problems
+        assert re.match(r"this machine is (20m|19m5\ds) behind the service", text)
 
 
 class TestRefused:
     @pytest.mark.parametrize(
-        ("operation", "mark", "told"),
+        ("operation", "mark", "text"),
         [
             ("period-history", "problem", "without it nothing is counted"),
             ("record-info", "problem", "without it no queue times"),
@@ -191,14 +192,16 @@ class TestRefused:
         ],
     )
     def test_an_operation(
-        self, operation: str, mark: str, told: str, simulator: Simulator, examined: Examine
+        self, operation: str, mark: str, text: str, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(forbidden(operation))
         [line] = [line for line in examined().section("Permissions") if operation in line]
         assert line.startswith(f"{mark}: {operation}: refused")
-        assert told in line
+        assert text in line
 
-    def test_job_lists_cost_what_they_would_save(self, simulator: Simulator, examined: Examine) -> None:
+    def test_refused_job_lists_report_the_requests_they_would_save(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
         for number in range(30):
             simulator.fleet.add_job(f"more-{number}", "shop")
         simulator.faults.add(forbidden("job-list"), forbidden("project-job-list"))
@@ -206,7 +209,7 @@ class TestRefused:
         assert "every job is polled by itself: " in line
         assert "requests a minute more" in line
 
-    def test_lists_of_projects_do_as_well(self, simulator: Simulator, examined: Examine) -> None:
+    def test_lists_of_projects_suffice(self, simulator: Simulator, examined: Examine) -> None:
         for number in range(30):
             job = simulator.fleet.add_job(f"more-{number}", f"project-{number % 2}")
             simulator.fleet.add_build(job.id, duration_s=0.01, queue_s=0.01)
@@ -229,7 +232,7 @@ class TestRefused:
         assert found.problems == [f"project-job-list of shop: {text}"]
         assert "match whole names such as 构建" in " ".join(found.text.split())
 
-    def test_a_project_that_shows_no_job(self, simulator: Simulator, examined: Examine) -> None:
+    def test_an_empty_project(self, simulator: Simulator, examined: Examine) -> None:
         project = simulator.fleet.jobs()[0].project_id
         simulator.faults.add(fault("empty-list", operation="project-job-list"))
         found = examined(f"projects: [{project}]")
@@ -242,7 +245,7 @@ class TestRefused:
         assert "none is watched: no project contains any" in found.problems
         assert found.text.splitlines()[-1].startswith("2 problems")
 
-    def test_a_list_that_is_empty(self, simulator: Simulator, examined: Examine) -> None:
+    def test_an_empty_list(self, simulator: Simulator, examined: Examine) -> None:
         simulator.faults.add(fault("empty-list"))
         found = examined()
         assert found.problems == []
@@ -252,8 +255,8 @@ class TestRefused:
         assert "the names of all projects are known" not in found.text
 
     def test_a_job_under_projects(self, simulator: Simulator, examined: Examine) -> None:
-        [told] = examined(f"projects: [{simulator.fleet.jobs()[1].id}]").problems
-        assert "not a project, but a job has this ID" in told
+        [text] = examined(f"projects: [{simulator.fleet.jobs()[1].id}]").problems
+        assert "not a project, but a job has this ID" in text
 
 
 class TestStages:
@@ -266,9 +269,7 @@ class TestStages:
         ]
         return line
 
-    def test_they_are_not_asked_for_where_they_are_not_measured(
-        self, simulator: Simulator, examined: Examine
-    ) -> None:
+    def test_stages_are_not_requested_unless_measured(self, simulator: Simulator, examined: Examine) -> None:
         assert "full-stages" not in examined().text
         assert "full-stages" not in {exchange.operation for exchange in simulator.requests}
 
@@ -298,7 +299,7 @@ class TestStages:
         ],
         ids=["detail refused", "no record", "no build"],
     )
-    def test_they_cannot_be_asked_for(
+    def test_stages_cannot_be_requested(
         self, strikes: Fault, why: str, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(strikes)
@@ -306,7 +307,9 @@ class TestStages:
         assert line.startswith("note: full-stages: could not be asked, since ")
         assert why in line
 
-    def test_the_estimate_takes_as_many_as_were_told(self, simulator: Simulator, examined: Examine) -> None:
+    def test_the_estimate_assumes_six_stages_if_they_are_refused(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
         simulator.faults.add(forbidden("full-stages"))
         [usual, each, _] = examined("metrics: {stages: true}").section("Series and memory")
         assert "that succeed and fail in 6 stages" in usual
@@ -316,34 +319,34 @@ class TestStages:
 
 class TestJobs:
     def test_one_that_does_not_exist(self, examined: Examine) -> None:
-        [told] = [line for line in examined(jobs=["f" * 32, "0" * 32]).section("Jobs") if "ffff" in line]
-        assert "it does not exist or the user may not see it; not among the 3 jobs" in told
+        [text] = [line for line in examined(jobs=["f" * 32, "0" * 32]).section("Jobs") if "ffff" in line]
+        assert "it does not exist or the user may not see it; not among the 3 jobs" in text
 
     def test_one_that_is_forbidden(self, simulator: Simulator, examined: Examine) -> None:
         hidden = simulator.fleet.jobs()[1].id
         simulator.faults.add(forbidden(job=hidden))
-        [told] = examined().problems
-        assert told.startswith(f"shop/payment {hidden}: a list shows it, but its history is refused")
+        [text] = examined().problems
+        assert text.startswith(f"shop/payment {hidden}: a list shows it, but its history is refused")
 
     def test_one_in_the_recycle_bin(self, simulator: Simulator, examined: Examine) -> None:
         simulator.fleet.delete_job(simulator.fleet.jobs()[1].id)
-        [told] = examined().problems
-        assert "deleted on 2" in told
-        assert "can be restored until 2" in told
+        [text] = examined().problems
+        assert "deleted on 2" in text
+        assert "can be restored until 2" in text
 
     def test_one_that_has_never_built(self, simulator: Simulator, examined: Examine) -> None:
         simulator.fleet.add_job("new", "shop")
         assert any("visible, has never built" in line for line in examined().section("Jobs"))
 
     def test_one_that_is_a_project(self, simulator: Simulator, examined: Examine) -> None:
-        [told] = [
+        [text] = [
             line
             for line in examined(jobs=[simulator.fleet.jobs()[0].project_id]).section("Jobs")
             if line.startswith("problem")
         ]
-        assert "not a job, but a project has this ID" in told
+        assert "not a job, but a project has this ID" in text
 
-    def test_of_many_only_those_in_trouble_are_told(self, simulator: Simulator, examined: Examine) -> None:
+    def test_of_many_jobs_only_problems_are_listed(self, simulator: Simulator, examined: Examine) -> None:
         for number in range(30):
             simulator.fleet.add_job(f"more-{number}", "shop")
         gone = simulator.fleet.jobs()[4].id
@@ -354,7 +357,7 @@ class TestJobs:
         ]
         assert len(lines) <= 3
 
-    def test_of_many_a_few_are_tried_where_lists_are_refused(
+    def test_of_many_jobs_a_few_are_tried_where_lists_are_refused(
         self, simulator: Simulator, examined: Examine
     ) -> None:
         for number in range(60):
@@ -364,11 +367,11 @@ class TestJobs:
         assert sum(count for (name, _), count in simulator.counts.items() if name == "period-history") == 20
         assert any("43 jobs not asked" in line for line in found.section("Jobs"))
 
-    def test_those_that_a_project_brings_anyway(self, simulator: Simulator, examined: Examine) -> None:
+    def test_jobs_given_twice(self, simulator: Simulator, examined: Examine) -> None:
         found = examined(f"projects: [{simulator.fleet.jobs()[0].project_id}]")
         assert any("3 jobs under jobs:" in line for line in found.section("Jobs"))
 
-    def test_those_of_a_project_are_found(self, simulator: Simulator, examined: Examine) -> None:
+    def test_jobs_of_a_project_are_found(self, simulator: Simulator, examined: Examine) -> None:
         found = examined(f"projects: [{simulator.fleet.jobs()[0].project_id}]", jobs=[])
         assert len(found.section("Jobs")) == 3
         assert found.problems == []

@@ -1,4 +1,4 @@
-"""What single findings say, and how they look; no service is needed."""
+"""Single findings and their format, without a service."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,18 +38,18 @@ def report(*findings: Finding) -> Report:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "told"), [(1, "1 job, 1 project, "), (2, "2 jobs, 1 project, ")], ids=["one job", "two jobs"]
+    ("jobs", "expected"), [(1, "1 job, 1 project, "), (2, "2 jobs, 1 project, ")], ids=["one job", "two jobs"]
 )
-def test_what_there_is_one_of_is_told_as_one(jobs: int, told: str) -> None:
+def test_one_job_is_singular(jobs: int, expected: str) -> None:
     ids = ", ".join(str(number) * 32 for number in range(jobs))
     text = CONFIG.replace("f" * 32, ids) + f"projects: [{'a' * 32}]\n"
-    assert summary(parse(text, source="test", environ={}, base_dir=Path())).startswith(told)
+    assert summary(parse(text, source="test", environ={}, base_dir=Path())).startswith(expected)
 
 
 class TestText:
     def test_marks_are_words(self) -> None:
-        told = report(Finding(Mark.OK, "good"), Finding(Mark.PROBLEM, "bad", "mend it"))
-        assert list(lines_of(told)) == [
+        made = report(Finding(Mark.OK, "good"), Finding(Mark.PROBLEM, "bad", "mend it"))
+        assert list(lines_of(made)) == [
             "",
             "Title",
             "  ok       good",
@@ -59,9 +59,9 @@ class TestText:
             "1 problem, 0 notes.",
         ]
 
-    def test_what_could_be_better_is_told_once_and_at_the_end(self) -> None:
-        told = report(Finding(Mark.NOTE, "a", "change it"), Finding(Mark.NOTE, "b", "change it"))
-        assert list(lines_of(told))[-5:] == [
+    def test_suggestions_are_printed_once_at_the_end(self) -> None:
+        made = report(Finding(Mark.NOTE, "a", "change it"), Finding(Mark.NOTE, "b", "change it"))
+        assert list(lines_of(made))[-5:] == [
             "",
             "What to change",
             "  1. change it",
@@ -69,12 +69,12 @@ class TestText:
             "All is well, with 2 notes.",
         ]
 
-    def test_long_lines_are_broken_under_their_beginning(self) -> None:
+    def test_long_lines_wrap_with_indentation(self) -> None:
         lines = list(lines_of(report(Finding(Mark.OK, "word " * 60))))
         assert max(map(len, lines)) <= 100
         assert lines[3].startswith(" " * 11 + "word")
 
-    def test_a_name_cannot_command_the_terminal(self) -> None:
+    def test_a_name_cannot_control_the_terminal(self) -> None:
         assert "\x1b" not in "".join(lines_of(report(Finding(Mark.OK, "a \x1b[31m name"))))
 
 
@@ -82,12 +82,12 @@ class TestText:
     ("offset_s", "mark"),
     [(0.4, "ok"), (-5.2, "ok"), (6.0, "note"), (-290.0, "note"), (301.0, "problem"), (None, "note")],
 )
-def test_the_clock_is_judged_by_how_far_it_is_off(offset_s: float | None, mark: str) -> None:
+def test_a_clock_offset_has_a_severity(offset_s: float | None, mark: str) -> None:
     assert [finding.mark for finding in clock(offset_s).findings] == [mark]
 
 
 @pytest.mark.parametrize("obstacle", Obstacle)
-def test_each_obstacle_is_told_in_words_of_its_own(obstacle: Obstacle) -> None:
+def test_each_obstacle_has_its_own_text(obstacle: Obstacle) -> None:
     config = parse(CONFIG, source="test", environ={}, base_dir=Path())
     error = UnreachableError("it broke", obstacle=obstacle)
     finding = address(config, Answers(stopped=error), {}).findings[-1]
@@ -97,17 +97,17 @@ def test_each_obstacle_is_told_in_words_of_its_own(obstacle: Obstacle) -> None:
     assert sum(other.findings[-1].todo == finding.todo for other in others) == 1
 
 
-def test_the_address_says_where_it_comes_from() -> None:
+def test_the_origin_of_an_address_is_shown() -> None:
     config = parse(CONFIG, source="test", environ={}, base_dir=Path())
     own = "https://cloudbuild-ext.cn-north-4.myhuaweicloud.com"
     proxies = {"endpoint": Proxy("https_proxy", "http://p:1")}
-    assert [one.text for one in address(config, Answers(), proxies).findings] == [
+    assert [finding.text for finding in address(config, Answers(), proxies).findings] == [
         f"region cn-north-4, {own} (the region's own)",
         "requests to endpoint go through the proxy http://p:1 (https_proxy)",
     ]
 
 
-def test_a_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:p4ss@proxy.example:3128")
     assert proxy_for("https://example.com") == Proxy("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "example.com")
@@ -115,12 +115,12 @@ def test_a_proxy_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("proxy", ["http://user:2024/p4ss@proxy:3128", "http://user:2024#p4ss@proxy:3128"])
-def test_a_proxy_that_a_password_cuts_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+def test_a_proxy_with_an_ambiguous_password_is_hidden(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     assert proxy_for("https://example.com") == Proxy("HTTPS_PROXY", "(its address cannot be read)")
 
 
-def test_tokens_may_come_through_another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iam_may_have_another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = "{password: {domain: d, username: u, password: p, project: cn-north-4}}"
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "cloudbuild-ext.cn-north-4.myhuaweicloud.com")
@@ -128,11 +128,11 @@ def test_tokens_may_come_through_another_proxy(monkeypatch: pytest.MonkeyPatch) 
     by_password = parse(CONFIG.replace("{token: t}", auth), source="test", environ={}, base_dir=Path())
     proxies = proxies_of(by_password)
     assert proxies == {"iam_endpoint": Proxy("HTTPS_PROXY", "http://proxy.example:3128")}
-    texts = [one.text for one in address(by_password, Answers(), proxies).findings]
+    texts = [finding.text for finding in address(by_password, Answers(), proxies).findings]
     assert "requests to iam_endpoint go through the proxy http://proxy.example:3128 (HTTPS_PROXY)" in texts
 
 
-def test_series_are_those_that_the_exporter_shows() -> None:
+def test_estimated_series_equal_those_of_the_exporter() -> None:
     fleet = Fleet(ManualClock(START_MS), seed=1)
     job = fleet.add_job("checkout")
     with watching(fleet, settings="recycle_bin: {interval: 1m}") as watch:
@@ -146,11 +146,11 @@ def test_series_are_those_that_the_exporter_shows() -> None:
         empty = Renderer(job_families(), Format.OPENMETRICS).render(
             FleetView(recycle_bin=watch.poller.view.recycle_bin), compress=False
         )
-        shown = renderer.render(watch.poller.view, compress=False).series - empty.series
-        assert series_of_a_job(watch.rules.buckets).usual == shown
+        rendered = renderer.render(watch.poller.view, compress=False).series - empty.series
+        assert series_of_a_job(watch.rules.buckets).usual == rendered
 
 
-def test_branches_known_by_name_are_reckoned_from_the_start() -> None:
+def test_plain_branches_count_from_the_start() -> None:
     fleet = Fleet(ManualClock(START_MS), seed=1)
     job = fleet.add_job("checkout")
     settings = (
@@ -164,10 +164,10 @@ def test_branches_known_by_name_are_reckoned_from_the_start() -> None:
         fleet.add_build(job.id, duration_s=None)
         watch.poll(times=2)
         families = families_of(watch.config)
-        told = series_of_a_job(watch.rules.buckets, ("branch",), 1, plain=("main",))
-        assert told.usual == published(watch, families)
+        series = series_of_a_job(watch.rules.buckets, ("branch",), 1, plain=("main",))
+        assert series.usual == published(watch, families)
         two = series_of_a_job(watch.rules.buckets, ("branch",), 2)
-        assert (told.most, told.branch) == (two.most, two.branch)
+        assert (series.most, series.branch) == (two.most, two.branch)
 
 
 def test_labels_multiply_series() -> None:
@@ -181,20 +181,20 @@ def test_labels_multiply_series() -> None:
 
 
 @pytest.mark.parametrize("stages", [1, 5, 30])
-def test_series_of_stages_are_those_that_the_exporter_shows(stages: int) -> None:
+def test_estimated_series_of_stages_equal_those_of_the_exporter(stages: int) -> None:
     with measured_stages(stages) as watch:
-        told = series_of_a_job(watch.rules.buckets, stages=stages)
-        assert told.usual == published(watch)
-        assert told.usual == series_of_a_job(watch.rules.buckets).usual + stages * told.stage
+        series = series_of_a_job(watch.rules.buckets, stages=stages)
+        assert series.usual == published(watch)
+        assert series.usual == series_of_a_job(watch.rules.buckets).usual + stages * series.stage
 
 
-def test_beyond_the_stages_that_are_told_apart_series_grow_no_more() -> None:
+def test_further_stages_add_no_series() -> None:
     with measured_stages(40) as watch:
         buckets = watch.rules.buckets
-        told = series_of_a_job(buckets, stages=40)
-        assert told.usual == published(watch)
-        assert told.most - series_of_a_job(buckets).most == told.usual - series_of_a_job(buckets).usual
-        assert told.most == series_of_a_job(buckets, stages=7).most
+        series = series_of_a_job(buckets, stages=40)
+        assert series.usual == published(watch)
+        assert series.most - series_of_a_job(buckets).most == series.usual - series_of_a_job(buckets).usual
+        assert series.most == series_of_a_job(buckets, stages=7).most
 
 
 @contextmanager
@@ -215,24 +215,24 @@ def measured_stages(number: int) -> Iterator[Watch]:
 
 def published(watch: Watch, families: Sequence[Family[JobView]] = job_families(stages=True)) -> int:
     """Series of jobs in what the publisher serves."""
-    shown = []
+    counts = []
     for view in (watch.poller.view, replace(watch.poller.view, jobs=())):
         publisher = Publisher(partial(replace, view), Telemetry(CollectorRegistry()), families)
         publisher.publish()
-        shown.append(publisher.series)
-    return shown[0] - shown[1]
+        counts.append(publisher.series)
+    return counts[0] - counts[1]
 
 
 class TestAnnounced:
-    def test_a_moment_needs_no_word(self) -> None:
+    def test_a_brief_examination_has_no_duration(self) -> None:
         assert announced(config("")).endswith("at most 300 a minute")
 
-    def test_a_low_budget_is_told_in_time(self) -> None:
-        told = announced(config("poll: {max_requests_per_minute: 10}\nmetrics: {stages: true}\n"))
-        assert told == (
+    def test_a_long_examination_has_a_duration(self) -> None:
+        text = announced(config("poll: {max_requests_per_minute: 10}\nmetrics: {stages: true}\n"))
+        assert text == (
             "asking: about 6 requests, which takes 36s at 10 a minute; each further 100 jobs in a list "
             "take 6s more"
         )
 
-    def test_stages_are_one_request_more(self) -> None:
+    def test_stages_add_one_request(self) -> None:
         assert at_most(config("metrics: {stages: true}")) == at_most(config("")) + 1

@@ -1,4 +1,4 @@
-"""Where ledgers are kept: looked at, never touched."""
+"""The store is examined and never changed."""
 
 import os
 import subprocess
@@ -29,22 +29,22 @@ def found(path: Path | str, watched: int = 1) -> Finding:
     return state(config(f'{{path: "{path}"}}'), watched).findings[0]
 
 
-def test_a_file_that_is_to_be_made_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
     assert found(tmp_path / "state.db").mark is Mark.OK
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     assert "there is no folder" in found(tmp_path / "nowhere" / "state.db").text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert found(tmp_path / "state.db").mark is Mark.PROBLEM
 
 
-def test_a_file_of_ours_that_is_free_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_unused_state_file_stays_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     SqliteStore(str(path)).close()
     before = path.read_bytes(), sorted(tmp_path.iterdir())
@@ -52,13 +52,13 @@ def test_a_file_of_ours_that_is_free_stays_as_it_is(tmp_path: Path) -> None:
     assert (path.read_bytes(), sorted(tmp_path.iterdir())) == before
 
 
-def test_a_link_to_a_file_that_is_to_be_made_is_as_good_as_the_file(tmp_path: Path) -> None:
+def test_a_link_to_a_missing_file_is_followed(tmp_path: Path) -> None:
     path, real = tmp_path / "state.db", tmp_path / "volume" / "real.db"
     path.symlink_to(real)
     assert f"there is no folder {real.parent}" in found(path).text
     real.parent.mkdir()
-    told = found(path)
-    assert (told.mark, told.text) == (
+    finding = found(path)
+    assert (finding.mark, finding.text) == (
         Mark.OK,
         f"{path}, a link to {real}: is created at the first start",
     )
@@ -67,40 +67,40 @@ def test_a_link_to_a_file_that_is_to_be_made_is_as_good_as_the_file(tmp_path: Pa
     assert "writable, and free" in found(path).text
 
 
-def test_what_cannot_be_opened_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_has_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.symlink_to(path)
-    told = found(path)
-    assert told.mark is Mark.PROBLEM
-    assert "Errno" not in told.text
-    assert told.todo.startswith("check that it is a file that the exporter's user may read and write")
+    finding = found(path)
+    assert finding.mark is Mark.PROBLEM
+    assert "Errno" not in finding.text
+    assert finding.todo.startswith("check that it is a file that the exporter's user may read and write")
 
 
-def test_a_running_exporter_is_named_and_not_disturbed(tmp_path: Path) -> None:
+def test_a_running_exporter_is_named_and_undisturbed(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
-        told = found(path)
-        assert told.mark is Mark.NOTE
-        assert f"(process {holder.pid})" in told.text
+        finding = found(path)
+        assert finding.mark is Mark.NOTE
+        assert f"(process {holder.pid})" in finding.text
         holder.communicate(b"\n")
     assert holder.returncode == 0
 
 
-def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+def test_a_foreign_file(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_text("a letter")
     assert "not a SQLite file" in found(tmp_path / "state.db").text
 
 
-def test_memory_is_worth_a_word_where_there_is_something_to_lose() -> None:
+def test_memory_gets_a_suggestion_if_several_jobs_are_watched() -> None:
     assert found(":memory:", watched=1).todo == ""
     assert "give a state.path" in found(":memory:", watched=2).todo
 
 
-def test_a_server_that_is_away_is_told_without_its_password() -> None:
+def test_an_unreachable_server_is_shown_without_its_password() -> None:
     url = f"redis://:s3cret@127.0.0.1:{free_port()}"
-    [told] = state(config(f'{{redis_url: "{url}"}}'), 1).findings
-    assert told.mark is Mark.PROBLEM
-    assert "s3cret" not in told.text
+    [finding] = state(config(f'{{redis_url: "{url}"}}'), 1).findings
+    assert finding.mark is Mark.PROBLEM
+    assert "s3cret" not in finding.text
