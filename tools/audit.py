@@ -1,7 +1,7 @@
-"""Asks PyPI for known vulnerabilities of what a lock names; without an answer it says so and passes.
+"""Query PyPI for known vulnerabilities of the packages in a lock; pass with a note if it does not respond.
 
 `python -m tools.audit LOCK [OPTION…]`: options go to pip-audit, such as `--ignore-vuln ID`.
-Exit codes: 0 nothing known or nobody to ask, 1 a vulnerability, 2 pip-audit could not do its work.
+Exit codes: 0 no known vulnerability or no response, 1 a vulnerability, 2 pip-audit failed.
 """
 
 import re
@@ -47,7 +47,7 @@ class Report(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to tell, and the exit code that says the same."""
+    """The report and its exit code."""
 
     exit_code: int
     words: str
@@ -60,18 +60,22 @@ def verdict(printed: str, complaint: str) -> Verdict:
     a clean bill, which it is not.
     """
     try:
-        asked = Report.model_validate_json(printed).dependencies
+        listed = Report.model_validate_json(printed).dependencies
     except ValidationError:
         if UNREACHABLE.search(complaint):
             return Verdict(0, "audit: PyPI's advisories cannot be reached; nothing was checked")
         return Verdict(2, f"audit: pip-audit failed\n{complaint.strip()}")
-    told = [one for one in asked if not one.skip_reason]
-    if asked and not told:
+    checked = [package for package in listed if not package.skip_reason]
+    if listed and not checked:
         return Verdict(0, "audit: this index has no advisories to offer; nothing was checked")
-    lines = [f"audit: {one.name} {one.version}: {advisory}" for one in told for advisory in one.advisories]
+    lines = [
+        f"audit: {package.name} {package.version}: {advisory}"
+        for package in checked
+        for advisory in package.advisories
+    ]
     found = len(lines)
-    lines += [f"audit: not checked: {one.skip_reason}" for one in asked if one.skip_reason]
-    lines.append(f"audit: {len(told)} packages checked, {found} known vulnerabilities")
+    lines += [f"audit: not checked: {package.skip_reason}" for package in listed if package.skip_reason]
+    lines.append(f"audit: {len(checked)} packages checked, {found} known vulnerabilities")
     return Verdict(1 if found else 0, "\n".join(lines))
 
 

@@ -50,10 +50,10 @@ def main(lock: str, file: str) -> None:
     """Write the list."""
     options = ["--pyproject=pyproject.toml", "--mc-type=application", "--output-reproducible"]
     command = ["cyclonedx_py", "requirements", *options, "--output-format=JSON", lock]
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", *command], check=True, stdout=subprocess.PIPE, text=True
     )
-    whole = completed(json.loads(told.stdout), Path(lock).read_text(encoding="utf-8"))
+    whole = completed(json.loads(result.stdout), Path(lock).read_text(encoding="utf-8"))
     Path(file).parent.mkdir(exist_ok=True)
     Path(file).write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -42,7 +42,6 @@ _EXTRA_LABELS: Final = ("trigger", "branch")
 _REGEX_SYNTAX: Final = frozenset(r".^$*+?{}[]\|()")
 
 _Interval = Annotated[float, duration_between("100ms", "1d")]
-
 _ExtraLabels = Annotated[
     tuple[Annotated[str, parsed(one_of(*_EXTRA_LABELS), title="label", **one_word_of(*_EXTRA_LABELS))], ...],
     BeforeValidator(as_list),
@@ -52,7 +51,7 @@ _ExtraLabels = Annotated[
 
 
 class PollConfig(Section):
-    """How the API is queried; times are in seconds."""
+    """Settings of the API queries; times are in seconds."""
 
     interval: _Interval = Field(
         "1m", validate_default=True, description="Time between polls of a building job.", examples=["30s"]
@@ -87,7 +86,7 @@ class PollConfig(Section):
 
 
 class RecycleBinConfig(Section):
-    """Whether and how often the recycle bin is read; times are in seconds."""
+    """Reading of the recycle bin; times are in seconds."""
 
     enabled: Boolean = Field(True, description="Read the recycle bin.")
     interval: _Interval = Field(
@@ -142,7 +141,7 @@ class MetricsConfig(Section):
 
 
 class StateConfig(Section):
-    """Where the ledgers are stored: exactly one of ``path`` and ``redis_url`` is not None."""
+    """The store of the ledgers: exactly one of ``path`` and ``redis_url`` is not None."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"allOf": exactly_one_of("redis_url", "path")}})
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 def value_problem(text: str, *, suggestion: str | None = None) -> PydanticCustomError:
     """Make an error that is shown after the value as written in the file.
 
-    ``suggestion`` is the part of the value to use; it is shown if the value itself stands in the file.
+    ``suggestion`` is the part of the value to use; it is shown if the file has the value itself.
     """
     return PydanticCustomError("value", text, {"suggestion": suggestion} if suggestion else None)
 
