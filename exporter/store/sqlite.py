@@ -64,7 +64,7 @@ class SqliteStore:
             self._real = os.path.realpath(path)
         except FileNotFoundError:
             raise StoreError(
-                f"{path}: cannot open: the working directory is deleted; give an absolute state.path"
+                f"{path}: cannot open: the working directory was deleted; give an absolute state.path"
             ) from None
         self._file, self._connection = self._open()
 

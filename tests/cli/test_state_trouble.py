@@ -114,7 +114,7 @@ def test_a_working_directory_that_is_deleted_is_named(config: Path, tmp_path: Pa
         folder.mkdir()
         said = ended(config, folder, folder.rmdir, *flags)
         assert "state.db: " in said
-        assert "the working directory is deleted" in said
+        assert "the working directory was deleted" in said
 
 
 def test_a_start_without_locks_says_so_in_a_line(config: Path, tmp_path: Path) -> None:
