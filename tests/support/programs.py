@@ -1,4 +1,4 @@
-"""Programs that tests talk to: found, started on free ports, stopped again."""
+"""Find programs for tests, start them on free ports, and stop them."""
 
 import itertools
 import os
@@ -39,24 +39,28 @@ _next = itertools.count(os.getpid())
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that nobody else takes while a test's program is down."""
+    """Return an unused port of this worker, which stays free while a test's program is down."""
     while True:
         port = _PORTS[next(_next) % len(_PORTS)]
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
 
-def eventually(what: Callable[[], bool], within: float, every: float = 0.1) -> None:
-    """Wait until something holds, or fail."""
-    deadline = time.monotonic() + within
-    while not what():
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+PATIENCE_S = 30.0
+"""Least time to wait for a condition: far more than needed, since the machine may be busy."""
+
+
+def eventually(condition: Callable[[], bool], within: float = PATIENCE_S, every: float = 0.1) -> None:
+    """Wait until a condition holds; fail after ``within`` seconds, but never before `PATIENCE_S`."""
+    deadline = time.monotonic() + max(within, PATIENCE_S)
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {max(within, PATIENCE_S)} s: {condition}"
         time.sleep(every)
 
 
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for the length of a block, its output in a file."""
+    """Run a process during a block, with its output in a file."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
@@ -71,7 +75,7 @@ def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
 
 
 def answers(url: str) -> bool:
-    """Whether something there says 200."""
+    """Return True if the URL answers with status 200."""
     try:
         return requests.get(url, timeout=5).status_code == 200
     except requests.RequestException:
