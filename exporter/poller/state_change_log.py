@@ -70,7 +70,7 @@ class StateChangeLog:
             self._failing_in_a_row.add(timer.task)
             self._list_failures += timer.task == JOB_LISTS
             if max(len(self._failing_in_a_row), self._list_failures) >= LOST_AFTER:
-                self._lose_api("api_lost", error)
+                self._lose_api(error)
         is_its_own = is_refused and not self._refuses_everything
         persists = is_its_own or (timer.failures >= LOST_AFTER and not self._api_lost)
         if persists and not timer.is_reported:
@@ -81,12 +81,16 @@ class StateChangeLog:
         """Record the refusal that every task ended with, or that there is none."""
         self._refuses_everything = error is not None
         if error:
-            self._lose_api("api_refuses_everything", error)
+            self._lose_api(error)
 
-    def _lose_api(self, event: str, error: ApiError) -> None:
-        if not self._api_lost:
-            self._api_lost = True
-            _log.warning(event, **_fields(error))
+    def _lose_api(self, error: ApiError) -> None:
+        if self._api_lost:
+            return
+        self._api_lost = True
+        if self._refuses_everything:
+            _log.warning("api_refuses_everything", **_fields(error))
+        else:
+            _log.warning("api_lost", **_fields(error))
 
     def forget(self, job_ids: Collection[str]) -> None:
         """Forget jobs that are not watched any more."""
