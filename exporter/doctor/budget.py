@@ -65,7 +65,7 @@ def _shares(delays_s: tuple[float, float]) -> str:
 def _formula(config: Config, answers: Answers, watched: Watched, load: Load) -> str:
     intervals, jobs = Intervals.of(config), len(watched.jobs)
     parts = []
-    if load.lists:
+    if load.lists >= 0.05:
         every = format_duration(float(round(load.lists_every_s)))
         pages = max(1, round(load.lists * load.lists_every_s / 60))
         parts.append(f"{load.lists:.1f} for lists ({plural(pages, 'page')} every {every})")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from itertools import count
 from typing import Final
 
 from exporter.api.rate_limiter import AdaptiveRateLimit
@@ -16,6 +17,9 @@ from exporter.poller.tasks import ALL, PAGE, Listing
 from exporter.poller.watchlist import Watchlist
 
 _START_MS: Final = 1_750_000_000_000
+_GOLDEN_RATIO: Final = 0.618034
+"""Its multiples modulo 1 are spread evenly, and in step with no interval."""
+
 _FIRST_BUILD_S: Final = (-7200.0, -7180.0)
 
 
@@ -65,10 +69,11 @@ class MadeUpService:
         self._rate_limit = AdaptiveRateLimit(limit, 0.0) if limit else None
 
     def add_builds(self, begin: float, build_s: float, number: int, *, every_s: float) -> None:
-        """Let each job run builds of that duration, spread over the first half of each period."""
-        for place, builds in enumerate(self.builds.values()):
-            first = begin + every_s * place / len(self.builds) / 2
-            builds.extend((first + n * every_s, first + n * every_s + build_s) for n in range(number))
+        """Let each job run builds of that duration, spread evenly over the first half of each period."""
+        places = count()
+        for builds in self.builds.values():
+            starts = [begin + every_s * (n + next(places) * _GOLDEN_RATIO % 1 / 2) for n in range(number)]
+            builds.extend((start, start + build_s) for start in starts)
 
     def now_ms(self) -> int:
         """The fake clock as the service dates builds."""
@@ -125,7 +130,7 @@ class MadeUpService:
         return jobs, answer.size, is_whole
 
     def list_size(self, project_id: str) -> int:
-        """How many jobs the real list has."""
+        """Return the number of jobs in the real list."""
         answer = self._list_answer(project_id)
         return answer.size if isinstance(answer, ListAnswer) else 0
 
