@@ -10,7 +10,14 @@ from typing import Final
 
 from exporter.simulator.access import Access, key_response, metadata_token_response, token_response
 from exporter.simulator.builds import Build, Job
-from exporter.simulator.details import detail_body, parse_local, records_body, stages_body
+from exporter.simulator.details import (
+    RecordsQuery,
+    detail_body,
+    parse_local,
+    record_list_body,
+    records_body,
+    stages_body,
+)
 from exporter.simulator.exchange import (
     Body,
     RefusalError,
@@ -38,12 +45,13 @@ ROUTES: Final = tuple(
     for method, operation, pattern in (
         ("GET", "period-history", r"/v3/jobs/(?P<job>[^/]+)/period-history"),
         ("GET", "record-info", r"/v4/jobs/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
-        ("GET", "record-info", r"/v1/record/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
+        ("GET", "record-info-v1", r"/v1/record/(?P<job>[^/]+)/(?P<number>[^/]+)/record-info"),
         ("GET", "recycling-jobs", r"/v1/job/recycling-jobs"),
         ("GET", "job-list", r"/v1/job/list"),
         ("GET", "project-job-list", r"/v1/job/(?P<project>[^/]+)/list"),
         ("GET", "projects", r"/v1/domain/project/related-page"),
         ("GET", "full-stages", r"/v1/record/(?P<record>[^/]+)/full-stages"),
+        ("GET", "records", r"/v1/record/(?P<build_project>[^/]+)/records"),
         ("GET", "record-list", r"/v1/record/(?P<job>[^/]+)/list"),
         ("POST", "auth", r"/v3/auth/tokens"),
         ("PUT", "metadata-token", r"/meta-data/latest/api/token"),
@@ -143,18 +151,22 @@ class Call:
         """The text that listed names contain."""
         return self.request.query.get("search", "")
 
-    def page(self, number: str, first: int | None, size: int | None = 10) -> tuple[int, int]:
-        """The page number, in the parameter of that name, and the page size; None stands for no default."""
+    def page(
+        self, number: str, first: int | None, size: int | None = 10, limit: str = "page_size"
+    ) -> tuple[int, int]:
+        """The page number and the page size, in the parameters of these names; None stands for no default."""
         query = self.request.query
         index = _integer(query, number, first, minimum=first or 0)
-        return index, _integer(query, "page_size", size, minimum=1, maximum=100)
+        return index, _integer(query, limit, size, minimum=1, maximum=100)
 
 
-def route(request: Request) -> Call | None:
-    """Find the operation of a request."""
+def route(request: Request, fleet: Fleet) -> Call | None:
+    """Find the operation of a request, and the job of a build project."""
     for method, operation, pattern in ROUTES:
         if request.method == method and (match := pattern.fullmatch(request.path)):
-            return Call(operation, request, match.groupdict())
+            path = match.groupdict()
+            job = fleet.find_build_project(path.get("build_project", ""))
+            return Call(operation, request, path | {"job": job.id} if job else path)
     return None
 
 
@@ -174,11 +186,13 @@ class Api:
         self._bodies: dict[str, Callable[[Call], Body]] = {
             "period-history": self._period_history,
             "record-info": self._record_info,
+            "record-info-v1": self._record_info,
             "recycling-jobs": lambda c: recycling_body(fleet, faults, *c.page("page_no", 1), c.search),
             "job-list": lambda c: jobs_body(fleet, faults, None, c.request.query, c.page("page_index", 0)),
             "project-job-list": self._project_job_list,
             "projects": lambda c: projects_body(fleet, faults, *c.page("page_no", 1), c.search),
             "full-stages": self._full_stages,
+            "records": self._records,
             "record-list": self._record_list,
         }
 
@@ -218,7 +232,7 @@ class Api:
     def _record_info(self, call: Call) -> Body:
         number = _integer(call.path, "number", minimum=1, maximum=2_147_483_647)
         job = self._job(call)
-        return detail_body(self._fleet, self._faults, job, self._build(job, number))
+        return detail_body(self._fleet, self._faults, call.operation, job, self._build(job, number))
 
     def _project_job_list(self, call: Call) -> Body:
         project_id = _identifier(call.path["project"], "project_id")
@@ -243,10 +257,17 @@ class Api:
         if first_ms is None or last_ms is None:
             raise refusal(400, INVALID, "start_time and end_time are yyyy-MM-dd HH:mm:ss.")
         page = call.page("page_index", 0)
-        return records_body(self._fleet, self._job(call), first_ms, last_ms, *page)
+        return record_list_body(self._fleet, self._job(call), first_ms, last_ms, *page)
+
+    def _records(self, call: Call) -> Body:
+        if not re.fullmatch(r"[0-9a-z-]{36}", call.path["build_project"]):
+            raise refusal(400, INVALID, "build_project_id is not a build project id.")
+        first_ms, last_ms = (_moment(call.request.query, name) for name in ("from_date", "to_date"))
+        query = RecordsQuery(*call.page("page", 0, limit="limit"), first_ms, last_ms)
+        return records_body(self._fleet, self._faults, self._job(call), query)
 
     def _job(self, call: Call) -> Job:
-        job = self._fleet.job(_identifier(call.path["job"], "job_id"))
+        job = self._fleet.job(_identifier(call.job or "0" * 32, "job_id"))
         if job is None or job.deleted_ms is not None:
             raise refusal(422, NO_JOB, "The job does not exist.")
         return job
@@ -292,6 +313,14 @@ def _integer(
     if text is None or not re.fullmatch(r"-?[0-9]{1,10}", text) or not minimum <= int(text) <= maximum:
         raise refusal(400, INVALID, f"{name} is not a number from {minimum} to {maximum}.")
     return int(text)
+
+
+def _moment(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name)
+    at_ms = None if text is None else parse_local(text)
+    if text is not None and at_ms is None:
+        raise refusal(400, INVALID, f"{name} is not yyyy-MM-dd HH:mm:ss.")
+    return at_ms
 
 
 def _day(query: Mapping[str, str], name: str) -> date:

@@ -1,9 +1,13 @@
-"""record-info, full-stages and the newer list of records.
+"""record-info, full-stages and the newer lists of records.
 
-record-info rests on its document; stages on the provider's machine-readable definition, and the record list
-on that and live reports. Words for unfinished builds are a guess.
+record-info rests on its document; stages and ``records`` on the provider's machine-readable definitions, and
+the record list on that and live reports. Guesses: words for unfinished builds; in ``records``, the order,
+status codes, and that dates are UTC+8 and compared with the creation. Its example has no durations and no
+total; both are right here without the faults ``zero-durations`` and ``wrong-total``.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -11,26 +15,34 @@ from exporter.simulator.builds import LOCAL, Build, Job, Stage, hex_id, stages_o
 from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
-from exporter.simulator.history import RESULT_WORDS, commit_id, phase, reported_build, timestamp, trigger_word
+from exporter.simulator.history import (
+    RESULT_WORDS,
+    BuildAsOf,
+    commit_id,
+    local_timestamp,
+    page_of,
+    phase,
+    reported_build,
+    reported_builds,
+    timestamp,
+    trigger_word,
+)
 
 USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
 DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"
+RECORDS: Final = "records"
 
 
-def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> Body:
-    """The body of a record-info response."""
+def detail_body(fleet: Fleet, faults: Faults, operation: str, job: Job, build: Build) -> Body:
+    """The body of a record-info response, of either version."""
     now_ms = fleet.clock.now_ms()
-    reported = reported_build(faults, "record-info", build, now_ms)
-    unit_ms = 1000 if faults.fire("whole-seconds", "record-info", job.id) else 1
-    queue_as_number = faults.fire("queue-as-number", "record-info", job.id)
-
-    def format_time(at_ms: int | None) -> str | None:
-        return timestamp(None if at_ms is None else at_ms // unit_ms * unit_ms)
-
+    reported = reported_build(faults, operation, build, now_ms)
+    format_time = _time_format(faults, operation, job.id)
+    queue_as_number = faults.fire("queue-as-number", operation, job.id)
     queue_ms = None if reported.start_ms is None else reported.start_ms - reported.queued_ms
     result: Body = {
         "id": fleet.record_id(build),
-        "build_project_id": uuid_id(fleet.seed, "build-project", job.id),
+        "build_project_id": fleet.build_project_id(job.id),
         "build_record_id": uuid_id(fleet.seed, "build-record", job.id, build.number),
         "devcloud_project_id": job.project_id,
         "codeci_job_id": job.id,
@@ -44,7 +56,7 @@ def detail_body(fleet: Fleet, faults: Faults, job: Job, build: Build) -> Body:
         "commit": commit_id(fleet, build),
         "commit_message": f"Change {build.number}",
         "commit_create_time": format_time(build.created_ms),
-        "trigger_type": trigger_word(faults, "record-info", build),
+        "trigger_type": trigger_word(faults, operation, build),
         "build_type": "branch",
         "status": reported.result or phase(build, now_ms),
         "domain_id": DOMAIN_ID,
@@ -75,7 +87,41 @@ def stages_body(fleet: Fleet, job: Job, build: Build) -> Body:
     return {"result": {"build_stages": stages, "check_stages": None}, "error": None, "status": "success"}
 
 
-def records_body(
+@dataclass(frozen=True, slots=True)
+class RecordsQuery:
+    """The page and the limits of time, in ms since the epoch, of a request for ``records``."""
+
+    page: int
+    limit: int
+    first_ms: int | None
+    last_ms: int | None
+
+
+def records_body(fleet: Fleet, faults: Faults, job: Job, query: RecordsQuery) -> Body:
+    """The body of a ``records`` response."""
+    dates = faults.fire("records-dates", RECORDS, job.id)
+    by = dates.text("by") if dates else "created"
+    shift_ms = round((8 - dates.number("hours")) * 3_600_000) if dates else 0
+    first_ms = float("-inf") if query.first_ms is None else query.first_ms + shift_ms
+    last_ms = float("inf") if query.last_ms is None else query.last_ms + shift_ms
+
+    def matches(pair: BuildAsOf) -> bool:
+        build, as_of_ms = pair
+        at_ms: int | None = build.created_ms
+        if by == "started":
+            at_ms = build.filed_ms(as_of_ms)
+        elif by == "finished":
+            at_ms = build.finish_ms if build.finished(as_of_ms) else None
+        return by == "nothing" or (at_ms is not None and first_ms <= at_ms // 1000 * 1000 <= last_ms)
+
+    builds = [pair for pair in reported_builds(fleet, faults, RECORDS, job.id) if matches(pair)]
+    page = page_of(fleet, faults, RECORDS, builds, query.page, query.limit)
+    data = [_whole_record(fleet, faults, job, build, as_of_ms) for build, as_of_ms in page]
+    pagination = {"page": query.page, "limit": query.limit, "total": len(builds)}
+    return {"error": None, "result": {"data": data, "pagination": pagination}, "status": "success"}
+
+
+def record_list_body(
     fleet: Fleet, job: Job, first_ms: int, last_ms: int, page_index: int, page_size: int
 ) -> Body:
     """The body of the newer record list; its counts are strings."""
@@ -105,6 +151,61 @@ def parse_local(text: str) -> int | None:
         return round(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=LOCAL).timestamp() * 1000)
     except ValueError:
         return None
+
+
+def _time_format(faults: Faults, operation: str, job_id: str) -> Callable[[int | None], str | None]:
+    if operation == RECORDS and (fault := faults.fire("time-style", operation, job_id)):
+        style = fault.text("style")
+        return lambda at_ms: local_timestamp(at_ms, style)
+    unit_ms = 1000 if faults.fire("whole-seconds", operation, job_id) else 1
+    return lambda at_ms: timestamp(None if at_ms is None else at_ms // unit_ms * unit_ms)
+
+
+def _whole_record(fleet: Fleet, faults: Faults, job: Job, build: Build, as_of_ms: int) -> Body:
+    reported = reported_build(faults, RECORDS, build, as_of_ms)
+    format_time = _time_format(faults, RECORDS, job.id)
+    status: str | None = reported.result or phase(build, as_of_ms)
+    finish_time = format_time(reported.finish_ms)
+    if reported.result is None and (show := faults.fire("running-builds", RECORDS, job.id)):
+        blank = "" if show.text("show") == "empty" else None
+        status, finish_time = (status if show.text("show") == "phase" else blank), blank
+    pending_ms = 0 if reported.start_ms is None else reported.start_ms - reported.queued_ms
+    build_ms = reported.duration_ms or 0
+    if faults.fire("zero-durations", RECORDS, job.id):
+        pending_ms = build_ms = 0
+    trigger, repository = trigger_word(faults, RECORDS, build), f"https://repo.example/{job.name}"
+    return {
+        "branch": build.branch,
+        "build_duration": build_ms,
+        "build_no": str(build.number),
+        "build_record_type": {"record_type": "JOB", "trigger_type": trigger},
+        "build_yml_path": ".cloudbuild/build.yml",
+        "build_yml_url": f"{repository}/blob/{build.branch}/.cloudbuild/build.yml",
+        "create_time": format_time(build.created_ms),
+        **dict.fromkeys(("daily_build_no", "daily_build_number"), build.daily_number),
+        "dev_cloud_build_type": "branch",
+        "display_name": job.name,
+        "duration": pending_ms + build_ms,
+        "execution_id": _execution_id(fleet, build),
+        "finish_time": finish_time,
+        "group_name": "",
+        "id": fleet.record_id(build),
+        "parameters": [{"name": "codeBranch", "secret": False, "value": build.branch}],
+        "pending_duration": pending_ms,
+        "project_id": fleet.build_project_id(job.id),
+        "queued_time": format_time(reported.queued_ms),
+        "repository": f"{repository}.git",
+        "revision": commit_id(fleet, build),
+        "schedule_time": format_time(reported.start_ms),
+        "scm_type": "codehub",
+        "scm_web_url": f"{repository}/home",
+        "start_time": format_time(reported.start_ms),
+        "status": status,
+        "status_code": 8 if build.result == "aborted" and build.finished(as_of_ms) else 0,
+        "trigger_name": "exporter",
+        "trigger_type": trigger,
+        "user_id": USER_ID,
+    }
 
 
 def _execution_id(fleet: Fleet, build: Build) -> str:

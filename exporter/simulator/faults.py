@@ -55,6 +55,9 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "numbers-as-strings": {},
     "time-style": {"style": "compact"},
     "whole-seconds": {},
+    "zero-durations": {},
+    "strings-as-numbers": {},
+    "records-dates": {"hours": 8.0, "by": "created"},
     "queue-as-number": {},
     # Single builds.
     "late-records": {"seconds": 60.0, "meanwhile": "absent", "numbers": None},
@@ -63,6 +66,8 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "unknown-result": {"value": "UNSTABLE", "numbers": None},
     "unknown-phase": {"value": "SUSPENDED", "numbers": None},
     "backwards-clock": {"how": "start-after-finish", "numbers": None},
+    # One endpoint against the others, so it needs an operation; the truth stays what it is.
+    "disagreement": {"field": "duration", "seconds": 1.0, "numbers": None},
 }
 
 BUILD_KINDS: Final = frozenset(kind for kind, options in KINDS.items() if "numbers" in options)
@@ -232,10 +237,11 @@ LISTS: Final = {
     "project-job-list": ("jobs", "id"),
     "projects": ("project_info_list", "identifier"),
     "record-list": ("job_build_states", "number"),
+    "records": ("data", "build_no"),
 }
 """The list in a response, and the key of its records."""
 
-RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings")
+RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings", "strings-as-numbers")
 
 ABSENT: Final = object()
 
@@ -257,6 +263,8 @@ def apply_record_faults(body: Body, faults: Faults, operation: str, job: str | N
         holder[name] = _with_list_faults(records, faults, operation, job)
         if holder[name] is ABSENT:
             del holder[name]
+    pages = holder.get("pagination")
+    holder = pages if isinstance(pages, dict) else holder
     for name in ("total", "total_record"):
         if name in holder and (fault := faults.fire("wrong-total", operation, job)):
             value = fault.options["value"]
@@ -273,6 +281,12 @@ def _damage(records: Iterable[Body], active: list[Fault]) -> None:
                     for name, value in record.items()
                     if isinstance(value, int) and not isinstance(value, bool)
                 }
+            if fault.kind == "strings-as-numbers":
+                record |= {
+                    name: int(value)
+                    for name, value in record.items()
+                    if isinstance(value, str) and value.isdecimal()
+                }
             for name in record.keys() & set(map(str, fault.items("fields"))):
                 if fault.kind == "missing-fields":
                     del record[name]
@@ -287,7 +301,8 @@ def _with_list_faults(records: list[object], faults: Faults, operation: str, job
         records = [*garbage, *kept]
     if fault := faults.fire("oversized-page", operation, job):
         key, numbers = LISTS[operation][1], range(1, 1 + int(fault.number("records")))
-        records = [{key: n if "number" in key else f"{n:032x}", "name": f"{n}"} for n in numbers]
+        style = "{}" if key == "build_no" else "{:032x}"
+        records = [{key: n if "number" in key else style.format(n), "name": f"{n}"} for n in numbers]
     if not records and (fault := faults.fire("no-records", operation, job)):
         return None if fault.text("shape") == "null" else ABSENT
     if len(records) == 1 and faults.fire("single-object", operation, job):

@@ -18,6 +18,7 @@ from exporter.simulator.builds import (
     project_name,
     read_record_id,
     record_id,
+    uuid_id,
 )
 
 
@@ -90,6 +91,7 @@ class Fleet:
         self._stopped = False
         self._jobs: dict[str, Job] = {}
         self._by_ordinal: list[Job] = []
+        self._by_build_project: dict[str, Job] = {}
         self._projects: dict[str, str] = {}
         rng = random.Random(f"{seed}/plans")
         for ordinal in range(jobs):
@@ -133,6 +135,14 @@ class Fleet:
             return None
         return self.find_build(self._by_ordinal[found[0]].id, found[1])
 
+    def build_project_id(self, job_id: str) -> str:
+        """The second id of a job, of 36 characters."""
+        return uuid_id(self.seed, "build-project", job_id)
+
+    def find_build_project(self, text: str) -> Job | None:
+        """The job with this 36-character id, deleted or not."""
+        return self._by_build_project.get(text)
+
     def project_id(self, name: str) -> str:
         """The id of a project, which is created if there is none of that name."""
         with self._lock:
@@ -159,6 +169,7 @@ class Fleet:
             )
             self._jobs[identifier] = job
             self._by_ordinal.append(job)
+            self._by_build_project[self.build_project_id(identifier)] = job
             return job
 
     def add_build(

@@ -45,7 +45,7 @@ class ReportedBuild:
 
 
 def reported_build(faults: Faults, operation: str, build: Build, as_of_ms: int) -> ReportedBuild:
-    """A build at some time as this operation reports it; remembers falsehoods."""
+    """A build at some time as this operation reports it; remembers falsehoods, but for ``disagreement``."""
     key = (build.job_id, build.number)
     start_ms = build.start_ms if build.started(as_of_ms) else None
     if not build.finished(as_of_ms):
@@ -56,7 +56,27 @@ def reported_build(faults: Faults, operation: str, build: Build, as_of_ms: int) 
         faults.mark_reported("unknown-result", *key)
         result = fault.text("value")
     reported = ReportedBuild(build.queued_ms, start_ms, build.finish_ms, build.duration_ms, result)
-    return _misdated(faults, operation, key, reported)
+    return _misdated(faults, operation, key, _disagreeing(faults, operation, key, reported))
+
+
+def _disagreeing(
+    faults: Faults, operation: str, key: tuple[str, int], reported: ReportedBuild
+) -> ReportedBuild:
+    fault = faults.for_build("disagreement", operation, *key)
+    if fault is None:
+        return reported
+    field, by_ms = fault.text("field"), round(fault.number("seconds") * 1000)
+    if field == "result":
+        word = RESULT_WORDS["failure" if reported.result == RESULT_WORDS["success"] else "success"]
+        return replace(reported, result=word)
+    if field == "queue":
+        return replace(reported, queued_ms=reported.queued_ms - by_ms)
+    finish_ms, duration_ms = reported.finish_ms, reported.duration_ms
+    return replace(
+        reported,
+        finish_ms=None if finish_ms is None else finish_ms + by_ms,
+        duration_ms=None if duration_ms is None else duration_ms + by_ms,
+    )
 
 
 def _misdated(faults: Faults, operation: str, key: tuple[str, int], reported: ReportedBuild) -> ReportedBuild:
@@ -110,10 +130,12 @@ def timestamp(at_ms: int | None, zone: timezone = UTC, timespec: str = "millisec
 
 
 def local_timestamp(at_ms: int | None, style: str = "colon") -> str | None:
-    """``2020-12-30T17:33:11+08:00``, ``…+0800`` (``compact``) or ``2020-12-30 17:33:11`` (``naive``)."""
+    """``2020-12-30T17:33:11+08:00``; other styles are ``compact``, ``naive`` and ``java``."""
     text = timestamp(at_ms, LOCAL, "seconds")
     if text is None or style == "colon":
         return text
+    if style == "java":
+        return datetime.fromisoformat(text).strftime("%a %b %d %H:%M:%S CST %Y")
     return text[:-3] + text[-2:] if style == "compact" else text[:19].replace("T", " ")
 
 
@@ -129,45 +151,60 @@ class HistoryQuery:
 
 def history_body(fleet: Fleet, faults: Faults, job_id: str, query: HistoryQuery) -> Body:
     """The body of a period-history response."""
-    now_ms = fleet.clock.now_ms()
-    builds = [(b, ms) for b in fleet.builds(job_id) if (ms := _as_of(faults, b, now_ms)) is not None]
+    builds = reported_builds(fleet, faults, OPERATION, job_id)
     end = query.end - timedelta(days=1 if faults.fire("exclusive-end", OPERATION, job_id) else 0)
     first_ms, last_ms = _midnight_ms(query.start), _midnight_ms(end + timedelta(days=1))
     matching = [(build, ms) for build, ms in builds if first_ms <= build.filed_ms(ms) < last_ms]
-    page = _page(faults, job_id, _ordered(fleet, faults, job_id, matching), query)
+    page = page_of(fleet, faults, OPERATION, matching, query.offset, query.limit)
     records: list[object] = [_record(fleet, faults, build, ms) for build, ms in page]
     return {"total": len(matching), "history_records": records}
 
 
-def _as_of(faults: Faults, build: Build, now_ms: int) -> int | None:
-    """Return the time as of which history reports a build: now, before its end, or None if it does not."""
-    if faults.for_build("lost-records", OPERATION, build.job_id, build.number):
+def reported_builds(fleet: Fleet, faults: Faults, operation: str, job_id: str) -> list[BuildAsOf]:
+    """The builds of a job that this operation lists, by number."""
+    now_ms = fleet.clock.now_ms()
+    builds = ((build, _as_of(faults, operation, build, now_ms)) for build in fleet.builds(job_id))
+    return [(build, as_of_ms) for build, as_of_ms in builds if as_of_ms is not None]
+
+
+def page_of(
+    fleet: Fleet, faults: Faults, operation: str, builds: list[BuildAsOf], page: int, limit: int
+) -> list[BuildAsOf]:
+    """One page of a job's builds, counted from 0; the newest come first."""
+    if not builds:
+        return []
+    job_id = builds[0][0].job_id
+    ordered = _ordered(fleet, faults, operation, job_id, builds)
+    first = page * limit
+    if faults.fire("record-offset", operation, job_id):
+        first = page
+    if page > 0 and (fault := faults.fire("shifting-pages", operation, job_id)):
+        first = max(0, first - int(fault.number("by")))
+    return ordered[first : first + limit]
+
+
+def _as_of(faults: Faults, operation: str, build: Build, now_ms: int) -> int | None:
+    """Return the time as of which a list reports a build: now, before its end, or None if it does not."""
+    if faults.for_build("lost-records", operation, build.job_id, build.number):
         return None
     if not build.finished(now_ms):
-        show = faults.fire("running-builds", OPERATION, build.job_id)
+        show = faults.fire("running-builds", operation, build.job_id)
         return None if show and show.text("show") == "absent" else now_ms
-    late = faults.for_build("late-records", OPERATION, build.job_id, build.number)
+    late = faults.for_build("late-records", operation, build.job_id, build.number)
     finish_ms = build.finish_ms or 0
     if late is None or finish_ms + late.number("seconds") * 1000 <= now_ms:
         return now_ms
     return finish_ms - 1 if late.text("meanwhile") == "running" else None
 
 
-def _ordered(fleet: Fleet, faults: Faults, job_id: str, builds: list[BuildAsOf]) -> list[BuildAsOf]:
-    fault = faults.fire("order", OPERATION, job_id)
+def _ordered(
+    fleet: Fleet, faults: Faults, operation: str, job_id: str, builds: list[BuildAsOf]
+) -> list[BuildAsOf]:
+    fault = faults.fire("order", operation, job_id)
     if fault and fault.text("by") == "random":
         return random.Random(f"{fleet.seed}/{fault.fired}").sample(builds, len(builds))
     ascending = fault is not None and fault.text("by") == "ascending"
     return sorted(builds, key=lambda pair: pair[0].number, reverse=not ascending)
-
-
-def _page(faults: Faults, job_id: str, builds: list[BuildAsOf], query: HistoryQuery) -> list[BuildAsOf]:
-    first = query.offset * query.limit
-    if faults.fire("record-offset", OPERATION, job_id):
-        first = query.offset
-    if query.offset > 0 and (fault := faults.fire("shifting-pages", OPERATION, job_id)):
-        first = max(0, first - int(fault.number("by")))
-    return builds[first : first + query.limit]
 
 
 def _record(fleet: Fleet, faults: Faults, build: Build, as_of_ms: int) -> Body:

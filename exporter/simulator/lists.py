@@ -7,7 +7,7 @@ second shape of a project's job list as code run live has reported it.
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from exporter.simulator.builds import Job, uuid_id
+from exporter.simulator.builds import Job
 from exporter.simulator.details import USER_ID, health_score
 from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
@@ -119,7 +119,7 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
         "health_score": health_score(fleet, job),
         "source_code": "codehub",
         "scm_type": "codehub",
-        "build_project_id": uuid_id(fleet.seed, "build-project", job.id),
+        "build_project_id": fleet.build_project_id(job.id),
         "build_time": last.duration_ms if last and finished else 0,
         "trigger_type": trigger_word(faults, operation, last) if last else None,
         "is_finished": finished,

@@ -123,7 +123,7 @@ class Simulator:
     def _respond(self, request: Request) -> Response:
         if request.path.startswith(PREFIX):
             return self._control.respond(request)
-        call = route(request)
+        call = route(request, self.fleet)
         response = no_route(request) if call is None else self._api.respond(call)
         operation, job = (call.operation, call.job) if call else ("unknown", None)
         at_ms = self.caller_clock.now_ms()

@@ -63,6 +63,11 @@ class Caller:
     def numbers(self, query: str = f"offset=0&limit=100&{WEEK}") -> list[int]:
         return [record["build_number"] for record in self.history(query)["history_records"]]
 
+    def records(self, query: str = "page=0&limit=100", job: str = JOB) -> Any:
+        listed = self.get("/v1/job/list?page_size=100").json()["result"]["job_list"]
+        [project_id] = [item["build_project_id"] for item in listed if item["id"] == job]
+        return self.get(f"/v1/record/{project_id}/records?{query}").json()["result"]
+
     def detail(self, number: int, job: str = JOB) -> Any:
         return self.get(f"/v4/jobs/{job}/{number}/record-info").json()["result"]
 

@@ -51,6 +51,7 @@ def test_both_paths_of_record_info_say_the_same(fleet: Fleet, caller: Caller) ->
     fleet.add_build(JOB)
     newer = caller.get(f"/v1/record/{JOB}/1/record-info")
     assert newer.json()["result"] == caller.detail(1)
+    assert caller.get(f"/v1/record/{JOB}/2/record-info").status == 404
 
 
 def test_stages_add_up_to_the_build(fleet: Fleet, caller: Caller, clock: ManualClock) -> None:
@@ -192,6 +193,9 @@ def test_projects_are_listed(fleet: Fleet, caller: Caller) -> None:
         ("/v1/job/recycling-jobs?page_size=101", 400, "CB.00030001"),
         (f"/v1/job/{'0' * 32}/list?page_index=0&page_size=10", 403, "CB.00031007"),
         ("/v1/record/94baa8ec-fd3f-4cae-81af-b24385a7220f/full-stages", 404, "DEVCB.00031006"),
+        (f"/v1/record/{JOB}/1/record-info", 404, "DEVCB.00031006"),
+        (f"/v1/record/{JOB}/records", 400, "CB.00030001"),
+        ("/v1/record/94baa8ec-fd3f-4cae-81af-b24385a7220f/records", 422, "DEVCB.00031006"),
         ("/v1/nothing", 404, "APIGW.0101"),
     ],
 )
@@ -215,10 +219,19 @@ def test_history_before_the_first_kept_build_is_deleted(clock: ManualClock) -> N
 def test_exchanges_are_counted_by_operation_and_status(simulator: Simulator, caller: Caller) -> None:
     caller.history()
     caller.get(f"/v4/jobs/{JOB}/1/record-info")
-    assert simulator.counts == {("period-history", 200): 1, ("record-info", 404): 1}
+    caller.get(f"/v1/record/{JOB}/1/record-info")
+    caller.get(f"/v1/record/{simulator.fleet.build_project_id(JOB)}/records")
+    assert simulator.counts == {
+        ("period-history", 200): 1,
+        ("record-info", 404): 1,
+        ("record-info-v1", 404): 1,
+        ("records", 200): 1,
+    }
     assert [(exchange.operation, exchange.job) for exchange in simulator.requests] == [
         ("period-history", JOB),
         ("record-info", JOB),
+        ("record-info-v1", JOB),
+        ("records", JOB),
     ]
     simulator.reset_counts()
     assert not simulator.counts

@@ -8,11 +8,13 @@ import json
 from typing import Any
 
 from exporter.simulator import Fleet, ManualClock, Simulator, fault
+from exporter.simulator.builds import RESULTS
 
 from .conftest import JOB, START_MS, Caller
 from .openapi import FOLDER, complaints
 
 EXAMPLE_DETAIL = json.loads((FOLDER / "ShowRecordDetail.json").read_text())
+EXAMPLE_RECORDS = json.loads((FOLDER / "ListRecords.json").read_text())
 EXAMPLE_HISTORY = json.loads((FOLDER / "ShowListPeriodHistory.json").read_text())
 RECYCLED_FIELDS = (
     "job_id job_name project_id creator_name creator_id create_time delete_time create_time_stamp"
@@ -50,7 +52,35 @@ def test_record_info_has_the_fields_of_its_document(fleet: Fleet, caller: Caller
     assert body.keys() == example.keys()
     assert body["result"].keys() == example["result"].keys()
     assert complaints("ShowRecordDetail", body) == []
-    assert complaints("ShowJobBuildRecordDetail", body) == []
+    assert complaints("ShowJobBuildRecordDetail", caller.get(f"/v1/record/{JOB}/1/record-info").json()) == []
+
+
+def test_records_has_the_fields_of_its_definition(fleet: Fleet, caller: Caller) -> None:
+    for result in RESULTS:
+        fleet.add_build(JOB, at_ms=START_MS - 60_000, result=result)
+    fleet.add_build(JOB, duration_s=None)
+    project = caller.detail(1)["build_project_id"]
+    body = caller.get(f"/v1/record/{project}/records?page=0&limit=100").json()
+    example = _example(EXAMPLE_RECORDS)
+    assert body.keys() == example.keys()
+    assert body["result"].keys() == example["result"].keys()
+    assert body["result"]["pagination"].keys() == example["result"]["pagination"].keys()
+    assert [record.keys() for record in body["result"]["data"]] == [example["result"]["data"][0].keys()] * 7
+    assert complaints("ListRecords", body) == []
+
+
+def test_records_can_look_like_its_example(fleet: Fleet, caller: Caller, simulator: Simulator) -> None:
+    fleet.add_build(JOB, at_ms=START_MS - 60_123, result="aborted")
+    simulator.faults.add(fault("wrong-total"), fault("zero-durations"), fault("whole-seconds"))
+    result, example = caller.records(), _example(EXAMPLE_RECORDS)["result"]
+    assert result["pagination"]["total"] == example["pagination"]["total"] == -1
+    [record], [shown] = result["data"], example["data"]
+    assert {name: type(value) for name, value in record.items()} == {
+        name: type(value) for name, value in shown.items()
+    }
+    same = ("duration", "build_duration", "pending_duration", "status", "status_code", "trigger_type")
+    assert [record[name] for name in same] == [shown[name] for name in same]
+    assert (record["build_no"], record["queued_time"]) == ("1", "2025-03-10T03:58:59.000+00:00")
 
 
 def test_recycling_jobs_has_the_fields_of_its_document(fleet: Fleet, caller: Caller) -> None:

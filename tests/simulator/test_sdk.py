@@ -9,8 +9,10 @@ from huaweicloudsdkcodeartsbuild.v3 import (
     CodeArtsBuildClient,
     ListJobRequest,
     ListProjectJobsRequest,
+    ListRecordsRequest,
     ListRecyclingJobRequest,
     ListRelatedProjectInfoRequest,
+    ShowJobBuildRecordDetailRequest,
     ShowListPeriodHistoryRequest,
     ShowRecordDetailRequest,
 )
@@ -68,6 +70,25 @@ def test_it_reads_the_detail_of_a_build(sdk: Any, fleet: Fleet, clock: ManualClo
     moments = [datetime.fromisoformat(text) for text in (detail.queued_time, detail.start_time)]
     assert moments[0] == datetime.fromtimestamp(START_MS / 1000, UTC)
     assert (moments[1] - moments[0]).total_seconds() == 3
+
+
+def test_it_reads_records_and_the_newer_record_info(sdk: Any, fleet: Fleet, clock: ManualClock) -> None:
+    for _ in range(3):
+        fleet.add_build(JOB, queue_s=3, duration_s=100.068)
+    clock.advance(200)
+    detail = sdk.show_job_build_record_detail(ShowJobBuildRecordDetailRequest(job_id=JOB, build_no=2)).result
+    answer = sdk.list_records(
+        ListRecordsRequest(
+            build_project_id=detail.build_project_id,
+            page=1,
+            limit=2,
+            from_date="2025-03-10 12:00:00",
+            to_date="2025-03-10 12:00:00",
+        )
+    )
+    [record] = answer.result.data
+    assert (answer.result.pagination.total, record.build_no, record.build_duration) == (3, "1", 100_068)
+    assert (detail.build_no, detail.start_time) == (2, record.start_time)
 
 
 def test_it_reads_the_recycle_bin(sdk: Any, fleet: Fleet) -> None:
