@@ -3,6 +3,7 @@
 The README in Chinese is held to the one in English: what no translation changes is equal, section by section.
 """
 
+import ast
 import re
 import shutil
 import subprocess
@@ -362,3 +363,34 @@ def test_anchors_are_those_of_github() -> None:
         "## 仪表盘、告警（*Fleet*）\n## `serve`: [it](x.md)\n## Set-up\n## Set-up\n"
     )
     assert anchors(page) == ["tls-与密码", "仪表盘告警fleet", "serve-it", "set-up", "set-up-1"]
+
+
+ODD_WORDS = re.compile(r"\b(anew|borne|in vain|to be had|comes? about|told|tells)\b", re.IGNORECASE)
+
+
+def docstrings(file: Path) -> Iterator[str]:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, documented) and (found := ast.get_docstring(node)):
+            yield found
+
+
+def test_a_docstring_says_what_it_is_about_and_asks_nothing() -> None:
+    questions = re.compile(r"(What|Which|Whether|How|Who|Whose|When|Where|Why)\b")
+    asking = [
+        (name_of(file), found.splitlines()[0])
+        for file in ROOT.glob("exporter/**/*.py")
+        for found in docstrings(file)
+        if questions.match(found)
+    ]
+    assert asking == []
+
+
+@pytest.mark.parametrize("folder", ["exporter/**/*.py", "docs/**/*.md", "prometheus/*.yml", "*.md"])
+def test_no_sentence_has_a_word_that_sends_readers_to_the_dictionary(folder: str) -> None:
+    found = {
+        f"{name_of(file)}: {match.group()}"
+        for file in ROOT.glob(folder)
+        for match in ODD_WORDS.finditer(file.read_text(encoding="utf-8"))
+    }
+    assert found == set()

@@ -18,7 +18,7 @@ from exporter.poller.observe import windows
 from exporter.text import plural
 
 _REPORT_AFTER: Final = 20
-"""Number of refusals after which the user is told that nothing else came."""
+"""Number of refusals after which the user is informed that nothing else came."""
 
 _FEW: Final = 2
 """This few builds may all have lost their records."""
