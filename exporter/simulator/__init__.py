@@ -11,7 +11,7 @@ from exporter.simulator.access import AccessKey, Credentials
 from exporter.simulator.builds import Job, Plan
 from exporter.simulator.demo import demo_fleet, run
 from exporter.simulator.exchange import Exchange
-from exporter.simulator.faults import KINDS, Fault, Faults, fault
+from exporter.simulator.faults import KINDS, Fault, Faults, fault, gateway_limits
 from exporter.simulator.fleet import Fleet, ManualClock, RealClock
 from exporter.simulator.server import Simulator
 from exporter.simulator.truth import BuildTruth, JobTruth, totals
@@ -33,6 +33,7 @@ __all__ = [
     "Simulator",
     "demo_fleet",
     "fault",
+    "gateway_limits",
     "run",
     "totals",
 ]

@@ -63,32 +63,36 @@ ROUTES: Final = tuple(
 class Limiter:
     """Counts requests in fixed windows of a minute for each fault ``rate-limit``.
 
-    Refused requests count too, as they do at the gateway.
+    The operations of a fault share its allowance, unless it is for ``each``. Refused requests count too, as
+    they do at the gateway.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._windows: dict[int, tuple[Fault, int, int]] = {}
+        self._windows: dict[tuple[int, str], tuple[Fault, int, int]] = {}
         self._lock = threading.Lock()
 
-    def wait_s(self, fault: Fault) -> float | None:
+    def wait_s(self, fault: Fault, operation: str) -> float | None:
         """Count a request; return the seconds until the next window if it exceeds the limit, else None."""
         now_ms = self._clock.now_ms()
+        key = (id(fault), operation if fault.options["each"] else "")
         with self._lock:
-            _, began_ms, count = self._windows.get(id(fault), (fault, now_ms, 0))
+            _, began_ms, count = self._windows.get(key, (fault, now_ms, 0))
             if now_ms - began_ms >= WINDOW_MS:
                 began_ms, count = now_ms, 0
-            self._windows[id(fault)] = (fault, began_ms, count + 1)
+            self._windows[key] = (fault, began_ms, count + 1)
         return (began_ms + WINDOW_MS - now_ms) / 1000 if count >= fault.number("per_minute") else None
 
 
 def replacement(faults: Faults, limiter: Limiter, operation: str, job: str | None) -> Response | None:
     """The response that a fault sends instead of the requested one, if any."""
-    if fault := faults.fire("rate-limit", operation, job):
-        wait_s = limiter.wait_s(fault)
+    limits = [
+        (limiter.wait_s(limit, operation), limit) for limit in faults.fire_all("rate-limit", operation, job)
+    ]
+    for wait_s, limit in limits:
         if wait_s is not None:
-            retry_after = max(1, round(wait_s)) if fault.options["retry_after"] else None
-            return _throttled(fault, "APIGW.0308", retry_after, round(fault.number("per_minute")))
+            retry_after = max(1, round(wait_s)) if limit.options["retry_after"] else None
+            return _throttled(limit, "APIGW.0308", retry_after, round(limit.number("per_minute")))
     if fault := faults.fire("throttle", operation, job):
         return _throttled(fault, fault.text("code"), fault.options["retry_after"], 50)
     if faults.fire("unauthorized", operation, job):

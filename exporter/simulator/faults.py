@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from exporter.simulator.exchange import Body
 KINDS: Final[dict[str, dict[str, object]]] = {
     # Instead of the response: gateway, network, backend.
     "throttle": {"status": 429, "retry_after": None, "announce": True, "code": "APIGW.0308"},
-    "rate-limit": {"per_minute": 50, "announce": True, "status": 429, "retry_after": False},
+    "rate-limit": {"per_minute": 50, "each": False, "announce": True, "status": 429, "retry_after": False},
     "error": {"status": 500, "code": "CB.00060100", "message": "Internal error.", "shape": "error_code"},
     "html": {"status": 502},
     "body": {"status": 200, "text": "", "content_type": "application/json"},
@@ -70,6 +70,17 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "disagreement": {"field": "duration", "seconds": 1.0, "numbers": None},
 }
 
+POLICIES: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
+    "ten_50_min": (50, ("job-list", "project-job-list", "recycling-jobs", "projects", "record-list")),
+    "ten_120_min": (120, ("record-info-v1", "records", "full-stages")),
+    "cloudbuild_ext": (120, ("period-history", "record-info")),
+}
+"""The gateway's policies: requests a minute, a guess for the last one, and operations."""
+
+OPERATIONS: Final = frozenset(
+    ("auth", "metadata-token", "metadata-key", *(name for _, names in POLICIES.values() for name in names))
+)
+
 BUILD_KINDS: Final = frozenset(kind for kind, options in KINDS.items() if "numbers" in options)
 
 
@@ -78,18 +89,18 @@ class Fault:
     """One thing that goes wrong.
 
     Attributes:
-        operation: only for this one, such as ``record-info``; None for all.
+        operation: only for this one, such as ``record-info``, or for these; None for all.
         job: only for this job id; None for all, and for requests that concern no job.
         times: how many more requests it affects; None for no limit.
         options: the fields of its kind.
         fired: how many requests it has affected.
 
     Raises:
-        ValueError: no such kind, or the kind has no such field.
+        ValueError: no such kind or operation, or the kind has no such field.
     """
 
     kind: str
-    operation: str | None = None
+    operation: str | tuple[str, ...] | None = None
     job: str | None = None
     probability: float = 1.0
     times: int | None = None
@@ -101,11 +112,20 @@ class Fault:
             raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(sorted(KINDS))}")
         if unknown := self.options.keys() - KINDS[self.kind].keys():
             raise ValueError(f"the fault {self.kind!r} has no field {', '.join(sorted(unknown))}")
+        if unknown := set(self.operations) - OPERATIONS:
+            raise ValueError(
+                f"unknown operation {', '.join(unknown)}; known: {', '.join(sorted(OPERATIONS))}"
+            )
         self.options = {**KINDS[self.kind], **self.options}
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations it is for; empty for all."""
+        return (self.operation,) if isinstance(self.operation, str) else self.operation or ()
 
     def matches(self, operation: str | None, job: str | None) -> bool:
         """Return whether a request is in the fault's scope; an ``operation`` of None stands for any."""
-        if self.operation is not None and operation is not None and self.operation != operation:
+        if self.operations and operation is not None and operation not in self.operations:
             return False
         return self.job is None or self.job == job
 
@@ -127,7 +147,8 @@ class Fault:
 
     def to_json(self) -> dict[str, object]:
         """Convert to the form that `from_json` reads, with ``fired``."""
-        scope = {"kind": self.kind, "operation": self.operation, "job": self.job}
+        operation = list(self.operation) if isinstance(self.operation, tuple) else self.operation
+        scope = {"kind": self.kind, "operation": operation, "job": self.job}
         rate = {"probability": self.probability, "times": self.times, "fired": self.fired}
         lists = {name: self.items(name) for name, v in self.options.items() if isinstance(v, tuple | range)}
         return {**scope, **rate, **self.options, **lists}
@@ -144,13 +165,15 @@ class Fault:
             raise ValueError("probability is not a number")
         if not isinstance(fields.get("times"), int | None):
             raise ValueError("times is not a number")
+        if isinstance(operation := fields.get("operation"), list):
+            fields["operation"] = tuple(map(str, operation))
         return fault(str(fields.pop("kind", None)), **fields)
 
 
 def fault(
     kind: str,
     *,
-    operation: str | None = None,
+    operation: str | tuple[str, ...] | None = None,
     job: str | None = None,
     probability: float = 1.0,
     times: int | None = None,
@@ -158,6 +181,14 @@ def fault(
 ) -> Fault:
     """Create a `Fault`, with the fields of its kind as keywords."""
     return Fault(kind, operation, job, probability, times, options)
+
+
+def gateway_limits(*, shared: bool = False) -> list[Fault]:
+    """The limits of all policies: for each operation by itself, or shared by those of a policy."""
+    return [
+        fault("rate-limit", operation=operations, per_minute=per_minute, each=not shared)
+        for per_minute, operations in POLICIES.values()
+    ]
 
 
 class Faults:
@@ -190,18 +221,14 @@ class Faults:
         self.replace(fault for fault in self.active() if kind is not None and fault.kind != kind)
 
     def fire(self, kind: str, operation: str, job: str | None = None) -> Fault | None:
-        """Return the fault of this kind that affects this request, and count it; None if none does."""
+        """Return the first fault of this kind that affects this request, and count it; None if none does."""
         with self._lock:
-            for fault in self._faults:
-                if fault.kind != kind or fault.times == 0 or not fault.matches(operation, job):
-                    continue
-                if fault.probability < 1 and self._rng.random() >= fault.probability:
-                    continue
-                if fault.times is not None:
-                    fault.times -= 1
-                fault.fired += 1
-                return fault
-        return None
+            return next(self._fire(kind, operation, job), None)
+
+    def fire_all(self, kind: str, operation: str, job: str | None = None) -> list[Fault]:
+        """Return and count all faults of this kind that affect this request."""
+        with self._lock:
+            return list(self._fire(kind, operation, job))
 
     def for_build(self, kind: str, operation: str | None, job: str, number: int) -> Fault | None:
         """Return the fault of this kind that affects this build; always the same for the same build."""
@@ -219,6 +246,17 @@ class Faults:
     def was_reported(self, kind: str, job: str, number: int) -> bool:
         """Return whether a response has reported this falsehood about a build."""
         return (kind, job, number) in self._reported
+
+    def _fire(self, kind: str, operation: str, job: str | None) -> Iterator[Fault]:
+        for fault in self._faults:
+            if fault.kind != kind or fault.times == 0 or not fault.matches(operation, job):
+                continue
+            if fault.probability < 1 and self._rng.random() >= fault.probability:
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+            fault.fired += 1
+            yield fault
 
     def _selects(self, fault: Fault, job: str, number: int) -> bool:
         if fault.options["numbers"] is not None:
