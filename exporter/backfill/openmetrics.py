@@ -28,7 +28,7 @@ ONLY_LIVE: Final = frozenset(
         "codearts_build_lost_builds_total",
     )
 )
-"""Families that cannot be reconstructed afterwards."""
+"""Families whose values would be wrong for the past. Others, such as `job_up`, are absent anyway."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def credential_warnings(config: Config, path: Path) -> Iterator[str]:
             "it, or take secrets from ${NAME} or a file"
         )
     urls = {"endpoint": config.endpoint}
-    if isinstance(config.auth, PasswordAuth):
+    if config.auth.uses_iam:
         urls["iam_endpoint"] = config.iam_endpoint
     for key, url in urls.items():
         parts = urlsplit(url)

@@ -1,11 +1,11 @@
 """The configuration file: its schema, and how it is loaded."""
 
 from exporter.config.auth import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
+from exporter.config.files import open_regular, read_bounded
 from exporter.config.jobs import JobConfig, ProjectConfig
 from exporter.config.loader import LARGEST_FILE, load, parse
 from exporter.config.regions import KNOWN_REGIONS
 from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS, Config, PollConfig
-from exporter.config.secret_types import open_regular, read_bounded
 from exporter.config.types import format_duration, parse_duration
 
 __all__ = [

@@ -1,6 +1,7 @@
 """Kinds of credentials; the file gives exactly one of them under ``auth``."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
@@ -26,6 +27,12 @@ def _given_or_read(value: SecretStr, info: ValidationInfo) -> SecretStr:
 
 class _Credentials(Section):
     keeps_secrets: ClassVar[bool] = True
+    uses_iam: ClassVar[bool] = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that this kind of credentials names."""
+        return tuple(value for value in self.__dict__.values() if isinstance(value, Path))
 
 
 class TokenAuth(_Credentials):
@@ -46,6 +53,7 @@ class PasswordAuth(_Credentials):
     ``password`` is filled from ``password_file``, ``project`` from the region.
     """
 
+    uses_iam: ClassVar[bool] = True
     model_config = ConfigDict(json_schema_extra={"oneOf": exactly_one_of("password", "password_file")})
 
     domain: Text = Field(description="The name of the IAM user's account.", examples=["example-company"])

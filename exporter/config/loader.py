@@ -10,10 +10,10 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from exporter.config.files import os_reason, read_bounded
 from exporter.config.lookalikes import hint_within
 from exporter.config.problems import Problem, quote, render
 from exporter.config.schema import Config
-from exporter.config.secret_types import os_reason, read_bounded
 from exporter.config.section import Section
 from exporter.config.yaml_document import Document, read_document
 from exporter.errors import ConfigError

@@ -248,8 +248,7 @@ class Config(Section):
     @property
     def files(self) -> tuple[Path, ...]:
         """The files it names, except that of the state."""
-        named = (getattr(self.auth, key, None) for key in ("path", "password_file", "secret_key_file"))
-        return tuple(path for path in (self.ca_file, *named) if path)
+        return (*([self.ca_file] if self.ca_file else []), *self.auth.files)
 
     @classmethod
     def expand_shorthand(cls, given: Mapping[str, object]) -> Mapping[str, object]:

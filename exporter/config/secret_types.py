@@ -1,59 +1,32 @@
 """Types of secrets and files, and bounded reading of files; no error repeats a secret."""
 
-import errno
 import os
 import re
 import stat
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, SecretStr, ValidationInfo
 
+from exporter.config.files import _NOT_REGULAR, os_reason, read_bounded
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.config.section import TEXT, parsed, problem, text_matching
 from exporter.config.types import text
 from exporter.redaction import register, register_url
 
-_NOT_REGULAR: Final = "it is not a regular file"
 _LONGEST_SECRET: Final = 65_536
+
 _LARGEST_BUNDLE: Final = 16 * 2**20
+
 _PORTS: Final = range(1, 65_536)
+
 _LOGIN: Final = r"(?:(?:[^/?#@%\s]|%[0-9A-Fa-f]{2})*@)?"
+
 _SERVER_URL: Final = re.compile(
     _LOGIN + r"(?:\[[^][/?#@\s]+\]|[^][:/?#@\s]*)(?::(?P<port>\d{1,5}))?(?:/\d*)?(?:\?[^#@\s]*)?"
 )
+
 _SOCKET_URL: Final = re.compile(_LOGIN + r"/[^?#]+(?:\?[^#@\s]*)?")
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; never wait for the other end of a pipe, or read from a device.
-
-    Raises:
-        OSError: it cannot be opened, or is not a regular file.
-    """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, _NOT_REGULAR)
-    return file
-
-
-def read_bounded(path: Path, limit: int) -> bytes:
-    """Read a whole regular file.
-
-    Raises:
-        OSError: it cannot be read, is not regular, or is larger than ``limit`` bytes.
-    """
-    with open_regular(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return content
-
-
-def os_reason(error: OSError) -> str:
-    """Return the system's message without the file's name."""
-    return error.strerror or type(error).__name__
 
 
 def _secret(value: object) -> SecretStr:

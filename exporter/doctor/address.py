@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.api.auth import METADATA_KEY
-from exporter.config import Config, PasswordAuth
+from exporter.config import Config
 from exporter.config.regions import default_endpoints
 from exporter.doctor.results import RUN_AGAIN, Answers, Finding, Section, note, ok, problem
 from exporter.errors import (
@@ -69,7 +69,7 @@ def address(config: Config, answers: Answers, proxies: Mapping[str, Proxy]) -> S
     defaults = default_endpoints(config.region or "")
     region = f"region {config.region}, " if config.region else ""
     findings = [ok(f"{region}{config.endpoint}{_origin(config.endpoint, defaults.get('endpoint'))}")]
-    if isinstance(config.auth, PasswordAuth):
+    if config.auth.uses_iam:
         origin = _origin(config.iam_endpoint, defaults.get("iam_endpoint"))
         findings.append(ok(f"tokens come from {config.iam_endpoint}{origin}"))
     for key, proxy in proxies.items():

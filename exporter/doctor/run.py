@@ -8,7 +8,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
 from exporter.api.http import proxy_variable
-from exporter.config import Config, PasswordAuth
+from exporter.config import Config
 from exporter.doctor.address import Proxy, address
 from exporter.doctor.budget import requests_section
 from exporter.doctor.credentials import clock
@@ -27,7 +27,7 @@ from exporter.poller import Rules
 def proxies_of(config: Config) -> dict[str, Proxy]:
     """Return the proxies in use by configuration key; the metadata service is never behind one."""
     urls = {"endpoint": config.endpoint}
-    if isinstance(config.auth, PasswordAuth):
+    if config.auth.uses_iam:
         urls["iam_endpoint"] = config.iam_endpoint
     return {key: proxy for key, url in urls.items() if (proxy := proxy_for(url))}
 

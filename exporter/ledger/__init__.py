@@ -58,7 +58,7 @@ from exporter.ledger.tallies import (
     LabelPolicy,
     Tally,
 )
-from exporter.ledger.waiting import Gap, OpenBuild
+from exporter.ledger.unsettled import Gap, OpenBuild
 
 __all__ = [
     "AWAITED_KEPT",

@@ -11,7 +11,7 @@ from exporter.ledger.runs import Recovery, Run
 from exporter.ledger.stages import AwaitedStages
 from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, Exemplar, LabelPolicy, Tally
-from exporter.ledger.waiting import Gap, OpenBuild
+from exporter.ledger.unsettled import Gap, OpenBuild
 from exporter.model import Build, BuildDetail, Result
 
 HISTORY_STEP_MS: Final = 1000
@@ -143,7 +143,13 @@ class LedgerBuilder:
         if build.result is Result.SUCCESS and build.finish_ms is not None:
             self.last_success_ms = max(self.last_success_ms or 0, build.finish_ms)
         if self.last is None or number > self.last.number:
-            self.last = LastBuild(number, build.result, build.finish_ms, build.duration_ms, build.queue_ms)
+            self.last = LastBuild(
+                number=number,
+                result=build.result,
+                finish_ms=build.finish_ms,
+                duration_ms=build.duration_ms,
+                queue_ms=build.queue_ms,
+            )
         recent = RecentBuild(number, build.result, build.duration_ms, build.finish_ms)
         insort(self.recent, recent, key=attrgetter("number"))
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import NO_STAGES, Stages
 from exporter.ledger.tallies import Buckets, Histogram, Tally
-from exporter.ledger.waiting import PAGED_FOR_MS, Gap, OpenBuild, OtherNumbers
+from exporter.ledger.unsettled import PAGED_FOR_MS, Gap, OpenBuild, OtherNumbers
 from exporter.model import DAY_MS, HOUR_MS, Build, JobNames, ListedJob, Result, State
 
 PROBES: Final = 5

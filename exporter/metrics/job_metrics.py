@@ -44,7 +44,7 @@ def job_families(
             _counted,
             note="`success` and `failure` are exposed from the first poll on, others from their first build.",
         ),
-        *_UNVARYING,
+        *_WITHOUT_EXTRA_LABELS,
         *(STAGE_FAMILIES if stages else ()),
     )
 
@@ -138,7 +138,7 @@ def _job_info(view: JobView) -> Samples:
     yield (view.job.id, view.job.project_id), 1
 
 
-_UNVARYING: Final[tuple[Family[JobView], ...]] = (
+_WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
     _histogram(
         "codearts_build_queue_duration_seconds",
         "Time that finished builds waited in the queue before they started.",

@@ -168,7 +168,7 @@ class JobState:
     Attributes:
         loaded: its ledger was requested from the store.
         ledger: as committed and published.
-        uncommitted: the ledger with changes that are not committed yet; see `Commits.add`.
+        uncommitted: the ledger with changes that are not committed yet; see `LedgerCommits.add`.
         watched_at: when it was first watched, while it has no ledger; monotonic seconds, since the wall clock
             may be set before the first poll.
         up: whether its last poll succeeded; None before the first.

@@ -12,8 +12,9 @@ from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedEr
 from exporter.ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
-from exporter.poller.commits import Commits
+from exporter.poller.fleet_view import Views
 from exporter.poller.job_state import SECOND_TRY_S, JobState, Rules
+from exporter.poller.ledger_commits import LedgerCommits
 from exporter.poller.observe import Service, perform
 from exporter.poller.planner import PollPlanner
 from exporter.poller.readiness import Readiness, Refusals
@@ -31,7 +32,7 @@ from exporter.poller.tasks import (
     is_stages_task,
     job_id_of,
 )
-from exporter.poller.view import Views, ZeroHold
+from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
 
 
@@ -87,7 +88,7 @@ class Poller:
         self._zero_hold = ZeroHold(rules.policy)
         self._refusals = Refusals()
         self._views = Views(self._watchlist, shows_fleet=shows_fleet)
-        self._commits = Commits(
+        self._commits = LedgerCommits(
             self._watchlist, store, rules, self._zero_hold, telemetry, self._log, has_room, wall, monotonic
         )
         for job in self._states.values():

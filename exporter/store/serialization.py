@@ -4,7 +4,7 @@
 
     {"version":3,"ledger":{"since_ms":1700000000000,"runs":[{"first":0,"last":532, …}], …}}
 
-A change of `JobLedger` that old rows do not fit increments `VERSION` and adds a step to `_UPGRADES`.
+A change of `JobLedger` that old rows do not fit increments `ROW_VERSION` and adds a step to `_UPGRADES`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from exporter.ledger import (
 )
 from exporter.model import Result
 
-VERSION: Final = 3
+ROW_VERSION: Final = 3
 
 
 def _with_tallies(row: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ _RAW: Final = TypeAdapter(dict[str, Any])
 
 def encode(ledger: JobLedger) -> str:
     """Serialise a ledger as a row."""
-    return _CURRENT.dump_json(_Row(VERSION, ledger), exclude_defaults=True).decode()
+    return _CURRENT.dump_json(_Row(ROW_VERSION, ledger), exclude_defaults=True).decode()
 
 
 def decode(row: str | bytes) -> JobLedger:
@@ -90,7 +90,7 @@ def decode(row: str | bytes) -> JobLedger:
         parsed = _CURRENT.validate_json(row)
     except ValidationError:
         parsed = None
-    if parsed is None or parsed.version != VERSION:
+    if parsed is None or parsed.version != ROW_VERSION:
         parsed = _parse_other_version(row)
     _check(parsed.ledger)
     return parsed.ledger
@@ -100,11 +100,11 @@ def _parse_other_version(row: str | bytes) -> _Row:
     """Parse a row that does not have the current form, or raise the reason."""
     try:
         version = _ANY_VERSION.validate_json(row).version
-        if version > VERSION:
+        if version > ROW_VERSION:
             raise ValueError(
-                f"written by a newer exporter (row version {version}, this one reads up to {VERSION})"
+                f"written by a newer exporter (row version {version}, this one reads up to {ROW_VERSION})"
             )
-        return _CURRENT.validate_json(row) if version == VERSION else _upgraded(version, row)
+        return _CURRENT.validate_json(row) if version == ROW_VERSION else _upgraded(version, row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -113,7 +113,7 @@ def _parse_other_version(row: str | bytes) -> _Row:
 
 def _upgraded(version: int, row: str | bytes) -> _Row:
     body = _RAW.validate_json(row)
-    while version < VERSION:
+    while version < ROW_VERSION:
         if version not in _UPGRADES:
             raise ValueError(f"there never was a row version {version}")
         try:

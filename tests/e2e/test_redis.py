@@ -44,7 +44,7 @@ class Replica(Victim):
         return requests.get(f"{self.url}/metrics", timeout=5).text
 
     def store_errors(self) -> float:
-        """Commits that failed."""
+        """LedgerCommits that failed."""
         errors = "codearts_build_exporter_store_errors_total"
         return samples(self.text())[errors, (("operation", "commit"),)]
 

@@ -12,7 +12,7 @@ from exporter.metrics import FleetView
 from exporter.model import Result
 from exporter.poller import Poller
 from exporter.poller.job_state import JobState
-from exporter.poller.view import HELD_S, ZeroHold
+from exporter.poller.zero_hold import HELD_S, ZeroHold
 from exporter.simulator import Fleet
 from exporter.store import Store
 from exporter.store.sqlite import SqliteStore

@@ -11,7 +11,7 @@ from exporter.metrics import EXPORTER_METRICS, EXTRA_LABELS, FLEET_FAMILIES, JOB
 from exporter.metrics.exporter_metrics import OPERATIONS
 from exporter.model import Result, State, Trigger
 from exporter.poller.job_state import RECOVERY_BUCKETS
-from exporter.poller.view import HELD_S
+from exporter.poller.zero_hold import HELD_S
 from tools.reference.fleet import families
 from tools.reference.markdown import code, codes, fence, marked, page, table
 from tools.reference.words import REASONS, RESULTS, STATES, TRIGGERS

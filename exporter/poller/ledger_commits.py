@@ -12,22 +12,24 @@ from exporter.poller.job_state import JobState, Rules, fold
 from exporter.poller.planner import JobListChanges
 from exporter.poller.state_change_log import StateChangeLog
 from exporter.poller.tasks import Observations, StagesFetched, TaskResult, Timer
-from exporter.poller.view import ZeroHold
 from exporter.poller.watchlist import Watchlist
+from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
 
 RESTORE_EVERY_S: Final = 300.0
 """Interval of the search for ledgers that are older in the store than they were committed."""
 
+
 COMMIT_TRIES: Final = 3
 """Maximum number of folds of observations into what another process has committed meanwhile."""
+
 
 LONGEST_WAIT_MS: Final = 366 * DAY_MS
 """Limit of the time for which a job counts as watched without a ledger, whatever a wrong clock has stored."""
 
 
 @dataclass(slots=True, eq=False)
-class Commits:
+class LedgerCommits:
     """The ledgers of the watched jobs and the store. Failures are counted, logged, and retried.
 
     Attributes:
@@ -59,7 +61,7 @@ class Commits:
         """Ledgers of the watched jobs, as committed."""
         return {job.id: job.ledger for job in self.watchlist.states.values() if job.ledger is not None}
 
-    def carry_over(self, before: "Commits") -> None:
+    def carry_over(self, before: "LedgerCommits") -> None:
         """Take over what could not be committed, and since when jobs without a ledger are watched."""
         buckets = self.rules.buckets
         known = before.watchlist.states

@@ -1,0 +1,51 @@
+"""The published view of the fleet; pure."""
+
+from collections.abc import Iterable
+
+from exporter.metrics import FleetView, JobView
+from exporter.model import Job, RecycleBin
+from exporter.poller.watchlist import Watchlist
+
+
+class Views:
+    """Builds the view of the fleet; only changed jobs are built again.
+
+    Attributes:
+        recycle_bin: as last read; None if it was not read yet.
+    """
+
+    def __init__(self, watchlist: Watchlist, *, shows_fleet: bool) -> None:
+        self._watchlist = watchlist
+        self._shows_fleet = shows_fleet
+        self._jobs: tuple[Job, ...] | None = None
+        self.recycle_bin: RecycleBin | None = None
+
+    def build(self, changed: Iterable[str] | None, *, is_complete: bool) -> FleetView:
+        """Build the view after those jobs have changed, or all."""
+        jobs = self._watchlist.jobs
+        if changed is None or jobs is not self._jobs:
+            self._jobs = jobs
+            self._views = {job.id: self._view(job) for job in jobs}
+            self._projects = self._watchlist.project_names
+        else:
+            for job_id in changed:
+                if job_id in self._views:
+                    self._views[job_id] = self._view(self._views[job_id].job)
+        return FleetView(
+            jobs=tuple(self._views.values()),
+            recycle_bin=self.recycle_bin if self._shows_fleet else None,
+            projects=self._projects,
+            is_complete=is_complete,
+        )
+
+    def _view(self, job: Job) -> JobView:
+        state = self._watchlist.states[job.id]
+        ledger, confirmed_ms = state.ledger, state.lists.confirmed_ms
+        return JobView(
+            job=job,
+            ledger=ledger,
+            up=(True if confirmed_ms else None) if state.up is None else state.up,
+            deleted=None if self.recycle_bin is None else job.id in self.recycle_bin.jobs,
+            checked_ms=max(ledger.polled_ms, confirmed_ms or 0) if ledger else None,
+            held=state.zero_hold,
+        )
