@@ -72,6 +72,7 @@ class ListedJob:
         status: the list's own word.
         number: the last build's number, if reported.
         state: the last build's state, if it is unfinished and reported.
+        build_project_id: stands for the job in requests for records; empty if the list lacks it.
     """
 
     id: str
@@ -81,6 +82,7 @@ class ListedJob:
     status: str = ""
     number: int | None = None
     state: State | None = None
+    build_project_id: str = ""
 
     @property
     def mark(self) -> tuple[object, ...]:
@@ -111,7 +113,10 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class BuildDetail:
-    """One execution of a job, as record-info reports it; ``duration_ms`` excludes the queue."""
+    """One execution of a job, as record-info reports it; ``duration_ms`` excludes the queue.
+
+    ``build_project_id`` stands for the job in requests for records.
+    """
 
     number: int
     result: Result | None = None
@@ -124,6 +129,7 @@ class BuildDetail:
     trigger: Trigger = Trigger.UNKNOWN
     record_id: str = ""
     project_id: str = ""
+    build_project_id: str = ""
 
 
 class Stage(NamedTuple):

@@ -1,10 +1,10 @@
-"""JSON of the API → model, tolerant by record: history, details, the recycle bin, job lists. Pure.
+"""JSON of the API → model, tolerant by record: builds, the recycle bin, job lists. Pure.
 
 A page becomes a `Page`: the records that are readable, and a word for each fault. Only a response without the
 requested page or build raises, and then always `PayloadError`.
 
 Accepted beyond the documents, all of it seen live or in the provider's own examples: integers as strings and
-back, null nearly anywhere, ``history_records`` as one object, three spellings of a time, times without a zone
+back, null nearly anywhere, ``history_records`` as one object, four spellings of a time, times without a zone
 (which are UTC+8), states in any letter case or as the colours of the job lists.
 """
 
@@ -70,26 +70,20 @@ def build_detail(body: object, job_id: str, number: int) -> tuple[BuildDetail, t
     if build_no is not None and build_no != number:
         raise PayloadError("foreign_record", f"requested build {number} of {job_id}, got {build_no}")
     faults: list[str] = []
-    start_ms = optional_time_ms(record.get("start_time"), faults)
-    finish_ms = optional_time_ms(record.get("finish_time"), faults)
-    result, state = result_or_state(record.get("status"), faults)
-    if result is Result.UNKNOWN and finish_ms is None:
-        result = None
-    record_id = text(record.get("id"))
-    return BuildDetail(
-        number=number,
-        result=result,
-        state=state,
-        queued_ms=_queued_ms(record.get("queued_time"), start_ms, faults),
-        start_ms=start_ms,
-        finish_ms=finish_ms,
+    return replace(
+        _detail(record, number, faults),
         duration_ms=optional_duration_ms(record.get("duration"), faults),
-        branch=text(record.get("branch")),
-        trigger=trigger(record.get("trigger_type"), faults),
-        # It becomes part of the path of full-stages.
-        record_id=record_id if re.fullmatch(r"[0-9A-Za-z-]{1,64}", record_id) else "",
         project_id=text(record.get("devcloud_project_id")),
+        build_project_id=_path_part(record.get("build_project_id")),
     ), tuple(faults)
+
+
+def records_page(body: object) -> Page[BuildDetail]:
+    """Parse a response of records, which has the details of many builds of one job."""
+    result = result_of(body)
+    pagination = result.get("pagination")
+    total = pagination.get("total") if isinstance(pagination, dict) else None
+    return _page(result.get("data"), total, _record)
 
 
 def recycle_page(body: object) -> Page[RecycledJob]:
@@ -146,21 +140,30 @@ def integer(value: object) -> int | None:
 def timestamp_ms(value: object) -> int | None:
     """Return a time in milliseconds since the epoch; None if it is absent or impossible.
 
-    Accepts ``2022-10-11T08:28:42.000+00:00``, ``…+0800``, ``2024-09-20 14:38:49`` (UTC+8), and timestamps in
-    seconds or milliseconds as numbers or digits. Times outside 2000 to 2100 count as impossible.
+    Accepts ``2022-10-11T08:28:42.000+00:00``, ``…+0800``, ``2024-09-20 14:38:49`` (UTC+8), ``Wed Jun 26
+    16:25:09 CST 2024`` (UTC+8), and timestamps in seconds or milliseconds as numbers or digits. Times outside
+    2000 to 2100 count as impossible.
     """
     number = integer(value)
     if number is not None:
         time_ms = number * 1000 if number < _MAX_SECONDS else number
     elif isinstance(value, str):
         try:
-            parsed = datetime.fromisoformat(value.strip())
+            parsed = _datetime(value.strip())
         except ValueError:
             return None
         time_ms = round(parsed.replace(tzinfo=parsed.tzinfo or SERVICE_ZONE).timestamp() * 1000)
     else:
         return None
     return time_ms if _MIN_TIME_MS <= time_ms < _MAX_TIME_MS else None
+
+
+def _datetime(value: str) -> datetime:
+    if " CST " in value:
+        return datetime.strptime(value.replace(" CST ", " "), "%a %b %d %H:%M:%S %Y").replace(
+            tzinfo=SERVICE_ZONE
+        )
+    return datetime.fromisoformat(value)
 
 
 def optional_time_ms(value: object, faults: list[str], *absent: object) -> int | None:
@@ -226,6 +229,61 @@ def _build(job_id: str, value: object, faults: list[str]) -> Build:
     )
 
 
+def _record(value: object, faults: list[str]) -> BuildDetail:
+    record = mapping(value, "record_not_an_object")
+    number = integer(record.get("build_no"))
+    if number is None or not 1 <= number <= _MAX_NUMBER:
+        raise PayloadError("bad_build_number", "a record without a readable build_no")
+    detail = _detail(record, number, faults)
+    return replace(
+        detail,
+        duration_ms=_fitting_duration_ms(record, detail, faults),
+        build_project_id=_path_part(record.get("project_id")),
+    )
+
+
+def _fitting_duration_ms(record: Mapping[str, object], detail: BuildDetail, faults: list[str]) -> int | None:
+    """Return the duration that fits start and finish, which may be whole seconds; None if several do.
+
+    ``duration`` includes the queue in one of the provider's examples, and is 0 in another one.
+    """
+    durations = {optional_duration_ms(record.get(name), faults) for name in ("build_duration", "duration")}
+    if detail.start_ms is None or detail.finish_ms is None:
+        return None
+    length_ms = detail.finish_ms - detail.start_ms
+    within_ms = 1 if detail.start_ms % 1000 or detail.finish_ms % 1000 else 1000
+    fitting = {
+        duration_ms for duration_ms in durations if duration_ms and abs(duration_ms - length_ms) < within_ms
+    }
+    return fitting.pop() if len(fitting) == 1 else None
+
+
+def _detail(record: Mapping[str, object], number: int, faults: list[str]) -> BuildDetail:
+    """Parse what record-info and records have in common."""
+    start_ms = optional_time_ms(record.get("start_time"), faults)
+    finish_ms = optional_time_ms(record.get("finish_time"), faults)
+    result, state = result_or_state(record.get("status"), faults)
+    if result is Result.UNKNOWN and finish_ms is None:
+        result = None
+    return BuildDetail(
+        number=number,
+        result=result,
+        state=state,
+        queued_ms=_queued_ms(record.get("queued_time"), start_ms, faults),
+        start_ms=start_ms,
+        finish_ms=finish_ms,
+        branch=text(record.get("branch")),
+        trigger=trigger(record.get("trigger_type"), faults),
+        record_id=_path_part(record.get("id")),
+    )
+
+
+def _path_part(value: object) -> str:
+    """Return an id that becomes part of a path, or ``""``."""
+    part = text(value)
+    return part if re.fullmatch(r"[0-9A-Za-z-]{1,64}", part) else ""
+
+
 def _recycled_job(value: object, faults: list[str]) -> RecycledJob:
     record = mapping(value, "record_not_an_object")
     job_id = text(record.get("job_id"))
@@ -256,6 +314,7 @@ def _listed_job(project_id: str, value: object, faults: list[str]) -> ListedJob:
         status=text(item.get("last_build_status")).lower(),
         number=number if number and number > 0 else None,
         state=state(item.get("last_job_running_status")),
+        build_project_id=_path_part(item.get("build_project_id")),
     )
 
 

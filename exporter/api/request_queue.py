@@ -17,6 +17,7 @@ from exporter.errors import ThrottledError
 WEIGHTS: Final[Mapping[str, int]] = {
     "record-info": 8,
     "period-history": 4,
+    "records": 4,
     "job-list": 2,
     "project-job-list": 2,
     "full-stages": 1,

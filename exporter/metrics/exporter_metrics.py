@@ -24,6 +24,7 @@ from exporter.metrics.families import Declared, Kind
 OPERATIONS: Final = (
     "period-history",
     "record-info",
+    "records",
     "full-stages",
     "recycling-jobs",
     "job-list",

@@ -197,6 +197,7 @@ def test_record_info_returns_one_build_to_the_millisecond(
         trigger=Trigger.MANUAL,
         record_id=fleet.record_id(build),
         project_id=fleet.project_id("shop"),
+        build_project_id=fleet.build_project_id(JOB),
     )
     assert simulator.counts == {("record-info", 200): 1}
 
@@ -741,6 +742,7 @@ class TestJobLists:
                 status="building",
                 number=4,
                 state=State.QUEUED,
+                build_project_id=fleet.build_project_id(JOB),
             )
         }
         assert (size, is_whole) == (1, True)

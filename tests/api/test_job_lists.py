@@ -74,6 +74,13 @@ def test_the_requested_project_replaces_a_missing_project_id() -> None:
     assert listed.names == JobNames("checkout", "", PROJECT)
 
 
+@pytest.mark.parametrize("value", [None, 7, "../x", ""])
+def test_the_build_project_of_a_job_may_be_missing_or_unusable(value: object) -> None:
+    listed, _ = read(build_project_id="a3270d84-ddc7-4288-b985-f801871b260d")
+    assert listed.build_project_id == "a3270d84-ddc7-4288-b985-f801871b260d"
+    assert read(build_project_id=value)[0].build_project_id == ""
+
+
 @pytest.mark.parametrize("word", ["blue", "red", "aborted", "timeout", "building", "none", "BLUE", "sand"])
 def test_the_status_is_kept_in_lower_case(word: str) -> None:
     assert read(last_build_status=word)[0].status == word.lower()

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.parsers import Page, build_detail, history_page, integer, recycle_page, timestamp_ms
+from exporter.api.parsers import (
+    Page,
+    build_detail,
+    history_page,
+    integer,
+    records_page,
+    recycle_page,
+    timestamp_ms,
+)
 from exporter.errors import PayloadError
 from exporter.model import DAY_MS, Build, BuildDetail, RecycledJob, Result, State, Trigger
 
@@ -76,9 +84,96 @@ def test_the_example_of_record_info_is_a_success_of_100_068_seconds_after_2_in_t
         trigger=Trigger.MANUAL,
         record_id="eb9d73c7-61b3-4823-b476-a7c00c493b8a",
         project_id="b4d3971c3988463b865f6f920846149e",
+        build_project_id="31581e9f-5772-4053-a50c-d5690578c8fd",
     )
     assert (detail.start_ms or 0) - (detail.queued_ms or 0) == 2_000
     assert faults == ()
+
+
+def test_the_example_of_records_is_an_aborted_build_without_a_usable_duration() -> None:
+    record = {
+        "branch": "master",
+        "build_duration": 0,
+        "build_no": "2",
+        "create_time": "2024-06-26T08:25:09.000+00:00",
+        "duration": 0,
+        "finish_time": "2024-06-26T08:25:26.000+00:00",
+        "id": "534488f1-8f08-4e2b-9bbb-9f3f20e0708e",
+        "pending_duration": 0,
+        "project_id": "a3270d84-ddc7-4288-b985-f801871b260d",
+        "queued_time": "2024-06-26T08:25:09.000+00:00",
+        "start_time": "2024-06-26T08:25:09.000+00:00",
+        "status": "ABORTED",
+        "trigger_type": "MANUAL",
+    }
+    pagination = {"limit": 10, "page": 0, "total": -1}
+    page = records_page(
+        {"error": None, "result": {"data": [record], "pagination": pagination}, "status": "success"}
+    )
+    assert page == Page(
+        records=(
+            BuildDetail(
+                number=2,
+                result=Result.ABORTED,
+                queued_ms=ms("2024-06-26T08:25:09Z"),
+                start_ms=ms("2024-06-26T08:25:09Z"),
+                finish_ms=ms("2024-06-26T08:25:26Z"),
+                branch="master",
+                trigger=Trigger.MANUAL,
+                record_id="534488f1-8f08-4e2b-9bbb-9f3f20e0708e",
+                build_project_id="a3270d84-ddc7-4288-b985-f801871b260d",
+            ),
+        ),
+        size=1,
+        total=-1,
+        faults=(),
+    )
+
+
+def read_whole(**fields: object) -> tuple[BuildDetail, tuple[str, ...]]:
+    page = records_page({"result": {"data": [{"build_no": "7", **fields}], "pagination": None}})
+    [detail] = page.records
+    return detail, page.faults
+
+
+WHOLE = {"start_time": "2024-06-26T08:25:09Z", "finish_time": "2024-06-26T08:25:26Z"}
+
+
+@pytest.mark.parametrize(
+    ("durations", "duration_ms"),
+    [
+        ({"build_duration": 17_068, "duration": 34_068}, 17_068),
+        ({"build_duration": 0, "duration": 16_400}, 16_400),
+        ({"build_duration": "17068", "duration": None}, 17_068),
+        ({"build_duration": 17_000, "duration": 17_000}, 17_000),
+        ({"build_duration": 17_000, "duration": 17_400}, None),
+        ({"build_duration": 0, "duration": 0}, None),
+        ({"build_duration": 28_425, "duration": 45_425}, None),
+        ({"build_duration": 17_068, "duration": 17_068, "finish_time": None}, None),
+    ],
+)
+def test_a_duration_in_records_is_used_where_it_alone_fits_start_and_finish(
+    durations: dict[str, object], duration_ms: int | None
+) -> None:
+    assert read_whole(**WHOLE | durations)[0].duration_ms == duration_ms
+
+
+def test_a_duration_in_records_fits_times_to_the_millisecond_exactly() -> None:
+    fields = WHOLE | {"start_time": "2024-06-26T08:25:09.250Z"}
+    assert read_whole(**fields, build_duration=16_750, duration=17_000)[0].duration_ms == 16_750
+
+
+def test_a_record_may_be_running_and_every_field_but_its_number_null_or_missing() -> None:
+    names = ("status", "queued_time", "start_time", "finish_time", "duration", "build_duration", "id")
+    assert read_whole(**dict.fromkeys(names)) == read_whole() == (BuildDetail(7), ())
+    running, faults = read_whole(status="Running", start_time="2024-06-26T08:25:09Z", finish_time="")
+    assert (running.state, running.result, faults) == (State.RUNNING, None, ())
+
+
+def test_a_record_without_a_readable_number_costs_only_itself() -> None:
+    page = records_page({"result": {"data": [{"build_no": "x"}, 7, {"build_no": 3}]}})
+    assert [detail.number for detail in page.records] == [3]
+    assert (page.size, page.faults) == (3, ("bad_build_number", "record_not_an_object"))
 
 
 def test_the_example_of_recycling_jobs_is_one_job_that_is_kept_29_days() -> None:
@@ -223,6 +318,7 @@ def test_a_detail_may_leave_out_its_number(value: object) -> None:
         ("2020-12-30T17:33:11.5+0800", "2020-12-30T09:33:11.5Z"),
         ("2024-09-20 14:38:49", "2024-09-20T06:38:49Z"),
         (" 2024-09-20T14:38:49 ", "2024-09-20T06:38:49Z"),
+        ("Fri Sep 20 14:38:49 CST 2024", "2024-09-20T06:38:49Z"),
         ("1726814329", "2024-09-20T06:38:49Z"),
         (1726814329, "2024-09-20T06:38:49Z"),
         (1726814329000, "2024-09-20T06:38:49Z"),
@@ -478,7 +574,9 @@ answers = json_values | st.fixed_dictionaries(
     optional={
         "total": json_values,
         "history_records": json_values | st.lists(bad_records, max_size=4),
-        "result": bad_records | st.fixed_dictionaries({"job_list": st.lists(bad_records, max_size=4)}),
+        "result": bad_records
+        | st.fixed_dictionaries({"job_list": st.lists(bad_records, max_size=4)})
+        | st.fixed_dictionaries({"data": st.lists(bad_records, max_size=4), "pagination": json_values}),
     },
 )
 
@@ -489,6 +587,7 @@ def test_any_json_is_a_value_or_a_payload_error(answer: object) -> None:
         lambda: history_page(answer, JOB),
         lambda: build_detail(answer, JOB, 7),
         lambda: recycle_page(answer),
+        lambda: records_page(answer),
     ):
         with suppress(PayloadError):
             read()
