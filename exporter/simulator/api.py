@@ -28,10 +28,10 @@ from exporter.simulator.exchange import (
     json_response,
     refusal,
 )
-from exporter.simulator.faults import Fault, Faults, apply_record_faults
+from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import Clock, Fleet
 from exporter.simulator.history import HistoryQuery, history_body
-from exporter.simulator.lists import jobs_body, projects_body, recycling_body
+from exporter.simulator.lists import apply_record_faults, jobs_body, projects_body, recycling_body
 
 WINDOW_MS = 60_000
 
@@ -209,6 +209,8 @@ class Api:
         return apply_transport_faults(response, self._faults, call.operation, call.job)
 
     def _respond(self, call: Call) -> Response:
+        if gone := self._faults.fire("withdrawn", call.operation, call.job):
+            return _withdrawn(gone, call.request)
         if call.operation not in self._open:
             self._access.check(call.request)
         replaced = replacement(self._faults, self._limiter, call.operation, call.job)
@@ -291,10 +293,15 @@ class Api:
         return build
 
 
-def no_route(request: Request) -> Response:
+def no_route(request: Request, status: int = 404, code: str = "APIGW.0101") -> Response:
     """The gateway's response to an unknown path."""
     message = f"The API does not exist or has not been published: {request.method} {request.path}"
-    return error_response(404, "APIGW.0101", message)
+    return error_response(status, code, message)
+
+
+def _withdrawn(fault: Fault, request: Request) -> Response:
+    status, code = round(fault.number("status")), fault.options["code"]
+    return html_response(status) if code is None else no_route(request, status, str(code))
 
 
 def _identifier(text: str, name: str) -> str:

@@ -35,6 +35,7 @@ class Control:
             ("POST", "reset-counts", lambda *_: log.reset()),
             ("GET", "faults", lambda *_: self._list_faults()),
             ("POST", "faults", self._set_faults),
+            ("DELETE", "faults", self._clear_faults),
             ("POST", "expire-tokens", lambda *_: access.expire()),
             ("POST", "advance", self._advance),
             ("POST", "stop-arrivals", lambda *_: fleet.stop_arrivals()),
@@ -84,6 +85,10 @@ class Control:
             self._faults.replace([Fault.from_json(item) for item in body])
         else:
             self._faults.add(Fault.from_json(body))
+        return self._list_faults()
+
+    def _clear_faults(self, request: Request, _: str) -> object:
+        self._faults.clear(request.query.get("kind"), request.query.get("operation"))
         return self._list_faults()
 
     def _advance(self, request: Request, _: str) -> object:

@@ -1,4 +1,4 @@
-"""Faults: what can go wrong, and how records are damaged.
+"""Faults: what can go wrong.
 
 `KINDS` lists every fault and its fields with their defaults. Most rest on what has been seen live or is
 documented; the others are guesses that the caller must survive.
@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from exporter.simulator.exchange import Body
-
 KINDS: Final[dict[str, dict[str, object]]] = {
-    # Instead of the response: gateway, network, backend.
+    # Instead of the response: gateway, network, backend. Without a code, ``withdrawn`` sends a page.
+    "withdrawn": {"status": 404, "code": "APIGW.0101"},
     "throttle": {"status": 429, "retry_after": None, "announce": True, "code": "APIGW.0308"},
     "rate-limit": {"per_minute": 50, "each": False, "announce": True, "status": 429, "retry_after": False},
     "error": {"status": 500, "code": "CB.00060100", "message": "Internal error.", "shape": "error_code"},
@@ -216,9 +215,14 @@ class Faults:
         with self._lock:
             self._faults = list(faults)
 
-    def clear(self, kind: str | None = None) -> None:
-        """Remove all faults, or all of one kind."""
-        self.replace(fault for fault in self.active() if kind is not None and fault.kind != kind)
+    def clear(self, kind: str | None = None, operation: str | None = None) -> None:
+        """Remove all faults, or those of a kind, or for an operation; other operations of a fault stay."""
+        with self._lock:
+            for fault in [fault for fault in self._faults if kind in (None, fault.kind)]:
+                if operation is None or fault.operations == (operation,):
+                    self._faults.remove(fault)
+                elif operation in fault.operations:
+                    fault.operation = tuple(name for name in fault.operations if name != operation)
 
     def fire(self, kind: str, operation: str, job: str | None = None) -> Fault | None:
         """Return the first fault of this kind that affects this request, and count it; None if none does."""
@@ -266,83 +270,3 @@ class Faults:
         text = json.dumps([self._seed, fault.kind, job, number])
         share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / (1 << 48)
         return share < fault.probability
-
-
-LISTS: Final = {
-    "period-history": ("history_records", "build_number"),
-    "recycling-jobs": ("job_list", "job_id"),
-    "job-list": ("job_list", "id"),
-    "project-job-list": ("jobs", "id"),
-    "projects": ("project_info_list", "identifier"),
-    "record-list": ("job_build_states", "number"),
-    "records": ("data", "build_no"),
-}
-"""The list in a response, and the key of its records."""
-
-RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings", "strings-as-numbers")
-
-ABSENT: Final = object()
-
-
-def apply_record_faults(body: Body, faults: Faults, operation: str, job: str | None) -> Body:
-    """Apply the faults of lists and records to a body, in place."""
-    holder = body.get("result", body)
-    if not isinstance(holder, dict):
-        return body
-    active = [fault for kind in RECORD_KINDS if (fault := faults.fire(kind, operation, job))]
-    if operation not in LISTS:
-        stages = holder.get("build_stages")
-        _damage(stages.values() if isinstance(stages, dict) else (holder,), active)
-        return body
-    name = LISTS[operation][0] if LISTS[operation][0] in holder else "job_list"
-    records = holder[name]
-    if isinstance(records, list):
-        _damage(records, active)
-        holder[name] = _with_list_faults(records, faults, operation, job)
-        if holder[name] is ABSENT:
-            del holder[name]
-    pages = holder.get("pagination")
-    holder = pages if isinstance(pages, dict) else holder
-    for name in ("total", "total_record"):
-        if name in holder and (fault := faults.fire("wrong-total", operation, job)):
-            value = fault.options["value"]
-            holder[name] = str(holder[name]) if value == "string" else value
-    return body
-
-
-def _damage(records: Iterable[Body], active: list[Fault]) -> None:
-    for record in records:
-        for fault in active:
-            if fault.kind == "numbers-as-strings":
-                record |= {
-                    name: str(value)
-                    for name, value in record.items()
-                    if isinstance(value, int) and not isinstance(value, bool)
-                }
-            if fault.kind == "strings-as-numbers":
-                record |= {
-                    name: int(value)
-                    for name, value in record.items()
-                    if isinstance(value, str) and value.isdecimal()
-                }
-            for name in record.keys() & set(map(str, fault.items("fields"))):
-                if fault.kind == "missing-fields":
-                    del record[name]
-                else:
-                    record[name] = None
-
-
-def _with_list_faults(records: list[object], faults: Faults, operation: str, job: str | None) -> object:
-    if fault := faults.fire("garbage-records", operation, job):
-        garbage = fault.items("items")
-        kept = records[len(garbage) :] if fault.options["replace"] else records
-        records = [*garbage, *kept]
-    if fault := faults.fire("oversized-page", operation, job):
-        key, numbers = LISTS[operation][1], range(1, 1 + int(fault.number("records")))
-        style = "{}" if key == "build_no" else "{:032x}"
-        records = [{key: n if "number" in key else style.format(n), "name": f"{n}"} for n in numbers]
-    if not records and (fault := faults.fire("no-records", operation, job)):
-        return None if fault.text("shape") == "null" else ABSENT
-    if len(records) == 1 and faults.fire("single-object", operation, job):
-        return records[0]
-    return records

@@ -1,16 +1,16 @@
-"""Lists: the recycle bin, the jobs of a user or of a project, the projects.
+"""Lists: the recycle bin, the jobs of a user or of a project, the projects; damage to all lists and records.
 
 The recycle bin rests on its document; the others on the provider's machine-readable definitions, with the
 second shape of a project's job list as code run live has reported it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from exporter.simulator.builds import Job
 from exporter.simulator.details import USER_ID, health_score
 from exporter.simulator.exchange import Body
-from exporter.simulator.faults import Faults
+from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import DAY_MS, Fleet
 from exporter.simulator.history import colour, commit_id, local_timestamp, phase, trigger_word
 
@@ -135,3 +135,83 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
             "task_id": f"#{last.daily_number}" if last else None,
         }
     return item
+
+
+LISTS: Final = {
+    "period-history": ("history_records", "build_number"),
+    "recycling-jobs": ("job_list", "job_id"),
+    "job-list": ("job_list", "id"),
+    "project-job-list": ("jobs", "id"),
+    "projects": ("project_info_list", "identifier"),
+    "record-list": ("job_build_states", "number"),
+    "records": ("data", "build_no"),
+}
+"""The list in a response, and the key of its records."""
+
+RECORD_KINDS: Final = ("missing-fields", "null-fields", "numbers-as-strings", "strings-as-numbers")
+
+ABSENT: Final = object()
+
+
+def apply_record_faults(body: Body, faults: Faults, operation: str, job: str | None) -> Body:
+    """Apply the faults of lists and records to a body, in place."""
+    holder = body.get("result", body)
+    if not isinstance(holder, dict):
+        return body
+    active = [fault for kind in RECORD_KINDS if (fault := faults.fire(kind, operation, job))]
+    if operation not in LISTS:
+        stages = holder.get("build_stages")
+        _damage(stages.values() if isinstance(stages, dict) else (holder,), active)
+        return body
+    name = LISTS[operation][0] if LISTS[operation][0] in holder else "job_list"
+    records = holder[name]
+    if isinstance(records, list):
+        _damage(records, active)
+        holder[name] = _with_list_faults(records, faults, operation, job)
+        if holder[name] is ABSENT:
+            del holder[name]
+    pages = holder.get("pagination")
+    holder = pages if isinstance(pages, dict) else holder
+    for name in ("total", "total_record"):
+        if name in holder and (fault := faults.fire("wrong-total", operation, job)):
+            value = fault.options["value"]
+            holder[name] = str(holder[name]) if value == "string" else value
+    return body
+
+
+def _damage(records: Iterable[Body], active: list[Fault]) -> None:
+    for record in records:
+        for fault in active:
+            if fault.kind == "numbers-as-strings":
+                record |= {
+                    name: str(value)
+                    for name, value in record.items()
+                    if isinstance(value, int) and not isinstance(value, bool)
+                }
+            if fault.kind == "strings-as-numbers":
+                record |= {
+                    name: int(value)
+                    for name, value in record.items()
+                    if isinstance(value, str) and value.isdecimal()
+                }
+            for name in record.keys() & set(map(str, fault.items("fields"))):
+                if fault.kind == "missing-fields":
+                    del record[name]
+                else:
+                    record[name] = None
+
+
+def _with_list_faults(records: list[object], faults: Faults, operation: str, job: str | None) -> object:
+    if fault := faults.fire("garbage-records", operation, job):
+        garbage = fault.items("items")
+        kept = records[len(garbage) :] if fault.options["replace"] else records
+        records = [*garbage, *kept]
+    if fault := faults.fire("oversized-page", operation, job):
+        key, numbers = LISTS[operation][1], range(1, 1 + int(fault.number("records")))
+        style = "{}" if key == "build_no" else "{:032x}"
+        records = [{key: n if "number" in key else style.format(n), "name": f"{n}"} for n in numbers]
+    if not records and (fault := faults.fire("no-records", operation, job)):
+        return None if fault.text("shape") == "null" else ABSENT
+    if len(records) == 1 and faults.fire("single-object", operation, job):
+        return records[0]
+    return records

@@ -48,6 +48,21 @@ def test_faults_are_set_added_and_listed(simulator: Simulator, caller: Caller) -
     assert simulator.faults.active() == []
 
 
+def test_an_endpoint_is_withdrawn_and_given_back_over_http(caller: Caller) -> None:
+    history, project = f"/v3/jobs/{JOB}/period-history?offset=0&{WEEK}", "/v1/domain/project/related-page"
+    for operation in ("period-history", "projects"):
+        caller.send("POST", "/_sim/faults", {"kind": "withdrawn", "operation": operation, "status": 410})
+    caller.send("POST", "/_sim/faults", {"kind": "rate-limit", "operation": "projects"})
+    assert [caller.get(path).status for path in (history, project)] == [410, 410]
+    kept = caller.send("DELETE", "/_sim/faults?kind=withdrawn&operation=projects").json()
+    assert [(item["kind"], item["operation"]) for item in kept] == [
+        ("withdrawn", "period-history"),
+        ("rate-limit", "projects"),
+    ]
+    assert [caller.get(path).status for path in (history, project)] == [410, 200]
+    assert caller.send("DELETE", "/_sim/faults").json() == []
+
+
 def test_every_fault_survives_its_json_form() -> None:
     for kind in KINDS:
         before = fault(kind, operation="record-info", job=JOB, probability=0.5, times=3)

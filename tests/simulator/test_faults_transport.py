@@ -48,6 +48,31 @@ def test_requests_beyond_the_limit_are_throttled_until_the_next_minute(
     assert caller.get(HISTORY).status == 200
 
 
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("code", ["APIGW.0101", None])
+def test_an_endpoint_can_be_withdrawn_and_given_back(
+    simulator: Simulator, fleet: Fleet, caller: Caller, status: int, code: str | None
+) -> None:
+    fleet.add_build(JOB, at_ms=START_MS - 60_000)
+    simulator.faults.add(
+        fault("withdrawn", operation=("period-history", "record-info"), status=status, code=code)
+    )
+    for path in (
+        HISTORY,
+        HISTORY.replace(JOB, "0" * 32),
+        f"/v4/jobs/{JOB}/1/record-info",
+        "/v4/jobs/x/y/record-info",
+    ):
+        reply = caller.get(path, {"X-Auth-Token": "expired"})
+        assert reply.status == status
+        assert code is None or reply.json()["error_code"] == code
+        assert ("<html>" in reply.body.decode()) is (code is None)
+    newer = (f"/v1/record/{fleet.build_project_id(JOB)}/records", f"/v1/record/{JOB}/1/record-info")
+    assert [caller.get(path).status for path in (*newer, "/v1/job/list")] == [200] * 3
+    simulator.faults.clear("withdrawn", "period-history")
+    assert [caller.get(path).status for path in (HISTORY, f"/v4/jobs/{JOB}/1/record-info")] == [200, status]
+
+
 def test_a_fault_can_be_for_one_operation_and_one_job(
     simulator: Simulator, fleet: Fleet, caller: Caller
 ) -> None:
