@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
+ALL: Final = ""
+"""Stands for all visible jobs, among project ids."""
+
 LONGEST_MS: Final = 31 * DAY_MS
 """A longer duration is clock trouble; the service stops builds after hours."""
 

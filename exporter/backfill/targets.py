@@ -17,7 +17,7 @@ from exporter.backfill.retry import Notices, Reply, Value, fetch_with_retries
 from exporter.backfill.spool import Spool
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
-from exporter.model import Job, ListedJob
+from exporter.model import ALL, Job, ListedJob
 from exporter.poller import service_ms
 from exporter.poller.tasks import Listing
 from exporter.poller.watchlist import UNKNOWN_PROJECT, Watchlist
@@ -141,18 +141,22 @@ def watched_jobs(
 
     Raises:
         ApiError: a list failed, though a later run may succeed; or the list of a project is refused.
-        BackfillError: the list of a project is incomplete, and differs each time.
+        BackfillError: such a list is incomplete, and differs each time.
     """
     lists = _ListReader(client, notices, sleep)
     watchlist = Watchlist(config)
-    for project in config.projects:
-        reply = lists.jobs(project.id)
+    projects = [project.id for project in config.projects]
+    for project_id in [ALL] if ALL in projects else projects:
+        reply = lists.jobs(project_id, discovers=True)
         if reply.error:
             raise reply.error
-        watchlist.apply_listing(Listing(project.id, reply.value or {}))
-        if all(job.project_id != project.id for job in watchlist.jobs):
-            notices.say(f"project {project.id} has no job to watch")
-    if any(not (job.name and job.project) for job in config.jobs):
+        watchlist.apply_listing(Listing(project_id, reply.value or {}))
+    with_jobs = {watchlist.entry_of(job.project_id) for job in watchlist.jobs if job.project_id}
+    for project_id in projects:
+        if project_id not in with_jobs:
+            what = f"project {project_id} has" if project_id else "`all` under projects: finds"
+            notices.say(f"{what} no job to watch")
+    if ALL not in projects and any(not (job.name and job.project) for job in config.jobs):
         watchlist.apply_listing(Listing("", _unless_refused(lists.jobs(""), "list of all jobs", notices)))
     if watchlist.unnamed_projects:
         watchlist.name_projects(_unless_refused(lists.projects(), "list of projects", notices))
@@ -185,11 +189,11 @@ class _ListReader:
     sleep: Callable[[float], object]
     has_rechecked: bool = False
 
-    def jobs(self, project_id: str) -> Reply[None, Mapping[str, ListedJob]]:
+    def jobs(self, project_id: str, *, discovers: bool = False) -> Reply[None, Mapping[str, ListedJob]]:
         """Fetch the jobs of a project by id, or with ``""`` all that the credentials may see.
 
         A list shorter than its total is accepted if it shows the same jobs twice: the total may include jobs
-        that the user may not see.
+        that the user may not see. Where it decides which jobs to export (``discovers``), it is else an error.
         """
         replies = self._read(
             lambda: self.client.job_list(project_id, max_jobs=None, expected=0)[:2],
@@ -199,7 +203,7 @@ class _ListReader:
         if total > len(jobs):
             name = f"job list of project {project_id}" if project_id else "list of all jobs"
             incomplete = f"the {name} has {len(jobs):,} of {total:,} jobs"
-            if project_id and any(reply.value and reply.value[0].keys() != jobs.keys() for reply in replies):
+            if discovers and any(reply.value and reply.value[0].keys() != jobs.keys() for reply in replies):
                 raise BackfillError(f"{incomplete}, and other jobs than before; run the same command again")
             self.notices.say(incomplete)
         return Reply(None, jobs, replies[-1].error)

@@ -20,6 +20,7 @@ from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
 from exporter.config.problems import join_words
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.model import ALL
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 
@@ -27,6 +28,8 @@ _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 def summary(config: Config) -> str:
     """Summarize the configuration in a line."""
     jobs, projects = plural(len(config.jobs), "job"), plural(len(config.projects), "project")
+    if any(project.id == ALL for project in config.projects):
+        projects = "all projects"
     return f"{jobs}, {projects}, {config.endpoint}, every {config.poll.interval:g} s"
 
 

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from exporter.config.section import Section, collect_errors, problem, problem_at
 from exporter.config.types import JobId, Pattern, Patterns, ProjectId, Text, as_list
+from exporter.model import ALL
 
 
 class JobConfig(Section):
@@ -25,10 +33,11 @@ class JobConfig(Section):
 
 
 class ProjectConfig(Section):
-    """A CodeArts project whose jobs are watched, selected by name."""
+    """A CodeArts project whose jobs are watched, selected by name; with the id `ALL`, every job."""
 
     id: ProjectId = Field(
-        description="The CodeArts project's ID. It is the 32 characters after /project/ in its URL.",
+        description="The CodeArts project's ID. It is the 32 characters after /project/ in its URL. `all` is "
+        "every job that the user sees, except those of projects with an entry of their own.",
         examples=["b4d3971c3988463b865f6f920846149e"],
     )
     name: Text | None = Field(
@@ -44,6 +53,13 @@ class ProjectConfig(Section):
         description="Jobs to leave out, by whole name, even if `include` matches.",
         examples=[[".*-experimental"]],
     )
+
+    @field_validator("name")
+    @classmethod
+    def _of_one_project(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("id") == ALL:
+            raise problem("cannot be given for all projects; give it in an entry of one project")
+        return value
 
     def wants(self, job_name: str) -> bool:
         """Return whether to watch a job of the project."""

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
 from exporter.config.problems import join_words
 from exporter.config.section import TEXT, parsed, problem, text_matching, value_problem
+from exporter.model import ALL
 
 _MILLISECONDS: Final = {
     "y": 365 * 86_400_000,
@@ -172,11 +173,16 @@ def integer_between(low: int, high: int) -> BeforeValidator:
     return _between(low, high, _integer, **schema, **text_matching("-?[0-9]{1,12}", "integer"))
 
 
-def _id(kind: str, place: str, url_prefix: str = "") -> BeforeValidator:
-    """Annotate an ID; ``place`` says where to find it, ``url_prefix`` matches the text before it in a URL."""
+def _id(kind: str, place: str, url_prefix: str = "", *, word_for_all: str = "") -> BeforeValidator:
+    """Annotate an ID; ``place`` says where to find it, ``url_prefix`` matches the text before it in a URL.
+
+    ``word_for_all`` is accepted too, and becomes `ALL`.
+    """
 
     def parse(value: object) -> str:
         word = text(value)
+        if word == word_for_all:
+            return ALL
         if _ID.fullmatch(word):
             return word
         if _ID.fullmatch(word.lower()):
@@ -191,7 +197,10 @@ def _id(kind: str, place: str, url_prefix: str = "") -> BeforeValidator:
             raise value_problem(f"has {len(word)} characters, but a {kind} ID has 32; it is {place}")
         raise value_problem(f"is not a {kind} ID; it is {place}")
 
-    return parsed(parse, title="32 characters of 0-9 and a-z", **text_matching(_ID.pattern, "number"))
+    title, pattern = "32 characters of 0-9 and a-z", _ID.pattern
+    if word_for_all:
+        title, pattern = f"{title}, or {word_for_all}", f"{pattern}|{word_for_all}"
+    return parsed(parse, title=title, **text_matching(pattern, "number"))
 
 
 def _url(value: object) -> str:
@@ -264,7 +273,13 @@ Boolean = Annotated[bool, parsed(_boolean, title="boolean", **text_matching(_BOO
 Url = Annotated[str, parsed(_url, title="URL", **text_matching(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+'))]
 JobId = Annotated[str, _id("job", "the 32 characters [0-9a-z] at the end of the job's URL in the console")]
 ProjectId = Annotated[
-    str, _id("project", "the 32 characters [0-9a-z] after /project/ in the project's URL", "/project/")
+    str,
+    _id(
+        "project",
+        "the 32 characters [0-9a-z] after /project/ in the project's URL",
+        "/project/",
+        word_for_all="all",
+    ),
 ]
 Patterns = Annotated[
     tuple[Annotated[InstanceOf[Pattern], _PATTERN], ...],

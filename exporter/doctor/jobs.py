@@ -146,11 +146,11 @@ def _given_twice(config: Config, answers: Answers) -> Iterator[Finding]:
         listed.id
         for listed in _listed(answers)
         if listed.id in given
-        and (project := projects.get(listed.names.project_id))
+        and (project := projects.get(listed.names.project_id) or projects.get(ALL))
         and project.wants(listed.names.name)
     }
     if twice:
         yield note(
-            f"{plural(len(twice), 'job')} under jobs: also belong to a project under projects:",
+            f"{plural(len(twice), 'job')} under jobs: are also watched by projects:",
             "remove from jobs: what projects: covers, unless it has a name or project of its own there",
         )

@@ -119,6 +119,9 @@ def _tried(detail: DetailAnswer, watched: Watched) -> str:
 
 def _list_of_all(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Finding | None:
     answer = answers.lists.get(ALL)
+    of_all = next((project for project in config.projects if project.id == ALL), None)
+    if of_all and (isinstance(answer, ListAnswer) or (answer is not None and is_refused(answer))):
+        return _watched_by_all(config, of_all, answer)
     if isinstance(answer, ListAnswer):
         size = plural(answer.size, "job")
         if not answer.size:
@@ -144,9 +147,31 @@ def _list_of_all(config: Config, answers: Answers, watched: Watched, load: Load 
     )
 
 
+def _watched_by_all(config: Config, of_all: ProjectConfig, answer: ListAnswer | ApiError) -> Finding:
+    """Report the list of all jobs where ``projects`` watches them."""
+    if isinstance(answer, ApiError):
+        return problem(
+            f"job-list: refused, so `all` under projects: watches no job: {answer}",
+            "let the user list jobs (a member of the projects may), or give the IDs of the projects",
+        )
+    own = {project.id for project in config.projects if project.id != ALL}
+    listed = (job.names for job in answer.listing.jobs.values())
+    job_names = [names.name for names in listed if names.project_id not in own]
+    wanted = sum(map(of_all.wants, job_names))
+    text = f"job-list: allowed, the user sees {plural(answer.size, 'job')}, `all` watches {wanted:,} of them"
+    if wanted:
+        return ok(text)
+    if not job_names:
+        return problem(text, f"check the region of your projects, then {ROLE}")
+    return problem(
+        f"{text}: include and exclude match none of {plural(len(job_names), 'name')}",
+        f"adapt include and exclude of `all`, which match whole names such as {max(job_names)}",
+    )
+
+
 def _project_lists(config: Config, answers: Answers, watched: Watched) -> Iterator[Finding]:
     """Report lists of watched projects, and those that show the watched jobs at the least cost."""
-    projects = {project.id: project for project in config.projects}
+    projects = {project.id: project for project in config.projects if project.id != ALL}
     for project_id, answer in answers.lists.items():
         if project_id:
             yield _project_list(project_id, projects.get(project_id), answer, answers, watched)

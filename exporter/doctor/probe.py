@@ -84,7 +84,7 @@ class _Examination:
     def answers(self) -> Answers:
         """Send all requests, until the API is in trouble."""
         config = self._config
-        lists = self._lists((ALL, *(project.id for project in config.projects)))
+        lists = self._lists(dict.fromkeys((ALL, *(project.id for project in config.projects))))
         plan = resolve_watched(config, Answers(lists=lists)).plan
         lists |= self._lists(project_id for project_id in plan if project_id not in lists)
         recycle_bin = self._try(self._client.recycle_bin) if config.recycle_bin.enabled else None

@@ -93,7 +93,7 @@ def _list_trust(config: Config, answers: Answers) -> ListTrust:
 def at_most(config: Config) -> int:
     """Return the likely maximum of requests, with lists of one page and no retry."""
     jobs = len(config.jobs) if not config.projects else 2 * ASKED_ONE_BY_ONE
-    lists = 1 + len(config.projects)
+    lists = len({ALL, *(project.id for project in config.projects)})
     details_and_names = 2 + config.metrics.stages
     return lists + config.recycle_bin.enabled + min(jobs, 2 * ASKED_ONE_BY_ONE) + details_and_names
 

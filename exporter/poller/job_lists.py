@@ -62,9 +62,11 @@ class ListTrust:
         Args:
             watched: number of watched jobs.
             projects: ids of their projects; with `ALL` if a project is unknown.
-            must: projects whose lists are needed anyway, to discover jobs.
+            must: projects whose lists are needed anyway, to discover jobs; `ALL` replaces all others.
             now: the present.
         """
+        if ALL in must and not self._is_refused(ALL, now):
+            return (ALL,)
         candidates = {project for project in {*projects, *must} if project}
         available = {project for project in candidates if not self._is_refused(project, now)}
         if not self._was_read:
@@ -131,10 +133,20 @@ class ListTrust:
         return True
 
     def _give_up(self, plan: Collection[str], must: Collection[str], now: float) -> None:
-        """Treat the planned lists as refused, except required ones that no other list can replace."""
-        needed = () if self.available((ALL,), now) and ALL not in self._truncated else must
+        """Treat the planned lists as refused, except required ones that no other list can replace.
+
+        The list of all jobs makes room for the lists of other required projects, if there are any.
+        """
+        if ALL in must and len(must) > 1:
+            needed = set(must) - {ALL}
+        else:
+            needed = set() if self._is_replaced_by_all(must, now) else set(must)
         for project_id in set(plan).difference(needed):
             self.was_refused(project_id, now)
+
+    def _is_replaced_by_all(self, must: Collection[str], now: float) -> bool:
+        """Return whether the list of all jobs can be read in place of the required ones."""
+        return ALL not in must and ALL not in self._truncated and not self._is_refused(ALL, now)
 
     def are_recent(self, now: float) -> bool:
         """Return whether a list with jobs was read lately."""
@@ -241,8 +253,8 @@ def compare_with_ledgers(jobs: JobStates, *, trusted: bool) -> tuple[dict[str, B
 
 
 LEAST_WORTH: Final = 1000
-"""The list of all jobs is read to its end if it has at most this many, or twice as many as are watched, or if
-that takes no more requests than the lists of the watched projects."""
+"""The list of all jobs is read to its end if `ALL` is watched, if it has at most this many or twice as many
+as are watched, or if that takes no more requests than the lists of the watched projects."""
 
 
 class ListApi(Protocol):
@@ -273,10 +285,11 @@ def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], in
         ApiError: a list cannot be read, for another reason than a refusal.
     """
     own_pages = sum(max(1, -(-expected // PAGE)) for expected in work.own_lists.values())
-    max_jobs = max(LEAST_WORTH, 2 * watched, PAGE * own_pages)
+    max_jobs = None if ALL in work.own_lists else max(LEAST_WORTH, 2 * watched, PAGE * own_pages)
     listings, refused, too_large = _read(api, work.lists, max_jobs)
     if ALL in refused or ALL in too_large:
-        own, own_refused, _ = _read(api, work.own_lists, max_jobs)
+        own_lists = {key: expected for key, expected in work.own_lists.items() if key != ALL}
+        own, own_refused, _ = _read(api, own_lists, max_jobs)
         listings += own
         refused |= own_refused
     names: Mapping[str, str] = {}
@@ -287,7 +300,7 @@ def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], in
 
 
 def _read(
-    api: ListApi, sizes: Mapping[str, int], max_jobs: int
+    api: ListApi, sizes: Mapping[str, int], max_jobs: int | None
 ) -> tuple[list[Listing], dict[str, ApiError], dict[str, int]]:
     """Return the lists that could be read, errors of refused ones, and sizes of those too large."""
     listings: list[Listing] = []

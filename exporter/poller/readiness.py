@@ -33,7 +33,10 @@ class Readiness:
         self._discovers = bool(watchlist.watched_projects)
         self._lists: set[str] = set()
         if self._discovers:
-            read_before = {watchlist.names(job.id).project_id for job in jobs if job.ledger is not None}
+            projects = {job.id: watchlist.names(job.id).project_id for job in jobs if job.ledger is not None}
+            read_before = {project_id for project_id in projects.values() if project_id != ALL}
+            discovered = watchlist.discovered.intersection(projects)
+            read_before |= {watchlist.entry_of(projects[job_id]) for job_id in discovered}
             self._lists = set(watchlist.watched_projects.difference(read_before, refused))
         elif not jobs or self._waiting:
             self._lists = {JOB_LISTS}

@@ -170,10 +170,10 @@ class StateChangeLog:
         for project_id, (jobs, has_watched) in projects.items():
             if has_watched and project_id in self._empty_projects:
                 self._empty_projects.remove(project_id)
-                _log.info("project_shows_jobs", project_id=project_id, listed=jobs)
+                _log.info("project_shows_jobs", project_id=project_id or "all", listed=jobs)
             elif not has_watched and project_id not in self._empty_projects:
                 self._empty_projects.add(project_id)
-                _log.warning("project_shows_no_job", project_id=project_id, listed=jobs)
+                _log.warning("project_shows_no_job", project_id=project_id or "all", listed=jobs)
 
     def clock_compared(self, offset_s: float | None) -> None:
         """Record the service's clock minus ours in seconds; None if unknown."""

@@ -6,14 +6,12 @@ from typing import Final
 
 from exporter.errors import ApiError
 from exporter.ledger import DetailAnswer, Failed, JobLedger, KnownStages, StageAnswer
+from exporter.model import ALL as ALL
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin
 
 JOB_LISTS: Final = "job-lists"
 RECYCLE_BIN: Final = "recycle-bin"
 """The tasks that concern no single job; job ids have 32 characters."""
-
-ALL: Final = ""
-"""Stands for the list of all visible jobs, among project ids."""
 
 PAGE: Final = 100
 """Jobs on one page of a job list."""

@@ -1,9 +1,9 @@
 """The watched jobs, their shards and their label values; no I/O, no clock.
 
-Jobs named in the configuration are always watched. Jobs of a watched project come and go with its lists. They
-are dropped at once when a list shows that they no longer match, or when they are in the recycle bin, and else
-when several whole lists in a row do not show them. Lists have been seen empty for a moment: an empty one
-counts only once the service denies the job itself.
+Jobs named in the configuration are always watched. Jobs of a watched project come and go with its lists; the
+project `ALL` is every one without an entry of its own. They are dropped at once when a list shows that they
+no longer match, or when they are in the recycle bin, and else when several whole lists in a row do not show
+them. Lists have been seen empty for a moment: an empty one counts only once the service denies the job.
 
 The jobs of other shards are tracked too, as far as lists show them, so that label values are distinct over
 all shards.
@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.config import Config, JobConfig
-from exporter.model import Job, JobNames
+from exporter.model import ALL, Job, JobNames
 from exporter.poller.job_state import JobState
 from exporter.poller.tasks import Listing
 
@@ -77,7 +77,7 @@ class Watchlist:
 
     @property
     def watched_projects(self) -> frozenset[str]:
-        """Ids of the projects whose jobs are watched."""
+        """Ids of the projects whose jobs are watched; with `ALL` for those of every project."""
         return frozenset(self._projects)
 
     @property
@@ -119,6 +119,10 @@ class Watchlist:
         """Return the API's names for a job, as far as known."""
         return self._names.get(job_id, JobNames())
 
+    def entry_of(self, project_id: str) -> str:
+        """Return the id under which the configuration would watch a project: its own, or `ALL`."""
+        return project_id if project_id in self._projects else ALL
+
     def name_projects(self, names: Mapping[str, str]) -> None:
         """Record names of projects by id."""
         for job_id in self._of_all_shards:
@@ -139,7 +143,8 @@ class Watchlist:
     def restore(self, names: Mapping[str, JobNames], gone: Collection[str] = ()) -> None:
         """Restore names and discovered jobs after a restart; lists or the configuration bring back others."""
         for job_id, known in names.items():
-            if job_id in self._named or (job_id not in gone and self._wants(known)):
+            is_wanted = known != JobNames() and self._wants(known)
+            if job_id in self._named or (job_id not in gone and is_wanted):
                 self.rename(job_id, known)
                 if job_id not in self._named:
                     self._discovered.setdefault(job_id, 0)
@@ -191,9 +196,9 @@ class Watchlist:
         listed = {listing.project_id} & self._projects.keys() if listing.project_id else self._projects.keys()
         job_names: dict[str, list[str]] = {project_id: [] for project_id in listed if listing.is_whole}
         for job in listing.jobs.values():
-            if job.names.project_id in job_names:
-                job_names[job.names.project_id].append(job.names.name)
-        known = {self.names(job_id).project_id for job_id in self._discovered}
+            if (entry := self.entry_of(job.names.project_id)) in job_names:
+                job_names[entry].append(job.names.name)
+        known = {self.entry_of(self.names(job_id).project_id) for job_id in self._discovered}
         return {
             project_id: (
                 len(names),
@@ -225,7 +230,7 @@ class Watchlist:
         self._denied &= self.states.keys()
 
     def _wants(self, names: JobNames) -> bool:
-        project = self._projects.get(names.project_id)
+        project = self._projects.get(self.entry_of(names.project_id))
         return project is not None and project.wants(names.name)
 
     def _job(self, job_id: str) -> Job:
@@ -238,7 +243,8 @@ class Watchlist:
             project=(config and config.project)
             or (watched and watched.name)
             or names.project
-            or (UNKNOWN_PROJECT if config else project_id),
+            or ("" if config else project_id)
+            or UNKNOWN_PROJECT,
             project_id=project_id,
         )
 

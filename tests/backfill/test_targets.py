@@ -114,6 +114,44 @@ def test_empty_lists_are_reported_once(past: Past, fleet: Fleet) -> None:
     ]
 
 
+class TestAllProjects:
+    @staticmethod
+    def of_all(past: Past, rules: str = "") -> Past:
+        """The same fleet, all of it watched."""
+        return Past(past.simulator, past.folder, watched=f"projects: [{{id: all{rules}}}]")
+
+    def test_their_jobs_come_from_one_list(self, past: Past, simulator: Simulator, fleet: Fleet) -> None:
+        fleet.add_job("transfer", "bank")
+        fleet.add_job("transfer-tmp", "bank")
+        jobs = watched(self.of_all(past, ", exclude: ['.*-tmp']"))
+        assert {(job.name, job.project) for job in jobs} == {("checkout", "shop"), ("transfer", "bank")}
+        assert [exchange.operation for exchange in simulator.requests] == ["job-list"]
+
+    def test_a_refused_list_is_an_error(self, past: Past, simulator: Simulator) -> None:
+        simulator.faults.replace([fault("error", operation="job-list", status=403, code="CB.00031059")])
+        with pytest.raises(ApiError):
+            watched(self.of_all(past))
+
+    def test_an_incomplete_list_that_differs_each_time_is_an_error(
+        self, past: Past, simulator: Simulator, fleet: Fleet
+    ) -> None:
+        past = self.of_all(past)
+        simulator.faults.replace([fault("wrong-total", operation="job-list", value=50)])
+
+        def meanwhile(_: float) -> None:
+            fleet.add_job("late", "shop")
+
+        with pytest.raises(
+            BackfillError, match="list of all jobs has 2 of 50 jobs, and other jobs than before"
+        ):
+            watched_jobs(past.config, past.client(), Notices(past.said.append), meanwhile)
+
+    def test_that_none_matches_is_said(self, past: Past) -> None:
+        past = self.of_all(past, ", include: [x]")
+        assert watched(past) == ()
+        assert past.said == ["`all` under projects: finds no job to watch"]
+
+
 @pytest.fixture
 def config(past: Past, tmp_path: Path) -> Callable[[str], Path]:
     def written(watched: str) -> Path:

@@ -117,6 +117,8 @@ def test_every_configuration_in_the_documents_fits(snippet: str) -> None:
 VALID_FILES = [
     MINIMAL,
     f"{PLACE}\n{AUTH}\nprojects: [{PROJECT}]",
+    f"{PLACE}\n{AUTH}\nprojects: [all]",
+    f"{PLACE}\n{AUTH}\nprojects: [{PROJECT}, {{id: all, exclude: [a]}}]",
     f"{PLACE}\n{AUTH}\njobs: [{'7' * 32}]",
     f"{PLACE}\nauth: {{ecs_agency: }}\njobs: [{JOB}]",
     f"{PLACE}\nauth: {{token: '${{A}}'}}\njobs: ['${{ID}}']",
@@ -150,6 +152,7 @@ INVALID_FILES = [
     f"{PLACE}\n{AUTH}\njobs: [{{name: checkout}}]",
     f"{PLACE}\n{AUTH}\njobs: [{{id: {JOB}, colour: blue}}]",
     f"{PLACE}\n{AUTH}\nprojects: [shop]",
+    f"{PLACE}\n{AUTH}\njobs: [all]",
     f"{PLACE}\nauth: {{}}\njobs: [{JOB}]",
     f"{PLACE}\nauth:\njobs: [{JOB}]",
     f"{PLACE}\nauth: {{token: a, token_file: b}}\njobs: [{JOB}]",

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from exporter.config import KNOWN_REGIONS, Config, PollConfig, parse_duration
 from exporter.config.problems import quote
+from exporter.model import ALL
 from tests.config.helpers import (
     JOB,
     MINIMAL,
@@ -254,6 +255,21 @@ def test_a_project_wants_the_jobs_whose_whole_name_matches(
 ) -> None:
     project = read_with(f"projects: [{{id: {PROJECT}, {rules}}}]").projects[0]
     assert [name for name in wanted + unwanted if project.wants(name)] == wanted
+
+
+@pytest.mark.parametrize("projects", ["[all]", "[{id: all}]", "[{id: all, exclude: ['x.*']}]"])
+def test_all_stands_for_every_project(projects: str) -> None:
+    [project] = read(f"region: cn-north-4\n{AUTH}projects: {projects}").projects
+    assert (project.id, project.wants("a")) == (ALL, True)
+
+
+def test_all_projects_can_have_no_name_in_common() -> None:
+    complaint = complaint_about("projects:\n  - id: all\n    name: shop\n")
+    assert complaint.startswith("config.yaml:6: projects[0].name: cannot be given for all projects")
+
+
+def test_all_is_the_id_of_no_job() -> None:
+    assert 'jobs[0].id: "all" is not a job ID' in complaint(f"region: cn-north-4\n{AUTH}jobs: [all]")
 
 
 def test_an_invalid_regular_expression_is_refused() -> None:

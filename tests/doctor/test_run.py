@@ -258,6 +258,42 @@ class TestRefused:
         [text] = examined(f"projects: [{simulator.fleet.jobs()[1].id}]").problems
         assert "not a project, but a job has this ID" in text
 
+    @pytest.mark.parametrize(
+        ("rules", "watched", "mark"),
+        [("", 3, "ok"), (", include: ['.*o.*']", 1, "ok"), (", include: [x]", 0, "problem")],
+    )
+    def test_all_jobs_are_watched(
+        self, simulator: Simulator, examined: Examine, rules: str, watched: int, mark: str
+    ) -> None:
+        found = examined(f"projects: [{{id: all{rules}}}]", jobs=[])
+        line = f"{mark}: job-list: allowed, the user sees 3 jobs, `all` watches {watched} of them"
+        assert [text[: len(line)] for text in found.section("Permissions") if "job-list" in text] == [line]
+        assert len(found.section("Jobs")) == max(watched, 1)
+        assert bool(found.problems) is (mark == "problem")
+        assert [exchange.operation for exchange in simulator.requests].count("job-list") == 1
+
+    def test_all_jobs_are_watched_and_the_list_is_refused(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(forbidden("job-list"))
+        found = examined("projects: [all]", jobs=[])
+        assert any(
+            "job-list: refused, so `all` under projects: watches no job" in text for text in found.problems
+        )
+
+    def test_all_jobs_are_watched_and_the_list_is_empty(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(fault("empty-list", operation="job-list"))
+        found = examined("projects: [all]", jobs=[])
+        assert any("the user sees 0 jobs, `all` watches 0 of them" in text for text in found.problems)
+
+    def test_jobs_given_under_jobs_and_by_all(self, examined: Examine) -> None:
+        assert any(
+            "3 jobs under jobs: are also watched" in line
+            for line in examined("projects: [all]").section("Jobs")
+        )
+
 
 class TestStages:
     @staticmethod

@@ -46,6 +46,11 @@ def test_one_job_is_singular(jobs: int, expected: str) -> None:
     assert summary(parse(text, source="test", environ={}, base_dir=Path())).startswith(expected)
 
 
+def test_all_projects_are_named_as_such() -> None:
+    assert summary(config("projects: [all]\n")).startswith("1 job, all projects, ")
+    assert at_most(config("projects: [all]\n")) == at_most(config(f"projects: [{'a' * 32}]\n")) - 1
+
+
 class TestText:
     def test_marks_are_words(self) -> None:
         made = report(Finding(Mark.OK, "good"), Finding(Mark.PROBLEM, "bad", "mend it"))
