@@ -1,6 +1,6 @@
-"""The dashboards as code: `fleet`, `job` and `exporter` say what is shown, the other files how it is drawn.
+"""The dashboards as code: `fleet`, `job` and `exporter` define the panels, the other files draw them.
 
-`make dashboards` writes them to ``grafana/dashboards``; a test holds those files equal to this code.
+`make dashboards` writes them to ``grafana/dashboards``; a test compares those files with this code.
 """
 
 import json
@@ -16,5 +16,5 @@ DASHBOARDS: Final[Mapping[str, Callable[[], Json]]] = {"fleet": fleet, "job": jo
 
 
 def rendered(name: str) -> str:
-    """The content of a dashboard's file."""
+    """Return the content of a dashboard's file."""
     return json.dumps(DASHBOARDS[name](), indent=2, ensure_ascii=False) + "\n"

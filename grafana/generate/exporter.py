@@ -1,4 +1,4 @@
-"""The dashboard *Exporter*: can what the other two show be trusted, and what does it cost."""
+"""The dashboard *Exporter*: whether the data is current and complete, and the cost of collecting it."""
 
 from typing import Final
 
@@ -22,15 +22,15 @@ AGE: Final = f"time() - {by_job('max', 'job_last_poll_timestamp_seconds')}"
 
 
 def exporter() -> Json:
-    """Every exporter that is scraped, or those that the variables choose."""
+    """Build the dashboard of all scraped exporters, or those selected by the variables."""
     return dashboard(
         "exporter",
-        "The exporter itself: fresh or not, what it asks of the API, what it could not learn, what it costs.",
+        "The exporter itself: age of the data, API requests, errors, scrapes and resource usage.",
         [
             Section("Health", [_health()]),
             Section("Freshness", [_freshness(), _stale_jobs()]),
             Section("API", [requests(), throttling()]),
-            Section("What could not be learnt", [errors(), builds()]),
+            Section("Errors and lost builds", [errors(), builds()]),
             Section("Scrapes and resources", [_scrapes(), _resources()]),
         ],
     )
@@ -44,7 +44,7 @@ def _health() -> Line:
             stat(
                 (
                     "Exporters up",
-                    "The share of exporters that Prometheus could scrape the last time it tried.",
+                    "Share of exporters whose last scrape by Prometheus succeeded.",
                 ),
                 4,
                 "percentunit",
@@ -53,9 +53,9 @@ def _health() -> Line:
             ),
             stat(
                 (
-                    "API answers",
-                    "Whether every exporter got from the API what it asked for the last time. Being told to "
-                    "slow down counts neither way.",
+                    "API available",
+                    "Whether the last request to the API succeeded on every exporter. Throttled requests are "
+                    "ignored.",
                 ),
                 4,
                 "none",
@@ -64,8 +64,8 @@ def _health() -> Line:
             ),
             stat(
                 (
-                    "Jobs polled well",
-                    "The share of watched jobs whose last poll succeeded.",
+                    "Job polls succeeding",
+                    "Share of watched jobs whose last poll succeeded.",
                 ),
                 4,
                 "percentunit",
@@ -74,9 +74,9 @@ def _health() -> Line:
             ),
             stat(
                 (
-                    "Configuration loaded",
-                    "Whether every exporter could load its configuration the last time it tried. If not, it "
-                    "goes on with the one before.",
+                    "Configuration valid",
+                    "Whether the last reload of the configuration succeeded on every exporter. After a "
+                    "failed reload, an exporter keeps its previous configuration.",
                 ),
                 4,
                 "none",
@@ -84,13 +84,13 @@ def _health() -> Line:
                 mappings=YES_OR_NO,
             ),
             stat(
-                ("Configuration as of", "When the configuration that is longest in use was loaded."),
+                ("Configuration age", "Time since the oldest configuration in use was loaded."),
                 4,
                 "dateTimeFromNow",
                 now(f"1000 * min({reloaded})"),
             ),
             table(
-                ("Versions", "Which versions are running, and how many exporters of each."),
+                ("Versions", "Number of running exporters by version."),
                 4,
                 {
                     "Exporters": (
@@ -111,8 +111,8 @@ def _freshness() -> Line:
             graph(
                 (
                     "Age of the data",
-                    "How long ago jobs were last known to be up to date: half of them less than the median, "
-                    "all of them less than the oldest.",
+                    "Time since jobs were last known to be up to date: the median and the maximum over all "
+                    "jobs.",
                 ),
                 8,
                 "s",
@@ -122,8 +122,8 @@ def _freshness() -> Line:
             graph(
                 (
                     "Poll lag",
-                    "How late the most overdue poll of each exporter is. A lag that keeps growing means "
-                    "that there are more jobs than the request budget allows for.",
+                    "Delay of the most overdue poll of each exporter. If it keeps growing, the request "
+                    "budget is too small for the number of jobs.",
                 ),
                 8,
                 "s",
@@ -132,7 +132,7 @@ def _freshness() -> Line:
             graph(
                 (
                     "Age of the snapshot",
-                    "How long ago the bytes that a scrape gets were last made.",
+                    "Time since the served metrics were last rendered.",
                 ),
                 8,
                 "s",
@@ -149,26 +149,25 @@ def _stale_jobs() -> Line:
         [
             table(
                 (
-                    "Stalest jobs",
-                    "The jobs that were not known to be up to date for the longest time, and whether their "
-                    "last poll succeeded.",
+                    "Jobs with the oldest data",
+                    "The 20 jobs whose data is oldest, and whether their last poll succeeded.",
                 ),
                 12,
                 {
-                    "Last known": ("s", f"topk(20, {AGE})"),
-                    "Polled well": (
+                    "Age": ("s", f"topk(20, {AGE})"),
+                    "Last poll succeeded": (
                         "bool_yes_no",
                         f"{by_job('max', 'job_up')} and on (project, job_name) topk(20, {AGE})",
                     ),
                 },
-                first="Last known",
+                first="Age",
                 overrides=[named("job_name", links=ROW_TO_JOB)],
             ),
             timeline(
                 (
                     "Job lists trusted",
-                    "While job lists tell which jobs to poll, one request covers 100 jobs. Otherwise each "
-                    "job is polled by itself, which costs many more requests.",
+                    "Trusted job lists show which jobs have changed, at one request for 100 jobs. Otherwise "
+                    "each job is polled individually, which costs many more requests.",
                 ),
                 12,
                 over_time(f"min by (instance) ({trusted})", EACH),
@@ -188,8 +187,8 @@ def _scrapes() -> Line:
             graph(
                 (
                     "Scrape duration",
-                    "How long Prometheus needed to fetch and read the metrics. It gives up at its "
-                    "scrape_timeout, 10 s unless set otherwise.",
+                    "Time that Prometheus needs to fetch and parse the metrics. A scrape fails at its "
+                    "scrape_timeout, by default 10 s.",
                 ),
                 8,
                 "s",
@@ -198,8 +197,7 @@ def _scrapes() -> Line:
             graph(
                 (
                     "Size of the snapshot",
-                    "Bytes that one scrape transfers, by format and encoding; Prometheus usually asks for "
-                    "gzip.",
+                    "Size of a scrape response by format and encoding. Prometheus usually requests gzip.",
                 ),
                 8,
                 "bytes",
@@ -212,8 +210,8 @@ def _scrapes() -> Line:
             graph(
                 (
                     "Series and their limit",
-                    "Series of jobs and of the recycle bin, and as dashes how many there may be. Past the "
-                    "limit builds are counted under fewer label values.",
+                    "Series of jobs and of the recycle bin; dashed: the limit. Beyond it, builds are counted "
+                    "under fewer label values.",
                 ),
                 8,
                 "short",
@@ -231,13 +229,13 @@ def _resources() -> Line:
         8,
         [
             graph(
-                ("Memory", "What each exporter holds in memory."),
+                ("Memory", "Resident memory of each exporter."),
                 8,
                 "bytes",
                 over_time(f"max by (instance) ({of_processes('process_resident_memory_bytes')})", EACH),
             ),
             graph(
-                ("CPU", "Seconds of processor time that each exporter uses in a second."),
+                ("CPU", "CPU usage of each exporter; 100% is one core."),
                 8,
                 "percentunit",
                 over_time(
@@ -248,7 +246,7 @@ def _resources() -> Line:
             graph(
                 (
                     "Open files",
-                    "Files and connections that each exporter has open, as a share of how many it may have.",
+                    "Open files and connections of each exporter, as a share of its limit.",
                 ),
                 8,
                 "percentunit",

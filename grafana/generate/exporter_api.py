@@ -1,4 +1,4 @@
-"""The middle of the dashboard *Exporter*: the API, and what could not be learnt from it."""
+"""Rows of the dashboard *Exporter*: the API, errors and lost builds."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ REQUESTS: Final = of_exporters("exporter_api_requests_total")
 
 
 def requests() -> Line:
-    """What is asked, what comes back, and how fast."""
+    """Build the row of request rates and response times."""
     durations = of_exporters("exporter_api_request_duration_seconds_bucket")
     return Line(
         8,
@@ -21,8 +21,8 @@ def requests() -> Line:
             graph(
                 (
                     "Requests, by code",
-                    "Requests to the API by HTTP status, or by what went wrong instead: timeout, "
-                    "connection, invalid.",
+                    "Requests to the API by HTTP status, or by the kind of failure: timeout, connection, "
+                    "invalid.",
                 ),
                 8,
                 "reqps",
@@ -30,7 +30,7 @@ def requests() -> Line:
                 stacking={"mode": "normal", "group": "A"},
             ),
             graph(
-                ("Requests, by operation", "Requests to the API by what they ask for."),
+                ("Requests, by operation", "Requests to the API by operation, such as record-info."),
                 8,
                 "reqps",
                 over_time(per_second(REQUESTS, "operation"), "{{operation}}"),
@@ -38,8 +38,8 @@ def requests() -> Line:
             ),
             graph(
                 (
-                    "Answer time, p95",
-                    "Within which time 95 of 100 answers of the API came, by operation.",
+                    "Response time, p95",
+                    "95th percentile of the response time of the API, by operation.",
                 ),
                 8,
                 "s",
@@ -52,7 +52,7 @@ def requests() -> Line:
 
 
 def throttling() -> Line:
-    """What the API lets through."""
+    """Build the row of the request budget, throttling and failures."""
     throttled = of_exporters("exporter_api_throttled_total")
     budget = of_exporters("exporter_api_budget_requests_per_minute")
     failed = of_exporters("exporter_api_requests_total", 'code!~"2.."')
@@ -62,8 +62,8 @@ def throttling() -> Line:
             graph(
                 (
                     "Request budget",
-                    "Requests in a minute, and as dashes how many the throttle allows at present. The "
-                    'budget drops when the API says "too many requests" and then grows back.',
+                    "Requests per minute; dashed: the current limit of the exporter. The limit drops when "
+                    "the API throttles, and then grows again.",
                 ),
                 8,
                 "cpm",
@@ -72,7 +72,7 @@ def throttling() -> Line:
                 overrides=[DASHED_LIMIT],
             ),
             graph(
-                ("Throttled", "Answers in a minute that told the exporter to slow down, by operation."),
+                ("Throttled", "Throttled requests per minute, by operation."),
                 8,
                 "cpm",
                 over_time(f"60 * {per_second(throttled, 'operation')}", "{{operation}}"),
@@ -80,8 +80,8 @@ def throttling() -> Line:
             graph(
                 (
                     "Share of failed requests",
-                    "Requests without an answer of the 2xx kind to all requests, by exporter. A refused job "
-                    "counts too.",
+                    "Share of requests without a 2xx response, by exporter. It includes requests for jobs "
+                    "that the user may not view.",
                 ),
                 8,
                 "percentunit",
@@ -96,7 +96,7 @@ def throttling() -> Line:
 
 
 def errors() -> Line:
-    """What could not be read, or not be kept."""
+    """Build the row of unreadable responses and failures of the store."""
     payload = of_exporters("exporter_payload_errors_total")
     store = of_exporters("exporter_store_errors_total")
     return Line(
@@ -104,9 +104,9 @@ def errors() -> Line:
         [
             graph(
                 (
-                    "Unreadable records and answers",
-                    "What could not be read or cannot be right, each time it was read, by operation and "
-                    "reason.",
+                    "Unreadable records and responses",
+                    "Records and responses that are unreadable or implausible, by operation and reason. Each "
+                    "read counts.",
                 ),
                 12,
                 "short",
@@ -118,8 +118,8 @@ def errors() -> Line:
             graph(
                 (
                     "Store errors",
-                    "Failures to read or write what has been counted. While they last, the numbers stay at "
-                    "what was last written; nothing is lost.",
+                    "Failures to read or write the state. Meanwhile, metrics keep the last written values; "
+                    "nothing is lost.",
                 ),
                 12,
                 "short",
@@ -133,7 +133,7 @@ def errors() -> Line:
 
 
 def builds() -> Line:
-    """Builds that are not counted as they should be."""
+    """Build the row of lost, recovered and capped builds."""
     losing = f"sum {BY_JOB} (increase({of_jobs('lost_builds_total')}[$__range])) > 0"
     return Line(
         8,
@@ -142,8 +142,8 @@ def builds() -> Line:
             graph(
                 (
                     "Capped builds",
-                    "Builds counted under other label values than their own, because the limit of series "
-                    "was reached.",
+                    "Builds counted under label values other than their own, because the series limit was "
+                    "reached.",
                 ),
                 6,
                 "short",
@@ -156,8 +156,8 @@ def builds() -> Line:
             table(
                 (
                     "Jobs with lost builds",
-                    "How many build numbers of a job could not be accounted for within the time range. One "
-                    "that turns up later stays counted here.",
+                    "Build numbers counted as lost within the time range, by job. A lost build that is found "
+                    "later stays in this count.",
                 ),
                 10,
                 {"Lost": ("short", losing)},

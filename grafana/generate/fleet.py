@@ -1,4 +1,4 @@
-"""The dashboard *Fleet*: is everything all right, and if not, where."""
+"""The dashboard *Fleet*: all watched jobs, and those that need attention."""
 
 from typing import Final
 
@@ -36,12 +36,12 @@ BUSIEST: Final = f"topk(20, sum {BY_JOB} (increase({of_jobs('builds_total')}[$__
 
 
 def fleet() -> Json:
-    """All watched jobs, or those that the variables choose."""
+    """Build the dashboard of all watched jobs, or those selected by the variables."""
     return dashboard(
         "fleet",
-        "All watched build jobs at a glance: results, what needs attention, durations, queue, recycle bin.",
+        "Overview of all watched build jobs: results, problems, durations, queue, recycle bin.",
         [
-            Section("At a glance", [_glance()]),
+            Section("Overview", [_glance()]),
             Section("Results", [_results(), _activity()]),
             Section("Needs attention", [_attention(), _slowness()]),
             Section("Durations", [Line(9, [durations(12), queue_times(12)])]),
@@ -59,7 +59,7 @@ def _glance() -> Line:
             stat(
                 (
                     "Jobs failing now",
-                    "Jobs whose newest build, aborted ones aside, did not succeed. The table below names "
+                    "Jobs whose last build did not succeed, ignoring aborted builds. The table below lists "
                     f"them. {_PRESENT}",
                 ),
                 4,
@@ -86,9 +86,8 @@ def _glance() -> Line:
             stat(
                 (
                     "Oldest data",
-                    "How long ago the job that was not polled for the longest time was last known to be up "
-                    "to date. When this grows, everything else here is old news; see the dashboard "
-                    "Exporter.",
+                    "Time since the job with the oldest data was known to be up to date. If it grows, other "
+                    "panels show outdated values; see the dashboard Exporter.",
                 ),
                 4,
                 "s",
@@ -113,8 +112,8 @@ def _results() -> Line:
             graph(
                 (
                     "Success ratio, by project",
-                    "Successful builds to all but the aborted ones. A project without builds at that time "
-                    "has no point.",
+                    "Share of successful builds, ignoring aborted builds. There is no point for times "
+                    "without builds.",
                 ),
                 10,
                 "percentunit",
@@ -135,8 +134,8 @@ def _activity() -> Line:
             heat_map(
                 (
                     "Activity of the busiest jobs",
-                    "Finished builds of the 20 jobs that built most within the time range. A stronger "
-                    "colour means more builds; a row that fades is a job that has gone quiet.",
+                    "Finished builds of the 20 jobs with the most builds in the time range. A darker colour "
+                    "means more builds.",
                 ),
                 24,
                 "short",
@@ -155,8 +154,8 @@ def _attention() -> Line:
             table(
                 (
                     "Failing jobs",
-                    "Jobs whose newest builds failed: how many in a row, and how long ago the last success "
-                    f"was. Aborted builds are left out of the count. {_PRESENT}",
+                    "Jobs whose last builds failed: the number of failures in a row, and the time since the "
+                    f"last success. Aborted builds are ignored. {_PRESENT}",
                 ),
                 12,
                 {
@@ -164,22 +163,22 @@ def _attention() -> Line:
                     "Since last success": ("s", f"({since}) and {ON_JOB} ({FAILING})"),
                 },
                 first="Failures in a row",
-                overrides=[LINKED, named("Since last success", mappings=_NONE_KNOWN)],
+                overrides=[LINKED, named("Since last success", mappings=_UNKNOWN)],
             ),
             table(
                 (
                     "Stuck builds",
-                    "The oldest unfinished build of each job, longest first, beside the time within which "
-                    "99 of 100 successful builds of that job ended. One that is far beyond it has probably "
-                    f"hung. {_PRESENT}",
+                    "Age of the oldest unfinished build of each job, and the 99th percentile of the duration "
+                    "of the job's successful builds. A build that is much older has probably hung. "
+                    f"{_PRESENT}",
                 ),
                 12,
                 {
                     "Unfinished for": ("s", f"topk(20, time() - {UNFINISHED})"),
-                    "Usually within": ("s", f"({usual}) and {ON_JOB} {UNFINISHED}"),
+                    "p99 duration": ("s", f"({usual}) and {ON_JOB} {UNFINISHED}"),
                 },
                 first="Unfinished for",
-                overrides=[LINKED, named("Usually within", mappings=_NONE_KNOWN)],
+                overrides=[LINKED, named("p99 duration", mappings=_UNKNOWN)],
             ),
         ],
     )
@@ -192,8 +191,8 @@ def _slowness() -> Line:
             table(
                 (
                     "Slowest jobs",
-                    "The 90th percentile of the duration of successful builds within the time range, queue "
-                    "not included. Percentiles are estimated within the buckets of a histogram.",
+                    "90th percentile of the duration of successful builds in the time range, without the "
+                    "queue time. It is estimated from the buckets of a histogram.",
                 ),
                 12,
                 {"p90 duration": ("s", f"topk(10, {quantile(0.9, SUCCESSFUL, JOB, '$__range')})")},
@@ -203,8 +202,8 @@ def _slowness() -> Line:
             table(
                 (
                     "Longest queue",
-                    "The 90th percentile of the time that builds waited for a machine within the time "
-                    "range. Builds whose details the service refuses are missing here.",
+                    "90th percentile of the time that builds waited for a machine in the time range. Builds "
+                    "whose details the service refuses are missing.",
                 ),
                 12,
                 {"p90 queue time": ("s", f"topk(10, {quantile(0.9, QUEUED, JOB, '$__range')})")},
@@ -224,7 +223,7 @@ def _recycle_bin() -> Line:
         7,
         [
             stat(
-                ("Jobs in the recycle bin", "Deleted jobs that can still be brought back, of all projects."),
+                ("Jobs in the recycle bin", "Deleted jobs of all projects that can still be restored."),
                 4,
                 "short",
                 now(f"max({of_exporters('recycle_bin_jobs')})"),
@@ -232,8 +231,8 @@ def _recycle_bin() -> Line:
             stat(
                 (
                     "Next purge in",
-                    "When the job that was deleted first will be gone for good. No data means that the "
-                    "recycle bin is empty or was not read.",
+                    "Time until the job that was deleted first is purged. No data means that the recycle bin "
+                    "is empty or was not read.",
                 ),
                 4,
                 "s",
@@ -242,9 +241,9 @@ def _recycle_bin() -> Line:
             ),
             stat(
                 (
-                    "Recycle bin read",
-                    "How long ago the recycle bin was last read. When this grows, what stands beside it is "
-                    "old news. No data means that it was not read.",
+                    "Recycle bin age",
+                    "Time since the recycle bin was last read. If it grows, the other panels of this row are "
+                    "outdated. No data means that it was not read.",
                 ),
                 4,
                 "s",
@@ -252,7 +251,7 @@ def _recycle_bin() -> Line:
                 steps=((None, "green"), (1800, "orange"), (3600, "red")),
             ),
             bars(
-                ("Recycle bin, by project", "Deleted jobs that can still be brought back."),
+                ("Recycle bin, by project", "Deleted jobs that can still be restored."),
                 6,
                 "short",
                 now(f"max by (project) ({in_projects})", "{{project}}"),
@@ -260,7 +259,7 @@ def _recycle_bin() -> Line:
             table(
                 (
                     "Watched jobs in the recycle bin",
-                    "Jobs that the exporter is told to watch and that somebody has deleted.",
+                    "Jobs that the exporter watches and that were deleted in CodeArts Build.",
                 ),
                 6,
                 {"Deleted": ("bool_yes_no", f"{by_job('max', 'job_deleted')} == 1")},
@@ -270,8 +269,8 @@ def _recycle_bin() -> Line:
     )
 
 
-_PRESENT: Final = "Jobs that were deleted, or that polls have not found for an hour, are left out."
-_NONE_KNOWN: Final = [
-    {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": "none known"}}}
+_PRESENT: Final = "Jobs that were deleted, or that polls have not found for an hour, are excluded."
+_UNKNOWN: Final = [
+    {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": "unknown"}}}
 ]
 _GAUGE: Final = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}

@@ -1,4 +1,4 @@
-"""What surrounds the panels: variables, links, places on the grid."""
+"""The frame of a dashboard: variables, links and the layout of its panels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ TITLES: Final = {"fleet": "Fleet", "job": "Job", "exporter": "Exporter"}
 
 
 def uid(name: str) -> str:
-    """What links refer to a dashboard by."""
+    """Return the identifier under which links refer to a dashboard."""
     return f"codearts-build-{name}"
 
 
@@ -20,13 +20,13 @@ _ROW: Final = "${{__data.fields.{}:percentencode}}"
 _KEPT: Final = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 ROW_TO_JOB: Final = [
     {
-        "title": "This job in depth",
+        "title": "Details of this job",
         "url": f"/d/{uid('job')}?var-project={_ROW.format('project')}"
         f"&var-job_name={_ROW.format('job_name')}&{_KEPT}",
         "targetBlank": False,
     }
 ]
-"""Leads from a row of a table to the job that it is about."""
+"""Link from a row of a table to the dashboard of its job."""
 
 _ALL: Final[Json] = {"selected": True, "text": ["All"], "value": ["$__all"]}
 
@@ -48,7 +48,7 @@ class Section:
 
 
 def dashboard(name: str, description: str, sections: Sequence[Section], *, of_one_job: bool = False) -> Json:
-    """A whole dashboard; one that is meant for one job opens with the first one instead of all."""
+    """Build a dashboard; with `of_one_job`, the first job is selected at first instead of all jobs."""
     return {
         "uid": uid(name),
         "title": f"CodeArts Build / {TITLES[name]}",
@@ -69,7 +69,7 @@ def dashboard(name: str, description: str, sections: Sequence[Section], *, of_on
 
 
 def _placed(sections: Sequence[Section]) -> list[Json]:
-    """Panels with their places and ids, headings among them."""
+    """Return headings and panels with their positions and ids."""
     placed: list[Json] = []
     y = 0
     for section in sections:
@@ -102,7 +102,7 @@ def _link(name: str) -> Json:
 
 
 def _variables(job_name: Json) -> list[Json]:
-    """Each one narrows down the choice of those after it; the argument is what is chosen of the last."""
+    """Build the variables, each of which filters those after it; `job_name` is the last one's selection."""
     target = 'job=~"$job", instance=~"$instance"'
     return [
         {
@@ -133,7 +133,7 @@ def _variables(job_name: Json) -> list[Json]:
 
 
 def _variable(name: str, label: str, query: str, current: Json = _ALL) -> Json:
-    """Labels of exporters or jobs, several or all of them to be chosen, read again when the range changes."""
+    """Build a variable of label values with multiple selection, refreshed when the time range changes."""
     return {
         "type": "query",
         "name": name,

@@ -1,4 +1,4 @@
-"""The dashboard *Job*: one job in depth, or several next to each other."""
+"""The dashboard *Job*: the details of one job, or of several."""
 
 from typing import Final
 
@@ -46,16 +46,16 @@ OLDEST: Final = of_present_jobs(by_job("min", "oldest_active_build_timestamp_sec
 UNFINISHED: Final = f"time() - {OLDEST}"
 
 STAGES_ARE_OFF: Final = (
-    "Empty until a build finishes while the exporter measures stages: set metrics.stages to true in its "
-    "configuration, at the price of one more request for each build."
+    "Without data until a build finishes while the exporter measures stages: set metrics.stages to true in "
+    "its configuration, at one more request per build."
 )
 
 
 def job() -> Json:
-    """The chosen jobs; what counts or measures takes them together, rows and legends tell them apart."""
+    """Build the dashboard of the selected jobs; counts and durations aggregate over all of them."""
     return dashboard(
         "job",
-        "One build job in depth: results, duration against the week before, stages, queue, recovery.",
+        "Details of one build job: results, duration compared with last week, stages, queue, recovery.",
         [
             Section("Now", [_stats(), _last_build()]),
             Section(
@@ -79,25 +79,27 @@ def _stats() -> Line:
             finished(4),
             _mean(
                 "Mean duration",
-                "Of all builds that finished within the time range, from start to finish, without the queue.",
+                "Mean time from start to finish of the builds that finished in the time range, without the "
+                "queue.",
                 "duration_seconds",
             ),
             _mean(
                 "Mean queue time",
-                "Of all builds that finished within the time range, from entering the queue to the start.",
+                "Mean time from entering the queue to the start, of the builds that finished in the time "
+                "range.",
                 "queue_duration_seconds",
             ),
             _mean(
                 "Mean time to recovery",
-                "From the finish of the first failure of a streak to the finish of the success that ended "
-                "it, for streaks that ended within the time range. No data means that none did.",
+                "Mean time from the finish of a streak's first failure to the finish of the success that "
+                "ended it, for streaks that ended in the time range. No data means that there are none.",
                 "recovery_duration_seconds",
             ),
             stat(
                 (
                     "Oldest unfinished build",
-                    "How long the oldest build that is queued or running has been so. No data means that "
-                    "there is none, or that the job was deleted or not found by polls for an hour.",
+                    "Age of the oldest queued or running build. No data means that there is none, or that "
+                    "the job was deleted or not found by polls for an hour.",
                 ),
                 4,
                 "s",
@@ -119,8 +121,8 @@ def _last_build() -> Line:
             table(
                 (
                     "Last build",
-                    "The finished build with the highest number of each job, how the job is doing since, "
-                    "and the id by which CodeArts knows it.",
+                    "The finished build with the highest number of each job, the current state of the job, "
+                    "and its id in CodeArts.",
                 ),
                 24,
                 {
@@ -132,7 +134,7 @@ def _last_build() -> Line:
                     "Failures in a row": ("short", by_job("max", "consecutive_failures")),
                     "Since last success": ("s", SINCE_SUCCESS),
                     "Unfinished for": ("s", UNFINISHED),
-                    "Known as": ("", f"max by (project, job_name, job_id) ({of_jobs('job_info')})"),
+                    "Job id": ("", f"max by (project, job_name, job_id) ({of_jobs('job_info')})"),
                 },
                 overrides=[
                     named("Result", mappings=result_mapping(), custom__cellOptions={"type": "color-text"})
@@ -149,8 +151,8 @@ def _result_over_time() -> Line:
             timeline(
                 (
                     "Result of the last build",
-                    "From when to when which result was the latest. Two builds in a row that end alike make "
-                    "one bar; the panel below tells them apart.",
+                    "The result of the last build over time. Consecutive builds with the same result form "
+                    "one bar; the panel below shows them separately.",
                 ),
                 24,
                 over_time(LAST_RESULT, NAMED),
@@ -160,12 +162,12 @@ def _result_over_time() -> Line:
 
 
 def _each_build() -> Line:
-    unmeasured = f"0 * {by_job('max', 'last_build_number')}"
-    length = f"({by_job('max', 'last_build_duration_seconds')} or {unmeasured})"
+    zero = f"0 * {by_job('max', 'last_build_number')}"
+    build_duration = f"({by_job('max', 'last_build_duration_seconds')} or {zero})"
     number = f"max {BY_JOB} ({of_jobs('last_build_number')}"
     new = f"{number}) != {number} offset $__interval)"
     results = {
-        result: f"{length} and {ON_JOB} (max {BY_JOB} ({last_is(result)}) == 1) and {ON_JOB} ({new})"
+        result: f"{build_duration} and {ON_JOB} (max {BY_JOB} ({last_is(result)}) == 1) and {ON_JOB} ({new})"
         for result in COLOURS
     }
     return Line(
@@ -173,10 +175,10 @@ def _each_build() -> Line:
         [
             graph(
                 (
-                    "Each build",
-                    "A point for each build that finished: its duration and result. One without a duration, "
-                    "such as a build that was never given a machine, lies at zero. Of several that finish "
-                    "between two points in time only the last one shows, so zoom in to see them all.",
+                    "Individual builds",
+                    "Duration and result of each finished build. A build without a duration, such as one "
+                    "that was never assigned a machine, is at zero. Of several builds between two points in "
+                    "time, only the last one is shown: zoom in to see all.",
                 ),
                 24,
                 "s",
@@ -202,9 +204,8 @@ def _duration() -> Line:
             graph(
                 (
                     "Duration of successful builds",
-                    "Percentiles, and as dashes what they were at the same time a week earlier. They are "
-                    "estimated within the buckets of a histogram. Failed builds are left out, since they "
-                    "often end early.",
+                    "Percentiles; dashed: a week earlier. They are estimated from the buckets of a "
+                    "histogram. Failed builds are excluded, because they often end early.",
                 ),
                 14,
                 "s",
@@ -221,27 +222,27 @@ def _duration() -> Line:
 
 
 def _stages() -> Line:
-    took, ran = (of_jobs(f"stage_duration_seconds_{part}") for part in ("sum", "count"))
-    spent = counted(took, "stage", "$__rate_interval")
-    times = counted(ran, "stage", "$__rate_interval")
+    stage_sum, stage_count = (of_jobs(f"stage_duration_seconds_{part}") for part in ("sum", "count"))
+    total = counted(stage_sum, "stage", "$__rate_interval")
+    runs = counted(stage_count, "stage", "$__rate_interval")
     return Line(
         9,
         [
             stacked_bars(
                 (
-                    "Where the time goes",
-                    "How long a stage takes on average, waiting included, for builds that finished at that "
-                    f"time and got as far as this stage. {STAGES_ARE_OFF}",
+                    "Mean duration of stages",
+                    "Mean duration of each stage including waiting, of builds that finished at that time and "
+                    f"reached the stage. {STAGES_ARE_OFF}",
                 ),
                 14,
                 "s",
-                over_time(f"{spent} / ({times} > 0)", "{{stage}}"),
+                over_time(f"{total} / ({runs} > 0)", "{{stage}}"),
             ),
             bars(
                 (
                     "Stages of the last build",
-                    "How long each stage took in the finished build with the highest number whose stages are "
-                    f"known, waiting included. {STAGES_ARE_OFF}",
+                    "Duration of each stage including waiting, in the finished build with the highest number "
+                    f"whose stages are known. {STAGES_ARE_OFF}",
                 ),
                 10,
                 "s",
@@ -261,8 +262,8 @@ def _queue() -> Line:
             graph(
                 (
                     "Queue time",
-                    "How long builds waited for a machine before they started, as percentiles estimated "
-                    "within the buckets of a histogram.",
+                    "Percentiles of the time that builds waited for a machine, estimated from the buckets of "
+                    "a histogram.",
                 ),
                 9,
                 "s",
@@ -275,8 +276,8 @@ def _queue() -> Line:
             graph(
                 (
                     "Unfinished builds",
-                    "Builds queued or running at the last poll. What comes and goes between two polls does "
-                    "not show, nor do jobs that were deleted or that polls have not found for an hour.",
+                    "Builds queued or running at the last poll. Builds that start and end between two polls "
+                    "are not shown, nor are jobs that were deleted or that polls have not found for an hour.",
                 ),
                 7,
                 "short",
@@ -295,8 +296,7 @@ def _streaks() -> Line:
             graph(
                 (
                     "Failures in a row",
-                    "Finished builds since the last success that were not one. Aborted builds neither add "
-                    "to the streak nor end it.",
+                    "Failed builds since the last success. Aborted builds neither extend nor end the streak.",
                 ),
                 12,
                 "short",
@@ -306,8 +306,8 @@ def _streaks() -> Line:
             graph(
                 (
                     "Since the last success",
-                    "How old the latest success is. Each success sends the line back down; a line that only "
-                    "climbs is a job that has stopped working, or stopped building.",
+                    "Time since the last successful build. A line that only rises is a job that keeps "
+                    "failing or no longer builds.",
                 ),
                 12,
                 "s",
@@ -325,8 +325,8 @@ def _recovery() -> Line:
             graph(
                 (
                     "Time to recovery",
-                    "From the finish of the first failure of a streak to the finish of the success that "
-                    "ends it, shown when it ends.",
+                    "Time from the finish of a streak's first failure to the finish of the success that ends "
+                    "it, shown when it ends.",
                 ),
                 12,
                 "s",

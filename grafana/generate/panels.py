@@ -1,4 +1,4 @@
-"""The kinds of panels, all of them Grafana's own."""
+"""The kinds of panels; none needs a plugin."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -20,23 +20,23 @@ def _dashed(pattern: str) -> Json:
 
 
 DASHED: Final = _dashed("/week before$/")
-"""Draws the week before as dashes."""
+"""Override that draws last week's series dashed."""
 
 DASHED_LIMIT: Final = _dashed("/: (allowed|limit)$/")
-"""Draws what is allowed as dashes."""
+"""Override that draws limits dashed."""
 
 _COARSE: Final = 60
-"""Points in a graph of single builds: wide enough windows that most hold one."""
+"""Maximum points in a graph of single builds; few, so that most intervals contain a build."""
 
 Text = tuple[str, str]
 """A panel's title and description."""
 
 Steps = Sequence[tuple[float | None, str]]
-"""Thresholds: from this value on, this colour."""
+"""Thresholds: lowest value and colour."""
 
 
 def panel(kind: str, text: Text, width: int, unit: str, targets: Sequence[Json]) -> Json:
-    """What all panels have in common."""
+    """Build the part that all panels have in common."""
     title, description = text
     return {
         "type": kind,
@@ -59,23 +59,23 @@ def graph(
     coarse: bool = False,
     **custom: Any,
 ) -> Json:
-    """Lines over time; ``custom`` changes how they are drawn, ``coarse`` suits graphs of single builds."""
-    made = panel("timeseries", text, width, unit, targets)
-    made["fieldConfig"]["defaults"] |= {
+    """Build lines over time; ``custom`` has drawing options, ``coarse`` is for graphs of single builds."""
+    result = panel("timeseries", text, width, unit, targets)
+    result["fieldConfig"]["defaults"] |= {
         "min": 0,
         "color": {"mode": "palette-classic"},
         "custom": {"lineWidth": 1, "fillOpacity": 8, "showPoints": "auto", "spanNulls": False} | custom,
     }
-    made["fieldConfig"]["overrides"] = list(overrides)
-    made["options"] = {
+    result["fieldConfig"]["overrides"] = list(overrides)
+    result["options"] = {
         "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    return made | ({"maxDataPoints": _COARSE} if coarse else {})
+    return result | ({"maxDataPoints": _COARSE} if coarse else {})
 
 
 def stacked_bars(text: Text, width: int, unit: str, *targets: Json, overrides: Sequence[Json] = ()) -> Json:
-    """Bars on top of each other, for counts of builds."""
+    """Build stacked bars over time, for counts of builds."""
     bars = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}}
     return graph(text, width, unit, *targets, overrides=overrides, coarse=True, **bars)
 
@@ -90,37 +90,37 @@ def stat(
     decimals: int | None = None,
     mappings: Sequence[Json] = (),
 ) -> Json:
-    """One large value, or one for each series."""
-    made = panel("stat", text, width, unit, [target])
-    made["fieldConfig"]["defaults"] |= {"color": {"mode": "thresholds"}, "thresholds": _thresholds(steps)}
-    made["fieldConfig"]["defaults"] |= {"mappings": list(mappings)}
+    """Build one large value, or one for each series."""
+    result = panel("stat", text, width, unit, [target])
+    result["fieldConfig"]["defaults"] |= {"color": {"mode": "thresholds"}, "thresholds": _thresholds(steps)}
+    result["fieldConfig"]["defaults"] |= {"mappings": list(mappings)}
     if decimals is not None:
-        made["fieldConfig"]["defaults"]["decimals"] = decimals
-    made["options"] = _reduced() | {"colorMode": "value", "graphMode": "none", "textMode": "auto"}
-    return made
+        result["fieldConfig"]["defaults"]["decimals"] = decimals
+    result["options"] = _reduced() | {"colorMode": "value", "graphMode": "none", "textMode": "auto"}
+    return result
 
 
 def bars(text: Text, width: int, unit: str, target: Json, *, overrides: Sequence[Json] = ()) -> Json:
-    """One bar for each series, with its value."""
-    made = panel("bargauge", text, width, unit, [target])
+    """Build one horizontal bar for each series, with its value."""
+    result = panel("bargauge", text, width, unit, [target])
     defaults = {"min": 0, "decimals": 0, "color": {"mode": "fixed", "fixedColor": "blue"}}
-    made["fieldConfig"]["defaults"] |= defaults
-    made["fieldConfig"]["overrides"] = list(overrides)
-    made["options"] = _reduced() | {
+    result["fieldConfig"]["defaults"] |= defaults
+    result["fieldConfig"]["overrides"] = list(overrides)
+    result["options"] = _reduced() | {
         "displayMode": "basic",
         "orientation": "horizontal",
         "showUnfilled": True,
         "valueMode": "text",
     }
-    return made
+    return result
 
 
 def heat_map(text: Text, width: int, unit: str, target: Json) -> Json:
-    """One row for each bucket or series, one column for each step; a stronger colour means more builds."""
-    made = panel("heatmap", text, width, unit, [target])
-    made["maxDataPoints"] = _COARSE
-    made["fieldConfig"]["defaults"]["custom"] = {"scaleDistribution": {"type": "linear"}}
-    made["options"] = {
+    """Build a heat map with a row for each bucket or series; a darker colour means more builds."""
+    result = panel("heatmap", text, width, unit, [target])
+    result["maxDataPoints"] = _COARSE
+    result["fieldConfig"]["defaults"]["custom"] = {"scaleDistribution": {"type": "linear"}}
+    result["options"] = {
         "calculate": False,
         "cellGap": 1,
         "cellValues": {"unit": "short", "decimals": 1},
@@ -132,19 +132,19 @@ def heat_map(text: Text, width: int, unit: str, target: Json) -> Json:
         "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": False},
         "yAxis": {"axisPlacement": "left", "unit": unit},
     }
-    return made
+    return result
 
 
 def timeline(text: Text, width: int, *targets: Json, mappings: Sequence[Json] = ()) -> Json:
-    """One row for each series, coloured and labelled by its value."""
-    made = panel("state-timeline", text, width, "none", targets)
-    made["fieldConfig"]["defaults"] |= {
+    """Build a row for each series, coloured and labelled by its value."""
+    result = panel("state-timeline", text, width, "none", targets)
+    result["fieldConfig"]["defaults"] |= {
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 80, "lineWidth": 0},
         "mappings": list(mappings) or result_mapping(),
         "thresholds": _thresholds(((None, "text"),)),
     }
-    made["options"] = {
+    result["options"] = {
         "alignValue": "left",
         "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom"},
         "mergeValues": True,
@@ -152,7 +152,7 @@ def timeline(text: Text, width: int, *targets: Json, mappings: Sequence[Json] = 
         "showValue": "auto",
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    return made
+    return result
 
 
 def table(
@@ -163,43 +163,43 @@ def table(
     first: str | None = None,
     overrides: Sequence[Json] = (),
 ) -> Json:
-    """One row for each set of labels.
+    """Build a table with a row for each set of labels.
 
     Args:
         text: title and description.
-        width: of 24.
-        columns: header to unit and query, or a unit of "" for a query whose labels alone are wanted.
+        width: in columns of the grid, which has 24.
+        columns: header to unit and query; the unit "" hides the value, so that only the labels are shown.
         first: the column by which rows are sorted, largest first.
-        overrides: for single columns, by header.
+        overrides: options of single columns, by header.
     """
     units = [unit for unit, _ in columns.values()]
-    made = panel("table", text, width, units[0], [column(expr) for _, expr in columns.values()])
-    values = {f"Value #{one['refId']}" if len(columns) > 1 else "Value": one for one in made["targets"]}
+    result = panel("table", text, width, units[0], [column(expr) for _, expr in columns.values()])
+    values = [f"Value #{target['refId']}" if len(columns) > 1 else "Value" for target in result["targets"]]
     headers = dict(zip(values, columns, strict=True))
-    unwanted = [name for name, unit in zip(values, units, strict=True) if not unit]
-    made["transformations"] = [
+    hidden = [name for name, unit in zip(values, units, strict=True) if not unit]
+    result["transformations"] = [
         {"id": "merge", "options": {}},
         {
             "id": "organize",
             "options": {
-                "excludeByName": dict.fromkeys(["Time", *unwanted], True),
-                "renameByName": {name: header for name, header in headers.items() if name not in unwanted},
+                "excludeByName": dict.fromkeys(["Time", *hidden], True),
+                "renameByName": {name: header for name, header in headers.items() if name not in hidden},
             },
         },
     ]
-    made["fieldConfig"]["overrides"] = [
+    result["fieldConfig"]["overrides"] = [
         *(named(header, unit=unit) for header, (unit, _) in columns.items() if unit),
         *overrides,
     ]
-    made["fieldConfig"]["defaults"]["custom"] = {"align": "auto", "filterable": True}
-    made["options"] = {"showHeader": True, "cellHeight": "sm"}
+    result["fieldConfig"]["defaults"]["custom"] = {"align": "auto", "filterable": True}
+    result["options"] = {"showHeader": True, "cellHeight": "sm"}
     if first:
-        made["options"]["sortBy"] = [{"displayName": first, "desc": True}]
-    return made
+        result["options"]["sortBy"] = [{"displayName": first, "desc": True}]
+    return result
 
 
 def named(column_or_series: str, **properties: Any) -> Json:
-    """An override for what has this name; ``__`` in a property stands for a dot."""
+    """Build an override for a column or series by name; ``__`` in a property stands for a dot."""
     return {
         "matcher": {"id": "byName", "options": column_or_series},
         "properties": [{"id": name.replace("__", "."), "value": value} for name, value in properties.items()],

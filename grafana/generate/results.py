@@ -1,4 +1,4 @@
-"""How the results of builds look, the same everywhere: a colour, and always a word beside it."""
+"""The colour of each result of a build, and its mapping from numbers to words."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ COLOURS: Final = {
 
 
 def last_is(result: str) -> str:
-    """Whether this is the result of a job's last build: 1 or 0."""
+    """Return the selector that is 1 for jobs whose last build had this result, else 0."""
     matcher = f'result="{result}"'
     return of_jobs("last_build_result", matcher)
 
@@ -24,11 +24,11 @@ _NUMBERED: Final = " or ".join(
     f"{number} * ({last_is(result)} == 1)" for number, result in enumerate(COLOURS, 1)
 )
 LAST_RESULT: Final = f"max {BY_JOB} ({_NUMBERED})"
-"""The result of each job's last build as a number, which `result_mapping` turns back into a word."""
+"""The result of each job's last build as a number; `result_mapping` maps it to a word."""
 
 
 def result_mapping() -> list[dict[str, Any]]:
-    """Numbers of `LAST_RESULT` to words and colours."""
+    """Map the numbers of `LAST_RESULT` to words and colours."""
     options = {
         str(number): {"index": number, "text": result, "color": colour}
         for number, (result, colour) in enumerate(COLOURS.items(), 1)
@@ -37,7 +37,7 @@ def result_mapping() -> list[dict[str, Any]]:
 
 
 def result_colours() -> list[dict[str, Any]]:
-    """The colour of each series whose name ends in a result."""
+    """Set the colour of each series whose name ends in a result."""
     return [
         {
             "matcher": {"id": "byRegexp", "options": f"/(^|: ){result}$/"},

@@ -12,12 +12,12 @@ SUCCESSFUL: Final = of_jobs("duration_seconds_bucket", 'result="success"')
 
 
 def success(width: int) -> Json:
-    """One number for the whole range."""
+    """Build the success ratio of the time range."""
     return stat(
         (
             "Success ratio",
-            "Successful builds to all that finished within the time range. Aborted builds are left aside: "
-            "whoever stops a build says nothing about the code.",
+            "Share of successful builds among those that finished in the time range. Aborted builds are "
+            "ignored, because they say nothing about the code.",
         ),
         width,
         "percentunit",
@@ -28,9 +28,9 @@ def success(width: int) -> Json:
 
 
 def finished(width: int) -> Json:
-    """One number for the whole range."""
+    """Build the number of finished builds in the time range."""
     return stat(
-        ("Builds finished", "Builds that finished within the time range, whatever their result."),
+        ("Builds finished", "Builds that finished in the time range, with any result."),
         width,
         "short",
         now(counted(of_jobs("builds_total"))),
@@ -39,12 +39,12 @@ def finished(width: int) -> Json:
 
 
 def builds_per_hour(width: int) -> Json:
-    """When builds ended how."""
+    """Build the rate of finished builds by result."""
     return stacked_bars(
         (
             "Builds per hour, by result",
-            "How many builds finish in an hour, and how. Each point looks at the time since the one before "
-            "it, so that a longer time range draws a smoother picture.",
+            "Finished builds per hour by result. Each point covers the time since the previous one, so a "
+            "longer time range gives a smoother graph.",
         ),
         width,
         "short",
@@ -54,9 +54,9 @@ def builds_per_hour(width: int) -> Json:
 
 
 def builds_by_result(width: int) -> Json:
-    """How many builds ended how."""
+    """Build the number of finished builds by result."""
     return bars(
-        ("Builds by result", "Builds that finished within the time range, by result."),
+        ("Builds by result", "Builds that finished in the time range, by result."),
         width,
         "short",
         now(counted(of_jobs("builds_total"), "result"), "{{result}}"),
@@ -65,9 +65,9 @@ def builds_by_result(width: int) -> Json:
 
 
 def durations(width: int) -> Json:
-    """All builds, bucket by bucket."""
+    """Build the heat map of durations of all builds."""
     return heat_map(
-        ("Duration of builds", "How long builds took from start to finish, whatever their result."),
+        ("Duration of builds", "Time from start to finish of builds with any result."),
         width,
         "s",
         buckets(counted(of_jobs("duration_seconds_bucket"), "le", "$__rate_interval")),
@@ -75,9 +75,9 @@ def durations(width: int) -> Json:
 
 
 def queue_times(width: int) -> Json:
-    """All builds, bucket by bucket."""
+    """Build the heat map of queue times of all builds."""
     return heat_map(
-        ("Queue time of builds", "How long builds waited for a machine before they started."),
+        ("Queue time of builds", "Time that builds waited for a machine before they started."),
         width,
         "s",
         buckets(counted(QUEUED, "le", "$__rate_interval")),
@@ -85,12 +85,12 @@ def queue_times(width: int) -> Json:
 
 
 def lost_and_recovered(width: int) -> Json:
-    """What the API hid, for a while or for good."""
+    """Build the number of lost and recovered builds."""
     return graph(
         (
             "Lost and recovered builds",
-            "Lost: build numbers that the API could not account for. Recovered: builds counted after a gap, "
-            "such as downtime or API trouble, or after they had been given up on.",
+            "Lost: build numbers that the API does not know. Recovered: builds counted late, after downtime "
+            "or API errors, or after they had been counted as lost.",
         ),
         width,
         "short",

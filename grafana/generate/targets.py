@@ -1,4 +1,4 @@
-"""Queries as a panel holds them."""
+"""Queries in the form that panels contain."""
 
 import re
 from typing import Any, Final
@@ -11,33 +11,33 @@ _WITH_EXEMPLARS: Final = re.compile(
 
 
 def has_exemplars(expr: str) -> bool:
-    """Whether builds are behind the values, and are those of the time that is shown."""
+    """Return whether a query has exemplars: builds at the time shown, not with an offset."""
     return bool(_WITH_EXEMPLARS.search(expr)) and " offset " not in expr
 
 
 def over_time(expr: str, legend: str) -> dict[str, Any]:
-    """A query over the range of the dashboard, with exemplars where there are any."""
+    """Build a query over the time range of the dashboard, with exemplars if the metric has them."""
     exemplars = {"exemplar": True} if has_exemplars(expr) else {}
     return _target(expr, legend, instant=False) | exemplars
 
 
 def rows(expr: str, legend: str) -> dict[str, Any]:
-    """A query for a heat map with one row for each series; an exemplar has no place in those rows."""
+    """Build a query for a heat map with a row for each series, which cannot show exemplars."""
     return _target(expr, legend, instant=False)
 
 
 def buckets(expr: str) -> dict[str, Any]:
-    """A query for a heat map, one series for each ``le``."""
+    """Build a query for a heat map of buckets, one series for each ``le``."""
     return over_time(expr, "{{le}}") | {"format": "heatmap"}
 
 
 def now(expr: str, legend: str = "") -> dict[str, Any]:
-    """A query at the end of the range."""
+    """Build a query at the end of the time range."""
     return _target(expr, legend, instant=True)
 
 
 def column(expr: str) -> dict[str, Any]:
-    """A query at the end of the range, as one column of a table."""
+    """Build a query at the end of the time range, as one column of a table."""
     return now(expr) | {"format": "table"}
 
 

@@ -1,4 +1,4 @@
-"""What the dashboards ask of Prometheus, with their variables filled in."""
+"""The queries of the dashboards, with their variables replaced by values."""
 
 import json
 import re
@@ -25,7 +25,7 @@ METRIC: Final = re.compile(r"\b[a-z_][a-z0-9_]*(?=\{)")
 
 @dataclass(frozen=True)
 class Query:
-    """An expression of a panel, and whether it is asked for one moment or for a range."""
+    """An expression of a panel, evaluated at one time (instant) or over a range."""
 
     dashboard: str
     panel: str
@@ -37,23 +37,27 @@ class Query:
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
-    """The dashboards by the names of their files."""
+    """Return the dashboards by file name without extension."""
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(FOLDER.glob("*.json"))}
 
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The panels of a dashboard that show something, without its headings."""
-    for panel in dashboard["panels"]:
-        yield from (one for one in [panel, *panel.get("panels", ())] if one["type"] != "row")
+    """Yield the panels of a dashboard, without its headings."""
+    for entry in dashboard["panels"]:
+        yield from (panel for panel in [entry, *entry.get("panels", ())] if panel["type"] != "row")
 
 
 def filled_in(text: str, variables: Mapping[str, str] = VARIABLES) -> str:
-    """A query as Grafana would send it; a variable without a value is a KeyError."""
+    """Return a query as Grafana sends it.
+
+    Raises:
+        KeyError: a variable has no value.
+    """
     return re.sub(r"\$\{?(\w+)\}?", lambda match: variables[match[1]], text)
 
 
 def panel_queries(variables: Mapping[str, str] = VARIABLES) -> list[Query]:
-    """Every query of every panel."""
+    """Return every query of every panel."""
     return [
         Query(name, panel["title"], filled_in(target["expr"], variables), target["instant"])
         for name, dashboard in dashboards().items()
@@ -63,14 +67,16 @@ def panel_queries(variables: Mapping[str, str] = VARIABLES) -> list[Query]:
 
 
 def expressions(dashboard: str, panel: str) -> list[str]:
-    """The queries of one panel, by its title."""
-    found = [one.expression for one in panel_queries() if (one.dashboard, one.panel) == (dashboard, panel)]
+    """Return the queries of a panel, by its title."""
+    found = [
+        query.expression for query in panel_queries() if (query.dashboard, query.panel) == (dashboard, panel)
+    ]
     assert found, f"no panel {panel} in {dashboard}"
     return found
 
 
 def variable_queries(variables: Mapping[str, str] = VARIABLES) -> list[tuple[str, str, str, str]]:
-    """Of every variable that lists labels: dashboard, name, selector and label."""
+    """Return dashboard, name, selector and label of every variable that lists label values."""
     found = []
     for name, dashboard in dashboards().items():
         for variable in dashboard["templating"]["list"]:
@@ -82,5 +88,5 @@ def variable_queries(variables: Mapping[str, str] = VARIABLES) -> list[tuple[str
 
 
 def metrics(expression: str) -> set[str]:
-    """The names of the metrics in an expression; each of them has a selector in braces."""
+    """Return the names of the metrics in an expression; each has a selector in braces."""
     return set(METRIC.findall(expression))

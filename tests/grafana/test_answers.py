@@ -1,4 +1,4 @@
-"""Queries of the dashboards give the right answers to series that are made up, as promtool tells."""
+"""Queries of the dashboards return the right values for made-up series, evaluated by promtool."""
 
 import subprocess
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import yaml
 from tests.grafana.queries import expressions
 from tests.support.programs import program
 
-EVERY = "15s"
-"""A sample of each series; the queries look back 5m, or 30s where they follow the resolution."""
+INTERVAL = "15s"
+"""Time between samples. The queries look back 5m, or 30s if their range depends on the resolution."""
 
 A, B = 'job="c", instance="a:1"', 'job="c", instance="b:1"'
 API, WEB = 'project="shop", job_name="api"', 'project="shop", job_name="web"'
@@ -20,31 +20,39 @@ Series = Mapping[str, str]
 Answer = Mapping[str, float]
 
 
-def check(folder: Path, expression: str, series: Series, answer: Answer, at: str = "10m") -> None:
-    """Ask promtool; a series is written as promtool writes them, an answer as labels to value."""
+def check(folder: Path, expression: str, series: Series, answer: Answer, eval_time: str = "10m") -> None:
+    """Evaluate a query with promtool.
+
+    Args:
+        folder: for promtool's input file.
+        expression: the query.
+        series: values by name, in promtool's notation.
+        answer: expected values by labels.
+        eval_time: time of the evaluation after the first sample.
+    """
     samples = [{"labels": labels, "value": value} for labels, value in answer.items()]
     case = {
-        "interval": EVERY,
+        "interval": INTERVAL,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [{"expr": expression, "eval_time": at, "exp_samples": samples}],
+        "promql_expr_test": [{"expr": expression, "eval_time": eval_time, "exp_samples": samples}],
     }
     file = folder / "answers.yml"
-    file.write_text(yaml.safe_dump({"evaluation_interval": EVERY, "tests": [case]}))
-    told = subprocess.run(
+    file.write_text(yaml.safe_dump({"evaluation_interval": INTERVAL, "tests": [case]}))
+    result = subprocess.run(
         [program("promtool"), "test", "rules", str(file)],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert told.returncode == 0, f"{expression}\n{told.stdout}{told.stderr}"
+    assert result.returncode == 0, f"{expression}\n{result.stdout}{result.stderr}"
 
 
 def builds(result: str, target: str = A, job: str = API, more: str = "") -> str:
     return f'codearts_build_builds_total{{{target}, {job}, result="{result}"{more}}}'
 
 
-def test_the_success_ratio_adds_shards_and_triggers_and_leaves_aborted_builds_aside(tmp_path: Path) -> None:
+def test_the_success_ratio_sums_over_shards_and_triggers_and_ignores_aborted_builds(tmp_path: Path) -> None:
     series = {
         builds("success"): "0+1x40",
         builds("success", B, WEB, ', trigger="manual"'): "0+2x40",
@@ -76,20 +84,20 @@ STREAKS = {
 }
 
 
-def test_failing_jobs_show_with_and_without_a_known_success(tmp_path: Path) -> None:
+def test_failing_jobs_are_listed_with_and_without_a_known_success(tmp_path: Path) -> None:
     streak, since = expressions("fleet", "Failing jobs")
     check(tmp_path, streak, STREAKS, {f"{{{API}}}": 3, f"{{{WEB}}}": 2})
     check(tmp_path, since, STREAKS, {f"{{{WEB}}}": 500})
 
 
-def test_no_failing_job_is_a_zero_and_no_job_is_nothing(tmp_path: Path) -> None:
+def test_the_number_of_failing_jobs_is_zero_without_failures_and_absent_without_jobs(tmp_path: Path) -> None:
     [failing] = expressions("fleet", "Jobs failing now")
     check(tmp_path, failing, STREAKS, {"{}": 2})
     check(tmp_path, failing, {f"codearts_build_consecutive_failures{{{A}, {API}}}": "0x40"}, {"{}": 0})
     check(tmp_path, failing, {}, {})
 
 
-def test_a_job_that_moved_to_another_shard_is_one_job(tmp_path: Path) -> None:
+def test_a_job_that_moved_to_another_shard_is_listed_once(tmp_path: Path) -> None:
     streak, _ = expressions("fleet", "Failing jobs")
     both = {
         f"codearts_build_consecutive_failures{{{A}, {API}}}": "3x40",
@@ -114,7 +122,8 @@ def test_stuck_builds_have_the_age_of_the_oldest(tmp_path: Path) -> None:
 
 
 def gauges(job: str, active: int, streak: int, **more: str) -> dict[str, str]:
-    """A job with builds under way since the beginning, and a streak; other gauges by their names."""
+    """Return the gauges of a job with unfinished builds and a streak of failures; ``more`` has others by "
+    "name."""
     named = {
         "oldest_active_build_timestamp_seconds": "0x400",
         "consecutive_failures": f"{streak}x400",
@@ -122,13 +131,13 @@ def gauges(job: str, active: int, streak: int, **more: str) -> dict[str, str]:
         **more,
     }
     running = f'codearts_build_active_builds{{{A}, {job}, state="running"}}'
-    shown = {f"codearts_build_{name}{{{A}, {job}}}": values for name, values in named.items()}
-    return {running: f"{active}x400", **shown}
+    others = {f"codearts_build_{name}{{{A}, {job}}}": values for name, values in named.items()}
+    return {running: f"{active}x400", **others}
 
 
-@pytest.mark.parametrize(("at", "active", "failing"), [("10m", 7, 3), ("30m", 3, 2), ("75m", 1, 1)])
-def test_jobs_that_are_gone_have_no_builds_under_way_and_an_outage_of_minutes_takes_none_out(
-    tmp_path: Path, at: str, active: int, failing: int
+@pytest.mark.parametrize(("eval_time", "active", "failing"), [("10m", 7, 3), ("30m", 3, 2), ("75m", 1, 1)])
+def test_jobs_that_are_gone_are_excluded_and_a_short_outage_excludes_none(
+    tmp_path: Path, eval_time: str, active: int, failing: int
 ) -> None:
     gone, binned = 'project="shop", job_name="gone"', 'project="shop", job_name="binned"'
     polled, up = "job_last_poll_timestamp_seconds", "job_up"
@@ -140,19 +149,19 @@ def test_jobs_that_are_gone_have_no_builds_under_way_and_an_outage_of_minutes_ta
     [running] = expressions("fleet", "Running builds")
     [unfinished] = expressions("job", "Unfinished builds")
     [failures] = expressions("fleet", "Jobs failing now")
-    check(tmp_path, running, series, {"{}": active}, at)
-    check(tmp_path, unfinished, series, {'{state="running"}': active}, at)
-    check(tmp_path, failures, series, {"{}": failing}, at)
+    check(tmp_path, running, series, {"{}": active}, eval_time)
+    check(tmp_path, unfinished, series, {'{state="running"}': active}, eval_time)
+    check(tmp_path, failures, series, {"{}": failing}, eval_time)
 
 
-def test_stuck_builds_leave_out_jobs_that_were_deleted(tmp_path: Path) -> None:
+def test_stuck_builds_exclude_deleted_jobs(tmp_path: Path) -> None:
     age, usual = expressions("fleet", "Stuck builds")
     series = {**gauges(API, 1, 0), **gauges(WEB, 1, 0, job_deleted="1x400")}
     check(tmp_path, age, series, {f"{{{API}}}": 600})
     check(tmp_path, usual, series, {})
 
 
-def test_quantiles_of_no_builds_are_nothing(tmp_path: Path) -> None:
+def test_quantiles_without_builds_have_no_value(tmp_path: Path) -> None:
     bucket = "codearts_build_queue_duration_seconds_bucket"
     series = {f'{bucket}{{{A}, {API}, le="1"}}': "5x40", f'{bucket}{{{A}, {API}, le="+Inf"}}': "5x40"}
     for quantile in expressions("job", "Queue time"):
@@ -171,27 +180,29 @@ def test_the_last_result_is_a_number_that_the_panel_maps_to_a_word(tmp_path: Pat
     check(tmp_path, last, series, {f"{{{API}}}": 2, f"{{{WEB}}}": 1})
 
 
-@pytest.mark.parametrize(("at", "shown"), [("4m45s", False), ("5m", True), ("5m15s", False)])
-def test_each_build_is_one_point(tmp_path: Path, at: str, shown: bool) -> None:
-    success, failure, *_ = expressions("job", "Each build")
+@pytest.mark.parametrize(("eval_time", "visible"), [("4m45s", False), ("5m", True), ("5m15s", False)])
+def test_each_build_is_one_point(tmp_path: Path, eval_time: str, visible: bool) -> None:
+    success, failure, *_ = expressions("job", "Individual builds")
     series = {
         f"codearts_build_last_build_number{{{A}, {API}}}": "7x19 8x20",
         f"codearts_build_last_build_duration_seconds{{{A}, {API}}}": "30x19 44x20",
         f'codearts_build_last_build_result{{{A}, {API}, result="success"}}': "1x40",
         f'codearts_build_last_build_result{{{A}, {API}, result="failure"}}': "0x40",
     }
-    check(tmp_path, success, series, {f"{{{API}}}": 44} if shown else {}, at)
-    check(tmp_path, failure, series, {}, at)
+    check(tmp_path, success, series, {f"{{{API}}}": 44} if visible else {}, eval_time)
+    check(tmp_path, failure, series, {}, eval_time)
 
 
-@pytest.mark.parametrize(("at", "shown"), [("4m45s", False), ("5m", True), ("5m15s", False)])
-def test_a_build_that_was_never_started_is_a_point_at_zero(tmp_path: Path, at: str, shown: bool) -> None:
-    [unstarted] = [query for query in expressions("job", "Each build") if '"schedule_failure"' in query]
+@pytest.mark.parametrize(("eval_time", "visible"), [("4m45s", False), ("5m", True), ("5m15s", False)])
+def test_a_build_that_never_started_is_a_point_at_zero(tmp_path: Path, eval_time: str, visible: bool) -> None:
+    [unstarted] = [
+        query for query in expressions("job", "Individual builds") if '"schedule_failure"' in query
+    ]
     series = {
         f"codearts_build_last_build_number{{{A}, {API}}}": "7x19 8x20",
         f'codearts_build_last_build_result{{{A}, {API}, result="schedule_failure"}}': "1x40",
     }
-    check(tmp_path, unstarted, series, {f"{{{API}}}": 0} if shown else {}, at)
+    check(tmp_path, unstarted, series, {f"{{{API}}}": 0} if visible else {}, eval_time)
 
 
 def test_the_mean_recovery_is_of_streaks_that_ended(tmp_path: Path) -> None:
@@ -202,7 +213,7 @@ def test_the_mean_recovery_is_of_streaks_that_ended(tmp_path: Path) -> None:
     check(tmp_path, mean, {f"{name}_sum{{{A}, {API}}}": "0x40", f"{name}_count{{{A}, {API}}}": "0x40"}, {})
 
 
-def test_the_next_purge_is_a_retention_after_the_oldest_deletion(tmp_path: Path) -> None:
+def test_the_next_purge_is_the_oldest_deletion_plus_the_retention(tmp_path: Path) -> None:
     [left] = expressions("fleet", "Next purge in")
     series = {
         f"codearts_build_recycle_bin_oldest_deletion_timestamp_seconds{{{A}}}": "100x40",
@@ -211,8 +222,8 @@ def test_the_next_purge_is_a_retention_after_the_oldest_deletion(tmp_path: Path)
     check(tmp_path, left, series, {"{}": 1500})
 
 
-def test_the_recycle_bin_is_as_old_as_its_last_reading(tmp_path: Path) -> None:
-    [age] = expressions("fleet", "Recycle bin read")
+def test_the_age_of_the_recycle_bin_is_the_time_since_its_last_read(tmp_path: Path) -> None:
+    [age] = expressions("fleet", "Recycle bin age")
     read = f"codearts_build_recycle_bin_last_read_timestamp_seconds{{{A}}}"
     check(tmp_path, age, {read: "60x40"}, {"{}": 540})
 
@@ -228,7 +239,7 @@ def test_the_share_of_failed_requests_is_zero_when_none_failed(tmp_path: Path) -
     check(tmp_path, share, series, {'{instance="a:1"}': 0, '{instance="b:1"}': 0.25})
 
 
-def test_an_exporter_that_went_down_counts_and_another_program_does_not(tmp_path: Path) -> None:
+def test_an_exporter_that_went_down_is_included_and_other_programs_are_not(tmp_path: Path) -> None:
     [up] = expressions("exporter", "Exporters up")
     series = {
         f"up{{{A}}}": "1x40",
@@ -244,7 +255,7 @@ def stages(metric: str, stage: str, target: str = A, job: str = API) -> str:
     return f'codearts_build_{metric}{{{target}, {job}, stage="{stage}"}}'
 
 
-def test_the_time_of_a_stage_is_that_of_an_average_build_that_got_so_far(tmp_path: Path) -> None:
+def test_the_mean_duration_of_a_stage_is_over_builds_that_reached_it(tmp_path: Path) -> None:
     series = {
         stages("stage_duration_seconds_sum", "Maven"): "0+90x40",
         stages("stage_duration_seconds_count", "Maven"): "0+2x40",
@@ -253,5 +264,5 @@ def test_the_time_of_a_stage_is_that_of_an_average_build_that_got_so_far(tmp_pat
         stages("stage_duration_seconds_sum", "idle"): "7x40",
         stages("stage_duration_seconds_count", "idle"): "1x40",
     }
-    [average] = expressions("job", "Where the time goes")
+    [average] = expressions("job", "Mean duration of stages")
     check(tmp_path, average, series, {'{stage="Maven"}': 40})

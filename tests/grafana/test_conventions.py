@@ -1,6 +1,6 @@
-"""The conventions of Grafana's dashboard-linter, and a few of our own.
+"""The rules of Grafana's dashboard-linter, and a few of our own.
 
-Each function is named after the rule it holds; https://github.com/grafana/dashboard-linter explains them.
+Each function is named after its rule; https://github.com/grafana/dashboard-linter explains them.
 """
 
 import re
@@ -28,9 +28,9 @@ UNITS = {
     "dateTimeFromNow",
     "bool_yes_no",
 }
-"""Those that we use, out of those that Grafana knows."""
-NARROWING = {"job": "Scrape job", "instance": "Instance"}
-"""The linter wants "Job" for the first, which here would be taken for a build job."""
+"""The units in use, all of them known to Grafana."""
+EXPORTER_VARIABLES = {"job": "Scrape job", "instance": "Instance"}
+"""Labels of the variables that select exporters. The linter expects "Job", which would be ambiguous here."""
 OPTIONS = {
     "timeseries": {"legend", "tooltip"},
     "stat": {"reduceOptions", "colorMode", "graphMode", "textMode"},
@@ -42,20 +42,20 @@ OPTIONS = {
     "state-timeline": {"alignValue", "legend", "mergeValues", "rowHeight", "showValue", "tooltip"},
     "bargauge": {"reduceOptions", "displayMode", "orientation", "showUnfilled", "valueMode"},
 }
-"""Those that we use, out of those in the schema of each panel from Grafana 10.4 to 12.2."""
+"""The options in use, all of them in the panel schemas of Grafana 10.4 to 12.2."""
 SELECTOR = re.compile(r"\b([a-z_][a-z0-9_]*)\{([^}]*)\}")
-NAKED = re.compile(r"\b(?:codearts_build|process|python|scrape)_[a-z0-9_]+\b(?!\{)|\bup\b(?!\{)")
+WITHOUT_SELECTOR = re.compile(r"\b(?:codearts_build|process|python|scrape)_[a-z0-9_]+\b(?!\{)|\bup\b(?!\{)")
 EXEMPLARS = re.compile(r"codearts_build_(builds_total|\w*duration_seconds_bucket)\{")
 RANGE = re.compile(r"(\w+)\s*\([a-z_]\w*\{[^}]*\}\[([^\]]+)\]")
-OVER_RANGES = {"rate", "increase", "last_over_time"}
+RANGE_FUNCTIONS = {"rate", "increase", "last_over_time"}
 
-EVERYTHING = dashboards()
+DASHBOARDS = dashboards()
 
 Panel = dict[str, Any]
 
 
 def each_panel() -> Iterator[tuple[str, Panel]]:
-    for dashboard in EVERYTHING.values():
+    for dashboard in DASHBOARDS.values():
         for panel in panels(dashboard):
             yield f"{dashboard['title']} / {panel['title']}", panel
 
@@ -71,28 +71,28 @@ def is_of_jobs(metric: str) -> bool:
 
 
 def variable(dashboard: dict[str, Any], name: str) -> dict[str, Any]:
-    found = [one for one in dashboard["templating"]["list"] if one["name"] == name]
+    found = [entry for entry in dashboard["templating"]["list"] if entry["name"] == name]
     assert len(found) == 1, f"{dashboard['title']}: variable {name}"
     chosen: dict[str, Any] = found[0]
     return chosen
 
 
 def test_template_datasource_rule() -> None:
-    for dashboard in EVERYTHING.values():
+    for dashboard in DASHBOARDS.values():
         chosen = variable(dashboard, "datasource")
-        told = (chosen["type"], chosen["query"], chosen["label"])
-        assert told == ("datasource", "prometheus", "Data source"), dashboard["title"]
+        settings = (chosen["type"], chosen["query"], chosen["label"])
+        assert settings == ("datasource", "prometheus", "Data source"), dashboard["title"]
 
 
-@pytest.mark.parametrize("name", NARROWING)
+@pytest.mark.parametrize("name", EXPORTER_VARIABLES)
 def test_template_job_rule_and_template_instance_rule(name: str) -> None:
-    for dashboard in EVERYTHING.values():
-        assert variable(dashboard, name)["label"] == NARROWING[name], dashboard["title"]
+    for dashboard in DASHBOARDS.values():
+        assert variable(dashboard, name)["label"] == EXPORTER_VARIABLES[name], dashboard["title"]
 
 
-@pytest.mark.parametrize("name", [*NARROWING, "project", "job_name"])
-def test_variables_take_several_values_or_all(name: str) -> None:
-    for dashboard in EVERYTHING.values():
+@pytest.mark.parametrize("name", [*EXPORTER_VARIABLES, "project", "job_name"])
+def test_variables_allow_several_values_or_all(name: str) -> None:
+    for dashboard in DASHBOARDS.values():
         chosen = variable(dashboard, name)
         where = f"{dashboard['title']}: variable {name}"
         assert (chosen["type"], chosen["datasource"]) == ("query", DATASOURCE), where
@@ -100,19 +100,19 @@ def test_variables_take_several_values_or_all(name: str) -> None:
 
 
 def test_template_on_time_change_reload_rule() -> None:
-    for dashboard in EVERYTHING.values():
-        for one in dashboard["templating"]["list"]:
-            where = f"{dashboard['title']}: variable {one['name']}"
-            assert one["refresh"] == 2 or one["type"] == "datasource", where
+    for dashboard in DASHBOARDS.values():
+        for entry in dashboard["templating"]["list"]:
+            where = f"{dashboard['title']}: variable {entry['name']}"
+            assert entry["refresh"] == 2 or entry["type"] == "datasource", where
 
 
 def test_each_variable_depends_only_on_those_before_it() -> None:
-    for dashboard in EVERYTHING.values():
+    for dashboard in DASHBOARDS.values():
         before: set[str] = set()
-        for one in dashboard["templating"]["list"]:
-            needed = set(re.findall(r"\$(\w+)", one["query"]))
-            assert needed <= before, f"{dashboard['title']}: variable {one['name']}"
-            before.add(one["name"])
+        for entry in dashboard["templating"]["list"]:
+            needed = set(re.findall(r"\$(\w+)", entry["query"]))
+            assert needed <= before, f"{dashboard['title']}: variable {entry['name']}"
+            before.add(entry["name"])
         assert 'project=~"$project"' in variable(dashboard, "job_name")["query"], dashboard["title"]
 
 
@@ -133,7 +133,8 @@ def test_panel_units_rule() -> None:
     for where, panel in each_panel():
         config = panel["fieldConfig"]
         units = [config["defaults"].get("unit")]
-        units += [p["value"] for one in config["overrides"] for p in one["properties"] if p["id"] == "unit"]
+        properties = [entry for override in config["overrides"] for entry in override["properties"]]
+        units += [entry["value"] for entry in properties if entry["id"] == "unit"]
         assert set(units) <= UNITS, f"{where}: {units}"
 
 
@@ -143,7 +144,7 @@ def test_panel_no_targets_rule() -> None:
 
 
 def test_uneditable_dashboard_rule() -> None:
-    for dashboard in EVERYTHING.values():
+    for dashboard in DASHBOARDS.values():
         assert dashboard["editable"] is False, dashboard["title"]
 
 
@@ -159,28 +160,28 @@ def test_panels_have_only_options_that_grafana_knows() -> None:
 
 def test_target_promql_rule(tmp_path: Path) -> None:
     queries = panel_queries()
-    rules = [{"record": f"query:{number}", "expr": one.expression} for number, one in enumerate(queries)]
+    rules = [{"record": f"query:{number}", "expr": query.expression} for number, query in enumerate(queries)]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
-    told = subprocess.run(
+    result = subprocess.run(
         [program("promtool"), "check", "rules", "--lint=none", str(file)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    wrong = [str(queries[int(number)]) for number in re.findall(r'"query:(\d+)"', told.stderr)]
-    assert told.returncode == 0, "\n".join([*wrong, told.stdout, told.stderr])
+    wrong = [str(queries[int(number)]) for number in re.findall(r'"query:(\d+)"', result.stderr)]
+    assert result.returncode == 0, "\n".join([*wrong, result.stdout, result.stderr])
 
 
-@pytest.mark.parametrize("name", NARROWING)
+@pytest.mark.parametrize("name", EXPORTER_VARIABLES)
 def test_target_job_rule_and_target_instance_rule(name: str) -> None:
     for where, _, target in each_target():
         for metric, matchers in SELECTOR.findall(target["expr"]):
             assert f'{name}=~"${name}"' in matchers, f"{where}: {metric} lacks {name}"
 
 
-def test_metrics_of_jobs_follow_the_choice_of_jobs() -> None:
+def test_metrics_of_jobs_are_filtered_by_the_selected_jobs() -> None:
     for where, _, target in each_target():
         for metric, matchers in SELECTOR.findall(target["expr"]):
             if is_of_jobs(metric):
@@ -191,7 +192,7 @@ def test_metrics_of_jobs_follow_the_choice_of_jobs() -> None:
 def test_every_metric_has_its_selector() -> None:
     for where, _, target in each_target():
         assert metrics(target["expr"]), where
-        assert not NAKED.findall(target["expr"]), where
+        assert not WITHOUT_SELECTOR.findall(target["expr"]), where
 
 
 def test_target_counter_agg_rule() -> None:
@@ -206,13 +207,13 @@ def test_target_rate_interval_rule() -> None:
         ranges = RANGE.findall(target["expr"])
         assert len(ranges) == target["expr"].count("["), where
         for function, width in ranges:
-            assert function in OVER_RANGES, f"{where}: {function}"
+            assert function in RANGE_FUNCTIONS, f"{where}: {function}"
             assert function != "rate" or width == "$__rate_interval", f"{where}: rate over {width}"
             assert width in ("$__rate_interval", "$__range"), f"{where}: {function} over {width}"
 
 
-def test_what_follows_the_resolution_looks_back_by_it() -> None:
-    """Only a query for one moment may add up the whole range, and one that is pinned to the end of it."""
+def test_range_queries_use_the_interval_of_the_resolution() -> None:
+    """Only an instant query, or one fixed to the end of the range, may aggregate the whole range."""
     for where, _, target in each_target():
         if target["instant"]:
             assert "$__rate_interval" not in target["expr"], where
@@ -221,7 +222,7 @@ def test_what_follows_the_resolution_looks_back_by_it() -> None:
             assert not re.search(r"(rate|increase)\([^\[]*\[\$__range", pinned), where
 
 
-def test_exemplars_are_asked_for_where_builds_are_drawn() -> None:
+def test_exemplars_are_requested_for_graphs_of_builds() -> None:
     for where, panel, target in each_target():
         drawn = panel["type"] == "timeseries" or target["format"] == "heatmap"
         ours = EXEMPLARS.search(target["expr"]) and "codearts_build_exporter_api" not in target["expr"]
@@ -229,22 +230,22 @@ def test_exemplars_are_asked_for_where_builds_are_drawn() -> None:
         assert target.get("exemplar", False) is expected, where
 
 
-def test_every_quantile_is_taken_of_buckets_summed_by_le() -> None:
+def test_every_quantile_is_of_buckets_summed_by_le() -> None:
     for where, _, target in each_target():
         quantiles = target["expr"].count("histogram_quantile(")
         summed = re.findall(r"histogram_quantile\([0-9.]+, sum by \([a-z_, ]*\ble\) \(", target["expr"])
         assert len(summed) == quantiles, where
 
 
-def test_no_ratio_divides_by_zero_or_a_thing_by_itself() -> None:
+def test_no_ratio_divides_by_zero_or_by_its_own_numerator() -> None:
     for where, _, target in each_target():
-        for over, under in re.findall(r"(.+?) / (.+)", target["expr"]):
-            assert over.strip("() ") != under.removesuffix(" > 0)").strip("() "), where
-            guarded = under.startswith("(") and under.endswith("> 0)")
-            assert guarded or "process_max_fds" in under, f"{where}: {under}"
+        for numerator, divisor in re.findall(r"(.+?) / (.+)", target["expr"]):
+            assert numerator.strip("() ") != divisor.removesuffix(" > 0)").strip("() "), where
+            guarded = divisor.startswith("(") and divisor.endswith("> 0)")
+            assert guarded or "process_max_fds" in divisor, f"{where}: {divisor}"
 
 
-def test_nothing_about_a_job_is_told_apart_by_shard() -> None:
+def test_job_metrics_are_not_grouped_by_shard() -> None:
     for where, _, target in each_target():
         if any(
             not re.match(r"codearts_build_(exporter|recycle_bin|up)|(?!codearts)", name)
@@ -253,12 +254,12 @@ def test_nothing_about_a_job_is_told_apart_by_shard() -> None:
             assert not re.search(r"by \([^)]*instance", target["expr"]), where
 
 
-def test_results_have_one_colour_and_a_word_everywhere() -> None:
+def test_results_have_the_same_colour_and_word_everywhere() -> None:
     for where, panel, target in each_target():
         if target["legendFormat"] == "{{result}}":
             overrides = {
-                one["matcher"]["options"]: one["properties"][0]["value"]["fixedColor"]
-                for one in panel["fieldConfig"]["overrides"]
+                override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
+                for override in panel["fieldConfig"]["overrides"]
             }
             assert overrides == {f"/(^|: ){name}$/": colour for name, colour in COLOURS.items()}, where
     mapped = [
@@ -266,9 +267,10 @@ def test_results_have_one_colour_and_a_word_everywhere() -> None:
         for _, panel in each_panel()
         if panel["title"] == "Result of the last build"
     ]
-    assert [{one["text"]: one["color"] for one in mapping["options"].values()} for [mapping] in mapped] == [
-        COLOURS
+    colours = [
+        {option["text"]: option["color"] for option in mapping["options"].values()} for [mapping] in mapped
     ]
+    assert colours == [COLOURS]
 
 
 def test_every_variable_in_a_query_is_known() -> None:

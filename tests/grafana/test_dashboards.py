@@ -1,4 +1,4 @@
-"""The dashboards are what the code makes of them, and their panels lie side by side."""
+"""The dashboard files are up to date, and their panels fill the grid without overlap."""
 
 from itertools import groupby
 from typing import Any
@@ -11,28 +11,28 @@ from tests.grafana.queries import FOLDER, dashboards, panels
 WIDTH = 24
 
 
-def test_the_files_are_what_the_code_renders() -> None:
+def test_the_files_match_the_code() -> None:
     for name in DASHBOARDS:
         kept = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
         assert kept == rendered(name), f"{name}.json is out of date: run make dashboards"
 
 
-def test_every_file_has_code_behind_it() -> None:
+def test_every_file_is_generated() -> None:
     assert {file.name for file in FOLDER.iterdir()} == {f"{name}.json" for name in DASHBOARDS}
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_panels_fill_each_line_and_none_lies_on_another(name: str) -> None:
+def test_panels_fill_each_line_without_overlap(name: str) -> None:
     everything = dashboards()[name]["panels"]
     below = 0
     for y, line in groupby(everything, key=lambda panel: place(panel)["y"]):
         places = [place(panel) for panel in line]
         assert y == below, f"{name}: the line at {y} should begin at {below}"
-        assert len({one["h"] for one in places}) == 1, f"{name}: heights differ in the line at {y}"
+        assert len({position["h"] for position in places}) == 1, f"{name}: heights differ in the line at {y}"
         x = 0
-        for one in places:
-            assert one["x"] == x, f"{name}: gap or overlap at {x}, {y}"
-            x += one["w"]
+        for position in places:
+            assert position["x"] == x, f"{name}: gap or overlap at {x}, {y}"
+            x += position["w"]
         assert x == WIDTH, f"{name}: the line at {y} is {x} wide"
         below = y + places[0]["h"]
 
@@ -51,8 +51,8 @@ def test_ids_and_titles_of_panels_are_unique(name: str) -> None:
     assert len(set(titles)) == len(titles), name
 
 
-def test_dashboards_are_found_by_their_own_ids() -> None:
-    assert {name: one["uid"] for name, one in dashboards().items()} == {
+def test_dashboards_have_fixed_ids() -> None:
+    assert {name: dashboard["uid"] for name, dashboard in dashboards().items()} == {
         "fleet": "codearts-build-fleet",
         "job": "codearts-build-job",
         "exporter": "codearts-build-exporter",
@@ -63,24 +63,24 @@ def test_dashboards_are_found_by_their_own_ids() -> None:
 def test_each_dashboard_links_to_the_others_with_variables_and_time(name: str) -> None:
     everything = dashboards()
     links = everything[name]["links"]
-    others = {f"/d/{one['uid']}" for other, one in everything.items() if other != name}
+    others = {f"/d/{dashboard['uid']}" for other, dashboard in everything.items() if other != name}
     assert {link["url"] for link in links} == others
     assert all(link["includeVars"] and link["keepTime"] for link in links)
 
 
 @pytest.mark.parametrize("name", ["fleet", "exporter"])
-def test_each_table_of_jobs_leads_to_the_job(name: str) -> None:
+def test_each_table_of_jobs_links_to_the_job(name: str) -> None:
     for panel in panels(dashboards()[name]):
         if panel["type"] == "table" and "job_name" in panel["targets"][0]["expr"].split("(codearts", 1)[0]:
             links = [
                 link["url"]
                 for override in panel["fieldConfig"]["overrides"]
-                for one in override["properties"]
-                if one["id"] == "links"
-                for link in one["value"]
+                for entry in override["properties"]
+                if entry["id"] == "links"
+                for link in entry["value"]
             ]
             assert len(links) == 1, f"{name} / {panel['title']}: no link to the job"
             assert links[0].startswith("/d/codearts-build-job?"), f"{name} / {panel['title']}"
             for field in ("project", "job_name"):
                 filled = f"var-{field}=${{__data.fields.{field}:percentencode}}"
-                assert filled in links[0], f"{name} / {panel['title']}: {field} is not handed on"
+                assert filled in links[0], f"{name} / {panel['title']}: {field} is not in the link"

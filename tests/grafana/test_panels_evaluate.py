@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the demo and answers every query that the dashboards ask."""
+"""A real Prometheus scrapes the demo and evaluates every query of the dashboards."""
 
 import time
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ RANGE_S = 120
 
 
 class Prometheus:
-    """The part of its API that Grafana uses."""
+    """A client for the part of Prometheus's API that Grafana uses."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def get(self, path: str, **parameters: str) -> Any:
         answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30)
-        told = answer.json()
-        assert told["status"] == "success", f"{parameters}: {told.get('error')}"
-        return told["data"]
+        body = answer.json()
+        assert body["status"] == "success", f"{parameters}: {body.get('error')}"
+        return body["data"]
 
-    def ask(self, query: Query) -> list[dict[str, Any]]:
-        """The series that a panel would show."""
+    def evaluate(self, query: Query) -> list[dict[str, Any]]:
+        """Return the series that a panel would show."""
         now = time.time()
         if query.instant:
             data = self.get("query", query=query.expression, time=str(now))
@@ -40,7 +40,7 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """It scrapes the demo and itself, so that a panel of processes could show the wrong ones."""
+    """Start a Prometheus that scrapes the demo and itself, whose series must not appear in panels."""
     binary = program("prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
     own = f"127.0.0.1:{free_port()}"
@@ -55,18 +55,18 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         )
         flags = [f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={own}"]
         with running([binary, f"--config.file={config}", *flags], folder / "prometheus.log"):
-            asked = Prometheus(f"http://{own}")
-            eventually(lambda: answers(f"{asked.url}/-/ready"), 60)
+            client = Prometheus(f"http://{own}")
+            eventually(lambda: answers(f"{client.url}/-/ready"), 60)
             finished = "sum(increase(codearts_build_builds_total[1m])) > 5"
-            eventually(lambda: bool(asked.get("query", query=finished)["result"]), 90, every=1)
-            yield asked
+            eventually(lambda: bool(client.get("query", query=finished)["result"]), 90, every=1)
+            yield client
 
 
 def test_every_query_of_every_panel_evaluates(prometheus: Prometheus) -> None:
     queries = panel_queries()
     assert len(queries) > 50
-    silent = [query for query in queries if not prometheus.ask(query)]
-    assert len(silent) < len(queries) / 3, "\n".join(map(str, silent))
+    empty = [query for query in queries if not prometheus.evaluate(query)]
+    assert len(empty) < len(queries) / 3, "\n".join(map(str, empty))
 
 
 @pytest.mark.parametrize(("dashboard", "name", "selector", "label"), variable_queries())
@@ -74,17 +74,19 @@ def test_every_variable_finds_values(
     prometheus: Prometheus, dashboard: str, name: str, selector: str, label: str
 ) -> None:
     series = prometheus.get("series", **{"match[]": selector})
-    assert {one[label] for one in series if label in one}, f"{dashboard}: variable {name} finds nothing"
+    assert {labels[label] for labels in series if label in labels}, (
+        f"{dashboard}: variable {name} finds nothing"
+    )
 
 
 def test_panels_of_processes_show_exporters_only(prometheus: Prometheus) -> None:
-    up = {one["metric"]["instance"] for one in prometheus.get("query", query="up")["result"]}
+    up = {series["metric"]["instance"] for series in prometheus.get("query", query="up")["result"]}
     exporters = prometheus.get("query", query="codearts_build_exporter_build_info")["result"]
     assert len(up) == 2
     shown = {
         series["metric"]["instance"]
         for query in panel_queries()
         if "process_" in query.expression or "scrape_" in query.expression
-        for series in prometheus.ask(query)
+        for series in prometheus.evaluate(query)
     }
-    assert shown == {one["metric"]["instance"] for one in exporters}
+    assert shown == {series["metric"]["instance"] for series in exporters}
