@@ -238,7 +238,8 @@ class Api:
     def _record_info(self, call: Call) -> Body:
         number = _integer(call.path, "number", minimum=1, maximum=2_147_483_647)
         job = self._job(call)
-        return detail_body(self._fleet, self._faults, call.operation, job, self._build(job, number))
+        build = self._build(call.operation, job, number)
+        return detail_body(self._fleet, self._faults, call.operation, job, build)
 
     def _project_job_list(self, call: Call) -> Body:
         project_id = _identifier(call.path["project"], "project_id")
@@ -278,12 +279,12 @@ class Api:
             raise refusal(422, NO_JOB, "The job does not exist.")
         return job
 
-    def _build(self, job: Job, number: int) -> Build:
+    def _build(self, operation: str, job: Job, number: int) -> Build:
         build = self._fleet.find_build(job.id, number)
         if build is None and number < job.plan.first_number:
             raise refusal(403, NO_HISTORY, "The build history has been deleted.")
         lost = self._faults.for_build("lost-records", None, job.id, number)
-        late = self._faults.for_build("late-details", None, job.id, number)
+        late = self._faults.for_build("late-details", operation, job.id, number)
         if build is None or (lost and lost.text("detail") != "known"):
             raise refusal(404, NO_JOB, "The build record does not exist.")
         if late and build.finish_ms is not None:

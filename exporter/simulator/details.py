@@ -2,8 +2,9 @@
 
 record-info rests on its document; stages and ``records`` on the provider's machine-readable definitions, and
 the record list on that and live reports. Guesses: words for unfinished builds; in ``records``, the order,
-status codes, and that dates are UTC+8 and compared with the creation. Its example has no durations and no
-total; both are right here without the faults ``zero-durations`` and ``wrong-total``.
+status codes, which of record-info's ids is ``id``, and that dates are UTC+8 and compared with the creation.
+The example of ``records`` has no durations and no total; both are right here without the faults
+``zero-durations`` and ``wrong-total``.
 """
 
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def detail_body(fleet: Fleet, faults: Faults, operation: str, job: Job, build: B
     result: Body = {
         "id": fleet.record_id(build),
         "build_project_id": fleet.build_project_id(job.id),
-        "build_record_id": uuid_id(fleet.seed, "build-record", job.id, build.number),
+        "build_record_id": _build_record_id(fleet, build),
         "devcloud_project_id": job.project_id,
         "codeci_job_id": job.id,
         "user_id": USER_ID,
@@ -173,6 +174,7 @@ def _whole_record(fleet: Fleet, faults: Faults, job: Job, build: Build, as_of_ms
     build_ms = reported.duration_ms or 0
     if faults.fire("zero-durations", RECORDS, job.id):
         pending_ms = build_ms = 0
+    other_id = faults.fire("build-record-ids", RECORDS, job.id)
     trigger, repository = trigger_word(faults, RECORDS, build), f"https://repo.example/{job.name}"
     return {
         "branch": build.branch,
@@ -189,7 +191,7 @@ def _whole_record(fleet: Fleet, faults: Faults, job: Job, build: Build, as_of_ms
         "execution_id": _execution_id(fleet, build),
         "finish_time": finish_time,
         "group_name": "",
-        "id": fleet.record_id(build),
+        "id": _build_record_id(fleet, build) if other_id else fleet.record_id(build),
         "parameters": [{"name": "codeBranch", "secret": False, "value": build.branch}],
         "pending_duration": pending_ms,
         "project_id": fleet.build_project_id(job.id),
@@ -208,6 +210,10 @@ def _whole_record(fleet: Fleet, faults: Faults, job: Job, build: Build, as_of_ms
     }
 
 
+def _build_record_id(fleet: Fleet, build: Build) -> str:
+    return uuid_id(fleet.seed, "build-record", build.job_id, build.number)
+
+
 def _execution_id(fleet: Fleet, build: Build) -> str:
     return "j_" + hex_id(fleet.seed, "execution", build.job_id, build.number)[:8]
 
@@ -219,7 +225,7 @@ def _stage(fleet: Fleet, build: Build, sequence: int, stage: Stage) -> Body:
     begin_ms = stage.start_ms if stage.ran else build.created_ms
     return {
         "id": uuid_id(fleet.seed, "stage", build.job_id, build.number, stage.key),
-        "build_record_id": uuid_id(fleet.seed, "build-record", build.job_id, build.number),
+        "build_record_id": _build_record_id(fleet, build),
         "execution_id": _execution_id(fleet, build),
         "execution_stage_name": stage.key,
         "display_name": stage.name,

@@ -57,6 +57,7 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "zero-durations": {},
     "strings-as-numbers": {},
     "records-dates": {"hours": 8.0, "by": "created"},
+    "build-record-ids": {},
     "queue-as-number": {},
     # Single builds.
     "late-records": {"seconds": 60.0, "meanwhile": "absent", "numbers": None},

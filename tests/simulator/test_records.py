@@ -181,3 +181,16 @@ def test_one_version_of_record_info_can_disagree_with_the_other(simulator: Simul
     simulator.faults.add(fault("disagreement", operation="record-info-v1", seconds=2.5))
     newer = five.get(f"/v1/record/{JOB}/1/record-info").json()["result"]
     assert (newer["duration"], five.detail(1)["duration"]) == (10_750, 8250)
+
+
+def test_the_id_in_records_can_be_the_other_one_of_record_info(simulator: Simulator, five: Caller) -> None:
+    detail = five.detail(5)
+    assert five.records()["data"][0]["id"] == detail["id"]
+    simulator.faults.add(fault("build-record-ids"))
+    assert five.records()["data"][0]["id"] == detail["build_record_id"] != detail["id"]
+
+
+def test_one_version_of_record_info_can_lag_behind_the_other(simulator: Simulator, five: Caller) -> None:
+    simulator.faults.add(fault("late-details", operation="record-info-v1", seconds=3600))
+    assert five.get(f"/v1/record/{JOB}/1/record-info").status == 404
+    assert five.get(f"/v4/jobs/{JOB}/1/record-info").status == 200
