@@ -104,14 +104,14 @@ def test_no_expression_is_pasted_into_a_shell() -> None:
 def test_every_target_of_make_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {word for line in re.findall(r"\bmake ([^\n]*)", shells()) for word in line.split()}
-    named -= {"-C", "another/place"}
+    named -= {"-C", "other/folder"}
     assert {"dist", "sbom"} <= named
     assert named <= targets
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:^|\s)(\.?[\w-]+/[\w./-]+)", shells()))))
 def test_every_path_of_a_command_exists_or_is_made_on_the_way(path: str) -> None:
-    made = ("dist/", "another/place", "packages/", "sbom/")
+    made = ("dist/", "other/folder", "packages/", "sbom/")
     assert path.startswith(made) or (ROOT / path).exists()
 
 

@@ -1,4 +1,4 @@
-"""``compose.yaml``, validated by the official schema and held to the files and names it mentions."""
+"""``compose.yaml`` is valid by the official schema, and the files and names in it exist."""
 
 import re
 import subprocess
@@ -18,24 +18,26 @@ CONFIG = DEPLOY / "compose" / "exporter.yaml"
 
 
 def binds(service: str) -> dict[str, Path]:
-    """Where files of the repository appear in a service."""
+    """Return the bind mounts of a service: source files by target path."""
     mounts = SERVICES[service].get("volumes", [])
-    return {one["target"]: (DEPLOY / one["source"]).resolve() for one in mounts if one["type"] == "bind"}
+    return {
+        mount["target"]: (DEPLOY / mount["source"]).resolve() for mount in mounts if mount["type"] == "bind"
+    }
 
 
 def test_it_is_valid_by_the_compose_specification() -> None:
-    told = subprocess.run(
+    result = subprocess.run(
         [program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(FILE)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_pinned_watched_restarted_and_confined(service: str) -> None:
+def test_every_service_has_a_version_a_health_check_a_restart_policy_and_limited_rights(service: str) -> None:
     settings = SERVICES[service]
     assert re.search(r":v?\d+\.\d+\.\d+$", settings["image"])
     assert settings["healthcheck"]["test"][0] == "CMD"
@@ -46,7 +48,9 @@ def test_every_service_is_pinned_watched_restarted_and_confined(service: str) ->
     assert all(port.startswith("127.0.0.1:") for port in settings["ports"])
 
 
-MOUNTED = sorted({path.relative_to(ROOT).as_posix() for one in SERVICES for path in binds(one).values()})
+MOUNTED = sorted(
+    {path.relative_to(ROOT).as_posix() for service in SERVICES for path in binds(service).values()}
+)
 
 
 @pytest.mark.parametrize("path", MOUNTED)
@@ -54,17 +58,17 @@ def test_every_mounted_file_is_in_the_repository(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-def test_mounts_are_read_only_and_never_made_up() -> None:
-    mounts = [one for settings in SERVICES.values() for one in settings.get("volumes", [])]
-    for one in mounts:
-        if one["type"] == "bind":
-            assert one["read_only"] is True
-            assert one["bind"] == {"create_host_path": False}
-    volumes = {one["source"] for one in mounts if one["type"] == "volume"}
+def test_mounts_are_read_only_and_never_created() -> None:
+    mounts = [mount for settings in SERVICES.values() for mount in settings.get("volumes", [])]
+    for mount in mounts:
+        if mount["type"] == "bind":
+            assert mount["read_only"] is True
+            assert mount["bind"] == {"create_host_path": False}
+    volumes = {mount["source"] for mount in mounts if mount["type"] == "volume"}
     assert volumes == document(FILE)["volumes"].keys()
 
 
-def test_both_parts_of_the_exporter_run_the_image_of_the_dockerfile() -> None:
+def test_simulator_and_exporter_run_the_image_of_the_dockerfile() -> None:
     for service in ("simulator", "exporter"):
         build = SERVICES[service]["build"]
         assert SERVICES[service]["image"] == IMAGE
@@ -72,17 +76,17 @@ def test_both_parts_of_the_exporter_run_the_image_of_the_dockerfile() -> None:
         assert (ROOT / build["dockerfile"]).is_file()
 
 
-def test_the_simulator_is_started_with_flags_that_exist() -> None:
+def test_the_simulator_is_started_with_existing_flags() -> None:
     assert unknown_flags(SERVICES["simulator"]["command"]) == set()
     assert "--port=8080" in SERVICES["simulator"]["command"]
 
 
-def test_the_exporter_finds_its_configuration_where_the_image_looks() -> None:
+def test_the_configuration_is_mounted_where_the_image_expects_it() -> None:
     assert binds("exporter") == {"/etc/codearts-build-exporter/config.yaml": CONFIG}
     assert SERVICES["exporter"]["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
 
 
-def test_the_configuration_is_that_of_the_simulated_fleet() -> None:
+def test_the_configuration_matches_the_simulated_fleet() -> None:
     config = parse(CONFIG.read_text(encoding="utf-8"), source="compose", environ={}, base_dir=CONFIG.parent)
     assert config.endpoint.rstrip("/") == "http://simulator:8080"
     assert {project.id for project in config.projects} == demo_fleet(RealClock()).projects.keys()
@@ -96,7 +100,7 @@ PROMETHEUS: dict[str, Any] = document(DEPLOY / "compose" / "prometheus.yml")
 
 
 def targets(job: str) -> list[str]:
-    [found] = [one for one in PROMETHEUS["scrape_configs"] if one["job_name"] == job]
+    [found] = [config for config in PROMETHEUS["scrape_configs"] if config["job_name"] == job]
     return [target for group in found["static_configs"] for target in group["targets"]]
 
 
@@ -110,24 +114,24 @@ def test_prometheus_keeps_exemplars() -> None:
     assert "--enable-feature=exemplar-storage" in SERVICES["prometheus"]["command"]
 
 
-def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
     text = (DEPLOY / "compose" / "prometheus.yml").read_text(encoding="utf-8")
     mounted = binds("prometheus")
     for rules in PROMETHEUS["rule_files"]:
         text = text.replace(rules, str(mounted[rules]))
     file = tmp_path / "prometheus.yml"
     file.write_text(text)
-    told = subprocess.run(
+    result = subprocess.run(
         [program("promtool"), "check", "config", str(file)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_grafana_asks_prometheus_and_looks_for_dashboards_where_they_are() -> None:
+def test_grafana_finds_prometheus_and_the_dashboards() -> None:
     mounted = binds("grafana")
     [source] = document(mounted["/etc/grafana/provisioning/datasources/prometheus.yaml"])["datasources"]
     assert source["url"] == "http://prometheus:9090"
@@ -135,7 +139,7 @@ def test_grafana_asks_prometheus_and_looks_for_dashboards_where_they_are() -> No
     assert provider["options"]["path"] in mounted
 
 
-def test_the_data_source_goes_by_the_name_of_the_provisioned_one() -> None:
+def test_the_data_source_has_the_name_of_the_provisioned_one() -> None:
     [ours] = document(DEPLOY / "compose" / "grafana-datasource.yaml")["datasources"]
     [theirs] = document(ROOT / "grafana" / "provisioning" / "datasources" / "prometheus.yaml")["datasources"]
     assert [ours.get(key) for key in ("name", "type", "uid")] == [

@@ -1,4 +1,4 @@
-"""The Dockerfile: linted, held to the exporter, and its steps carried out without a container."""
+"""The Dockerfile passes its linter and matches the exporter; its steps work without a container."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Instruction = tuple[str, str]
 
 
 def instructions() -> list[Instruction]:
-    """Names and arguments, comments dropped and lines joined."""
+    """Return names and arguments of the instructions, without comments and with joined lines."""
     code = "\n".join(line for line in TEXT.splitlines() if not line.lstrip().startswith("#"))
     joined = re.sub(r"\\\n\s*", " ", code)
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in joined.splitlines() if line]
@@ -27,7 +27,7 @@ def instructions() -> list[Instruction]:
 
 def last_stage() -> list[Instruction]:
     found = instructions()
-    start = max(place for place, (name, _) in enumerate(found) if name == "FROM")
+    start = max(index for index, (name, _) in enumerate(found) if name == "FROM")
     return found[start:]
 
 
@@ -36,11 +36,11 @@ def only(name: str) -> str:
     return value
 
 
-def test_the_linter_has_nothing_to_say() -> None:
-    told = subprocess.run(
+def test_the_linter_finds_nothing() -> None:
+    result = subprocess.run(
         [program("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_every_base_has_a_tag_with_version_and_distribution() -> None:
@@ -49,7 +49,7 @@ def test_every_base_has_a_tag_with_version_and_distribution() -> None:
     assert re.fullmatch(r"python:3\.\d+-slim-[a-z]+", bases.pop())
 
 
-def test_the_process_is_a_numbered_user_who_is_not_root() -> None:
+def test_the_user_is_given_by_number_and_is_not_root() -> None:
     assert only("USER") == f"{USER}:{USER}"
 
 
@@ -59,7 +59,7 @@ def test_port_state_and_signal_are_those_of_the_exporter() -> None:
     assert only("STOPSIGNAL") == "SIGTERM"
 
 
-def test_the_command_is_one_that_the_exporter_understands() -> None:
+def test_the_exporter_accepts_the_command() -> None:
     assert json.loads(only("ENTRYPOINT")) == ["codearts-build-exporter"]
     command = json.loads(only("CMD"))
     assert command == ["--config.file=/etc/codearts-build-exporter/config.yaml"]
@@ -78,19 +78,20 @@ def test_the_revision_reaches_the_exporter() -> None:
 
 
 def copied() -> list[str]:
-    """What comes from the checkout."""
+    """Return the paths that are copied from the checkout."""
     lines = [arguments.split() for name, arguments in instructions() if name == "COPY"]
     return [path for words in lines if not words[0].startswith("--from") for path in words[:-1]]
 
 
-def test_the_context_holds_what_is_copied_and_no_more() -> None:
+def test_the_build_context_has_only_the_copied_files() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert ignored[1] == "*"
     assert sorted(line[1:] for line in ignored if line.startswith("!")) == sorted(copied())
 
 
 def healthcheck(address: str) -> int:
-    """The exit code of the image's health check against another address, beside a proxy that is dead."""
+    """Return the exit code of the image's health check for an address, with an unreachable proxy "
+    "configured."""
     command = json.loads(only("HEALTHCHECK").partition(" CMD ")[2])
     code = command[-1].replace(f"127.0.0.1:{PORT}", address)
     assert code != command[-1]
@@ -103,7 +104,7 @@ def healthcheck(address: str) -> int:
     ).returncode
 
 
-def test_the_health_check_tells_a_running_exporter_from_none(tmp_path: Path) -> None:
+def test_the_health_check_fails_without_a_running_exporter(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
         "region: cn-north-4\nendpoint: http://127.0.0.1:9\nauth: {token: made-up}\n"
@@ -115,8 +116,8 @@ def test_the_health_check_tells_a_running_exporter_from_none(tmp_path: Path) -> 
     assert healthcheck(address) != 0
 
 
-def test_what_is_copied_makes_the_wheel_that_the_whole_checkout_makes(tmp_path: Path) -> None:
-    """The backend is taken from here instead of an index, as a test should need none."""
+def test_the_build_context_gives_the_same_wheel_as_the_checkout(tmp_path: Path) -> None:
+    """Use this environment's build backend, so that the test needs no package index."""
     context = tmp_path / "context"
     context.mkdir()
     for path in copied():
@@ -126,7 +127,7 @@ def test_what_is_copied_makes_the_wheel_that_the_whole_checkout_makes(tmp_path: 
         else:
             shutil.copy(source, context / path)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    told = subprocess.run(
+    result = subprocess.run(
         [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), "."],
         env=os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)},
         cwd=context,
@@ -135,12 +136,12 @@ def test_what_is_copied_makes_the_wheel_that_the_whole_checkout_makes(tmp_path: 
         timeout=240,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     [wheel] = tmp_path.glob("*.whl")
     assert wheel.read_bytes() == build(checkout(tmp_path / "checkout"), tmp_path / "dist").wheel.read_bytes()
 
 
-def test_dependencies_and_build_backend_come_from_the_locks_and_from_nowhere_else() -> None:
+def test_dependencies_and_build_backend_come_from_the_lock_files_only() -> None:
     [run] = [arguments for name, arguments in instructions() if name == "RUN" and "pip " in arguments]
     steps = [step.split() for step in run.split("&&") if "pip" in step.split()]
     assert len(steps) == 4

@@ -1,4 +1,4 @@
-"""The manifests: built by kustomize, valid by the schemas of Kubernetes, and held to each other."""
+"""The manifests, built by kustomize, are valid by Kubernetes' schemas and consistent."""
 
 import re
 import shutil
@@ -33,7 +33,7 @@ def pod(base: Manifests) -> dict[str, Any]:
     return found
 
 
-def test_every_resource_named_exists_and_every_file_is_named() -> None:
+def test_the_kustomization_lists_exactly_the_files_of_its_folder() -> None:
     named = document(BASE / "kustomization.yaml")
     files = {*named["resources"], *named["configMapGenerator"][0]["files"], "kustomization.yaml"}
     assert files == {file.name for file in BASE.iterdir()}
@@ -49,9 +49,9 @@ def test_every_manifest_is_valid_by_its_schema(base: Manifests, kind: str, versi
 
 
 def shards(manifests: Manifests) -> tuple[int, str]:
-    """How many pods there are, and what they are told of it."""
-    [told] = [one for one in container(manifests)["args"] if one.startswith("--total-shards")]
-    return manifests["StatefulSet"]["spec"]["replicas"], told
+    """Return the number of pods, and the flag that passes it to them."""
+    [flag] = [flag for flag in container(manifests)["args"] if flag.startswith("--total-shards")]
+    return manifests["StatefulSet"]["spec"]["replicas"], flag
 
 
 def test_there_are_as_many_shards_as_replicas(base: Manifests) -> None:
@@ -67,7 +67,7 @@ def test_one_number_changes_replicas_and_shards(tmp_path: Path) -> None:
     assert shards(built(tmp_path / "base")) == (5, "--total-shards=5")
 
 
-def test_the_file_itself_agrees_with_what_kustomize_makes_of_it(base: Manifests) -> None:
+def test_the_file_agrees_with_the_output_of_kustomize(base: Manifests) -> None:
     assert shards({"StatefulSet": document(BASE / "statefulset.yaml")}) == shards(base)
 
 
@@ -79,11 +79,11 @@ def test_the_shards_share_the_default_budget_of_requests(base: Manifests, tmp_pa
     assert config.poll.max_requests_per_minute * replicas == default
 
 
-def test_the_configuration_is_mounted_where_the_exporter_looks(base: Manifests, tmp_path: Path) -> None:
+def test_the_configuration_is_mounted_where_the_exporter_expects_it(base: Manifests, tmp_path: Path) -> None:
     assert base["ConfigMap"]["data"].keys() == {"config.yaml"}
-    [config] = [one for one in pod(base)["volumes"] if one["name"] == "config"]
+    [config] = [volume for volume in pod(base)["volumes"] if volume["name"] == "config"]
     assert config["configMap"]["name"] == base["ConfigMap"]["metadata"]["name"]
-    paths = {one["name"]: one["mountPath"] for one in container(base)["volumeMounts"]}
+    paths = {mount["name"]: mount["mountPath"] for mount in container(base)["volumeMounts"]}
     assert f"--config.file={paths['config']}/config.yaml" in container(base)["args"]
     text = base["ConfigMap"]["data"]["config.yaml"]
     assert f"secret_key_file: {paths['secrets']}/secret-key\n" in text
@@ -97,11 +97,11 @@ def test_image_flags_and_shard_are_those_of_the_exporter(base: Manifests) -> Non
     assert exporter["image"] == f"registry.example.com/{IMAGE}"
     assert unknown_flags(exporter["args"]) == set()
     assert "--shard=$(POD_NAME)" in exporter["args"]
-    [name] = [one for one in exporter["env"] if one["name"] == "POD_NAME"]
+    [name] = [variable for variable in exporter["env"] if variable["name"] == "POD_NAME"]
     assert name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
 
 
-def test_the_pod_may_do_next_to_nothing(base: Manifests) -> None:
+def test_the_pod_has_minimal_privileges(base: Manifests) -> None:
     assert pod(base)["securityContext"] == {
         "runAsNonRoot": True,
         "runAsUser": USER,
@@ -136,7 +136,7 @@ def test_each_shard_is_scraped_before_it_is_ready(base: Manifests) -> None:
     service = base["Service"]["spec"]
     assert service["clusterIP"] == "None"
     assert service["publishNotReadyAddresses"] is True
-    assert [one["port"] for one in service["ports"]] == [PORT]
+    assert [entry["port"] for entry in service["ports"]] == [PORT]
     assert container(base)["ports"] == [{"name": "metrics", "containerPort": PORT}]
     assert base["StatefulSet"]["spec"]["serviceName"] == base["Service"]["metadata"]["name"]
     assert base["StatefulSet"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == str(
@@ -152,7 +152,7 @@ def test_everything_selects_the_same_pods(base: Manifests) -> None:
         assert base[kind]["spec"]["selector"] == {"matchLabels": LABELS}
 
 
-def test_the_network_is_open_for_scrapes_names_and_the_service_only(base: Manifests) -> None:
+def test_the_network_policy_allows_only_scrapes_dns_and_https(base: Manifests) -> None:
     policy = base["NetworkPolicy"]["spec"]
     assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
     [scrapes] = policy["ingress"]
@@ -160,8 +160,8 @@ def test_the_network_is_open_for_scrapes_names_and_the_service_only(base: Manife
     assert scrapes["from"] == [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     ]
-    out = {(one["protocol"], one["port"]) for rule in policy["egress"] for one in rule["ports"]}
-    assert out == {("UDP", 53), ("TCP", 53), ("TCP", 443)}
+    egress = {(entry["protocol"], entry["port"]) for rule in policy["egress"] for entry in rule["ports"]}
+    assert egress == {("UDP", 53), ("TCP", 53), ("TCP", 443)}
 
 
 def test_the_overlay_of_the_deployment_page_keeps_replicas_and_shards_equal(tmp_path: Path) -> None:

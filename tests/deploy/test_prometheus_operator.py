@@ -1,4 +1,4 @@
-"""The overlay for the Prometheus operator. Its kinds come with no schema, so their shape is checked here.
+"""The overlay for the Prometheus operator. There is no schema for its kinds, so their keys are checked here.
 
 ``make golden`` copies the rules into the PrometheusRule.
 """
@@ -25,7 +25,7 @@ def _overlay() -> Manifests:
 
 
 def copied_rules() -> str:
-    """The PrometheusRule as it should be: its head, and the groups of the rule files, comments included."""
+    """Return the expected PrometheusRule: its head, and the groups of the rule files with comments."""
     head, _, _ = RULE.read_text(encoding="utf-8").partition(f"  {GROUPS.rstrip()}")
     bodies = [source.read_text(encoding="utf-8").partition(f"\n{GROUPS}")[2] for source in SOURCES]
     assert all(bodies)
@@ -33,19 +33,19 @@ def copied_rules() -> str:
     return f"{head}  {GROUPS}" + "\n".join(lines[:-1]) + "\n"
 
 
-def test_the_prometheus_rule_holds_the_rules_of_prometheus() -> None:
+def test_the_prometheus_rule_has_the_rules_of_the_rule_files() -> None:
     missing = [source.name for source in SOURCES if not source.exists()]
     if missing:
-        pytest.skip(f"prometheus/ has no {' and no '.join(missing)}")
-    wanted = copied_rules()
+        pytest.skip(f"missing in prometheus/: {', '.join(missing)}")
+    expected = copied_rules()
     if os.environ.get("GOLDEN") == "rewrite":
-        RULE.write_text(wanted, encoding="utf-8")
-    assert RULE.read_text(encoding="utf-8") == wanted, "make golden copies the rules"
+        RULE.write_text(expected, encoding="utf-8")
+    assert RULE.read_text(encoding="utf-8") == expected, "run `make golden`, which copies the rules"
     groups = [group for source in SOURCES for group in yaml.safe_load(source.read_text())["groups"]]
-    assert yaml.safe_load(wanted)["spec"] == {"groups": groups}
+    assert yaml.safe_load(expected)["spec"] == {"groups": groups}
 
 
-def test_the_rules_have_the_shape_that_the_operator_knows(overlay: Manifests) -> None:
+def test_the_rules_have_only_keys_that_the_operator_knows(overlay: Manifests) -> None:
     rule = overlay["PrometheusRule"]
     assert rule["apiVersion"] == "monitoring.coreos.com/v1"
     assert rule["spec"].keys() == {"groups"}
@@ -53,10 +53,10 @@ def test_the_rules_have_the_shape_that_the_operator_knows(overlay: Manifests) ->
     assert len(names) == len(set(names))
     for group in rule["spec"]["groups"]:
         assert group.keys() <= GROUP_KEYS
-        for one in group["rules"]:
-            assert one.keys() <= RULE_KEYS
-            assert isinstance(one["expr"], str)
-            assert ("record" in one) != ("alert" in one)
+        for entry in group["rules"]:
+            assert entry.keys() <= RULE_KEYS
+            assert isinstance(entry["expr"], str)
+            assert ("record" in entry) != ("alert" in entry)
 
 
 def endpoint(overlay: Manifests) -> dict[str, Any]:
@@ -79,6 +79,6 @@ def test_the_scrape_job_has_the_name_that_rules_use(overlay: Manifests) -> None:
     assert relabeling == {"action": "replace", "targetLabel": "job", "replacement": SCRAPE_JOB}
 
 
-def test_no_annotation_has_the_pods_scraped_twice(overlay: Manifests) -> None:
+def test_the_annotations_do_not_cause_a_second_scrape(overlay: Manifests) -> None:
     annotations = overlay["StatefulSet"]["spec"]["template"]["metadata"]["annotations"]
     assert not [name for name in annotations if name.startswith("prometheus.io/")]

@@ -1,4 +1,4 @@
-"""The unit, as far as systemd judges it without starting it."""
+"""The systemd unit, checked with systemd-analyze without starting it."""
 
 import re
 import shlex
@@ -12,8 +12,8 @@ from tests.support.programs import program
 
 UNIT = DEPLOY / "systemd" / "codearts-build-exporter.service"
 TEXT = UNIT.read_text(encoding="utf-8")
-MOST_EXPOSED = 1.5
-"""Of 10; below 2 systemd calls a service well protected. What is left is the network that it needs."""
+MAX_EXPOSURE = 1.5
+"""Maximum exposure, of 10. systemd calls a service below 2 well protected; the rest is network access."""
 
 
 def setting(name: str) -> list[str]:
@@ -22,7 +22,7 @@ def setting(name: str) -> list[str]:
 
 @pytest.fixture(name="unit")
 def _unit(tmp_path: Path) -> Path:
-    """The unit with a program that exists: systemd looks whether it can be run."""
+    """Write the unit with an existing program, because systemd checks that it can be executed."""
     [command] = setting("ExecStart")
     file = tmp_path / UNIT.name
     file.write_text(TEXT.replace(shlex.split(command)[0], "/bin/true"))
@@ -39,33 +39,33 @@ def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_systemd_understands_every_line(unit: Path) -> None:
-    told = systemd_analyze("verify", "--man=no", str(unit))
-    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+def test_systemd_accepts_every_line(unit: Path) -> None:
+    result = systemd_analyze("verify", "--man=no", str(unit))
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
 
 
-def test_systemd_finds_it_well_confined(unit: Path) -> None:
-    told = systemd_analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED * 10:.0f}", str(unit))
-    assert told.returncode == 0, told.stdout + told.stderr
+def test_the_exposure_is_low(unit: Path) -> None:
+    result = systemd_analyze("security", "--offline=true", f"--threshold={MAX_EXPOSURE * 10:.0f}", str(unit))
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_command_is_one_that_the_exporter_understands() -> None:
+def test_the_exporter_accepts_the_command() -> None:
     [command] = setting("ExecStart")
     path, *arguments = shlex.split(command)
     assert path == "/opt/codearts-build-exporter/bin/codearts-build-exporter"
     assert unknown_flags(arguments) == set()
 
 
-def test_the_configuration_comes_as_a_credential() -> None:
-    credentials = dict(one.split(":") for one in setting("LoadCredential"))
+def test_the_configuration_is_a_credential() -> None:
+    credentials = dict(value.split(":") for value in setting("LoadCredential"))
     assert credentials.keys() == {"config.yaml", "secret-key"}
     assert "--config.file=${CREDENTIALS_DIRECTORY}/config.yaml" in setting("ExecStart")[0]
 
 
-def test_the_state_is_where_the_exporter_starts() -> None:
+def test_the_working_directory_is_the_state_directory() -> None:
     [folder] = setting("StateDirectory")
     assert setting("WorkingDirectory") == [f"%S/{folder}"]
 
 
-def test_a_wrong_configuration_is_not_tried_again() -> None:
+def test_a_wrong_configuration_causes_no_restart() -> None:
     assert setting("RestartPreventExitStatus") == ["2"]

@@ -1,1 +1,1 @@
-"""Random damage, by the hundred thousand: ``make fuzz``; the suite runs a part of it."""
+"""Fuzz tests with damaged responses and malformed requests: ``make fuzz``; the suite runs a part of them."""

@@ -1,4 +1,4 @@
-"""Damaged answers: each is read, or refused as the tree of errors says; what was sound beside it stays.
+"""Damaged responses: each is parsed or raises an `ApiError` or `PayloadError`; valid records are kept.
 
 ``python -m tests.fuzz.payloads --runs N --seed S``
 """
@@ -56,7 +56,7 @@ def _example(name: str) -> Any:
     return json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
 
 
-ANSWERS: Final[tuple[tuple[Any, Callable[[object], object]], ...]] = (
+RESPONSES: Final[tuple[tuple[Any, Callable[[object], object]], ...]] = (
     (_example("period-history"), lambda answer: history_page(answer, JOB)),
     (_example("record-info"), lambda answer: build_detail(answer, JOB, 532)),
     (_example("recycling-jobs"), recycle_page),
@@ -67,38 +67,39 @@ ANSWERS: Final[tuple[tuple[Any, Callable[[object], object]], ...]] = (
 
 
 def run(runs: int, seed: int) -> Counter[str]:
-    """Read so many; how many were read and how many refused.
+    """Parse damaged responses, and return how often each outcome occurred.
 
     Raises:
-        Exception: whatever a reader raised that it must not, or a broken promise.
+        Exception: a parser raised an unexpected error, or an invariant is violated.
     """
-    dice = Random(seed)
-    came_to: Counter[str] = Counter()
-    ledger = _known()
+    rng = Random(seed)
+    outcomes: Counter[str] = Counter()
+    ledger = _new_ledger()
     for _ in range(runs):
-        example, read = dice.choice(ANSWERS)
+        example, parse = rng.choice(RESPONSES)
         value = example
-        for _ in range(dice.randrange(1, 6)):
-            value = damaged(value, dice)
+        for _ in range(rng.randrange(1, 6)):
+            value = damaged(value, rng)
         try:
             answer = parse_response(
-                dice.choice(STATUSES), {"Retry-After": dice.choice(("", "7", "x"))}, as_bytes(value, dice)
+                rng.choice(STATUSES), {"Retry-After": rng.choice(("", "7", "x"))}, as_bytes(value, rng)
             )
-            seen = read(answer)
+            parsed = parse(answer)
         except (ApiError, PayloadError) as error:
-            came_to[type(error).__name__] += 1
+            outcomes[type(error).__name__] += 1
             continue
-        came_to["read"] += 1
-        if isinstance(seen, tuple) and isinstance(seen[0], BuildDetail):
-            ledger = _fold(ledger, dice, details=[seen[0]])
-        elif hasattr(seen, "records"):
-            ledger = _fold(ledger, dice, history=[one for one in seen.records if isinstance(one, Build)])
-    _beside_sound_ones(dice, max(1, runs // 10))
-    return came_to
+        outcomes["parsed"] += 1
+        if isinstance(parsed, tuple) and isinstance(parsed[0], BuildDetail):
+            ledger = _fold(ledger, rng, details=[parsed[0]])
+        elif hasattr(parsed, "records"):
+            builds = [record for record in parsed.records if isinstance(record, Build)]
+            ledger = _fold(ledger, rng, history=builds)
+    _check_valid_records_are_kept(rng, max(1, runs // 10))
+    return outcomes
 
 
-def _known() -> JobLedger:
-    """A job with one success that was counted."""
+def _new_ledger() -> JobLedger:
+    """Return the ledger of a job with one counted success."""
     ledger = baseline([], at_ms=NOW_MS, buckets=BUCKETS).ledger
     build = Build(1, Result.SUCCESS, start_ms=NOW_MS, finish_ms=NOW_MS + 60_000)
     ledger = apply_history(ledger, [build], at_ms=NOW_MS).ledger
@@ -107,12 +108,15 @@ def _known() -> JobLedger:
 
 def _fold(
     ledger: JobLedger,
-    dice: Random,
+    rng: Random,
     history: list[Build] | None = None,
     details: list[BuildDetail] | None = None,
 ) -> JobLedger:
-    """Counters do not fall, sums stay sane, the row can be read again; a full ledger begins anew."""
-    at_ms = ledger.polled_ms + dice.randrange(DAY_MS)
+    """Fold builds into a ledger and check that counters and sums do not decrease and the row is readable.
+
+    A large ledger is replaced by a new one.
+    """
+    at_ms = ledger.polled_ms + rng.randrange(DAY_MS)
     after = apply_history(ledger, history or [], at_ms=at_ms).ledger
     after = apply_details(after, details or [], at_ms=at_ms).ledger
     after = give_up(after, at_ms=at_ms, patience_ms=DAY_MS).ledger
@@ -122,21 +126,23 @@ def _fold(
         assert now.sum_ms >= before.sum_ms
         assert now.count >= before.count
     assert decode(encode(after)) == after
-    return _known() if len(after.runs) > 50 or len(after.open) > 50 else after
+    return _new_ledger() if len(after.runs) > 50 or len(after.open) > 50 else after
 
 
-def _beside_sound_ones(dice: Random, runs: int) -> None:
-    """A damaged record costs itself: those beside it are read as if it were not there."""
-    record = _example("period-history")["history_records"]  # an object in the document, a list in life
-    sound = [{**record, "build_number": number} for number in (7, 8, 9)]
-    expected = history_page({"total": 3, "history_records": sound}, JOB).records
+def _check_valid_records_are_kept(rng: Random, runs: int) -> None:
+    """Check that a damaged record does not affect the other records of its page."""
+    record = _example("period-history")[
+        "history_records"
+    ]  # an object in the documentation, a list in real responses
+    valid = [{**record, "build_number": number} for number in (7, 8, 9)]
+    expected = history_page({"total": 3, "history_records": valid}, JOB).records
     for _ in range(runs):
-        at = dice.randrange(4)
-        records = [*sound[:at], damaged({**record, "build_number": 99}, dice), *sound[at:]]
+        index = rng.randrange(4)
+        records = [*valid[:index], damaged({**record, "build_number": 99}, rng), *valid[index:]]
         page = history_page({"total": 4, "history_records": records}, JOB)
-        assert tuple(one for one in page.records if one.number in (7, 8, 9)) == expected
+        assert tuple(build for build in page.records if build.number in (7, 8, 9)) == expected
         assert page.size == 4
 
 
 if __name__ == "__main__":
-    main(__doc__, run, 100_000, "damaged answers")
+    main(__doc__, run, 100_000, "damaged responses")

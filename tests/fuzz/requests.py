@@ -1,4 +1,4 @@
-"""Odd requests over real sockets: each is answered or cut off, and the metrics stay as they were.
+"""Malformed requests over real sockets: each is answered or disconnected, and the metrics do not change.
 
 ``python -m tests.fuzz.requests --runs N --seed S``
 """
@@ -19,11 +19,11 @@ from exporter.metrics.exporter_metrics import Telemetry
 from exporter.web import MetricsEndpoint, WebServer, application
 from tests.exposition.views import busy
 from tests.fuzz.command import main
-from tests.fuzz.damage import torn
+from tests.fuzz.damage import damaged_bytes
 from tests.support.sites import Fleet, listening
 
 POOLED: Final = 41
-"""Threads that come with the first request that needs them: the page's, and those for reloads."""
+"""Maximum number of threads started on demand: for the status page and for reloads."""
 
 METHODS: Final = (*("GET",) * 6, "HEAD", "POST", "PUT", "OPTIONS", "CONNECT", "get", "G\x00T", "", "A" * 3000)
 PATHS: Final = (
@@ -47,40 +47,40 @@ HEADERS: Final = (
 
 
 def run(runs: int, seed: int) -> Counter[str]:
-    """Send so many; how many came to which status, and how many were cut off.
+    """Send malformed requests, and return how often each status occurred.
 
     Raises:
-        AssertionError: the server did not stay what it was.
+        AssertionError: metrics or threads of the server changed.
     """
-    dice = Random(seed)
-    came_to: Counter[str] = Counter()
+    rng = Random(seed)
+    outcomes: Counter[str] = Counter()
     others = set(threading.enumerate())
     with _server() as port:
         before = _scraped(port)
         threads = set(threading.enumerate()) - others
         for _ in range(runs):
-            came_to[_status(_talk(port, _request(dice)))] += 1
+            outcomes[_status(_send(port, _request(rng)))] += 1
         assert _scraped(port) == before
         assert threads <= (now := set(threading.enumerate()) - others)
         assert len(now) <= len(threads) + POOLED
-    return came_to
+    return outcomes
 
 
-def _request(dice: Random) -> bytes:
+def _request(rng: Random) -> bytes:
     lines = [
-        f"{dice.choice(METHODS)} {dice.choice(PATHS)} {dice.choice(VERSIONS)}",
-        *dice.choices(HEADERS, k=dice.randrange(5)),
+        f"{rng.choice(METHODS)} {rng.choice(PATHS)} {rng.choice(VERSIONS)}",
+        *rng.choices(HEADERS, k=rng.randrange(5)),
     ]
-    request = (dice.choice(("\r\n",) * 5 + ("\n",)).join(lines) + "\r\n\r\n").encode("utf-8", "surrogatepass")
-    if dice.random() < 0.2:
-        request += dice.randbytes(dice.randrange(300))
-    if dice.random() < 0.2:
-        request *= dice.randrange(1, 9)
-    return torn(request, dice) if dice.random() < 0.3 else request
+    request = (rng.choice(("\r\n",) * 5 + ("\n",)).join(lines) + "\r\n\r\n").encode("utf-8", "surrogatepass")
+    if rng.random() < 0.2:
+        request += rng.randbytes(rng.randrange(300))
+    if rng.random() < 0.2:
+        request *= rng.randrange(1, 9)
+    return damaged_bytes(request, rng) if rng.random() < 0.3 else request
 
 
-def _talk(port: int, request: bytes, within: float = 0.05) -> bytes:
-    """What comes back soon, if anything does; the other end may also go on waiting for more."""
+def _send(port: int, request: bytes, within: float = 0.05) -> bytes:
+    """Send bytes and return the response; it is empty if the server waits for more or disconnects."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         answer = b""
         with suppress(OSError):
@@ -101,7 +101,7 @@ def _status(answer: bytes) -> str:
 
 
 def _scraped(port: int) -> bytes:
-    answer = _talk(port, b"GET /metrics HTTP/1.0\r\n\r\n", within=10)
+    answer = _send(port, b"GET /metrics HTTP/1.0\r\n\r\n", within=10)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     return answer.partition(b"\r\n\r\n")[2]
 
@@ -121,4 +121,4 @@ def _server() -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    main(__doc__, run, 10_000, "odd requests")
+    main(__doc__, run, 10_000, "malformed requests")

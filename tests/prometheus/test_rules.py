@@ -1,4 +1,4 @@
-"""Rules, alerts, their unit tests, their runbooks and the example configurations are right, and agree."""
+"""Rules, alerts, their unit tests, runbooks and example configurations are valid and consistent."""
 
 import re
 import subprocess
@@ -39,28 +39,28 @@ PAGE_OF = {path.stem: path for path in RUNBOOKS.glob("*.md") if path.name != "RE
 
 
 def exposed() -> frozenset[str]:
-    """The names of all series, those of histograms included."""
+    """Return the names of all series, including those of histograms."""
     names = set[str]()
-    for one in DECLARED:
-        parts = ("_bucket", "_sum", "_count") if one.kind is Kind.HISTOGRAM else ("",)
-        names.update(one.name + part for part in parts)
+    for metric in DECLARED:
+        parts = ("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
+        names.update(metric.name + part for part in parts)
     return frozenset(names)
 
 
 def run(name: str, *arguments: str | Path) -> str:
     command = [program(name), *map(str, arguments)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert told.returncode == 0, told.stdout + told.stderr
-    return told.stdout
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
-def test_promtool_takes_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     run("promtool", "check", "rules", RULES / "recording.yml", RULES / "alerts.yml")
 
 
 @pytest.mark.parametrize("file", UNIT_TESTS, ids=lambda path: path.stem)
 def test_the_unit_tests_of_the_rules_pass(file: Path, tmp_path: Path) -> None:
-    """Run them without the alerts that the file does not test: promtool evaluates all that it is given."""
+    """Run a file with only the alerts that it tests, because promtool evaluates every rule that it reads."""
     unit_tests = read(file)
     tested = {case["alertname"] for test in unit_tests["tests"] for case in test.get("alert_rule_test", ())}
     groups = [
@@ -75,30 +75,30 @@ def test_the_unit_tests_of_the_rules_pass(file: Path, tmp_path: Path) -> None:
     run("promtool", "test", "rules", tmp_path / file.name)
 
 
-def test_promtool_takes_the_example_configuration() -> None:
+def test_promtool_accepts_the_example_configuration() -> None:
     run("promtool", "check", "config", RULES / "prometheus.yml")
 
 
-def test_amtool_takes_the_example_configuration() -> None:
+def test_amtool_accepts_the_example_configuration() -> None:
     run("amtool", "check-config", RULES / "alertmanager.yml")
 
 
 @pytest.mark.parametrize(
     ("severity", "receiver"), [("critical", "pager"), ("warning", "chat"), ("info", "chat")]
 )
-def test_the_alertmanager_sends_by_severity(severity: str, receiver: str) -> None:
+def test_the_alertmanager_routes_by_severity(severity: str, receiver: str) -> None:
     file = f"--config.file={RULES / 'alertmanager.yml'}"
     assert run("amtool", "config", "routes", "test", file, f"severity={severity}").strip() == receiver
 
 
-def test_the_example_scrapes_the_job_that_an_alert_waits_for() -> None:
+def test_the_example_has_the_scrape_job_of_the_alert() -> None:
     jobs = {scraped["job_name"] for scraped in read(RULES / "prometheus.yml")["scrape_configs"]}
-    awaited = set(re.findall(r'job="([^"]+)"', ALERTS["CodeArtsBuildExporterDown"]["expr"]))
-    assert awaited <= jobs
+    expected = set(re.findall(r'job="([^"]+)"', ALERTS["CodeArtsBuildExporterDown"]["expr"]))
+    assert expected <= jobs
 
 
 def matched(matchers: Iterable[str]) -> set[str]:
-    """The names of alerts in matchers of the Alertmanager, alternatives spelt out."""
+    """Return the names of alerts in Alertmanager matchers, with alternatives expanded."""
     found: set[str] = set()
     for matcher in matchers:
         for prefix, words, rest in re.findall(r'^alertname=~?"(\w+)(?:\(([^)]*)\))?(.*)"$', matcher):
@@ -114,7 +114,7 @@ def test_the_alertmanager_inhibits_alerts_that_exist() -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_all_that_a_person_needs(name: str) -> None:
+def test_an_alert_has_severity_duration_and_annotations(name: str) -> None:
     alert = ALERTS[name]
     assert re.fullmatch(r"CodeArtsBuild([A-Z][a-z]+)+", name)
     assert alert["labels"]["severity"] in ("critical", "warning", "info")
@@ -125,13 +125,13 @@ def test_an_alert_says_all_that_a_person_needs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_about_a_job_names_it_and_no_instance(name: str) -> None:
+def test_an_alert_about_a_job_names_the_job_and_no_instance(name: str) -> None:
     alert = ALERTS[name]
-    told = alert["annotations"]["description"]
+    description = alert["annotations"]["description"]
     if "by (project, job_name)" in alert["expr"]:
-        assert "{{ $labels.project }}" in told
-        assert "{{ $labels.job_name }}" in told
-        assert "instance" not in alert["expr"] + told
+        assert "{{ $labels.project }}" in description
+        assert "{{ $labels.job_name }}" in description
+        assert "instance" not in alert["expr"] + description
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -152,7 +152,7 @@ def test_the_index_of_the_runbooks_lists_every_alert_with_its_severity() -> None
     assert listed == [(name, name, alert["labels"]["severity"]) for name, alert in ALERTS.items()]
 
 
-def test_every_query_of_the_runbooks_can_be_read(tmp_path: Path) -> None:
+def test_every_query_of_the_runbooks_is_valid(tmp_path: Path) -> None:
     queries = [
         query
         for page in PAGE_OF.values()
@@ -165,26 +165,26 @@ def test_every_query_of_the_runbooks_can_be_read(tmp_path: Path) -> None:
     run("promtool", "check", "rules", file)
 
 
-def expectations(kind: str, what: str) -> dict[str, list[tuple[str, list[Any]]]]:
-    """By the name of an alert or rule: the test of each case, and what it expects."""
+def expectations(kind: str, key: str) -> dict[str, list[tuple[str, list[Any]]]]:
+    """Return the test and the expectation of each case, by the name of the alert or rule."""
     found: dict[str, list[tuple[str, list[Any]]]] = defaultdict(list)
     for file in UNIT_TESTS:
         for test in read(file)["tests"]:
             for case in test.get(kind, ()):
                 name = case.get("alertname") or case["expr"].partition("{")[0]
-                found[name].append((test["name"], case.get(what) or []))
+                found[name].append((test["name"], case.get(key) or []))
     return found
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_is_shown_to_fire_in_full_to_resolve_and_to_stay_quiet(name: str) -> None:
+def test_an_alert_has_cases_in_which_it_fires_resolves_and_stays_quiet(name: str) -> None:
     cases = expectations("alert_rule_test", "exp_alerts")[name]
     fires = {test for test, expected in cases if expected}
     stays_quiet = {test for test, _ in cases} - fires
     assert fires
     assert stays_quiet
     for test in fires:
-        states = [bool(expected) for its, expected in cases if its == test]
+        states = [bool(expected) for name_of_test, expected in cases if name_of_test == test]
         assert states[-1] is False, f"{test}: does not resolve"
         assert states[0] is False, f"{test}: fires at once"
     for _, expected in cases:
@@ -192,30 +192,30 @@ def test_an_alert_is_shown_to_fire_in_full_to_resolve_and_to_stay_quiet(name: st
             assert alert["exp_annotations"].keys() == ALERTS[name]["annotations"].keys()
 
 
-def test_no_unit_test_is_about_an_alert_that_is_not() -> None:
+def test_every_unit_test_is_about_an_existing_alert() -> None:
     assert expectations("alert_rule_test", "exp_alerts").keys() == ALERTS.keys()
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_recording_rule_is_named_by_level_metric_and_operation_and_has_a_unit_test(name: str) -> None:
+def test_a_recording_rule_has_a_conventional_name_and_a_unit_test(name: str) -> None:
     assert re.fullmatch(r"project(_job_name)?(_result)?:codearts_build_[a-z_]+:[a-z0-9_]+", name)
     assert any(expected for _, expected in expectations("promql_expr_test", "exp_samples")[name])
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_a_rule_uses_metrics_and_records_that_exist(name: str) -> None:
+def test_a_rule_uses_existing_metrics_and_recording_rules(name: str) -> None:
     expression = EXPRESSIONS[name]
     assert set(METRIC.findall(expression)) - exposed() == set()
     assert set(re.findall(r"\b\w+:codearts_build_\w+:\w+", expression)) - RECORDED.keys() == set()
 
 
 @pytest.mark.parametrize("name", PAGE_OF)
-def test_a_runbook_names_metrics_that_exist(name: str) -> None:
+def test_a_runbook_names_existing_metrics(name: str) -> None:
     named = set(METRIC.findall(PAGE_OF[name].read_text(encoding="utf-8")))
     assert named - exposed() - {"codearts_build_"} == set()
 
 
-def test_the_unit_tests_feed_series_that_exist() -> None:
+def test_the_unit_tests_use_existing_series() -> None:
     for file in UNIT_TESTS:
         for test in read(file)["tests"]:
             fed = {series["series"].partition("{")[0] for series in test["input_series"]}

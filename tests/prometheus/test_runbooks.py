@@ -1,4 +1,4 @@
-"""The runbooks work: queries answer while the alert fires, commands fit what ``deploy/`` sets up."""
+"""The runbooks' queries return data while the alert fires; their commands match ``deploy/``."""
 
 import itertools
 import re
@@ -30,7 +30,7 @@ UNIT = (DEPLOY / "systemd" / f"{NAME}.service").read_text(encoding="utf-8")
 
 
 def while_it_fires(alert: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first unit test in which the alert fires, and the case that expects it."""
+    """Return the first unit test in which the alert fires, and the case that expects it."""
     for file in sorted((RULES / "tests").glob("*.yml")):
         for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
             for case in test.get("alert_rule_test", ()):
@@ -40,7 +40,7 @@ def while_it_fires(alert: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def queries(alert: str) -> list[str]:
-    """The queries of a page, about the job or project of the alert in its unit test."""
+    """Return the queries of a page, for the job or project of the alert's unit test."""
     _, case = while_it_fires(alert)
     found = fences(PAGES[alert], "promql")
     for label in ("project", "job_name"):
@@ -49,40 +49,40 @@ def queries(alert: str) -> list[str]:
     return found
 
 
-def unanswered(asked: list[tuple[str, str]], folder: Path) -> list[tuple[str, str]]:
-    """Those of some queries, each with its alert, that return nothing while the alert fires."""
+def without_data(queries_of_alerts: list[tuple[str, str]], folder: Path) -> list[tuple[str, str]]:
+    """Return the queries, given with their alerts, that have no data while the alert fires."""
     tests = []
-    for number, (alert, query) in enumerate(asked):
+    for number, (alert, query) in enumerate(queries_of_alerts):
         test, case = while_it_fires(alert)
-        at = f"{parse_duration(case['eval_time']) + 120:.0f}s"  # past a restart in some of the tests
-        empty = {"expr": f"{query} # <{number}>", "eval_time": at, "exp_samples": []}
+        eval_time = f"{parse_duration(case['eval_time']) + 120:.0f}s"  # past a restart in some of the tests
+        empty = {"expr": f"{query} # <{number}>", "eval_time": eval_time, "exp_samples": []}
         kept = {key: test[key] for key in ("interval", "input_series")}
         tests.append({**kept, "promql_expr_test": [empty]})
     file = folder / "queries.yml"
     file.write_text(yaml.safe_dump({"tests": tests}))
-    told = subprocess.run(
+    result = subprocess.run(
         [program("promtool"), "test", "rules", str(file)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    failures = re.findall(r'expr: ".* # <(\d+)>", time: .*\n +exp: nil\n +got: \{', told.stderr)
-    assert len(failures) == told.stderr.count("expr: "), told.stderr
-    return [one for number, one in enumerate(asked) if str(number) not in failures]
+    failures = re.findall(r'expr: ".* # <(\d+)>", time: .*\n +exp: nil\n +got: \{', result.stderr)
+    assert len(failures) == result.stderr.count("expr: "), result.stderr
+    return [query for number, query in enumerate(queries_of_alerts) if str(number) not in failures]
 
 
-def test_the_first_query_of_a_runbook_answers_while_its_alert_fires(tmp_path: Path) -> None:
-    assert unanswered([(alert, queries(alert)[0]) for alert in ALERTS], tmp_path) == []
+def test_the_first_query_of_a_runbook_has_data_while_its_alert_fires(tmp_path: Path) -> None:
+    assert without_data([(alert, queries(alert)[0]) for alert in ALERTS], tmp_path) == []
 
 
-def test_no_query_about_an_exporter_that_is_down_needs_its_own_metrics(tmp_path: Path) -> None:
+def test_queries_about_an_exporter_that_is_down_do_not_use_its_metrics(tmp_path: Path) -> None:
     alert = "CodeArtsBuildExporterDown"
-    assert unanswered([(alert, query) for query in queries(alert)], tmp_path) == []
+    assert without_data([(alert, query) for query in queries(alert)], tmp_path) == []
 
 
 def commands(program_name: str) -> list[list[str]]:
-    """The words of each command of a program in the runbooks and guides."""
+    """Return the words of each command of a program in the runbooks and guides."""
     lines = [
         line
         for page in (*PAGES.values(), *GUIDES.values())
@@ -95,19 +95,19 @@ def commands(program_name: str) -> list[list[str]]:
 
 
 def value_of(flag: str, words: list[str]) -> str | None:
-    """What a flag of a command is, after a space or an equals sign."""
+    """Return the value of a flag, written with a space or an equals sign."""
     joined = " ".join(words)
     found = re.search(rf"{flag}[= ](\S+)", joined)
     return found[1] if found else None
 
 
-def test_kubectl_looks_where_the_manifests_are_applied() -> None:
-    [applied] = {value_of("--namespace", one) for one in commands("kubectl") if "apply" in one}
+def test_kubectl_uses_the_namespace_of_the_manifests() -> None:
+    [applied] = {value_of("--namespace", words) for words in commands("kubectl") if "apply" in words}
     assert applied
-    assert {value_of("--namespace", one) for one in commands("kubectl")} == {applied}
+    assert {value_of("--namespace", words) for words in commands("kubectl")} == {applied}
 
 
-def test_kubectl_finds_what_the_manifests_name() -> None:
+def test_kubectl_names_resources_of_the_manifests() -> None:
     labels = STATEFUL_SET["spec"]["template"]["metadata"]["labels"]
     [claim] = STATEFUL_SET["spec"]["volumeClaimTemplates"]
     known = {
@@ -121,28 +121,28 @@ def test_kubectl_finds_what_the_manifests_name() -> None:
     for words in commands("kubectl"):
         if selector := value_of("--selector", words):
             assert dict([selector.split("=")]).items() <= labels.items()
-        for kind, thing in itertools.pairwise(words):
-            if kind in known and not thing.startswith("--"):
-                assert thing == known[kind], words
+        for kind, name in itertools.pairwise(words):
+            if kind in known and not name.startswith("--"):
+                assert name == known[kind], words
                 named += 1
     assert named >= 5
 
 
 @pytest.mark.parametrize("words", commands("kubectl"), ids=" ".join)
-def test_kubectl_has_each_flag(words: list[str]) -> None:
+def test_kubectl_knows_each_flag(words: list[str]) -> None:
     own = words[1 : words.index("--")] if "--" in words else words[1:]
-    told = subprocess.run(
+    result = subprocess.run(
         [program("kubectl", installable=False), *own, "--help"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
 
 
-def test_checks_run_with_what_the_deployment_gives_the_exporter() -> None:
-    [config] = [one.partition("=")[2] for one in CONTAINER["args"] if one.startswith("--config.file=")]
+def test_check_config_runs_with_the_settings_of_the_deployment() -> None:
+    [config] = [flag.partition("=")[2] for flag in CONTAINER["args"] if flag.startswith("--config.file=")]
     in_containers = [*commands("kubectl"), *commands("docker exec")]
     for words in (words for words in in_containers if "check-config" in words):
         command = words[words.index("check-config") - 1 :]
@@ -156,8 +156,8 @@ def test_checks_run_with_what_the_deployment_gives_the_exporter() -> None:
 
 
 @pytest.mark.parametrize("name", ["systemctl", "journalctl", "docker"])
-def test_services_and_containers_are_called_as_the_guides_call_them(name: str) -> None:
-    [container] = {value_of("--name", one) for one in commands("docker run")}
+def test_services_and_containers_have_the_names_of_the_guides(name: str) -> None:
+    [container] = {value_of("--name", words) for words in commands("docker run")}
     assert container == NAME
     for words in commands(name):
         if words[1] not in ("run", "build", "compose", "daemon-reload", "-k"):
@@ -165,7 +165,7 @@ def test_services_and_containers_are_called_as_the_guides_call_them(name: str) -
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_the_exporter_have_each_flag(page: str) -> None:
+def test_the_exporter_knows_each_flag(page: str) -> None:
     for body in fences(PAGES[page], "sh"):
         for line in body.splitlines():
             if line.startswith(f"{NAME} "):
@@ -174,6 +174,6 @@ def test_the_commands_of_the_exporter_have_each_flag(page: str) -> None:
 
 
 @pytest.mark.parametrize("words", commands("curl"), ids=" ".join)
-def test_curl_says_why_it_got_no_answer(words: list[str]) -> None:
+def test_curl_shows_errors(words: list[str]) -> None:
     quiet = [word for word in words if re.fullmatch(r"-[a-zA-Z]*s[a-zA-Z]*", word)]
     assert all("S" in word for word in quiet)
