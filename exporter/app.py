@@ -152,7 +152,7 @@ class Exporter:
         _, client = connect(config, self.telemetry, self.throttle)
         same_service = before is not None and _service_of(config) == _service_of(self.config)
         if same_service:
-            client.clock = self.client.clock
+            client.clock, client.sources = self.client.clock, self.client.sources
         rules = Rules.of(config)
         ledgers = self._restored(config, watchlist, rules.buckets, before)
         self.poller = Poller(

@@ -32,6 +32,7 @@ from exporter.api.parsers import (
 )
 from exporter.api.request_queue import Throttle
 from exporter.api.responses import parse_response
+from exporter.api.sources import DISAGREES, Sources
 from exporter.api.stages import build_stages
 from exporter.errors import (
     ApiError,
@@ -87,6 +88,7 @@ class ApiClient:
     wall: Callable[[], float] = time.time
     isolates_operations: bool = True
     clock: ClockOffset = field(default_factory=ClockOffset)
+    sources: Sources = field(default_factory=Sources)
     _closed: threading.Event = field(default_factory=threading.Event, init=False)
 
     def close(self) -> None:
@@ -151,7 +153,14 @@ class ApiClient:
         path = f"/v4/jobs/{job_id}/{number}/record-info"
         detail, faults = self._get("record-info", path, {}, lambda body: build_detail(body, job_id, number))
         self._count_faults("record-info", faults)
+        self.sources.learn(job_id, detail.build_project_id)
         return detail
+
+    def records_compared(self, *, agreed: bool) -> None:
+        """Record whether records and record-info agree on a build."""
+        self.sources.records.compared(agreed=agreed)
+        if not agreed:
+            self._count_faults("records", [DISAGREES])
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """Return the stages of one build that ran, in order."""
@@ -186,6 +195,8 @@ class ApiClient:
             if not is_complete:
                 break
         jobs = {job.id: job for job in pages.records}
+        for job in jobs.values():
+            self.sources.learn(job.id, job.build_project_id)
         return jobs, max(total, len(jobs)), is_complete
 
     def project_names(self) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Final
 
 from exporter.api.rate_limiter import AdaptiveRateLimit
+from exporter.api.sources import Sources
 from exporter.config import Config
 from exporter.doctor.results import Answers, ListAnswer, is_refused
 from exporter.doctor.watched import Watched
@@ -61,6 +62,7 @@ class MadeUpService:
 
     def __init__(self, answers: Answers, job_ids: Iterable[str], weight: float, limit: float | None) -> None:
         self.now = 0.0
+        self.sources = Sources()
         self.weight = weight
         self.requests: defaultdict[str, float] = defaultdict(float)
         self.builds = {job_id: [_FIRST_BUILD_S] for job_id in job_ids}
@@ -107,6 +109,19 @@ class MadeUpService:
             duration_ms,
             record_id=str(number),
         )
+
+    def records(
+        self,
+        build_project_id: str,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        is_enough: object = None,
+    ) -> tuple[BuildDetail, ...]:
+        """Nothing: no answer has shown a build project."""
+        return ()
+
+    def records_compared(self, *, agreed: bool) -> None:
+        """Not called, since there are no records."""
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """No stages; they cost a request all the same."""

@@ -38,6 +38,7 @@ from exporter.ledger.apply import (
     give_up,
     settle_uncounted,
 )
+from exporter.ledger.records import contradicts, counts_alike
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import (
     AWAITED_KEPT,
@@ -94,6 +95,8 @@ __all__ = [
     "apply_stages",
     "baseline",
     "clamp_timestamps",
+    "contradicts",
+    "counts_alike",
     "give_up",
     "settle_uncounted",
 ]

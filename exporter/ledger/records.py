@@ -78,6 +78,26 @@ def finished_build(build: Build, detail: BuildDetail | None, polled_ms: int) -> 
     )
 
 
+def counts_alike(first: BuildDetail, second: BuildDetail, *, stages: bool) -> bool:
+    """Return whether two details of a build lead to the same counts, sums and labels, to the millisecond.
+
+    With ``stages``, they must also lead to the same request for its stages.
+    """
+    build, polled_ms = Build(first.number), first.finish_ms or 0
+    is_same = finished_build(build, first, polled_ms) == finished_build(build, second, polled_ms)
+    return is_same and (first.record_id == second.record_id or not stages)
+
+
+def contradicts(build: Build, detail: BuildDetail) -> bool:
+    """Return whether a history record and a detail differ, apart from fractions of seconds."""
+    pairs = ((build.start_ms, detail.start_ms), (build.finish_ms, detail.finish_ms))
+    is_other_time = any(
+        first is not None and second is not None and first // 1000 != second // 1000
+        for first, second in pairs
+    )
+    return is_other_time or build.result not in (None, Result.UNKNOWN, detail.result)
+
+
 def _plausible(length_ms: int | None, name: str, faults: list[str]) -> int | None:
     if length_ms is None or 0 <= length_ms <= LONGEST_MS:
         return length_ms

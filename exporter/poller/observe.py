@@ -33,6 +33,7 @@ from exporter.ledger import (
 from exporter.model import DAY_MS, Build, BuildDetail, RecycleBin, Result, Stage
 from exporter.poller.job_lists import ListApi, read_lists
 from exporter.poller.job_state import Rules, fold
+from exporter.poller.many_details import DETAILS_AT_ONCE, RecordsApi, ask_many
 from exporter.poller.tasks import (
     JOB_LISTS,
     RECYCLE_BIN,
@@ -48,9 +49,6 @@ WINDOW_DAYS: Final = 29
 
 MARGIN: Final = timedelta(days=1)
 """Added at both ends: neither the zone of the dates nor whether the last one is included is documented."""
-
-DETAILS_AT_ONCE: Final = 50
-"""Maximum number of details in one poll; their answers are then committed."""
 
 STAGES_AT_ONCE: Final = 10
 """Maximum number of builds in one step, so that a thread is soon free for a poll."""
@@ -74,7 +72,7 @@ Enough = Callable[[Sequence[Build]], bool]
 """Decides whether the records of the first pages suffice."""
 
 
-class JobApi(Protocol):
+class JobApi(RecordsApi, Protocol):
     """The requests about one job; see `exporter.api.client.ApiClient`."""
 
     def period_history(
@@ -241,13 +239,17 @@ def _with_details(
         unconfirmed.append(number)
         return False
 
-    details, error = _ask_details(work.task, wanted[:DETAILS_AT_ONCE], api, is_final)
+    def ask(numbers: Sequence[int]) -> tuple[list[DetailAnswer], ApiError | None]:
+        return _ask_details(work.task, numbers, api, is_final)
+
+    details, error = ask_many(work.task, wanted, ledger, api, ask, stages=rules.policy.stages)
     observed = replace(observed, details=tuple(details), error=error, unconfirmed_denials=tuple(unconfirmed))
     if error or any(isinstance(detail, Failed) for detail in details):
         return observed
+    answered = {detail.number for detail in details}
     return replace(
         observed,
-        more_details=bool(ledger.wanted_details(rules.patience_ms, 0)[DETAILS_AT_ONCE:]),
+        more_details=not answered.issuperset(ledger.wanted_details(rules.patience_ms, 0)),
         found_missing=any(
             isinstance(detail, BuildDetail) and detail.number not in ledger.open for detail in details
         ),
@@ -305,7 +307,7 @@ def _day(time_ms: int) -> date:
 
 
 def _ask_details(
-    job_id: str, numbers: tuple[int, ...], api: JobApi, is_final: Callable[[int], bool]
+    job_id: str, numbers: Sequence[int], api: JobApi, is_final: Callable[[int], bool]
 ) -> tuple[list[DetailAnswer], ApiError | None]:
     """Request details; requests that fail because the API is unreachable do not count as tries.
 

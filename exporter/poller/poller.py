@@ -214,6 +214,7 @@ class Poller:
         if (waiting := self._readiness.progress()) is not None:
             self._log.progress(waiting, self.watched)
         self._log.clock_compared(self._service.clock.trusted)
+        self._log.sources_used(self._service.sources)
         trusted = self._planner.lists_are_trusted(self._monotonic())
         self._telemetry.lists_trusted.set(trusted)
         if trusted:

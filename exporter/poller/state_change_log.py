@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from exporter.api.sources import Sources
 from exporter.errors import (
     ApiError,
     CredentialsError,
@@ -47,6 +48,7 @@ class StateChangeLog:
         self._steps_failed = 0
         self._steps_refused = 0
         self._stages_fail = False
+        self._records_ended = ""
 
     def succeeded(self, timer: Timer) -> None:
         """Record that a task succeeded."""
@@ -174,6 +176,12 @@ class StateChangeLog:
             elif not has_watched and project_id not in self._empty_projects:
                 self._empty_projects.add(project_id)
                 _log.warning("project_shows_no_job", project_id=project_id or "all", listed=jobs)
+
+    def sources_used(self, sources: Sources) -> None:
+        """Record which endpoints are used."""
+        if sources.records.ended != self._records_ended:
+            self._records_ended = sources.records.ended
+            _log.warning("records_not_used", reason=self._records_ended)
 
     def clock_compared(self, offset_s: float | None) -> None:
         """Record the service's clock minus ours in seconds; None if unknown."""

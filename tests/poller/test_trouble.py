@@ -36,6 +36,7 @@ class BrokenFor:
         self._service = service
         self._job_id = job_id
         self.clock = service.clock
+        self.sources = service.sources
         self.broken = True
         self.failures = 0
         self.recycle_bin = service.recycle_bin

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from exporter.api.sources import Sources
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
 from exporter.ledger import JobLedger, LabelPolicy
 from exporter.model import Build, BuildDetail, Result, Stage, State
@@ -74,6 +75,8 @@ class Service:
     now_ms: int = START_MS
     down: bool = False
     stages_down: bool = False
+    records_differ: bool = False
+    sources: Sources = field(default_factory=Sources)
     made: dict[str, list[Made]] = field(default_factory=lambda: {job_id: [] for job_id in JOBS})
 
     def period_history(
@@ -97,16 +100,47 @@ class Service:
         found = [one for one in self.made[job_id] if one.number == number and self._is_shown(one)]
         if not found or not found[0].detailed:
             raise NotVisibleError("no such build")
-        one = found[0]
+        self.sources.learn(job_id, job_id)
+        return self._detail(job_id, found[0])
+
+    def records(
+        self,
+        build_project_id: str,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        is_enough: object = None,
+    ) -> tuple[BuildDetail, ...]:
+        """All builds whose details are to be had; the job's id stands for it."""
+        if self.down:
+            raise BackendError("down")
+        details = [
+            self._detail(build_project_id, one)
+            for one in self.made[build_project_id]
+            if self._is_shown(one) and one.detailed
+        ]
+        if self.records_differ:
+            details = [
+                replace(
+                    detail, queued_ms=(detail.queued_ms or 0) - 1, result=detail.result and Result.ABORTED
+                )
+                for detail in details
+            ]
+        return tuple(details)
+
+    def records_compared(self, *, agreed: bool) -> None:
+        """Note whether records and record-info agree."""
+        self.sources.records.compared(agreed=agreed)
+
+    def _detail(self, job_id: str, one: Made) -> BuildDetail:
         return BuildDetail(
-            number,
+            one.number,
             result=one.result,
             state=None if one.result else State.RUNNING,
             queued_ms=one.queued_ms,
             start_ms=one.start_ms,
             finish_ms=one.finish_ms,
             duration_ms=None if one.finish_ms is None else one.finish_ms - one.start_ms,
-            record_id=f"{job_id}-{number}",
+            record_id=f"{job_id}-{one.number}",
         )
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
@@ -249,6 +283,18 @@ class Machine(RuleBasedStateMachine):
         if running:
             one = running[which % len(running)]
             one.result, one.finish_ms = result, self.service.now_ms
+
+    @rule(job_id=st.sampled_from(JOBS), size=st.integers(5, 9), result=st.sampled_from(Result))
+    def many_builds_start_and_finish(self, job_id: str, size: int, result: Result) -> None:
+        now_ms = self.service.now_ms
+        for _ in range(size):
+            number = len(self.service.made[job_id]) + 1
+            made = Made(number, now_ms - 1500, now_ms - 1000, now_ms, result=result, finish_ms=now_ms)
+            self.service.made[job_id].append(made)
+
+    @rule(differ=st.booleans())
+    def records_and_record_info_differ_or_not(self, differ: bool) -> None:
+        self.service.records_differ = differ
 
     @rule(minutes=st.sampled_from([1, 1, 1, 7, 45, 26 * 60]))
     def time_goes_by(self, minutes: int) -> None:

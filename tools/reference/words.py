@@ -60,6 +60,10 @@ REASONS: Final[Mapping[tuple[str, ...], str]] = {
     ("too_many_open_builds",): (
         "More unfinished builds of a job than are plausible: 1,000, or 100 known only by number."
     ),
+    ("disagrees_with_record_info",): (
+        "`records` reported a finished build differently from `record-info`. Details come from `record-info` "
+        "alone until the next start."
+    ),
     ("too_many_pages",): "A listing had more than 1,000 pages; the rest is not read.",
 }
 """The values of the label ``reason``, grouped by meaning."""
