@@ -10,7 +10,7 @@
 4. Numbers are contiguous, so a ledger does not list all builds, only gapless runs of settled ones, the open
    ones, and the gaps. Its size does not depend on its age.
 5. A missing number between two known ones is waited for, then counted as lost. A lost build that turns up
-   later is counted, and also counted as recovered.
+   later is counted, and also counted as recovered; it stays out of streaks.
 6. A ledger is committed to the store before its values are published; `store` and `poller` ensure that.
 7. A missing detail never blocks: the build is counted from its history record, without queue time.
 8. Clock errors never cause a negative or absurd observation: those are left out and reported as faults.

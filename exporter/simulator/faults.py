@@ -244,12 +244,12 @@ class Faults:
         return None
 
     def mark_reported(self, kind: str, job: str, number: int) -> None:
-        """Remember that a response has reported something false about a build."""
+        """Remember that a response has reported the finish of a build, or something false about it."""
         with self._lock:
             self._reported.add((kind, job, number))
 
     def was_reported(self, kind: str, job: str, number: int) -> bool:
-        """Return whether a response has reported this falsehood about a build."""
+        """Return whether a response has reported this about a build."""
         return (kind, job, number) in self._reported
 
     def _fire(self, kind: str, operation: str, job: str | None) -> Iterator[Fault]:

@@ -45,12 +45,16 @@ class ReportedBuild:
 
 
 def reported_build(faults: Faults, operation: str, build: Build, as_of_ms: int) -> ReportedBuild:
-    """A build at some time as this operation reports it; remembers falsehoods, but for ``disagreement``."""
+    """A build at some time as this operation reports it; remembers finishes and falsehoods.
+
+    A ``disagreement`` is not remembered as a falsehood: the truth stays what it is.
+    """
     key = (build.job_id, build.number)
     start_ms = build.start_ms if build.started(as_of_ms) else None
     if not build.finished(as_of_ms):
         fault = faults.for_build("unknown-phase", operation, *key)
         return ReportedBuild(build.queued_ms, start_ms, None, None, fault.text("value") if fault else None)
+    faults.mark_reported("finish", *key)
     result = RESULT_WORDS[build.result]
     if fault := faults.for_build("unknown-result", operation, *key):
         faults.mark_reported("unknown-result", *key)

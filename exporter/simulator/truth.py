@@ -21,7 +21,7 @@ class BuildTruth:
         result: ``unknown`` if the fault ``unknown-result`` hides it.
         duration_observable: false if a backwards clock falsified the duration.
         queue_observable: the same for the queue time, which ends at the start.
-        recorded: false if a fault has lost the record everywhere.
+        recorded: false if a fault has lost the record everywhere, and no response had reported the finish.
         stages: names and durations of those that ran, in order, once the build has finished.
     """
 
@@ -162,7 +162,7 @@ def build_truth(build: Build, plan: Plan, now_ms: int, faults: Faults) -> BuildT
         and not faults.was_reported("false-duration", *key),
         queue_observable=how not in ("queued-after-start", "start-after-finish")
         and not faults.was_reported("false-queue", *key),
-        recorded=lost is None or lost.text("detail") == "known",
+        recorded=lost is None or lost.text("detail") == "known" or faults.was_reported("finish", *key),
         stages=tuple(stage_durations(stages_of(build, plan))) if finished else (),
     )
 

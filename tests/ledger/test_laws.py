@@ -22,6 +22,7 @@ from exporter.ledger import (
     baseline,
     give_up,
 )
+from exporter.ledger.state import LOST_TRIES
 from exporter.model import Build, BuildDetail, Result, State, Trigger
 from tests.ledger.examples import durations_by_result
 
@@ -175,7 +176,7 @@ def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> 
     )
     assert ledger.queue.sum_ms == sum(b.start_ms - b.queued_ms for b in detailed)
     assert ledger.queue.count == len(detailed)
-    assert (ledger.consecutive_failures, ledger.recovery.sum_ms) == streaks(builds)
+    assert streaks_of(ledger) == streaks(builds)
     told_apart = Counter(
         BuildLabels(build.result, build.trigger, OTHER if build.branch == "tmp" else build.branch)
         for build in builds
@@ -187,17 +188,41 @@ def test_a_ledger_agrees_with_a_recount(builds: list[Truth], random: object) -> 
     assert len(ledger.runs) == 1
 
 
-def streaks(builds: list[Truth]) -> tuple[int, int]:
-    failures, broken_since, recovery_ms = 0, None, 0
+def streaks(builds: Iterable[Truth]) -> tuple[int, int, int]:
+    """Consecutive failures, and the number and total duration of recoveries."""
+    failures, broken_since, recoveries = 0, None, []
     for build in builds:
         if build.result is Result.SUCCESS:
-            if broken_since is not None:
-                recovery_ms += max(0, build.finish_ms - broken_since)
+            if broken_since is not None and build.finish_ms >= broken_since:
+                recoveries.append(build.finish_ms - broken_since)
             failures, broken_since = 0, None
         elif build.result is not Result.ABORTED:
             failures += 1
             broken_since = build.finish_ms if broken_since is None else broken_since
-    return failures, recovery_ms
+    return failures, len(recoveries), sum(recoveries)
+
+
+def streaks_of(ledger: JobLedger) -> tuple[int, int, int]:
+    return ledger.consecutive_failures, ledger.recovery.count, ledger.recovery.sum_ms
+
+
+@given(st.data(), truths())
+def test_lost_builds_are_absent_from_streaks_even_if_they_turn_up(
+    data: st.DataObject, builds: list[Truth]
+) -> None:
+    lost = data.draw(st.sets(st.sampled_from(builds[1:-1]))) if builds[2:] else set()
+    shown = [build for build in builds if build not in lost]
+    ledger = expected(shown[:1])
+    ledger = apply_history(ledger, [build.finished for build in shown], at_ms=START_MS).ledger
+    ledger = see_answers(ledger, data.draw(st.permutations(shown)))
+    for _ in range(LOST_TRIES):
+        ledger = apply_details(ledger, [Refused(build.number) for build in lost], at_ms=LATE_MS).ledger
+    ledger = give_up(ledger, at_ms=LATE_MS, patience_ms=PATIENCE_MS).ledger
+    assert (streaks_of(ledger), ledger.lost_builds) == (streaks(shown), len(lost))
+    ledger = apply_history(ledger, [build.finished for build in lost], at_ms=LATE_MS).ledger
+    ledger = see_answers(ledger, lost)
+    assert (streaks_of(ledger), ledger.recovered_builds) == (streaks(shown), len(lost))
+    assert ledger.counts == Counter(build.result for build in builds)
 
 
 def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:

@@ -236,6 +236,21 @@ def test_a_lost_build_that_turns_up_is_counted_and_recovered(
     assert watch.value("recovered_builds_total") == 1
 
 
+def test_a_failure_whose_record_disappears_still_begins_its_streak(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB, result="failure")
+    watch.poll()
+    simulator.faults.add(fault("lost-records", detail="unknown", numbers=[1]))
+    fleet.add_build(JOB, result="failure")
+    fleet.add_build(JOB)
+    watch.poll_for(2 * HOUR)
+    [recovery] = simulator.truth({JOB: 1})[JOB].totals.recoveries
+    assert (recovery.first_failure, recovery.success) == (1, 3)
+    assert watch.value("recovery_duration_seconds_count") == 1
+    assert watch.value("recovery_duration_seconds_sum") == recovery.duration_ms / 1000
+
+
 def test_an_empty_first_answer_does_not_count_what_was_there_before(
     fleet: Fleet, simulator: Simulator, watch: Watch
 ) -> None:

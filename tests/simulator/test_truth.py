@@ -121,6 +121,20 @@ def test_lost_builds_count_as_lost_and_nothing_else(fleet: Fleet, simulator: Sim
     assert (truth.totals.finished["success"], truth.totals.lost) == (2, 1)
 
 
+def test_a_record_lost_after_its_finish_was_reported_stays_in_the_truth(
+    fleet: Fleet, simulator: Simulator, caller: Caller, clock: ManualClock
+) -> None:
+    fleet.add_build(JOB, result="failure", at_ms=START_MS - MINUTE)
+    fleet.add_build(JOB, result="failure")
+    caller.history()
+    simulator.faults.add(fault("lost-records", numbers=[1, 2]))
+    fleet.add_build(JOB)
+    clock.advance(60)
+    totals = simulator.truth()[JOB].totals
+    assert [(r.first_failure, r.success) for r in totals.recoveries] == [(1, 3)]
+    assert totals.lost == 1
+
+
 def test_a_reported_falsehood_stays_in_the_truth(fleet: Fleet, simulator: Simulator, caller: Caller) -> None:
     for _ in range(3):
         fleet.add_build(JOB, at_ms=START_MS - MINUTE)
