@@ -1,1 +1,1 @@
-"""What the exporter costs, measured: each module here prints a table; ``make bench`` runs them all."""
+"""Benchmarks of the exporter. Each module prints a table; ``make bench`` runs them all."""

@@ -8,7 +8,7 @@ import benchmarks
 
 
 def names() -> list[str]:
-    """The modules that measure something: those that have a ``main``."""
+    """Return the names of the benchmarks: modules with a function ``main``."""
     found = sorted(module.name for module in walk_packages(benchmarks.__path__, "benchmarks."))
     return [name for name in found if name != __name__ and hasattr(import_module(name), "main")]
 

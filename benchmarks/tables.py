@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long something takes, once."""
+    """Return the duration of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def milliseconds(time_s: float) -> str:
-    """A time as a person reads it."""
+    """Format a time in seconds as milliseconds."""
     return f"{time_s * 1000:,.1f} ms" if time_s < 0.1 else f"{time_s * 1000:,.0f} ms"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their head, as Markdown."""
+    """Print a table in Markdown."""
     lines = [list(map(str, row)) for row in (head, *rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     for line in lines:
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")

@@ -1,4 +1,4 @@
-"""The audit, with a PyPI of its own: a vulnerability fails, and no answer is not taken for a good one."""
+"""The audit with a local PyPI: a vulnerability fails, and a missing response passes with a note."""
 
 import json
 import os
@@ -31,9 +31,9 @@ ADVISORY = {
 
 @contextmanager
 def index(context: ssl.SSLContext, answers: Mapping[str, object]) -> Iterator[str]:
-    """A proxy that is every host itself; the value is its address."""
+    """Start a proxy that responds for every host itself; the value is its URL."""
 
-    class Everything(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_CONNECT(self) -> None:
@@ -61,7 +61,7 @@ def index(context: ssl.SSLContext, answers: Mapping[str, object]) -> Iterator[st
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Everything) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = False
         Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -81,7 +81,7 @@ def audit(folder: Path, proxy: str, authority: Path | None = None, lock: str = L
     }
     if authority:
         environment |= {"REQUESTS_CA_BUNDLE": str(authority)}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "tools.audit", str(folder / "some.lock"), f"--cache-dir={folder / 'cache'}"],
         cwd=Path(__file__).parents[1],
         env=environment,
@@ -90,7 +90,7 @@ def audit(folder: Path, proxy: str, authority: Path | None = None, lock: str = L
         timeout=120,
         check=False,
     )
-    return told.returncode, told.stdout + told.stderr
+    return result.returncode, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ CLEAN: dict[str, object] = {
 }
 
 
-def test_nothing_known_passes(authority: Authority, tmp_path: Path) -> None:
+def test_no_known_vulnerability_passes(authority: Authority, tmp_path: Path) -> None:
     certificate, context = authority
     with index(context, CLEAN) as proxy:
         assert audit(tmp_path, proxy, certificate) == (
@@ -115,55 +115,53 @@ def test_nothing_known_passes(authority: Authority, tmp_path: Path) -> None:
         )
 
 
-def test_a_known_vulnerability_fails_and_says_what_mends_it(authority: Authority, tmp_path: Path) -> None:
+def test_a_known_vulnerability_fails_and_names_the_fixed_version(
+    authority: Authority, tmp_path: Path
+) -> None:
     certificate, context = authority
     answers = CLEAN | {"/pypi/requests/2.0.0/json": {"vulnerabilities": [ADVISORY]}}
     with index(context, answers) as proxy:
-        exit_code, told = audit(tmp_path, proxy, certificate)
+        exit_code, output = audit(tmp_path, proxy, certificate)
     assert exit_code == 1
-    assert "requests 2.0.0: PYSEC-2018-28, fixed in 2.20.0\n" in told
-    assert told.endswith("2 packages checked, 1 known vulnerabilities\n")
+    assert "requests 2.0.0: PYSEC-2018-28, fixed in 2.20.0\n" in output
+    assert output.endswith("2 packages checked, 1 known vulnerabilities\n")
 
 
-def test_one_package_that_is_not_found_is_told_and_the_rest_is_checked(
+def test_a_package_that_is_not_found_is_reported_and_the_rest_is_checked(
     authority: Authority, tmp_path: Path
 ) -> None:
     certificate, context = authority
     with index(context, {"/pypi/click/8.1.0/json": {"vulnerabilities": []}}) as proxy:
-        exit_code, told = audit(tmp_path, proxy, certificate)
+        exit_code, output = audit(tmp_path, proxy, certificate)
     assert exit_code == 0
-    assert "not checked: " in told
-    assert "requests" in told
-    assert "1 packages checked" in told
+    assert "not checked: " in output
+    assert "requests" in output
+    assert "1 packages checked" in output
 
 
-def test_an_index_without_advisories_is_not_taken_for_a_clean_bill(
-    authority: Authority, tmp_path: Path
-) -> None:
+def test_an_index_without_advisories_is_reported_as_unchecked(authority: Authority, tmp_path: Path) -> None:
     certificate, context = authority
     with index(context, {}) as proxy:
-        exit_code, told = audit(tmp_path, proxy, certificate)
+        exit_code, output = audit(tmp_path, proxy, certificate)
     assert exit_code == 0
-    assert told == "audit: this index has no advisories to offer; nothing was checked\n"
+    assert output == "audit: this package index has no advisories; nothing was checked\n"
 
 
-@pytest.mark.parametrize("trouble", ["nobody listens", "a certificate that nobody knows"])
-def test_an_index_that_cannot_be_reached_is_said_and_passes(
-    trouble: str, authority: Authority, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("failure", ["connection refused", "unknown certificate authority"])
+def test_an_unreachable_index_passes_with_a_note(failure: str, authority: Authority, tmp_path: Path) -> None:
     with index(authority[1], CLEAN) as proxy:
-        there = proxy if trouble.startswith("a cert") else f"http://127.0.0.1:{free_port()}"
-        exit_code, told = audit(tmp_path, there)
+        address = proxy if failure.startswith("unknown") else f"http://127.0.0.1:{free_port()}"
+        exit_code, output = audit(tmp_path, address)
     assert exit_code == 0
-    assert told == "audit: PyPI's advisories cannot be reached; nothing was checked\n"
+    assert output == "audit: PyPI's advisories are unreachable; nothing was checked\n"
 
 
-def test_a_lock_that_cannot_be_read_fails(tmp_path: Path) -> None:
-    exit_code, told = audit(tmp_path, "http://127.0.0.1:9", lock="requests\n")
+def test_an_invalid_lock_file_fails(tmp_path: Path) -> None:
+    exit_code, output = audit(tmp_path, "http://127.0.0.1:9", lock="requests\n")
     assert exit_code == 2
-    assert "does not contain a hash" in told
+    assert "does not contain a hash" in output
 
 
-@pytest.mark.parametrize("printed", ["", "{}", "no JSON"])
-def test_what_pip_audit_never_says_is_a_failure(printed: str) -> None:
-    assert verdict(printed, "Traceback: something else").exit_code == 2
+@pytest.mark.parametrize("output", ["", "{}", "no JSON"])
+def test_unexpected_output_of_pip_audit_is_a_failure(output: str) -> None:
+    assert verdict(output, "Traceback: something else").exit_code == 2

@@ -8,7 +8,7 @@ import pytest
 
 from exporter import __version__
 from tests.test_locks import RUNTIME, asked, pins
-from tools.sbom import main, needed_by
+from tools.sbom import main, required_by
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +57,7 @@ def test_the_package_is_there_with_its_version_and_needs_what_pyproject_names(to
     assert {one.split("/")[1].split("@")[0] for one in needs} == wanted
 
 
-def test_every_part_but_the_package_is_needed_by_another(told: dict[str, Any]) -> None:
+def test_every_part_but_the_package_is_required_by_another(told: dict[str, Any]) -> None:
     needed = {one for part in told["dependencies"] for one in part["dependsOn"]}
     assert needed == {one["bom-ref"] for one in told["components"]}
 
@@ -70,4 +70,4 @@ def test_no_time_and_no_number_of_this_run_is_in_it(told: dict[str, Any]) -> Non
 def test_the_reason_of_a_pin_stands_beside_it_or_below() -> None:
     lock = "a==1 \\\n    --hash=sha256:0\n    # via b\nb[x]==2\n    # via\n    #   c (pyproject.toml)\n"
     lock += "    #   d[y]\n"
-    assert needed_by(lock) == {"a": {"b"}, "b": {"c", "d"}}
+    assert required_by(lock) == {"a": {"b"}, "b": {"c", "d"}}

@@ -1,1 +1,1 @@
-"""Programs for work on the project; none of them is in the package."""
+"""Development tools, which are not part of the package."""

@@ -1,4 +1,4 @@
-"""Query PyPI for known vulnerabilities of the packages in a lock; pass with a note if it does not respond.
+"""Query PyPI for known vulnerabilities of locked packages; pass with a note if it does not respond.
 
 `python -m tools.audit LOCK [OPTION…]`: options go to pip-audit, such as `--ignore-vuln ID`.
 Exit codes: 0 no known vulnerability or no response, 1 a vulnerability, 2 pip-audit failed.
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field, ValidationError
 
-# How pip-audit ends when network, proxy or service fail it: an error of its own, or one of requests.
+# Errors of pip-audit or requests when the network, the proxy or the service fails.
 UNREACHABLE = re.compile(
     r"ConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|ServiceError|JSONDecodeError"
     r"|ChunkedEncodingError|Could not connect to|not redirecting properly|Tip: your network"
 )
-SECONDS_TO_ANSWER = 5
+TIMEOUT_S = 5
 
 
 class Advisory(BaseModel):
@@ -26,12 +26,12 @@ class Advisory(BaseModel):
     fix_versions: list[str] = []
 
     def __str__(self) -> str:
-        """In words."""
+        """Return id and fixed versions as text."""
         return f"{self.id}, fixed in {', '.join(self.fix_versions) or 'no version yet'}"
 
 
 class Dependency(BaseModel):
-    """What pip-audit learnt about one line of the lock."""
+    """The result for one package of the lock file."""
 
     name: str
     version: str = ""
@@ -50,24 +50,23 @@ class Verdict:
     """The report and its exit code."""
 
     exit_code: int
-    words: str
+    text: str
 
 
-def verdict(printed: str, complaint: str) -> Verdict:
-    """Judge what pip-audit wrote to its two outputs.
+def verdict(output: str, error_output: str) -> Verdict:
+    """Interpret pip-audit's output and error output.
 
-    An index that offers packages and no advisories answers "not found" for each of them. pip-audit calls that
-    a clean bill, which it is not.
+    An index without advisories responds "not found" for each package, and pip-audit reports no vulnerability.
     """
     try:
-        listed = Report.model_validate_json(printed).dependencies
+        listed = Report.model_validate_json(output).dependencies
     except ValidationError:
-        if UNREACHABLE.search(complaint):
-            return Verdict(0, "audit: PyPI's advisories cannot be reached; nothing was checked")
-        return Verdict(2, f"audit: pip-audit failed\n{complaint.strip()}")
+        if UNREACHABLE.search(error_output):
+            return Verdict(0, "audit: PyPI's advisories are unreachable; nothing was checked")
+        return Verdict(2, f"audit: pip-audit failed\n{error_output.strip()}")
     checked = [package for package in listed if not package.skip_reason]
     if listed and not checked:
-        return Verdict(0, "audit: this index has no advisories to offer; nothing was checked")
+        return Verdict(0, "audit: this package index has no advisories; nothing was checked")
     lines = [
         f"audit: {package.name} {package.version}: {advisory}"
         for package in checked
@@ -80,18 +79,18 @@ def verdict(printed: str, complaint: str) -> Verdict:
 
 
 def main(lock: str, *options: str) -> int:
-    """Run pip-audit on a lock with hashes, which needs neither pip nor an environment."""
+    """Run pip-audit on a lock file with hashes, which needs neither pip nor an environment."""
     command = ["pip_audit", "--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json"]
-    command += [f"--timeout={SECONDS_TO_ANSWER}", "--requirement", lock, *options]
-    done = subprocess.run(
+    command += [f"--timeout={TIMEOUT_S}", "--requirement", lock, *options]
+    result = subprocess.run(
         [sys.executable, "-m", *command],
         capture_output=True,
         text=True,
         check=False,
     )
-    judged = verdict(done.stdout, done.stderr)
-    print(judged.words, file=sys.stderr if judged.exit_code else sys.stdout)
-    return judged.exit_code
+    found = verdict(result.stdout, result.stderr)
+    print(found.text, file=sys.stderr if found.exit_code else sys.stdout)
+    return found.exit_code
 
 
 if __name__ == "__main__":

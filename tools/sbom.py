@@ -1,7 +1,7 @@
-"""Completes the CycloneDX list of what a lock names: version of the package, and what needs what.
+"""Create a CycloneDX bill of materials from a lock file: `python -m tools.sbom LOCK FILE`.
 
-`python -m tools.sbom LOCK FILE`. cyclonedx-py reads names, versions and hashes; the `# via` comments of the
-lock tell the rest.
+cyclonedx-py reads names, versions and hashes. This module adds the version of the package, and the dependency
+graph from the `# via` comments of the lock file.
 """
 
 import json
@@ -16,8 +16,8 @@ from exporter import __version__
 PACKAGE = "codearts-build-exporter"
 
 
-def needed_by(lock: str) -> dict[str, set[str]]:
-    """The packages that each package of a lock is there for; extras in square brackets are left out."""
+def required_by(lock: str) -> dict[str, set[str]]:
+    """Return the packages that need each package of a lock file, without extras in square brackets."""
     found: dict[str, set[str]] = {}
     name = ""
     for line in lock.splitlines():
@@ -28,34 +28,34 @@ def needed_by(lock: str) -> dict[str, set[str]]:
     return found
 
 
-def completed(listed: dict[str, Any], lock: str) -> dict[str, Any]:
-    """The list with references that last, the version of the package, and the graph."""
-    root = listed["metadata"]["component"]
+def completed(bom: dict[str, Any], lock: str) -> dict[str, Any]:
+    """Add stable references, the version of the package and the dependency graph."""
+    root = bom["metadata"]["component"]
     root |= {"version": __version__, "purl": f"pkg:pypi/{PACKAGE}@{__version__}"}
-    for component in listed["components"]:
+    for component in bom["components"]:
         component.pop("description")
-    parts = [root, *listed["components"]]
+    parts = [root, *bom["components"]]
     for part in parts:
         part["bom-ref"] = part["purl"]
     references = {part["name"]: part["purl"] for part in parts}
-    needs: dict[str, list[str]] = {reference: [] for reference in references.values()}
-    for name, parents in needed_by(lock).items():
+    dependencies: dict[str, list[str]] = {reference: [] for reference in references.values()}
+    for name, parents in required_by(lock).items():
         for parent in parents:
-            needs[references[parent]].append(references[name])
-    graph = [{"ref": one, "dependsOn": sorted(others)} for one, others in sorted(needs.items())]
-    return listed | {"dependencies": graph}
+            dependencies[references[parent]].append(references[name])
+    graph = [{"ref": name, "dependsOn": sorted(needed)} for name, needed in sorted(dependencies.items())]
+    return bom | {"dependencies": graph}
 
 
 def main(lock: str, file: str) -> None:
-    """Write the list."""
+    """Write the bill of materials."""
     options = ["--pyproject=pyproject.toml", "--mc-type=application", "--output-reproducible"]
     command = ["cyclonedx_py", "requirements", *options, "--output-format=JSON", lock]
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", *command], check=True, stdout=subprocess.PIPE, text=True
     )
-    whole = completed(json.loads(result.stdout), Path(lock).read_text(encoding="utf-8"))
+    bom = completed(json.loads(result.stdout), Path(lock).read_text(encoding="utf-8"))
     Path(file).parent.mkdir(exist_ok=True)
-    Path(file).write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    Path(file).write_text(json.dumps(bom, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How much it takes to bring the past to Prometheus."""
+"""Benchmarks of the backfill."""

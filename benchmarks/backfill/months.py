@@ -1,7 +1,7 @@
-"""``python -m benchmarks.backfill.months``: the past of a large fleet: requests, time, memory, size.
+"""``python -m benchmarks.backfill.months``: requests, time, memory and output size of a backfill.
 
-The simulator runs in a process of its own, as fast as it can answer; the allowance of requests is no limit
-here. Two lengths of the past show what grows with it.
+The simulator runs in a separate process, and requests are not limited. Two periods show what grows with the
+length of the history.
 """
 
 import argparse
@@ -21,27 +21,27 @@ from benchmarks.tables import table
 from exporter.simulator import Fleet, Plan, RealClock, Simulator
 
 _DAY_S: Final = 86_400
-_COPIED_AT_ONCE: Final = 1 << 20
+_COPY_BUFFER: Final = 1 << 20
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Measure each length, and print a table."""
+    """Measure each period, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--builds", type=int, default=10, help="a day, of each job")
+    parser.add_argument("--builds", type=int, default=10, help="builds per job and day")
     parser.add_argument("--days", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--step", default="1h")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     rows = []
-    for days in asked.days:
+    for days in options.days:
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            rows.append(measure(asked.jobs, asked.builds, days, asked.step, Path(folder)))
+            rows.append(measure(options.jobs, options.builds, days, options.step, Path(folder)))
             print(rows[-1], flush=True)
     table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def serve(jobs: int, builds: int, days: int, end: Connection) -> None:
-    """A simulated fleet, until the other end says that it is over; tells its URL, then its requests."""
+    """Serve a fleet until a message arrives; send the URL first, and the number of requests last."""
     fleet = Fleet(RealClock(), seed=1, history_days=days + 3)
     for ordinal in range(jobs):
         plan = Plan(gap_s=_DAY_S / builds, duration_s=300, queue_s=10)
@@ -53,19 +53,19 @@ def serve(jobs: int, builds: int, days: int, end: Connection) -> None:
 
 
 def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[str, object]:
-    """One backfill, in a process of its own."""
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(jobs, builds, days, there))
+    """Run one backfill, with the simulator in a separate process."""
+    connection, other_end = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(jobs, builds, days, other_end))
     server.start()
-    url, token, job_ids = here.recv()
+    url, token, job_ids = connection.recv()
     config = folder / "config.yaml"
     config.write_text(
         f"endpoint: {url}\nauth: {{token: {token}}}\njobs: [{', '.join(job_ids)}]\n"
         "poll: {max_requests_per_minute: 100000}\n"
     )
     phases, memory = run(config, folder / "out", days, step)
-    here.send("over")
-    requests = here.recv()
+    connection.send("stop")
+    requests = connection.recv()
     server.join()
     size = sum(file.stat().st_size for file in (folder / "out").glob("*.om"))
     copied = copy(folder / "out", folder / "copy")
@@ -83,7 +83,7 @@ def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[
 
 
 def run(config: Path, output: Path, days: int, step: str) -> tuple[dict[str, float], int]:
-    """Seconds of each phase, and the most memory in KiB."""
+    """Run the backfill, and return the seconds of each phase and the peak memory in KiB."""
     command = [sys.executable, "-m", "exporter", "backfill", f"--config.file={config}"]
     process = subprocess.Popen(
         [*command, f"--start={days}d", f"--step={step}", f"--output={output}"],
@@ -91,23 +91,23 @@ def run(config: Path, output: Path, days: int, step: str) -> tuple[dict[str, flo
         text=True,
     )
     began = time.monotonic()
-    asking = 0.0
+    download_s = 0.0
     for line in process.stderr or ():
         if " samples, about " in line:
-            asking = time.monotonic() - began
+            download_s = time.monotonic() - began
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit("the backfill failed")
-    return {"download": asking, "writing": time.monotonic() - began - asking}, used.ru_maxrss
+    return {"download": download_s, "writing": time.monotonic() - began - download_s}, used.ru_maxrss
 
 
 def copy(source: Path, target: Path) -> float:
-    """How long it takes to write the same bytes, each file to the disk, in seconds."""
+    """Copy the files with an fsync for each, and return the seconds it took."""
     target.mkdir()
     began = time.monotonic()
     for file in source.glob("*.om"):
         with file.open("rb") as read, (target / file.name).open("wb") as written:
-            shutil.copyfileobj(read, written, _COPIED_AT_ONCE)
+            shutil.copyfileobj(read, written, _COPY_BUFFER)
             written.flush()
             os.fsync(written.fileno())
     return time.monotonic() - began

@@ -1,1 +1,1 @@
-"""What watching a fleet costs in requests, freshness, processor time and memory."""
+"""Benchmarks of requests, delay, CPU time and memory while a fleet is watched."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.economy.fleets``: fleets, activity and allowances, each for some simulated time."""
+"""``python -m benchmarks.economy.fleets``: fleets by size, activity and request limit of the service."""
 
 import argparse
 import multiprocessing
@@ -10,18 +10,20 @@ from benchmarks.tables import table
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Measure each case in a process of its own, and print a table."""
+    """Measure each case in a separate process, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--active", type=int, nargs="+", default=[0, 1, 5])
     parser.add_argument("--allowed", type=int, nargs="+", default=[50, 120, 300])
-    parser.add_argument("--minutes", type=int, default=20, help="simulated minutes measured, after five")
-    asked = parser.parse_args(arguments)
+    parser.add_argument(
+        "--minutes", type=int, default=20, help="simulated minutes to measure, after a warm-up of five"
+    )
+    options = parser.parse_args(arguments)
     cases = [
-        Case(jobs, active, allowed, asked.minutes)
-        for jobs in asked.jobs
-        for active in asked.active
-        for allowed in asked.allowed
+        Case(jobs, active, allowed, options.minutes)
+        for jobs in options.jobs
+        for active in options.active
+        for allowed in options.allowed
     ]
     rows = []
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

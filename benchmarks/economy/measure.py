@@ -1,8 +1,7 @@
-"""One case: a fleet, the share of it that builds, and what the service allows, for some simulated time.
+"""One case: a fleet, the share of active jobs, and the request limit of the service, in simulated time.
 
-The poller is the real one, driven by a clock that it shares with the simulator, which runs in a process of
-its own; so processor time and memory are the exporter's, and the client's half of each request. A build
-counts as visible when the next scrape would show it.
+The real poller uses the clock of the simulator, which runs in a separate process. So CPU time and memory are
+those of the exporter. A build counts as visible when a scrape would show it.
 """
 
 import math
@@ -36,7 +35,7 @@ CONCURRENCY = 8
 
 @dataclass(frozen=True)
 class Case:
-    """A fleet, the share of it that builds, and what the service allows."""
+    """A fleet, its share of active jobs, and the request limit of the service."""
 
     jobs: int
     active_percent: int
@@ -45,18 +44,18 @@ class Case:
 
 
 class Exporter:
-    """The poller on a service, driven by the service's clock."""
+    """A poller that uses a service and its clock."""
 
-    def __init__(self, told: Service) -> None:
-        self.service = told
-        job_ids = list(told.get("truth")["jobs"])
-        text = f"endpoint: {told.url}\nauth: {{token: {TOKEN}}}\njobs: [{', '.join(job_ids)}]\n"
+    def __init__(self, service_client: Service) -> None:
+        self.service = service_client
+        job_ids = list(service_client.get("truth")["jobs"])
+        text = f"endpoint: {service_client.url}\nauth: {{token: {TOKEN}}}\njobs: [{', '.join(job_ids)}]\n"
         config = parse(text, source="benchmark", environ={}, base_dir=Path())
         self.job_ids = job_ids
         self.finishes: dict[str, list[float]] = {}
         self.delays: list[float] = []
         self.lags: list[float] = []
-        self._seen: Counter[str] = Counter()
+        self._visible: Counter[str] = Counter()
         self.telemetry = Telemetry(CollectorRegistry())
         self.throttle = Throttle(300, clock=self.now, wait=self._wait)
         session = new_session()
@@ -79,59 +78,59 @@ class Exporter:
         )
 
     def now(self) -> float:
-        """Seconds since the epoch, by the clock that both share."""
+        """Return seconds since the epoch, by the shared clock."""
         return self.service.now_ms / 1000
 
     def _wait(self, _condition: threading.Condition, seconds: float | None) -> None:
         self.service.advance(seconds or 0.001)
 
     def work(self, until: float) -> None:
-        """Do what is due, as many tasks at a time as threads would, and note what becomes visible."""
+        """Run due tasks, as many at once as there would be threads, and record delays and lags."""
         works = self.poller.take(CONCURRENCY)
         while works:
             self.lags.extend(
-                sample.value for one in self.telemetry.poll_lag.collect() for sample in one.samples
+                sample.value for metric in self.telemetry.poll_lag.collect() for sample in metric.samples
             )
             self.poller.settle([self.poller.run(work) for work in works])
-            self._look()
+            self._record_delays()
             works = self.poller.take(CONCURRENCY) if self.now() < until else []
 
-    def _look(self) -> None:
-        """Note when each build is first counted; builds of one job become visible in the order they end."""
+    def _record_delays(self) -> None:
+        """Record the delays of newly counted builds, which are counted in the order of their finish."""
         for view in self.poller.view.jobs:
             waiting = self.finishes.get(view.job.id)
             if waiting and view.ledger:
                 counted = sum(view.ledger.counts.values())
-                for finish in waiting[self._seen[view.job.id] : counted]:
+                for finish in waiting[self._visible[view.job.id] : counted]:
                     self.delays.append(self.now() - finish)
-                self._seen[view.job.id] = counted
+                self._visible[view.job.id] = counted
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Run one case; what came of it."""
+    """Run one case, and return its row of the table."""
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with service(case.jobs) as told:
-        exporter = Exporter(told)
+    with service(case.jobs) as service_client:
+        exporter = Exporter(service_client)
         for _ in range(3):
             exporter.work(until=math.inf)
-            told.advance(TICK_S)
-        first_start = _asked(told)
-        told.advance(600)
-        told.post("faults", [{"kind": "rate-limit", "per_minute": case.allowed, "announce": False}])
+            service_client.advance(TICK_S)
+        first_start = _requests(service_client)
+        service_client.advance(600)
+        service_client.post("faults", [{"kind": "rate-limit", "per_minute": case.allowed, "announce": False}])
         begin = exporter.now() + WARM_UP_S
         end = begin + 60 * case.minutes
-        exporter.finishes = _schedule(told, exporter, case, end)
+        exporter.finishes = _schedule(service_client, exporter, case, end)
         _run_until(exporter, begin)
-        before, cpu = told.get("counts"), time.process_time()
+        before, cpu = service_client.get("counts"), time.process_time()
         exporter.delays.clear()
         exporter.lags.clear()
         _run_until(exporter, end)
         cpu = time.process_time() - cpu
         minutes = (exporter.now() - begin) / 60
-        after = told.get("counts")
-    asked = {operation: sum(codes.values()) for operation, codes in _difference(after, before).items()}
+        after = service_client.get("counts")
+    sent = {operation: sum(codes.values()) for operation, codes in _difference(after, before).items()}
     refused = sum(codes.get("429", 0) for codes in _difference(after, before).values())
-    total, builds = sum(asked.values()), len(exporter.delays)
+    total, builds = sum(sent.values()), len(exporter.delays)
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "jobs": case.jobs,
@@ -140,27 +139,27 @@ def measure(case: Case) -> dict[str, Any]:
         "requests/min": f"{total / minutes:.1f}",
         "throttled": f"{100 * refused / max(1, total):.2f} %",
         "builds": builds,
-        "per build": f"{(asked['period-history'] + asked['record-info']) / builds:.2f}" if builds else "",
+        "per build": f"{(sent['period-history'] + sent['record-info']) / builds:.2f}" if builds else "",
         "visible p50": _seconds(exporter.delays, 50),
         "visible p99": _seconds(exporter.delays, 99),
-        "lag max": f"{max(exporter.lags, default=0):.0f} s",
+        "highest lag": f"{max(exporter.lags, default=0):.0f} s",
         "first start": first_start,
-        "CPU s/h": f"{cpu * 60 / minutes:.0f}",
+        "CPU, s/h": f"{cpu * 60 / minutes:.0f}",
         "KB/job": f"{(peak_kb - before_kb) / case.jobs:.1f}",
     }
 
 
-def _schedule(told: Service, exporter: Exporter, case: Case, end: float) -> dict[str, list[float]]:
-    """Let the active jobs build at a steady pace until the end; when their builds finish, in order."""
-    dice = random.Random(1)
+def _schedule(service_client: Service, exporter: Exporter, case: Case, end: float) -> dict[str, list[float]]:
+    """Schedule builds of the active jobs until the end, and return their finish times by job, in order."""
+    rng = random.Random(1)
     finishes: dict[str, list[float]] = {}
-    for job_id in dice.sample(exporter.job_ids, case.jobs * case.active_percent // 100):
-        at = exporter.now() + dice.uniform(0, 60 * MINUTES_BETWEEN_BUILDS)
+    for job_id in rng.sample(exporter.job_ids, case.jobs * case.active_percent // 100):
+        queued_s = exporter.now() + rng.uniform(0, 60 * MINUTES_BETWEEN_BUILDS)
         times = []
-        while at < end:
-            build = {"queue_s": 2, "duration_s": dice.uniform(10, 90), "at_ms": round(at * 1000)}
-            times.append(told.post(f"jobs/{job_id}/builds", build)["finish_ms"] / 1000)
-            at += 60 * MINUTES_BETWEEN_BUILDS
+        while queued_s < end:
+            build = {"queue_s": 2, "duration_s": rng.uniform(10, 90), "at_ms": round(queued_s * 1000)}
+            times.append(service_client.post(f"jobs/{job_id}/builds", build)["finish_ms"] / 1000)
+            queued_s += 60 * MINUTES_BETWEEN_BUILDS
         finishes[job_id] = sorted(times)
     return finishes
 
@@ -171,8 +170,8 @@ def _run_until(exporter: Exporter, end: float) -> None:
         exporter.service.advance(TICK_S)
 
 
-def _asked(told: Service) -> int:
-    return sum(sum(codes.values()) for codes in told.get("counts").values())
+def _requests(service_client: Service) -> int:
+    return sum(sum(codes.values()) for codes in service_client.get("counts").values())
 
 
 def _difference(
@@ -184,6 +183,6 @@ def _difference(
 
 
 def _seconds(delays: list[float], percent: int) -> str:
-    if not delays:
+    if len(delays) < 2:
         return ""
     return f"{statistics.quantiles(delays, n=100, method='inclusive')[percent - 1]:.0f} s"

@@ -1,4 +1,4 @@
-"""The simulator in a process of its own, whose clock another process moves."""
+"""The simulator in a separate process, with a clock that the caller advances."""
 
 import subprocess
 import sys
@@ -10,13 +10,13 @@ import requests
 
 from exporter.simulator import Fleet, ManualClock, Plan, Simulator
 
-TOKEN = "example-token"  # noqa: S105 the simulator's own
+TOKEN = "example-token"  # noqa: S105 the simulator's fixed example token
 START_MS = 1_741_579_200_000
 HISTORY_MS = 1_800_000
 
 
 class Service:
-    """A simulated CodeArts Build at a URL; time stands still unless it is told to move."""
+    """A client of the simulator's control endpoints; its clock moves only with `advance`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -24,17 +24,17 @@ class Service:
         self._session = requests.Session()
 
     def post(self, path: str, body: object) -> Any:
-        """Ask the simulator to do something."""
+        """Send a command to the simulator."""
         answer = self._session.post(f"{self.url}/_sim/{path}", json=body, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def get(self, path: str) -> Any:
-        """Ask the simulator what it knows."""
+        """Read data from the simulator."""
         return self._session.get(f"{self.url}/_sim/{path}", timeout=60).json()
 
     def advance(self, seconds: float) -> None:
-        """Move its clock, by whole milliseconds."""
+        """Advance the clock, in whole milliseconds."""
         step_ms = max(1, round(seconds * 1000))
         self.post("advance", {"seconds": step_ms / 1000})
         self.now_ms += step_ms
@@ -42,7 +42,7 @@ class Service:
 
 @contextmanager
 def service(jobs: int) -> Iterator[Service]:
-    """A service with that many jobs, each of which has built once."""
+    """Start a service whose jobs have built once each."""
     command = [sys.executable, "-m", "benchmarks.economy.service", str(jobs)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
         try:
@@ -52,11 +52,11 @@ def service(jobs: int) -> Iterator[Service]:
 
 
 def serve(jobs: int) -> None:
-    """Be a service with that many jobs, until standard input ends."""
+    """Serve a fleet until standard input ends."""
     clock = ManualClock(START_MS)
     fleet = Fleet(clock, seed=1)
-    for at in range(jobs):
-        job = fleet.add_job(f"job-{at}", f"project-{at % 10}", plan=Plan(gap_s=None))
+    for index in range(jobs):
+        job = fleet.add_job(f"job-{index}", f"project-{index % 10}", plan=Plan(gap_s=None))
         fleet.add_build(job.id, duration_s=60, at_ms=START_MS - HISTORY_MS)
     with Simulator(fleet, caller_clock=clock) as simulator:
         print(simulator.url, flush=True)

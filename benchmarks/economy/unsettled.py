@@ -1,6 +1,6 @@
-"""``python -m benchmarks.economy.unsettled``: what builds cost that stay unsettled, in requests.
+"""``python -m benchmarks.economy.unsettled``: requests for builds that stay unsettled.
 
-The poller is the real one, on a simulator in the same process. Both share a clock that moves in minutes.
+The real poller uses a simulator in the same process. Both share a clock that moves in steps of a minute.
 """
 
 import argparse
@@ -21,8 +21,8 @@ BUILD_EVERY: Final = 5
 """Minutes between two builds of a busy job."""
 
 
-class Stand(Service):
-    """A simulated service in this process, and the exporter on it."""
+class Bench(Service):
+    """A simulated service in this process, with an exporter."""
 
     def __init__(self, fleet: Fleet, clock: ManualClock, simulator: Simulator) -> None:
         super().__init__(simulator.url)
@@ -33,17 +33,17 @@ class Stand(Service):
         self.exporter = Exporter(self)
 
     def get(self, path: str) -> Any:
-        """What the exporter needs to know: the jobs."""
+        """Return the jobs, which the exporter reads at its start."""
         return {"jobs": [job.id for job in self.fleet.jobs()]}
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, by whole milliseconds."""
+        """Advance the clock, in whole milliseconds."""
         step_ms = max(1, round(seconds * 1000))
         self._clock.advance(step_ms / 1000)
         self.now_ms += step_ms
 
     def run(self, seconds: float, *, builds: bool = False) -> None:
-        """Let that much time pass; the first job builds all the while, or nothing does."""
+        """Advance the clock and poll; with `builds`, the first job builds at regular intervals."""
         job_id = self.fleet.jobs()[0].id
         for minute in range(round(seconds / STEP_S)):
             if builds and minute % BUILD_EVERY == 0:
@@ -51,48 +51,48 @@ class Stand(Service):
             self.exporter.work(until=self.exporter.now() + STEP_S)
             self.advance(STEP_S)
 
-    def asked(self) -> Counter[str]:
-        """The requests since this was asked last, by operation."""
+    def requests(self) -> Counter[str]:
+        """Return the requests since the last call, by operation."""
         counts: Counter[str] = Counter()
-        for (operation, _), requests in self._simulator.counts.items():
-            counts[operation] += requests
+        for (operation, _), count in self._simulator.counts.items():
+            counts[operation] += count
         self._simulator.reset_counts()
         return counts
 
     @property
     def counted(self) -> int:
-        """Builds counted, of all jobs."""
+        """The number of counted builds of all jobs."""
         views = self.exporter.poller.view.jobs
         return sum(sum(view.ledger.counts.values()) for view in views if view.ledger)
 
 
 @contextmanager
-def stand(jobs: int = 1, prepare: Callable[[Fleet], object] = lambda _: None) -> Iterator[Stand]:
-    """A stand with jobs that run only what they are told to."""
+def bench_of(jobs: int = 1, prepare: Callable[[Fleet], object] = lambda _: None) -> Iterator[Bench]:
+    """Start a service whose jobs build only on request, with an exporter."""
     clock = ManualClock(START_MS)
     fleet = Fleet(clock, seed=1)
-    for at in range(jobs):
-        fleet.add_job(f"job-{at}", plan=Plan(gap_s=None))
+    for index in range(jobs):
+        fleet.add_job(f"job-{index}", plan=Plan(gap_s=None))
     prepare(fleet)
     with Simulator(fleet, caller_clock=clock) as simulator:
-        yield Stand(fleet, clock, simulator)
+        yield Bench(fleet, clock, simulator)
 
 
 def stuck_in_a_busy_job(stuck: bool) -> Iterator[tuple[str, Counter[str]]]:
-    """288 builds a day, one of them in the queue for ever."""
-    with stand() as told:
-        told.run(600)
+    """288 builds a day, optionally with one that stays in the queue."""
+    with bench_of() as bench:
+        bench.run(600)
         if stuck:
-            told.fleet.add_build(told.fleet.jobs()[0].id, queue_s=400 * DAY_S)
+            bench.fleet.add_build(bench.fleet.jobs()[0].id, queue_s=400 * DAY_S)
         for day in range(1, 8):
-            told.asked()
-            told.run(DAY_S, builds=True)
+            bench.requests()
+            bench.run(DAY_S, builds=True)
             if day in (1, 2, 7):
-                yield f"288 builds a day, {'one' if stuck else 'none'} stuck: day {day}", told.asked()
+                yield f"288 builds a day, {'one' if stuck else 'none'} stuck: day {day}", bench.requests()
 
 
 def stuck_in_quiet_jobs(stuck: bool) -> Iterator[tuple[str, Counter[str]]]:
-    """50 jobs that built two days ago and since then once more."""
+    """50 jobs with two builds, two days and one day ago; the older one is optionally still running."""
 
     def prepare(fleet: Fleet) -> None:
         for job in fleet.jobs():
@@ -100,11 +100,11 @@ def stuck_in_quiet_jobs(stuck: bool) -> Iterator[tuple[str, Counter[str]]]:
             fleet.add_build(job.id, duration_s=duration_s, at_ms=START_MS - 2 * DAY_S * 1000)
             fleet.add_build(job.id, at_ms=START_MS - DAY_S * 1000)
 
-    with stand(50, prepare) as told:
-        told.run(600)
-        told.asked()
-        told.run(DAY_S)
-        yield f"50 quiet jobs, {'one build of each' if stuck else 'none'} stuck: a day", told.asked()
+    with bench_of(50, prepare) as bench:
+        bench.run(600)
+        bench.requests()
+        bench.run(DAY_S)
+        yield f"50 quiet jobs, {'one build of each' if stuck else 'none'} stuck: a day", bench.requests()
 
 
 def look_back() -> Iterator[tuple[str, Counter[str]]]:
@@ -114,56 +114,56 @@ def look_back() -> Iterator[tuple[str, Counter[str]]]:
         for ordinal in range(110_000, 0, -1):
             fleet.add_build(fleet.jobs()[0].id, at_ms=START_MS - ordinal * 22_000)
 
-    with stand(1, prepare) as told:
-        told.run(60)
-        state = "" if told.exporter.poller.ledgers else ", and no ledger"
-        yield f"110,000 builds in the look-back: the first minute{state}", told.asked()
+    with bench_of(1, prepare) as bench:
+        bench.run(60)
+        state = "" if bench.exporter.poller.ledgers else ", and no ledger"
+        yield f"110,000 builds in the look-back: the first minute{state}", bench.requests()
 
 
 def catch_up() -> Iterator[tuple[str, Counter[str]]]:
     """4,000 builds while the exporter was away for ten days."""
-    with stand() as told:
-        told.run(600)
+    with bench_of() as bench:
+        bench.run(600)
         for ordinal in range(4000):
-            told.fleet.add_build(told.fleet.jobs()[0].id, at_ms=told.now_ms + ordinal * 200_000)
-        told.advance(10 * DAY_S)
-        told.asked()
-        while told.counted < 4000:
-            told.run(60)
-        yield "4,000 missed builds", told.asked()
+            bench.fleet.add_build(bench.fleet.jobs()[0].id, at_ms=bench.now_ms + ordinal * 200_000)
+        bench.advance(10 * DAY_S)
+        bench.requests()
+        while bench.counted < 4000:
+            bench.run(60)
+        yield "4,000 missed builds", bench.requests()
 
 
 def lost(number: bool) -> Iterator[tuple[str, Counter[str]]]:
-    """A week after a number was lost."""
-    with stand() as told:
-        told.run(600)
-        told.run(DAY_S, builds=True)
+    """288 builds a day for four days, optionally with one lost build number."""
+    with bench_of() as bench:
+        bench.run(600)
+        bench.run(DAY_S, builds=True)
         if number:
-            told.faults.add(fault("lost-records", detail="unknown", numbers=[289]))
+            bench.faults.add(fault("lost-records", detail="unknown", numbers=[289]))
         for day in range(1, 5):
-            told.asked()
-            told.run(DAY_S, builds=True)
+            bench.requests()
+            bench.run(DAY_S, builds=True)
             if day in (1, 4):
-                yield f"288 builds a day, {'one' if number else 'none'} lost: day {day}", told.asked()
+                yield f"288 builds a day, {'one' if number else 'none'} lost: day {day}", bench.requests()
 
 
 def gap() -> Iterator[tuple[str, Counter[str]]]:
-    """300 numbers that history lacks, and of which record-info denies 40."""
-    with stand() as told:
-        told.fleet.add_build(told.fleet.jobs()[0].id, at_ms=START_MS - DAY_S * 1000)
-        told.run(600)
-        told.faults.add(
+    """300 build numbers missing in the history, 40 of them unknown to record-info too."""
+    with bench_of() as bench:
+        bench.fleet.add_build(bench.fleet.jobs()[0].id, at_ms=START_MS - DAY_S * 1000)
+        bench.run(600)
+        bench.faults.add(
             fault("lost-records", detail="unknown", numbers=range(2, 42)),
             fault("lost-records", detail="known", numbers=range(42, 302)),
         )
         for _ in range(301):
-            told.fleet.add_build(told.fleet.jobs()[0].id)
-        told.asked()
-        told.run(3 * 3600)
-        ledger = next(iter(told.exporter.poller.ledgers.values()))
+            bench.fleet.add_build(bench.fleet.jobs()[0].id)
+        bench.requests()
+        bench.run(3 * 3600)
+        ledger = next(iter(bench.exporter.poller.ledgers.values()))
         yield (
-            f"300 missing, 40 of them denied: {told.counted} counted, {ledger.lost_builds} lost",
-            told.asked(),
+            f"300 missing, 40 of them unknown: {bench.counted} counted, {ledger.lost_builds} lost",
+            bench.requests(),
         )
 
 
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         "gap": gap,
     }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=cases, default=list(cases), help="these cases")
+    parser.add_argument("--only", nargs="+", choices=cases, default=list(cases), help="cases to run")
     rows = []
     for name in parser.parse_args(arguments).only:
         for title, counts in cases[name]():

@@ -1,1 +1,1 @@
-"""What a scrape costs, beside a static file and prometheus-client's own application."""
+"""Benchmarks of a scrape, compared with a static file and prometheus-client's own application."""

@@ -1,4 +1,4 @@
-"""The time of a scrape over the size of the fleet, as a picture."""
+"""A plot of the duration of a scrape by fleet size."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _COLOURS: Final = {"exporter": "#1f6feb", "nginx, static file": "#2da44e", "prom
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured of one server at one size; gzip, kept alive, one scraper."""
+    """The measurement of one server and fleet size: gzip, keep-alive, one scraper."""
 
     server: str
     jobs: int
@@ -22,7 +22,7 @@ class Point:
 
 def plot(points: Iterable[Point], path: str) -> None:
     """Draw p50 as lines and p99 as dots above them."""
-    from matplotlib.figure import Figure  # only drawing needs it
+    from matplotlib.figure import Figure  # needed for the plot only
 
     lines: dict[tuple[str, float], list[Point]] = defaultdict(list)
     for point in points:
@@ -39,7 +39,7 @@ def plot(points: Iterable[Point], path: str) -> None:
         axes.plot(jobs, [point.times.p50 * 1000 for point in line], style, color=colour, label=label)
         axes.plot(jobs, [point.times.p99 * 1000 for point in line], ".", color=colour)
     axes.axhline(10_000, color="#57606a", linewidth=0.8)
-    axes.text(1, 11_500, "Prometheus gives up", color="#57606a", fontsize=9)
+    axes.text(1, 11_500, "default scrape timeout", color="#57606a", fontsize=9)
     axes.set(xscale="log", yscale="log", xlabel="jobs", ylabel="ms for a scrape: p50 (line), p99 (dots)")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""Scrapes as Prometheus makes them, timed from the request to the last byte."""
+"""Scrapes like those of Prometheus, timed from the request to the last byte."""
 
 import socket
 import time
@@ -15,8 +15,8 @@ _BUFFER: Final = 1 << 20
 
 
 @dataclass(frozen=True)
-class Way:
-    """How to scrape."""
+class Mode:
+    """Options of a scrape."""
 
     gzip: bool = True
     kept_alive: bool = True
@@ -32,7 +32,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds."""
+    """Quantiles of durations in seconds."""
 
     p50: float
     p99: float
@@ -41,37 +41,37 @@ class Times:
 
     @classmethod
     def of(cls, times: list[float]) -> "Times":
-        """Of at least one time."""
+        """Summarise a non-empty list of durations."""
         cuts = quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
         return cls(cuts[49], cuts[98], max(times), len(times))
 
 
-def scrape(executor: Executor, port: int, way: Way, seconds: float, at_least: int = 1) -> list[float]:
-    """Scrape for that long, and so often at least; the times of all scrapers."""
-    runs = [executor.submit(_scrape, port, way, seconds, at_least) for _ in range(way.scrapers)]
-    return [one for run in runs for one in run.result()]
+def scrape(executor: Executor, port: int, mode: Mode, seconds: float, at_least: int = 1) -> list[float]:
+    """Scrape for the given time, and at least `at_least` times; return the durations of all scrapers."""
+    runs = [executor.submit(_scrape, port, mode, seconds, at_least) for _ in range(mode.scrapers)]
+    return [time_s for run in runs for time_s in run.result()]
 
 
 def fetch(port: int, *, gzip: bool) -> bytes:
-    """The body of one scrape."""
+    """Return the body of one scrape."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        return _exchange(connection, _request(Way(gzip=gzip, kept_alive=False)), keep=True)[1]
+        return _exchange(connection, _request(Mode(gzip=gzip, kept_alive=False)), keep=True)[1]
 
 
-def _scrape(port: int, way: Way, seconds: float, at_least: int) -> list[float]:
-    request = _request(way)
+def _scrape(port: int, mode: Mode, seconds: float, at_least: int) -> list[float]:
+    request = _request(mode)
     times: list[float] = []
     until = time.monotonic() + seconds
     connection: socket.socket | None = None
     while len(times) < at_least or time.monotonic() < until:
-        time.sleep(way.pause_s)
+        time.sleep(mode.pause_s)
         began = time.perf_counter()
         if connection is None:
             connection = socket.create_connection(("127.0.0.1", port))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stays_open, _ = _exchange(connection, request)
         times.append(time.perf_counter() - began)
-        if not (way.kept_alive and stays_open):
+        if not (mode.kept_alive and stays_open):
             connection.close()
             connection = None
     if connection:
@@ -79,23 +79,24 @@ def _scrape(port: int, way: Way, seconds: float, at_least: int) -> list[float]:
     return times
 
 
-def _request(way: Way) -> bytes:
+def _request(mode: Mode) -> bytes:
     lines = [
         "GET /metrics HTTP/1.1",
         "Host: localhost",
         f"Accept: {_ACCEPT}",
         "User-Agent: Prometheus/2.42.0",
         "X-Prometheus-Scrape-Timeout-Seconds: 10",
-        *(["Accept-Encoding: gzip"] if way.gzip else []),
-        *([] if way.kept_alive else ["Connection: close"]),
+        *(["Accept-Encoding: gzip"] if mode.gzip else []),
+        *([] if mode.kept_alive else ["Connection: close"]),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def _exchange(connection: socket.socket, request: bytes, *, keep: bool = False) -> tuple[bool, bytes]:
-    """Send, and read to the end of the body, which is thrown away unless it is to be kept.
+    """Send a request and read the response.
 
-    Also tells whether the server leaves the connection open.
+    Returns:
+        Whether the server keeps the connection open, and the body, which is complete only with `keep`.
     """
     buffer = memoryview(bytearray(_BUFFER))
     kept = bytearray()

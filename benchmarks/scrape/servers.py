@@ -1,4 +1,4 @@
-"""The three that are held against each other, each in a process of its own that prints its port.
+"""The three servers to compare, each in a separate process that prints its port.
 
 ``python -m benchmarks.scrape.servers exporter JOBS BUILDS_A_SECOND`` and ``… prometheus-client JOBS``.
 """
@@ -44,23 +44,23 @@ http {{
 
 
 def fleet(jobs: int) -> FleetView:
-    """So many jobs as they are after some weeks."""
+    """Return the view of a fleet with some weeks of history."""
     return FleetView(
         tuple(
             JobView(
-                Job(job_id, f"service-{at}-build", f"project-{at % 20}", f"{at % 20:032x}"),
+                Job(job_id, f"service-{index}-build", f"project-{index % 20}", f"{index % 20:032x}"),
                 ledger,
                 up=True,
                 deleted=False,
-                checked_ms=ledger.polled_ms + at,
+                checked_ms=ledger.polled_ms + index,
             )
-            for at, (job_id, ledger) in enumerate(ledgers(jobs).items())
+            for index, (job_id, ledger) in enumerate(ledgers(jobs).items())
         )
     )
 
 
 class Fleet:
-    """What an exporter's poller publishes while builds pour in: fold, commit, then show."""
+    """A poller's view while builds finish: each is folded, committed and published."""
 
     is_healthy = is_ready = True
     stale_after_s = 1800.0
@@ -68,29 +68,29 @@ class Fleet:
     def __init__(self, jobs: int, folder: Path) -> None:
         self.view = fleet(jobs)
         self._store = open_store(str(folder / "state.db"), None)
-        self._dice = Random(1)
+        self._rng = Random(1)
 
     def now_ms(self) -> int:
-        """Now, as far as the status page asks."""
+        """Return the current time, for the status page."""
         return round(time.time() * 1000)
 
-    def pour(self, builds_a_second: float) -> None:
-        """Let builds finish for ever."""
+    def finish_builds(self, builds_a_second: float) -> None:
+        """Let builds finish at a constant rate, without end."""
         due = time.monotonic()
         while True:
             due += 1 / builds_a_second
             time.sleep(max(0.0, due - time.monotonic()))
-            self._finish_one(self._dice.randrange(len(self.view.jobs)))
+            self._finish_one(self._rng.randrange(len(self.view.jobs)))
 
-    def _finish_one(self, at: int) -> None:
-        after = built(self.view.jobs[at])
+    def _finish_one(self, index: int) -> None:
+        after = with_new_build(self.view.jobs[index])
         if after.ledger:
             self._store.commit({after.job.id: after.ledger})
-        self.view = replace(self.view, jobs=(*self.view.jobs[:at], after, *self.view.jobs[at + 1 :]))
+        self.view = replace(self.view, jobs=(*self.view.jobs[:index], after, *self.view.jobs[index + 1 :]))
 
 
-def built(view: JobView) -> JobView:
-    """The job after a poll that found one success more."""
+def with_new_build(view: JobView) -> JobView:
+    """Return the job after a poll that found one more success."""
     if view.ledger is None:
         return view
     number, now_ms = view.ledger.highest + 1, view.ledger.polled_ms + 60_000
@@ -102,14 +102,14 @@ def built(view: JobView) -> JobView:
 
 
 def serve_exporter(jobs: int, builds_a_second: float) -> None:
-    """The exporter's server and publisher, as ``serve`` runs them."""
+    """Run the exporter's server and publisher, as ``serve`` does."""
     with TemporaryDirectory() as folder:
         exporter = Fleet(jobs, Path(folder))
         telemetry = Telemetry(CollectorRegistry())
         publisher = Publisher(lambda: exporter.view, telemetry)
         publisher.start()
         if builds_a_second:
-            threading.Thread(target=exporter.pour, args=(builds_a_second,), daemon=True).start()
+            threading.Thread(target=exporter.finish_builds, args=(builds_a_second,), daemon=True).start()
         sockets = bind(["127.0.0.1:0"])
         print(address_of(sockets[0]).rpartition(":")[2], flush=True)
         app = application(MetricsEndpoint(publisher, telemetry.registry), exporter, telemetry.readings)
@@ -117,7 +117,7 @@ def serve_exporter(jobs: int, builds_a_second: float) -> None:
 
 
 def serve_client(jobs: int) -> None:
-    """prometheus-client's own server over the same families."""
+    """Run prometheus-client's own server with the same families."""
     registry = CollectorRegistry()
     registry.register(Oracle(fleet(jobs), fmt=Format.OPENMETRICS))
     server, thread = start_http_server(0, "127.0.0.1", registry)
@@ -127,7 +127,7 @@ def serve_client(jobs: int) -> None:
 
 @contextmanager
 def server(name: str, jobs: int, builds_a_second: float = 0) -> Iterator[int]:
-    """The exporter or prometheus-client; gives the port."""
+    """Start the exporter or prometheus-client; the value is the port."""
     command = [sys.executable, "-m", "benchmarks.scrape.servers", name, str(jobs), str(builds_a_second)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -138,10 +138,10 @@ def server(name: str, jobs: int, builds_a_second: float = 0) -> Iterator[int]:
 
 @contextmanager
 def nginx(identity: bytes, packed: bytes) -> Iterator[int | None]:
-    """A static file ``metrics`` and its ``metrics.gz``; gives the port, None where there is no nginx."""
+    """Start nginx with static files ``metrics`` and ``metrics.gz``; the value is the port, or None."""
     program = which("nginx") or which("nginx", path="/usr/sbin")
     if program is None:
-        print("nginx is not installed: without it")
+        print("nginx is not installed; its columns stay empty")
         yield None
         return
     with TemporaryDirectory() as name:

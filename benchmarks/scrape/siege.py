@@ -1,4 +1,4 @@
-"""Scrapes while 500 clients send their request a byte a second: held against the same without them."""
+"""Scrapes with and without 500 clients that send a request at one byte per second."""
 
 import argparse
 import asyncio
@@ -9,11 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from gzip import decompress
 from typing import Final
 
-from benchmarks.scrape.scraper import Times, Way, fetch, scrape
+from benchmarks.scrape.scraper import Mode, Times, fetch, scrape
 from benchmarks.scrape.servers import EXPORTER, server
 from benchmarks.tables import milliseconds, table
 
-_DRIP: Final = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Padding: " + b"a" * 1000
+_REQUEST: Final = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Padding: " + b"a" * 1000
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -22,33 +22,33 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60.0)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor, server(EXPORTER, given.jobs) as port:
-        rows = [_row("quiet", executor, port, given.seconds)]
-        siege = context.Process(target=drip, args=(port, given.clients), daemon=True)
+    with ProcessPoolExecutor(1, mp_context=context) as executor, server(EXPORTER, options.jobs) as port:
+        rows = [_row("quiet", executor, port, options.seconds)]
+        siege = context.Process(target=drip, args=(port, options.clients), daemon=True)
         siege.start()
-        rows.append(_row(f"{given.clients} slow clients", executor, port, given.seconds))
+        rows.append(_row(f"{options.clients} slow clients", executor, port, options.seconds))
         siege.terminate()
     table(["", "scrapes", "p50", "p99", "worst", "memory"], rows)
 
 
 def _row(name: str, executor: ProcessPoolExecutor, port: int, seconds: float) -> list[str]:
-    times = Times.of(scrape(executor, port, Way(kept_alive=False, pause_s=0.01), seconds))
-    shown = decompress(fetch(port, gzip=True)).decode()
-    resident = next(line for line in shown.splitlines() if line.startswith("process_resident_memory_bytes "))
+    times = Times.of(scrape(executor, port, Mode(kept_alive=False, pause_s=0.01), seconds))
+    text = decompress(fetch(port, gzip=True)).decode()
+    resident = next(line for line in text.splitlines() if line.startswith("process_resident_memory_bytes "))
     memory = f"{float(resident.split()[1]) / 2**20:.0f} MB"
     return [name, f"{times.scrapes:,}", *map(milliseconds, (times.p50, times.p99, times.worst)), memory]
 
 
 def drip(port: int, clients: int) -> None:
-    """Be so many clients, each connecting again when it is cut off."""
+    """Run slow clients, which reconnect when they are disconnected."""
 
     async def client() -> None:
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                for byte in _DRIP:
+                for byte in _REQUEST:
                     writer.write(bytes([byte]))
                     await writer.drain()
                     with contextlib.suppress(TimeoutError):
@@ -57,10 +57,10 @@ def drip(port: int, clients: int) -> None:
                 writer.close()
             await asyncio.sleep(0.1)
 
-    async def all_of_them() -> None:
+    async def run_all() -> None:
         await asyncio.gather(*(client() for _ in range(clients)))
 
-    asyncio.run(all_of_them())
+    asyncio.run(run_all())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What it costs to keep a snapshot ready: a change of one job, a start, and memory for each job.
+"""The cost of keeping a snapshot ready: changes, the start of the exporter, and memory per job.
 
-A change is held against rendering everything anew, in the same run; a start is that of the real command with
-a state file of 10,000 jobs and a service that does not answer.
+Changes are compared with rendering everything, in the same run. A start is that of the real command with a
+state file of 10,000 jobs and an API that does not respond.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.scrape.scraper import fetch
-from benchmarks.scrape.servers import EXPORTER, built, fleet, server
+from benchmarks.scrape.servers import EXPORTER, fleet, server, with_new_build
 from benchmarks.store.fleet import ledgers
 from benchmarks.tables import milliseconds, seconds, table
 from exporter.exposition import Format, Renderer
@@ -49,44 +49,45 @@ def main() -> None:
     starts = []
     for results in (tuple(Result)[:2], tuple(Result)):
         series, *times = _starts(results)
-        starts.append([f"{JOBS:,}", f"{series / JOBS:.0f}", *(f"{one:.1f} s" for one in times)])
+        starts.append([f"{JOBS:,}", f"{series / JOBS:.0f}", *(f"{time_s:.1f} s" for time_s in times)])
     table(["jobs in the store", "series each", "first complete scrape after", "worst"], starts)
     print()
     table(["jobs", "memory of the process", "for each job"], list(_memory()))
 
 
 def _changes(jobs: int) -> tuple[float, ...]:
-    """In the order of the table's columns."""
+    """Return durations in the order of the table's columns."""
     view = fleet(jobs)
     renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
     renderer.render(view, compress=True)
-    one, none = [], []
-    for at in range(ROUNDS):
-        view = _with_a_build(view, at * jobs // ROUNDS)
-        one.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
-        none.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
-    swept = tuple(replace(one, checked_ms=(one.checked_ms or 0) + 60_000) for one in view.jobs)
-    polled = tuple(replace(one, ledger=one.ledger and replace(one.ledger)) for one in swept)
+    one_build, nothing = [], []
+    for round_number in range(ROUNDS):
+        view = _with_a_build(view, round_number * jobs // ROUNDS)
+        one_build.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
+        nothing.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
+    checked = tuple(replace(job, checked_ms=(job.checked_ms or 0) + 60_000) for job in view.jobs)
+    polled = tuple(replace(job, ledger=job.ledger and replace(job.ledger)) for job in checked)
     others = []
-    for changed in (swept, polled, polled[1:]):
+    for changed in (checked, polled, polled[1:]):
         view = replace(view, jobs=changed)
         others.append(seconds(lambda: renderer.render(view, compress=True)))  # noqa: B023 called at once
-    anew = seconds(lambda: Renderer(JOB_FAMILIES, Format.OPENMETRICS).render(view, compress=True))
-    return median(one), median(none), *others, anew
+    everything = seconds(lambda: Renderer(JOB_FAMILIES, Format.OPENMETRICS).render(view, compress=True))
+    return median(one_build), median(nothing), *others, everything
 
 
-def _with_a_build(view: FleetView, at: int) -> FleetView:
-    return replace(view, jobs=(*view.jobs[:at], built(view.jobs[at]), *view.jobs[at + 1 :]))
+def _with_a_build(view: FleetView, index: int) -> FleetView:
+    jobs = view.jobs
+    return replace(view, jobs=(*jobs[:index], with_new_build(jobs[index]), *jobs[index + 1 :]))
 
 
 def _starts(results: Sequence[Result]) -> tuple[float, float, float]:
-    """Series, the best time and the worst."""
+    """Return the number of series, the shortest and the longest start in seconds."""
     runs = [_start(results) for _ in range(STARTS)]
     return runs[0][0], min(took for _, took in runs), max(took for _, took in runs)
 
 
 def _start(results: Sequence[Result]) -> tuple[int, float]:
-    """Series and seconds."""
+    """Start the exporter, and return series and seconds until the first complete scrape."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         kept = ledgers(JOBS, results)
@@ -108,7 +109,7 @@ def _start(results: Sequence[Result]) -> tuple[int, float]:
         ) as process:
             try:
                 port = int(address.rpartition(":")[2])
-                while (scraped := _scraped(port)) is None:
+                while (scraped := _try_scrape(port)) is None:
                     time.sleep(0.05)
                 took = time.monotonic() - began
                 text = decompress(scraped)
@@ -119,7 +120,7 @@ def _start(results: Sequence[Result]) -> tuple[int, float]:
                 process.kill()
 
 
-def _scraped(port: int) -> bytes | None:
+def _try_scrape(port: int) -> bytes | None:
     try:
         return fetch(port, gzip=True)
     except OSError:

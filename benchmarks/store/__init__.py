@@ -1,1 +1,1 @@
-"""What it costs to keep ledgers."""
+"""Benchmarks of the stores."""

@@ -1,7 +1,7 @@
-"""Bytes of a job, time of a commit, time and memory of a start, at 10,000 jobs.
+"""Bytes per job, time of a commit, time and memory of a start, with 10,000 jobs.
 
-Each store is held against a plain file in the same folder and the same run: the same rows written one after
-the other and forced to the disk, which is the least that any store must do.
+Each store is compared with a plain file in the same folder and run: the same rows, written sequentially and
+synchronised to the disk, which is the minimum for any store.
 """
 
 import json
@@ -18,7 +18,7 @@ from shutil import which
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.store.fleet import ledgers, some
+from benchmarks.store.fleet import ledgers, selection
 from benchmarks.tables import milliseconds, seconds, table
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
@@ -27,7 +27,7 @@ from exporter.store.serialization import encode
 
 JOBS: Final = 10_000
 ROUNDS: Final = ((1, 100), (100, 50), (JOBS, 10))
-"""Changed ledgers in a round, and how often that is timed."""
+"""Changed ledgers per round, and number of rounds."""
 
 PLAIN, SQLITE, REDIS = "plain file", "SQLite", "Redis"
 
@@ -41,44 +41,47 @@ def main() -> None:
     print(f"{JOBS:,} jobs, {rows / JOBS:,.0f} bytes of JSON each")
     with TemporaryDirectory() as root, _redis(Path(root)) as url:
         path = str(Path(root) / "state.db")
-        where = {SQLITE: (path, None)} | ({REDIS: (None, url)} if url else {})
+        locations = {SQLITE: (path, None)} | ({REDIS: (None, url)} if url else {})
         with ExitStack() as stack:
-            stores = {name: stack.enter_context(closing(open_store(*at))) for name, at in where.items()}
+            stores = {
+                name: stack.enter_context(closing(open_store(*location)))
+                for name, location in locations.items()
+            }
             commits: dict[str, Commit] = {PLAIN: Plain(Path(root) / "plain").commit}
             commits |= {name: store.commit for name, store in stores.items()}
             for commit in commits.values():
                 commit(fleet)
-            rounds = {size: _times(commits, some(fleet, size), times) for size, times in ROUNDS}
+            rounds = {size: _times(commits, selection(fleet, size), times) for size, times in ROUNDS}
         head = ["commit of", *(name if name == PLAIN else f"{name}, × plain" for name in commits)]
         table(head, [[_jobs(size), *_against_plain(times)] for size, times in rounds.items()])
         print(f"\nSQLite keeps {Path(path).stat().st_size / JOBS:,.0f} bytes for each job in its file")
         print("when it is closed.\n")
-        starts = {name: _start_apart(*store) for name, store in where.items()}
+        starts = {name: _start(*location) for name, location in locations.items()}
     table(
         ["start", "time", "peak memory", "of it before"],
         [
-            [name, milliseconds(one["s"]), _mb(one["most"]), _mb(one["before"])]
-            for name, one in starts.items()
+            [name, milliseconds(run["s"]), _mb(run["peak"]), _mb(run["before"])]
+            for name, run in starts.items()
         ],
     )
 
 
 def start(path: str | None, url: str | None) -> None:
-    """Open a store and load everything, as a starting exporter does; print what it took."""
+    """Open a store and load everything, as the exporter does at its start; print time and memory."""
     job_ids = [f"{ordinal:032x}" for ordinal in range(JOBS)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     with closing(open_store(path, url)) as store:
         store.prune(job_ids, 0)
         if len(store.load(job_ids)) != JOBS:
-            raise SystemExit("not everything was kept")
+            raise SystemExit("ledgers are missing in the store")
     took = time.perf_counter() - began
     print(
-        json.dumps({"s": took, "before": before, "most": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+        json.dumps({"s": took, "before": before, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
     )
 
 
-def _start_apart(path: str | None, url: str | None) -> dict[str, float]:
+def _start(path: str | None, url: str | None) -> dict[str, float]:
     code = f"from benchmarks.store.measure import start; start({path!r}, {url!r})"
     runs: list[dict[str, float]] = [
         json.loads(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5)
@@ -87,13 +90,13 @@ def _start_apart(path: str | None, url: str | None) -> dict[str, float]:
 
 
 class Plain:
-    """Rows one after the other in a file."""
+    """A file of rows, written sequentially."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def commit(self, changed: Mapping[str, JobLedger]) -> None:
-        """Write them over the last ones, and wait for the disk."""
+        """Replace the content of the file, and wait for the disk."""
         with self._path.open("wb") as file:
             for job_id, ledger in changed.items():
                 file.write(f"{job_id} {encode(ledger)}\n".encode())
@@ -102,7 +105,7 @@ class Plain:
 
 
 def _times(commits: Mapping[str, Commit], changed: Mapping[str, JobLedger], times: int) -> dict[str, float]:
-    """The shortest time of each, taken in turn: what else goes on here only adds, and to all of them."""
+    """Return the shortest time of each store. They take turns, so that other load affects all of them."""
     best = dict.fromkeys(commits, math.inf)
     for _ in range(times):
         for name, commit in commits.items():
@@ -126,10 +129,10 @@ def _mb(kilobytes: float) -> str:
 
 @contextmanager
 def _redis(folder: Path) -> Iterator[str | None]:
-    """A server whose every answer is on the disk, as SQLite's is; None where there is none."""
+    """Start a Redis that is as durable as SQLite; the value is its URL, or None if it is not installed."""
     server = which("redis-server")
     if server is None:
-        print("redis-server is not installed: without it")
+        print("redis-server is not installed; its columns are left out")
         yield None
         return
     socket = folder / "redis.sock"
@@ -151,7 +154,7 @@ def _await(url: str) -> None:
             time.sleep(0.1)
         else:
             return
-    raise SystemExit("redis-server does not answer")
+    raise SystemExit("redis-server does not respond")
 
 
 if __name__ == "__main__":

@@ -90,8 +90,7 @@ def test_the_build_context_has_only_the_copied_files() -> None:
 
 
 def healthcheck(address: str) -> int:
-    """Return the exit code of the image's health check for an address, with an unreachable proxy "
-    "configured."""
+    """Run the image's health check on an address, with an unreachable proxy, and return its exit code."""
     command = json.loads(only("HEALTHCHECK").partition(" CMD ")[2])
     code = command[-1].replace(f"127.0.0.1:{PORT}", address)
     assert code != command[-1]

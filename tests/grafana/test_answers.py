@@ -122,8 +122,7 @@ def test_stuck_builds_have_the_age_of_the_oldest(tmp_path: Path) -> None:
 
 
 def gauges(job: str, active: int, streak: int, **more: str) -> dict[str, str]:
-    """Return the gauges of a job with unfinished builds and a streak of failures; ``more`` has others by "
-    "name."""
+    """Return gauges of a job with unfinished builds and a streak of failures, and others by name."""
     named = {
         "oldest_active_build_timestamp_seconds": "0x400",
         "consecutive_failures": f"{streak}x400",

@@ -1,6 +1,6 @@
 """Pages generated from the code by ``make reference``, so that they cannot differ from it.
 
-Every part is a function from declarations in the code to text.
+Each page is a function from declarations in the code to text.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tools.reference.schema import config_schema, rendered
 
 
 def written() -> Mapping[str, str]:
-    """Return all generated files by path."""
+    """Return the content of all generated files by path."""
     return {
         "docs/command-line.md": commands_page(cli),
         "docs/config.schema.json": rendered(),

@@ -1,4 +1,4 @@
-"""The fixed example fleet whose samples the page of metrics shows."""
+"""A fixed example fleet, whose samples are on the metrics page."""
 
 import inspect
 from dataclasses import replace
@@ -27,7 +27,7 @@ _BEGAN_MS: Final = 1_741_579_200_000  # 10 March 2025, noon in UTC+8
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 _BUCKETS: Final = Buckets.of_seconds(DURATION_BUCKETS, QUEUE_BUCKETS, RECOVERY_BUCKETS)
-_BREAKDOWN: Final = LabelPolicy(stages=True)
+_POLICY: Final = LabelPolicy(stages=True)
 _RECORD: Final = "94baa8ec-fd3f-4cae-81af-b24385a7220f"
 _PROJECT: Final = "b4d3971c3988463b865f6f920846149e"
 _CHECKOUT: Final = Job("48c66c6002964721be537cdc6ce0297b", "checkout", "shop", _PROJECT)
@@ -35,7 +35,7 @@ _NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PR
 
 
 def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
-    """Return the metrics of jobs with every option enabled, so that the page shows them all."""
+    """Return the job metrics with every option enabled, so that the page has all of them."""
     switches = inspect.signature(job_families).parameters.values()
     return job_families(extra, (), **{flag.name: True for flag in switches if flag.kind is flag.KEYWORD_ONLY})
 
@@ -43,10 +43,10 @@ def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
 def exposition() -> str:
     """Return a scrape of the example in the text format."""
     view = _fleet()
-    own = CollectorRegistry()
-    _exercise(Telemetry(own))
+    registry = CollectorRegistry()
+    _set_example_values(Telemetry(registry))
     snapshot = Renderer(families(), Format.TEXT).render(view, compress=False)
-    return b"".join(snapshot.identity(generate_latest(own))).decode()
+    return b"".join(snapshot.identity(generate_latest(registry))).decode()
 
 
 def _fleet() -> FleetView:
@@ -68,7 +68,7 @@ def _fleet() -> FleetView:
 
 
 def _ledger(*results: Result) -> JobLedger:
-    """Make the ledger of a job with these results after build 527, a build every ten minutes."""
+    """Make the ledger of a job with these results from build 528 on, one build every ten minutes."""
     first = Build(527, result=Result.SUCCESS, start_ms=_BEGAN_MS - 90_000, finish_ms=_BEGAN_MS - 30_000)
     ledger = baseline([first], at_ms=_BEGAN_MS, buckets=_BUCKETS).ledger
     for index, result in enumerate(results):
@@ -86,13 +86,13 @@ def _ledger(*results: Result) -> JobLedger:
         )
         stages = (Stage("Code checkout", 9_125), Stage("Maven", finish_ms - start_ms - 9_125))
         ledger = apply_history(ledger, [build], at_ms=finish_ms + _MINUTE_MS).ledger
-        ledger = apply_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS, policy=_BREAKDOWN).ledger
-        ledger = apply_stages(ledger, [KnownStages(528 + index, stages)], policy=_BREAKDOWN)
+        ledger = apply_details(ledger, [detail], at_ms=finish_ms + _MINUTE_MS, policy=_POLICY).ledger
+        ledger = apply_stages(ledger, [KnownStages(528 + index, stages)], policy=_POLICY)
     return ledger
 
 
-def _exercise(telemetry: Telemetry) -> None:
-    """Record what some hours with such a fleet leave behind."""
+def _set_example_values(telemetry: Telemetry) -> None:
+    """Set the exporter's registry metrics to example values."""
     telemetry.up.set(1)
     telemetry.requests.labels("period-history", "200").inc(1742)
     for seconds in (0.08, 0.12, 0.31):

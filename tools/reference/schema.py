@@ -15,11 +15,11 @@ ID: Final = (
     "https://raw.githubusercontent.com/codearts-build-exporter/codearts-build-exporter"
     "/main/docs/config.schema.json"
 )
-"""The URL of the published file, which editors fetch; the page around it on the site is not JSON."""
+"""The raw URL of the published file, which editors can load; the repository page is HTML."""
 
 
 class _FileSchema(GenerateJsonSchema):
-    """Describes the file: every key with a default accepts null, and classes are not mentioned."""
+    """Describe the file: every key with a default accepts null, and class names are omitted."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
@@ -29,7 +29,9 @@ class _FileSchema(GenerateJsonSchema):
         return {key: part for key, part in generated.items() if key not in ("title", "description")}
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])  # it has a default too
+        return self.generate_inner(
+            schema["schema"]
+        )  # a nullable key also has a default, which is handled below
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         generated = super().default_schema(schema)

@@ -1,4 +1,4 @@
-"""Meanings of label values that the code does not explain."""
+"""Descriptions of label values."""
 
 from collections.abc import Mapping
 from typing import Final
