@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _garbage_of_a_module() -> Iterator[None]:
-    """Collect what fixtures of this module leave behind before the next module begins.
+    """Collect the garbage of this module's fixtures before the next module begins.
 
-    What exists at the start outlives the module. Freezing it makes each collection below cheap.
+    Objects that exist at the start outlive the module; freezing them makes each collection cheap.
     """
     gc.collect()
     gc.freeze()
@@ -34,7 +34,7 @@ def _garbage_of_a_module() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _secrets_of_a_module() -> Iterator[None]:
-    """Forget the secrets of a module, which would hide common words in others and slow them down."""
+    """Forget the secrets of a module, which would hide common words in other modules and slow them down."""
     known = vars(redaction._secrets)
     saved = {name: copy(value) for name, value in known.items() if name != "_lock"}
     yield
@@ -43,13 +43,13 @@ def _secrets_of_a_module() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _garbage_of_a_test() -> Iterator[None]:
-    """Collect what a test leaves behind, so that a file it did not close is its own error."""
+    """Collect the garbage of a test, so that an unclosed file is reported for this test."""
     yield
     gc.collect()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each reason to skip: pytest's own summary has one for each test that a fixture skips."""
+    """Print one line for each reason to skip; pytest prints one for each test that a fixture skips."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     for reason, count in sorted(reasons.items()):

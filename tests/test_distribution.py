@@ -1,4 +1,4 @@
-"""What people install: the same bytes from every build, the package and nothing else, and it runs."""
+"""Wheel and source distribution are reproducible, complete, and work after installation."""
 
 import os
 import subprocess
@@ -25,7 +25,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
     return build(checkout(folder / "checkout"), folder / "dist")
 
 
-def test_another_place_time_umask_and_clock_make_the_same_bytes(built: Distribution, tmp_path: Path) -> None:
+def test_builds_with_another_path_time_umask_and_time_zone_are_equal(
+    built: Distribution, tmp_path: Path
+) -> None:
     elsewhere = checkout(tmp_path / "elsewhere" / "of another name", mode=0o600)
     for path in elsewhere.rglob("*"):
         os.utime(path, (86_400 * 5_000, 86_400 * 5_000))
@@ -38,7 +40,7 @@ def test_another_place_time_umask_and_clock_make_the_same_bytes(built: Distribut
     assert again.sdist.read_bytes() == built.sdist.read_bytes()
 
 
-def test_the_wheel_holds_the_package_its_licence_and_its_metadata(built: Distribution) -> None:
+def test_the_wheel_has_only_the_package_its_licence_and_its_metadata(built: Distribution) -> None:
     package = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "exporter").rglob("*")
@@ -55,22 +57,22 @@ def metadata(built: Distribution) -> Message:
         return Parser().parsestr(wheel.read(f"{METADATA}/METADATA").decode())
 
 
-def test_the_metadata_gives_name_version_licence_and_the_readme(built: Distribution) -> None:
-    told = metadata(built)
-    assert told["Name"] == "codearts-build-exporter"
-    assert told["Version"] == __version__
-    assert told["License-Expression"] == "Apache-2.0"
-    assert told["Requires-Python"] == ">=3.11"
-    assert told.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_metadata_has_name_version_licence_and_readme(built: Distribution) -> None:
+    found = metadata(built)
+    assert found["Name"] == "codearts-build-exporter"
+    assert found["Version"] == __version__
+    assert found["License-Expression"] == "Apache-2.0"
+    assert found["Requires-Python"] == ">=3.11"
+    assert found.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_package_asks_for_ranges_not_for_what_is_locked(built: Distribution) -> None:
-    asked = metadata(built).get_all("Requires-Dist", [])
-    assert asked
-    assert [one for one in asked if "==" in one.partition(";")[0] or "@" in one] == []
+def test_dependencies_are_ranges_not_locked_versions(built: Distribution) -> None:
+    dependencies = metadata(built).get_all("Requires-Dist", [])
+    assert dependencies
+    assert [text for text in dependencies if "==" in text.partition(";")[0] or "@" in text] == []
 
 
-def test_the_source_distribution_can_be_tested_and_holds_nothing_of_this_machine(built: Distribution) -> None:
+def test_the_source_distribution_has_tests_and_no_details_of_this_machine(built: Distribution) -> None:
     with tarfile.open(built.sdist) as archive:
         members = archive.getmembers()
     names = {member.name.removeprefix(f"{NAME}/") for member in members}
@@ -81,13 +83,15 @@ def test_the_source_distribution_can_be_tested_and_holds_nothing_of_this_machine
     assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "", "")}
 
 
-def test_the_wheel_runs_in_an_environment_of_its_own(built: Distribution, tmp_path: Path) -> None:
-    """Dependencies are lent by this environment, so that no index is needed."""
+def test_the_wheel_works_in_a_new_environment(built: Distribution, tmp_path: Path) -> None:
+    """Use the dependencies of this environment, so that no package index is needed."""
 
     def run(*command: str) -> str:
-        told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-        assert told.returncode == 0, told.stdout + told.stderr
-        return told.stdout.strip()
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout.strip()
 
     fresh = tmp_path / "fresh"
     run(sys.executable, "-m", "venv", "--without-pip", str(fresh))
@@ -95,7 +99,9 @@ def test_the_wheel_runs_in_an_environment_of_its_own(built: Distribution, tmp_pa
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
     run(*pip, "install", "--no-deps", "--no-index", str(built.wheel))
     [packages] = fresh.glob("lib/python*/site-packages")
-    (packages / "lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    (packages / "shared.pth").write_text(
+        f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
+    )
     assert run(python, "-c", "import exporter; print(exporter.__file__)").startswith(str(packages))
-    told = run(str(fresh / "bin" / "codearts-build-exporter"), "--version")
-    assert told.endswith(f"version {__version__}")
+    output = run(str(fresh / "bin" / "codearts-build-exporter"), "--version")
+    assert output.endswith(f"version {__version__}")

@@ -1,4 +1,4 @@
-"""The example answers of the provider's documents come out as the numbers that stand in them."""
+"""The example responses of the provider's documentation give the expected metrics."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ EMPTY_BIN = b'{"result": {"keep_time": 29, "total": 0, "job_list": []}, "error":
 
 @contextmanager
 def watching(job_id: str, answers: Mapping[str, bytes]) -> Iterator[Exporter]:
-    """An exporter on a server with these answers; all that is due at first is done."""
+    """Run an exporter with a server of these responses; the first polls are done."""
     with serving(answers) as url:
         text = (
             f"endpoint: {url}\nauth: {{token: example}}\n"
@@ -42,7 +42,7 @@ def watching(job_id: str, answers: Mapping[str, bytes]) -> Iterator[Exporter]:
 
 
 def poll(exporter: Exporter) -> None:
-    """All that is due; the sweep of the job lists first, which brings the rest."""
+    """Run all due tasks; the job lists come first and make polls due."""
     while works := exporter.poller.take(10):
         exporter.poller.settle([exporter.poller.run(work) for work in works])
 
@@ -54,7 +54,7 @@ def shown(exporter: Exporter, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(f"codearts_build_{name}", job | labels)
 
 
-def test_period_history_tells_of_build_55_a_failure_of_16_seconds() -> None:
+def test_period_history_has_build_55_a_failure_of_16_seconds() -> None:
     answers = {
         f"/v3/jobs/{PERIOD_HISTORY_JOB}/period-history": example("period-history"),
         "/v1/job/recycling-jobs": EMPTY_BIN,
@@ -70,7 +70,7 @@ def test_period_history_tells_of_build_55_a_failure_of_16_seconds() -> None:
         assert shown(exporter, "job_up") == 1
 
 
-def test_build_55_is_counted_if_it_ends_while_it_is_watched() -> None:
+def test_build_55_is_counted_if_it_ends_while_the_job_is_watched() -> None:
     running = {"job_id": PERIOD_HISTORY_JOB, "build_number": 55, "start_time": "2020-12-30T17:33:11+08:00"}
     answers = {f"/v3/jobs/{PERIOD_HISTORY_JOB}/period-history": history(running)}
     with watching(PERIOD_HISTORY_JOB, answers) as exporter:
@@ -84,7 +84,7 @@ def test_build_55_is_counted_if_it_ends_while_it_is_watched() -> None:
         assert shown(exporter, "queue_duration_seconds_count") == 0
 
 
-def test_record_info_tells_of_build_532_with_its_queue_time() -> None:
+def test_record_info_has_build_532_with_its_queue_time() -> None:
     record = {"job_id": RECORD_INFO_JOB, "build_number": 532, "start_time": "2022-10-11T16:28:47+08:00"}
     ended = record | {"end_time": "2022-10-11T16:30:27+08:00", "result": "SUCCESS"}
     path = f"/v3/jobs/{RECORD_INFO_JOB}/period-history"

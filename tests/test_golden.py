@@ -1,4 +1,4 @@
-"""Whole expositions, one for each situation; ``make golden`` rewrites them, and the diff is reviewed."""
+"""Whole expositions, one for each scenario; ``make golden`` rewrites them for review."""
 
 import os
 import re
@@ -29,7 +29,7 @@ LEFT_OUT = re.compile(
     r"(?:# (?:HELP|TYPE) )?"
     r"(?:process_|python_|codearts_build_exporter_(?:build_info|api_request_duration_seconds))"
 )
-"""What is another on each machine and at each run."""
+"""Samples that differ between machines or runs."""
 
 
 def healthy(fleet: Fleet, watch: Watch) -> None:
@@ -112,18 +112,18 @@ def exposition(scenario: Callable[[Fleet, Watch], None]) -> str:
         watch.telemetry.reload_successful.set(1)
         watch.telemetry.reload_timestamp.set(START_MS / 1000)
         scenario(fleet, watch)
-        return "".join(line for line in in_order(watch.text()) if not LEFT_OUT.match(line))
+        return "".join(line for line in with_sorted_samples(watch.text()) if not LEFT_OUT.match(line))
 
 
-def in_order(text: str) -> Iterator[str]:
-    """Lines, the exporter's own samples sorted: they come in the order in which they first happened."""
+def with_sorted_samples(text: str) -> Iterator[str]:
+    """Yield lines, with the exporter's own samples sorted, because their order depends on events."""
     lines = text.splitlines(keepends=True)
     for own, group in groupby(lines, lambda line: line.startswith("codearts_build_exporter_")):
         yield from (sorted if own else list)(group)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))
-def test_exposition_is_the_golden_one(scenario: Callable[[Fleet, Watch], None]) -> None:
+def test_the_exposition_equals_the_golden_file(scenario: Callable[[Fleet, Watch], None]) -> None:
     golden = FOLDER / f"{scenario.__name__}.metrics"
     actual = exposition(scenario)
     if os.environ.get("GOLDEN") == "rewrite":
@@ -131,17 +131,17 @@ def test_exposition_is_the_golden_one(scenario: Callable[[Fleet, Watch], None]) 
     assert actual.splitlines() == golden.read_text(encoding="utf-8").splitlines()
 
 
-def test_every_golden_file_has_its_scenario() -> None:
+def test_every_golden_file_has_a_scenario() -> None:
     assert {file.stem for file in FOLDER.iterdir()} == {scenario.__name__ for scenario in SCENARIOS}
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.metrics")), ids=lambda file: file.stem)
-def test_promtool_finds_nothing_to_say(file: Path) -> None:
-    told = subprocess.run(
+def test_promtool_finds_nothing(file: Path) -> None:
+    result = subprocess.run(
         [program("promtool"), "check", "metrics"],
         input=file.read_bytes(),
         capture_output=True,
         timeout=30,
         check=False,
     )
-    assert (told.returncode, told.stdout + told.stderr) == (0, b"")
+    assert (result.returncode, result.stdout + result.stderr) == (0, b"")

@@ -1,4 +1,4 @@
-"""The locks are held to pyproject.toml: whole, in range, with hashes, for every machine."""
+"""The lock files match pyproject.toml, are complete for every platform, and have hashes."""
 
 import re
 import tomllib
@@ -29,7 +29,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One entry of a lock."""
+    """One entry of a lock file."""
 
     requirement: Requirement
     hashes: tuple[str, ...]
@@ -40,9 +40,9 @@ class Pin:
 
     @property
     def version(self) -> Version:
-        [one] = self.requirement.specifier
-        assert one.operator == "=="
-        return Version(one.version)
+        [specifier] = self.requirement.specifier
+        assert specifier.operator == "=="
+        return Version(specifier.version)
 
 
 def pins(lock: str) -> list[Pin]:
@@ -51,7 +51,7 @@ def pins(lock: str) -> list[Pin]:
     for entry in entries:
         if entry.strip() and not entry.lstrip().startswith("#"):
             words, *hashes = entry.split(" --hash=")
-            found.append(Pin(Requirement(words), tuple(one.strip() for one in hashes)))
+            found.append(Pin(Requirement(words), tuple(text.strip() for text in hashes)))
     return found
 
 
@@ -70,12 +70,12 @@ def on(python: str, machine: tuple[str, str, str]) -> dict[str, str]:
     }
 
 
-def applies(requirement: Requirement, there: dict[str, str]) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({**there})
+def applies(requirement: Requirement, environment: dict[str, str]) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({**environment})
 
 
-def asked(*extras: str) -> Iterator[Requirement]:
-    """The direct dependencies; extras of our own that an extra names are followed."""
+def dependencies(*extras: str) -> Iterator[Requirement]:
+    """Yield the direct dependencies, including those of extras that an extra refers to."""
     project = PROJECT["project"]
     for text in project["dependencies"]:
         yield Requirement(text)
@@ -83,7 +83,7 @@ def asked(*extras: str) -> Iterator[Requirement]:
         for text in project["optional-dependencies"][extra]:
             requirement = Requirement(text)
             if requirement.name == project["name"]:
-                yield from asked(*requirement.extras)
+                yield from dependencies(*requirement.extras)
             else:
                 yield requirement
 
@@ -96,12 +96,12 @@ def asked(*extras: str) -> Iterator[Requirement]:
 def test_every_direct_dependency_is_locked_once_and_in_its_range(
     lock: str, extra: str, python: str, machine: tuple[str, str, str]
 ) -> None:
-    there = on(python, machine)
-    locked = [(pin.name, pin.version) for pin in pins(lock) if applies(pin.requirement, there)]
+    environment = on(python, machine)
+    locked = [(pin.name, pin.version) for pin in pins(lock) if applies(pin.requirement, environment)]
     versions = dict(locked)
     assert len(versions) == len(locked)
-    for requirement in asked(extra):
-        if applies(requirement, there):
+    for requirement in dependencies(extra):
+        if applies(requirement, environment):
             name = canonicalize_name(requirement.name)
             assert name in versions, OUTDATED
             assert versions[name] in requirement.specifier, f"{requirement}: {OUTDATED}"
@@ -116,7 +116,7 @@ def test_the_build_backend_is_locked_and_in_its_range(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", [RUNTIME, BUILD])
-def test_what_is_developed_with_is_what_users_get(lock: str) -> None:
+def test_the_development_lock_has_the_versions_of_the_other_locks(lock: str) -> None:
     development = {str(pin.requirement): pin.hashes for pin in pins(DEVELOPMENT)}
     plain = {re.sub(r"\[.*?\]", "", text): hashes for text, hashes in development.items()}
     for pin in pins(lock):
@@ -127,12 +127,12 @@ def test_what_is_developed_with_is_what_users_get(lock: str) -> None:
 def test_every_pin_has_hashes(lock: str) -> None:
     bare = [pin.name for pin in pins(lock) if not pin.hashes]
     assert bare == []
-    hashes = [one for pin in pins(lock) for one in pin.hashes]
-    assert [one for one in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", one)] == []
+    hashes = [text for pin in pins(lock) for text in pin.hashes]
+    assert [text for text in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", text)] == []
 
 
 @pytest.mark.parametrize("lock", [RUNTIME, DEVELOPMENT, BUILD])
-def test_a_lock_names_no_index_no_file_and_no_machine(lock: str) -> None:
+def test_a_lock_file_has_no_index_no_path_and_no_url(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert re.findall(r"://|--(?:index|extra|find|trusted)|^-[a-z]|(?:^|\s)/\w", text, re.MULTILINE) == []
     assert "#    make lock\n" in text

@@ -1,4 +1,4 @@
-"""No secret and no control character passes the filter, whatever wrote the text."""
+"""The filter removes secrets and control characters from any text."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ from exporter.redaction import (
 )
 
 CORE = "Qz7x"
-"""Part of every secret here, and of nothing else."""
+"""A part of every secret here, and of no other text."""
 PLAIN, ODD = f"{CORE}T0psecret", f"{CORE}\"q'\\ü#/?@% {CORE}"
 LONG = "".join(f"{CORE}{letter}" for letter in "abcdefghijklmnopqrstuvwxyzABCDEF")
 SECRETS = pytest.mark.parametrize("secret", [PLAIN, ODD, LONG], ids=["plain", "odd", "long"])
@@ -44,7 +44,7 @@ register_url(f"http://user:{ODD}@host")
 
 
 def redis_without_hello(secret: str) -> None:
-    """A server of before version 6, which repeats what it does not know, at most 128 characters of it."""
+    """Connect to a server like Redis 5, whose errors repeat up to 128 characters of unknown commands."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
@@ -114,8 +114,10 @@ LIBRARIES: list[Callable[[str], None]] = [
 @SECRETS
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda function: function.__name__)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_the_words_of_a_library_pass_without_the_secret(library: Callable[[str], None], secret: str) -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011 (each library has its own)
+def test_errors_of_a_library_are_shown_without_the_secret(
+    library: Callable[[str], None], secret: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (each library has its own exception)
         library(secret)
     error = caught.value
     for text in (
@@ -125,19 +127,19 @@ def test_the_words_of_a_library_pass_without_the_secret(library: Callable[[str],
         repr([str(error)]),
     ):
         assert CORE not in clean(text)
-    assert CORE in str(error), "this library says nothing, so there is nothing to hide"
+    assert CORE in str(error), "this library does not show the secret, so there is nothing to hide"
 
 
 LOWER = re.sub("%..", lambda found: found[0].lower(), quote(ODD, safe=""))
 
 
 @pytest.mark.parametrize("spelling", [quote(ODD), LOWER, repr(ODD), json.dumps([ODD])])
-def test_a_secret_is_found_however_it_is_spelt(spelling: str) -> None:
+def test_a_secret_is_found_in_every_encoding(spelling: str) -> None:
     assert CORE not in clean(f"GET {spelling} failed")
 
 
 @pytest.mark.parametrize("password", [PLAIN, ODD, "ab"])
-def test_a_password_is_found_in_the_header_that_carries_it(password: str) -> None:
+def test_a_password_is_found_in_its_header(password: str) -> None:
     register_basic("exporter", password)
     encoded = base64.b64encode(f"exporter:{password}".encode()).decode()
     assert clean(f"Authorization: Basic {encoded}") == f"Authorization: Basic {HIDDEN}"
@@ -149,7 +151,7 @@ def test_the_password_of_a_url_is_hidden_and_its_host_is_not() -> None:
     assert shown == f"redis://cache:{HIDDEN}@redis.example:6379/0, {HIDDEN}, {HIDDEN}"
 
 
-def test_a_header_is_hidden_where_its_name_says_so() -> None:
+def test_a_header_with_a_secret_name_is_hidden() -> None:
     register_header("Authorization", "Bearer Qz7x-bearer")
     register_header("X-Scope-OrgID", "some-tenant")
     assert clean("Bearer Qz7x-bearer of some-tenant") == f"Bearer {HIDDEN} of some-tenant"
@@ -163,7 +165,7 @@ def test_a_header_is_hidden_where_its_name_says_so() -> None:
         ("Authorization", 'Token user=bob, token="Qz7x-pair"', "Qz7x-pair"),
     ],
 )
-def test_what_a_header_wraps_is_hidden_too(name: str, value: str, secret: str) -> None:
+def test_secrets_within_a_header_are_hidden_too(name: str, value: str, secret: str) -> None:
     register_header(name, value)
     assert clean(f"no such session: {secret}") == f"no such session: {HIDDEN}"
 
@@ -178,12 +180,12 @@ def test_what_a_header_wraps_is_hidden_too(name: str, value: str, secret: str) -
         ("", "nothing", "nothing"),
     ],
 )
-def test_a_short_secret_hides_no_more_than_itself(short: str, text: str, shown: str) -> None:
+def test_a_short_secret_does_not_hide_parts_of_words(short: str, text: str, shown: str) -> None:
     register(short)
     assert clean(text) == shown
 
 
-def test_what_is_renewed_without_end_takes_bounded_room() -> None:
+def test_renewed_secrets_take_bounded_memory() -> None:
     for number in range(100):
         register(f"renewed-token-{number:03}-{CORE}", renewed=True)
     assert CORE not in clean(f"renewed-token-099-{CORE} {PLAIN}")
@@ -191,7 +193,7 @@ def test_what_is_renewed_without_end_takes_bounded_room() -> None:
 
 
 @given(st.text(), st.integers(0, len(LONG) - 20), st.integers(20, len(LONG)))
-def test_no_text_around_it_saves_a_piece_of_a_long_secret(around: str, start: int, length: int) -> None:
+def test_a_piece_of_a_long_secret_is_hidden_in_any_text(around: str, start: int, length: int) -> None:
     assert CORE not in redact(f"{around}{LONG[start : start + length]}{around}")
 
 
@@ -205,7 +207,7 @@ def test_control_characters_are_escaped(text: str) -> None:
     assert clean("two\nlines\t", keep="\n") == "two\nlines\\t"
 
 
-def test_an_answer_is_kept_without_secrets_and_still_json() -> None:
+def test_secrets_are_removed_from_json_which_stays_valid() -> None:
     body = json.dumps({"name": f"x {ODD}", "numbers": [1, None, True], "inner": [{"a": PLAIN}]}).encode()
     assert json.loads(redact_json(body)) == {
         "name": f"x {HIDDEN}",

@@ -1,4 +1,4 @@
-"""What is written from the code is as committed, and says what it should."""
+"""The generated pages are up to date and complete."""
 
 import ast
 import re
@@ -23,21 +23,21 @@ DECLARED: tuple[Declared, ...] = (*families(), *FLEET_FAMILIES, *EXPORTER_METRIC
 LINES = exposition().splitlines()
 
 REPORTED_IN = {"PayloadError": 0, "mapping": 1, "payload_fault": 1, "faults.append": 0, "_count_faults": 1}
-"""The calls that name a reason, and which of their arguments it is."""
+"""Calls with a reason, and the index of that argument."""
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_what_is_committed_is_what_the_code_says(name: str) -> None:
+def test_the_committed_pages_are_up_to_date(name: str) -> None:
     committed = (ROOT / name).read_text(encoding="utf-8")
-    assert committed == WRITTEN[name], f"{name} does not say what the code says: run `make reference`"
+    assert committed == WRITTEN[name], f"{name} is out of date: run `make reference`"
 
 
-def test_writing_twice_changes_nothing() -> None:
+def test_generating_twice_gives_the_same_pages() -> None:
     assert written() == WRITTEN
 
 
 @pytest.mark.parametrize("command", ["", *cli.commands])
-def test_the_command_line_page_shows_what_help_prints(command: str) -> None:
+def test_the_command_line_page_has_the_help_of_each_command(command: str) -> None:
     assert help_of(cli, command) in WRITTEN["docs/command-line.md"]
 
 
@@ -50,23 +50,23 @@ def test_help_is_the_same_in_every_terminal(command: str, monkeypatch: pytest.Mo
     assert max(map(len, before.splitlines())) <= WIDTH
 
 
-@pytest.mark.parametrize("one", DECLARED, ids=lambda one: one.name)
-def test_a_metric_is_shown_by_real_samples_of_it(one: Declared) -> None:
+@pytest.mark.parametrize("metric", DECLARED, ids=lambda metric: metric.name)
+def test_a_metric_has_real_samples(metric: Declared) -> None:
     [family] = text_string_to_metric_families(
-        f"# TYPE {one.name} {one.kind}\n" + "\n".join(shown(one)) + "\n"
+        f"# TYPE {metric.name} {metric.kind}\n" + "\n".join(samples_of(metric)) + "\n"
     )
-    assert family.type == one.kind
-    assert len(family.samples) == (3 if one.kind is Kind.HISTOGRAM else 1)
-    assert all(sample.labels.keys() - {"le"} == set(one.labels) for sample in family.samples)
+    assert family.type == metric.kind
+    assert len(family.samples) == (3 if metric.kind is Kind.HISTOGRAM else 1)
+    assert all(sample.labels.keys() - {"le"} == set(metric.labels) for sample in family.samples)
 
 
-def shown(one: Declared) -> list[str]:
-    found = samples(one, LINES)
+def samples_of(metric: Declared) -> list[str]:
+    found = samples(metric, LINES)
     assert "\n".join(found) in WRITTEN["docs/metrics.md"]
     return found
 
 
-def test_a_metric_without_a_sample_is_told() -> None:
+def test_a_metric_without_a_sample_is_an_error() -> None:
     with pytest.raises(LookupError, match=r"fleet\.py shows no sample of codearts_build_new$"):
         samples(Declared("codearts_build_new", Kind.GAUGE, "New."), LINES)
 

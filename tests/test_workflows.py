@@ -1,4 +1,4 @@
-"""The workflows on GitHub: valid by their schemas, few permissions, no secret, commands that exist."""
+"""The GitHub workflows are valid, have minimal permissions and no secrets, and run existing commands."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
 }
 JOBS = [(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"]]
 
-# What a job may do beyond reading the code, and why it has to.
+# Write permissions of jobs, and their purpose.
 GRANTED = {
     ("release", "attest"): {"attestations", "id-token"},  # writes attestations, signed as this workflow
     ("release", "publish"): {"id-token"},  # trusted publishing: PyPI knows this workflow
@@ -50,30 +50,30 @@ def shells() -> str:
     ("schema", "files"), [("github-workflows", FILES), ("dependabot", [GITHUB / "dependabot.yml"])]
 )
 def test_files_are_valid_by_their_schema(schema: str, files: list[Path]) -> None:
-    told = subprocess.run(
+    result = subprocess.run(
         [program("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", *map(str, files)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_a_workflow_may_read_the_code_and_no_more(name: str) -> None:
+def test_a_workflow_may_only_read_the_code(name: str) -> None:
     assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
 
 
 @pytest.mark.parametrize(("name", "title"), JOBS)
-def test_a_job_may_write_only_what_is_its_task(name: str, title: str) -> None:
+def test_a_job_has_only_the_write_permissions_that_it_needs(name: str, title: str) -> None:
     permissions = job(name, title).get("permissions", {})
-    written = {what for what, how in permissions.items() if how == "write"}
+    written = {scope for scope, access in permissions.items() if access == "write"}
     assert written == GRANTED.get((name, title), set())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_no_secret_is_used_but_the_token_of_the_run(file: Path) -> None:
+def test_the_only_secret_is_the_token_of_the_run(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert set(re.findall(r"\bsecrets\b[.\[\s]*['\"]?(\w*)", text)) <= {"GITHUB_TOKEN"}
     assert "secrets: inherit" not in text
@@ -88,16 +88,16 @@ def test_the_package_is_published_without_a_password() -> None:
 def test_every_action_is_pinned_to_a_major_version() -> None:
     used = [step["uses"] for step in steps() if "uses" in step]
     assert used
-    assert [one for one in used if not re.fullmatch(r"[\w./-]+@(?:release/)?v\d+", one)] == []
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@(?:release/)?v\d+", action)] == []
 
 
-def test_no_checkout_leaves_its_token_behind() -> None:
+def test_no_checkout_keeps_its_token() -> None:
     checkouts = [step for step in steps() if step.get("uses", "").startswith("actions/checkout@")]
     assert checkouts
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
-def test_no_expression_is_pasted_into_a_shell() -> None:
+def test_no_expression_is_inserted_into_a_shell_command() -> None:
     assert "${{" not in shells()
 
 
@@ -110,13 +110,13 @@ def test_every_target_of_make_exists() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:^|\s)(\.?[\w-]+/[\w./-]+)", shells()))))
-def test_every_path_of_a_command_exists_or_is_made_on_the_way(path: str) -> None:
-    made = ("dist/", "other/folder", "packages/", "sbom/")
-    assert path.startswith(made) or (ROOT / path).exists()
+def test_every_path_of_a_command_exists_or_is_created(path: str) -> None:
+    created = ("dist/", "other/folder", "packages/", "sbom/")
+    assert path.startswith(created) or (ROOT / path).exists()
 
 
 @pytest.mark.parametrize(("name", "title"), JOBS)
-def test_every_job_ends_by_itself(name: str, title: str) -> None:
+def test_every_job_has_a_timeout(name: str, title: str) -> None:
     assert "uses" in job(name, title) or job(name, title)["timeout-minutes"] <= 60
 
 
@@ -131,7 +131,7 @@ def test_nothing_is_published_before_the_tests_have_passed() -> None:
     def before(title: str) -> set[str]:
         needed = jobs[title].get("needs", [])
         direct = {needed} if isinstance(needed, str) else set(needed)
-        return direct.union(*(before(one) for one in direct))
+        return direct.union(*(before(name) for name in direct))
 
     for title in jobs.keys() - {"test", "build"}:
         assert {"test", "build"} <= before(title)
@@ -143,9 +143,9 @@ def test_the_image_is_made_from_the_dockerfile_for_both_processors() -> None:
     assert push["platforms"].split(",") == ["linux/amd64", "linux/arm64"]
 
 
-def test_dependabot_looks_where_there_is_something_to_find() -> None:
+def test_dependabot_covers_folders_with_dependencies() -> None:
     updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
-    found = {one["package-ecosystem"]: ROOT / one["directory"].lstrip("/") for one in updates}
+    found = {entry["package-ecosystem"]: ROOT / entry["directory"].lstrip("/") for entry in updates}
     assert found.keys() == {"pip", "docker", "github-actions"}
     assert (found["pip"] / "pyproject.toml").is_file()
     assert (found["docker"] / "Dockerfile").is_file()

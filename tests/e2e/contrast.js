@@ -1,4 +1,4 @@
-// [what, contrast with its background, required contrast] of all text, controls and bars, by WCAG 2.2
+// [element, contrast with its background, required contrast] of all text, controls and bars, by WCAG 2.2
 () => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true})
   const rgba = colour => {

@@ -1,8 +1,8 @@
-"""The whole story of a fleet in less than a minute, watched by a real Prometheus with the example rules.
+"""A scenario that makes every metric and panel show data, with a real Prometheus and the example rules.
 
-Two exporters ask one simulator. The first watches a job for each way that builds can go, and lives through
-all that the API and its own disk do to it; the second may show so few series that it has to cap them. Each
-chapter ends when Prometheus has seen what it tells.
+Two exporters poll one simulator. The first watches a job for each possible course of builds, with failures of
+the API and a full disk. The second has a series limit so low that builds are capped. Each step ends when
+Prometheus has the expected samples.
 """
 
 import contextlib
@@ -25,21 +25,21 @@ EXAMPLES: Final = Path(__file__).parents[2] / "prometheus"
 WEEK_S: Final = 7 * 86_400
 HOUR_MS: Final = 3_600_000
 PATIENCE_S: Final = 60.0
-"""Far more than is needed, since the machine may be busy; what is awaited comes within seconds."""
+"""Generous, because the machine may be busy; expected values appear within seconds."""
 FILE_LIMIT: Final = 64 * 1024
-"""Bytes; the exporter's log stays below them, the log of changes of its state does not."""
+"""Bytes. The exporter's log stays below this limit, SQLite's write-ahead log does not."""
 
 OTHER_RESULTS: Final = ("aborted", "timeout", "schedule_failure", "unknown")
 JOBS: Final = ("steady", "repaired", "broken", "stuck", "waiting", "gone", *OTHER_RESULTS)
 CROWDED: Final = "crowded"
 
 
-class Watcher(Prometheus):
-    """Prometheus with the example rules, evaluated and scraping each second.
+class PrometheusWithRules(Prometheus):
+    """Prometheus with the example rules, with scrapes and evaluations each second.
 
     Attributes:
-        began: Unix time at which it was started.
-        log: what it wrote.
+        began: Unix time of its start.
+        log: the file with its output.
     """
 
     def __init__(self, url: str, log: Path) -> None:
@@ -48,25 +48,25 @@ class Watcher(Prometheus):
         self.log = log
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The data of an answer that came without error or warning."""
-        told = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
-        assert told["status"] == "success", f"{parameters}: {told.get('error')}"
-        assert not told.get("warnings"), f"{parameters}: {told['warnings']}"
-        return told["data"]
+        """Return the data of a response, which must have no error or warning."""
+        body = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
+        assert body["status"] == "success", f"{parameters}: {body.get('error')}"
+        assert not body.get("warnings"), f"{parameters}: {body['warnings']}"
+        return body["data"]
 
-    def sees(self, expression: str) -> bool:
-        """Whether it yields something."""
+    def has_data(self, expression: str) -> bool:
+        """Return whether a query has a result."""
         return bool(self.query(expression))
 
-    def until(self, *expressions: str) -> None:
-        """Wait until each of them yields something."""
+    def wait_for(self, *expressions: str) -> None:
+        """Wait until each query has a result."""
         for expression in expressions:
-            eventually(partial(self.sees, expression), PATIENCE_S, every=0.2)
+            eventually(partial(self.has_data, expression), PATIENCE_S, every=0.2)
 
 
 @contextlib.contextmanager
-def watcher(targets: Sequence[str], folder: Path) -> Iterator[Watcher]:
-    """The example configuration, in a hurry, on a storage that remembers last week."""
+def prometheus_with_rules(targets: Sequence[str], folder: Path) -> Iterator[PrometheusWithRules]:
+    """Start Prometheus with the example configuration, short intervals and samples of last week."""
     binary = program("prometheus")
     own = f"127.0.0.1:{free_port()}"
     config = yaml.safe_load((EXAMPLES / "prometheus.yml").read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def watcher(targets: Sequence[str], folder: Path) -> Iterator[Watcher]:
         of_exporters = scraped["job_name"] == "codearts-build"
         scraped["static_configs"] = [{"targets": list(targets) if of_exporters else [own]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    remember_last_week(folder)
+    write_last_week(folder)
     command = [
         binary,
         f"--config.file={folder / 'prometheus.yml'}",
@@ -91,13 +91,13 @@ def watcher(targets: Sequence[str], folder: Path) -> Iterator[Watcher]:
     ]
     log = folder / "prometheus.log"
     with running(command, log):
-        asked = Watcher(f"http://{own}", log)
-        eventually(lambda: answers(f"{asked.url}/-/ready"), PATIENCE_S)
-        yield asked
+        prometheus = PrometheusWithRules(f"http://{own}", log)
+        eventually(lambda: answers(f"{prometheus.url}/-/ready"), PATIENCE_S)
+        yield prometheus
 
 
-def remember_last_week(folder: Path) -> None:
-    """Put the successful builds of one job into the storage, as if they had been scraped a week ago."""
+def write_last_week(folder: Path) -> None:
+    """Write successful builds of one job to the storage, as if they had been scraped a week ago."""
     start = int(time.time()) - WEEK_S
     lines = []
     for bound, share in (("10.0", 1), ("60.0", 3), ("+Inf", 4)):
@@ -120,7 +120,7 @@ def remember_last_week(folder: Path) -> None:
 
 
 class Fleet:
-    """The simulated jobs by their names."""
+    """The simulated jobs by name."""
 
     def __init__(self, simulator: Service) -> None:
         self.simulator = simulator
@@ -132,24 +132,24 @@ class Fleet:
         }
 
     def build(self, name: str, result: str = "success", **more: object) -> int:
-        """One quick build, or one that ``more`` makes otherwise; its number."""
+        """Add a short build, changed by ``more``, and return its number."""
         body = {"result": result, "queue_s": 0.1, "duration_s": 0.1} | more
         number: int = self.simulator.post(f"jobs/{self.ids[name]}/builds", body)["number"]
         return number
 
     def faults(self, *faults: dict[str, object]) -> None:
-        """These go wrong from now on, and nothing else."""
+        """Replace the active faults."""
         self.simulator.post("faults", list(faults))
 
-    def before(self) -> None:
-        """What had happened before anybody watched: successes, and a build that has run for three hours."""
+    def add_earlier_builds(self) -> None:
+        """Add builds from before the jobs are watched: successes, and one that has run for three hours."""
         past_ms = round(time.time() * 1000) - 4 * HOUR_MS
         for name in ("steady", "stuck", "repaired", "broken"):
             self.build(name, at_ms=past_ms)
         self.build("stuck", at_ms=past_ms + HOUR_MS, duration_s=None)
 
     def configuration(self, path: Path, names: Sequence[str], more: str = "") -> Path:
-        """A configuration that watches some of the jobs, and asks often."""
+        """Write a configuration that watches some of the jobs, with short intervals."""
         project = "tools" if CROWDED in names else "shop"
         jobs = "".join(f"  - {{id: {self.ids[name]}, name: {name}, project: {project}}}\n" for name in names)
         path.write_text(
@@ -162,7 +162,7 @@ class Fleet:
 
 @contextlib.contextmanager
 def exporting(config: Path) -> Iterator[tuple[str, int]]:
-    """An exporter as a process of its own: its address and the number of its process."""
+    """Start an exporter as a process; the value is its address and process id."""
     address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "exporter", f"--config.file={config}", f"--web.listen-address={address}"]
     with running(command, config.with_suffix(".log")) as process:
@@ -171,14 +171,14 @@ def exporting(config: Path) -> Iterator[tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def told(folder: Path) -> Iterator[Watcher]:
-    """Tell the story; the value is the Prometheus that has seen it."""
+def scenario(folder: Path) -> Iterator[PrometheusWithRules]:
+    """Run the whole scenario; the value is the Prometheus that observed it."""
     for name in ("prometheus", "promtool"):
         program(name)
     with contextlib.ExitStack() as stack:
         fleet = Fleet(stack.enter_context(service(folder)))
-        fleet.before()
-        crowd = (
+        fleet.add_earlier_builds()
+        metrics = (
             "metrics: {max_series: 1000, extra_labels: [trigger, branch], branches: ['.*'], "
             f"duration_buckets: {list(range(1, 500))}}}\n"
         )
@@ -186,21 +186,21 @@ def told(folder: Path) -> Iterator[Watcher]:
             exporting(fleet.configuration(folder / "fleet.yaml", JOBS, "metrics: {stages: true}\n"))
         )
         other, _ = stack.enter_context(
-            exporting(fleet.configuration(folder / "crowd.yaml", [CROWDED], crowd))
+            exporting(fleet.configuration(folder / "crowd.yaml", [CROWDED], metrics))
         )
-        asked = stack.enter_context(watcher([address, other], folder))
-        asked.until(f"count(codearts_build_consecutive_failures) == {len(JOBS) + 1}")
-        builds(fleet, asked)
-        trouble_with_the_api(fleet, asked)
-        builds_that_go_missing(fleet, asked)
-        a_job_is_deleted(fleet, asked)
-        a_full_disk(process, asked)
-        asked.until("min(prometheus_rule_group_iterations_total) >= 2")
-        yield asked
+        prometheus = stack.enter_context(prometheus_with_rules([address, other], folder))
+        prometheus.wait_for(f"count(codearts_build_consecutive_failures) == {len(JOBS) + 1}")
+        builds(fleet, prometheus)
+        api_failures(fleet, prometheus)
+        lost_build(fleet, prometheus)
+        deleted_job(fleet, prometheus)
+        full_disk(process, prometheus)
+        prometheus.wait_for("min(prometheus_rule_group_iterations_total) >= 2")
+        yield prometheus
 
 
-def builds(fleet: Fleet, asked: Watcher) -> None:
-    """Every result, streaks that end and that do not, builds that wait and run, and too many labels."""
+def builds(fleet: Fleet, prometheus: PrometheusWithRules) -> None:
+    """Add builds with every result, streaks, waiting and running builds, and too many labels."""
     fleet.build("waiting", queue_s=0, duration_s=None)
     fleet.build("waiting", queue_s=3600)
     for count in (1, 2, 3):
@@ -211,12 +211,12 @@ def builds(fleet: Fleet, asked: Watcher) -> None:
         for name in ("steady", "stuck", "gone", CROWDED):
             fleet.build(name)
         ended = f'codearts_build_last_build_number{{job_name=~"{"|".join(OTHER_RESULTS)}"}} == {count}'
-        asked.until(
+        prometheus.wait_for(
             f'codearts_build_consecutive_failures{{job_name="broken"}} == {count}',
             f"count({ended}) == {len(OTHER_RESULTS)}",
             f'max(codearts_build_stage_duration_seconds_count{{job_name="steady"}}) >= {count}',
         )
-    asked.until(
+    prometheus.wait_for(
         'codearts_build_active_builds{job_name="waiting", state="running"} == 1',
         'codearts_build_active_builds{job_name="waiting", state="queued"} == 1',
         'increase(codearts_build_recovery_duration_seconds_count{job_name="repaired"}[1m]) > 0',
@@ -229,54 +229,58 @@ def builds(fleet: Fleet, asked: Watcher) -> None:
     )
 
 
-def trouble_with_the_api(fleet: Fleet, asked: Watcher) -> None:
-    """It throttles, answers what cannot be read, and goes away; a build that ends meanwhile is recovered.
+def api_failures(fleet: Fleet, prometheus: PrometheusWithRules) -> None:
+    """Let the API throttle, return invalid responses and fail; a build that ends meanwhile is recovered.
 
-    The outage is longer than any request is retried, so that the poll that finds the build began after a gap.
+    The outage outlasts all retries of a request, so that the next successful poll begins after a gap.
     """
     fleet.faults({"kind": "throttle", "retry_after": 1, "announce": False, "times": 4})
-    asked.until("sum(increase(codearts_build_exporter_api_throttled_total[1m])) > 0")
+    prometheus.wait_for("sum(increase(codearts_build_exporter_api_throttled_total[1m])) > 0")
     fleet.faults({"kind": "body", "text": "{", "probability": 0.3})
-    asked.until(
+    prometheus.wait_for(
         'sum(increase(codearts_build_exporter_payload_errors_total{reason="invalid_answer"}[1m])) > 0'
     )
     fleet.faults({"kind": "error"})
     fleet.build("steady")
-    asked.until(
+    prometheus.wait_for(
         'codearts_build_job_up{job_name="steady"} == 0',
         'time() - codearts_build_job_last_poll_timestamp_seconds{job_name="steady"} > 6',
     )
     fleet.faults()
-    asked.until(
+    prometheus.wait_for(
         "sum(increase(codearts_build_recovered_builds_total[1m])) > 0",
         "min(codearts_build_up) == 1",
     )
 
 
-def builds_that_go_missing(fleet: Fleet, asked: Watcher) -> None:
-    """A build leaves no record anywhere, which the next one shows."""
+def lost_build(fleet: Fleet, prometheus: PrometheusWithRules) -> None:
+    """Lose the records of a build, which is noticed by the number of the next one."""
     missing = fleet.build("steady") + 1
     fleet.faults({"kind": "lost-records", "job": fleet.ids["steady"], "numbers": [missing]})
     assert fleet.build("steady") == missing
     fleet.build("steady")
-    asked.until('increase(codearts_build_lost_builds_total{job_name="steady"}[1m]) > 0')
+    prometheus.wait_for('increase(codearts_build_lost_builds_total{job_name="steady"}[1m]) > 0')
 
 
-def a_job_is_deleted(fleet: Fleet, asked: Watcher) -> None:
-    """A watched job lies in the recycle bin."""
+def deleted_job(fleet: Fleet, prometheus: PrometheusWithRules) -> None:
+    """Delete a watched job."""
     fleet.simulator.post(f"jobs/{fleet.ids['gone']}/delete", {})
-    asked.until(
+    prometheus.wait_for(
         'codearts_build_job_deleted{job_name="gone"} == 1',
         'codearts_build_recycle_bin_project_jobs{project="shop"} == 1',
     )
 
 
-def a_full_disk(process: int, asked: Watcher) -> None:
-    """The kernel does not let the exporter's files grow for a while, as if the disk were full."""
+def full_disk(process: int, prometheus: PrometheusWithRules) -> None:
+    """Limit the size of the exporter's files for a while, as if the disk were full."""
     limits = resource.prlimit(process, resource.RLIMIT_FSIZE)
     resource.prlimit(process, resource.RLIMIT_FSIZE, (FILE_LIMIT, limits[1]))
     try:
-        asked.until('increase(codearts_build_exporter_store_errors_total{operation="commit"}[1m]) >= 3')
+        prometheus.wait_for(
+            'increase(codearts_build_exporter_store_errors_total{operation="commit"}[1m]) >= 3'
+        )
     finally:
         resource.prlimit(process, resource.RLIMIT_FSIZE, limits)
-    asked.until(f'codearts_build_job_last_poll_timestamp_seconds{{job_name="steady"}} > {time.time()}')
+    prometheus.wait_for(
+        f'codearts_build_job_last_poll_timestamp_seconds{{job_name="steady"}} > {time.time()}'
+    )

@@ -1,8 +1,8 @@
-// what somebody who cannot see the page would miss
+// violations of the document structure that screen readers need
 () => {
   const all = selector => [...document.querySelectorAll(selector)]
   const wrong = []
-  const want = (holds, what) => holds || wrong.push(what)
+  const want = (holds, rule) => holds || wrong.push(rule)
   want(document.documentElement.lang === "en", "lang")
   want(document.title.trim(), "title")
   for (const one of ["h1", "main", "body > header", "body > footer"])

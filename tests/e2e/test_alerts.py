@@ -1,7 +1,7 @@
-"""From a failing build to the alert in a real Alertmanager, and back.
+"""From a failing build to the alert in a real Alertmanager, and its resolution.
 
-The configurations are the example files of `prometheus/`, with addresses of this test. Times are shortened by
-`hurry`: Prometheus scrapes and evaluates each second, and the alert waits for two seconds instead of its
+The configurations are the example files of `prometheus/`, with the addresses of this test and shorter times
+(`shortened`): Prometheus scrapes and evaluates each second, and the alert waits for two seconds instead of
 minutes. Expressions, labels and annotations are the real ones.
 """
 
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "prometheus"
 ALERT = "CodeArtsBuildFailingRepeatedly"
-TOO_LATE_S = 4.0
-"""Whatever was going to fire after a wait of two seconds would have fired by then."""
+QUIET_S = 4.0
+"""Time after which an alert that waits for two seconds would have fired."""
 PATIENCE_S = 60.0
-"""Far more than is needed, since the machine may be busy; what is awaited comes within seconds."""
+"""Generous, because the machine may be busy; expected values appear within seconds."""
 
 
 def example(name: str) -> Any:
@@ -38,8 +38,8 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def hurry(name: str) -> Any:
-    """Rules of the repository, evaluated each second; only the alert of this test comes sooner."""
+def shortened(name: str) -> Any:
+    """Return the example rules with the default interval, and a shorter wait for the alert of this test."""
     groups = example(name)["groups"]
     for group in groups:
         group.pop("interval", None)
@@ -50,13 +50,13 @@ def hurry(name: str) -> Any:
 
 
 class Alertmanager:
-    """A real Alertmanager, asked by its API."""
+    """A client of a real Alertmanager."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def alerts(self) -> dict[str, Any]:
-        """The alerts that it holds and that have not ended, by name."""
+        """Return the active alerts by name."""
         answer = requests.get(f"{self.url}/api/v2/alerts", timeout=10)
         assert answer.ok, answer.text
         return {alert["labels"]["alertname"]: alert for alert in answer.json()}
@@ -64,12 +64,12 @@ class Alertmanager:
 
 @contextlib.contextmanager
 def alertmanager(folder: Path) -> Iterator[Alertmanager]:
-    """The example configuration; its notifications go to a port where nobody listens."""
-    address, nobody = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    """Start Alertmanager with the example configuration; notifications go to an unused port."""
+    address, unused = (f"127.0.0.1:{free_port()}" for _ in range(2))
     config = example("alertmanager.yml")
     for receiver in config["receivers"]:
         for webhook in receiver["webhook_configs"]:
-            webhook["url"] = f"http://{nobody}/"
+            webhook["url"] = f"http://{unused}/"
     command = [
         program("alertmanager"),
         f"--config.file={write(folder / 'alertmanager.yml', config)}",
@@ -83,15 +83,15 @@ def alertmanager(folder: Path) -> Iterator[Alertmanager]:
 
 
 @contextlib.contextmanager
-def prometheus(target: str, told: Alertmanager, folder: Path) -> Iterator[str]:
-    """The example configuration with the rules beside it; the value is its URL."""
+def prometheus(target: str, receiver: Alertmanager, folder: Path) -> Iterator[str]:
+    """Start Prometheus with the example configuration and rules; the value is its URL."""
     address = f"127.0.0.1:{free_port()}"
     config = example("prometheus.yml")
     for name in config["rule_files"]:
-        write(folder / name, hurry(name))
+        write(folder / name, shortened(name))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["alerting"]["alertmanagers"] = [
-        {"static_configs": [{"targets": [told.url.removeprefix("http://")]}]}
+        {"static_configs": [{"targets": [receiver.url.removeprefix("http://")]}]}
     ]
     for scraped in config["scrape_configs"]:
         targets = [target if scraped["job_name"] == "codearts-build" else address]
@@ -123,7 +123,7 @@ def build(simulator: Service, job_id: str, result: str) -> None:
     simulator.post(f"jobs/{job_id}/builds", {"result": result, "queue_s": 0, "duration_s": 0.1})
 
 
-def rules_in_trouble(url: str) -> list[str]:
+def failing_rules(url: str) -> list[str]:
     groups = requests.get(f"{url}/api/v1/rules", timeout=10).json()["data"]["groups"]
     return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
 
@@ -137,18 +137,18 @@ def test_five_failures_reach_the_alertmanager_and_a_success_resolves_them(tmp_pa
         config = configuration(simulator, job_id, tmp_path)
         exporting = stack.enter_context(exporter(config, tmp_path / "exporter.log"))
         held = stack.enter_context(alertmanager(tmp_path))
-        asked = stack.enter_context(prometheus(exporting.removeprefix("http://"), held, tmp_path))
+        prometheus_url = stack.enter_context(prometheus(exporting.removeprefix("http://"), held, tmp_path))
         eventually(lambda: answers(f"{exporting}/-/ready"), PATIENCE_S)
 
         for _ in range(2):
             build(simulator, job_id, "failure")
-        await_failures(asked, 2)
-        time.sleep(TOO_LATE_S)
+        await_failures(prometheus_url, 2)
+        time.sleep(QUIET_S)
         assert held.alerts() == {}
 
         for _ in range(3):
             build(simulator, job_id, "failure")
-        await_failures(asked, 5)
+        await_failures(prometheus_url, 5)
         eventually(lambda: "failed 5 times" in description(held), PATIENCE_S)
         alerts = held.alerts()
         assert alerts.keys() == {ALERT}
@@ -168,23 +168,23 @@ def test_five_failures_reach_the_alertmanager_and_a_success_resolves_them(tmp_pa
         assert alerts[ALERT]["status"]["state"] == "active"
 
         build(simulator, job_id, "success")
-        await_failures(asked, 0)
+        await_failures(prometheus_url, 0)
         eventually(lambda: held.alerts() == {}, PATIENCE_S)
-        assert rules_in_trouble(asked) == []
+        assert failing_rules(prometheus_url) == []
 
 
 def description(held: Alertmanager) -> str:
-    """What the alert of this test says; empty while it is not there."""
+    """Return the description of this test's alert, or an empty text without it."""
     alert = held.alerts().get(ALERT)
     return str(alert["annotations"]["description"]) if alert else ""
 
 
 def await_failures(url: str, count: int) -> None:
-    """Until Prometheus has seen a streak of so many failures."""
+    """Wait until Prometheus has this number of consecutive failures."""
     query = {"query": f'codearts_build_consecutive_failures{{job_name="checkout"}} == {count}'}
 
-    def seen() -> bool:
+    def has_count() -> bool:
         answer = requests.get(f"{url}/api/v1/query", params=query, timeout=10).json()
         return bool(answer["data"]["result"])
 
-    eventually(seen, PATIENCE_S)
+    eventually(has_count, PATIENCE_S)

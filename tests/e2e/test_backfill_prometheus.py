@@ -1,15 +1,15 @@
-"""A month of twelve jobs in a real Prometheus, and the live exporter that goes on from there.
+"""A backfilled month of twelve jobs in a real Prometheus, continued by a running exporter.
 
-How exactly the numbers are held against the truth:
+Comparison of Prometheus's numbers with the simulator's truth:
 
-- Samples lie six hours apart, at midnight too. A range of a day and a millisecond that ends at midnight takes
-  in both midnights, in Prometheus 2 and in Prometheus 3, whose ranges leave out their beginning. Extrapolated
-  is that millisecond alone: ``increase(counter[1d1ms])`` is the number of builds that finished in that day,
-  and quantiles are those of exactly the builds of that week.
-- Across the border nothing is assumed of extrapolation: the samples themselves are added up as Prometheus
-  adds them, where a lower value is a reset. The border is one reset, and the sum is the truth.
-- ``increase()`` over a range that holds the border and all of the live time is at most that sum, extended by
-  no more than its 1.1 sample distances at each end.
+- Samples are six hours apart, including midnight. A range of a day and a millisecond that ends at midnight
+  includes both midnights, also in Prometheus 3, whose ranges exclude their start. Only that millisecond is
+  extrapolated, so ``increase(counter[1d1ms])`` is the number of builds that finished on that day, and
+  quantiles are those of exactly the builds of that week.
+- Across the cutoff between backfill and exporter, the test sums samples itself, as Prometheus does: a lower
+  value is a reset. The cutoff causes one reset, and the sum is the truth.
+- ``increase()`` over a range with the cutoff and all samples of the exporter is at most that sum,
+  extrapolated by at most 1.1 sample distances at each end.
 """
 
 import math
@@ -33,10 +33,10 @@ pytestmark = pytest.mark.timeout(600)
 JOBS = 12
 DAYS = 30
 DAY_S = 86_400
-LIVE = 40
+LIVE_BUILDS = 40
 ROUNDING = 1e-9
-A_MILLISECOND = 1e-8
-"""More than a millisecond extrapolated may move a rank by: a bucket that begins at 0 is not extrapolated."""
+EXTRAPOLATION = 1e-8
+"""Upper bound of the change of a rank by one extrapolated millisecond."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def make_blocks(files: Path, tsdb: Path) -> None:
 
 
 def finished(job: JobTruth) -> Iterator[tuple[float, BuildTruth]]:
-    """When builds finished, in seconds, and the builds."""
+    """Yield finish times in seconds, and the finished builds."""
     for build in job.builds:
         if build.finish_ms is not None and build.finished:
             yield build.finish_ms / 1000, build
@@ -92,38 +92,38 @@ def names(job: JobTruth, **more: str) -> Labels:
 
 
 def whole_days(now_s: float) -> list[float]:
-    """The ends of the UTC days that lie wholly in the past that was brought back."""
+    """Return the ends of the UTC days that were backfilled completely."""
     today = now_s // DAY_S * DAY_S
-    return [today - back * DAY_S for back in range(DAYS - 1)]
+    return [today - days * DAY_S for days in range(DAYS - 1)]
 
 
-def of_days_and_results(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
+def check_days_and_results(client: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
     for end_s in ends:
         expected: Counter[Labels] = Counter()
         for job in jobs:
             for at_s, build in finished(job):
                 if end_s - DAY_S < at_s <= end_s:
                     expected[names(job, result=str(build.result))] += 1
-        shown = asked.query("increase(codearts_build_builds_total[1d1ms])", end_s)
+        shown = client.query("increase(codearts_build_builds_total[1d1ms])", end_s)
         assert {labels: round(value, 6) for labels, value in shown.items() if value} == expected, end_s
 
 
 def quantile(share: float, values_s: list[float]) -> float:
-    """What ``histogram_quantile`` makes of these, by its documentation."""
+    """Return the result of ``histogram_quantile`` for these values, by its documentation."""
     bounds = DURATION_BUCKETS
     counts = [0] * (len(bounds) + 1)
     for value in values_s:
         counts[bisect_left(bounds, value)] += 1
-    through = list(accumulate(counts))
-    rank = share * through[-1]
-    at = next(at for at, count in enumerate(through) if count >= rank)
-    if at == len(bounds):
+    cumulative = list(accumulate(counts))
+    rank = share * cumulative[-1]
+    index = next(index for index, count in enumerate(cumulative) if count >= rank)
+    if index == len(bounds):
         return bounds[-1]
-    low = bounds[at - 1] if at else 0.0
-    return low + (bounds[at] - low) * (rank - (through[at] - counts[at])) / counts[at]
+    low = bounds[index - 1] if index else 0.0
+    return low + (bounds[index] - low) * (rank - (cumulative[index] - counts[index])) / counts[index]
 
 
-def of_quantiles(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
+def check_quantiles(client: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
     expression = (
         "histogram_quantile({}, sum by (project, job_name, le)"
         ' (increase(codearts_build_duration_seconds_bucket{{result="success"}}[7d1ms])))'
@@ -135,20 +135,20 @@ def of_quantiles(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> 
                 if end_s - 7 * DAY_S < at_s <= end_s and build.result == "success":
                     durations[names(job)].append((build.duration_ms or 0) / 1000)
         for share in (0.5, 0.9, 0.99):
-            shown = asked.query(expression.format(share), end_s)
+            shown = client.query(expression.format(share), end_s)
             shown = {labels: value for labels, value in shown.items() if not math.isnan(value)}
             assert shown.keys() == durations.keys(), (end_s, share)
             for labels, values in durations.items():
-                least, most = (quantile(share * (1 + by), values) for by in (-A_MILLISECOND, A_MILLISECOND))
+                least, most = (quantile(share * (1 + by), values) for by in (-EXTRAPOLATION, EXTRAPOLATION))
                 where = (end_s, share, labels)
                 assert least * (1 - ROUNDING) <= shown[labels] <= most * (1 + ROUNDING), where
 
 
-def of_sums(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
-    """Milliseconds: queue times come from each build's details."""
+def check_sums(client: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
+    """Check sums of queue times, which are exact to the millisecond."""
     start_s, end_s = ends[-1], ends[0]
     days = round((end_s - start_s) / DAY_S)
-    shown = asked.query(f"increase(codearts_build_queue_duration_seconds_sum[{days}d1ms])", end_s)
+    shown = client.query(f"increase(codearts_build_queue_duration_seconds_sum[{days}d1ms])", end_s)
     expected = {
         names(job): sum(
             (build.queue_ms or 0) / 1000 for at_s, build in finished(job) if start_s < at_s <= end_s
@@ -158,8 +158,8 @@ def of_sums(asked: Prometheus, jobs: list[JobTruth], ends: list[float]) -> None:
     assert shown == pytest.approx(expected, rel=1e-8)
 
 
-def added_up(samples: list[tuple[float, float]]) -> tuple[float, int]:
-    """What ``increase()`` adds up before it extrapolates, and how often the counter was reset."""
+def summed(samples: list[tuple[float, float]]) -> tuple[float, int]:
+    """Return the increase without extrapolation, and the number of counter resets."""
     total, resets = 0.0, 0
     for (_, before), (_, after) in pairwise(samples):
         resets += after < before
@@ -167,14 +167,14 @@ def added_up(samples: list[tuple[float, float]]) -> tuple[float, int]:
     return total, resets
 
 
-def across_the_border(asked: Prometheus, simulator: Simulator) -> bool:
-    """Whether all builds from the first sample of the past to now add up to the truth."""
-    samples = asked.samples(f"codearts_build_builds_total[{DAYS + 2}d]")
+def agrees_across_the_cutoff(client: Prometheus, simulator: Simulator) -> bool:
+    """Return whether the sum of all builds since the first backfilled sample is the truth."""
+    samples = client.samples(f"codearts_build_builds_total[{DAYS + 2}d]")
     assert len(samples) == JOBS * 6
     start_s = min(series[0][0] for series in samples.values())
     counted = {}
     for labels, series in samples.items():
-        total, resets = added_up(series)
+        total, resets = summed(series)
         assert resets <= 1, labels
         counted[labels] = round(total)
     expected = Counter(
@@ -186,35 +186,35 @@ def across_the_border(asked: Prometheus, simulator: Simulator) -> bool:
     return +Counter(counted) == expected
 
 
-def without_a_jump(asked: Prometheus, jobs: list[JobTruth], border_s: float) -> None:
+def check_increase(client: Prometheus, jobs: list[JobTruth], cutoff_s: float) -> None:
     now_s = time.time()
-    minutes = math.ceil((now_s - border_s) / 60) + 600
-    shown = asked.query(f"sum(increase(codearts_build_builds_total[{minutes}m]))", now_s)
+    minutes = math.ceil((now_s - cutoff_s) / 60) + 600
+    shown = client.query(f"sum(increase(codearts_build_builds_total[{minutes}m]))", now_s)
     builds = sum(now_s - minutes * 60 - 6 * 3600 < at_s for job in jobs for at_s, _ in finished(job))
     assert shown[()] <= builds * 1.1 + ROUNDING
 
 
 @pytest.mark.long
-def test_a_month_is_the_truth_and_goes_on(simulator: Simulator, tmp_path: Path) -> None:
+def test_a_backfilled_month_matches_the_truth_and_is_continued(simulator: Simulator, tmp_path: Path) -> None:
     program("prometheus")
     config = configuration(simulator, tmp_path)
-    ends = whole_days(time.time())  # before anything is counted: this may run at midnight
+    ends = whole_days(time.time())  # before the exporter starts, in case the test runs at midnight
     with exporter(config, tmp_path / "exporter.log") as url:
         eventually(lambda: answers(f"{url}/-/ready"), 60)
-        border_s = time.time()
+        cutoff_s = time.time()
         backfill(config, url, tmp_path / "history")
         make_blocks(tmp_path / "history", tmp_path / "tsdb")
         flags = ("--storage.tsdb.retention.time=10y",)
-        with prometheus(url.removeprefix("http://"), tmp_path, *flags) as asked:
-            eventually(lambda: bool(asked.query("codearts_build_builds_total")), 30)
-            for at in range(LIVE):
-                job = simulator.fleet.jobs()[at % JOBS]
-                simulator.fleet.add_build(job.id, duration_s=1, result="failure" if at % 3 else "success")
+        with prometheus(url.removeprefix("http://"), tmp_path, *flags) as client:
+            eventually(lambda: bool(client.query("codearts_build_builds_total")), 30)
+            for build in range(LIVE_BUILDS):
+                job = simulator.fleet.jobs()[build % JOBS]
+                simulator.fleet.add_build(job.id, duration_s=1, result="failure" if build % 3 else "success")
                 time.sleep(0.2)
             simulator.fleet.stop_arrivals()
-            eventually(lambda: across_the_border(asked, simulator), 60)
+            eventually(lambda: agrees_across_the_cutoff(client, simulator), 60)
             jobs = list(simulator.truth().values())
-            of_days_and_results(asked, jobs, ends)
-            of_quantiles(asked, jobs, ends)
-            of_sums(asked, jobs, ends)
-            without_a_jump(asked, jobs, border_s)
+            check_days_and_results(client, jobs, ends)
+            check_quantiles(client, jobs, ends)
+            check_sums(client, jobs, ends)
+            check_increase(client, jobs, cutoff_s)

@@ -1,4 +1,4 @@
-"""The demo: metrics that move, within a minute, on a machine without an account."""
+"""The demo shows changing metrics within a minute, without an account."""
 
 import contextlib
 import re
@@ -22,7 +22,7 @@ def counted(url: str) -> float:
     )
 
 
-def test_a_taken_default_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+def test_a_free_port_is_used_if_the_default_port_is_in_use(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 10088)))
@@ -34,15 +34,15 @@ def test_a_taken_default_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
         assert demo.end() == 0
 
 
-def test_a_taken_port_that_was_asked_for_is_an_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = "{}:{}".format(*taken.getsockname())
+def test_an_explicit_port_in_use_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "{}:{}".format(*listener.getsockname())
         ended = run("demo", f"--web.listen-address={address}")
     assert ended.code == 1
     assert f"cannot listen on {address}" in ended.err
 
 
-def test_its_numbers_move_and_agree_with_the_truth(tmp_path: Path) -> None:
+def test_its_metrics_change_and_agree_with_the_truth(tmp_path: Path) -> None:
     with started("demo", "--web.listen-address=127.0.0.1:0", log=tmp_path / "log") as demo:
         url = demo.says("Metrics:").split()[1]
         truth = demo.says("Truth:").split()[1]

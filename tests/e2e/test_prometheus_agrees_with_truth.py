@@ -1,4 +1,4 @@
-"""Some minutes of real time: 30 jobs build, the API misbehaves, and Prometheus must hold the exact truth."""
+"""30 jobs build for minutes while the API returns errors; Prometheus must have exact numbers."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -94,15 +94,15 @@ def configuration(simulator: Simulator, folder: Path) -> Path:
 
 
 @pytest.mark.long
-def test_counts_sums_and_gauges_are_the_truth(simulator: Simulator, tmp_path: Path) -> None:
+def test_counts_sums_and_gauges_match_the_truth(simulator: Simulator, tmp_path: Path) -> None:
     program("prometheus")
     config = configuration(simulator, tmp_path)
     with exporter(config, tmp_path / "exporter.log") as url:
         eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 60)
         baseline = {job_id: job.totals.last_finished for job_id, job in simulator.truth().items()}
-        with prometheus(url.removeprefix("http://"), tmp_path) as asked:
+        with prometheus(url.removeprefix("http://"), tmp_path) as client:
             simulator.fleet.resume_arrivals()
-            simulator.faults.replace([*FAULTS, *unheard_of_results(baseline)])
+            simulator.faults.replace([*FAULTS, *unknown_results(baseline)])
             for _ in range(3):
                 time.sleep(BUSY_S / 3)
                 simulator.expire_tokens()
@@ -111,19 +111,19 @@ def test_counts_sums_and_gauges_are_the_truth(simulator: Simulator, tmp_path: Pa
             eventually(lambda: not active_builds(simulator), 60)
             since = {job_id: last.number if last else 0 for job_id, last in baseline.items()}
             live = [job for job in simulator.truth(since).values() if job.deleted_ms is None]
-            wanted = expected(as_told(job, since[job.job_id]) for job in live)
+            wanted = expected(as_reported(job, since[job.job_id]) for job in live)
             with suppress(AssertionError):
-                eventually(lambda: not wrong(asked, wanted), 240, every=1)
+                eventually(lambda: not wrong(client, wanted), 240, every=1)
             time.sleep(5)
-            assert wrong(asked, wanted) == {}
+            assert wrong(client, wanted) == {}
             assert sum(sum(job.totals.finished.values()) for job in live) > JOBS * BUSY_S / 15
-            assert asked.query("codearts_build_recycle_bin_jobs") == {(): 3.0}
-            exemplars_are_builds(asked, live)
+            assert client.query("codearts_build_recycle_bin_jobs") == {(): 3.0}
+            check_exemplars(client, live)
     assert "unexpected_error" not in (tmp_path / "exporter.log").read_text()
 
 
-def unheard_of_results(baseline: Mapping[str, BuildTruth | None]) -> list[Fault]:
-    """A few builds of each job end in a way nobody knows; those before the baseline were told already."""
+def unknown_results(baseline: Mapping[str, BuildTruth | None]) -> list[Fault]:
+    """Return faults that give a few builds of each job an unknown result, after the baseline."""
     return [
         fault("unknown-result", job=job_id, numbers=[last.number + 3, last.number + 7])
         for job_id, last in baseline.items()
@@ -132,7 +132,7 @@ def unheard_of_results(baseline: Mapping[str, BuildTruth | None]) -> list[Fault]
 
 
 def end_with_visible_builds(simulator: Simulator) -> None:
-    """A lost build shows only by a later one that is not."""
+    """Add builds until the last one of each job is not lost; only a later build reveals a lost one."""
     for job in simulator.fleet.jobs():
         if job.deleted_ms is None:
             lost = True
@@ -141,19 +141,19 @@ def end_with_visible_builds(simulator: Simulator) -> None:
                 lost = bool(simulator.faults.for_build("lost-records", None, job.id, last.number))
 
 
-def wrong(asked: Prometheus, wanted: Values) -> dict[Any, Any]:
-    """What Prometheus has, where it is not what there was."""
+def wrong(client: Prometheus, wanted: Values) -> dict[Any, Any]:
+    """Return the differences between Prometheus and the truth."""
     names = {name for name, _ in wanted}
-    shown = {(name, labels): value for name in names for labels, value in asked.query(name).items()}
+    shown = {(name, labels): value for name in names for labels, value in client.query(name).items()}
     return differences(shown, wanted)
 
 
-def exemplars_are_builds(asked: Prometheus, jobs: list[JobTruth]) -> None:
-    """Prometheus kept exemplars of every kind, and each is a build that was as its series says."""
+def check_exemplars(client: Prometheus, jobs: list[JobTruth]) -> None:
+    """Check that Prometheus has exemplars of every kind, and that each matches its build."""
     builds = {(job.project, job.job_name, build.number): build for job in jobs for build in job.builds}
     kinds = ("builds_total", "duration_seconds_bucket", "queue_duration_seconds_bucket")
     for kind in (*kinds, "recovery_duration_seconds_bucket"):
-        shown = asked.exemplars(f"codearts_build_{kind}")
+        shown = client.exemplars(f"codearts_build_{kind}")
         assert len(shown) > JOBS
         for series, labels, value, timestamp in shown:
             build = builds[series["project"], series["job_name"], int(labels["build_number"])]
@@ -162,13 +162,13 @@ def exemplars_are_builds(asked: Prometheus, jobs: list[JobTruth]) -> None:
             assert value <= float(series.get("le", "+Inf"))
 
 
-def as_told(job: JobTruth, baseline: int) -> dict[str, Any]:
-    """Failures before the newest one of the baseline are known from history alone, to the second."""
+def as_reported(job: JobTruth, baseline: int) -> dict[str, Any]:
+    """Return the truth as the API reports it: older failures of the baseline are exact to the second only."""
     finished_ms = {build.number: build.finish_ms or 0 for build in job.builds}
     recoveries = [
-        replace(one, duration_ms=one.duration_ms + finished_ms[one.first_failure] % 1000)
-        if one.first_failure < baseline
-        else one
-        for one in job.totals.recoveries
+        replace(recovery, duration_ms=recovery.duration_ms + finished_ms[recovery.first_failure] % 1000)
+        if recovery.first_failure < baseline
+        else recovery
+        for recovery in job.totals.recoveries
     ]
     return replace(job, totals=replace(job.totals, recoveries=recoveries)).to_json()

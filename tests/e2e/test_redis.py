@@ -1,4 +1,4 @@
-"""Several exporters on one real Redis: shards, replicas, and a server that goes away."""
+"""Several exporters with one real Redis: shards, replicas, and an outage of the server."""
 
 import signal
 import time
@@ -40,16 +40,16 @@ class Replica(Victim):
         self.start()
 
     def text(self) -> str:
-        """What it shows."""
+        """Return the exposition."""
         return requests.get(f"{self.url}/metrics", timeout=5).text
 
     def store_errors(self) -> float:
-        """LedgerCommits that failed."""
+        """Return the number of failed commits."""
         errors = "codearts_build_exporter_store_errors_total"
         return samples(self.text())[errors, (("operation", "commit"),)]
 
     def await_store_error(self, errors: float) -> None:
-        """Until more commits than these have failed, and what was committed before is published."""
+        """Wait until more commits have failed, and everything committed before is published."""
         eventually(lambda: self.store_errors() > errors, 30)
         failed_s, published = time.time(), "codearts_build_exporter_snapshot_timestamp_seconds"
         eventually(lambda: samples(self.text())[published, ()] > failed_s, 30)
@@ -57,44 +57,44 @@ class Replica(Victim):
 
 @dataclass
 class Place:
-    """A simulated service with some jobs, a Redis, and what exporters on them are told."""
+    """A simulated service with jobs, a Redis, and the configuration of the exporters."""
 
     simulator: Service
     server: RedisServer
     jobs: Sequence[str]
     config: Path
     folder: Path
-    dice: Random
+    rng: Random
     report: Report
 
     def shards(self, stack: ExitStack, total: int) -> list[Replica]:
-        """Start so many exporters, each with its share of the jobs."""
+        """Start one exporter for each shard."""
         started = [
-            stack.enter_context(closing(self.replica(f"--shard=exporter-{at}", f"--total-shards={total}")))
-            for at in range(total)
+            stack.enter_context(closing(self.replica(f"--shard=exporter-{shard}", f"--total-shards={total}")))
+            for shard in range(total)
         ]
         self.await_ready(started)
         return started
 
     def replica(self, *flags: str) -> Replica:
-        """Start one."""
+        """Start an exporter."""
         return Replica(self.config, self.folder, *flags)
 
     def await_ready(self, replicas: Sequence[Replica]) -> None:
-        """Until each of them has polled, or restored, all its jobs."""
+        """Wait until each exporter has polled or restored all its jobs."""
         for replica in replicas:
             eventually(lambda url=replica.url: answers(f"{url}/-/ready"), 60)  # type: ignore[misc]
 
     def live(self, seconds: float) -> None:
-        """Builds come for a while."""
-        live(self.simulator, self.jobs, self.dice, seconds)
+        """Add builds for some time."""
+        live(self.simulator, self.jobs, self.rng, seconds)
 
     def wrong(self, shown: Values) -> object:
-        """Where what is shown differs from the truth."""
+        """Return the differences between an exposition and the truth."""
         return differences(shown, expected(self.simulator.truth()))
 
     def check(self) -> None:
-        """No counter fell, and there was something to count."""
+        """Check that no counter decreased, and that enough builds were counted."""
         assert self.report.fallen == []
         assert self.report.scrapes > 20
         totals = [job["totals"]["finished"] for job in self.simulator.truth()]
@@ -105,7 +105,10 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with redis_server(tmp_path) as server, service(tmp_path) as simulator:
-        jobs = [simulator.post("jobs", {"name": f"job-{at}", "project": "p"})["job_id"] for at in range(JOBS)]
+        jobs = [
+            simulator.post("jobs", {"name": f"job-{index}", "project": "p"})["job_id"]
+            for index in range(JOBS)
+        ]
         config = configure(simulator, jobs, tmp_path, f"redis_url: '{server.url}?socket_timeout=1'")
         config.write_text(config.read_text().replace("{enabled: false}", "{interval: 10s}"))
         yield Place(simulator, server, jobs, config, tmp_path, Random(7), Report(7))
@@ -113,7 +116,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @contextmanager
 def scraped(place: Place, replicas: Sequence[Replica], highest: Values | None = None) -> Iterator[None]:
-    """Scrape them all; with ``highest``, what moves from one exporter to another must not fall either."""
+    """Scrape all exporters; with ``highest``, counters must not decrease across exporters either."""
     with ExitStack() as stack:
         for replica in replicas:
             scraper = Scraper(replica.url, place.report)
@@ -124,7 +127,7 @@ def scraped(place: Place, replicas: Sequence[Replica], highest: Values | None = 
 
 
 def union(replicas: Sequence[Replica]) -> Values:
-    """What shards show together; no series of a job may be shown twice."""
+    """Return the series of jobs of all shards; each must exist only once."""
     shown: Values = {}
     for replica in replicas:
         own = {key: value for key, value in samples(replica.text()).items() if "job_name" in dict(key[1])}
@@ -133,18 +136,18 @@ def union(replicas: Sequence[Replica]) -> Values:
     return shown
 
 
-def eventually_right(place: Place, look: Sequence[Sequence[Replica]]) -> None:
-    """Each group of exporters shows the truth in the end, and keeps showing it."""
-    place.await_ready([replica for group in look for replica in group])
+def eventually_right(place: Place, groups: Sequence[Sequence[Replica]]) -> None:
+    """Wait until each group of exporters matches the truth, and check that it still does later."""
+    place.await_ready([replica for group in groups for replica in group])
     eventually(place.simulator.is_quiet, 60)
-    for group in look:
+    for group in groups:
         eventually(lambda group=group: not place.wrong(union(group)), 60)  # type: ignore[misc]
     time.sleep(1)
-    assert [place.wrong(union(group)) for group in look] == [{}] * len(look)
+    assert [place.wrong(union(group)) for group in groups] == [{}] * len(groups)
 
 
-def test_shards_are_killed_replaced_and_become_three(place: Place) -> None:
-    assert {at for job_id in place.jobs for at in range(3) if in_shard(job_id, at, 3)} == {0, 1, 2}
+def test_shards_are_killed_replaced_and_increased_to_three(place: Place) -> None:
+    assert {shard for job_id in place.jobs for shard in range(3) if in_shard(job_id, shard, 3)} == {0, 1, 2}
     highest: Values = {}
     with ExitStack() as stack:
         two = place.shards(stack, 2)
@@ -162,25 +165,25 @@ def test_shards_are_killed_replaced_and_become_three(place: Place) -> None:
         with scraped(place, three, highest):
             place.live(2)
             eventually_right(place, [three])
-        of_bin = ["codearts_build_recycle_bin_jobs " in replica.text() for replica in three]
-        assert of_bin == [True, False, False]
+        have_recycle_bin = ["codearts_build_recycle_bin_jobs " in replica.text() for replica in three]
+        assert have_recycle_bin == [True, False, False]
     place.check()
 
 
 def test_replicas_that_watch_the_same_jobs_count_nothing_twice(place: Place) -> None:
-    with closing(place.replica()) as one, closing(place.replica()) as other:
-        place.await_ready([one, other])
-        with scraped(place, [one]), scraped(place, [other]):
+    with closing(place.replica()) as first, closing(place.replica()) as second:
+        place.await_ready([first, second])
+        with scraped(place, [first]), scraped(place, [second]):
             place.live(2)
-            other.signal(signal.SIGKILL)
+            second.signal(signal.SIGKILL)
             place.live(1)
-            other.start()
+            second.start()
             place.live(2)
-            eventually_right(place, [[one], [other]])
+            eventually_right(place, [[first], [second]])
     place.check()
 
 
-def test_a_server_that_goes_away_is_as_a_full_disk(place: Place) -> None:
+def test_an_outage_of_redis_is_handled_like_a_full_disk(place: Place) -> None:
     with closing(place.replica()) as replica:
         place.await_ready([replica])
         with scraped(place, [replica]):

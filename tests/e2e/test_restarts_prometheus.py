@@ -1,17 +1,17 @@
-"""A real Prometheus scrapes an exporter that is killed again and again: it must not see a reset.
+"""A real Prometheus scrapes an exporter that is killed repeatedly; it must not observe a counter reset.
 
-How its numbers are held against the truth:
+Comparison of Prometheus's numbers with the simulator's truth:
 
 - ``resets(counter[10m])`` is 0 for every series.
-- ``max_over_time(counter[10m]) - min_over_time(counter[10m])`` is the truth, exactly: no build was there
-  before the first scrape, so a counter that never falls goes from 0 to as many as there were.
+- ``max_over_time(counter[10m]) - min_over_time(counter[10m])`` is exactly the truth: no build finished before
+  the first scrape, so a counter that never decreases rises from 0 to the number of builds.
 - ``increase(counter[10m])`` is that difference, extrapolated. Where samples do not reach the ends of the
-  range, Prometheus extends them at each end by at most 1.1 times their average distance, which is
-  ``1 / (n - 1)`` of the time they cover for n samples; it does not extend a counter below 0, where these
-  begin. So with a truth of x, it lies between x and ``x * (1 + 1.1 / (n - 1))``, give or take rounding.
+  range, Prometheus extrapolates at each end by at most 1.1 times their average distance, which is
+  ``1 / (n - 1)`` of their time span for n samples; it does not extrapolate a counter below 0, where these
+  begin. So with a truth of x, the result is between x and ``x * (1 + 1.1 / (n - 1))``, apart from rounding.
 
-Series that first appear with a value, as the durations of a result that never occurred before, have no first
-sample at 0. Of those, the last sample is held against the truth.
+Series that first appear with a value, such as the durations of a new result, have no first sample at 0. For
+those, only the last sample is compared.
 """
 
 import signal
@@ -33,43 +33,46 @@ BUSY_S = 40
 ROUNDING = 1e-9
 
 
-def counters(asked: Prometheus, function: str, name: str) -> dict[Labels, float]:
-    return asked.query(f"{function}({name}[10m])")
+def counters(client: Prometheus, function: str, name: str) -> dict[Labels, float]:
+    return client.query(f"{function}({name}[10m])")
 
 
 @pytest.mark.long
-def test_prometheus_sees_no_reset_and_the_whole_increase(tmp_path: Path) -> None:
-    dice = Random(11)
+def test_prometheus_observes_no_reset_and_the_whole_increase(tmp_path: Path) -> None:
+    rng = Random(11)
     with service(tmp_path) as simulator:
-        jobs = [simulator.post("jobs", {"name": f"job-{at}", "project": "p"})["job_id"] for at in range(JOBS)]
+        jobs = [
+            simulator.post("jobs", {"name": f"job-{index}", "project": "p"})["job_id"]
+            for index in range(JOBS)
+        ]
         config = configure(simulator, jobs, tmp_path, f"path: {tmp_path / 'state.db'}")
         with closing(Victim(config, tmp_path)) as victim:
             victim.start()
             eventually(lambda: answers(f"{victim.url}/-/ready"), 60)
-            with prometheus(victim.url.removeprefix("http://"), tmp_path) as asked:
-                eventually(lambda: bool(asked.query("codearts_build_builds_total")), 60)
+            with prometheus(victim.url.removeprefix("http://"), tmp_path) as client:
+                eventually(lambda: bool(client.query("codearts_build_builds_total")), 60)
                 for _ in range(KILLS):
-                    live(simulator, jobs, dice, BUSY_S / (KILLS + 1) - 1)
+                    live(simulator, jobs, rng, BUSY_S / (KILLS + 1) - 1)
                     victim.signal(signal.SIGKILL)
-                    live(simulator, jobs, dice, dice.uniform(0, 2))
+                    live(simulator, jobs, rng, rng.uniform(0, 2))
                     victim.start()
-                live(simulator, jobs, dice, BUSY_S / (KILLS + 1))
+                live(simulator, jobs, rng, BUSY_S / (KILLS + 1))
                 eventually(simulator.is_quiet, 60)
                 wanted = counters_only(expected(simulator.truth()))
-                eventually(lambda: not differences(last_samples(asked, wanted), wanted), 60, every=1)
+                eventually(lambda: not differences(last_samples(client, wanted), wanted), 60, every=1)
                 time.sleep(3)
-                eventually(lambda: fewest_samples(asked) > BUSY_S / 4, 60, every=1)
-                agree(asked, wanted)
+                eventually(lambda: fewest_samples(client) > BUSY_S / 4, 60, every=1)
+                check(client, wanted)
 
 
-def fewest_samples(asked: Prometheus) -> float:
-    """Of the counters of builds; a busy machine is slow to start the exporter again."""
-    return min(counters(asked, "count_over_time", "codearts_build_builds_total").values())
+def fewest_samples(client: Prometheus) -> float:
+    """Return the lowest number of samples of a build counter; on a busy machine, restarts are slow."""
+    return min(counters(client, "count_over_time", "codearts_build_builds_total").values())
 
 
-def counters_of_builds(asked: Prometheus) -> list[str]:
-    """The names of all series that may never fall, as Prometheus knows them."""
-    answer = requests.get(f"{asked.url}/api/v1/label/__name__/values", timeout=10).json()
+def counters_of_builds(client: Prometheus) -> list[str]:
+    """Return the names of all series in Prometheus that must not decrease."""
+    answer = requests.get(f"{client.url}/api/v1/label/__name__/values", timeout=10).json()
     found = [
         name
         for name in answer["data"]
@@ -84,23 +87,23 @@ def counters_only(wanted: Values) -> Values:
     return {key: value for key, value in wanted.items() if key[0].endswith(("_total", "_sum", "_count"))}
 
 
-def last_samples(asked: Prometheus, wanted: Values) -> Values:
+def last_samples(client: Prometheus, wanted: Values) -> Values:
     return {
         (name, labels): value
         for name in {name for name, _ in wanted}
-        for labels, value in asked.query(name).items()
+        for labels, value in client.query(name).items()
     }
 
 
-def agree(asked: Prometheus, wanted: Values) -> None:
-    for name in counters_of_builds(asked):
-        resets = counters(asked, "resets", name)
+def check(client: Prometheus, wanted: Values) -> None:
+    for name in counters_of_builds(client):
+        resets = counters(client, "resets", name)
         assert len(resets) >= JOBS
         assert {labels: count for labels, count in resets.items() if count} == {}, name
-    assert differences(last_samples(asked, wanted), wanted) == {}
+    assert differences(last_samples(client, wanted), wanted) == {}
     for name in sorted({name for name, _ in wanted}):
-        first, last = (counters(asked, f"{end}_over_time", name) for end in ("min", "max"))
-        samples, increase = counters(asked, "count_over_time", name), counters(asked, "increase", name)
+        first, last = (counters(client, f"{end}_over_time", name) for end in ("min", "max"))
+        samples, increase = counters(client, "count_over_time", name), counters(client, "increase", name)
         from_start = [labels for labels, value in first.items() if value == 0]
         assert len(from_start) >= JOBS, name
         for labels in from_start:

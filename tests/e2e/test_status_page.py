@@ -65,7 +65,7 @@ class Visit:
             link.click()
 
     def rows(self) -> list[str]:
-        """The jobs it shows, from the top."""
+        """Return the names of the listed jobs, in order."""
         return self.page.locator("tbody th").all_inner_texts()
 
 
@@ -182,7 +182,7 @@ def test_contrast_is_sufficient(browser: Browser, mixed: str, scheme: str, size:
         found = visit.page.evaluate(CONTRAST)
     assert len(found) > 100
     assert {kind for kind, _, _ in found if kind.endswith(" bar")} == {f"{result} bar" for result in Result}
-    assert [(what, round(ratio, 2)) for what, ratio, least in found if ratio < least] == []
+    assert [(element, round(ratio, 2)) for element, ratio, required in found if ratio < required] == []
 
 
 @pytest.mark.parametrize("path", ["/", "/?text=nowhere", "/?trouble=failing"])
@@ -215,7 +215,8 @@ def test_the_focus_is_always_visible(browser: Browser, mixed: str) -> None:
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.tagName"))
             outline = page.evaluate(
-                "(one => [one.outlineStyle, one.outlineWidth])(getComputedStyle(document.activeElement))"
+                "(style => [style.outlineStyle, "
+                "style.outlineWidth])(getComputedStyle(document.activeElement))"
             )
             assert outline == ["solid", "2px"]
         assert {"A", "SELECT", "INPUT", "BUTTON"} <= set(reached)

@@ -1,4 +1,4 @@
-"""Kills, freezes, outages and lies: afterwards the exposition is the truth, and no counter ever fell."""
+"""After kills, freezes, outages and wrong responses, all metrics match the truth; counters never decrease."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

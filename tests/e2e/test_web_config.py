@@ -21,7 +21,7 @@ WEB = (
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A web configuration, and beside it what a client needs."""
+    """Write a web configuration, and the certificates that a client needs."""
     authority = Authority(tmp_path / "authority")
     put(authority.issue("server"), tmp_path)
     put(authority.issue("client", "DNS:prometheus.test"), tmp_path, "client")
@@ -30,7 +30,7 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_prometheus_is_let_in_with_the_right_password_only(config: Path, site: Path) -> None:
+def test_prometheus_needs_the_right_password(config: Path, site: Path) -> None:
     flags = ["--web.listen-address=127.0.0.1:0", f"--web.config.file={site / 'web.yaml'}"]
     with started(f"--config.file={config}", *flags, log=site / "log") as serving:
         line = serving.says("event=listening")
@@ -62,7 +62,7 @@ def test_prometheus_is_let_in_with_the_right_password_only(config: Path, site: P
             polled = 'sum by () (codearts_build_job_up{job="right"})'
             eventually(lambda: up("right") == [1.0] and up("wrong") == [0.0], 60)
             eventually(lambda: prometheus.query(polled) == {(): 3.0}, 60)
-            put(Authority(site / "second").issue("server"), site)  # which Prometheus does not trust
+            put(Authority(site / "second").issue("server"), site)  # not trusted by Prometheus
             serving.says("event=web_config_reloaded")
             assert prometheus.query(polled) == {(): 3.0}
         certificate = (str(site / "client.pem"), str(site / "client.key"))
@@ -75,7 +75,7 @@ def test_prometheus_is_let_in_with_the_right_password_only(config: Path, site: P
             assert secret not in serving.output
 
 
-def test_a_wrong_file_refuses_the_start(config: Path, site: Path) -> None:
+def test_an_invalid_file_prevents_the_start(config: Path, site: Path) -> None:
     file = site / "web.yaml"
     file.write_text(WEB.replace("server.key", "nowhere.key"))
     ended = run(f"--config.file={config}", f"--web.config.file={file}", "--web.listen-address=127.0.0.1:0")
@@ -86,7 +86,7 @@ def test_a_wrong_file_refuses_the_start(config: Path, site: Path) -> None:
     )
 
 
-def test_the_demo_takes_it_too(site: Path) -> None:
+def test_the_demo_accepts_a_web_configuration(site: Path) -> None:
     file = site / "web.yaml"
     file.write_text(f"basic_auth_users: {{alice: {RIGHT}}}\n")
     flags = ["--web.listen-address=127.0.0.1:0", f"--web.config.file={file}"]

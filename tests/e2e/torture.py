@@ -1,8 +1,8 @@
-"""One run of torture: exporter and simulator as processes, and a seed that says what happens to them.
+"""Stress runs with exporter and simulator as processes, and random events from a seed.
 
-The exporter is killed, ended, frozen and started again; the API goes away and lies; builds go on all the
-while. Afterwards what the exporter shows must be the truth, and no counter may ever have fallen. Also a
-program: ``python -m tests.e2e.torture --runs 200``.
+The exporter is killed, stopped, frozen and restarted, and the API fails or returns wrong responses, while
+builds continue. Afterwards the metrics must match the truth, and no counter may have decreased. To run many
+seeds: ``python -m tests.e2e.torture --runs 200``.
 """
 
 import argparse
@@ -31,7 +31,7 @@ JOBS = 6
 KILLS = 5
 RESULTS = ("success", "success", "success", "failure", "failure", "aborted", "timeout", "schedule_failure")
 
-LIES: tuple[dict[str, Any], ...] = (
+PERMANENT_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "lost-records", "probability": 0.04, "detail": "unknown"},
     {"kind": "lost-records", "probability": 0.08, "detail": "known"},
     {"kind": "late-records", "probability": 0.2, "seconds": 0.8},
@@ -39,9 +39,9 @@ LIES: tuple[dict[str, Any], ...] = (
     {"kind": "backwards-clock", "probability": 0.05},
     {"kind": "order", "by": "descending"},
 )
-"""In force during a whole run: what is told of a build must not change under the exporter's feet."""
+"""Active during a whole run, because the responses about a build must be consistent."""
 
-TROUBLES: tuple[list[dict[str, Any]], ...] = (
+TEMPORARY_FAULTS: tuple[list[dict[str, Any]], ...] = (
     [{"kind": "error"}],
     [{"kind": "error", "status": 200, "shape": "fail"}],
     [{"kind": "html"}, {"kind": "truncated", "probability": 0.5}],
@@ -52,15 +52,15 @@ TROUBLES: tuple[list[dict[str, Any]], ...] = (
     [{"kind": "error", "operation": "record-info", "probability": 0.4}],
     [{"kind": "shifting-pages"}, {"kind": "wrong-total"}, {"kind": "garbage-records"}],
 )
-"""Each for a while, and then gone."""
+"""Temporary faults."""
 
 
 @dataclass
 class Report:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
-        wrong: name and labels → what was shown, what would have been right.
+        wrong: actual and expected value by name and labels.
         fallen: counters that were lower in a later scrape.
     """
 
@@ -78,12 +78,12 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Nothing counted twice, nothing missed, nothing fell."""
+        """Whether nothing was counted twice or missed, and no counter decreased."""
         return not self.wrong and not self.fallen
 
 
 class Scraper:
-    """Reads the exposition all the time, through every death of the exporter."""
+    """A thread that scrapes the exporter continuously, across its restarts."""
 
     def __init__(self, url: str, report: Report) -> None:
         self._url = url
@@ -103,9 +103,9 @@ class Scraper:
     def _run(self) -> None:
         while not self._stop.wait(0.1):
             with contextlib.suppress(requests.RequestException):
-                self._look(requests.get(f"{self._url}/metrics", timeout=2).text)
+                self._check(requests.get(f"{self._url}/metrics", timeout=2).text)
 
-    def _look(self, exposition: str) -> None:
+    def _check(self, exposition: str) -> None:
         self._report.scrapes += 1
         for key, value in build_counters(exposition).items():
             if value < self._highest.get(key, 0):
@@ -114,7 +114,7 @@ class Scraper:
 
 
 class Victim:
-    """The exporter as a process that is started again and again."""
+    """The exporter as a process that is restarted repeatedly."""
 
     def __init__(self, config: Path, folder: Path) -> None:
         port = free_port()
@@ -128,13 +128,13 @@ class Victim:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, if it is not running."""
+        """Start the process if it is not running."""
         if self._process is None or self._process.poll() is not None:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; after a deadly one, wait for the end."""
+        """Send a signal; after SIGKILL or SIGTERM, wait for the exit."""
         assert self._process is not None
         self._process.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
@@ -142,13 +142,13 @@ class Victim:
             assert code == (0 if number is signal.SIGTERM else -9) or code == -15, code
 
     def close(self) -> None:
-        """Be done with it."""
+        """Kill the process if it is running."""
         if self._process and self._process.poll() is None:
             self.signal(signal.SIGKILL)
 
 
 class Service:
-    """The simulator as a process, by its control endpoints."""
+    """A client of the control endpoints of a simulator process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -156,13 +156,13 @@ class Service:
         self._session = requests.Session()
 
     def post(self, path: str, body: object) -> Any:
-        """Ask it to do something."""
+        """Send a command."""
         answer = self._session.post(f"{self.url}/_sim/{path}", json=body, timeout=10)
         assert answer.ok, answer.text
         return answer.json()
 
     def history(self, job_id: str) -> set[int]:
-        """The build numbers that period-history shows of late."""
+        """Return the build numbers that period-history has for the last days."""
         today = datetime.now(UTC).date()
         start, end = (str(today + timedelta(days=days)) for days in (-1, 1))
         answer = self._session.get(
@@ -174,19 +174,19 @@ class Service:
         return {record["build_number"] for record in answer.json()["history_records"]}
 
     def truth(self) -> list[dict[str, Any]]:
-        """All jobs as they really are; sums are over the builds above the baseline."""
+        """Return the truth about all jobs, with sums over the builds above the baseline."""
         since = [("since", f"{job_id}:{number}") for job_id, number in self.baseline.items()]
         answer = self._session.get(f"{self.url}/_sim/truth", params=since, timeout=10)
         return list(answer.json()["jobs"].values())
 
     def is_quiet(self) -> bool:
-        """Whether every build has ended: the truth moves no more."""
+        """Return whether every build has ended, so that the truth no longer changes."""
         return not any(sum(job["totals"]["active"].values()) for job in self.truth())
 
 
 @contextlib.contextmanager
 def service(folder: Path) -> Iterator[Service]:
-    """A simulator that lives for the length of a block."""
+    """Run a simulator during a block."""
     port = free_port()
     command = [sys.executable, "-m", "exporter", "simulate", f"--port={port}", "--jobs=0"]
     with running(command, folder / "simulator.log"):
@@ -196,9 +196,11 @@ def service(folder: Path) -> Iterator[Service]:
 
 
 def configure(simulator: Service, job_ids: Sequence[str], folder: Path, state: str) -> Path:
-    """A configuration that watches those jobs at a hurry."""
+    """Write a configuration that watches the jobs with short intervals."""
     path = folder / "config.yaml"
-    jobs = "".join(f"  - {{id: {job_id}, name: job-{at}, project: p}}\n" for at, job_id in enumerate(job_ids))
+    jobs = "".join(
+        f"  - {{id: {job_id}, name: job-{index}, project: p}}\n" for index, job_id in enumerate(job_ids)
+    )
     path.write_text(
         f"endpoint: {simulator.url}\nauth: {{token: example-token}}\njobs:\n{jobs}"
         "poll: {interval: 200ms, max_interval: 300ms, max_requests_per_minute: 100000, timeout: 1s}\n"
@@ -208,12 +210,15 @@ def configure(simulator: Service, job_ids: Sequence[str], folder: Path, state: s
 
 
 def torture(seed: int, folder: Path, state: str = "") -> Report:
-    """Run a whole schedule; what came of it."""
-    dice = random.Random(seed)
+    """Run one seed, and return its report."""
+    rng = random.Random(seed)
     report = Report(seed)
     with service(folder) as simulator:
-        jobs = [simulator.post("jobs", {"name": f"job-{at}", "project": "p"})["job_id"] for at in range(JOBS)]
-        simulator.post("faults", list(LIES))
+        jobs = [
+            simulator.post("jobs", {"name": f"job-{index}", "project": "p"})["job_id"]
+            for index in range(JOBS)
+        ]
+        simulator.post("faults", list(PERMANENT_FAULTS))
         config = configure(simulator, jobs, folder, state or f"path: {folder / 'state.db'}")
         end_with_visible_builds(simulator, jobs)
         simulator.baseline = {job["job_id"]: len(job["builds"]) for job in simulator.truth()}
@@ -223,8 +228,8 @@ def torture(seed: int, folder: Path, state: str = "") -> Report:
             eventually(lambda: answers(f"{victim.url}/-/ready"), 60)
             with Scraper(victim.url, report):
                 while report.kills < KILLS or report.terms < 1:
-                    live(simulator, jobs, dice, dice.uniform(0.3, 1.2))
-                    torment(simulator, victim, jobs, dice, report)
+                    live(simulator, jobs, rng, rng.uniform(0.3, 1.2))
+                    disturb(simulator, victim, jobs, rng, report)
                 victim.start()
                 settle(simulator, jobs, victim, report)
         finally:
@@ -232,48 +237,48 @@ def torture(seed: int, folder: Path, state: str = "") -> Report:
     return report
 
 
-def live(simulator: Service, jobs: Sequence[str], dice: random.Random, seconds: float) -> None:
-    """Builds come for a while."""
+def live(simulator: Service, jobs: Sequence[str], rng: random.Random, seconds: float) -> None:
+    """Add random builds for some time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for _ in range(dice.choice((1, 1, 1, 4))):
+        for _ in range(rng.choice((1, 1, 1, 4))):
             build = {
-                "result": dice.choice(RESULTS),
-                "queue_s": dice.uniform(0, 0.3),
-                "duration_s": dice.choice((0.05, 0.3, 0.3, 2.0)) * dice.uniform(0.5, 1.5),
+                "result": rng.choice(RESULTS),
+                "queue_s": rng.uniform(0, 0.3),
+                "duration_s": rng.choice((0.05, 0.3, 0.3, 2.0)) * rng.uniform(0.5, 1.5),
             }
-            simulator.post(f"jobs/{dice.choice(jobs)}/builds", build)
-        time.sleep(dice.uniform(0.02, 0.2))
+            simulator.post(f"jobs/{rng.choice(jobs)}/builds", build)
+        time.sleep(rng.uniform(0.02, 0.2))
 
 
-def torment(
-    simulator: Service, victim: Victim, jobs: Sequence[str], dice: random.Random, report: Report
+def disturb(
+    simulator: Service, victim: Victim, jobs: Sequence[str], rng: random.Random, report: Report
 ) -> None:
-    """Something bad happens, and sometimes something else at the same time."""
-    if dice.random() < 0.5:
-        simulator.post("faults", [*LIES, *dice.choice(TROUBLES)])
+    """Kill, stop or freeze the exporter, sometimes with temporary faults of the API."""
+    if rng.random() < 0.5:
+        simulator.post("faults", [*PERMANENT_FAULTS, *rng.choice(TEMPORARY_FAULTS)])
         report.outages += 1
-        live(simulator, jobs, dice, dice.uniform(0.1, 1.5))
-    what = dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP))
+        live(simulator, jobs, rng, rng.uniform(0.1, 1.5))
+    event = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP))
     victim.start()
-    if dice.random() < 0.7:
+    if rng.random() < 0.7:
         with contextlib.suppress(AssertionError):
             eventually(lambda: answers(f"{victim.url}/-/healthy"), 10)
-    victim.signal(what)
-    live(simulator, jobs, dice, dice.choice((0.0, 0.2, 1.5)))
-    if what is signal.SIGSTOP:
+    victim.signal(event)
+    live(simulator, jobs, rng, rng.choice((0.0, 0.2, 1.5)))
+    if event is signal.SIGSTOP:
         victim.signal(signal.SIGCONT)
         report.freezes += 1
-    report.kills += what is signal.SIGKILL
-    report.terms += what is signal.SIGTERM
+    report.kills += event is signal.SIGKILL
+    report.terms += event is signal.SIGTERM
     victim.start()
-    if dice.random() < 0.7:
-        simulator.post("faults", list(LIES))
+    if rng.random() < 0.7:
+        simulator.post("faults", list(PERMANENT_FAULTS))
 
 
 def settle(simulator: Service, jobs: Sequence[str], victim: Victim, report: Report) -> None:
-    """Let everything end, then hold what is shown against the truth."""
-    simulator.post("faults", list(LIES))
+    """Let all builds end, then compare the metrics with the truth."""
+    simulator.post("faults", list(PERMANENT_FAULTS))
     end_with_visible_builds(simulator, jobs)
 
     def agrees() -> bool:
@@ -291,35 +296,35 @@ def settle(simulator: Service, jobs: Sequence[str], victim: Victim, report: Repo
 
 
 def end_with_visible_builds(simulator: Service, jobs: Sequence[str]) -> None:
-    """A lost build shows only by a later one that is not, so the last one of each job must be seen."""
-    unseen = list(jobs)
+    """Add builds until the history has the last one of each job; only a later build reveals a lost one."""
+    missing = list(jobs)
     for _ in range(8):
         quick = {"result": "success", "queue_s": 0, "duration_s": 0.1}
-        newest = {job_id: simulator.post(f"jobs/{job_id}/builds", quick)["number"] for job_id in unseen}
+        newest = {job_id: simulator.post(f"jobs/{job_id}/builds", quick)["number"] for job_id in missing}
         time.sleep(1.2)
-        unseen = [job_id for job_id in unseen if newest[job_id] not in simulator.history(job_id)]
-        if not unseen:
+        missing = [job_id for job_id in missing if newest[job_id] not in simulator.history(job_id)]
+        if not missing:
             break
-    assert not unseen
+    assert not missing
 
 
 def main() -> int:
-    """Torture with many seeds, a few at a time."""
+    """Run many seeds, several in parallel."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--at-once", type=int, default=6)
-    asked = parser.parse_args()
-    seeds = range(asked.first_seed, asked.first_seed + asked.runs)
-    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(asked.at_once) as pool:
+    options = parser.parse_args()
+    seeds = range(options.first_seed, options.first_seed + options.runs)
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(options.at_once) as pool:
 
-        def one(seed: int) -> Report:
+        def run(seed: int) -> Report:
             folder = Path(root) / str(seed)
             folder.mkdir()
             return torture(seed, folder)
 
         reports = []
-        for report in pool.map(one, seeds):
+        for report in pool.map(run, seeds):
             reports.append(report)
             print(report if not report.is_clean else f"seed {report.seed}: clean", flush=True)
     names = ("kills", "terms", "freezes", "outages", "builds", "recovered", "lost", "scrapes")

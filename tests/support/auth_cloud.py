@@ -163,7 +163,7 @@ class Cloud:
 
 
 def _sdk_authorization(request: Request, access_key: str, secret_key: str) -> str:
-    """What the official SDK would have sent with the headers that were named as signed."""
+    """Return the header that the official SDK computes for the headers named as signed."""
     signed = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     sdk_request = SdkRequest(
         method=request.method,
@@ -183,7 +183,7 @@ def _iso(epoch: float) -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 64  # many threads knock at the same moment
+    request_queue_size = 64  # many threads connect at the same time
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
             while reply.endless:
                 self.wfile.write(b" " * 65536)
         except OSError:
-            pass  # the other side has read enough
+            pass  # the client has disconnected
 
     do_GET = do_POST = do_PUT = _serve  # noqa: N815
 

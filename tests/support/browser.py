@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser without a window; without Chromium the test is skipped, in CI it fails."""
+    """Start a headless browser; without Chromium the test is skipped, in CI it fails."""
     from playwright.sync_api import sync_playwright
 
     path = program("chromium")
-    # Chromium's sandbox does not start as root, which containers and CI are.
+    # Chromium's sandbox does not work as root, which is the user in containers and CI.
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=flags)
@@ -32,6 +32,6 @@ def chromium() -> Iterator[Browser]:
 
 
 def playwright_or_skip() -> None:
-    """Skip a whole module where playwright is not installed; in CI let its import fail."""
+    """Skip a whole module if playwright is not installed; in CI let its import fail."""
     if os.environ.get("CI") != "true":
         pytest.importorskip("playwright", reason="playwright is not installed")

@@ -13,7 +13,7 @@ NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
 def make_authority(
     folder: Path, names: str = "IP:127.0.0.1,DNS:codearts.test"
 ) -> tuple[Path, ssl.SSLContext]:
-    """An authority's certificate, and a server's side of TLS that it vouches for, under these names."""
+    """Return an authority's certificate, and a server's TLS context with a certificate for these names."""
     (folder / "server.ext").write_text(f"subjectAltName={names}\n")
     authority = "-subj /CN=authority -addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
     signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext"
@@ -29,7 +29,7 @@ def make_authority(
 
 
 class Authority:
-    """An authority with a folder of its own; it issues ``{name}.pem`` and ``{name}.key`` there."""
+    """A certificate authority, which issues ``{name}.pem`` and ``{name}.key`` in its folder."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -41,11 +41,11 @@ class Authority:
 
     @property
     def certificate(self) -> Path:
-        """Its own certificate."""
+        """The certificate of the authority."""
         return self.folder / "ca.pem"
 
     def issue(self, name: str, alternatives: str = "IP:127.0.0.1", days: int = 2) -> tuple[Path, Path]:
-        """A certificate and its key; with -1 for ``days`` it ended yesterday."""
+        """Issue a certificate and its key; with -1 for ``days`` it expired yesterday."""
         (self.folder / "issue.ext").write_text(f"subjectAltName={alternatives}\n")
         signing = "-CA ca.pem -CAkey ca.key -CAcreateserial -extfile issue.ext"
         self._openssl(f"req {NEW_KEY} -nodes -keyout {name}.key -out issue.csr -subj /CN={name}")
@@ -59,7 +59,7 @@ class Authority:
 
 
 def put(files: tuple[Path, Path], folder: Path, name: str = "server") -> None:
-    """Put a certificate and its key where they are served from, each in one step, as a rotation does."""
+    """Replace a certificate and its key atomically, each by a rename, as a rotation does."""
     for file in files:
         new = folder / f"{name}{file.suffix}.new"
         shutil.copy(file, new)

@@ -1,4 +1,4 @@
-"""The files of ``deploy/`` as the tests read them."""
+"""Helpers to read the files of ``deploy/``."""
 
 import re
 from pathlib import Path
@@ -17,25 +17,25 @@ IMAGE = f"codearts-build-exporter:{__version__}"
 PORT = 10088
 USER = 10088
 SCRAPE_JOB = "codearts-build"
-"""What the rules call the exporter's scrape job."""
+"""The exporter's scrape job in the rules."""
 
 _FLAG = re.compile(r"^--[a-z][a-z0-9.-]*")
 
 
 def document(path: Path) -> Any:
-    """The only YAML document of a file."""
+    """Return the only YAML document of a file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def unknown_flags(arguments: list[str]) -> set[str]:
-    """The flags among the arguments of ``codearts-build-exporter`` that its command does not have."""
-    named = arguments[0] if arguments[0] in cli.commands else "serve"
-    shown = CliRunner().invoke(cli, [named, "--help"])
-    known = set(re.findall(r"^  (--[a-z][a-z0-9.-]*)", shown.output, re.MULTILINE))
-    return {flag[0] for one in arguments if (flag := _FLAG.match(one))} - known
+    """Return the flags in the arguments that the command does not have."""
+    command = arguments[0] if arguments[0] in cli.commands else "serve"
+    result = CliRunner().invoke(cli, [command, "--help"])
+    known = set(re.findall(r"^  (--[a-z][a-z0-9.-]*)", result.output, re.MULTILINE))
+    return {flag[0] for argument in arguments if (flag := _FLAG.match(argument))} - known
 
 
 def loaded(path: Path, secrets: Path, **environ: str) -> Config:
-    """A configuration of ``deploy/``; files with secrets are looked for by their names in a folder."""
+    """Parse a configuration of ``deploy/``, with files of secrets read from another folder."""
     text = re.sub(r"(_file: )\S*?([^/\s]+)$", rf"\1{secrets}/\2", path.read_text(), flags=re.MULTILINE)
     return parse(text, source=str(path), environ=environ, base_dir=path.parent)

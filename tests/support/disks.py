@@ -1,4 +1,4 @@
-"""A disk that fills up under a store."""
+"""A store on a full disk."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,10 +8,10 @@ from exporter.store import MemoryStore, Store
 
 
 class Disk:
-    """A store, of which no commit succeeds while ``is_full`` is set.
+    """A store whose commits fail while ``is_full`` is set.
 
     Args:
-        store: keeps the ledgers; by default none outlives the poller.
+        store: the underlying store; by default in memory.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -21,11 +21,11 @@ class Disk:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """What the store has."""
+        """Load ledgers from the store."""
         return self._store.load(job_ids, held)
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Keep all of these, or none where there is no room.
+        """Commit ledgers.
 
         Raises:
             StoreError: the disk is full.
@@ -35,11 +35,11 @@ class Disk:
         return self._store.commit(changed)
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
-        """As the store does."""
+        """Restore ledgers in the store."""
         return self._store.restore(held)
 
     def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
-        """As `commit`.
+        """Record the jobs in the store.
 
         Raises:
             StoreError: the disk is full.
@@ -49,9 +49,9 @@ class Disk:
         return self._store.first_watched(job_ids, at_ms)
 
     def prune(self, watched: Collection[str], before_ms: int) -> int:
-        """As the store does."""
+        """Prune the store."""
         return self._store.prune(watched, before_ms)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._store.close()

@@ -1,4 +1,4 @@
-"""A service that knows nothing but the example answers of the provider's three documents."""
+"""A service with only the example responses of the provider's documentation."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def history(*records: Mapping[str, Any]) -> bytes:
 
 @contextmanager
 def serving(answers: Mapping[str, bytes]) -> Iterator[str]:
-    """A server with an answer for each path, which may change meanwhile; the value is its URL."""
+    """Start a server with a response for each path, which may change later; the value is its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -45,7 +45,7 @@ def serving(answers: Mapping[str, bytes]) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_args: object) -> None:
-            """Says nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

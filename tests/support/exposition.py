@@ -1,4 +1,4 @@
-"""Expositions as a test reads them."""
+"""Parsing of expositions."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -6,18 +6,18 @@ from tests.support.truth import Values
 
 
 def samples(exposition: str) -> Values:
-    """Every sample of a text exposition, by name and sorted labels; each once."""
+    """Return the samples of a text exposition by name and sorted labels; duplicates are an error."""
     values: Values = {}
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
-            assert key not in values, f"twice: {key}"
+            assert key not in values, f"duplicate: {key}"
             values[key] = sample.value
     return values
 
 
 def build_counters(exposition: str) -> Values:
-    """The counters of builds, which outlive the process, read quickly."""
+    """Return the counters of builds, which survive restarts; faster than `samples`."""
     values: Values = {}
     for line in exposition.splitlines():
         if line.startswith("codearts_build_") and not line.startswith("codearts_build_exporter_"):

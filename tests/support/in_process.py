@@ -1,4 +1,4 @@
-"""Requests to a simulator of this process without a socket, which takes half of the time."""
+"""Requests to a simulator in this process without a socket, which halves their time."""
 
 from email.utils import formatdate
 from io import BytesIO
@@ -12,16 +12,16 @@ from requests.structures import CaseInsensitiveDict
 from exporter.simulator import Simulator
 from exporter.simulator.exchange import Request
 
-ON_THE_WIRE: Final = frozenset(("delay", "hang", "reset", "slow-drip", "truncated"))
-"""Faults that only a socket can show."""
+SOCKET_FAULTS: Final = frozenset(("delay", "hang", "reset", "slow-drip", "truncated"))
+"""Faults that need a socket."""
 
 
 class InProcess(BaseAdapter):
-    """Calls the simulator directly while it runs and has no fault of the wire; else uses the wire.
+    """Calls a running simulator directly, unless it has a fault that needs a socket.
 
     Args:
-        simulator: answers.
-        wire: sends what needs a socket.
+        simulator: the simulator to call.
+        wire: adapter for requests that need a socket.
     """
 
     def __init__(self, simulator: Simulator, wire: BaseAdapter) -> None:
@@ -30,9 +30,9 @@ class InProcess(BaseAdapter):
         self._wire = wire
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Answer one request."""
+        """Send one request and return its response."""
         simulator, url = self._simulator, urlsplit(request.url or "")
-        wired = any(fault.kind in ON_THE_WIRE for fault in simulator.faults.active())
+        wired = any(fault.kind in SOCKET_FAULTS for fault in simulator.faults.active())
         if simulator._server is None or url.port != simulator.port or wired:
             return self._wire.send(request, *args, **kwargs)
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -62,11 +62,11 @@ class InProcess(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Let go of the connections of the wire."""
+        """Close the connections."""
         self._wire.close()
 
 
 def answer_in_process(session: requests.Session, simulator: Simulator) -> None:
-    """Make a session ask a simulator without a socket; the environment sets no proxy for it either."""
+    """Make a session call a simulator without a socket, and without proxies from the environment."""
     session.trust_env = False
     session.mount("http://", InProcess(simulator, session.get_adapter("http://")))

@@ -16,23 +16,23 @@ Manifests = dict[str, dict[str, Any]]
 
 
 def built(folder: Path) -> Manifests:
-    """What a kustomization makes, by kind; one of each is expected."""
-    told = subprocess.run(
+    """Build a kustomization and return its manifests by kind, one of each."""
+    result = subprocess.run(
         [program("kubectl", installable=False), "kustomize", str(folder)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    documents = list(yaml.safe_load_all(told.stdout))
-    found: Manifests = {one["kind"]: one for one in documents}
+    assert result.returncode == 0, result.stderr
+    documents = list(yaml.safe_load_all(result.stdout))
+    found: Manifests = {manifest["kind"]: manifest for manifest in documents}
     assert len(found) == len(documents)
     return found
 
 
 def container(manifests: Manifests) -> dict[str, Any]:
-    """The only container of the pods."""
+    """Return the only container of the pods."""
     found: dict[str, Any]
     [found] = manifests["StatefulSet"]["spec"]["template"]["spec"]["containers"]
     return found

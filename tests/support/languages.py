@@ -1,4 +1,4 @@
-"""One document in two languages: what has to be equal in both, and where it is not."""
+"""Comparison of a document in two languages."""
 
 import re
 from collections import Counter
@@ -32,29 +32,29 @@ _BADLY_SET = {
 }
 
 
-def differences(one: str, other: str) -> list[str]:
-    """What the other document has to have as the first has it and has not, each with its section."""
-    ours, theirs = sections(one), sections(other)
+def differences(first: str, second: str) -> list[str]:
+    """Return what must be equal in both documents but is not, with the section."""
+    ours, theirs = sections(first), sections(second)
     if [section.level for section in ours] != [section.level for section in theirs]:
         return list(_headings(ours, theirs))
-    own = dict(zip(anchors(other), anchors(one), strict=True))
+    anchors_in_first = dict(zip(anchors(second), anchors(first), strict=True))
     found: list[str] = []
     for here, there in zip(ours, theirs, strict=True):
-        expected, actual = _held(here, {}), _held(there, own)
-        for what, wanted in expected.items():
-            if odd := _difference(wanted, actual[what]):
-                found.append(f"{here.title} / {there.title}: {what}: {odd}")
+        expected, actual = _held(here, {}), _held(there, anchors_in_first)
+        for kind, wanted in expected.items():
+            if difference := _difference(wanted, actual[kind]):
+                found.append(f"{here.title} / {there.title}: {kind}: {difference}")
     return found
 
 
 def badly_set(document: str) -> list[str]:
-    """Where Chinese text is not set as it should be."""
+    """Return violations of Chinese typography rules."""
     shown = unlinked(re.sub(r"<!--.*?-->", "", prose(document)))
     text = re.sub(r"`[^`]+`", "`", shown).replace("*", "")
     found = [
-        f"{what}: {text[max(0, odd.start() - 12) : odd.end() + 12]!r}"
-        for what, pattern in _BADLY_SET.items()
-        for odd in re.finditer(pattern, text)
+        f"{rule}: {text[max(0, match.start() - 12) : match.end() + 12]!r}"
+        for rule, pattern in _BADLY_SET.items()
+        for match in re.finditer(pattern, text)
     ]
     for bold in re.finditer(r"(?s)(\w?)\*\*(.+?)\*\*(\w?)", shown):
         if (bold[1] and not bold[2][0].isalnum()) or (bold[3] and not bold[2][-1].isalnum()):
@@ -68,17 +68,17 @@ def _headings(ours: Sequence[Section], theirs: Sequence[Section]) -> Iterator[st
         yield f"parts: {[part[0].title for part in first]} / {[part[0].title for part in second]}"
         return
     for here, there in zip(first, second, strict=True):
-        if [one.level for one in here] != [one.level for one in there]:
+        if [section.level for section in here] != [section.level for section in there]:
             yield (
                 f"{here[0].title} / {there[0].title}: headings: "
-                f"{[one.title for one in here[1:]]} / {[one.title for one in there[1:]]}"
+                f"{[section.title for section in here[1:]]} / {[section.title for section in there[1:]]}"
             )
 
 
-def _parts(all_of_them: Sequence[Section]) -> list[list[Section]]:
-    """Each section of the second level with those below it."""
+def _parts(document: Sequence[Section]) -> list[list[Section]]:
+    """Return each section of the second level with its subsections."""
     parts: list[list[Section]] = []
-    for section in all_of_them:
+    for section in document:
         if section.level <= 2 or not parts:
             parts.append([])
         parts[-1].append(section)
@@ -86,11 +86,11 @@ def _parts(all_of_them: Sequence[Section]) -> list[list[Section]]:
 
 
 def _held(section: Section, own: dict[str, str]) -> dict[str, list[str]]:
-    """All that is equal whatever the language, by what it is.
+    """Return the parts of a section that do not depend on the language, by kind.
 
     Args:
-        section: where to look.
-        own: the anchors of the document itself, with those of the first one in their places.
+        section: the section.
+        own: maps the document's anchors to those of the first document.
     """
     text = prose(section.body)
     plain = re.sub(r"`[^`]+`|<!--.*?-->", "", unlinked(text))
@@ -112,7 +112,7 @@ def _target(link: str, own: dict[str, str]) -> str:
 
 
 def _code(body: str) -> Iterator[str]:
-    """The lines of the code blocks, without comments and blank lines."""
+    """Yield the lines of the code blocks, without comments and blank lines."""
     for language, content in FENCE.findall(body):
         yield f"```{language}"
         for line in content.splitlines():
@@ -124,7 +124,7 @@ def _code(body: str) -> Iterator[str]:
 def _difference(wanted: Sequence[str], actual: Sequence[str]) -> str:
     if wanted == actual:
         return ""
-    missing, beyond = Counter(wanted) - Counter(actual), Counter(actual) - Counter(wanted)
-    if not missing and not beyond:
+    missing, extra = Counter(wanted) - Counter(actual), Counter(actual) - Counter(wanted)
+    if not missing and not extra:
         return f"in another order: {wanted} / {actual}"
-    return f"{[*missing.elements()]} / {[*beyond.elements()]}"
+    return f"{[*missing.elements()]} / {[*extra.elements()]}"

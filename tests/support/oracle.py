@@ -1,4 +1,4 @@
-"""The same metrics by prometheus-client: a plain collector, whose bytes the exporter's own must equal."""
+"""The same metrics with prometheus-client; the exporter's output must be byte-equal."""
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -22,7 +22,7 @@ from exporter.ledger import Histogram
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, Kind, Total, Value, job_families
 
 Sample = tuple[tuple[str, ...], Value, int | None]
-"""Label values, the value, and since when it counts."""
+"""Label values, value, and creation time in milliseconds."""
 
 KINDS: Final = {
     Kind.COUNTER: CounterMetricFamily,
@@ -48,7 +48,7 @@ class Oracle(Collector):
         self._fmt = fmt
 
     def collect(self, sample: str = "") -> Iterator[Metric]:
-        """Every family that has samples, or the one that has a sample of this name."""
+        """Yield every family with samples, or only the one with a sample of this name."""
 
         def wanted(family: Declared) -> bool:
             return not sample or sample.startswith(family.name.removesuffix("_total"))
@@ -70,7 +70,7 @@ class Oracle(Collector):
             )
 
     def generated(self) -> bytes:
-        """What prometheus-client makes of it."""
+        """Return the exposition by prometheus-client."""
         registry = CollectorRegistry()
         registry.register(self)
         text = (
@@ -120,7 +120,7 @@ def rendered(
     *,
     stages: bool = False,
 ) -> bytes:
-    """What the exporter makes of it, without anything live."""
+    """Return the exposition by the exporter, without its own metrics."""
     end = b"# EOF\n" if fmt is Format.OPENMETRICS else b""
     renderer = Renderer(job_families(extra, branches, stages=stages), fmt)
     return b"".join(renderer.render(view, compress=False).identity(end))

@@ -18,10 +18,10 @@ import requests
 
 
 def program(name: str, *, installable: bool = True) -> str:
-    """The path of a program; without it the test is skipped, in CI it fails.
+    """Return the path of a program; without it the test is skipped, in CI it fails.
 
-    It is looked for in PATH, there under Debian's name (``prometheus-alertmanager``) too, and beside Python.
-    One that is not ``installable`` from Debian, PyPI or npm is skipped in CI too.
+    It is searched in PATH, also under Debian's name (``prometheus-alertmanager``), and next to Python. Tests
+    of a program that is not ``installable`` from Debian, PyPI or npm are skipped in CI too.
     """
     beside = shutil.which(name, path=Path(sys.executable).parent)
     if found := shutil.which(name) or shutil.which(f"prometheus-{name}") or beside:
@@ -34,7 +34,7 @@ def program(name: str, *, installable: bool = True) -> str:
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 5
 _PORTS = range(10_000 + 4000 * _WORKER, 14_000 + 4000 * _WORKER)
-"""Of this test worker alone, and below those that systems give to clients and to servers on port 0."""
+"""Ports of this test worker only, below the ephemeral ports of Linux."""
 _next = itertools.count(os.getpid())
 
 
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 PATIENCE_S = 30.0
-"""Least time to wait for a condition: far more than needed, since the machine may be busy."""
+"""Minimum time to wait for a condition; generous, because the machine may be busy."""
 
 
 def eventually(condition: Callable[[], bool], within: float = PATIENCE_S, every: float = 0.1) -> None:
@@ -84,7 +84,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def exporter(config: Path, log: Path, *flags: str) -> Iterator[str]:
-    """The exporter as a process of its own; the value is its URL."""
+    """Run the exporter as a process; the value is its URL."""
     address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "exporter", f"--config.file={config}", f"--web.listen-address={address}"]
     with running([*command, *flags], log) as process:
@@ -108,17 +108,17 @@ class Prometheus:
         self.url = url
 
     def query(self, expression: str, at_s: float | None = None) -> dict[Labels, float]:
-        """An instant query, now or at some time: values by labels, without name, job and instance."""
-        return {_labels(one): float(one["value"][1]) for one in self._ask(expression, at_s)}
+        """Run an instant query, by default now; return values by labels, without name, job and instance."""
+        return {_labels(series): float(series["value"][1]) for series in self._query(expression, at_s)}
 
     def samples(self, selector: str, at_s: float | None = None) -> dict[Labels, list[tuple[float, float]]]:
-        """The samples of a range selector, as ``up[1h]``: times in seconds and values, by labels."""
+        """Return the samples of a range selector such as ``up[1h]``: times (s) and values, by labels."""
         return {
-            _labels(one): [(moment, float(value)) for moment, value in one["values"]]
-            for one in self._ask(selector, at_s)
+            _labels(series): [(time_s, float(value)) for time_s, value in series["values"]]
+            for series in self._query(selector, at_s)
         }
 
-    def _ask(self, expression: str, at_s: float | None) -> list[dict[str, Any]]:
+    def _query(self, expression: str, at_s: float | None) -> list[dict[str, Any]]:
         params = {"query": expression} | ({} if at_s is None else {"time": str(at_s)})
         answer = requests.get(f"{self.url}/api/v1/query", params=params, timeout=60).json()
         assert answer["status"] == "success", answer
@@ -126,24 +126,24 @@ class Prometheus:
         return result
 
     def exemplars(self, expression: str) -> list[tuple[dict[str, str], dict[str, str], float, float]]:
-        """Exemplars of the last hour: labels of the series, labels of the exemplar, value, timestamp."""
+        """Return exemplars of the last hour: labels of series and exemplar, value, timestamp."""
         hour = {"start": str(time.time() - 3600), "end": str(time.time() + 60)}
         answer = requests.get(
             f"{self.url}/api/v1/query_exemplars", params={"query": expression, **hour}, timeout=30
         ).json()
         assert answer["status"] == "success", answer
         return [
-            (series["seriesLabels"], one["labels"], float(one["value"]), one["timestamp"])
+            (series["seriesLabels"], exemplar["labels"], float(exemplar["value"]), exemplar["timestamp"])
             for series in answer["data"]
-            for one in series["exemplars"]
+            for exemplar in series["exemplars"]
         ]
 
 
 @contextmanager
 def prometheus(target: str, folder: Path, *flags: str, settings: str = "") -> Iterator[Prometheus]:
-    """Debian's Prometheus on a free port, scraping ``host:port`` each second and keeping exemplars.
+    """Run Prometheus on a free port; it scrapes ``host:port`` each second and stores exemplars.
 
-    Its storage is ``tsdb`` in the folder; ``settings`` is YAML added to its configuration.
+    Its storage is ``tsdb`` in the folder; ``settings`` is YAML that is appended to its configuration.
     """
     port = free_port()
     config = folder / "prometheus.yml"

@@ -1,6 +1,6 @@
-"""The picture in the README: ``python -m tests.support.screenshot docs/images/status.png``.
+"""Screenshot for the README: ``python -m tests.support.screenshot docs/images/status.png``.
 
-The demo runs until its stuck build is shown as stuck, then a browser takes the picture.
+The demo runs until the status page shows its stuck build, then a browser takes the screenshot.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def picture(url: str, theme: Literal["light", "dark"]) -> bytes:
-    """A PNG of the page."""
+    """Return a PNG of the page."""
     with chromium() as browser:
         page = browser.new_page(
             viewport={"width": 1240, "height": 730}, device_scale_factor=1.3, color_scheme=theme

@@ -1,4 +1,4 @@
-"""A simulated service whose clock is moved by hand: fixtures for a conftest, which adds its `fleet`."""
+"""Fixtures of a simulated service with a manual clock, for a conftest that adds its `fleet`."""
 
 from collections.abc import Iterator
 
@@ -14,12 +14,12 @@ JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """It stands at `START_MS`."""
+    """Make a manual clock at `START_MS`."""
     return ManualClock(START_MS)
 
 
 @pytest.fixture
 def simulator(fleet: Fleet, clock: ManualClock) -> Iterator[Simulator]:
-    """The service on a socket."""
+    """Run the service on a socket."""
     with Simulator(fleet, caller_clock=clock) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The exporter's web server on a thread, and what stands in for the exporter behind it."""
+"""The exporter's web server on a thread, with a stub of the exporter."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ NOW_MS = START_MS + 60 * MINUTE_MS
 
 @dataclass
 class Fleet:
-    """What the pages ask the exporter."""
+    """A stub with the attributes of the exporter that pages use."""
 
     view: FleetView
     is_healthy: bool = True
@@ -28,7 +28,7 @@ class Fleet:
 
 @contextmanager
 def listening(server: WebServer) -> Iterator[tuple[str, int]]:
-    """The server on a free port for the length of a block, which ends with it; the value is host and port."""
+    """Run the server on a free port during a block; the value is host and port."""
     [opened] = bind(["127.0.0.1:0"])
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""System calls that the kernel refuses to one process, as where there are no locks, or too many threads."""
+"""Seccomp filters that make system calls of a process fail: file locks, or new threads."""
 
 import ctypes
 import errno
@@ -19,27 +19,27 @@ _LOCKS: Final = (5, 6, 7, 36, 37, 38)
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _SECOND_ARGUMENT: Final = 24
-"""Where it lies in ``struct seccomp_data``; the number of the call lies at 0."""
+"""Offset in ``struct seccomp_data``; the number of the call is at 0."""
 
 
 def no_locks() -> Callable[[], None]:
-    """For ``preexec_fn``: no file can be locked, as on NFS without its lock service."""
+    """Return a ``preexec_fn`` that makes file locks fail, as on NFS without a lock service."""
     return _refusing(["fcntl"], errno.ENOLCK, _LOCKS)
 
 
 def no_threads() -> Callable[[], None]:
-    """For ``preexec_fn``: no thread can be started, as where a limit of processes is reached."""
+    """Return a ``preexec_fn`` that makes new threads fail, as at a limit of processes."""
     return _refusing(["clone", "clone3"], errno.EAGAIN)
 
 
 def _refusing(calls: Sequence[str], error: int, second: Sequence[int] = ()) -> Callable[[], None]:
-    """A filter for seccomp(2); a test that needs it is skipped where there is none."""
+    """Return a ``preexec_fn`` that installs a seccomp filter; without seccomp, the test is skipped."""
     numbers = _NUMBERS.get(os.uname().machine) if os.path.exists("/proc/sys/kernel/seccomp") else None
     if numbers is None:
         pytest.skip("this system cannot refuse system calls to a process")
     block = [(_RETURN, 0, 0, _ERRNO | error)]
     if second:
-        choose = [(_IF_EQUAL, len(second) - at, 0, value) for at, value in enumerate(second)]
+        choose = [(_IF_EQUAL, len(second) - index, 0, value) for index, value in enumerate(second)]
         block = [(_LOAD, 0, 0, _SECOND_ARGUMENT), *choose, (_RETURN, 0, 0, _ALLOW), *block]
     program = [(_LOAD, 0, 0, 0)]
     for call in calls:
@@ -48,7 +48,7 @@ def _refusing(calls: Sequence[str], error: int, second: Sequence[int] = ()) -> C
     code = b"".join(struct.pack("HBBI", *step) for step in program)
     libc = ctypes.CDLL(None)
 
-    def refuse_them() -> None:
+    def install_filter() -> None:
         class Program(ctypes.Structure):
             _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
@@ -56,4 +56,4 @@ def _refusing(calls: Sequence[str], error: int, second: Sequence[int] = ()) -> C
         if libc.prctl(22, 2, ctypes.byref(Program(len(program), code))):
             os._exit(99)
 
-    return refuse_them
+    return install_filter

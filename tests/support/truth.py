@@ -1,19 +1,19 @@
-"""What the exporter must show, computed from the simulator's truth."""
+"""The expected metrics, computed from the simulator's truth."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 Labels = tuple[tuple[str, str], ...]
 Values = dict[tuple[str, Labels], float]
-"""By a metric's name and its sorted labels."""
+"""Values by metric name and sorted labels."""
 
 
 def expected(jobs: Iterable[Mapping[str, Any]], *, stages: bool = False) -> Values:
-    """Every value that follows from jobs, as ``JobTruth.to_json()`` or ``/_sim/truth`` tells them.
+    """Return the expected value of every sample that depends on builds.
 
     Args:
-        jobs: what they tell.
-        stages: whether stages are measured, from the first build that counts on.
+        jobs: the results of ``JobTruth.to_json()`` or ``/_sim/truth``.
+        stages: whether stages are measured, from the first counted build on.
     """
     values: Values = {}
     for job in jobs:
@@ -58,8 +58,8 @@ def _of_stages(job: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, str], fl
     for name, total in job["totals"]["stages"].items():
         yield "stage_duration_seconds_sum", {"stage": name}, total["sum_ms"] / 1000
         yield "stage_duration_seconds_count", {"stage": name}, total["count"]
-    told = [build["stages"] for build in job["builds"] if build["stages"] and build["recorded"]]
-    for name, length_ms in told[-1] if told else ():
+    known = [build["stages"] for build in job["builds"] if build["stages"] and build["recorded"]]
+    for name, length_ms in known[-1] if known else ():
         yield "last_build_stage_duration_seconds", {"stage": name}, length_ms / 1000
 
 
@@ -68,5 +68,5 @@ def _seconds(value_ms: int | None) -> float | None:
 
 
 def differences(actual: Values, wanted: Values) -> dict[tuple[str, Labels], tuple[float | None, float]]:
-    """Where an exposition and the truth differ: what is shown, and what would be right."""
+    """Return actual and expected value of the samples that differ."""
     return {key: (actual.get(key), value) for key, value in wanted.items() if actual.get(key) != value}

@@ -1,4 +1,4 @@
-"""The exporter on a simulated fleet, driven by hand: one clock moves the fleet, the polls and every wait."""
+"""An exporter with a simulated fleet, driven by tests; fleet, polls and waits share one manual clock."""
 
 import math
 import random
@@ -36,15 +36,15 @@ DAY: Final = 86_400.0
 
 
 class Watch:
-    """An exporter without threads or a server: `poll` moves the clock on and does all that is due.
+    """An exporter without threads or a server: `poll` advances the clock and runs all due tasks.
 
     Args:
-        simulator: is polled; its fleet's clock is ours too.
-        store: where ledgers are kept; one that has ledgers makes this a restart.
-        settings: YAML that follows what the simulator dictates.
+        simulator: the service to poll; its fleet's clock is shared.
+        store: keeps the ledgers; with a non-empty store this is a restart.
+        settings: YAML that is appended to the configuration.
         jobs: the ids of the jobs to watch; None for all there are.
         timeout: seconds of real time to wait for an answer.
-        max_requests_per_minute: what the throttle lets pass, by the shared clock.
+        max_requests_per_minute: limit of the throttle, by the shared clock.
         ahead_s: how far the clock of the exporter's machine is ahead of the service's.
     """
 
@@ -137,11 +137,11 @@ class Watch:
         self._session.close()
 
     def now(self) -> float:
-        """Seconds since the epoch, by the clock that everything shares."""
+        """Return seconds since the epoch, by the shared clock."""
         return self.clock.now_ms() / 1000
 
     def wall(self) -> float:
-        """What the clock of the exporter's machine shows."""
+        """Return the time of the exporter's machine."""
         return self.now() + self._ahead_s
 
     def set_wall(self, ahead_s: float) -> None:
@@ -149,7 +149,7 @@ class Watch:
         self._ahead_s = ahead_s
 
     def wait(self, seconds: float) -> None:
-        """Sleep, by the clock that everything shares; it knows whole milliseconds only."""
+        """Advance the shared clock, in whole milliseconds."""
         self.clock.advance(math.ceil(seconds * 1000) / 1000)
 
     def poll(self, after: float = MINUTE, times: int = 1) -> int:
@@ -176,11 +176,11 @@ class Watch:
         return done
 
     def poll_for(self, seconds: float, every: float = MINUTE) -> None:
-        """Poll again and again for that long."""
+        """Poll repeatedly for the given time."""
         self.poll(after=every, times=round(seconds / every))
 
     def shown(self, sample: str = "") -> Values:
-        """Every sample, or at least those of this name, which is faster."""
+        """Return every sample, or only the family of one sample, which is faster."""
         oracle = Oracle(self.poller.view, self._extra, branches=self._branches, stages=self._stages)
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -189,11 +189,11 @@ class Watch:
         }
 
     def series(self, name: str) -> dict[Labels, float]:
-        """The samples of that name, by their labels."""
+        """Return the samples of one name by their labels."""
         return {labels: value for (shown, labels), value in self.shown(name).items() if shown == name}
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The one sample with that name and these labels, perhaps among others; None if there is none."""
+        """Return the only sample with these labels, possibly among others, or None."""
         found = [
             value
             for names, value in self.series(f"codearts_build_{name}").items()
@@ -203,7 +203,7 @@ class Watch:
         return found[0] if found else None
 
     def counted(self, job_name: str = "checkout") -> dict[str, int]:
-        """Builds by result, without the results that are 0."""
+        """Return counted builds by result, without zeros."""
         return {
             dict(labels)["result"]: int(value)
             for labels, value in self.series("codearts_build_builds_total").items()
@@ -211,12 +211,12 @@ class Watch:
         }
 
     def text(self) -> str:
-        """The whole exposition."""
+        """Return the whole exposition."""
         jobs = rendered(self.poller.view, extra=self._extra, branches=self._branches, stages=self._stages)
         return (jobs + generate_latest(self.registry)).decode()
 
     def asked(self, operation: str) -> list[Exchange]:
-        """What the simulator was asked."""
+        """Return the requests that the simulator received for an operation."""
         return [exchange for exchange in self.simulator.requests if exchange.operation == operation]
 
     def asked_numbers(self) -> list[int]:
@@ -233,7 +233,7 @@ def watching(
     jobs: Collection[str] | None = None,
     max_requests_per_minute: float = 6000,
 ) -> Iterator[Watch]:
-    """A simulator of a fleet and an exporter on it, for the length of a block."""
+    """Run a simulator of a fleet and an exporter during a block."""
     with Simulator(fleet, caller_clock=fleet.clock).start(port=free_port()) as simulator:
         watch = Watch(
             simulator,

@@ -1,4 +1,4 @@
-"""What can stand between a client and a service, or in the service's place: relay, proxy, raw server."""
+"""Network test doubles between a client and a service, or instead of it: relay, proxy, raw server."""
 
 import contextlib
 import socket
@@ -9,11 +9,11 @@ from typing import Self
 
 
 class Wire:
-    """Listens on a free port and gives each connection a thread.
+    """A server on a free port with a thread for each connection.
 
     Attributes:
-        connections: how many have been made.
-        heads: what each connection began with, where `read_head` was used.
+        connections: number of accepted connections.
+        heads: request heads that were read with `read_head`.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Wire:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def serve(self, connection: socket.socket) -> None:
-        """Does something with one connection, which is closed afterwards."""
+        """Handle one connection, which is closed afterwards."""
         raise NotImplementedError
 
     def read_head(self, connection: socket.socket) -> bytes:
-        """Reads and notes what comes up to the first empty line."""
+        """Read and record the head of a request, up to the first empty line."""
         head = b""
         while b"\r\n\r\n" not in head:
             piece = connection.recv(65536)
@@ -43,14 +43,14 @@ class Wire:
             self.heads.append(head.decode("latin-1"))
         return head
 
-    def join(self, one: socket.socket, port: int, first: bytes = b"") -> None:
-        """Passes bytes in both directions between a connection and a local port, until one side ends."""
+    def join(self, client: socket.socket, port: int, first: bytes = b"") -> None:
+        """Copy bytes in both directions between a connection and a local port, until one side closes."""
         with socket.create_connection(("127.0.0.1", port)) as other:
             self._track(other)
             other.sendall(first)
-            back = threading.Thread(target=_pump, args=(other, one), daemon=True)
+            back = threading.Thread(target=_pump, args=(other, client), daemon=True)
             back.start()
-            _pump(one, other)
+            _pump(client, other)
             back.join()
 
     def __enter__(self) -> Self:
@@ -93,7 +93,7 @@ class Wire:
 
 
 class Relay(Wire):
-    """Passes every connection on to a port, out of TLS if it has a certificate, and counts them."""
+    """A relay to a local port that counts connections, and terminates TLS if it has a certificate."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Relay(Wire):
 
 
 class Proxy(Wire):
-    """An HTTP proxy that takes every host for the one at a port, whether asked to relay or to CONNECT."""
+    """An HTTP proxy that connects to the same local port for every host, also for CONNECT."""
 
     def __init__(self, port: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Proxy(Wire):
 
 
 class RawServer(Wire):
-    """Answers each request with whatever bytes a function sends, then hangs up."""
+    """A server that responds with fixed bytes or those of a function, then closes the connection."""
 
     def __init__(self, answer: bytes | Callable[[socket.socket, threading.Event], None]) -> None:
         super().__init__()
