@@ -44,12 +44,12 @@ class Case:
 
 
 class Exporter:
-    """A poller that uses a service and its clock."""
+    """A poller that uses a service and its clock; the settings are lines of YAML."""
 
-    def __init__(self, service_client: Service) -> None:
+    def __init__(self, service_client: Service, settings: str = "") -> None:
         self.service = service_client
         job_ids = list(service_client.get("truth")["jobs"])
-        text = f"endpoint: {service_client.url}\nauth: {{token: {TOKEN}}}\njobs: [{', '.join(job_ids)}]\n"
+        text = f"endpoint: {service_client.url}\nauth: {{token: {TOKEN}}}\njobs: [{', '.join(job_ids)}]\n{settings}"
         config = parse(text, source="benchmark", environ={}, base_dir=Path())
         self.job_ids = job_ids
         self.finishes: dict[str, list[float]] = {}
@@ -62,16 +62,17 @@ class Exporter:
         credentials = credentials_for(
             config.auth, iam_endpoint="", session=session, timeout=10, clock=self.now
         )
-        client = ApiClient(
+        self.client = ApiClient(
             config.endpoint, session, credentials, self.throttle, self.telemetry, timeout=10, wall=self.now
         )
         intervals = Intervals(config.poll.interval, config.poll.max_interval, config.recycle_bin.interval)
         self.poller = Poller(
             PollPlanner(Watchlist(config), intervals, self.now(), random.Random()),
-            client,
+            self.client,
             MemoryStore(),
             {},
             Rules.of(config),
+            concurrency=CONCURRENCY,
             telemetry=self.telemetry,
             wall=self.now,
             monotonic=self.now,

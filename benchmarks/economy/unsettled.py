@@ -16,6 +16,7 @@ from benchmarks.tables import table
 from exporter.simulator import Fleet, ManualClock, Plan, Simulator, fault
 
 STEP_S: Final = 60.0
+THROTTLED: Final = 429
 DAY_S: Final = 86_400
 BUILD_EVERY: Final = 5
 """Minutes between two builds of a busy job."""
@@ -24,13 +25,13 @@ BUILD_EVERY: Final = 5
 class Bench(Service):
     """A simulated service in this process, with an exporter."""
 
-    def __init__(self, fleet: Fleet, clock: ManualClock, simulator: Simulator) -> None:
+    def __init__(self, fleet: Fleet, clock: ManualClock, simulator: Simulator, settings: str = "") -> None:
         super().__init__(simulator.url)
         self.fleet = fleet
         self.faults = simulator.faults
         self._clock = clock
         self._simulator = simulator
-        self.exporter = Exporter(self)
+        self.exporter = Exporter(self, settings)
 
     def get(self, path: str) -> Any:
         """Return the jobs, which the exporter reads at its start."""
@@ -53,11 +54,18 @@ class Bench(Service):
 
     def requests(self) -> Counter[str]:
         """Return the requests since the last call, by operation."""
+        return self.responses()[0]
+
+    def responses(self) -> tuple[Counter[str], Counter[str]]:
+        """Return the requests since the last call by operation: all, and those that were throttled."""
         counts: Counter[str] = Counter()
-        for (operation, _), count in self._simulator.counts.items():
+        throttled: Counter[str] = Counter()
+        for (operation, status), count in self._simulator.counts.items():
             counts[operation] += count
+            if status == THROTTLED:
+                throttled[operation] += count
         self._simulator.reset_counts()
-        return counts
+        return counts, throttled
 
     @property
     def counted(self) -> int:
@@ -67,7 +75,9 @@ class Bench(Service):
 
 
 @contextmanager
-def bench_of(jobs: int = 1, prepare: Callable[[Fleet], object] = lambda _: None) -> Iterator[Bench]:
+def bench_of(
+    jobs: int = 1, prepare: Callable[[Fleet], object] = lambda _: None, settings: str = ""
+) -> Iterator[Bench]:
     """Start a service whose jobs build only on request, with an exporter."""
     clock = ManualClock(START_MS)
     fleet = Fleet(clock, seed=1)
@@ -75,7 +85,7 @@ def bench_of(jobs: int = 1, prepare: Callable[[Fleet], object] = lambda _: None)
         fleet.add_job(f"job-{index}", plan=Plan(gap_s=None))
     prepare(fleet)
     with Simulator(fleet, caller_clock=clock) as simulator:
-        yield Bench(fleet, clock, simulator)
+        yield Bench(fleet, clock, simulator, settings)
 
 
 def stuck_in_a_busy_job(stuck: bool) -> Iterator[tuple[str, Counter[str]]]:
