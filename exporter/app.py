@@ -53,7 +53,7 @@ class Exporter:
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry, revision=os.environ.get("EXPORTER_REVISION", "unknown"))
         self.throttle = Throttle(config.poll.max_requests_per_minute)
-        self.telemetry.budget.set_function(lambda: self.throttle.requests_per_minute)
+        self.telemetry.show_budget(self.throttle.requests_per_minute)
         redis_url = config.state.redis_url
         self.store = open_store(config.state.path, redis_url.get_secret_value() if redis_url else None)
         self.publisher = Publisher(lambda: self.poller.view, self.telemetry)
@@ -268,7 +268,7 @@ def connect(
     isolates_operations: bool = True,
 ) -> tuple[Credentials, ApiClient]:
     """Make the credentials and the API client of a configuration; sends nothing yet."""
-    session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency)
+    session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency + 1)
     credentials = credentials_for(
         config.auth,
         iam_endpoint=config.iam_endpoint,

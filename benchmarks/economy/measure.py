@@ -49,8 +49,8 @@ class Exporter:
     def __init__(self, service_client: Service, settings: str = "") -> None:
         self.service = service_client
         job_ids = list(service_client.get("truth")["jobs"])
-        text = f"endpoint: {service_client.url}\nauth: {{token: {TOKEN}}}\njobs: [{', '.join(job_ids)}]\n{settings}"
-        config = parse(text, source="benchmark", environ={}, base_dir=Path())
+        text = f"endpoint: {service_client.url}\nauth: {{token: {TOKEN}}}\njobs: [{', '.join(job_ids)}]\n"
+        config = parse(text + settings, source="benchmark", environ={}, base_dir=Path())
         self.job_ids = job_ids
         self.finishes: dict[str, list[float]] = {}
         self.delays: list[float] = []

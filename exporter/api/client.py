@@ -100,6 +100,10 @@ class ApiClient:
         """Return an open client with the same state; requests through the closed one stay cancelled."""
         return replace(self)
 
+    def wait_s(self, operation: str) -> float:
+        """Return the seconds that a request of a side operation would have to wait now."""
+        return self.throttle.wait_s(operation)
+
     def period_history(
         self,
         job_id: str,
@@ -257,7 +261,7 @@ class ApiClient:
                 self.telemetry.api_refused()
                 raise operations.pause(operation, error) from None
             except ThrottledError as error:
-                self.throttle.throttled(error)
+                self.throttle.throttled(operation, error)
                 raise
             except ApiError as error:
                 pause_s = _pause_s(error, attempt)
@@ -292,7 +296,7 @@ class ApiClient:
         finally:
             self.telemetry.requests.labels(operation, code).inc()
             self.telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
-        self.throttle.accepted()
+        self.throttle.accepted(operation)
         self.credentials.accepted(operation)
         self.telemetry.up.set(1)
         return value
@@ -315,7 +319,7 @@ class ApiClient:
             self.telemetry.throttled.labels(operation).inc()
             return
         if not isinstance(error, UnreachableError):
-            self.throttle.accepted()
+            self.throttle.accepted(operation)
         if isinstance(error, NotVisibleError | RejectedError):
             self.credentials.accepted(operation)
             self.telemetry.api_refused()

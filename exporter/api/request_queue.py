@@ -1,17 +1,17 @@
-"""One queue for the requests of all threads: the rate limit decides when, fairness decides which one.
+"""One queue for the requests of all threads: the rate limits decide when, fairness decides which one.
 
-Operations take turns by weight (start-time fair queueing): details of finished builds first, lists later,
-stages last, and none of them starves.
+An operation that has to wait for its own limit holds up no other. Under the ceiling and a shared limit,
+operations take turns by weight (start-time fair queueing): details of finished builds first, lists later.
+Side operations yield to all of them.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
-from exporter.api.rate_limiter import AdaptiveRateLimit
+from exporter.api.rate_limiter import OperationLimits
 from exporter.errors import ThrottledError
 
 WEIGHTS: Final[Mapping[str, int]] = {
@@ -25,6 +25,31 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "recycling-jobs": 1,
 }
 """Shares of the budget when it is short."""
+
+SIDE_OPERATIONS: Final = frozenset({"full-stages", "projects", "recycling-jobs"})
+"""Operations that counting does not wait for."""
+
+YIELDS_FOR_S: Final = 5.0
+"""A side operation yields that long; then it takes its turn, so that it is slow but never starves."""
+
+
+class _Ticket(NamedTuple):
+    """A waiting request.
+
+    Attributes:
+        turn: the smallest one is served first.
+        order: of arrival.
+        since: when it began to wait.
+    """
+
+    turn: float
+    order: int
+    operation: str
+    since: float
+
+    def yields(self, now: float) -> bool:
+        """Return whether others go first."""
+        return self.operation in SIDE_OPERATIONS and now - self.since < YIELDS_FOR_S
 
 
 class Throttle:
@@ -41,18 +66,23 @@ class Throttle:
     ) -> None:
         self._clock = clock
         self._wait = wait
-        self._limit = AdaptiveRateLimit(max_requests_per_minute, clock())
+        self._limits = OperationLimits(max_requests_per_minute, clock())
         self._turn = threading.Condition()
-        self._queue: list[tuple[float, int]] = []
+        self._queue: list[_Ticket] = []
         self._order = count()
         self._served = 0.0
         self._shares: dict[str, float] = {}
 
-    @property
-    def requests_per_minute(self) -> float:
-        """The current limit."""
+    def requests_per_minute(self, operation: str) -> float:
+        """Return the current limit of an operation."""
         with self._turn:
-            return self._limit.limit(self._clock())
+            return self._limits.limit(operation, self._clock())
+
+    def wait_s(self, operation: str) -> float:
+        """Return the seconds that a request of a side operation would have to wait now."""
+        with self._turn:
+            now = self._clock()
+            return self._limits.next_send_at(operation, now, yields=True) - now
 
     def acquire(self, operation: str, is_cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Wait until one more request of that operation may be sent; False if it was cancelled.
@@ -61,19 +91,22 @@ class Throttle:
         """
         with self._turn:
             ticket = self._ticket(operation)
-            heappush(self._queue, ticket)
+            self._queue.append(ticket)
+            slept = False
             while not is_cancelled():
                 now = self._clock()
-                send_at = self._limit.next_send_at(now)
-                if self._queue[0] is ticket and send_at <= now:
-                    heappop(self._queue)
-                    self._served = ticket[0]
-                    self._limit.sent(now)
+                send_at, first = self._next(now)
+                if first is ticket and send_at <= now:
+                    self._queue.remove(ticket)
+                    self._served = max(self._served, ticket.turn)
+                    self._limits.sent(operation, now)
                     self._turn.notify_all()
                     return True
-                self._wait(self._turn, send_at - now if self._queue[0] is ticket else None)
+                if slept and first is not ticket:  # which became the next meanwhile, and waits for a notice
+                    self._turn.notify_all()
+                slept = first is ticket
+                self._wait(self._turn, send_at - now if slept else None)
             self._queue.remove(ticket)
-            heapify(self._queue)
             self._shares[operation] -= _share(operation)
             self._turn.notify_all()
             return False
@@ -84,26 +117,41 @@ class Throttle:
             self._turn.notify_all()
 
     def set_ceiling(self, max_requests_per_minute: float) -> None:
-        """Replace the ceiling; the limit learnt below it stays."""
+        """Replace the ceiling; the limits learnt below it stay."""
         with self._turn:
-            self._limit.ceiling = max_requests_per_minute
+            self._limits.ceiling = max_requests_per_minute
             self._turn.notify_all()
 
-    def accepted(self) -> None:
+    def accepted(self, operation: str) -> None:
         """Record a response other than "too many requests"."""
         with self._turn:
-            self._limit.accepted(self._clock())
+            self._limits.accepted(operation, self._clock())
 
-    def throttled(self, error: ThrottledError) -> None:
+    def throttled(self, operation: str, error: ThrottledError) -> None:
         """Record a "too many requests" response."""
         with self._turn:
-            self._limit.throttled(self._clock(), error.retry_after, error.limit_per_minute)
+            self._limits.throttled(operation, self._clock(), error.retry_after, error.limit_per_minute)
             self._turn.notify_all()
 
-    def _ticket(self, operation: str) -> tuple[float, int]:
+    def _ticket(self, operation: str) -> _Ticket:
         start = max(self._served, self._shares.get(operation, 0.0))
         self._shares[operation] = start + _share(operation)
-        return self._shares[operation], next(self._order)
+        return _Ticket(self._shares[operation], next(self._order), operation, self._clock())
+
+    def _next(self, now: float) -> tuple[float, _Ticket]:
+        """Return when the next waiting request may be sent, and which one it is."""
+        kinds = {(ticket.operation, ticket.yields(now)) for ticket in self._queue}
+        send_at = {
+            (operation, yields): self._limits.next_send_at(operation, now, yields=yields)
+            for operation, yields in kinds
+        }
+
+        def rank(ticket: _Ticket) -> tuple[float, bool, _Ticket]:
+            yields = ticket.yields(now)
+            return send_at[ticket.operation, yields], yields, ticket
+
+        first = min(self._queue, key=rank)
+        return rank(first)[0], first
 
 
 def _share(operation: str) -> float:

@@ -107,17 +107,17 @@ def _download(
     """Download what is missing; announce the number of requests before each kind."""
     concurrency = config.poll.concurrency
 
-    def run(label: str, requests: int, replies: Generator[object]) -> None:
+    def run(label: str, operation: str, requests: int, replies: Generator[object]) -> None:
         if requests:
-            say(f"{label}: {estimate(requests, throttle.requests_per_minute)}")
+            say(f"{label}: {estimate(requests, throttle.requests_per_minute(operation))}")
         with closing(replies):
             follow(replies, requests, label)
 
-    run("history", len(download.windows()), download.fetch_histories(client, concurrency))
+    run("history", "period-history", len(download.windows()), download.fetch_histories(client, concurrency))
     if details:
-        run("builds", _count(download.builds()), download.fetch_details(client, concurrency))
+        run("builds", "record-info", _count(download.builds()), download.fetch_details(client, concurrency))
     if details and config.metrics.stages:
-        run("stages", _count(download.stages()), download.fetch_stages(client, concurrency))
+        run("stages", "full-stages", _count(download.stages()), download.fetch_stages(client, concurrency))
 
 
 def _count(items: Iterable[object]) -> int:

@@ -67,9 +67,13 @@ class PollConfig(Section):
         validate_default=True,
         description="How far back to read builds at the first start. After downtime: as far as needed.",
     )
-    concurrency: Annotated[int, integer_between(1, 64)] = Field(8, description="Maximum parallel requests.")
+    concurrency: Annotated[int, integer_between(1, 64)] = Field(
+        8, description="Maximum parallel requests, besides one for the recycle bin."
+    )
     max_requests_per_minute: Annotated[int, integer_between(1, 100_000)] = Field(
-        300, description="Maximum request rate. The exporter lowers it by itself when it is throttled."
+        300,
+        description="Maximum request rate of all operations together. When it is throttled, the exporter "
+        "learns lower limits by itself, for each operation or for several together.",
     )
     timeout: Annotated[float, duration_between("100ms", "5m")] = Field(
         "10s", validate_default=True, description="How long to wait for a response."

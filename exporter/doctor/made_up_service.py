@@ -81,6 +81,10 @@ class MadeUpService:
         """The fake clock as the service dates builds."""
         return _START_MS + round(self.now * 1000)
 
+    def wait_s(self, operation: str) -> float:
+        """Nothing has to wait."""
+        return 0.0
+
     def period_history(
         self, job_id: str, start: date, end: date, is_enough: object = None
     ) -> tuple[Build, ...]:

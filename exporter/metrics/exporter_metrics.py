@@ -2,8 +2,9 @@
 
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import (
@@ -73,7 +74,7 @@ class Readings:
         api_trouble: why it did not, in a few words; empty if it did.
         config_ok: the last attempt to load the configuration succeeded.
         config_loaded_ms: when the current configuration was loaded; None if that was not recorded.
-        budget_per_minute: requests that the rate limiter allows.
+        budget_per_minute: requests that the rate limiter allows, by operation.
         poll_lag_s: delay of the most overdue poll.
         snapshot_bytes: size of the largest snapshot; None before the first.
         snapshot_gzip_bytes: size of the largest compressed one.
@@ -85,7 +86,7 @@ class Readings:
     api_trouble: str
     config_ok: bool
     config_loaded_ms: int | None
-    budget_per_minute: float
+    budget_per_minute: Mapping[str, float]
     poll_lag_s: float
     snapshot_bytes: float | None
     snapshot_gzip_bytes: float | None
@@ -116,7 +117,10 @@ class Telemetry:
     )
     budget = _Gauge(
         "codearts_build_exporter_api_budget_requests_per_minute",
-        "Requests per minute that the rate limiter currently allows.",
+        "Requests per minute that the rate limiter currently allows an operation.",
+        ("operation",),
+        note="The limit that was learnt for the operation, or if it is lower, one that several operations "
+        "share, or `poll.max_requests_per_minute`. All operations together never exceed the latter two.",
     )
     payload_errors = _Counter(
         "codearts_build_exporter_payload_errors_total",
@@ -225,6 +229,11 @@ class Telemetry:
         else:
             self.up.set(1)
 
+    def show_budget(self, per_minute: Callable[[str], float]) -> None:
+        """Show the requests per minute that the rate limiter allows each operation, at each scrape."""
+        for operation in OPERATIONS:
+            self.budget.labels(operation).set_function(partial(per_minute, operation))
+
     def everything_refused(self, refused: bool) -> None:
         """Record whether the API refuses all requests; the next correct response sets it up again."""
         self._refuses_everything = refused
@@ -246,7 +255,7 @@ class Telemetry:
             api_trouble="" if _value(self.up) == 1 else self._api_trouble,
             config_ok=_value(self.reload_successful) == 1,
             config_loaded_ms=round(loaded_s * 1000) if loaded_s else None,
-            budget_per_minute=_value(self.budget),
+            budget_per_minute={sample.labels["operation"]: sample.value for sample in _samples(self.budget)},
             poll_lag_s=_value(self.poll_lag),
             snapshot_bytes=_largest(sizes, "identity"),
             snapshot_gzip_bytes=_largest(sizes, "gzip"),

@@ -257,8 +257,15 @@ LEAST_WORTH: Final = 1000
 as are watched, or if that takes no more requests than the lists of the watched projects."""
 
 
+NAMES_WAIT_S: Final = 5.0
+"""Names that have to wait longer are requested another time, so that the lists need not wait for them."""
+
+
 class ListApi(Protocol):
     """The requests that read job lists; see `exporter.api.client.ApiClient`."""
+
+    def wait_s(self, operation: str) -> float:
+        """Seconds that a request of a side operation would have to wait now."""
 
     def job_list(
         self, project_id: str, *, max_jobs: int | None, expected: int
@@ -293,7 +300,7 @@ def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], in
         listings += own
         refused |= own_refused
     names: Mapping[str, str] = {}
-    if work.unnamed:
+    if work.unnamed and api.wait_s("projects") <= NAMES_WAIT_S:
         with suppress(ApiError):
             names = api.project_names()
     return JobListsResult(tuple(listings), refused, too_large, names, began_ms())

@@ -3,7 +3,7 @@
 A poll returns observations and changes nothing; `job_state.fold` applies them to the ledger.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -74,6 +74,9 @@ Enough = Callable[[Sequence[Build]], bool]
 
 class JobApi(RecordsApi, Protocol):
     """The requests about one job; see `exporter.api.client.ApiClient`."""
+
+    def wait_s(self, operation: str) -> float:
+        """Seconds that a request of a side operation would have to wait now."""
 
     def period_history(
         self, job_id: str, start: date, end: date, is_enough: Enough | None = None
@@ -331,6 +334,8 @@ def _ask_details(
 def fetch_stages(ledger: JobLedger | None, api: JobApi, *, count_failures: bool) -> StagesFetched:
     """Request the stages of the builds that wait for them, as many as one step takes.
 
+    A step ends before a request that would have to wait, so that it keeps no thread from a poll.
+
     Args:
         ledger: of the job, as committed.
         api: answers the requests.
@@ -342,7 +347,13 @@ def fetch_stages(ledger: JobLedger | None, api: JobApi, *, count_failures: bool)
     def ask(number: int) -> KnownStages:
         return KnownStages(number, api.full_stages(stages.awaited[number].record_id))
 
-    batch = ask_each(stages.wanted()[:STAGES_AT_ONCE], ask, ApiError)
+    def until_held() -> Iterator[int]:
+        for number in stages.wanted()[:STAGES_AT_ONCE]:
+            if api.wait_s("full-stages") > 0:
+                return
+            yield number
+
+    batch = ask_each(until_held(), ask, ApiError)
     answers = list(batch.answers)
     while answers and isinstance(answers[-1], Failed) and not count_failures:
         answers.pop()

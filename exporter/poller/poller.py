@@ -84,7 +84,12 @@ class Poller:
         self._wall = wall
         self._monotonic = monotonic
         self._log: StateChangeLog = before._log if before else StateChangeLog()
-        self._stages = StageSteps(planner.intervals.interval, concurrency, planner.rng)
+        self._stages = StageSteps(
+            planner.intervals.interval,
+            concurrency,
+            planner.rng,
+            lambda: self._service.wait_s("full-stages"),
+        )
         self._zero_hold = ZeroHold(rules.policy)
         self._refusals = Refusals()
         self._views = Views(self._watchlist, shows_fleet=shows_fleet)

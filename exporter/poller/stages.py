@@ -1,11 +1,12 @@
 """The schedule of the steps that fetch the stages of builds; pure.
 
 A poll counts a build, and is committed and published. Builds that then wait for their stages are requested
-when nothing else is due, by some of the workers only. A step does not hold up the polls of its job.
+when nothing else is due, by some of the workers only, while the rate limits let them pass at once. A step
+does not hold up the polls of its job.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from exporter.errors import ThrottledError
@@ -29,12 +30,20 @@ class StageSteps:
         interval: seconds from a failed step to the next of its job, doubled with each failure.
         concurrency: maximum number of tasks under way; a quarter of them may be steps, at least one.
         rng: source of jitter.
+        held_s: returns the seconds until the rate limits let a request pass.
     """
 
-    def __init__(self, interval: float, concurrency: int, rng: random.Random) -> None:
+    def __init__(
+        self,
+        interval: float,
+        concurrency: int,
+        rng: random.Random,
+        held_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._interval = interval
         self._at_once = max(1, concurrency // _SHARE)
         self._rng = rng
+        self._held_s = held_s
         self.schedule = Schedule()
         self._answered_polls = 0
         self._failed_in_a_row = 0
@@ -47,11 +56,12 @@ class StageSteps:
 
     def take(self, now: float, limit: int) -> list[Timer]:
         """Take up to `limit` due steps, those that wait longest first."""
-        return self.schedule.take(now, min(limit, self._room())) if now >= self._resume else []
+        limit = min(limit, self._room())
+        return self.schedule.take(now, limit) if limit and self._pause_left(now) <= 0 else []
 
     def wait(self, now: float) -> float:
         """Return the seconds until a step can be taken; an hour if another has to end first."""
-        return max(self.schedule.wait(now), self._resume - now) if self._room() else 3600.0
+        return max(self.schedule.wait(now), self._pause_left(now)) if self._room() else 3600.0
 
     def poll_answered(self) -> None:
         """Record that a poll was answered or refused, so the API as a whole works."""
@@ -87,6 +97,11 @@ class StageSteps:
     def _room(self) -> int:
         at_once = self._at_once if self._failed_in_a_row < BROKEN_AFTER else 1
         return max(0, at_once - self.schedule.under_way)
+
+    def _pause_left(self, now: float) -> float:
+        """Return the seconds until steps may go on; they are held only if one is due."""
+        is_due = self.schedule.wait(now) <= 0
+        return max(self._resume - now, self._held_s() if is_due else 0.0)
 
     def _pause(self, failures: int) -> float:
         if failures <= 0:

@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.errors import NO_THREADS, ExporterError
 from exporter.poller.poller import Poller
-from exporter.poller.tasks import TaskResult, Work
+from exporter.poller.tasks import RECYCLE_BIN, TaskResult, Work
 
 _LONGEST_NAP_S: Final = 1.0
 """Longest sleep of the coordinator, so that the lag metric stays fresh."""
@@ -19,9 +19,12 @@ class PollingThreads:
     All threads are daemons: a hanging request does not keep the process from ending. Its answer was not
     committed, so it is requested again after the next start.
 
+    The recycle bin has a thread of its own: it may have to wait long for the rate limits, and no poll should
+    lack a thread meanwhile.
+
     Args:
         poller: must not be driven by others.
-        concurrency: maximum number of requests under way.
+        concurrency: maximum number of requests under way, without one for the recycle bin.
         cancel: cancels the requests of the poller's service, and refuses further ones.
     """
 
@@ -30,6 +33,7 @@ class PollingThreads:
         self._concurrency = concurrency
         self._cancel = cancel
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._recycle_bin: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[TaskResult | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._failed = False
@@ -48,8 +52,10 @@ class PollingThreads:
         """
         try:
             self._coordinator.start()
-            for index in range(self._concurrency):
-                threading.Thread(target=self._serve, name=f"poller-{index}", daemon=True).start()
+            served = [*[self._work] * self._concurrency, self._recycle_bin]
+            for index, work in enumerate(served):
+                name = f"poller-{index}"
+                threading.Thread(target=self._serve, args=(work,), name=name, daemon=True).start()
         except RuntimeError:
             self._failed = True
             raise ExporterError(NO_THREADS) from None
@@ -71,11 +77,14 @@ class PollingThreads:
         try:
             while not self._stopping.is_set():
                 for work in self._poller.take(idle):
-                    idle -= 1
-                    self._work.put(work)
+                    if work.task == RECYCLE_BIN:
+                        self._recycle_bin.put(work)
+                    else:
+                        idle -= 1
+                        self._work.put(work)
                 nap = min(self._poller.wait(), _LONGEST_NAP_S) if idle else _LONGEST_NAP_S
                 results = self._drain(nap)
-                idle += len(results)
+                idle += sum(result.task != RECYCLE_BIN for result in results)
                 if results:
                     self._poller.settle(results)
             self._poller.finish()
@@ -95,10 +104,10 @@ class PollingThreads:
         except queue.Empty:
             return results
 
-    def _serve(self) -> None:
+    def _serve(self, waiting: queue.SimpleQueue[Work]) -> None:
         while not self._stopping.is_set():
             try:
-                work = self._work.get(timeout=_LONGEST_NAP_S)
+                work = waiting.get(timeout=_LONGEST_NAP_S)
             except queue.Empty:
                 continue
             result = self._poller.run(work)

@@ -55,6 +55,7 @@ def throttling() -> Line:
     """Build the row of the request budget, throttling and failures."""
     throttled = of_exporters("exporter_api_throttled_total")
     budget = of_exporters("exporter_api_budget_requests_per_minute")
+    sent = f"60 * {per_second(REQUESTS, 'operation')}"
     failed = of_exporters("exporter_api_requests_total", 'code!~"2.."')
     return Line(
         8,
@@ -62,13 +63,15 @@ def throttling() -> Line:
             graph(
                 (
                     "Request budget",
-                    "Requests per minute; dashed: the current limit of the exporter. The limit drops when "
-                    "the API throttles, and then grows again.",
+                    "Requests per minute and operation; dashed: the current limit of the exporter. An "
+                    "operation's limit drops when the API throttles it, and then grows again.",
                 ),
                 8,
                 "cpm",
-                over_time(f"60 * {per_second(REQUESTS, 'instance')}", "{{instance}}: sent"),
-                over_time(f"sum by (instance) ({budget})", "{{instance}}: allowed"),
+                over_time(sent, "{{operation}}: sent"),
+                over_time(
+                    f"sum by (operation) ({budget}) and on (operation) {sent} > 0", "{{operation}}: allowed"
+                ),
                 overrides=[DASHED_LIMIT],
             ),
             graph(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.request_queue import WEIGHTS, Throttle
+from exporter.api.request_queue import SIDE_OPERATIONS, WEIGHTS, YIELDS_FOR_S, Throttle
 from exporter.errors import ThrottledError
 
 MINUTE = 60.0
@@ -225,8 +225,58 @@ class TestFairness:
 
     def test_one_operation_alone_gets_everything(self) -> None:
         threads = SimulatedThreads(60)
-        threads.run([("recycling-jobs", [0.0] * 10_000)] * 3, until=600)
+        threads.run([("job-list", [0.0] * 10_000)] * 3, until=600)
         assert len(threads.sent) >= 600
+
+    def test_a_side_operation_alone_leaves_a_tenth_for_what_may_come(self) -> None:
+        threads = SimulatedThreads(60)
+        threads.run([("recycling-jobs", [0.0] * 10_000)] * 3, until=600)
+        assert 530 <= len(threads.sent) <= 550
+
+    @pytest.mark.parametrize("operation", sorted(SIDE_OPERATIONS))
+    def test_side_operations_yield_but_never_starve(self, operation: str) -> None:
+        threads = SimulatedThreads(60)
+        threads.run([("record-info", [0.0] * 10_000)] * 4 + [(operation, [10.0] * 10)], until=600)
+        assert YIELDS_FOR_S <= threads.waited[operation] <= YIELDS_FOR_S + 10
+        assert sum(sent == operation for _, sent in threads.sent) == 10
+
+    def test_what_counts_goes_at_once_though_a_side_operation_takes_all_it_can(self) -> None:
+        threads = SimulatedThreads(60)
+        rare = ("record-info", [61.0] * 9)
+        threads.run([*[("recycling-jobs", [0.0] * 10_000)] * 3, rare], until=600)
+        assert threads.waited["record-info"] <= 0.001
+
+
+class TestLimitsOfOperations:
+    @pytest.mark.parametrize("retry_after", [None, 300.0])
+    def test_an_operation_that_waits_for_its_own_limit_holds_up_no_other(
+        self, retry_after: float | None
+    ) -> None:
+        threads = SimulatedThreads(300)
+        for _ in range(6):
+            error = ThrottledError("too many", retry_after=retry_after, limit_per_minute=5.0)
+            threads.throttle.throttled("full-stages", error)
+        side = [("full-stages", [0.0] * 10_000)] * 3
+        threads.run([*side, *[("record-info", [1.0] * 200)] * 2], until=200)
+        assert threads.waited["record-info"] == 0
+        sent = Counter(operation for _, operation in threads.sent)
+        assert sent["full-stages"] <= 200 / 60 * 5
+        assert sent["record-info"] >= 398
+
+    def test_a_throttled_answer_slows_its_operation_only(self) -> None:
+        throttle = Time().throttle(300)
+        throttle.throttled("full-stages", ThrottledError("too many", limit_per_minute=50.0))
+        assert 40 <= throttle.requests_per_minute("full-stages") < 50
+        assert throttle.requests_per_minute("record-info") == 300
+        assert throttle.wait_s("full-stages") >= 1
+        assert throttle.wait_s("projects") == 0
+
+    def test_a_lower_ceiling_keeps_what_was_learnt(self) -> None:
+        throttle = Time().throttle(300)
+        throttle.throttled("full-stages", ThrottledError("too many", limit_per_minute=50.0))
+        throttle.set_ceiling(100)
+        assert throttle.requests_per_minute("record-info") == 100
+        assert 40 <= throttle.requests_per_minute("full-stages") < 50
 
 
 def test_real_threads_all_get_through() -> None:
@@ -266,7 +316,7 @@ def test_nothing_is_sent_for_as_long_as_the_service_asks(retry_after: float, pau
     time = Time()
     throttle = time.throttle(300)
     throttle.acquire("period-history")
-    throttle.throttled(ThrottledError("too many", retry_after=retry_after))
+    throttle.throttled("period-history", ThrottledError("too many", retry_after=retry_after))
     throttle.acquire("period-history")
     assert pause <= time.now - 1000 <= pause + MINUTE
 
@@ -274,7 +324,7 @@ def test_nothing_is_sent_for_as_long_as_the_service_asks(retry_after: float, pau
 def test_a_throttled_response_without_retry_after_causes_a_default_pause() -> None:
     time = Time()
     throttle = time.throttle(300)
-    throttle.throttled(ThrottledError("too many"))
+    throttle.throttled("period-history", ThrottledError("too many"))
     throttle.acquire("period-history")
     assert 1 <= time.now - 1000 <= MINUTE
 
@@ -282,7 +332,7 @@ def test_a_throttled_response_without_retry_after_causes_a_default_pause() -> No
 def test_a_pause_is_never_endless() -> None:
     time = Time()
     throttle = time.throttle(300)
-    throttle.throttled(ThrottledError("too many", retry_after=86_400.0))
+    throttle.throttled("period-history", ThrottledError("too many", retry_after=86_400.0))
     throttle.acquire("period-history")
     assert time.now - 1000 <= 600
 
@@ -292,7 +342,7 @@ def test_a_pause_holds_for_those_who_were_waiting_for_their_turn() -> None:
 
     def wait(condition: threading.Condition, seconds: float | None) -> None:
         if time.now == 1000:  # another thread is told so while this one waits
-            throttle.throttled(ThrottledError("too many", retry_after=60.0))
+            throttle.throttled("period-history", ThrottledError("too many", retry_after=60.0))
         time.wait(condition, seconds)
 
     throttle = Throttle(10, time.clock, wait)
@@ -304,9 +354,9 @@ def test_a_pause_holds_for_those_who_were_waiting_for_their_turn() -> None:
 def test_the_current_limit_is_readable() -> None:
     time = Time()
     throttle = time.throttle(300)
-    assert throttle.requests_per_minute == 300
+    assert throttle.requests_per_minute("period-history") == 300
     for _ in range(20):
         throttle.acquire("period-history")
-        throttle.accepted()
-    throttle.throttled(ThrottledError("too many", limit_per_minute=50.0))
-    assert 10 <= throttle.requests_per_minute < 50
+        throttle.accepted("period-history")
+    throttle.throttled("period-history", ThrottledError("too many", limit_per_minute=50.0))
+    assert 10 <= throttle.requests_per_minute("period-history") < 50

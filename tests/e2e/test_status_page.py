@@ -37,7 +37,16 @@ MIXED = FleetView(
     )
 )
 BAD_READINGS = READINGS.__class__(
-    "1.0", "unknown", False, "credentials refused (401)", False, None, 3, 9000, None, None
+    "1.0",
+    "unknown",
+    False,
+    "credentials refused (401)",
+    False,
+    None,
+    {"period-history": 3, "full-stages": 1},
+    9000,
+    None,
+    None,
 )
 
 CONTRAST, STRUCTURE, TOO_WIDE, OVERLAPPING = (

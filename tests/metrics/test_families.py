@@ -49,7 +49,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_exporter_api_requests_total": ("counter", ("operation", "code")),
     "codearts_build_exporter_api_request_duration_seconds": ("histogram", ("operation",)),
     "codearts_build_exporter_api_throttled_total": ("counter", ("operation",)),
-    "codearts_build_exporter_api_budget_requests_per_minute": ("gauge", ()),
+    "codearts_build_exporter_api_budget_requests_per_minute": ("gauge", ("operation",)),
     "codearts_build_exporter_payload_errors_total": ("counter", ("operation", "reason")),
     "codearts_build_exporter_poll_lag_seconds": ("gauge", ()),
     "codearts_build_exporter_watched_jobs": ("gauge", ()),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.errors import ApiError, BackendError, NotVisibleError
+from exporter.errors import ApiError, BackendError, NotVisibleError, ThrottledError
 from exporter.ledger import Failed, JobLedger, KnownStages, Refused
 from exporter.poller.job_state import JobState
 from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
@@ -294,6 +294,45 @@ class TestLog:
             )
 
 
+class TestRateLimits:
+    def test_a_step_is_not_begun_while_it_would_have_to_wait(self, fleet: Fleet) -> None:
+        """The throttle of a watch moves the clock while a request waits."""
+        other = fleet.add_job("other").id
+        with watching(fleet, settings=ON) as watch:
+            watch.poll()
+            watch.simulator.faults.add(fault("throttle", operation="full-stages", retry_after=300))
+            fleet.add_build(JOB, queue_s=0, duration_s=20)
+            watch.poll()
+            assert len(watch.asked("full-stages")) == 1
+            began = watch.now()
+            fleet.add_build(other, queue_s=0, duration_s=20)
+            fleet.add_build(JOB, queue_s=0, duration_s=20)
+            watch.poll(times=4)
+            assert watch.now() - began == 4 * MINUTE
+            assert (watch.counted(), watch.counted("other")) == ({"success": 2}, {"success": 1})
+            assert len(watch.asked("full-stages")) == 1
+            watch.simulator.faults.clear()
+            watch.poll(times=12)
+            assert len(watch.asked("full-stages")) == 4
+
+    def test_a_step_ends_before_a_request_that_would_have_to_wait(self, fleet: Fleet) -> None:
+        with watching(fleet, settings=ON) as watch:
+            watch.poll()
+            watch.client.throttle.throttled(
+                "full-stages", ThrottledError("too many", retry_after=0, limit_per_minute=12)
+            )
+            for _ in range(8):
+                fleet.add_build(JOB, queue_s=0, duration_s=1)
+            began = watch.now()
+            watch.poll()
+            assert watch.now() - began == MINUTE
+            assert watch.counted() == {"success": 8}
+            assert 1 <= len(watch.asked("full-stages")) <= 2
+            watch.poll_for(2 * MINUTE, every=5)
+            assert watch.now() - began == 3 * MINUTE
+            assert len(watch.asked("full-stages")) == 8
+
+
 class Steps(StageSteps):
     """Steps of jobs that are called by numbers."""
 
@@ -322,6 +361,16 @@ class TestTurns:
         made.ended(made.jobs["0"], 0, GOOD)
         assert made.wait(0) == 0
         assert made.due(0, 99) == [stages_task(str(most))]
+
+    def test_steps_wait_as_long_as_the_rate_limits_hold_them(self) -> None:
+        held_s = 7.5
+        made = StageSteps(60, 8, random.Random(7), lambda: held_s)
+        made.want(JobState("1"), 10)
+        assert (made.take(10, 9), made.wait(10)) == ([], 7.5)
+        assert made.wait(5) == 5
+        held_s = 0.0
+        assert made.wait(10) == 0
+        assert [timer.task for timer in made.take(10, 9)] == [stages_task("1")]
 
     def test_what_is_under_way_is_wanted_once_more_when_it_is_done(self) -> None:
         made = self.steps(1)

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.api.request_queue import Throttle
+from exporter.errors import ThrottledError
 from exporter.poller import PollingThreads
 from exporter.simulator import Fleet, Simulator, fault
 from tests.poller.conftest import JOB
@@ -118,6 +119,27 @@ def test_a_request_that_waits_for_the_budget_is_cancelled_by_a_stop(simulator: S
     eventually(lambda: not any(t.name.startswith("poller") for t in threading.enumerate()), 5)
     assert throttle._queue == []
     assert simulator.requests == []
+    watch.close()
+
+
+def test_a_recycle_bin_that_waits_for_its_limit_keeps_no_thread_from_the_polls(
+    fleet: Fleet, simulator: Simulator
+) -> None:
+    watch = Watch(simulator, settings=SETTINGS, max_requests_per_minute=100_000)
+    throttle = Throttle(100_000)
+    throttle.throttled("recycling-jobs", ThrottledError("too many", retry_after=300))
+    watch.client.throttle = throttle
+    watch.start(real_time=True)
+    threads = PollingThreads(watch.poller, 1, watch.client.close)
+    threads.start()
+    eventually(lambda: watch.poller.is_ready, 10)
+    for number in range(3):
+        fleet.add_build(JOB, duration_s=1)
+        watch.clock.advance(60)
+        eventually(lambda: watch.counted() == {"success": number + 1}, 10)  # noqa: B023
+    assert [ticket.operation for ticket in throttle._queue] == ["recycling-jobs"]
+    assert threads.stop(5)
+    eventually(lambda: throttle._queue == [], 5)
     watch.close()
 
 

@@ -70,7 +70,7 @@ class Watch:
         throttle = Throttle(
             max_requests_per_minute, clock=self.now, wait=lambda _, seconds: self.wait(seconds or 0.001)
         )
-        self.telemetry.budget.set_function(lambda: throttle.requests_per_minute)
+        self.telemetry.show_budget(throttle.requests_per_minute)
         self._session = new_session()
         answer_in_process(self._session, simulator)
         self.credentials = credentials_for(

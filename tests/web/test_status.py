@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from exporter import text
 from exporter.ledger import LastBuild
 from exporter.metrics import FleetView, JobView
-from exporter.metrics.exporter_metrics import Readings, Telemetry
+from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
 from exporter.model import RecycleBin, RecycledJob, Result, State
 from exporter.web.status import PageQuery, Problem, Status, Tag, facts, find_problems, sparkline, status
 from exporter.web.status.sparkline import shape
@@ -308,6 +308,14 @@ class TestFacts:
         }
         assert (found["API"][0], found["Configuration"][0]) == ("down", "reload failed")
 
+    def test_operations_that_are_allowed_less_are_listed(self) -> None:
+        slowed = {"record-info": 300.0, "full-stages": 47.6, "job-list": 299.9}
+        assert self.facts(budget_per_minute=slowed)["Request budget"] == (
+            "300",
+            "per minute, full-stages 48",
+            False,
+        )
+
     def test_unknown_facts_are_left_open(self) -> None:
         found = self.facts(api_up=None, snapshot_bytes=None, snapshot_gzip_bytes=None, config_loaded_ms=None)
         assert (found["API"], found["Snapshot"]) == (("no request yet", "", False), ("–", "", False))
@@ -323,7 +331,7 @@ def test_readings_equal_the_metrics() -> None:
     assert telemetry.readings().api_up is None
     telemetry.requests.labels("job-list", "200").inc()
     telemetry.up.set(1)
-    telemetry.budget.set_function(lambda: 120)
+    telemetry.show_budget(lambda operation: 48 if operation == "full-stages" else 120)
     telemetry.poll_lag.set(2)
     telemetry.reload_successful.set(1)
     telemetry.reload_timestamp.set(1000)
@@ -331,7 +339,8 @@ def test_readings_equal_the_metrics() -> None:
     telemetry.snapshot_size.labels("openmetrics", "identity").set(20)
     telemetry.snapshot_size.labels("openmetrics", "gzip").set(5)
     version = telemetry.readings().version
-    assert telemetry.readings() == Readings(version, "abc", True, "", True, 1_000_000, 120, 2, 20, 5)
+    budget = {operation: 48 if operation == "full-stages" else 120 for operation in OPERATIONS}
+    assert telemetry.readings() == Readings(version, "abc", True, "", True, 1_000_000, budget, 2, 20, 5)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _set_example_values(telemetry: Telemetry) -> None:
     for seconds in (0.08, 0.12, 0.31):
         telemetry.request_duration.labels("period-history").observe(seconds)
     telemetry.throttled.labels("period-history").inc(2)
-    telemetry.budget.set(300)
+    telemetry.budget.labels("period-history").set(300)
     telemetry.payload_fault("record-info", "unknown_trigger")
     telemetry.poll_lag.set(0.4)
     telemetry.watched_jobs.set(2)

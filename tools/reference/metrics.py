@@ -46,8 +46,9 @@ build. `stage` is the name of the stage; the second one of the same name in a bu
 {STAGE_NAMES_KEPT} names of a job are kept; later ones are added up under {code(OTHER)}. `metrics.max_series`
 does not limit them.
 
-Builds are counted without waiting for their stages. Stages are requested when no poll is due, with at most a
-quarter of `poll.concurrency` but at least one thread. If `poll.concurrency` is 1, a request for stages that
+Builds are counted without waiting for their stages. Stages are requested when no poll is due and the rate
+limits let them pass at once, with at most a quarter of `poll.concurrency` but at least one thread. If
+`poll.concurrency` is 1, a request for stages that
 hangs delays polls until it times out. Failed requests are retried at growing intervals. If no build's stages
 can be read, all builds wait, and the log has `stages_failed`. A build is counted without stages if the API
 refuses them, after {DETAIL_TRIES} failures while polls succeed (failures while the API is down or throttles

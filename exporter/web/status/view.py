@@ -144,12 +144,18 @@ def facts(view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int)
     lag_ms = round(readings.poll_lag_s * 1000)
     gzip = f"{text.format_bytes(readings.snapshot_gzip_bytes)} gzip" if readings.snapshot_gzip_bytes else ""
     deleted = f"{len(view.recycle_bin.jobs):,} in recycle bin" if view.recycle_bin else ""
+    budget = max(readings.budget_per_minute.values(), default=0.0)
+    slowed = [
+        f"{operation} {per_minute:,.0f}"
+        for operation, per_minute in readings.budget_per_minute.items()
+        if round(per_minute) < round(budget)
+    ]
     api = "no request yet" if up is None else "up" if up else "down"
     return (
         Fact("API", api, readings.api_trouble, is_bad=up is False),
         Fact("Jobs", f"{len(view.jobs):,}", deleted),
         Fact("Configuration", "ok" if config_ok else "reload failed", loaded, is_bad=not config_ok),
-        Fact("Request budget", f"{readings.budget_per_minute:,.0f}", "per minute"),
+        Fact("Request budget", f"{budget:,.0f}", ", ".join(["per minute", *slowed])),
         Fact("Poll lag", text.length(lag_ms), "most overdue", is_bad=lag_ms > stale_after_ms),
         Fact("Snapshot", text.format_bytes(readings.snapshot_bytes), gzip),
     )
