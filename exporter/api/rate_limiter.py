@@ -129,7 +129,7 @@ class AdaptiveRateLimit:
 
     @property
     def learnt(self) -> Learnt:
-        """What was learnt from throttled responses, to be set again; not what was announced."""
+        """State learnt from throttled responses, without what was announced; can be set again."""
         return self._peak, self._depth, self._learnt_at, self._is_measured
 
     @learnt.setter
