@@ -3,10 +3,11 @@
 import hashlib
 import math
 import os
+import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Exporter:
         redis_url = config.state.redis_url
         self.store = open_store(config.state.path, redis_url.get_secret_value() if redis_url else None)
         self.publisher = Publisher(lambda: self.poller.view, self.telemetry)
+        self._hints: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self.config: Config
         self.poller: Poller
         self.client: ApiClient
@@ -86,6 +88,14 @@ class Exporter:
     def watched(self) -> int:
         """Number of watched jobs."""
         return self.poller.watched
+
+    def hint(self, job_ids: Iterable[str]) -> int:
+        """Poll those of the jobs that are watched soon, and return their number; on any thread."""
+        states = self._watchlist.states
+        watched = tuple({job_id for job_id in job_ids if job_id in states})
+        if watched:
+            self.threads.hint(watched)
+        return len(watched)
 
     def stop(self, timeout: float) -> bool:
         """Stop polling and finish the current commit; True if that was done within `timeout` seconds."""
@@ -143,7 +153,9 @@ class Exporter:
         """Replace connections and threads after a stop, with the same configuration."""
         self.client = self.client.reopened()
         self.poller.resume(self.client)
-        self.threads = PollingThreads(self.poller, self.config.poll.concurrency, self.client.close)
+        self.threads = PollingThreads(
+            self.poller, self.config.poll.concurrency, self.client.close, self._hints
+        )
 
     def _apply(self, config: Config, before: Poller | None = None) -> None:
         """Set up all components of a configuration; nothing changes unless all of them can be."""
@@ -170,7 +182,7 @@ class Exporter:
         )
         self.stale_after_s = rules.gap_ms / 1000
         self.config, self.client, self._watchlist = config, client, watchlist
-        self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close)
+        self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close, self._hints)
         self.throttle.set_ceiling(config.poll.max_requests_per_minute)
         self.publisher.set_families(families_of(config))
         self.telemetry.series_limit.set(config.metrics.max_series)

@@ -93,10 +93,10 @@ class Exporter:
                 sample.value for metric in self.telemetry.poll_lag.collect() for sample in metric.samples
             )
             self.poller.settle([self.poller.run(work) for work in works])
-            self._record_delays()
+            self.record_delays()
             works = self.poller.take(CONCURRENCY) if self.now() < until else []
 
-    def _record_delays(self) -> None:
+    def record_delays(self) -> None:
         """Record the delays of newly counted builds, which are counted in the order of their finish."""
         for view in self.poller.view.jobs:
             waiting = self.finishes.get(view.job.id)

@@ -128,7 +128,8 @@ def cli(context: click.Context) -> None:
     "--web.enable-lifecycle",
     "enable_lifecycle",
     is_flag=True,
-    help="Enable POST /-/reload, which reloads the configuration as SIGHUP does.",
+    help="Enable POST /-/reload, which reloads the configuration as SIGHUP does, and POST /-/poll, which "
+    "polls the named jobs at once.",
 )
 @_log_flags
 @click.option(

@@ -46,7 +46,7 @@ class Site:
         addresses: ``host:port`` each.
         telemetry_path: path of the metrics.
         web_config: TLS, passwords, headers.
-        enable_lifecycle: enables ``POST /-/reload``.
+        enable_lifecycle: enables ``POST /-/reload`` and ``POST /-/poll``.
     """
 
     addresses: tuple[str, ...]
@@ -106,6 +106,7 @@ def run(
         exporter.telemetry.readings,
         site.telemetry_path,
         reload if site.enable_lifecycle else None,
+        exporter.hint if site.enable_lifecycle else None,
     )
     server = WebServer(app, site.web_config, _connections(exporter.config.poll.concurrency))
 

@@ -24,6 +24,7 @@ from exporter.ledger import (
     give_up,
 )
 from exporter.model import ListedJob
+from exporter.poller.hints import Hint
 from exporter.poller.schedule import Intervals
 from exporter.poller.tasks import Observations, StagesFetched, Timer, Work, stages_task
 
@@ -174,6 +175,8 @@ class JobState:
         up: whether its last poll succeeded; None before the first.
         poll: the timer of its polls.
         mark: how the job was listed when the current poll began.
+        polled_at: when the last poll began.
+        hint: that it has news, until its builds have ended.
         quiet_polls: polls since the last that found a new build.
         more_details: the last poll left details to request.
         denied_at: since when record-info denies builds that history shows, monotonic seconds, by number.
@@ -190,6 +193,8 @@ class JobState:
     up: bool | None = None
     poll: Timer = field(init=False)
     mark: object = None
+    polled_at: float = float("-inf")
+    hint: Hint | None = None
     quiet_polls: int = -1
     more_details: bool = False
     denied_at: dict[int, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ monotonic seconds given by the caller, and randomness comes from a given source.
 coordinator thread.
 """
 
+import math
 import random
 from collections.abc import Iterable, Mapping
 from copy import copy
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.model import Build, ListedJob
+from exporter.poller.hints import MIN_PAUSE_S, Hint
 from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
 from exporter.poller.job_state import JobState
 from exporter.poller.schedule import JITTER, SPREAD, Intervals, Schedule, jittered
@@ -81,6 +83,7 @@ class PollPlanner:
             job.lists.confirmed_ms = previous.lists.confirmed_ms
             job.poll.keep_log(previous.poll)
             job.stages.timer.keep_log(previous.stages.timer)
+            job.hint, job.polled_at = previous.hint, previous.polled_at
             if same_polls:
                 job.lists, job.quiet_polls = copy(previous.lists), previous.quiet_polls
                 self._put_as_before(job.poll, previous.poll)
@@ -115,8 +118,15 @@ class PollPlanner:
         taken = self.schedule.take(now, limit)
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):
-                job.mark = job.lists.current_mark
+                job.mark, job.polled_at = job.lists.current_mark, now
         return taken
+
+    def hint(self, job_ids: Iterable[str], now: float, now_ms: int) -> None:
+        """Poll jobs at once that are said to have news, and often until their builds have ended."""
+        for job_id in job_ids:
+            if job := self.watchlist.states.get(job_id):
+                job.hint = Hint.of(job.latest, now, now_ms)
+                self.schedule.hasten(job.poll, max(now, job.polled_at + MIN_PAUSE_S))
 
     def wait(self, now: float) -> float:
         """Return the seconds until a task is due."""
@@ -215,18 +225,22 @@ class PollPlanner:
             self._lists.distrust(now)
             self._use_lists(False, now)
         job.quiet_polls = 0 if found else job.quiet_polls + 1
+        hinted = self._until_next_of_hint(job, now)
         if self.schedule.done(job.poll):
-            self._put(job.poll, now, self._until_next(job, mark))
+            self._put(job.poll, now, min(self._until_next(job, mark), hinted))
         return hid
 
     def poll_failed(self, job: JobState, now: float, *, refused: bool) -> None:
         """Schedule the poll after a failed one; refused jobs are polled least often."""
         self.watchlist.polled(job.id, denied=refused)
         job.quiet_polls += 1
+        if refused:
+            job.hint = None
+        hinted = max(MIN_PAUSE_S, job.polled_at - job.hint.at) if job.hint else math.inf
         if self.schedule.done(job.poll):
             intervals = self.intervals
             longest = intervals.longest if refused else intervals.without_lists(self.watchlist.size)
-            self._put(job.poll, now, self._backed_off(job, longest))
+            self._put(job.poll, now, min(self._backed_off(job, longest), hinted))
 
     def poll_again(self, job: JobState, now: float) -> None:
         """Schedule the next poll at once, since the last left details to request."""
@@ -281,6 +295,22 @@ class PollPlanner:
         started = now if timer.started is None else timer.started
         timer.started = None
         self.schedule.put(timer, max(now, started + delay))
+
+    def _until_next_of_hint(self, job: JobState, now: float) -> float:
+        """Seconds from a successful poll to the next that a hint demands; infinite if it demands none.
+
+        Where polls wait for the throttle, the pauses grow with that wait: other tasks take precedence.
+        """
+        due, ledger = job.poll.was_due, job.latest
+        pause: float | None = None
+        if job.hint and ledger:
+            job.hint = job.hint.after_poll(ledger, job.polled_at)
+        if job.hint and ledger:
+            pause = job.hint.pause(ledger, job.polled_at, self.intervals.interval)
+        if pause is None:
+            job.hint = None
+            return math.inf
+        return max(pause, 2 * (now - due)) if due is not None else pause
 
     def _until_next(self, job: JobState, mark: object) -> float:
         """Seconds from a successful poll to the next, given how the job was listed when it began."""

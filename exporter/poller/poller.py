@@ -132,12 +132,13 @@ class Poller:
         """Current time by the service's clock if it is trusted, else by ours."""
         return service_ms(self._wall(), self._service.clock.trusted)
 
-    def take(self, limit: int) -> list[Work]:
+    def take(self, limit: int, hinted: Iterable[str] = ()) -> list[Work]:
         """Take up to `limit` due tasks, the most overdue first; stages if nothing else is due.
 
-        Labels whose time at 0 is over are published.
+        Jobs that are `hinted` to have news become due. Labels whose time at 0 is over are published.
         """
         now = self._monotonic()
+        self._planner.hint(hinted, now, self.now_ms())
         self._commits.restore_in_time()
         if released := self._zero_hold.release(now):
             self._publish(released)
@@ -308,9 +309,7 @@ class Poller:
         if observed is None or error:
             self._planner.poll_failed(job, now, refused=is_refused)
         elif job.uncommitted is None and self._has_more_details(job, observed):
-            job.more_details = (
-                True  # not where commits fail: what cannot be kept is no reason for more requests
-            )
+            job.more_details = True  # not where commits fail: what cannot be kept needs no more requests
             self._planner.poll_again(job, now)
         else:
             newest = observed.newest

@@ -26,10 +26,18 @@ class PollingThreads:
         poller: must not be driven by others.
         concurrency: maximum number of requests under way, without one for the recycle bin.
         cancel: cancels the requests of the poller's service, and refuses further ones.
+        hints: ids of jobs that are said to have news; outlives the threads.
     """
 
-    def __init__(self, poller: Poller, concurrency: int, cancel: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        concurrency: int,
+        cancel: Callable[[], object] = lambda: None,
+        hints: "queue.SimpleQueue[tuple[str, ...]] | None" = None,
+    ) -> None:
         self._poller = poller
+        self._hints = queue.SimpleQueue() if hints is None else hints
         self._concurrency = concurrency
         self._cancel = cancel
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
@@ -60,6 +68,11 @@ class PollingThreads:
             self._failed = True
             raise ExporterError(NO_THREADS) from None
 
+    def hint(self, job_ids: tuple[str, ...]) -> None:
+        """Poll jobs soon; may be called on any thread. During a reload, the next threads do that."""
+        self._hints.put(job_ids)
+        self._results.put(None)
+
     def stop(self, timeout: float | None) -> bool:
         """Start no new task, finish the current commit, and discard requests under way.
 
@@ -76,7 +89,10 @@ class PollingThreads:
         idle = self._concurrency
         try:
             while not self._stopping.is_set():
-                for work in self._poller.take(idle):
+                hinted: list[str] = []
+                while not self._hints.empty():
+                    hinted += self._hints.get()
+                for work in self._poller.take(idle, hinted):
                     if work.task == RECYCLE_BIN:
                         self._recycle_bin.put(work)
                     else:

@@ -16,7 +16,7 @@ from exporter.web.config_watcher import WatchedConfig
 from exporter.web.tls import alternative_names
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
-"""Of a request line with its headers, or of a body; no path needs a body."""
+"""Of a request line with its headers, or of a body (and what comes with its headers in one piece)."""
 
 REQUEST_TIMEOUT_S: Final = 10.0
 """From the connection, or from the first byte after a response, to the end of a request."""
@@ -219,7 +219,7 @@ class HttpConnection(HttpToolsProtocol):
     def _sends_too_slowly(self, now: float) -> bool:
         if self._request_since is None or now - self._request_since <= REQUEST_TIMEOUT_S:
             return False
-        if not self.is_busy:
+        if not self.is_busy or self.cycle.more_body:
             return True
         # The request before this one is being answered; nothing is read meanwhile.
         self._request_since = now

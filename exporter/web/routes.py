@@ -2,23 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import ExporterError
 from exporter.metrics.exporter_metrics import Readings
+from exporter.poller.hints import ids_in
 from exporter.redaction import clean
+from exporter.text import plural
 from exporter.web.metrics_endpoint import MetricsEndpoint
 from exporter.web.status_page import ExporterStatus, StatusPage
 
 MIN_RELOAD_PAUSE_S: Final = 0.2
+
+_Handler = Callable[[Request], Awaitable[Response]]
 
 
 class _Reloads:
@@ -44,6 +48,15 @@ class _Reloads:
             self._next = asyncio.create_task(self._run())
         await asyncio.shield(self._next)
 
+    async def answer(self, _request: Request) -> Response:
+        """Reload the configuration, and say how that ended."""
+        try:
+            await self.run()
+        except ExporterError as error:
+            reason = clean(str(error), keep="\n")
+            return PlainTextResponse(f"not reloaded: {reason}\n", status_code=500)
+        return PlainTextResponse("reloaded\n")
+
     async def _run(self) -> None:
         async with self._lock:
             await asyncio.sleep(self._not_before - time.monotonic())
@@ -65,12 +78,38 @@ def _is_cross_site(request: Request) -> bool:
     return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 
 
+def _lifecycle(handler: _Handler | None) -> _Handler:
+    """Refuse requests where the handler is disabled, and those of web pages of other origins."""
+
+    async def answer(request: Request) -> Response:
+        if handler is None:
+            return PlainTextResponse("disabled: start with --web.enable-lifecycle\n", status_code=403)
+        if _is_cross_site(request):
+            return PlainTextResponse("forbidden for pages of other sites\n", status_code=403)
+        return await handler(request)
+
+    return answer
+
+
+def _polls_with(hint: Callable[[Iterable[str]], int]) -> _Handler:
+    async def answer(request: Request) -> Response:
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # also after a body that was refused as too long
+            return Response(status_code=400)
+        jobs = await run_in_threadpool(hint, ids_in(request.url.query.encode() + b"\n" + body))
+        return PlainTextResponse(f"{plural(jobs, 'job')} will be polled\n", status_code=202)
+
+    return answer
+
+
 def application(
     metrics: MetricsEndpoint,
     exporter: ExporterStatus,
     readings: Callable[[], Readings],
     telemetry_path: str = "/metrics",
     reload: Callable[[], None] | None = None,
+    hint: Callable[[Iterable[str]], int] | None = None,
 ) -> ASGIApp:
     """Build the ASGI application.
 
@@ -80,8 +119,8 @@ def application(
         readings: provides the exporter's own numbers for the top of the status page.
         telemetry_path: path under which to expose metrics.
         reload: reads the configuration again; None disables ``/-/reload``.
+        hint: polls jobs soon, and returns the number of those that are watched; None disables ``/-/poll``.
     """
-    reloads = _Reloads(reload) if reload else None
 
     async def healthy(_request: Request) -> Response:
         if exporter.is_healthy:
@@ -93,23 +132,12 @@ def application(
             return PlainTextResponse("ready\n")
         return PlainTextResponse("not ready: some jobs have not been polled yet\n", status_code=503)
 
-    async def reload_config(request: Request) -> Response:
-        if reloads is None:
-            return PlainTextResponse("disabled: start with --web.enable-lifecycle\n", status_code=403)
-        if _is_cross_site(request):
-            return PlainTextResponse("forbidden for pages of other sites\n", status_code=403)
-        try:
-            await reloads.run()
-        except ExporterError as error:
-            reason = clean(str(error), keep="\n")
-            return PlainTextResponse(f"not reloaded: {reason}\n", status_code=500)
-        return PlainTextResponse("reloaded\n")
-
     pages = Starlette(
         routes=[
             Route("/-/healthy", healthy, methods=["GET"]),
             Route("/-/ready", ready, methods=["GET"]),
-            Route("/-/reload", reload_config, methods=["POST", "PUT"]),
+            Route("/-/poll", _lifecycle(hint and _polls_with(hint)), methods=["POST"]),
+            Route("/-/reload", _lifecycle(reload and _Reloads(reload).answer), methods=["POST", "PUT"]),
             *StatusPage(exporter, readings, telemetry_path).routes,
         ],
     )
