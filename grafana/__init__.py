@@ -1,1 +1,1 @@
-"""What Grafana needs to show the exporter's metrics."""
+"""Dashboards and provisioning for Grafana."""

@@ -1,6 +1,6 @@
-"""The documents are held to the code: metrics, flags, targets, links, snippets, versions, log events.
+"""The documents match the code: metrics, flags, targets, links, snippets, versions, log events.
 
-The README in Chinese is held to the one in English: what no translation changes is equal, section by section.
+The Chinese README matches the English one, section by section, in everything that a translation keeps.
 """
 
 import ast
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
 
 DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
-METRICS = {one.name: one for one in DECLARED}
+METRICS = {metric.name: metric for metric in DECLARED}
 METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")
 FLAG = re.compile(r"--[a-z][a-z0-9.-]*[a-z0-9]")
@@ -51,7 +51,7 @@ CHINESE = text("README.zh-CN.md")
 
 
 def rows(document: str, header: str) -> list[list[str]]:
-    """The cells of every table whose first column has this header."""
+    """Return the cells of every table whose first column has this header."""
     found: list[list[str]] = []
     inside = False
     for line in document.splitlines():
@@ -66,13 +66,13 @@ def rows(document: str, header: str) -> list[list[str]]:
 
 
 def flags_of(*command: str) -> set[str]:
-    shown = CliRunner().invoke(cli, [*command, "--help"])
-    assert shown.exit_code == 0, shown.output
-    return shown_flags(shown.output)
+    result = CliRunner().invoke(cli, [*command, "--help"])
+    assert result.exit_code == 0, result.output
+    return flags_in(result.output)
 
 
-def shown_flags(told: str) -> set[str]:
-    return set(re.findall(rf"^  (?:-\w, )?({FLAG.pattern})", told, re.MULTILINE))
+def flags_in(help_text: str) -> set[str]:
+    return set(re.findall(rf"^  (?:-\w, )?({FLAG.pattern})", help_text, re.MULTILINE))
 
 
 def internal_links() -> Iterator[tuple[str, str]]:
@@ -88,12 +88,12 @@ def test_docs_metrics_explains_every_metric_with_its_type_and_labels() -> None:
         r"^### `(\w+)`\n\n.+\n\n(Counter|Gauge|Histogram)(.*)\.$", text("docs/metrics.md"), re.MULTILINE
     )
     listed = {name: (kind.lower(), tuple(coded(labels))) for name, kind, labels in entries}
-    assert listed == {one.name: (str(one.kind), one.labels) for one in DECLARED}
+    assert listed == {metric.name: (str(metric.kind), metric.labels) for metric in DECLARED}
 
 
 def test_the_overview_of_the_metrics_lists_each_once_with_its_type() -> None:
     listed = [(name, row[1]) for row in rows(text("docs/metrics.md"), "metric") for name in coded(row[0])]
-    assert sorted(listed) == sorted((one.name, str(one.kind)) for one in DECLARED)
+    assert sorted(listed) == sorted((metric.name, str(metric.kind)) for metric in DECLARED)
 
 
 def test_the_readme_names_some_of_the_metrics_with_a_link_to_all() -> None:
@@ -108,12 +108,12 @@ def test_a_readme_has_at_most_250_lines_and_no_help_of_commands(name: str) -> No
     assert "Usage:" not in text(name)
 
 
-def test_the_readme_leads_to_every_page_of_the_documents() -> None:
+def test_the_readme_links_to_every_page() -> None:
     assert {name_of(path) for path in ROOT.glob("docs/*.md")} <= set(links(README))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_no_document_names_a_metric_that_is_not(document: Path) -> None:
+def test_no_document_names_an_unknown_metric(document: Path) -> None:
     named = {PARTS.sub("", name) for name in METRIC.findall(document.read_text(encoding="utf-8"))}
     assert named - METRICS.keys() == set()
 
@@ -121,15 +121,15 @@ def test_no_document_names_a_metric_that_is_not(document: Path) -> None:
 def test_the_command_line_page_shows_the_flags_of_serve_and_the_commands() -> None:
     page = fences(text("docs/command-line.md"), "text")
     [flags] = [body for body in page if " serve [OPTIONS]" in body]
-    assert shown_flags(flags) == flags_of("serve")
+    assert flags_in(flags) == flags_of("serve")
     [commands] = [body for body in page if "\nCommands:\n" in body]
     assert set(re.findall(r"^  ([a-z][a-z-]+)  ", commands, re.MULTILINE)) == cli.commands.keys()
 
 
 def test_the_command_line_page_shows_every_command_with_its_flags() -> None:
     parts = re.split(r"^## (\S+)$", text("docs/command-line.md"), flags=re.MULTILINE)[1:]
-    shown = {name: shown_flags(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
-    assert shown == {name: flags_of(name) for name in cli.commands}
+    listed = {name: flags_in(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    assert listed == {name: flags_of(name) for name in cli.commands}
 
 
 def test_the_configuration_page_lists_the_flags_of_serve() -> None:
@@ -167,7 +167,7 @@ def test_every_make_target_named_exists(document: Path) -> None:
 
 
 @pytest.mark.parametrize(("document", "target"), sorted(set(internal_links())))
-def test_every_internal_link_leads_somewhere(document: str, target: str) -> None:
+def test_every_internal_link_has_a_target(document: str, target: str) -> None:
     path, _, anchor = target.partition("#")
     file = (ROOT / document).parent / path if path else ROOT / document
     assert file.exists()
@@ -201,7 +201,7 @@ def test_every_configuration_in_the_documents_loads(snippet: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_every_other_yaml_can_be_read(document: Path) -> None:
+def test_every_other_yaml_is_valid(document: Path) -> None:
     for body in fences(document.read_text(encoding="utf-8"), "yaml"):
         list(yaml.safe_load_all(body))
 
@@ -215,13 +215,13 @@ def test_the_web_configuration_of_the_tls_page_loads(tmp_path: Path) -> None:
 
 
 def promtool(*arguments: str) -> None:
-    told = subprocess.run(
+    result = subprocess.run(
         [program("promtool"), *arguments], capture_output=True, text=True, timeout=30, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_prometheus_takes_the_queries_of_the_queries_page(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_queries_of_the_queries_page(tmp_path: Path) -> None:
     queries = fences(text("docs/queries.md"), "promql")
     assert len(queries) >= 5
     rules = [{"record": f"query:{index}", "expr": query} for index, query in enumerate(queries)]
@@ -230,7 +230,7 @@ def test_prometheus_takes_the_queries_of_the_queries_page(tmp_path: Path) -> Non
     promtool("check", "rules", str(file))
 
 
-def test_prometheus_takes_the_scrape_configuration_of_the_readme(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_scrape_configuration_of_the_readme(tmp_path: Path) -> None:
     [snippet] = [body for body in fences(README, "yaml") if body.startswith("# prometheus.yml")]
     file = tmp_path / "prometheus.yml"
     file.write_text(snippet)
@@ -249,7 +249,7 @@ def test_the_operations_guide_explains_every_event_of_the_log() -> None:
     assert explained == logged
 
 
-def test_no_text_in_the_sources_joins_two_words_that_stand_on_two_lines() -> None:
+def test_no_string_on_two_lines_lacks_a_space() -> None:
     sources = [file for folder in ("exporter", "grafana", "tools") for file in ROOT.glob(f"{folder}/**/*.py")]
     assert len(sources) > 100
     joined = {
@@ -260,12 +260,12 @@ def test_no_text_in_the_sources_joins_two_words_that_stand_on_two_lines() -> Non
     assert joined == {}
 
 
-def test_the_chinese_readme_has_all_that_the_english_one_has() -> None:
-    told = differences(README, CHINESE)
-    assert not told, "README.md / README.zh-CN.md differ in\n" + "\n".join(told)
+def test_the_chinese_readme_matches_the_english_one() -> None:
+    found = differences(README, CHINESE)
+    assert not found, "README.md / README.zh-CN.md differ in\n" + "\n".join(found)
 
 
-def test_the_chinese_readme_is_set_as_chinese_is() -> None:
+def test_the_chinese_readme_follows_chinese_typography() -> None:
     assert badly_set(CHINESE) == []
 
 
@@ -316,7 +316,7 @@ def test_two_languages_may_differ_in_words_order_within_a_sentence_and_comments(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "difference"),
     [
         ("thing --start", "thing --begin", "code blocks: ['thing --start'] / ['thing --begin']"),
         ("```sh", "```text", "blocks: ['code block (sh)'] / ['code block (text)']"),
@@ -329,18 +329,20 @@ def test_two_languages_may_differ_in_words_order_within_a_sentence_and_comments(
         ("再查看", "\n\n再查看", "blocks: [] / ['paragraph']"),
     ],
 )
-def test_what_differs_between_two_languages_is_told_with_its_section(old: str, new: str, told: str) -> None:
+def test_a_difference_between_two_languages_is_reported_with_its_section(
+    old: str, new: str, difference: str
+) -> None:
     assert old in CHINESE_PAGE
     found = differences(ENGLISH_PAGE, CHINESE_PAGE.replace(old, new))
-    assert any(one.startswith(f"Set up / 安装与配置: {told}") for one in found), found
+    assert any(line.startswith(f"Set up / 安装与配置: {difference}") for line in found), found
 
 
-def test_a_link_to_another_heading_is_told_by_the_name_that_it_has_in_the_first_language() -> None:
+def test_a_link_to_another_heading_is_reported_with_the_anchor_of_the_first_language() -> None:
     found = differences(ENGLISH_PAGE, CHINESE_PAGE.replace("#安装与配置", "#某物"))
     assert found == ["Thing / 某物: links: ['#set-up'] / ['#thing']"]
 
 
-def test_a_heading_that_is_missing_is_told_with_the_part_that_it_is_missing_from() -> None:
+def test_a_missing_heading_is_reported_with_its_part() -> None:
     more = "\n### Here\n"
     found = differences(ENGLISH_PAGE + more, CHINESE_PAGE)
     assert found == ["Set up / 安装与配置: headings: ['Here'] / []"]
@@ -353,7 +355,7 @@ def test_a_heading_that_is_missing_is_told_with_the_part_that_it_is_missing_from
     "text",
     ["构建job", "构建`job`", "3个", "构建, 任务", "构建 (任务", "构建 。", "构建\n任务", "**构建。**任务"],
 )
-def test_chinese_that_is_badly_set_is_told(text: str) -> None:
+def test_violations_of_chinese_typography_are_reported(text: str) -> None:
     assert len(badly_set(text)) == 1
 
 
@@ -368,6 +370,32 @@ def test_anchors_are_those_of_github() -> None:
 ODD_WORDS = re.compile(r"\b(anew|borne|in vain|to be had|comes? about|told|tells)\b", re.IGNORECASE)
 
 
+PLAIN_TESTS = (
+    *(
+        "config",
+        "deploy",
+        "doctor",
+        "e2e",
+        "exposition",
+        "fuzz",
+        "grafana",
+        "ledger",
+        "metrics",
+        "prometheus",
+    ),
+    *("simulator", "support", "web"),
+)
+"""The folders of tests in plain English."""
+PLAIN_CODE = [
+    *("exporter/**/*.py", "benchmarks/**/*.py", "grafana/**/*.py", "tools/**/*.py", "tests/*.py"),
+    *(f"tests/{folder}/**/*.py" for folder in PLAIN_TESTS if folder != "simulator"),
+]
+PLAIN_FILES = [
+    *("*.md", "docs/**/*.md", "Makefile", "*.yaml", "prometheus/**/*.yml", ".github/**/*.yml", ".ci/*"),
+    *("deploy/**/*.*", "deploy/docker/*", "grafana/dashboards/*.json", "tests/e2e/*.js"),
+]
+
+
 def docstrings(file: Path) -> Iterator[str]:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -375,22 +403,24 @@ def docstrings(file: Path) -> Iterator[str]:
             yield found
 
 
-def test_a_docstring_says_what_it_is_about_and_asks_nothing() -> None:
+def test_no_docstring_begins_with_a_question_word() -> None:
     questions = re.compile(r"(What|Which|Whether|How|Who|Whose|When|Where|Why)\b")
     asking = [
         (name_of(file), found.splitlines()[0])
-        for file in ROOT.glob("exporter/**/*.py")
+        for pattern in PLAIN_CODE
+        for file in ROOT.glob(pattern)
         for found in docstrings(file)
         if questions.match(found)
     ]
     assert asking == []
 
 
-@pytest.mark.parametrize("folder", ["exporter/**/*.py", "docs/**/*.md", "prometheus/*.yml", "*.md"])
-def test_no_sentence_has_a_word_that_sends_readers_to_the_dictionary(folder: str) -> None:
+@pytest.mark.parametrize("pattern", [*PLAIN_CODE, "tests/simulator/*.py", *PLAIN_FILES])
+def test_no_text_has_an_old_fashioned_word(pattern: str) -> None:
     found = {
         f"{name_of(file)}: {match.group()}"
-        for file in ROOT.glob(folder)
+        for file in ROOT.glob(pattern)
+        if file.is_file() and file != Path(__file__)
         for match in ODD_WORDS.finditer(file.read_text(encoding="utf-8"))
     }
     assert found == set()

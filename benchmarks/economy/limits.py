@@ -42,7 +42,7 @@ SHARED: Final = 50
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one case.
+    """The outcome of one case.
 
     Attributes:
         finished: builds that finished within the time measured.
@@ -83,7 +83,7 @@ class Threads:
         self._idle = CONCURRENCY
 
     def run(self, until: float) -> None:
-        """Do what the coordinator and the workers do, up to that moment."""
+        """Run due tasks until the given time, as coordinator and workers do."""
         poller = self._exporter.poller
         while (now := self._exporter.now()) < until:
             for work in poller.take(self._idle):
@@ -106,7 +106,7 @@ class Threads:
                 self._advance(moment)
 
     def stop(self) -> None:
-        """Cancel what waits."""
+        """Cancel waiting requests."""
         self._exporter.client.close()
         while self._sleepers or self._unnotified:
             if self._sleepers:

@@ -78,7 +78,7 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was counted twice or missed, and no counter decreased."""
+        """True if nothing was counted twice or missed, and no counter decreased."""
         return not self.wrong and not self.fallen
 
 
