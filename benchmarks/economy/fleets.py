@@ -16,14 +16,18 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--active", type=int, nargs="+", default=[0, 1, 5])
     parser.add_argument("--allowed", type=int, nargs="+", default=[50, 120, 300])
     parser.add_argument(
+        "--lists", choices=["all", "projects"], nargs="+", default=["all"], help="lists that may be read"
+    )
+    parser.add_argument(
         "--minutes", type=int, default=20, help="simulated minutes to measure, after a warm-up of five"
     )
     options = parser.parse_args(arguments)
     cases = [
-        Case(jobs, active, allowed, options.minutes)
+        Case(jobs, active, allowed, options.minutes, refuses_all=lists == "projects")
         for jobs in options.jobs
         for active in options.active
         for allowed in options.allowed
+        for lists in options.lists
     ]
     rows = []
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

@@ -31,16 +31,22 @@ TICK_S = 2.0
 WARM_UP_S = 300.0
 MINUTES_BETWEEN_BUILDS = 2
 CONCURRENCY = 8
+REFUSED = {"kind": "error", "operation": "job-list", "status": 403, "code": "CB.00031007"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A fleet, its share of active jobs, and the request limit of the service."""
+    """A fleet, its share of active jobs, and the request limit of the service.
+
+    Attributes:
+        refuses_all: the list of all jobs, the only one with build numbers, is refused.
+    """
 
     jobs: int
     active_percent: int
     allowed: int
     minutes: int
+    refuses_all: bool = False
 
 
 class Exporter:
@@ -112,12 +118,15 @@ def measure(case: Case) -> dict[str, Any]:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with service(case.jobs) as service_client:
         exporter = Exporter(service_client)
+        faults = [REFUSED] if case.refuses_all else []
+        service_client.post("faults", faults)
         for _ in range(3):
             exporter.work(until=math.inf)
             service_client.advance(TICK_S)
         first_start = _requests(service_client)
         service_client.advance(600)
-        service_client.post("faults", [{"kind": "rate-limit", "per_minute": case.allowed, "announce": False}])
+        limit = {"kind": "rate-limit", "per_minute": case.allowed, "announce": False}
+        service_client.post("faults", [*faults, limit])
         begin = exporter.now() + WARM_UP_S
         end = begin + 60 * case.minutes
         exporter.finishes = _schedule(service_client, exporter, case, end)
@@ -135,6 +144,7 @@ def measure(case: Case) -> dict[str, Any]:
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "jobs": case.jobs,
+        "lists": "projects" if case.refuses_all else "all",
         "active": f"{case.active_percent} %",
         "allowed/min": case.allowed,
         "requests/min": f"{total / minutes:.1f}",

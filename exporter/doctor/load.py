@@ -23,7 +23,7 @@ from exporter.doctor.made_up_service import MadeUpService, Sample
 from exporter.doctor.results import Answers, ListAnswer, Load, is_refused
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError
-from exporter.ledger import JobLedger, apply_history
+from exporter.ledger import JobLedger, apply_listed
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals, PollPlanner, Rules
 from exporter.poller.job_lists import read_lists
@@ -212,7 +212,7 @@ class Replay:
         planner.learn(read, service.now)
         for job_id, build in planner.apply_lists(read, service.now).running.items():
             job = self._states[job_id]
-            job.ledger = job.ledger and apply_history(job.ledger, [build], at_ms=service.now_ms()).ledger
+            job.ledger = job.ledger and apply_listed(job.ledger, build, at_ms=service.now_ms())
 
     def _poll(self, job: JobState) -> None:
         """Poll a job, fold what was observed, and plan its next poll, as `Poller` does."""
@@ -235,7 +235,9 @@ class Replay:
             return
         newest, highest = observed.newest, before.highest if before else 0
         found_ms = newest.start_ms if newest and newest.number > highest else None
-        planner.poll_succeeded(job, service.now, found=found_ms is not None, found_ms=found_ms)
+        planner.poll_succeeded(
+            job, service.now, found=found_ms is not None, found_ms=found_ms, verified=observed.history_read
+        )
 
     def _note_delays(self, job: JobState, before: JobLedger | None, after: JobLedger | None) -> None:
         """Note the age of the builds counted between two ledgers, or of all that were not counted."""

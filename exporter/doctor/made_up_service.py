@@ -13,7 +13,7 @@ from exporter.config import Config
 from exporter.doctor.results import Answers, ListAnswer, is_refused
 from exporter.doctor.watched import Watched
 from exporter.errors import ApiError, NotVisibleError
-from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State
+from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
 from exporter.poller.tasks import ALL, PAGE, Listing
 from exporter.poller.watchlist import Watchlist
 
@@ -100,7 +100,10 @@ class MadeUpService:
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """A build in detail."""
         self._count("record-info", self.weight)
-        build = self._builds(job_id)[number - 1]
+        builds = self._builds(job_id)
+        if number > len(builds):
+            raise NotVisibleError("no such build")
+        build = builds[number - 1]
         start_ms, finish_ms = build.start_ms, build.finish_ms
         duration_ms = finish_ms - start_ms if finish_ms and start_ms else None
         return BuildDetail(
@@ -111,6 +114,8 @@ class MadeUpService:
             start_ms,
             finish_ms,
             duration_ms,
+            branch="main",
+            trigger=Trigger.MANUAL,
             record_id=str(number),
         )
 

@@ -38,6 +38,14 @@ from exporter.ledger.apply import (
     give_up,
     settle_uncounted,
 )
+from exporter.ledger.listed import (
+    apply_listed,
+    is_guessed,
+    is_reached,
+    next_running,
+    numbers_to_ask,
+    shows_running,
+)
 from exporter.ledger.records import contradicts, counts_alike
 from exporter.ledger.runs import Run
 from exporter.ledger.stages import (
@@ -92,11 +100,17 @@ __all__ = [
     "Tally",
     "apply_details",
     "apply_history",
+    "apply_listed",
     "apply_stages",
     "baseline",
     "clamp_timestamps",
     "contradicts",
     "counts_alike",
     "give_up",
+    "is_guessed",
+    "is_reached",
+    "next_running",
+    "numbers_to_ask",
     "settle_uncounted",
+    "shows_running",
 ]

@@ -176,8 +176,8 @@ def apply_history(
         if before is None:
             continue
         after = replace(
-            before,
-            build=join(before.build, build),
+            before.proven,
+            build=join(before.proven.build, build),
             unseen_since_ms=before.unseen_since_ms if is_late else None,
             # The build exists, whatever record-info says.
             tries=0 if before.is_active and build.state else before.tries,
@@ -203,7 +203,7 @@ def apply_details(
     ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, policy: LabelPolicy = BY_RESULT
 ) -> Folded:
     """Fold answers of record-info for single builds, requested or not."""
-    answers = list(answers)
+    answers = drop_before_restart(ledger, answers)
     to_confirm = ledger.other and ledger.other.to_confirm
     ledger, faults = confirm_jump(ledger, answers, at_ms)
     builder = LedgerBuilder(ledger, policy)
@@ -228,6 +228,7 @@ def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, policy: LabelPol
     """Stop waiting for builds that record-info denies and history has not shown for ``patience_ms``.
 
     A build of which only the number was known is forgotten; if higher numbers are known, it becomes a gap.
+    One that only a list has shown is forgotten at once.
     """
     builder = LedgerBuilder(ledger, policy)
     denied, next_first = 0, None
@@ -243,8 +244,9 @@ def give_up(ledger: JobLedger, *, at_ms: int, patience_ms: int, policy: LabelPol
             builder.lose(gap.first, gap.last, counts=gap.counts, at_ms=at_ms)
     for number, open_build in ledger.open.items():
         if open_build.is_active:
-            since_ms = open_build.unseen_since_ms
-            if since_ms is not None and open_build.tries >= LOST_TRIES and at_ms - since_ms >= patience_ms:
+            since_ms, tries = open_build.unseen_since_ms, open_build.tries
+            is_late = since_ms is not None and tries >= LOST_TRIES and at_ms - since_ms >= patience_ms
+            if is_late or (open_build.only_listed and since_ms is not None and tries):
                 del builder.open[number]
                 if not open_build.is_weak:
                     builder.lose(number, number, counts=open_build.counts, at_ms=at_ms)
@@ -311,12 +313,12 @@ def _clamped(ms: int | None, at_ms: int) -> int | None:
 def _apply_detail(builder: LedgerBuilder, open_build: OpenBuild, detail: BuildDetail, at_ms: int) -> None:
     ended = open_build.build.result is not None
     if detail.result is not None or (ended and detail.state is None):
-        builder.settle(open_build, detail)
+        builder.settle(open_build.proven, detail)
     elif detail.state is not None and not ended:
         reported = Build(detail.number, state=detail.state, start_ms=detail.start_ms)
-        build = join(replace(open_build.build, state=None, finish_ms=None), reported)
+        build = join(replace(open_build.proven.build, state=None, finish_ms=None), reported)
         builder.open[detail.number] = replace(
-            open_build, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
+            open_build.proven, build=build, counts=True, tries=0, unseen_since_ms=None, asked_ms=at_ms
         )
     else:
         _count_try(builder, open_build)

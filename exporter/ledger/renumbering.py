@@ -6,7 +6,7 @@ confirms them.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from exporter.ledger.builder import LARGEST_FIRST, LedgerBuilder
 from exporter.ledger.runs import Run
@@ -17,36 +17,44 @@ from exporter.model import Build, BuildDetail
 CLEARLY_MS: Final = 60_000
 """A build that began so long after all others had finished is certainly a new one."""
 
-
 POLLS_BETWEEN: Final = 60
 """Polls until record-info is requested again for numbers that it did not confirm."""
-
 
 FIRST_FEW: Final = 10
 """A restart at or below this number is taken as one from 1, with the numbers below it missing."""
 
 
+class Numbered(Protocol):
+    """Something that was observed of a build."""
+
+    @property
+    def number(self) -> int:
+        """The build's number."""
+
+
+Observed = TypeVar("Observed", bound=Numbered)
+
 REUSED: Final = "reused_build_number"
-
-
 SKIPPED: Final = "skipped_build_numbers"
 
 
-def drop_before_restart(ledger: JobLedger, builds: Iterable[Build]) -> list[Build]:
-    """Leave out builds from before the numbers restarted.
+def drop_before_restart(ledger: JobLedger, observed: Iterable[Observed]) -> list[Observed]:
+    """Leave out builds, or details of them, from before the numbers restarted.
 
     Only those above all current numbers are left out, so that the numbers between do not become gaps.
     """
-    builds, restarted_ms = list(builds), ledger.restarted_ms
+    every, restarted_ms = list(observed), ledger.restarted_ms
     if restarted_ms is None:
-        return builds
+        return every
 
-    def is_earlier(build: Build) -> bool:
+    def is_earlier(build: Numbered) -> bool:
+        if not isinstance(build, Build | BuildDetail):
+            return False
         dated_ms = build.start_ms if build.finish_ms is None else build.finish_ms
         return dated_ms is not None and dated_ms <= restarted_ms
 
-    highest = max((ledger.highest, *(build.number for build in builds if not is_earlier(build))))
-    return [build for build in builds if build.number <= highest or not is_earlier(build)]
+    highest = max((ledger.highest, *(build.number for build in every if not is_earlier(build))))
+    return [build for build in every if build.number <= highest or not is_earlier(build)]
 
 
 def find_other_numbers(

@@ -49,6 +49,13 @@ class LastBuild:
     duration_ms: int | None
     queue_ms: int | None
 
+    @property
+    def began_ms(self) -> int | None:
+        """Its start; None if it is unknown."""
+        if self.finish_ms is None or self.duration_ms is None:
+            return None
+        return self.finish_ms - self.duration_ms
+
 
 class RecentBuild(NamedTuple):
     """A settled build that is remembered for a while; unknown or implausible values are None."""
@@ -203,20 +210,9 @@ class JobLedger:
             return listed.never_built and self.highest == 0
         if listed.number is not None and listed.number == self.last.number:
             return True
-        if self.last.finish_ms is None or self.last.duration_ms is None or listed.last_build_ms is None:
+        if self.last.began_ms is None or listed.last_build_ms is None:
             return False
-        return abs(self.last.finish_ms - self.last.duration_ms - listed.last_build_ms) <= SAME_START_MS
-
-    def next_running(self, listed: ListedJob) -> Build | None:
-        """Return the unfinished build in a job list, if its number is certain and all others are stuck."""
-        if listed.is_finished is not False or listed.number is None or self.gaps or not self.highest:
-            return None
-        others = self.open.keys() - self.stuck - {listed.number}
-        is_known = listed.number in self.open
-        if others or listed.number != self.highest + (not is_known):
-            return None
-        start_ms = listed.last_build_ms if listed.state is State.RUNNING else None
-        return Build(listed.number, state=listed.state or State.QUEUED, start_ms=start_ms)
+        return abs(self.last.began_ms - listed.last_build_ms) <= SAME_START_MS
 
     def is_covered_by(self, builds: Sequence[Build]) -> bool:
         """Return whether records, newest first, contain everything that is expected from history.

@@ -1,6 +1,6 @@
 """Everything a ledger waits for: unsettled builds, missing numbers, and unexpected numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.model import HOUR_MS, Build, State
@@ -35,6 +35,7 @@ class OpenBuild:
         tries: requests for its detail without success.
         unseen_since_ms: since when history does not show it any more; None while it does.
         asked_ms: when record-info was last requested while it was unfinished.
+        only_listed: only a job list has shown it, unfinished.
     """
 
     build: Build
@@ -44,6 +45,7 @@ class OpenBuild:
     tries: int = 0
     unseen_since_ms: int | None = None
     asked_ms: int | None = None
+    only_listed: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -52,8 +54,9 @@ class OpenBuild:
 
     @property
     def is_weak(self) -> bool:
-        """Only its number is known, so it may not exist."""
-        return self.is_active and self.build.state is State.QUEUED and self.build.start_ms is None
+        """Only its number is known, or only from a job list, so it may not exist."""
+        is_bare = self.build.state is State.QUEUED and self.build.start_ms is None
+        return self.is_active and (is_bare or self.only_listed)
 
     @property
     def has_ended(self) -> bool:
@@ -69,8 +72,13 @@ class OpenBuild:
 
     @property
     def known_since_ms(self) -> int:
-        """Its start or when it was first seen, whichever was earlier."""
-        return min(self.began_ms, self.first_seen_ms)
+        """Its start or when it was first seen, whichever was earlier; lists may give any start."""
+        return self.first_seen_ms if self.only_listed else min(self.began_ms, self.first_seen_ms)
+
+    @property
+    def proven(self) -> "OpenBuild":
+        """The build without what only a job list has shown of it."""
+        return replace(self, build=Build(self.build.number), only_listed=False) if self.only_listed else self
 
     @property
     def rests_until_ms(self) -> int:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.ledger import next_running
 from exporter.model import Build, ListedJob
 from exporter.poller.job_state import UNLISTED_AFTER, JobState, JobStates
 from exporter.poller.tasks import ALL, PAGE, JobListsResult, Listing, Work
@@ -236,7 +237,7 @@ def compare_with_ledgers(jobs: JobStates, *, trusted: bool) -> tuple[dict[str, B
         listed, ledger = job.lists.listed, job.latest
         if listed is None or ledger is None or job.poll.is_under_way:
             continue
-        build = ledger.next_running(listed) if trusted else None
+        build = next_running(ledger, listed) if trusted else None
         if build:
             running[job.id] = build
         if build or ledger.agrees_with(listed):

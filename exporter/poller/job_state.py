@@ -18,10 +18,12 @@ from exporter.ledger import (
     LabelPolicy,
     apply_details,
     apply_history,
+    apply_listed,
     apply_stages,
     baseline,
     clamp_timestamps,
     give_up,
+    next_running,
 )
 from exporter.model import ListedJob
 from exporter.poller.hints import Hint
@@ -177,6 +179,8 @@ class JobState:
         mark: how the job was listed when the current poll began.
         polled_at: when the last poll began.
         hint: that it has news, until its builds have ended.
+        listed_first: what the lists show, if the current poll may begin with record-info.
+        verify_at: until when polls may do without history, monotonic seconds.
         quiet_polls: polls since the last that found a new build.
         more_details: the last poll left details to request.
         denied_at: since when record-info denies builds that history shows, monotonic seconds, by number.
@@ -195,6 +199,8 @@ class JobState:
     mark: object = None
     polled_at: float = float("-inf")
     hint: Hint | None = None
+    listed_first: ListedJob | None = None
+    verify_at: float = float("-inf")
     quiet_polls: int = -1
     more_details: bool = False
     denied_at: dict[int, float] = field(default_factory=dict)
@@ -226,6 +232,7 @@ class JobState:
                 number for number, since in self.denied_at.items() if now - since >= SECOND_TRY_S
             ),
             watched_at=self.watched_at,
+            listed=self.listed_first,
         )
 
 
@@ -251,6 +258,8 @@ def fold(
         folded = baseline(
             observed.builds, at_ms=at_ms, buckets=rules.buckets, since_ms=since_ms, after_gap=after_gap
         )
+    elif observed.listed:
+        return _fold_listed(clamp_timestamps(ledger, at_ms=now_ms), observed, observed.listed, rules)
     elif not observed.history_read:
         folded = Folded(ledger)
     else:
@@ -263,3 +272,13 @@ def fold(
         folded.faults + detailed.faults + settled.faults,
         detailed.capped + settled.capped,
     )
+
+
+def _fold_listed(ledger: JobLedger, observed: Observations, listed: ListedJob, rules: Rules) -> Folded:
+    """Apply a poll that needed no history, and open the running build that the list shows beyond it."""
+    polled = replace(ledger, polled_ms=max(ledger.polled_ms, observed.at_ms))
+    detailed = apply_details(polled, observed.details, at_ms=observed.at_ms, policy=rules.policy)
+    after, running = detailed.ledger, next_running(detailed.ledger, listed)
+    if running and running.number not in after.open:
+        after = apply_listed(after, running, at_ms=observed.at_ms)
+    return replace(detailed, ledger=apply_stages(after, (), policy=rules.policy))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import StoreError
-from exporter.ledger import Folded, JobLedger, apply_history, baseline
+from exporter.ledger import Folded, JobLedger, apply_listed, baseline
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, JobNames
 from exporter.poller.job_state import JobState, Rules, fold
@@ -135,7 +135,7 @@ class LedgerCommits:
             self.add(states[job_id], baseline((), at_ms=at_ms, buckets=buckets, since_ms=since_ms).ledger)
         for job_id, build in changes.running.items():
             if ledger := states[job_id].latest:
-                self.add(states[job_id], apply_history(ledger, [build], at_ms=at_ms).ledger)
+                self.add(states[job_id], apply_listed(ledger, build, at_ms=at_ms))
         for job in states.values():
             if (ledger := job.latest) and (ledger.gone or ledger.names != self.watchlist.names(job.id)):
                 self.add(job, ledger)

@@ -3,34 +3,27 @@
 A poll returns observations and changes nothing; `job_state.fold` applies them to the ledger.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import pairwise
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 from exporter.api.clock import ClockOffset, service_ms, with_settled_clock
 from exporter.api.parsers import SERVICE_ZONE
-from exporter.errors import (
-    ApiError,
-    BackendError,
-    CredentialsError,
-    NotVisibleError,
-    RejectedError,
-    ThrottledError,
-    UnreachableError,
-)
+from exporter.errors import ApiError
 from exporter.ledger import (
     PROBES,
     DetailAnswer,
     Failed,
     JobLedger,
     KnownStages,
-    Refused,
     Stages,
     clamp_timestamps,
 )
 from exporter.model import DAY_MS, Build, BuildDetail, RecycleBin, Result, Stage
+from exporter.poller.details import Details, ask_details, ask_each, ask_listed
 from exporter.poller.job_lists import ListApi, read_lists
 from exporter.poller.job_state import Rules, fold
 from exporter.poller.many_details import DETAILS_AT_ONCE, RecordsApi, ask_many
@@ -59,14 +52,6 @@ HISTORY_AGE_MS: Final = 5 * 60_000
 LOOKED_BACK: Final = 1000
 LOOKED_BACK_AT_MOST: Final = 10_000
 """Builds after which a look-back ends, with a success among them and without."""
-
-FORBIDDEN: Final = frozenset({"401", "403"})
-"""Codes that deny a detail for good; with another one, a replica may only lag behind history."""
-
-FAILED_IN_A_ROW: Final = 2
-"""Failures in a row that are the API's, not those of single builds."""
-
-Value = TypeVar("Value")
 
 Enough = Callable[[Sequence[Build]], bool]
 """Decides whether the records of the first pages suffice."""
@@ -140,56 +125,6 @@ def perform(
     return with_settled_clock(observe, lambda: by_service(wall()), service.clock)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult(Generic[Value]):
-    """Answers to requests for several builds.
-
-    Attributes:
-        answers: for each build that was requested, in order.
-        error: why the others were not requested.
-        failure: the last failure, or `error`.
-        refusal: the last refusal.
-    """
-
-    answers: list[Value | Refused | Failed]
-    error: ApiError | None = None
-    failure: ApiError | None = None
-    refusal: ApiError | None = None
-
-
-def ask_each(
-    numbers: Iterable[int], ask: Callable[[int], Value], fatal: type[ApiError]
-) -> BatchResult[Value]:
-    """Request builds one by one, until the API as a whole fails.
-
-    Args:
-        numbers: of the builds.
-        ask: requests one build.
-        fatal: an error that ends the batch when it occurs twice in a row.
-    """
-    answers: list[Value | Refused | Failed] = []
-    failure: ApiError | None = None
-    refusal: ApiError | None = None
-    failed = 0
-    for number in numbers:
-        try:
-            answers.append(ask(number))
-        except (NotVisibleError, RejectedError) as error:
-            answers.append(Refused(number))
-            refusal = error
-        except (CredentialsError, ThrottledError) as error:
-            return BatchResult(answers, error, error, refusal)
-        except ApiError as error:
-            answers.append(Failed(number))
-            failure = error
-            failed = failed + 1 if isinstance(error, fatal) else 0
-            if failed == FAILED_IN_A_ROW:
-                return BatchResult(answers, error, error, refusal)
-            continue
-        failed = 0
-    return BatchResult(answers, None, failure, refusal)
-
-
 def observe_job(
     work: Work, api: JobApi, began_ms: Callable[[], int], rules: Rules, waited_ms: int = 0
 ) -> Observations:
@@ -206,6 +141,7 @@ def observe_job(
         ApiError: history cannot be read.
     """
     job_id, ledger, now_ms = work.task, work.ledger, began_ms()
+    asked = Details(partial(api.record_info, job_id))
     if ledger is None:
         builds = tuple(_look_back(job_id, api, now_ms, now_ms - waited_ms, rules))
         # Before its first answer, nothing is known of the service's clock, which dates the builds.
@@ -216,20 +152,25 @@ def observe_job(
         observed = Observations(now_ms, (), history_read=False)
     else:
         current = clamp_timestamps(ledger, at_ms=now_ms)
+        after_gap = now_ms - max(current.polled_ms, work.confirmed_ms or 0) > rules.gap_ms
+        first: list[BuildDetail] = []
+        if work.listed and not after_gap:
+            first, is_all = ask_listed(current, work.listed, asked, rules.policy, now_ms)
+            if is_all:
+                return Observations(now_ms, (), tuple(first), history_read=False, listed=work.listed)
         enough = None if current.is_due_for_lost_builds(now_ms) else current.is_covered_by
         builds = tuple(
             build
             for start, end in windows(current.unsettled_since_ms, now_ms)
             for build in api.period_history(job_id, start, end, enough)
         )
-        after_gap = now_ms - max(current.polled_ms, work.confirmed_ms or 0) > rules.gap_ms
-        observed = Observations(now_ms, builds, after_gap=after_gap)
+        observed = Observations(now_ms, builds, tuple(first), after_gap=after_gap)
     folded = fold(ledger, observed, rules, now_ms=now_ms)
-    return _with_details(observed, folded.ledger, work, api, rules) if folded else observed
+    return _with_details(observed, folded.ledger, work, api, asked, rules) if folded else observed
 
 
 def _with_details(
-    observed: Observations, ledger: JobLedger, work: Work, api: JobApi, rules: Rules
+    observed: Observations, ledger: JobLedger, work: Work, api: JobApi, asked: Details, rules: Rules
 ) -> Observations:
     """Add the details that are needed now, given the ledger with what was observed in history."""
     wanted = ledger.wanted_details(rules.patience_ms, DETAILS_AT_ONCE if work.more_details else PROBES)
@@ -243,10 +184,15 @@ def _with_details(
         return False
 
     def ask(numbers: Sequence[int]) -> tuple[list[DetailAnswer], ApiError | None]:
-        return _ask_details(work.task, numbers, api, is_final)
+        return ask_details(numbers, asked, is_final)
 
     details, error = ask_many(work.task, wanted, ledger, api, ask, stages=rules.policy.stages)
-    observed = replace(observed, details=tuple(details), error=error, unconfirmed_denials=tuple(unconfirmed))
+    observed = replace(
+        observed,
+        details=(*observed.details, *details),
+        error=error,
+        unconfirmed_denials=tuple(unconfirmed),
+    )
     if error or any(isinstance(detail, Failed) for detail in details):
         return observed
     answered = {detail.number for detail in details}
@@ -307,28 +253,6 @@ def windows(since_ms: int, now_ms: int) -> list[tuple[date, date]]:
 
 def _day(time_ms: int) -> date:
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone(SERVICE_ZONE).date()
-
-
-def _ask_details(
-    job_id: str, numbers: Sequence[int], api: JobApi, is_final: Callable[[int], bool]
-) -> tuple[list[DetailAnswer], ApiError | None]:
-    """Request details; requests that fail because the API is unreachable do not count as tries.
-
-    History has just answered, so a single unreachable one is a try, and so is a denial that is not final.
-    """
-
-    def ask(number: int) -> BuildDetail:
-        try:
-            return api.record_info(job_id, number)
-        except NotVisibleError as error:
-            if error.code in FORBIDDEN or is_final(number):
-                raise
-            raise BackendError(str(error), code=error.code, error_code=error.error_code) from None
-
-    batch = ask_each(numbers, ask, UnreachableError)
-    if isinstance(batch.error, UnreachableError):
-        return batch.answers[:-FAILED_IN_A_ROW], batch.error
-    return batch.answers, batch.error
 
 
 def fetch_stages(ledger: JobLedger | None, api: JobApi, *, count_failures: bool) -> StagesFetched:

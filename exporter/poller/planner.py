@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
 
+from exporter.ledger import is_guessed, shows_running
 from exporter.model import Build, ListedJob
 from exporter.poller.hints import MIN_PAUSE_S, Hint
 from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
@@ -23,6 +24,9 @@ from exporter.poller.watchlist import Watchlist
 
 PATIENCE: Final = 8
 """Polls of a job, with growing intervals, while a list shows what history does not show yet."""
+
+GUESSED_FOR: Final = 1.25
+"""Intervals until record-info confirms a running build that a list shows without its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class PollPlanner:
             job.hint, job.polled_at = previous.hint, previous.polled_at
             if same_polls:
                 job.lists, job.quiet_polls = copy(previous.lists), previous.quiet_polls
+                job.verify_at = previous.verify_at
                 self._put_as_before(job.poll, previous.poll)
                 if previous.poll.is_planned:
                     kept.add(job_id)
@@ -119,6 +124,7 @@ class PollPlanner:
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):
                 job.mark, job.polled_at = job.lists.current_mark, now
+                job.listed_first = self._listed_first(job, now)
         return taken
 
     def hint(self, job_ids: Iterable[str], now: float, now_ms: int) -> None:
@@ -127,6 +133,17 @@ class PollPlanner:
             if job := self.watchlist.states.get(job_id):
                 job.hint = Hint.of(job.latest, now, now_ms)
                 self.schedule.hasten(job.poll, max(now, job.polled_at + MIN_PAUSE_S))
+
+    def _listed_first(self, job: JobState, now: float) -> ListedJob | None:
+        """Return what the lists show, if a poll may begin with record-info and do without history.
+
+        It may after a change, or to confirm a guessed number, until it is time to verify the lists.
+        """
+        listed, ledger = job.lists.listed, job.latest
+        if listed is None or ledger is None or job.hint or now >= job.verify_at:
+            return None
+        is_new = job.lists.has_changed or is_guessed(ledger, listed)
+        return listed if is_new and self.lists_are_trusted(now) else None
 
     def wait(self, now: float) -> float:
         """Return the seconds until a task is due."""
@@ -205,9 +222,15 @@ class PollPlanner:
             running, to_poll = compare_with_ledgers(self.watchlist.states, trusted=trusted)
             for job in to_poll:
                 self.schedule.hasten(job.poll, now)
+            for job_id in running:
+                job = self.watchlist.states[job_id]
+                is_guess = job.lists.listed is not None and job.lists.listed.number is None
+                self.schedule.hasten(job.poll, now + self._until_running_is_checked(is_guess=is_guess))
         return JobListChanges(frozenset(never_built), running)
 
-    def poll_succeeded(self, job: JobState, now: float, *, found: bool, found_ms: int | None) -> bool:
+    def poll_succeeded(
+        self, job: JobState, now: float, *, found: bool, found_ms: int | None, verified: bool = True
+    ) -> bool:
         """Schedule the poll after a successful one; True if it shows that the lists cannot be trusted.
 
         Args:
@@ -215,6 +238,7 @@ class PollPlanner:
             now: the present.
             found: the poll found a new build.
             found_ms: start of the newest such build, if known.
+            verified: the poll read history, which verifies the lists.
         """
         self.watchlist.polled(job.id, denied=False)
         ledger, listed, mark = job.latest, job.lists.listed, job.mark
@@ -225,9 +249,12 @@ class PollPlanner:
             self._lists.distrust(now)
             self._use_lists(False, now)
         job.quiet_polls = 0 if found else job.quiet_polls + 1
+        if verified:
+            job.verify_at = now + self._quiet_interval()
         hinted = self._until_next_of_hint(job, now)
         if self.schedule.done(job.poll):
             self._put(job.poll, now, min(self._until_next(job, mark), hinted))
+            self.schedule.hasten(job.poll, max(now, job.verify_at))
         return hid
 
     def poll_failed(self, job: JobState, now: float, *, refused: bool) -> None:
@@ -283,7 +310,8 @@ class PollPlanner:
                     never_built.add(job.id)
                 job.lists.polled(listed.mark)
                 job.lists.confirm()
-                self.schedule.put(job.poll, now + self.rng.uniform(0, self._quiet_interval()))
+                job.verify_at = now + self.rng.uniform(0, self._quiet_interval())
+                self.schedule.put(job.poll, job.verify_at)
             else:
                 to_poll.append((-(listed.last_build_ms or 0) if listed else 1, job.id))
         for _, job_id in sorted(to_poll):
@@ -319,16 +347,21 @@ class PollPlanner:
         disagrees = listed is not None and ledger is not None and not ledger.agrees_with(listed)
         if listed and listed.mark != mark and disagrees:
             return 0.0
-        if ledger and (running := ledger.open.keys() - ledger.stuck):
-            listed_running = {listed.number} if listed and listed.is_finished is False else set()
-            if listed_running == running:
-                return jittered(min(self._quiet_interval(), self.intervals.longest), JITTER, self.rng)
+        if ledger and ledger.open.keys() - ledger.stuck:
+            if listed and shows_running(ledger, listed):
+                return self._until_running_is_checked(is_guess=is_guessed(ledger, listed))
             return jittered(self.intervals.interval, JITTER, self.rng)
         quiet = self._until_next_of_quiet(job, listed, disagrees=disagrees)
         if ledger is None or ledger.stuck_rest_until_ms is None:
             return quiet
         rest = (ledger.stuck_rest_until_ms - ledger.polled_ms) / 1000
         return min(quiet, max(rest, self.intervals.longest))
+
+    def _until_running_is_checked(self, *, is_guess: bool) -> float:
+        """Seconds for which a list is relied on to show the end of a build; less if its number is a guess."""
+        if is_guess:
+            return GUESSED_FOR * self.intervals.interval
+        return jittered(min(self._quiet_interval(), self.intervals.longest), JITTER, self.rng)
 
     def _until_next_of_quiet(self, job: JobState, listed: ListedJob | None, *, disagrees: bool) -> float:
         ledger = job.latest

@@ -312,10 +312,10 @@ class Poller:
             job.more_details = True  # not where commits fail: what cannot be kept needs no more requests
             self._planner.poll_again(job, now)
         else:
-            newest = observed.newest
-            found = newest if newest and newest.number > highest else None
-            found_ms = found.start_ms if found else None
-            if self._planner.poll_succeeded(job, now, found=found is not None, found_ms=found_ms):
+            newest, verified = observed.newest, observed.history_read
+            found = newest is not None and newest.number > highest
+            found_ms = newest.start_ms if newest and found else None
+            if self._planner.poll_succeeded(job, now, found=found, found_ms=found_ms, verified=verified):
                 self._log.lists_distrusted(job.id)
         if observed:
             if observed.unconfirmed_denials:

@@ -112,6 +112,7 @@ class Work:
         more_details: the poll before left details to request, so history need not be read again yet.
         confirmed_denials: builds that record-info has denied for so long that the denial is final.
         watched_at: when a job without a ledger was first watched; monotonic seconds.
+        listed: what the lists show of the job, if the poll may begin with record-info instead of history.
     """
 
     timer: Timer
@@ -124,6 +125,7 @@ class Work:
     more_details: bool = False
     confirmed_denials: frozenset[int] = frozenset()
     watched_at: float | None = None
+    listed: ListedJob | None = None
 
     @property
     def task(self) -> str:
@@ -146,7 +148,8 @@ class Observations:
         unconfirmed_denials: builds that history shows and record-info denied; requested again soon.
         more_details: more known builds are to be requested at once.
         found_missing: a missing build was found; others of its gap may be requested at once.
-        history_read: history was read; not if the poll only continued with details.
+        history_read: history was read; not if the poll only continued with details, or needed no more.
+        listed: what the lists show, if record-info alone was asked for it, and `details` are the whole poll.
     """
 
     at_ms: int
@@ -160,11 +163,14 @@ class Observations:
     more_details: bool = False
     found_missing: bool = False
     history_read: bool = True
+    listed: ListedJob | None = None
 
     @property
-    def newest(self) -> Build | None:
-        """The build with the highest number in history."""
-        return max(self.builds, key=lambda build: build.number, default=None)
+    def newest(self) -> Build | BuildDetail | None:
+        """The build with the highest number in history and details."""
+        details = (answer for answer in self.details if isinstance(answer, BuildDetail))
+        seen: list[Build | BuildDetail] = [*self.builds, *details]
+        return max(seen, key=lambda build: build.number, default=None)
 
     @property
     def project_id(self) -> str:

@@ -43,6 +43,7 @@ KINDS: Final[dict[str, dict[str, object]]] = {
     "zero-based-pages": {},
     "empty-list": {},
     "stale-list": {"seconds": 600.0},
+    "wrong-last-build": {"number": 0, "seconds": 0.0, "finished": None},
     "list-shape": {"shape": "result"},
     # Records.
     "garbage-records": {"items": (7, None, "x", [[]], {}), "replace": False},

@@ -134,6 +134,12 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
             "commit_id": commit_id(fleet, last) if last else None,
             "task_id": f"#{last.daily_number}" if last else None,
         }
+    if last and (wrong := faults.fire("wrong-last-build", operation, job.id)):
+        item["last_build_time"] = last.filed_ms(now_ms) + round(wrong.number("seconds") * 1000)
+        if "build_number" in item:
+            item["build_number"] = str(last.number + round(wrong.number("number")))
+        if wrong.options["finished"] is not None:
+            item["is_finished"] = wrong.options["finished"]
     return item
 
 

@@ -19,6 +19,7 @@ from exporter.ledger import (
     Refused,
     apply_details,
     apply_history,
+    apply_listed,
     baseline,
     give_up,
 )
@@ -73,6 +74,8 @@ class Truth:
             start_ms=self.start_ms,
             finish_ms=self.finish_ms,
             duration_ms=self.finish_ms - self.start_ms,
+            branch=self.branch,
+            trigger=self.trigger,
         )
 
 
@@ -133,6 +136,33 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
         seen += page
         answered = data.draw(st.lists(st.sampled_from(seen), max_size=6))
         ledger = see_answers(ledger, answered)
+    ledger = see_answers(ledger, reversed(builds))
+    assert ledger == expected(builds)
+
+
+@given(st.data(), truths())
+def test_details_of_builds_that_history_has_not_shown_give_the_same_ledger_in_any_order(
+    data: st.DataObject, builds: list[Truth]
+) -> None:
+    """What job lists claim between the answers changes nothing either."""
+    ledger = empty()
+    detailed = [build for build in builds if build.detailed]
+    order = data.draw(st.permutations(detailed + data.draw(st.lists(st.sampled_from(builds), max_size=8))))
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        page, order = order[:size], order[size:]
+        for claimed in data.draw(st.lists(st.sampled_from(builds), max_size=3)):
+            if not any(run.first <= claimed.number <= run.last for run in ledger.runs):
+                start_ms = data.draw(st.none() | st.integers(0, LATE_MS))
+                claim = Build(claimed.number, state=data.draw(st.sampled_from(State)), start_ms=start_ms)
+                ledger = apply_listed(ledger, claim, at_ms=START_MS)
+        if data.draw(st.booleans()):
+            ledger = apply_history(ledger, [build.finished for build in page], at_ms=START_MS).ledger
+        before = counters(ledger)
+        ledger = see_answers(ledger, page)
+        assert_well_formed(ledger)
+        assert all(counters(ledger)[key] >= value for key, value in before.items())
+    ledger = apply_history(ledger, [build.finished for build in builds], at_ms=START_MS).ledger
     ledger = see_answers(ledger, reversed(builds))
     assert ledger == expected(builds)
 

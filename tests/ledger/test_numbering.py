@@ -118,6 +118,13 @@ class TestNumbersThatStartAgain:
         assert ledger.last
         assert (ledger.last.number, ledger.counts, ledger.lost_builds) == (2, {SUCCESS: 51}, 0)
 
+    def test_details_of_an_old_build_under_the_next_number_are_ignored(self) -> None:
+        again = finished(1, start=100)
+        ledger, _ = polled(with_builds(50), again, minutes=range(105, 108), answer=detail(1, start=100))
+        ledger = counted(ledger, 1, start=100)
+        assert details(ledger, detail(2, start=2), minute=109) == ledger
+        assert details(ledger, detail(2, start=107), minute=109).counts == {SUCCESS: 51}
+
     def test_a_counted_build_without_a_finish_is_not_taken_for_a_new_one(self) -> None:
         unknown = Build(51, start_ms=at(100))
         ledger = patient(history(with_builds(50), unknown, minute=101), 300)

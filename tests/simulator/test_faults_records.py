@@ -274,3 +274,14 @@ def test_details_can_lag_behind_history(
     assert (caller.get(path).status, caller.detail(5)["build_no"]) == (404, 5)
     clock.advance(4)
     assert caller.get(path).status == 200
+
+
+def test_a_list_can_be_wrong_about_the_last_build(
+    simulator: Simulator, caller: Caller, fleet: Fleet, clock: ManualClock
+) -> None:
+    [right] = caller.get("/v1/job/list").json()["result"]["job_list"]
+    simulator.faults.add(fault("wrong-last-build", number=2, seconds=60, finished=False))
+    [wrong] = caller.get("/v1/job/list").json()["result"]["job_list"]
+    assert int(wrong["build_number"]) == int(right["build_number"]) + 2
+    assert wrong["last_build_time"] == right["last_build_time"] + 60_000
+    assert (right["is_finished"], wrong["is_finished"]) == (True, False)

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from exporter.api.sources import Sources
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
-from exporter.ledger import JobLedger, LabelPolicy
-from exporter.model import Build, BuildDetail, Result, Stage, State
+from exporter.ledger import JobLedger, LabelPolicy, apply_listed, next_running
+from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage, State
 from exporter.poller.job_state import Rules, fold
 from exporter.poller.observe import Enough, fetch_stages, observe_job
 from exporter.poller.tasks import Observations, StagesFetched, Timer, Work
@@ -147,6 +147,21 @@ class Service:
             record_id=f"{job_id}-{one.number}",
         )
 
+    def listed(
+        self, job_id: str, *, numbered: bool, wrong_by: int, late_ms: int, ends: bool | None
+    ) -> ListedJob:
+        """What a job list shows of the last build, perhaps not the truth."""
+        last = self.made[job_id][-1]
+        is_finished = last.result is not None if ends is None else ends
+        return ListedJob(
+            job_id,
+            JobNames(),
+            last_build_ms=last.start_ms + late_ms,
+            is_finished=is_finished,
+            number=max(1, last.number + wrong_by) if numbered else None,
+            state=None if is_finished else State.RUNNING,
+        )
+
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """The stages of one build: a third of its time, and the rest."""
         if self.stages_down:
@@ -203,13 +218,18 @@ class Instance:
         """Commit, then hold it as published."""
         self.ledgers |= {**polled, **self.store.commit(polled)}
 
-    def poll(self, service: Service) -> list[Seen]:
-        """What a round brings; nothing is kept yet."""
+    def poll(self, service: Service, listed: Mapping[str, ListedJob] | None = None) -> list[Seen]:
+        """What a round brings; nothing is kept yet. Lists may show what record-info is asked for first."""
         found: list[Seen] = []
         for job_id in self.jobs:
             with suppress(UnreachableError):
                 before = self.ledgers.get(job_id)
-                work = Work(Timer(job_id), before, confirmed_denials=frozenset(range(1, 1000)))
+                work = Work(
+                    Timer(job_id),
+                    before,
+                    confirmed_denials=frozenset(range(1, 1000)),
+                    listed=(listed or {}).get(job_id),
+                )
                 waited_ms = 0 if before else service.now_ms - self.since_ms[job_id]
                 seen = observe_job(work, service, lambda: service.now_ms, RULES, waited_ms)
                 found.append((job_id, seen))
@@ -316,6 +336,32 @@ class Machine(RuleBasedStateMachine):
     def a_poll(self, at: int) -> None:
         instance = self.instances[self.pick(at)]
         instance.settle(instance.poll(self.service), self.service.now_ms)
+
+    @rule(
+        at=st.integers(0, 5),
+        numbered=st.booleans(),
+        wrong_by=st.sampled_from([0, 0, 0, 1, -1, 9]),
+        late_ms=st.sampled_from([0, 0, 0, MINUTE_MS, -MINUTE_MS]),
+        ends=st.sampled_from([None, None, None, True, False]),
+        opens=st.booleans(),
+    )
+    def a_poll_after_lists(
+        self, at: int, numbered: bool, wrong_by: int, late_ms: int, ends: bool | None, opens: bool
+    ) -> None:
+        instance = self.instances[self.pick(at)]
+        listed = {
+            job_id: self.service.listed(
+                job_id, numbered=numbered, wrong_by=wrong_by, late_ms=late_ms, ends=ends
+            )
+            for job_id in instance.jobs
+        }
+        running = {
+            job_id: apply_listed(ledger, build, at_ms=self.service.now_ms)
+            for job_id, ledger in instance.ledgers.items()
+            if opens and (build := next_running(ledger, listed[job_id]))
+        }
+        instance.commit(running)
+        instance.settle(instance.poll(self.service, listed), self.service.now_ms)
 
     @rule(at=st.integers(0, 5))
     def stages(self, at: int) -> None:

@@ -1,0 +1,169 @@
+"""Requests about single builds: several in a row, details each once in a poll, and those before history."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from exporter.errors import (
+    ApiError,
+    BackendError,
+    CredentialsError,
+    NotVisibleError,
+    RejectedError,
+    ThrottledError,
+    UnreachableError,
+)
+from exporter.ledger import (
+    DetailAnswer,
+    Failed,
+    JobLedger,
+    LabelPolicy,
+    Refused,
+    apply_details,
+    is_reached,
+    numbers_to_ask,
+)
+from exporter.model import BuildDetail, ListedJob, Trigger
+
+FORBIDDEN: Final = frozenset({"401", "403"})
+"""Codes that deny a detail for good; with another one, a replica may only lag behind history."""
+
+FAILED_IN_A_ROW: Final = 2
+"""Failures in a row that are the API's, not those of single builds."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult(Generic[Value]):
+    """Answers to requests for several builds.
+
+    Attributes:
+        answers: for each build that was requested, in order.
+        error: why the others were not requested.
+        failure: the last failure, or `error`.
+        refusal: the last refusal.
+    """
+
+    answers: list[Value | Refused | Failed]
+    error: ApiError | None = None
+    failure: ApiError | None = None
+    refusal: ApiError | None = None
+
+
+def ask_each(
+    numbers: Iterable[int], ask: Callable[[int], Value], fatal: type[ApiError]
+) -> BatchResult[Value]:
+    """Request builds one by one, until the API as a whole fails.
+
+    Args:
+        numbers: of the builds.
+        ask: requests one build.
+        fatal: an error that ends the batch when it occurs twice in a row.
+    """
+    answers: list[Value | Refused | Failed] = []
+    failure: ApiError | None = None
+    refusal: ApiError | None = None
+    failed = 0
+    for number in numbers:
+        try:
+            answers.append(ask(number))
+        except (NotVisibleError, RejectedError) as error:
+            answers.append(Refused(number))
+            refusal = error
+        except (CredentialsError, ThrottledError) as error:
+            return BatchResult(answers, error, error, refusal)
+        except ApiError as error:
+            answers.append(Failed(number))
+            failure = error
+            failed = failed + 1 if isinstance(error, fatal) else 0
+            if failed == FAILED_IN_A_ROW:
+                return BatchResult(answers, error, error, refusal)
+            continue
+        failed = 0
+    return BatchResult(answers, None, failure, refusal)
+
+
+class Details:
+    """Record-info of one job; in one poll, each build is requested once at most.
+
+    Args:
+        record_info: requests one build.
+    """
+
+    def __init__(self, record_info: Callable[[int], BuildDetail]) -> None:
+        self._record_info = record_info
+        self._answers: dict[int, BuildDetail | ApiError] = {}
+
+    def ask(self, number: int) -> BuildDetail:
+        """Return the details of a build, or raise what its request raised."""
+        if number not in self._answers:
+            try:
+                self._answers[number] = self._record_info(number)
+            except ApiError as error:
+                self._answers[number] = error
+        answer = self._answers[number]
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+
+def ask_details(
+    numbers: Iterable[int], details: "Details", is_final: Callable[[int], bool]
+) -> tuple[list[DetailAnswer], ApiError | None]:
+    """Request details; requests that fail because the API is unreachable do not count as tries.
+
+    History has just answered, so a single unreachable one is a try, and so is a denial that is not final.
+    """
+
+    def ask(number: int) -> BuildDetail:
+        try:
+            return details.ask(number)
+        except NotVisibleError as error:
+            if error.code in FORBIDDEN or is_final(number):
+                raise
+            raise BackendError(str(error), code=error.code, error_code=error.error_code) from None
+
+    batch = ask_each(numbers, ask, UnreachableError)
+    if isinstance(batch.error, UnreachableError):
+        return batch.answers[:-FAILED_IN_A_ROW], batch.error
+    return batch.answers, batch.error
+
+
+def ask_listed(
+    ledger: JobLedger, listed: ListedJob, details: Details, policy: LabelPolicy, at_ms: int
+) -> tuple[list[BuildDetail], bool]:
+    """Request the builds that a job list shows and the ledger does not, without reading history.
+
+    Returns:
+        The answers to fold, and whether they are all that the list shows. Otherwise history has to be read.
+
+    Raises:
+        CredentialsError: history would be refused too.
+    """
+    answers: list[BuildDetail] = []
+    for number in numbers_to_ask(ledger, listed, at_ms):
+        try:
+            detail = details.ask(number)
+        except CredentialsError:
+            raise
+        except ApiError:
+            return answers, False
+        if not _is_whole(detail, policy):
+            return answers, False
+        ledger = apply_details(ledger, [detail], at_ms=at_ms).ledger
+        if number > ledger.highest:
+            return answers, False
+        answers.append(detail)
+        if is_reached(ledger, listed, detail):
+            return answers, detail.result is not None or listed.is_finished is not True
+    return answers, False
+
+
+def _is_whole(detail: BuildDetail, policy: LabelPolicy) -> bool:
+    """Return whether history could add nothing to the details of a build."""
+    if detail.result is None:
+        return detail.state is not None
+    has_trigger = detail.trigger is not Trigger.UNKNOWN or not policy.trigger
+    has_branch = bool(detail.branch) or policy.branch is None
+    return None not in (detail.start_ms, detail.finish_ms) and has_trigger and has_branch
