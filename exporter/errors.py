@@ -71,6 +71,7 @@ class ApiError(ExporterError):
     """An API request failed.
 
     Attributes:
+        status: the HTTP status, 0 without a response.
         code: the HTTP status, or ``timeout``, ``connection``, ``invalid``: a label of ``api_requests_total``.
         error_code: the service's own code, as ``CB.00031059``.
         retry_after: seconds the service asked to wait.
@@ -87,6 +88,7 @@ class ApiError(ExporterError):
         self,
         message: str,
         *,
+        status: int = 0,
         code: str = "",
         error_code: str = "",
         retry_after: float | None = None,
@@ -95,6 +97,7 @@ class ApiError(ExporterError):
         address_key: str = "endpoint",
     ) -> None:
         super().__init__(message)
+        self.status = status
         self.code = code
         self.error_code = error_code
         self.retry_after = retry_after

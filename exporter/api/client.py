@@ -9,30 +9,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final, TypeVar
+from urllib.parse import quote, urlencode
 
 import requests
 
 from exporter.api.auth import Credentials
+from exporter.api.build_requests import PAGE_SIZE, BuildRequests
 from exporter.api.clock import ClockOffset
 from exporter.api.http import Response, exchange, new_session, prepare
 from exporter.api.pagination import Pages
 from exporter.api.parsers import (
-    SERVICE_ZONE,
     Page,
-    build_detail,
-    history_page,
     job_list_page,
     project_page,
-    records_page,
     recycle_page,
 )
 from exporter.api.request_queue import Throttle
 from exporter.api.responses import parse_response
-from exporter.api.sources import DISAGREES, Sources
+from exporter.api.sources import Sources
 from exporter.api.stages import build_stages
 from exporter.errors import (
     ApiError,
@@ -46,13 +44,10 @@ from exporter.errors import (
     UnreachableError,
 )
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage
+from exporter.model import ListedJob, RecycleBin, RecycledJob, Stage
 from exporter.redaction import redact_json
 
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
-
-PAGE_SIZE: Final = 100
-"""Records per page; the API allows no more."""
 
 _MAX_RETRIES: Final = 2
 _FIRST_PAUSE_S: Final = 0.5
@@ -63,7 +58,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(eq=False, repr=False)
-class ApiClient:
+class ApiClient(BuildRequests):
     """Client of CodeArts Build; safe to share between threads.
 
     Methods that send requests raise an `ApiError` on failure (a `NotVisibleError` is permanent), and a
@@ -103,68 +98,6 @@ class ApiClient:
     def wait_s(self, operation: str) -> float:
         """Return the seconds that a request of a side operation would have to wait now."""
         return self.throttle.wait_s(operation)
-
-    def period_history(
-        self,
-        job_id: str,
-        start: date,
-        end: date,
-        is_enough: Callable[[Sequence[Build]], bool] | None = None,
-        on_faults: Callable[[Sequence[str]], object] | None = None,
-    ) -> tuple[Build, ...]:
-        """Return the builds of a job in those days (UTC+8, at most 30 apart).
-
-        Each record comes once for each page it was on; order and completeness are the service's. Paging stops
-        early once the records so far satisfy ``is_enough``. ``on_faults`` gets the faults of each page.
-        """
-        path = f"/v3/jobs/{job_id}/period-history"
-        days = {"start_time": start.isoformat(), "end_time": end.isoformat()}
-        pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
-        parse = partial(history_page, job_id=job_id)
-        for page in self._read_pages("period-history", path, parse, pages, "offset", days):
-            if on_faults:
-                on_faults(page.faults)
-            if is_enough and pages.records and is_enough(pages.records):
-                break
-        return tuple(pages.records)
-
-    def records(
-        self,
-        build_project_id: str,
-        start_ms: int | None = None,
-        end_ms: int | None = None,
-        is_enough: Callable[[Sequence[BuildDetail]], bool] | None = None,
-        on_faults: Callable[[Sequence[str]], object] | None = None,
-    ) -> tuple[BuildDetail, ...]:
-        """Return whole builds of a job, unfinished ones too, as `period_history` does.
-
-        Neither the zone of the dates in the request nor which of a build's times they limit is documented:
-        leave a margin of a day at both ends.
-        """
-        path = f"/v1/record/{build_project_id}/records"
-        limits = {"from_date": start_ms, "to_date": end_ms}
-        dates = {name: _wall_clock(ms) for name, ms in limits.items() if ms is not None}
-        pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number)
-        for page in self._read_pages("records", path, records_page, pages, "page", dates):
-            if on_faults:
-                on_faults(page.faults)
-            if is_enough and pages.records and is_enough(pages.records):
-                break
-        return tuple(pages.records)
-
-    def record_info(self, job_id: str, number: int) -> BuildDetail:
-        """Return the detail of one build."""
-        path = f"/v4/jobs/{job_id}/{number}/record-info"
-        detail, faults = self._get("record-info", path, {}, lambda body: build_detail(body, job_id, number))
-        self._count_faults("record-info", faults)
-        self.sources.learn(job_id, detail.build_project_id)
-        return detail
-
-    def records_compared(self, *, agreed: bool) -> None:
-        """Record whether records and record-info agree on a build."""
-        self.sources.records.compared(agreed=agreed)
-        if not agreed:
-            self._count_faults("records", [DISAGREES])
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """Return the stages of one build that ran, in order."""
@@ -272,7 +205,10 @@ class ApiClient:
 
     def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
         url = self.endpoint.rstrip("/") + path
-        request = requests.Request("GET", url, params=query, auth=self.credentials)
+        # Signatures cover a space as %20, never as the plus sign of forms.
+        request = requests.Request(
+            "GET", url, params=urlencode(query, quote_via=quote), auth=self.credentials
+        )
         try:
             return prepare(self.session, request)
         except ApiError as error:
@@ -298,6 +234,7 @@ class ApiClient:
             self.telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
         self.throttle.accepted(operation)
         self.credentials.accepted(operation)
+        self.sources.has_answered = True
         self.telemetry.up.set(1)
         return value
 
@@ -338,10 +275,6 @@ class ApiClient:
             return
         self.clock.add(offset_s)
         self.telemetry.clock_offset.set(self.clock.seconds or 0.0)
-
-
-def _wall_clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, SERVICE_ZONE).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _pause_s(error: ApiError, attempt: int) -> float | None:

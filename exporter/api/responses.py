@@ -132,9 +132,10 @@ def _error(
     kind = _BY_ERROR_CODE.get(error_code) or _BY_STATUS.get(status) or _by_status_class(status)
     if kind in _REFUSALS and not error_code:
         text = f"HTTP {status} with {body_kind} instead of the service's error"
-        return InvalidResponseError(text, code="invalid")
+        return InvalidResponseError(text, status=status, code="invalid")
     return kind(
         " ".join(filter(None, (f"HTTP {status}", _line(error_code), _line(message)))),
+        status=status,
         code="invalid" if 200 <= status < 300 else str(status),
         error_code=error_code,
         retry_after=retry_after(headers),

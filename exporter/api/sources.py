@@ -1,7 +1,26 @@
-"""Knowledge of the endpoints: how far the answers of records can be used. Pure."""
+"""Knowledge of the endpoints: the one to ask for an operation, and how far records can be used. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+
+HISTORY: Final = "period-history"
+RECORD_INFO: Final = "record-info"
+
+ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
+    HISTORY: ("v3/period-history", "v1/records"),
+    RECORD_INFO: ("v4/record-info", "v1/record-info"),
+}
+"""The older and the newer endpoint of each operation that has two."""
+
+ENOUGH_JOBS: Final = 3
+"""Jobs, or answers about all jobs that were asked, after which a 404 is no longer about a single job."""
+
+FIRST_PAUSE_S: Final = 60.0
+LONGEST_PAUSE_S: Final = 3600.0
+"""Time between two tries of an endpoint that is not in use; it doubles each time."""
 
 AGREEMENTS: Final = 3
 """Builds of which records and record-info must report the same before records are used for details."""
@@ -45,16 +64,116 @@ class RecordsTrust:
 
 
 @dataclass(slots=True)
+class Endpoint:
+    """The endpoint of one operation: the older one, or a newer one while that is withdrawn.
+
+    A withdrawn endpoint answers APIGW.0101, 404 or 410 for every job. One job's 404 is about the job: several
+    jobs must have been answered so, or all that were asked, unless the answer is not the service's own. Then
+    the newer endpoint is tried; only its answer proves the withdrawal. Times are seconds since the epoch.
+
+    Attributes:
+        older: name of the endpoint that is preferred.
+        newer: name of the endpoint that replaces it.
+        is_withdrawn: the newer one is in use.
+    """
+
+    older: str
+    newer: str
+    is_withdrawn: bool = False
+    _asked: set[str] = field(default_factory=set)
+    _gone: set[str] = field(default_factory=set)
+    _strikes: int = 0
+    _next_at: float = 0.0
+    _pause_s: float = FIRST_PAUSE_S
+
+    @property
+    def in_use(self) -> str:
+        """Name of the endpoint in use."""
+        return self.newer if self.is_withdrawn else self.older
+
+    def asks_older(self, now: float) -> bool:
+        """Return whether to ask the older endpoint; now and then although it is withdrawn."""
+        return not self.is_withdrawn or self._is_due(now)
+
+    def answered(self, job_id: str) -> None:
+        """Record any answer of the older endpoint that a withdrawn one cannot give."""
+        self._asked.add(job_id)
+        self._gone.clear()
+        self._strikes = 0
+        self._next_at, self._pause_s = 0.0, FIRST_PAUSE_S
+        self.is_withdrawn = False
+
+    def failed(self, job_id: str, error: ApiError, now: float, *, others_answer: bool) -> bool:
+        """Record a failure of the older endpoint; return whether to try the newer one.
+
+        Args:
+            job_id: the job that was asked about.
+            error: the failure.
+            now: the present.
+            others_answer: other requests are answered, so not everything is wrong.
+        """
+        if not is_gone(error):
+            if isinstance(error, NotVisibleError | RejectedError):
+                self.answered(job_id)
+            return False
+        self._asked.add(job_id)
+        self._gone.add(job_id)
+        self._strikes += 1
+        is_everywhere = len(self._gone) >= ENOUGH_JOBS or (
+            self._strikes >= ENOUGH_JOBS and self._gone >= self._asked
+        )
+        is_its_own = not isinstance(error, NotPublishedError) and bool(error.error_code)
+        suspects = others_answer and (is_everywhere or not is_its_own)
+        return suspects and not self.is_withdrawn and self._is_due(now)
+
+    def undecided(self) -> None:
+        """Let the next failure try the newer endpoint, since this job has nothing to prove it with."""
+        self._next_at, self._pause_s = 0.0, FIRST_PAUSE_S
+
+    def withdraw(self, now: float) -> None:
+        """Use the newer endpoint, which has answered in place of the older one."""
+        self.is_withdrawn = True
+        self._pause_s = FIRST_PAUSE_S
+        self._next_at = now + self._pause_s
+
+    def _is_due(self, now: float) -> bool:
+        """Return whether to try the endpoint that is not in use; then not again for a growing time."""
+        if self._next_at - LONGEST_PAUSE_S <= now < self._next_at:
+            return False
+        self._next_at = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return True
+
+
+def is_gone(error: ApiError) -> bool:
+    """Return whether an endpoint that does not exist could have answered so."""
+    return isinstance(error, NotPublishedError) or error.status in (404, 410)
+
+
+@dataclass(slots=True)
 class Sources:
     """Knowledge of the endpoints, from all answers so far.
 
     Attributes:
         records: whether details may be taken from records.
         build_projects: ids that stand for jobs in requests for records, by job id.
+        known_builds: the number of a build of each job, whose detail shows that id.
+        endpoints: by operation, where there is more than one.
+        has_answered: any request was answered.
     """
 
     records: RecordsTrust = field(default_factory=RecordsTrust)
     build_projects: dict[str, str] = field(default_factory=dict)
+    known_builds: dict[str, int] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(
+        default_factory=lambda: {operation: Endpoint(*names) for operation, names in ENDPOINTS.items()}
+    )
+    has_answered: bool = False
+
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        """Operations whose older endpoint is withdrawn."""
+        return frozenset(operation for operation, each in self.endpoints.items() if each.is_withdrawn)
 
     def learn(self, job_id: str, build_project_id: str) -> None:
         """Keep the id of a job in requests for records, if an answer has it."""

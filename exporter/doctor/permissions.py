@@ -63,12 +63,18 @@ def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
     return problem(f"{operation}: no usable answer: {error}", RUN_AGAIN)
 
 
+def _answered(operation: str, tried_on: str, answers: Answers) -> Finding:
+    if newer := answers.replaced_by.get(operation):
+        return note(f"{operation}: withdrawn; {newer} is used in its place, tried on {tried_on}")
+    return ok(f"{operation}: allowed, tried on {tried_on}")
+
+
 def _histories(answers: Answers) -> Finding | None:
     allowed = sum(isinstance(answer, tuple) for answer in answers.histories.values())
     refused = sum(map(is_refused, answers.histories.values()))
     errors = [answer for answer in answers.histories.values() if isinstance(answer, ApiError)]
     if allowed:
-        return ok(f"period-history: allowed, tried on {plural(allowed, 'job')}")
+        return _answered("period-history", plural(allowed, "job"), answers)
     if refused:
         return problem(
             f"period-history: refused for {plural(refused, 'job')}, allowed for none; without it "
@@ -88,7 +94,7 @@ def _detail(answers: Answers, watched: Watched) -> Finding | None:
     build = _tried(answers.detail, watched)
     answer = answers.detail.answer
     if not isinstance(answer, ApiError):
-        return ok(f"record-info: allowed, tried on {build}")
+        return _answered("record-info", build, answers)
     if is_refused(answer):
         return problem(f"record-info: refused for {build}: {answer}; {lost}", ROLE)
     return _unknown("record-info", answer, answers)

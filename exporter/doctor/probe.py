@@ -62,7 +62,13 @@ def ask(
         done: called after each request.
     """
     answers = _Examination(config, client, now, done).answers()
-    return replace(answers, clock_offset_s=client.clock.seconds, expires_at=credentials.expires_at())
+    sources = client.sources
+    return replace(
+        answers,
+        clock_offset_s=client.clock.seconds,
+        expires_at=credentials.expires_at(),
+        replaced_by={operation: sources.endpoints[operation].in_use for operation in sources.withdrawn},
+    )
 
 
 class _Examination:

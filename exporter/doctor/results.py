@@ -108,6 +108,7 @@ class Answers:
         stopped: the error that ended the examination early.
         clock_offset_s: the service's clock minus ours; None where unknown.
         expires_at: of the credentials, seconds since the epoch; None where unknown.
+        replaced_by: endpoints in use in place of those withdrawn, by operation.
     """
 
     lists: Mapping[str, ListAnswer | ApiError] = field(default_factory=dict)
@@ -119,6 +120,7 @@ class Answers:
     stopped: ApiError | None = None
     clock_offset_s: float | None = None
     expires_at: float | None = None
+    replaced_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def deleted(self) -> Mapping[str, RecycledJob]:

@@ -3,6 +3,7 @@
 import math
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -20,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.samples import Sample
 
 from exporter import __version__
+from exporter.api.sources import ENDPOINTS
 from exporter.metrics.families import Declared, Kind
 
 OPERATIONS: Final = (
@@ -106,6 +108,13 @@ class Telemetry:
         "codearts_build_exporter_api_requests_total",
         "Requests sent to the API; code is the HTTP status, or timeout, connection, invalid.",
         ("operation", "code"),
+    )
+    api_source = _Gauge(
+        "codearts_build_exporter_api_source",
+        "1 for the endpoint that answers an operation.",
+        ("operation", "endpoint"),
+        note="`v1/records` and `v1/record-info` replace `v3/period-history` and `v4/record-info` while "
+        "these are withdrawn; the log says `endpoint_withdrawn`.",
     )
     request_duration = _Histogram(
         "codearts_build_exporter_api_request_duration_seconds", "Response time of the API.", ("operation",)
@@ -210,6 +219,8 @@ class Telemetry:
         self._api_trouble = ""
         self.clock_offset.set(math.nan)
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
+        for operation, (older, _) in ENDPOINTS.items():
+            self.show_source(operation, older)
         for operation in OPERATIONS:
             self.throttled.labels(operation)
         for operation in _STORE_OPERATIONS:
@@ -239,6 +250,13 @@ class Telemetry:
         self._refuses_everything = refused
         if refused:
             self.api_failed(_REFUSED)
+
+    def show_source(self, operation: str, endpoint: str) -> None:
+        """Show the endpoint that answers an operation, and no other."""
+        self.api_source.labels(operation, endpoint).set(1)
+        for other in set(ENDPOINTS[operation]) - {endpoint}:
+            with suppress(KeyError):
+                self.api_source.remove(operation, other)
 
     def payload_fault(self, operation: str, reason: str) -> None:
         """Count something in a response that is unreadable or implausible."""

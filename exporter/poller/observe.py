@@ -142,6 +142,7 @@ def observe_job(
     """
     job_id, ledger, now_ms = work.task, work.ledger, began_ms()
     asked = Details(partial(api.record_info, job_id))
+    api.sources.known_builds[job_id] = (ledger and ledger.highest) or 1
     if ledger is None:
         builds = tuple(_look_back(job_id, api, now_ms, now_ms - waited_ms, rules))
         # Before its first answer, nothing is known of the service's clock, which dates the builds.

@@ -49,6 +49,7 @@ class StateChangeLog:
         self._steps_refused = 0
         self._stages_fail = False
         self._records_ended = ""
+        self._withdrawn: frozenset[str] = frozenset()
 
     def succeeded(self, timer: Timer) -> None:
         """Record that a task succeeded."""
@@ -182,6 +183,13 @@ class StateChangeLog:
         if sources.records.ended != self._records_ended:
             self._records_ended = sources.records.ended
             _log.warning("records_not_used", reason=self._records_ended)
+        for operation in sorted(sources.withdrawn ^ self._withdrawn):
+            endpoint = sources.endpoints[operation]
+            if endpoint.is_withdrawn:
+                _log.warning("endpoint_withdrawn", endpoint=endpoint.older, replaced_by=endpoint.newer)
+            else:
+                _log.info("endpoint_restored", endpoint=endpoint.older)
+        self._withdrawn = sources.withdrawn
 
     def clock_compared(self, offset_s: float | None) -> None:
         """Record the service's clock minus ours in seconds; None if unknown."""

@@ -102,6 +102,7 @@ def errors() -> Line:
     """Build the row of unreadable responses and failures of the store."""
     payload = of_exporters("exporter_payload_errors_total")
     store = of_exporters("exporter_store_errors_total")
+    sources = of_exporters("exporter_api_source")
     return Line(
         8,
         [
@@ -111,7 +112,7 @@ def errors() -> Line:
                     "Records and responses that are unreadable or implausible, by operation and reason. Each "
                     "read counts.",
                 ),
-                12,
+                8,
                 "short",
                 over_time(
                     counted(payload, "operation, reason", "$__rate_interval"), "{{operation}}: {{reason}}"
@@ -124,12 +125,22 @@ def errors() -> Line:
                     "Failures to read or write the state. Meanwhile, metrics keep the last written values; "
                     "nothing is lost.",
                 ),
-                12,
+                8,
                 "short",
                 over_time(
                     counted(store, "instance, operation", "$__rate_interval"), f"{EACH}: {{{{operation}}}}"
                 ),
                 coarse=True,
+            ),
+            graph(
+                (
+                    "Endpoints in use",
+                    "Exporters by the endpoint that answers each operation. A v1 endpoint replaces one that "
+                    "was withdrawn.",
+                ),
+                8,
+                "short",
+                over_time(f"sum by (operation, endpoint) ({sources})", "{{operation}}: {{endpoint}}"),
             ),
         ],
     )

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.request_queue import Throttle
-from exporter.config import TokenAuth
+from exporter.config import AccessKeyAuth, TokenAuth
 from exporter.errors import NotVisibleError
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, BuildDetail
@@ -89,8 +89,17 @@ def test_records_are_requested_as_documented(client: ApiClient, fleet: Fleet, si
     client.records(fleet.build_project_id(JOB), NOW_MS - DAY_MS, NOW_MS, is_enough=bool)
     assert [exchange.target for exchange in simulator.requests] == [
         f"/v1/record/{fleet.build_project_id(JOB)}/records?page=0&limit=100"
-        "&from_date=2026-03-09+12%3A00%3A00&to_date=2026-03-10+12%3A00%3A00"
+        "&from_date=2026-03-09%2012%3A00%3A00&to_date=2026-03-10%2012%3A00%3A00"
     ]
+
+
+def test_requests_with_dates_can_be_signed(client: ApiClient, fleet: Fleet, simulator: Simulator) -> None:
+    key = simulator.credentials.access_keys[0]
+    auth = AccessKeyAuth(access_key=key.access_key, secret_key=SecretStr(key.secret_key), project_id=None)
+    client.credentials = credentials_for(
+        auth, iam_endpoint="", session=client.session, timeout=5.0, clock=time.time
+    )
+    assert len(client.records(fleet.build_project_id(JOB), NOW_MS - DAY_MS, NOW_MS)) == BUILDS + 1
 
 
 def test_dates_limit_records(client: ApiClient, fleet: Fleet) -> None:

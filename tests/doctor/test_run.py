@@ -199,6 +199,18 @@ class TestRefused:
         assert line.startswith(f"{mark}: {operation}: refused")
         assert text in line
 
+    @pytest.mark.parametrize(
+        ("operation", "newer"), [("period-history", "v1/records"), ("record-info", "v1/record-info")]
+    )
+    def test_a_withdrawn_operation_is_replaced(
+        self, operation: str, newer: str, simulator: Simulator, examined: Examine
+    ) -> None:
+        simulator.faults.add(fault("withdrawn", operation=operation))
+        found = examined()
+        [line] = [line for line in found.section("Permissions") if f" {operation}:" in line]
+        assert line.startswith(f"note: {operation}: withdrawn; {newer} is used in its place, tried on ")
+        assert found.problems == []
+
     def test_refused_job_lists_report_the_requests_they_would_save(
         self, simulator: Simulator, examined: Examine
     ) -> None:

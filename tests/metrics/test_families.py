@@ -47,6 +47,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_recycle_bin_last_read_timestamp_seconds": ("gauge", ()),
     "codearts_build_up": ("gauge", ()),
     "codearts_build_exporter_api_requests_total": ("counter", ("operation", "code")),
+    "codearts_build_exporter_api_source": ("gauge", ("operation", "endpoint")),
     "codearts_build_exporter_api_request_duration_seconds": ("histogram", ("operation",)),
     "codearts_build_exporter_api_throttled_total": ("counter", ("operation",)),
     "codearts_build_exporter_api_budget_requests_per_minute": ("gauge", ("operation",)),

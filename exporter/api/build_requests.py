@@ -1,0 +1,212 @@
+"""Requests about the builds of a job: the part of the client that knows two endpoints for each of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+from exporter.api.pagination import Pages
+from exporter.api.parsers import SERVICE_ZONE, Page, build_detail, history_page, records_page
+from exporter.api.sources import DISAGREES, HISTORY, RECORD_INFO, Sources
+from exporter.errors import ApiError, InvalidResponseError
+from exporter.metrics.exporter_metrics import Telemetry
+from exporter.model import Build, BuildDetail, State
+
+PAGE_SIZE: Final = 100
+"""Records per page; the API allows no more."""
+
+Value = TypeVar("Value")
+
+Faults = Callable[[Sequence[str]], object]
+"""Gets the faults of each page."""
+
+
+class BuildRequests(ABC):
+    """Requests about builds, with the newer endpoint where the older one was withdrawn.
+
+    Attributes:
+        sources: what is known of the endpoints.
+        telemetry: shows which are in use.
+        wall: seconds since the epoch.
+    """
+
+    sources: Sources
+    telemetry: Telemetry
+    wall: Callable[[], float]
+
+    @abstractmethod
+    def _get(
+        self, operation: str, path: str, query: Mapping[str, object], parse: Callable[[object], Value]
+    ) -> Value: ...
+
+    @abstractmethod
+    def _read_pages(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[object], Page[Value]],
+        pages: Pages[Value],
+        position: str,
+        dates: Mapping[str, str] | None = None,
+    ) -> Iterator[Page[Value]]: ...
+
+    @abstractmethod
+    def _count_faults(self, operation: str, faults: Sequence[str]) -> None: ...
+
+    def period_history(
+        self,
+        job_id: str,
+        start: date,
+        end: date,
+        is_enough: Callable[[Sequence[Build]], bool] | None = None,
+        on_faults: Faults | None = None,
+    ) -> tuple[Build, ...]:
+        """Return the builds of a job in those days (UTC+8, at most 30 apart).
+
+        Each record comes once for each page it was on; order and completeness are the service's. Paging stops
+        early once the records so far satisfy ``is_enough``. ``on_faults`` gets the faults of each page.
+        """
+
+        def older() -> tuple[Build, ...]:
+            path = f"/v3/jobs/{job_id}/period-history"
+            days = {"start_time": start.isoformat(), "end_time": end.isoformat()}
+            pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
+            read = self._read_pages(
+                HISTORY, path, partial(history_page, job_id=job_id), pages, "offset", days
+            )
+            return _until_enough(read, pages, is_enough, on_faults)
+
+        def newer() -> tuple[Build, ...]:
+            def suffices(details: Sequence[BuildDetail]) -> bool:
+                return is_enough is not None and is_enough([_as_build(detail) for detail in details])
+
+            days_ms = _midnight_ms(start), _midnight_ms(end + timedelta(days=1))
+            details = self.records(self._build_project(job_id), *days_ms, suffices, on_faults)
+            return tuple(map(_as_build, details))
+
+        def is_proven() -> bool:
+            return bool(self.records(self._build_project(job_id), is_enough=bool))
+
+        return self._from_either(HISTORY, job_id, older, newer, is_proven)
+
+    def record_info(self, job_id: str, number: int) -> BuildDetail:
+        """Return the detail of one build."""
+
+        def read(path: str) -> BuildDetail:
+            detail, faults = self._get(RECORD_INFO, path, {}, lambda body: build_detail(body, job_id, number))
+            self._count_faults(RECORD_INFO, faults)
+            self.sources.learn(job_id, detail.build_project_id)
+            return detail
+
+        return self._from_either(
+            RECORD_INFO,
+            job_id,
+            lambda: read(f"/v4/jobs/{job_id}/{number}/record-info"),
+            lambda: read(f"/v1/record/{job_id}/{number}/record-info"),
+        )
+
+    def records(
+        self,
+        build_project_id: str,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        is_enough: Callable[[Sequence[BuildDetail]], bool] | None = None,
+        on_faults: Faults | None = None,
+    ) -> tuple[BuildDetail, ...]:
+        """Return whole builds of a job, unfinished ones too, as `period_history` does.
+
+        Neither the zone of the dates in the request nor which of a build's times they limit is documented:
+        leave a margin of a day at both ends.
+        """
+        path = f"/v1/record/{build_project_id}/records"
+        limits = {"from_date": start_ms, "to_date": end_ms}
+        dates = {name: _wall_clock(ms) for name, ms in limits.items() if ms is not None}
+        pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number)
+        read = self._read_pages("records", path, records_page, pages, "page", dates)
+        return _until_enough(read, pages, is_enough, on_faults)
+
+    def records_compared(self, *, agreed: bool) -> None:
+        """Record whether records and record-info agree on a build."""
+        self.sources.records.compared(agreed=agreed)
+        if not agreed:
+            self._count_faults("records", [DISAGREES])
+
+    def _build_project(self, job_id: str) -> str:
+        """Return the id of a job in requests for records, asking for one of its builds if need be."""
+        if job_id not in self.sources.build_projects:
+            self.record_info(job_id, self.sources.known_builds.get(job_id, 1))
+        if project := self.sources.build_projects.get(job_id):
+            return project
+        raise InvalidResponseError(f"no answer has shown the build_project_id of {job_id}", code="invalid")
+
+    def _from_either(
+        self,
+        operation: str,
+        job_id: str,
+        older: Callable[[], Value],
+        newer: Callable[[], Value],
+        is_proven: Callable[[], bool] = lambda: True,
+    ) -> Value:
+        """Ask the older endpoint, or the newer one where the older was withdrawn.
+
+        A withdrawal is believed only once the newer endpoint has answered what the older one did not.
+        """
+        endpoint = self.sources.endpoints[operation]
+        if not endpoint.asks_older(self.wall()):
+            return newer()
+        before = endpoint.in_use
+        try:
+            value = older()
+        except ApiError as error:
+            tries_newer = endpoint.failed(job_id, error, self.wall(), others_answer=self.sources.has_answered)
+            if endpoint.is_withdrawn:
+                return newer()
+            if not tries_newer:
+                raise
+            try:
+                if not is_proven():
+                    endpoint.undecided()
+                    raise
+                value = newer()
+            except ApiError:
+                raise error from None
+            endpoint.withdraw(self.wall())
+        else:
+            endpoint.answered(job_id)
+        finally:
+            if endpoint.in_use != before:
+                self.telemetry.show_source(operation, endpoint.in_use)
+        return value
+
+
+def _until_enough(
+    read: Iterator[Page[Value]],
+    pages: Pages[Value],
+    is_enough: Callable[[Sequence[Value]], bool] | None,
+    on_faults: Faults | None,
+) -> tuple[Value, ...]:
+    for page in read:
+        if on_faults:
+            on_faults(page.faults)
+        if is_enough and pages.records and is_enough(pages.records):
+            break
+    return tuple(pages.records)
+
+
+def _as_build(detail: BuildDetail) -> Build:
+    """Return what period-history would report of a build."""
+    state = detail.state
+    if detail.result is None and state is None and detail.finish_ms is None:
+        state = State.QUEUED if detail.start_ms is None else State.RUNNING
+    return Build(
+        detail.number, detail.result, state, detail.start_ms, detail.finish_ms, detail.branch, detail.trigger
+    )
+
+
+def _midnight_ms(day: date) -> int:
+    return round(datetime.combine(day, time(), SERVICE_ZONE).timestamp() * 1000)
+
+
+def _wall_clock(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, SERVICE_ZONE).strftime("%Y-%m-%d %H:%M:%S")
