@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.errors import ThrottledError
 from exporter.simulator import Fault, Fleet, Job, ManualClock, Simulator, fault
 from exporter.store import SqliteStore
 from tests.support.programs import free_port
@@ -511,3 +512,19 @@ class TestDiscovery:
             watch.poll()
             assert wrong(watch, since) == {}
             assert recovered(watch) == 5
+
+
+def test_names_of_projects_that_have_to_wait_do_not_delay_the_job_lists() -> None:
+    """The throttle of a watch moves the clock while a request waits."""
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    fleet.add_job("checkout", "shop")
+    with watching(fleet, settings=f"projects: [{fleet.project_id('shop')}]", jobs=[]) as watch:
+        watch.simulator.faults.add(fault("error", operation="job-list", status=403, code="CB.00031007"))
+        watch.client.throttle.throttled("projects", ThrottledError("too many", retry_after=290))
+        began = watch.now()
+        watch.poll(times=3)
+        assert watch.now() - began == 3 * MINUTE
+        assert watch.value("exporter_watched_jobs") == 1
+        assert watch.asked("projects") == []
+        watch.poll(times=20)
+        assert watch.asked("projects")
