@@ -23,7 +23,7 @@ def endpoint() -> Endpoint:
 
 
 def fails(tried: Endpoint, error: ApiError, *jobs: str, now: float = 0.0) -> bool:
-    """Whether the last of these failures makes the newer endpoint be tried."""
+    """Return whether the last of these failures makes the newer endpoint be tried."""
     return [tried.failed(job, error, now, others_answer=True) for job in jobs][-1]
 
 
