@@ -113,8 +113,9 @@ class BuildRequests(ABC):
         end_ms: int | None = None,
         is_enough: Callable[[Sequence[BuildDetail]], bool] | None = None,
         on_faults: Faults | None = None,
+        first_page: int = 0,
     ) -> tuple[BuildDetail, ...]:
-        """Return whole builds of a job, unfinished ones too, as `period_history` does.
+        """Return whole builds of a job, unfinished ones too, as `period_history` does; from a page on.
 
         Neither the zone of the dates in the request nor which of a build's times they limit is documented:
         leave a margin of a day at both ends.
@@ -122,7 +123,7 @@ class BuildRequests(ABC):
         path = f"/v1/record/{build_project_id}/records"
         limits = {"from_date": start_ms, "to_date": end_ms}
         dates = {name: _wall_clock(ms) for name, ms in limits.items() if ms is not None}
-        pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number)
+        pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number, index=first_page)
         read = self._read_pages("records", path, records_page, pages, "page", dates)
         return _until_enough(read, pages, is_enough, on_faults)
 

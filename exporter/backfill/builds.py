@@ -78,6 +78,16 @@ class PastBuild:
         return merged.start_ms if merged.finish_ms is None else merged.finish_ms
 
 
+def as_listed(detail: BuildDetail) -> Build:
+    """Return the history record of a build: the same, but for times in whole seconds."""
+    start_ms, finish_ms = (
+        None if time_ms is None else time_ms // 1000 * 1000 for time_ms in (detail.start_ms, detail.finish_ms)
+    )
+    return Build(
+        detail.number, detail.result, detail.state, start_ms, finish_ms, detail.branch, detail.trigger
+    )
+
+
 def initial_ledger(
     before: Sequence[Build],
     counted: Iterable[int],

@@ -8,12 +8,14 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
-from exporter.backfill.builds import numbers_to_fetch
+from exporter.backfill.builds import PastBuild, as_listed, numbers_to_fetch
 from exporter.backfill.plan import PastJob, Period
+from exporter.backfill.records import Listing, RecordsReader
 from exporter.backfill.retry import Key, Notices, Reply, Value, fetch_all, fetch_with_retries
 from exporter.backfill.spool import Spool
 from exporter.errors import ApiError, BackfillError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
+from exporter.poller.many_details import RECORDS_FROM
 from exporter.poller.observe import windows
 from exporter.text import plural
 
@@ -27,6 +29,9 @@ _STORE_EVERY_S: Final = 1.0
 """A kill loses the replies of this time."""
 
 _FAILURES_SHOWN: Final = 20
+
+_IDS_KEY: Final = "ids of records"
+_UNCOMPARED: Final = "not compared"
 
 Entry: TypeAlias = tuple[str, int, Value | None]
 """Job id and number of a build, and its value; None if refused."""
@@ -95,9 +100,9 @@ class Window(NamedTuple):
 
 
 class Download:
-    """Downloads histories, details and stages of jobs, in this order; yields each when it is done.
+    """Downloads records, histories, details and stages of jobs, in this order; yields each when it is done.
 
-    Each of the three raises an `ApiError` if the API is down, and a `BackfillError` if every request was
+    Each of the four raises an `ApiError` if the API is down, and a `BackfillError` if every request was
     refused, the recheck too. What has been stored until then stays. Histories begin a day before
     ``since_ms``, which is independent of the period's step.
 
@@ -112,6 +117,7 @@ class Download:
         self._period = period
         self._spool = spool
         self._notices = notices
+        self._since_ms = since_ms
         self._days = windows(since_ms - DAY_MS, period.end_ms)
         self.failed: dict[str, ApiError] = {}
 
@@ -138,10 +144,7 @@ class Download:
 
     def builds(self) -> Iterator[tuple[str, int]]:
         """Builds (job id, number) whose details are not in the spool yet."""
-        for job in self.jobs:
-            known = self._spool.known(job.job.id)
-            for number in numbers_to_fetch(known, self._period.start_ms, job.cutoff(known).end_ms):
-                yield job.job.id, number
+        return ((job.job.id, number) for job in self.jobs for number in self._numbers(job))
 
     def stages(self) -> Iterator[tuple[str, int, str]]:
         """Builds (job id, number, record id) whose stages are not in the spool yet."""
@@ -149,6 +152,49 @@ class Download:
             end_ms = job.cutoff(self._spool.known(job.job.id)).end_ms
             builds = self._spool.without_stages(job.job.id, self._period.start_ms, end_ms)
             yield from ((job.job.id, number, record_id) for number, record_id in builds)
+
+    def records(self) -> list[PastJob]:
+        """Jobs whose builds may come from records, and are worth a request."""
+        if self._spool.discarded:
+            return []
+        jobs = (job for job in self._jobs if job.build_project_id and not self._spool.has_records(job.job.id))
+        return [job for job in jobs if any(self._missing_windows(job)) or self._lacks_many(job)]
+
+    def fetch_records(self, client: ApiClient, concurrency: int, *, stages: bool) -> Generator[object]:
+        """Fetch `records`: one job after the other until they are proven, then several at once.
+
+        With ``stages``, record ids have to agree with those of record-info too.
+        """
+        if stages and self._spool.get(_IDS_KEY) == _UNCOMPARED:
+            self._end_records(
+                "ids of builds from records were not compared, but stages need them", discard=True
+            )
+        first_ms, end_ms = self._since_ms - DAY_MS, self._period.end_ms
+        reader = RecordsReader(client, self._days[-1], first_ms, end_ms, stages=stages)
+        jobs = iter(self.records())
+        unproven: list[tuple[PastJob, Listing]] = []
+        for threads in (1, concurrency):
+            for reply in fetch_all(reader.read, jobs, threads, self._notices):
+                if listing := reply.value:
+                    reader.judge(reply.key, listing)
+                    unproven.append((reply.key, listing))
+                if reader.ended:
+                    self._end_records(reader.ended, discard=bool(client.sources.records.ended))
+                    return
+                if reader.is_proven:
+                    self._spool.put(_IDS_KEY, "compared" if stages else _UNCOMPARED)
+                    for job, read in unproven:
+                        self._store_records(job, read, replaces_history=reader.replaces_history(read))
+                    unproven.clear()
+                yield reply
+                if reader.is_proven and threads == 1 < concurrency:
+                    break
+
+    def use_records(self) -> None:
+        """Take the details from records that the history, now complete, asks for."""
+        for job in self.jobs:
+            if self._spool.has_records(job.job.id):
+                self._spool.use_records(job.job.id, self._numbers(job))
 
     def fetch_histories(self, client: ApiClient, concurrency: int) -> Generator[Window]:
         """Fetch `windows`."""
@@ -163,7 +209,8 @@ class Download:
             if reply.error:
                 self.failed[f"history of job {window.job_id}"] = reply.error
             elif reply.value:
-                self._spool.add_window(*window, *reply.value)
+                builds, unreadable = reply.value
+                self._spool.add_window(*window, self._needed(builds), unreadable)
             yield window
 
     def fetch_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
@@ -203,6 +250,33 @@ class Download:
         if reply.error and not reply.is_final:
             raise reply.error
         return reply.error is None
+
+    def _numbers(self, job: PastJob) -> list[int]:
+        known = self._spool.known(job.job.id)
+        return list(numbers_to_fetch(known, self._period.start_ms, job.cutoff(known).end_ms))
+
+    def _lacks_many(self, job: PastJob) -> bool:
+        return len(self._numbers(job)) >= RECORDS_FROM
+
+    def _store_records(self, job: PastJob, listing: Listing, *, replaces_history: bool) -> None:
+        """Store a listing: its details for later, and its builds as history if it is as good."""
+        if listing.error:
+            return
+        self._spool.put_records(job.job.id, listing.exact)
+        builds = self._needed(map(as_listed, listing.builds.values()))
+        for window in list(self._missing_windows(job)) if replaces_history else ():
+            self._spool.add_window(*window, builds, 0)
+
+    def _end_records(self, reason: str, *, discard: bool) -> None:
+        self._notices.say(f"{reason}: builds are requested from history and record-info instead")
+        if discard:
+            self._spool.discard_records(reason)
+
+    def _needed(self, builds: Iterable[Build]) -> list[Build]:
+        """Leave out what finished over a day before the period; how much of that is shown differs."""
+        first_ms = self._since_ms - DAY_MS
+        dated = ((build, PastBuild(build).dated_ms) for build in builds)
+        return [build for build, dated_ms in dated if dated_ms is None or dated_ms > first_ms]
 
     def _missing_windows(self, job: PastJob) -> Iterator[Window]:
         for first, last in self._days:
@@ -244,6 +318,8 @@ def gaps(spool: Spool) -> Iterator[str]:
         yield f"{plural(refused, 'build')} with refused stages, counted without them; {again}"
     if undated := spool.undated():
         yield f"{plural(undated, 'build')} not counted, as the end time is unknown"
+    if spool.discarded:
+        yield f"nothing is taken from records: {spool.discarded}"
     if unreadable := spool.unreadable():
         yield (
             f"{plural(unreadable, 'record')} in histories cannot be read: "

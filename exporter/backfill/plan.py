@@ -87,11 +87,13 @@ class PastJob:
     Attributes:
         end_ms: time of its last sample.
         baseline: the highest number that had finished when an exporter began to count, at ``end_ms``.
+        build_project_id: stands for the job in requests for records; empty if unknown.
     """
 
     job: Job
     end_ms: int
     baseline: int | None = None
+    build_project_id: str = ""
 
     def cutoff(self, known: Sequence[KnownBuild]) -> Cutoff:
         """Return the cutoff: by build number where there is a baseline, as clocks may differ.

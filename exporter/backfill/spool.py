@@ -6,7 +6,7 @@ jobs and one period, and to one process at a time.
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from exporter.backfill.builds import KnownBuild, PastBuild, plausible
 from exporter.errors import BackfillError
+from exporter.ledger import contradicts
 from exporter.ledger.records import join
 from exporter.model import Build, BuildDetail, Stage
 from exporter.store.sqlite_file import transaction
@@ -40,6 +41,9 @@ _SCHEMA: Final = f"""
     PRAGMA user_version = {VERSION};
 """
 
+_ADDED: Final = "CREATE TABLE IF NOT EXISTS records (job_id TEXT PRIMARY KEY, details TEXT NOT NULL) STRICT"
+"""A table that spools of older versions get when they are opened."""
+
 _FINISHED: Final = """
     SELECT job_id, dated_ms, build, detail, stages FROM builds
     WHERE dated_ms > ? AND dated_ms <= ? ORDER BY dated_ms, number
@@ -57,11 +61,13 @@ _FETCHED: Final = """
     SET asked = 1, dated_ms = excluded.dated_ms, detail = excluded.detail
 """
 
+_DISCARDED: Final = "records discarded"
 _REFUSED: Final = "null"
 """Stands for stages that the service refuses."""
 
 _BUILD: Final = TypeAdapter(Build)
 _DETAIL: Final = TypeAdapter(BuildDetail)
+_DETAILS: Final = TypeAdapter(list[BuildDetail])
 _STAGES: Final = TypeAdapter(tuple[Stage, ...] | None)
 
 
@@ -122,6 +128,44 @@ class Spool:
                 self._connection.execute(_LISTED, _to_row(job_id, past))
             window = (job_id, first.isoformat(), last.isoformat(), unreadable)
             self._connection.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?)", window)
+
+    def has_records(self, job_id: str) -> bool:
+        """Return whether records of a job were stored, used or not."""
+        return self._row("SELECT 1 FROM records WHERE job_id = ?", job_id) is not None
+
+    def put_records(self, job_id: str, details: Sequence[BuildDetail]) -> None:
+        """Store a job's builds from records, for use when its history is stored."""
+        with self._transaction():
+            text = _DETAILS.dump_json(list(details), exclude_defaults=True).decode()
+            self._connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (job_id, text))
+
+    def use_records(self, job_id: str, numbers: Iterable[int]) -> None:
+        """Take the details of builds from records, unless history contradicts them; drop the rest."""
+        row = self._row("SELECT details FROM records WHERE job_id = ?", job_id)
+        stored = {detail.number: detail for detail in _DETAILS.validate_json(row[0])} if row else {}
+        if not stored:
+            return
+        with self._transaction():
+            for number in numbers:
+                past = self._find(job_id, number)
+                detail = stored.get(number)
+                if past and detail and not contradicts(past.build, detail):
+                    self._connection.execute(_FETCHED, _to_row(job_id, replace(past, detail=detail)))
+            self._connection.execute("UPDATE records SET details = '[]' WHERE job_id = ?", (job_id,))
+
+    def discard_records(self, reason: str) -> None:
+        """Forget all replies about jobs with records, so that they are requested again without records."""
+        with self._transaction():
+            for table in ("builds", "windows"):
+                query = f"DELETE FROM {table} WHERE job_id IN (SELECT job_id FROM records)"  # noqa: S608
+                self._connection.execute(query)
+            self._connection.execute("DELETE FROM records")
+            self._connection.execute("INSERT OR REPLACE INTO request VALUES (?, ?)", (_DISCARDED, reason))
+
+    @property
+    def discarded(self) -> str:
+        """The reason for which records were discarded; empty if they were not."""
+        return self.get(_DISCARDED) or ""
 
     def add_details(self, replies: Iterable[tuple[str, int, BuildDetail | None]]) -> None:
         """Store details by job and number; None where the service refuses them."""
@@ -238,6 +282,7 @@ class Spool:
             raise BackfillError(f"{self.path}: not a backfill spool; choose another --spool")
         elif version != VERSION:
             raise BackfillError(f"{self.path}: another version; remove it, or choose another --spool")
+        self._connection.execute(_ADDED)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
 

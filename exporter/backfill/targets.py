@@ -126,7 +126,8 @@ def make_plan(
             notices.say(f"job {job.id} has been counted since before --start: left out")
         else:
             baseline = None if cut_ms < min(counted.since_ms, now_ms) else counted.baseline
-            jobs.append(PastJob(counted.job, min(counted.since_ms, end_ms), baseline))
+            build_project_id = client.sources.build_projects.get(job.id, "")
+            jobs.append(PastJob(counted.job, min(counted.since_ms, end_ms), baseline, build_project_id))
     for line in unnamed(past.job for past in jobs):
         notices.say(line)
     return Plan(tuple(jobs), start_ms, end_ms, now_ms)
@@ -137,7 +138,8 @@ def watched_jobs(
 ) -> tuple[Job, ...]:
     """Configured jobs and those of configured projects, with the names that the exporter gives them.
 
-    Names are missing if the service refuses them.
+    Names are missing if the service refuses them. The lists also show the ids that records needs; the client
+    keeps them.
 
     Raises:
         ApiError: a list failed, though a later run may succeed; or the list of a project is refused.
@@ -156,7 +158,10 @@ def watched_jobs(
         if project_id not in with_jobs:
             what = f"project {project_id} has" if project_id else "`all` under projects: finds"
             notices.say(f"{what} no job to watch")
-    if ALL not in projects and any(not (job.name and job.project) for job in config.jobs):
+    is_incomplete = any(not (job.name and job.project) for job in config.jobs) or any(
+        job.id not in client.sources.build_projects for job in watchlist.jobs
+    )
+    if ALL not in projects and is_incomplete:
         watchlist.apply_listing(Listing("", _unless_refused(lists.jobs(""), "list of all jobs", notices)))
     if watchlist.unnamed_projects:
         watchlist.name_projects(_unless_refused(lists.projects(), "list of projects", notices))

@@ -107,14 +107,19 @@ def _download(
     """Download what is missing; announce the number of requests before each kind."""
     concurrency = config.poll.concurrency
 
-    def run(label: str, operation: str, requests: int, replies: Generator[object]) -> None:
+    def run(label: str, operation: str, requests: int, replies: Generator[object], note: str = "") -> None:
         if requests:
-            say(f"{label}: {estimate(requests, throttle.requests_per_minute(operation))}")
+            say(f"{label}: {estimate(requests, throttle.requests_per_minute(operation))}{note}")
         with closing(replies):
             follow(replies, requests, label)
 
+    if details:
+        note = ", and one more for every 100 builds of a job"
+        records = download.fetch_records(client, concurrency, stages=config.metrics.stages)
+        run("records", "records", len(download.records()), records, note)
     run("history", "period-history", len(download.windows()), download.fetch_histories(client, concurrency))
     if details:
+        download.use_records()
         run("builds", "record-info", _count(download.builds()), download.fetch_details(client, concurrency))
     if details and config.metrics.stages:
         run("stages", "full-stages", _count(download.stages()), download.fetch_stages(client, concurrency))

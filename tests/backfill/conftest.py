@@ -49,6 +49,7 @@ class Past:
     labels: Mapping[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     watched: str = ""
+    uses_records: bool = False
 
     def __post_init__(self) -> None:
         jobs = f"jobs: [{', '.join(job.id for job in self.simulator.fleet.jobs())}]"
@@ -82,11 +83,16 @@ class Past:
     def collect(self, period: Period, *, details: bool = True, baseline: int | None = None) -> Download:
         """Ask for everything."""
         client, notices = self.client(), Notices(self.said.append)
-        jobs = [PastJob(job, period.end_ms, baseline) for job in watched_jobs(self.config, client, notices)]
+        watched = watched_jobs(self.config, client, notices)
+        ids = client.sources.build_projects if self.uses_records else {}
+        jobs = [PastJob(job, period.end_ms, baseline, ids.get(job.id, "")) for job in watched]
         with self.spool() as spool:
             download = Download(jobs, period, period.start_ms, spool, notices)
+            if details:
+                list(download.fetch_records(client, 4, stages=self.config.metrics.stages))
             list(download.fetch_histories(client, 4))
             if details:
+                download.use_records()
                 list(download.fetch_details(client, 4))
             if self.config.metrics.stages:
                 list(download.fetch_stages(client, 4))

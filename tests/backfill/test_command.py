@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 END = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
 START = f"{NOW - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
 JOBS = 4
+NO_RECORDS = fault("withdrawn", operation="records")
 
 
 @pytest.fixture
@@ -52,8 +54,12 @@ def checksums(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*.om")}
 
 
+def operations(simulator: Simulator) -> Counter[str]:
+    return Counter(request.operation for request in simulator.requests)
+
+
 def details_asked(simulator: Simulator) -> int:
-    return sum(request.operation == "record-info" for request in simulator.requests)
+    return operations(simulator)["record-info"]
 
 
 def kill_when(reached: Callable[[], bool], *arguments: str) -> None:
@@ -67,6 +73,7 @@ def kill_when(reached: Callable[[], bool], *arguments: str) -> None:
 def test_killed_twice_and_resumed_it_writes_the_same_bytes(
     config: Path, simulator: Simulator, tmp_path: Path
 ) -> None:
+    simulator.faults.replace([NO_RECORDS])
     straight = run(*command(config, f"--output={tmp_path / 'straight'}"))
     assert straight.code == 0, straight.err
     details = details_asked(simulator)
@@ -78,6 +85,24 @@ def test_killed_twice_and_resumed_it_writes_the_same_bytes(
     assert resumed.code == 0, resumed.err
     assert checksums(tmp_path / "killed") == checksums(tmp_path / "straight") != {}
     assert details_asked(simulator) - details < 0.5 * details, "a kill costs the answers of a second"
+
+
+def test_killed_while_it_reads_records_it_writes_the_bytes_of_the_slow_way(
+    config: Path, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.faults.replace([NO_RECORDS])
+    slow = run(*command(config, f"--output={tmp_path / 'slow'}"))
+    assert (slow.code, "records cannot be used" in slow.err) == (0, True), slow.err
+    details = details_asked(simulator)
+    simulator.faults.clear()
+    simulator.reset_counts()
+    killed = command(config, f"--output={tmp_path / 'killed'}", "--max-requests-per-minute=120")
+    for pages in (2, 6):
+        kill_when(lambda pages=pages: operations(simulator)["records"] >= pages, *killed)  # type: ignore[misc]
+    resumed = run(*command(config, f"--output={tmp_path / 'killed'}"))
+    assert resumed.code == 0, resumed.err
+    assert checksums(tmp_path / "killed") == checksums(tmp_path / "slow") != {}
+    assert sum(operations(simulator).values()) < details / 4
 
 
 def test_killed_while_it_writes_it_leaves_whole_files_only(config: Path, tmp_path: Path) -> None:
@@ -186,10 +211,10 @@ def test_an_invisible_job_affects_no_other_job(config: Path, tmp_path: Path) -> 
 
 def test_it_resumes_after_expired_credentials(config: Path, simulator: Simulator, tmp_path: Path) -> None:
     flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
-    simulator.faults.replace([fault("unauthorized", operation="record-info", probability=0.02)])
+    simulator.faults.replace([NO_RECORDS, fault("unauthorized", operation="record-info", probability=0.02)])
     done = run(*flags)
     assert (done.code, "401" in done.err) == (1, True), done.err
-    simulator.faults.replace([])
+    simulator.faults.replace([NO_RECORDS])
     simulator.reset_counts()
     assert run(*flags).code == 0
     assert sum(request.operation == "period-history" for request in simulator.requests) == 0
@@ -199,9 +224,9 @@ def test_an_outage_does_not_change_the_result(config: Path, simulator: Simulator
     straight = command(config, f"--output={tmp_path / 'straight'}", "--step=1h")
     assert run(*straight).code == 0
     flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
-    simulator.faults.replace([fault("unauthorized", operation="record-info", probability=0.01)])
+    simulator.faults.replace([NO_RECORDS, fault("unauthorized", operation="record-info", probability=0.01)])
     assert run(*flags).code == 1
-    simulator.faults.replace([])
+    simulator.faults.replace([NO_RECORDS])
     assert run(*flags).code == 0
     assert checksums(tmp_path / "out") == checksums(tmp_path / "straight")
 
@@ -211,7 +236,7 @@ def test_nothing_is_written_if_all_details_are_refused(
 ) -> None:
     flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
     refusal = fault("error", operation="record-info", status=403, code="CB.00031059")
-    simulator.faults.replace([refusal])
+    simulator.faults.replace([NO_RECORDS, refusal])
     refused(run(*flags), 1, "a role that may view build tasks")
     assert not list((tmp_path / "out").glob("*.om"))
     assert run(*flags, "--no-details").code == 0

@@ -223,7 +223,8 @@ def test_unreadable_records_are_reported_in_every_run(
 ) -> None:
     [job] = fleet.jobs()
     path = config(f"jobs: [{job.id}]\n")
-    simulator.faults.replace([fault("garbage-records", operation="period-history", items=[7], times=1)])
+    garbage = fault("garbage-records", operation="period-history", items=[7], times=1)
+    simulator.faults.replace([garbage, fault("withdrawn", operation="records")])
     command = ["backfill", f"--config.file={path}", f"--output={tmp_path / 'out'}", "--start=2025-03-09"]
     for _ in range(2):
         done = run(*command, "--end=2025-03-10", "--step=1h")
