@@ -144,7 +144,7 @@ def test_any_order_split_and_repetition_give_the_same_ledger(
 def test_details_of_builds_that_history_has_not_shown_give_the_same_ledger_in_any_order(
     data: st.DataObject, builds: list[Truth]
 ) -> None:
-    """What job lists claim between the answers changes nothing either."""
+    """Claims of job lists between the answers change nothing either."""
     ledger = empty()
     detailed = [build for build in builds if build.detailed]
     order = data.draw(st.permutations(detailed + data.draw(st.lists(st.sampled_from(builds), max_size=8))))
