@@ -43,7 +43,7 @@ class Plan:
     hints: list[tuple[float, str]] = field(default_factory=list)
 
 
-def plan(informed: Service, job_ids: Sequence[str], begin: float, when: When | None, early: float) -> Plan:
+def plan(sim: Service, job_ids: Sequence[str], begin: float, when: When | None, early: float) -> Plan:
     """Let each of the jobs run builds whose durations scatter by 10 % around one of its own."""
     dice, plan = random.Random(1), Plan()
     for job_id in job_ids:
@@ -53,7 +53,7 @@ def plan(informed: Service, job_ids: Sequence[str], begin: float, when: When | N
             if number >= LEARNED and dice.random() < early:
                 duration = dice.uniform(0.1, 0.9) * usual
             build = {"queue_s": 2, "duration_s": duration, "at_ms": round(at * 1000)}
-            end = informed.post(f"jobs/{job_id}/builds", build)["finish_ms"] / 1000
+            end = sim.post(f"jobs/{job_id}/builds", build)["finish_ms"] / 1000
             plan.ends[job_id].append(end)
             if when and number >= LEARNED:
                 heappush(plan.hints, (when(at, end), job_id))
@@ -63,26 +63,26 @@ def plan(informed: Service, job_ids: Sequence[str], begin: float, when: When | N
 def measure(name: str) -> list[str]:
     """Run one case and return its row."""
     when, early = CASES[name]
-    with service(JOBS) as informed:
-        exporter = Exporter(informed)
+    with service(JOBS) as sim:
+        exporter = Exporter(sim)
         exporter.work(until=exporter.now())
         active = exporter.job_ids[:ACTIVE]
         begin = exporter.now() + 60
-        builds = plan(informed, active, begin, when, early)
+        builds = plan(sim, active, begin, when, early)
         exporter.finishes = {job_id: sorted(ends) for job_id, ends in builds.ends.items()}
         measured_from = begin + (LEARNED + 1) * EVERY_S
         run(exporter, builds, measured_from - 60)
-        before, skipped = requests(informed), len(exporter.delays)
+        before, skipped = requests(sim), len(exporter.delays)
         run(exporter, builds, begin + (BUILDS + 1) * EVERY_S)
         delays = exporter.delays[skipped:]
         cuts = quantiles(delays, n=100, method="inclusive")
-        per_build = (requests(informed) - before) / len(delays)
+        per_build = (requests(sim) - before) / len(delays)
     return [name, str(len(delays)), f"{cuts[49]:.1f} s", f"{cuts[98]:.1f} s", f"{per_build:.1f}"]
 
 
-def requests(informed: Service) -> int:
+def requests(sim: Service) -> int:
     """History and details so far."""
-    counts = informed.get("counts")
+    counts = sim.get("counts")
     return sum(sum(counts.get(name, {}).values()) for name in ("period-history", "record-info"))
 
 
