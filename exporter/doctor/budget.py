@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, format_duration
-from exporter.doctor.load import LONG_S
 from exporter.doctor.results import Answers, Finding, Load, Section, is_refused, note, ok, problem
 from exporter.doctor.watched import Watched
 from exporter.poller import Intervals
@@ -42,7 +41,7 @@ def _findings(config: Config, answers: Answers, watched: Watched, load: Load) ->
     yield from _gateway_limits(config, load)
     fresh = f"fresh: of finished builds {_shares(load.fresh_s)}"
     if load.fresh_s[1] > load.fresh_after_long_s[1] + config.poll.interval:
-        fresh += f"; of those that ran for {format_duration(LONG_S)}, {_shares(load.fresh_after_long_s)}"
+        fresh += f"; of those that ran for {format_duration(load.long_s)}, {_shares(load.fresh_after_long_s)}"
     if load.fresh_s[1]:
         yield ok(fresh)
     minutes = max(1, round(load.first_s / 60))

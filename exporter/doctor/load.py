@@ -31,9 +31,9 @@ from exporter.poller.job_state import JobState, fold
 from exporter.poller.observe import fetch_stages, observe_job
 from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, Timer, Work
 
-SHORT_S: Final = 20.0
-LONG_S: Final = 600.0
-"""Durations of made-up builds."""
+_SHORT_S: Final = 20.0
+_LONG_S: Final = 600.0
+"""Durations of made-up builds. With polls more often than once a minute, all times are shorter by as much."""
 
 _BUILD_EVERY_S: Final = 1800.0
 _BUILDS: Final = 10
@@ -50,19 +50,21 @@ def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:
     replay, limit = partial(Replay, config, answers, watched), config.poll.max_requests_per_minute
     start = replay(limit=limit)
     start.first_start()
-    idle, short, long = (replay(build_s).measured() for build_s in (None, SHORT_S, LONG_S))
+    short_s, long_s = _SHORT_S * _scale(config), _LONG_S * _scale(config)
+    idle, short, long = (replay(build_s).measured() for build_s in (None, short_s, long_s))
     requests, timed = idle.per_minute(), (short, long)
     if sum(requests.values()) > limit:
-        timed = (replay(SHORT_S, limit).measured(), replay(LONG_S, limit).measured())
+        timed = (replay(short_s, limit).measured(), replay(long_s, limit).measured())
     is_unlisted = is_refused(answers.lists.get(ALL)) and not watched.worth_it
     has_max = config.poll.max_interval is not None and watched.served > 0
     return Load(
         requests=requests,
         lists_every_s=idle.lists_every_s,
         per_build=max(0.0, short.total - idle.total) / idle.builds,
-        while_running=max(0.0, long.total - short.total) / idle.builds * 60 / (LONG_S - SHORT_S),
+        while_running=max(0.0, long.total - short.total) / idle.builds * 60 / (long_s - short_s),
         fresh_s=timed[0].freshness,
         fresh_after_long_s=timed[1].freshness,
+        long_s=long_s,
         first_requests=round(start.total),
         first_s=start.service.now,
         idle_if_listed=_idle_if_listed(config, answers, watched) if is_unlisted else None,
@@ -84,6 +86,11 @@ def _polls_without_max(config: Config, answers: Answers, watched: Watched) -> fl
     poll = config.poll.model_copy(update={"max_interval": None})
     replay = Replay(config.model_copy(update={"poll": poll}), answers, watched)
     return replay.measured().per_minute()["period-history"]
+
+
+def _scale(config: Config) -> float:
+    """Return what keeps the number of polls in a replay the same for every interval below a minute."""
+    return min(1.0, config.poll.interval / 60)
 
 
 class Replay:
@@ -115,7 +122,8 @@ class Replay:
         pause_s = intervals.with_lists(len(jobs)) / 2 if is_served else intervals.without_lists(len(jobs))
         self._warm_up_s = 10 * intervals.interval + (0.0 if is_served else min(2 * pause_s, 43_200.0))
         self._builds_each = math.ceil(_BUILDS / min(len(jobs), _BUILDS))
-        self._window_s = self._builds_each * _BUILD_EVERY_S + LONG_S + self._warm_up_s
+        self._build_every_s = _BUILD_EVERY_S * _scale(config)
+        self._window_s = self._builds_each * self._build_every_s + _LONG_S * _scale(config) + self._warm_up_s
         size = min(_LARGEST_SAMPLE, max(_BUILDS, round(_POLLS * pause_s / self._window_s)))
         sample = random.Random(0).sample(jobs, min(size, len(jobs)))
         self.builds = len(jobs) * self._builds_each
@@ -151,7 +159,7 @@ class Replay:
         self.first_start()
         begin = max(self.service.now, self._warm_up_s)
         if self._build_s is not None:
-            self.service.add_builds(begin, self._build_s, self._builds_each, every_s=_BUILD_EVERY_S)
+            self.service.add_builds(begin, self._build_s, self._builds_each, every_s=self._build_every_s)
         self._run(begin)
         self.service.requests.clear()
         for pauses in self._pauses.values():

@@ -168,6 +168,7 @@ class Load:
         while_running: additional requests a minute for a build that runs for long.
         fresh_s: seconds after their end until 50 % and 95 % of short builds are counted.
         fresh_after_long_s: the same for builds that run for long.
+        long_s: the duration of those builds.
         first_requests: until each job has a ledger or was refused.
         first_s: seconds that this takes within the request limit.
         idle_if_listed: `idle` if the list of all jobs could be read; None where other lists are used.
@@ -180,6 +181,7 @@ class Load:
     while_running: float
     fresh_s: tuple[float, float]
     fresh_after_long_s: tuple[float, float]
+    long_s: float
     first_requests: int
     first_s: float
     idle_if_listed: float | None = None

@@ -9,7 +9,7 @@ import pytest
 from exporter.app import Exporter
 from exporter.config import parse
 from exporter.exposition import Format
-from exporter.poller import fleet_view
+from exporter.poller import zero_hold
 from exporter.simulator import Fleet, RealClock, Simulator
 from tests.support.programs import eventually
 from tests.support.truth import Labels
@@ -20,7 +20,7 @@ JOBS = 10
 @pytest.fixture(autouse=True)
 def held_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new branch shows its count one poll after its 0."""
-    monkeypatch.setattr(fleet_view, "HELD_S", 0.0)
+    monkeypatch.setattr(zero_hold, "HELD_S", 0.0)
 
 
 @pytest.fixture

@@ -190,8 +190,9 @@ def test_reloads_in_a_row_leave_no_threads_and_take_no_budget(simulator: Simulat
         eventually(lambda: len(one.throttle._queue) > 0, 10)
         for _ in range(5):
             one.reload(lambda: app.read(str(config)))
-        eventually(lambda: len(polling_threads()) == 1 + one.config.poll.concurrency, 10)
-        assert len(one.throttle._queue) <= one.config.poll.concurrency
+        workers = one.config.poll.concurrency + 1  # one for the recycle bin
+        eventually(lambda: len(polling_threads()) == 1 + workers, 10)
+        assert len(one.throttle._queue) <= workers
     finally:
         assert one.stop(5)
     eventually(lambda: not polling_threads(), 5)

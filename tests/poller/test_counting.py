@@ -158,7 +158,8 @@ def test_a_firewall_s_page_in_place_of_details_settles_nothing(
     fleet: Fleet, simulator: Simulator, watch: Watch, status: int
 ) -> None:
     watch.poll()
-    simulator.faults.add(fault("html", operation="record-info", status=status))
+    details = ("record-info", "record-info-v1", "records")
+    simulator.faults.add(fault("html", operation=details, status=status))
     for _ in range(10):
         fleet.add_build(JOB, queue_s=2, duration_s=20)
     watch.poll(times=3)
