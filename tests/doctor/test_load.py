@@ -213,7 +213,9 @@ class TestWithoutAService:
 
     def test_a_busy_minute_costs_more_than_an_idle_one(self) -> None:
         config, answers, jobs = self.made_up(300)
-        load = Load({"job-list": 3.0, "period-history": 1.0}, 60.0, 2.0, 0.0, (30, 57), (30, 57), 600.0, 600, 120)
+        load = Load(
+            {"job-list": 3.0, "period-history": 1.0}, 60.0, 2.0, 0.0, (30, 57), (30, 57), 600.0, 600, 120
+        )
         findings = [finding.text for finding in requests_section(config, answers, jobs, load).findings]
         assert findings[0].startswith("idle: 4.0 a minute = 3.0 for lists (3 pages every 1m) + 1.0 for polls")
         assert findings[1] == "a finished build: 2 more (history, details)"

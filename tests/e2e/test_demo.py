@@ -13,7 +13,7 @@ from tests.support.programs import eventually
 
 
 def counted(url: str) -> float:
-    families = text_string_to_metric_families(requests.get(url, timeout=5).text)
+    families = text_string_to_metric_families(requests.get(url, timeout=30).text)
     return sum(
         sample.value
         for family in families
@@ -30,7 +30,7 @@ def test_a_free_port_is_used_if_the_default_port_is_in_use(tmp_path: Path) -> No
         url = demo.says("Metrics:").split()[1]
         assert demo.says("cannot listen on :10088").endswith("using a free port instead.")
         assert ":10088/" not in url
-        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=5).ok, 60)
+        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=30).ok, 60)
         assert demo.end() == 0
 
 
@@ -47,11 +47,11 @@ def test_its_metrics_change_and_agree_with_the_truth(tmp_path: Path) -> None:
         url = demo.says("Metrics:").split()[1]
         truth = demo.says("Truth:").split()[1]
         assert demo.says("Simulated CodeArts Build at").endswith(" with 24 watched jobs.")
-        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=5).ok, 60)
+        eventually(lambda: requests.get(url.replace("/metrics", "/-/ready"), timeout=30).ok, 60)
         before = counted(url)
         eventually(lambda: counted(url) >= before + 3, 60, every=0.5)
-        text = requests.get(url, timeout=5).text
-        jobs = requests.get(truth, timeout=5).json()["jobs"].values()
+        text = requests.get(url, timeout=30).text
+        jobs = requests.get(truth, timeout=30).json()["jobs"].values()
         watched = [job["job_name"] for job in jobs if job["deleted_ms"] is None]
         assert set(re.findall(r'codearts_build_job_up\{job_name="([^"]+)"[^}]*\} 1\.0', text)) == set(watched)
         assert "codearts_build_recycle_bin_jobs 3.0" in text

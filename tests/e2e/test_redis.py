@@ -41,7 +41,7 @@ class Replica(Victim):
 
     def text(self) -> str:
         """Return the exposition."""
-        return requests.get(f"{self.url}/metrics", timeout=5).text
+        return requests.get(f"{self.url}/metrics", timeout=30).text
 
     def store_errors(self) -> float:
         """Return the number of failed commits."""
@@ -191,7 +191,7 @@ def test_an_outage_of_redis_is_handled_like_a_full_disk(place: Place) -> None:
                 place.live(1)
                 errors = replica.store_errors()
                 place.server.signal(number)
-                place.live(0.5)
+                place.live(2)  # long enough for builds to finish, whose commits fail
                 replica.await_store_error(errors)
                 before, errors = build_counters(replica.text()), replica.store_errors()
                 place.live(2.5)

@@ -97,16 +97,23 @@ def test_they_stop_though_requests_hang(watch: Watch) -> None:
 
 
 def test_after_the_stop_nothing_more_is_requested(watch: Watch) -> None:
+    before = set(threading.enumerate())
     with polling(watch) as threads:
         eventually(lambda: watch.poller.is_ready, 10)
         assert threads.stop(5)
-    eventually(lambda: not any(t.name.startswith("poller-") for t in threading.enumerate()), 20)
+    eventually(lambda: not new_pollers(before), 20)
     watch.simulator.reset_counts()
     time.sleep(0.3)
     assert watch.simulator.requests == []
 
 
+def new_pollers(before: set[threading.Thread]) -> list[str]:
+    """Names of the polling threads that were started since."""
+    return [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("poller")]
+
+
 def test_a_request_that_waits_for_the_budget_is_cancelled_by_a_stop(simulator: Simulator) -> None:
+    before = set(threading.enumerate())
     watch = Watch(simulator, settings=SETTINGS, max_requests_per_minute=100_000)
     throttle = Throttle(1)
     throttle.acquire("period-history")
@@ -116,7 +123,7 @@ def test_a_request_that_waits_for_the_budget_is_cancelled_by_a_stop(simulator: S
     threads.start()
     eventually(lambda: len(throttle._queue) == 2, 10)
     assert threads.stop(5)
-    eventually(lambda: not any(t.name.startswith("poller") for t in threading.enumerate()), 5)
+    eventually(lambda: not new_pollers(before), 5)
     assert throttle._queue == []
     assert simulator.requests == []
     watch.close()

@@ -168,7 +168,7 @@ def test_a_user_with_the_documented_permissions_suffices(server: RedisServer) ->
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "least", "reset", "on", ">p", f"~{KEYS}", *RIGHTS.split())
     url = server.url.replace("redis://", "redis://least:p@")
-    assert examined(url) == (Mark.OK, "the Redis server answers, and lets ledgers be written")
+    assert examined(url) == (Mark.OK, "the Redis server answers and accepts writes")
     with closing(RedisStore(url)) as store:
         assert store.commit({JOB: counted(1)}) == {}
         assert store.load(None) == {JOB: counted(1)}
