@@ -134,6 +134,12 @@ class BuildDetail:
     project_id: str = ""
     build_project_id: str = ""
 
+    @property
+    def has_exact_duration(self) -> bool:
+        """The duration is known to the millisecond, or follows from the times."""
+        is_in_ms = any((time_ms or 0) % 1000 for time_ms in (self.start_ms, self.finish_ms))
+        return self.duration_ms is not None or is_in_ms
+
 
 class Stage(NamedTuple):
     """A stage of a build that ran; names are unique within a build."""

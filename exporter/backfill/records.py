@@ -243,4 +243,4 @@ def _is_exact(build: BuildDetail) -> bool:
     """Return whether the duration is known to the millisecond, or follows from the times."""
     if build.start_ms is None or build.finish_ms is None:
         return build.finish_ms is not None
-    return build.duration_ms is not None or bool(build.start_ms % 1000 or build.finish_ms % 1000)
+    return build.has_exact_duration

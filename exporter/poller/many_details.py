@@ -123,10 +123,8 @@ def _read(job_id: str, wanted: Collection[int], ledger: JobLedger, api: RecordsA
 
 
 def _is_precise(record: BuildDetail) -> bool:
-    """Return whether a record has a duration, or times from which it follows to the millisecond."""
-    if record.start_ms is None or record.finish_ms is None:
-        return False
-    return record.duration_ms is not None or bool(record.start_ms % 1000 or record.finish_ms % 1000)
+    """Return whether a record has both times, and a duration to the millisecond."""
+    return None not in (record.start_ms, record.finish_ms) and record.has_exact_duration
 
 
 def _compare(answer: DetailAnswer, records: dict[int, BuildDetail], api: RecordsApi, *, stages: bool) -> None:

@@ -46,6 +46,7 @@ from exporter.model import (
 from exporter.simulator import AccessKey, Credentials, Fault, Fleet, ManualClock, Simulator, fault
 from tests.support.auth_cloud import Clock
 from tests.support.certificates import make_authority
+from tests.support.records import UNUSUAL_PAGES, name_of
 from tests.support.wires import RawServer, Relay
 
 NOW_MS = round(datetime(2026, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
@@ -268,20 +269,8 @@ def test_all_pages_of_a_long_history_are_read(caller: Caller, fleet: Fleet, simu
 
 @pytest.mark.parametrize(
     "oddity",
-    [
-        fault("shifting-pages"),
-        fault("record-offset"),
-        fault("order", by="ascending"),
-        fault("wrong-total", value=-1),
-        fault("wrong-total", value="string"),
-        fault("wrong-total", value=0),
-        fault("wrong-total", value=99_999),
-        fault("garbage-records"),
-        fault("numbers-as-strings"),
-        fault("json-string"),
-        fault("time-style", style="naive"),
-    ],
-    ids=lambda oddity: f"{oddity.kind} {oddity.options}",
+    [*UNUSUAL_PAGES, fault("time-style", style="naive")],
+    ids=name_of,
 )
 def test_unusual_pages_lose_no_build(
     caller: Caller, fleet: Fleet, simulator: Simulator, oddity: Fault

@@ -16,6 +16,7 @@ from exporter.errors import NotVisibleError
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, BuildDetail
 from exporter.simulator import Fault, Fleet, ManualClock, Simulator, fault
+from tests.support.records import UNUSUAL_PAGES, name_of
 
 NOW_MS = round(datetime(2026, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
 JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
@@ -109,20 +110,8 @@ def test_dates_limit_records(client: ApiClient, fleet: Fleet) -> None:
 
 @pytest.mark.parametrize(
     "oddity",
-    [
-        fault("shifting-pages"),
-        fault("record-offset"),
-        fault("order", by="ascending"),
-        fault("wrong-total", value=-1),
-        fault("wrong-total", value="string"),
-        fault("wrong-total", value=0),
-        fault("wrong-total", value=99_999),
-        fault("garbage-records"),
-        fault("numbers-as-strings"),
-        fault("strings-as-numbers"),
-        fault("json-string"),
-    ],
-    ids=lambda oddity: f"{oddity.kind} {oddity.options}",
+    [*UNUSUAL_PAGES, fault("strings-as-numbers")],
+    ids=name_of,
 )
 def test_unusual_pages_of_records_lose_no_build(
     client: ApiClient, fleet: Fleet, simulator: Simulator, oddity: Fault

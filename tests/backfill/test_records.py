@@ -11,6 +11,7 @@ import pytest
 from exporter.backfill import Download, Notices, PastJob, Period, watched_jobs
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
+from tests.support.records import DIFFERENCES, name_of
 
 TWO_DAYS = Period(NOON_MS - 2 * DAY_MS, NOON_MS, HOUR_MS)
 STAGES = "metrics: {stages: true, extra_labels: [trigger, branch], branches: [main, next]}\n"
@@ -89,13 +90,8 @@ def test_a_repeated_run_and_another_step_request_nothing_from_records(
 
 @pytest.mark.parametrize(
     "trouble",
-    [
-        fault("disagreement", operation="records", field="duration", seconds=0.001),
-        fault("disagreement", operation="records", field="queue", seconds=0.001),
-        fault("disagreement", operation="records", field="result"),
-        fault("whole-seconds", operation="records"),
-    ],
-    ids=lambda trouble: f"{trouble.kind} {trouble.options.get('field', '')}",
+    DIFFERENCES,
+    ids=name_of,
 )
 def test_a_difference_is_reported_and_ends_the_use_of_records(
     past: Past, simulator: Simulator, trouble: Fault

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB
+from tests.support.records import DIFFERENCES, name_of
 from tests.support.watch import HOUR, Watch, watching
 
 DISAGREES = "disagrees_with_record_info"
@@ -68,13 +69,8 @@ def test_builds_that_passed_before_the_first_poll_come_from_records_too(fleet: F
 
 @pytest.mark.parametrize(
     "trouble",
-    [
-        fault("disagreement", operation="records", field="duration", seconds=0.001),
-        fault("disagreement", operation="records", field="queue", seconds=0.001),
-        fault("disagreement", operation="records", field="result"),
-        fault("whole-seconds", operation="records"),
-    ],
-    ids=lambda trouble: f"{trouble.kind}-{trouble.options.get('field', '')}",
+    DIFFERENCES,
+    ids=name_of,
 )
 def test_a_difference_of_records_is_counted_logged_and_ends_their_use(
     fleet: Fleet, watch: Watch, simulator: Simulator, trouble: Fault
