@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
-from exporter.api.request_queue import Throttle
+from exporter.api.throttle import Throttle
 from exporter.config import LARGEST_FILE, Config, load, read_bounded
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks.economy.service import TOKEN, Service, service
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
-from exporter.api.request_queue import Throttle
+from exporter.api.throttle import Throttle
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Intervals, Poller, PollPlanner, Rules

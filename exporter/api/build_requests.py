@@ -6,9 +6,9 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
+from exporter.api.endpoint_selection import DISAGREES, HISTORY, RECORD_INFO, Sources
 from exporter.api.pagination import Pages
 from exporter.api.parsers import SERVICE_ZONE, Page, build_detail, history_page, records_page
-from exporter.api.sources import DISAGREES, HISTORY, RECORD_INFO, Sources
 from exporter.errors import ApiError, InvalidResponseError
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, State

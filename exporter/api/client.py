@@ -20,6 +20,7 @@ import requests
 from exporter.api.auth import Credentials
 from exporter.api.build_requests import PAGE_SIZE, BuildRequests
 from exporter.api.clock import ClockOffset
+from exporter.api.endpoint_selection import Sources
 from exporter.api.http import Response, exchange, new_session, prepare
 from exporter.api.pagination import Pages
 from exporter.api.parsers import (
@@ -28,10 +29,9 @@ from exporter.api.parsers import (
     project_page,
     recycle_page,
 )
-from exporter.api.request_queue import Throttle
 from exporter.api.responses import parse_response
-from exporter.api.sources import Sources
 from exporter.api.stages import build_stages
+from exporter.api.throttle import Throttle
 from exporter.errors import (
     ApiError,
     CredentialsError,

@@ -8,10 +8,10 @@ from exporter.backfill.download import Download, gaps
 from exporter.backfill.openmetrics import past_families
 from exporter.backfill.output import Destination, Output, prepare
 from exporter.backfill.plan import PastJob, Period, Plan
+from exporter.backfill.plan_builder import Selection, load_or_make_plan, watched_jobs
 from exporter.backfill.replay import Replay
 from exporter.backfill.retry import Notices
 from exporter.backfill.spool import Spool
-from exporter.backfill.targets import Selection, load_or_make_plan, watched_jobs
 
 __all__ = [
     "Destination",

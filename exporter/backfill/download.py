@@ -9,14 +9,14 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
 from exporter.backfill.builds import PastBuild, as_listed, numbers_to_fetch
+from exporter.backfill.bulk_records import Listing, RecordsReader
 from exporter.backfill.plan import PastJob, Period
-from exporter.backfill.records import Listing, RecordsReader
 from exporter.backfill.retry import Key, Notices, Reply, Value, fetch_all, fetch_with_retries
 from exporter.backfill.spool import Spool
 from exporter.errors import ApiError, BackfillError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
-from exporter.poller.many_details import RECORDS_FROM
-from exporter.poller.observe import windows
+from exporter.poller.bulk_details import RECORDS_FROM
+from exporter.poller.fetch import windows
 from exporter.text import plural
 
 _REPORT_AFTER: Final = 20

@@ -13,7 +13,7 @@ from exporter.backfill.plan import PastJob, Period
 from exporter.exposition import Encoder, Format
 from exporter.exposition.encoder import escaped
 from exporter.ledger import JobLedger
-from exporter.ledger.records import join
+from exporter.ledger.record_merge import join
 from exporter.metrics import Declared, Family, JobView
 from exporter.model import Build
 from exporter.poller import Rules

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from exporter.backfill.builds import KnownBuild, PastBuild, plausible
 from exporter.errors import BackfillError
 from exporter.ledger import contradicts
-from exporter.ledger.records import join
+from exporter.ledger.record_merge import join
 from exporter.model import Build, BuildDetail, Stage
 from exporter.store.sqlite_file import transaction
 

@@ -11,7 +11,7 @@ import click
 from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
-from exporter.api.request_queue import Throttle
+from exporter.api.throttle import Throttle
 from exporter.app import connect, families_of
 from exporter.backfill import (
     Destination,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 from prometheus_client import CollectorRegistry
 
-from exporter.api.request_queue import Throttle
+from exporter.api.throttle import Throttle
 from exporter.app import connect
 from exporter.cli.terminal import echo, echo_styled
 from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth

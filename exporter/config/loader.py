@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.files import os_reason, read_bounded
-from exporter.config.lookalikes import hint_within
+from exporter.config.lookalike_characters import hint_within
 from exporter.config.problems import Problem, quote, render
 from exporter.config.schema import Config
 from exporter.config.section import Section

@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from exporter.config.lookalikes import hint_before, hint_within, looks_like_key
+from exporter.config.lookalike_characters import hint_before, hint_within, looks_like_key
 from exporter.config.problems import CONTROL_CHARACTERS, Path, Problem, quote
 
 _EXPLANATIONS: Final = (

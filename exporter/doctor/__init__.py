@@ -6,10 +6,10 @@ and what polling costs.
 """
 
 from exporter.doctor.probe import REFUSALS
+from exporter.doctor.probe_plan import announced, at_most
 from exporter.doctor.report import lines_of, wrapped
 from exporter.doctor.results import Finding, Mark, Report, Section
 from exporter.doctor.run import examine
-from exporter.doctor.watched import announced, at_most
 from exporter.text import plural
 
 __all__ = [

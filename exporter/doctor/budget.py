@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, format_duration
+from exporter.doctor.probe_plan import Watched
 from exporter.doctor.results import Answers, Finding, Load, Section, is_refused, note, ok, problem
-from exporter.doctor.watched import Watched
 from exporter.poller import Intervals
 from exporter.text import plural
 

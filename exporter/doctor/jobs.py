@@ -7,6 +7,7 @@ from typing import Final
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
 from exporter.doctor.permissions import ROLE
+from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE, Watched
 from exporter.doctor.results import (
     RUN_AGAIN,
     Answers,
@@ -19,7 +20,6 @@ from exporter.doctor.results import (
     ok,
     problem,
 )
-from exporter.doctor.watched import ASKED_ONE_BY_ONE, Watched
 from exporter.errors import ApiError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
 from exporter.poller.tasks import ALL

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
+from exporter.doctor.probe_plan import Watched
 from exporter.doctor.results import (
     RUN_AGAIN,
     Answers,
@@ -17,7 +18,6 @@ from exporter.doctor.results import (
     ok,
     problem,
 )
-from exporter.doctor.watched import Watched
 from exporter.errors import ApiError, NotPublishedError
 from exporter.poller.tasks import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT

@@ -14,8 +14,7 @@ from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
-from exporter.doctor.results import Answers, DetailAnswer, ListAnswer, is_refused
-from exporter.doctor.watched import (
+from exporter.doctor.probe_plan import (
     PROJECTS_BY_DETAILS,
     Watched,
     detail_to_ask,
@@ -23,10 +22,11 @@ from exporter.doctor.watched import (
     needs_names,
     resolve_watched,
 )
+from exporter.doctor.results import Answers, DetailAnswer, ListAnswer, is_refused
 from exporter.errors import ApiError, CredentialsError, ThrottledError, UnreachableError
 from exporter.model import Build, BuildDetail, Stage
+from exporter.poller.fetch import WINDOW_DAYS
 from exporter.poller.job_lists import LEAST_WORTH
-from exporter.poller.observe import WINDOW_DAYS
 from exporter.poller.tasks import ALL, PAGE, Listing
 
 Value = TypeVar("Value")

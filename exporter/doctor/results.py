@@ -159,7 +159,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The cost of polling, as `load.load_of` replays it.
+    """The cost of polling, as `planner_replay.load_of` replays it.
 
     Attributes:
         requests: a minute while nothing builds, by operation.

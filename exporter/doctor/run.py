@@ -14,13 +14,13 @@ from exporter.doctor.budget import requests_section
 from exporter.doctor.credentials import clock
 from exporter.doctor.credentials import credentials as credentials_section
 from exporter.doctor.jobs import jobs
-from exporter.doctor.load import load_of
 from exporter.doctor.permissions import permissions
+from exporter.doctor.planner_replay import load_of
 from exporter.doctor.probe import ask
+from exporter.doctor.probe_plan import resolve_watched
 from exporter.doctor.results import Report
 from exporter.doctor.series import series_section
 from exporter.doctor.state import state
-from exporter.doctor.watched import resolve_watched
 from exporter.poller import Rules
 
 

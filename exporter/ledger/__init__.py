@@ -38,7 +38,7 @@ from exporter.ledger.apply import (
     give_up,
     settle_uncounted,
 )
-from exporter.ledger.listed import (
+from exporter.ledger.list_evidence import (
     apply_listed,
     is_guessed,
     is_reached,
@@ -46,8 +46,8 @@ from exporter.ledger.listed import (
     numbers_to_ask,
     shows_running,
 )
-from exporter.ledger.records import contradicts, counts_alike
-from exporter.ledger.runs import Run
+from exporter.ledger.record_merge import contradicts, counts_alike
+from exporter.ledger.settled_runs import Run
 from exporter.ledger.stages import (
     AWAITED_KEPT,
     STAGE_NAMES_KEPT,

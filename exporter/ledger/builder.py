@@ -6,8 +6,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
-from exporter.ledger.records import FinishedBuild, finished_build, join
-from exporter.ledger.runs import Recovery, Run
+from exporter.ledger.record_merge import FinishedBuild, finished_build, join
+from exporter.ledger.settled_runs import Recovery, Run
 from exporter.ledger.stages import AwaitedStages
 from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, Exemplar, LabelPolicy, Tally

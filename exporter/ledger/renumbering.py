@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from exporter.ledger.builder import LARGEST_FIRST, LedgerBuilder
-from exporter.ledger.runs import Run
+from exporter.ledger.settled_runs import Run
 from exporter.ledger.state import LARGEST_STEP, JobLedger
 from exporter.ledger.unsettled import AGREEING, OtherNumbers
 from exporter.model import Build, BuildDetail

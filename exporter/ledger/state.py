@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from exporter.ledger.runs import Run
+from exporter.ledger.settled_runs import Run
 from exporter.ledger.stages import NO_STAGES, Stages
 from exporter.ledger.tallies import Buckets, Histogram, Tally
 from exporter.ledger.unsettled import PAGED_FOR_MS, Gap, OpenBuild, OtherNumbers

@@ -12,10 +12,10 @@ from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedEr
 from exporter.ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
+from exporter.poller.fetch import Service, perform
 from exporter.poller.fleet_view import Views
 from exporter.poller.job_state import SECOND_TRY_S, JobState, Rules
 from exporter.poller.ledger_commits import LedgerCommits
-from exporter.poller.observe import Service, perform
 from exporter.poller.planner import PollPlanner
 from exporter.poller.readiness import Readiness, Refusals
 from exporter.poller.stages import StageSteps

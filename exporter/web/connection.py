@@ -12,8 +12,8 @@ import structlog
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from exporter.web.config_watcher import WatchedConfig
 from exporter.web.tls import alternative_names
+from exporter.web.web_config_watcher import WatchedConfig
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
 """Of a request line with its headers, or of a body (and what comes with its headers in one piece)."""

@@ -10,9 +10,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.web.basic_auth import BasicAuth, Comparison, compare
-from exporter.web.config_watcher import WatchedConfig
 from exporter.web.connection import is_disconnected
 from exporter.web.web_config import RateLimit, WebConfig
+from exporter.web.web_config_watcher import WatchedConfig
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="codearts-build-exporter", charset="UTF-8"'}
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from exporter import __version__
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient, new_session
-from exporter.api.request_queue import Throttle
+from exporter.api.throttle import Throttle
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth
 from exporter.errors import (
     ApiError,

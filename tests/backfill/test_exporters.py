@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill import Notices, Plan, Selection
-from exporter.backfill.targets import make_plan
+from exporter.backfill.plan_builder import make_plan
 from exporter.errors import BackfillError
 from exporter.simulator import Fleet, Simulator
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, read, series_of

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from exporter.ledger import JobLedger
 from exporter.model import BuildDetail
-from exporter.poller.observe import Service
+from exporter.poller.fetch import Service
 from exporter.poller.tasks import Observations, TaskResult
 from exporter.simulator import Fault, Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore

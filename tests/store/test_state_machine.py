@@ -19,12 +19,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exporter.api.sources import Sources
+from exporter.api.endpoint_selection import Sources
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
 from exporter.ledger import JobLedger, LabelPolicy, apply_listed, next_running
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage, State
+from exporter.poller.fetch import Enough, fetch_stages, observe_job
 from exporter.poller.job_state import Rules, fold
-from exporter.poller.observe import Enough, fetch_stages, observe_job
 from exporter.poller.tasks import Observations, StagesFetched, Timer, Work
 from exporter.poller.watchlist import in_shard
 from exporter.store import SqliteStore, Store

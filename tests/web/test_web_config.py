@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.web.config_watcher import WatchedConfig
 from exporter.web.web_config import WebConfig, load, parse
+from exporter.web.web_config_watcher import WatchedConfig
 from tests.support.certificates import Authority, put
 from tests.web.served import RIGHT
 

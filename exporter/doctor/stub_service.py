@@ -7,11 +7,11 @@ from datetime import date
 from itertools import count
 from typing import Final
 
+from exporter.api.endpoint_selection import Sources
 from exporter.api.rate_limiter import AdaptiveRateLimit
-from exporter.api.sources import Sources
 from exporter.config import Config
+from exporter.doctor.probe_plan import Watched
 from exporter.doctor.results import Answers, ListAnswer, is_refused
-from exporter.doctor.watched import Watched
 from exporter.errors import ApiError, NotVisibleError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
 from exporter.poller.tasks import ALL, PAGE, Listing

@@ -23,10 +23,10 @@ from exporter.ledger import (
     clamp_timestamps,
 )
 from exporter.model import DAY_MS, Build, BuildDetail, RecycleBin, Result, Stage
+from exporter.poller.bulk_details import DETAILS_AT_ONCE, RecordsApi, ask_many
 from exporter.poller.details import Details, ask_details, ask_each, ask_listed
 from exporter.poller.job_lists import ListApi, read_lists
 from exporter.poller.job_state import Rules, fold
-from exporter.poller.many_details import DETAILS_AT_ONCE, RecordsApi, ask_many
 from exporter.poller.tasks import (
     JOB_LISTS,
     RECYCLE_BIN,

@@ -4,7 +4,7 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
-from exporter.ledger.records import join
+from exporter.ledger.record_merge import join
 from exporter.ledger.state import SAME_START_MS, JobLedger
 from exporter.ledger.unsettled import OpenBuild
 from exporter.model import Build, BuildDetail, ListedJob, State

@@ -11,10 +11,10 @@ import pytest
 
 from exporter.config import Config, parse
 from exporter.doctor.budget import requests_section
-from exporter.doctor.load import Replay, load_of
+from exporter.doctor.planner_replay import Replay, load_of
 from exporter.doctor.probe import ask
+from exporter.doctor.probe_plan import Watched, resolve_watched
 from exporter.doctor.results import Answers, ListAnswer, Load
-from exporter.doctor.watched import Watched, resolve_watched
 from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals

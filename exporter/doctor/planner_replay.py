@@ -1,7 +1,7 @@
 """Replays the poller's planner on a fake clock, to know the requests before the exporter runs. Pure.
 
-`PollPlanner` decides what is asked and when. `observe` asks it, and the ledger takes it in, on a service that
-is made up from the answers of the real one. No polling rule is repeated here.
+`PollPlanner` decides what is requested and when. `poller.fetch` requests it from a stub of the service, made
+of the real one's answers, and the ledger takes it in. No polling rule is repeated here.
 
 - Of many jobs a sample is replayed, and its requests are scaled; the planner knows the real number of jobs.
   A replay makes some hundred polls, so that all replays together take about a second.
@@ -19,16 +19,16 @@ from functools import partial
 from typing import Final, Self
 
 from exporter.config import Config
-from exporter.doctor.made_up_service import MadeUpService, Sample
+from exporter.doctor.probe_plan import Watched
 from exporter.doctor.results import Answers, ListAnswer, Load, is_refused
-from exporter.doctor.watched import Watched
+from exporter.doctor.stub_service import MadeUpService, Sample
 from exporter.errors import ApiError
 from exporter.ledger import JobLedger, apply_listed
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals, PollPlanner, Rules
+from exporter.poller.fetch import fetch_stages, observe_job
 from exporter.poller.job_lists import read_lists
 from exporter.poller.job_state import JobState, fold
-from exporter.poller.observe import fetch_stages, observe_job
 from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, Timer, Work
 
 _SHORT_S: Final = 20.0
