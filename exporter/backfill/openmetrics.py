@@ -60,7 +60,7 @@ class PastFamily:
         self._family = family
         self._labels = tuple(map(escaped, labels.values()))
         declared = Declared(family.name, family.kind, family.help, (*family.labels, *labels))
-        self._header = Encoder(declared, Format.OPENMETRICS).header.decode()
+        self._header = Encoder(declared, Format.OPENMETRICS).header().decode()
         self._encoder = Encoder(declared, Format.TEXT)
 
     def metrics(self, segments: Iterable[Segment]) -> Iterator[list[Points]]:

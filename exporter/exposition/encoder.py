@@ -13,7 +13,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.exposition.formats import Format
 from exporter.ledger import Exemplar, Histogram
-from exporter.metrics import Declared, Kind, Total, Value
+from exporter.metrics import Declared, Kind, Samples, Total, Value
 
 _LARGE: Final = 1_000_000
 """From this value on, Go writes exponents."""
@@ -39,10 +39,25 @@ class Encoder:
         text = declared.help.replace("\\", r"\\").replace("\n", r"\n")
         if self._is_openmetrics:
             text = text.replace('"', r"\"")
-        self.header = f"# HELP {title} {text}\n# TYPE {title} {declared.kind}\n".encode()
+        self._header = f"# HELP {title} {text}\n# TYPE {title} {declared.kind}\n".encode()
         self._labels = _template(declared.labels)
         bucket = _template((*declared.labels, "le"))
         self._before_bound, _, self._after_bound = bucket.partition(f"{{{len(declared.labels)}}}")
+
+    def header(self, _size: int = 0) -> bytes:
+        """Return the lines before the family's samples."""
+        return self._header
+
+    def fragment(self, names: tuple[str, ...], samples: Samples, since_ms: int | None) -> bytes:
+        """Encode all samples of a subject, whose own label values precede those of the samples."""
+        names = tuple(map(escaped, names))
+        lines = [self.text((*names, *map(escaped, labels)), value, since_ms) for labels, value in samples]
+        return "".join(lines).encode()
+
+    @staticmethod
+    def series(fragment: bytes) -> int:
+        """Count the series in a fragment: one on each line."""
+        return fragment.count(b"\n")
 
     def text(self, labels: tuple[str, ...], value: Value, since_ms: int | None) -> str:
         """Encode one sample or histogram.
@@ -50,7 +65,7 @@ class Encoder:
         Args:
             labels: escaped values, in the order of the family's labels.
             value: the sample's value.
-            since_ms: creation time of a counter or a histogram.
+            since_ms: creation time of a counter or a histogram; None to leave it out.
         """
         label_set = self._labels.format(*labels)
         if isinstance(value, Histogram):

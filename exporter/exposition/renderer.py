@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from operator import is_
 from typing import Final
 
-from exporter.exposition.encoder import Encoder, escaped
+from exporter.exposition.encoder import Encoder
 from exporter.exposition.formats import Format
 from exporter.exposition.snapshot import Piece, Snapshot
 from exporter.metrics import FLEET_FAMILIES, Family, FleetView, JobView
@@ -14,7 +14,7 @@ BLOCK: Final = 64
 """Jobs per piece: more compress better, fewer cost less when one of them changes."""
 
 Fragments = tuple[bytes, ...]
-"""The lines of one job by family; empty for a family without samples."""
+"""The samples of one job by family; empty for a family without samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +83,18 @@ class Renderer:
 
     def _fragment(self, index: int, view: JobView) -> bytes:
         family, encoder = self._families[index]
-        names = escaped(view.job.project), escaped(view.job.name)
         since_ms = view.ledger.since_ms if view.ledger else None
-        lines = [
-            encoder.text((*names, *map(escaped, labels)), value, since_ms)
-            for labels, value in family.samples(view)
-        ]
-        return "".join(lines).encode()
+        return encoder.fragment((view.job.project, view.job.name), family.samples(view), since_ms)
 
     def _block(self, fragments: tuple[Fragments, ...], before: _Block | None, *, compress: bool) -> _Block:
         if before and _same(fragments, before.fragments):
             return before
         pieces = []
-        for index in range(len(self._families)):
+        for index, (_, encoder) in enumerate(self._families):
             column = tuple(job[index] for job in fragments)
             piece = before.pieces[index] if before else None
             if piece is None or not _same(column, piece.fragments):
-                piece = Piece.of(column, compress=compress)
+                piece = Piece.of(column, sum(map(encoder.series, column)), compress=compress)
             pieces.append(piece)
         return _Block(fragments, tuple(pieces))
 
@@ -107,15 +102,15 @@ class Renderer:
         for index, (_, encoder) in enumerate(self._families):
             pieces = [block.pieces[index] for block in blocks if block.pieces[index].size]
             if pieces:
-                yield Piece.of((encoder.header,), compress=compress)
+                header = encoder.header(sum(piece.size for piece in pieces))
+                yield Piece.of((header,), 0, compress=compress)
                 yield from pieces
 
     def _fleet_pieces(self, view: FleetView, *, compress: bool) -> Iterator[Piece]:
         for family, encoder in self._fleet:
-            samples = family.samples(view)
-            lines = [encoder.text(tuple(map(escaped, labels)), value, None) for labels, value in samples]
-            if lines:
-                yield Piece.of((encoder.header, "".join(lines).encode()), compress=compress)
+            if fragment := encoder.fragment((), family.samples(view), None):
+                header = encoder.header(len(fragment))
+                yield Piece.of((header, fragment), encoder.series(fragment), compress=compress)
 
 
 def _same(some: Sequence[object], others: Sequence[object]) -> bool:

@@ -45,8 +45,8 @@ class Piece:
     """Neighbouring fragments.
 
     Attributes:
-        fragments: the text, shared with the renderer.
-        deflated: the same text compressed; None if gzip is not in use.
+        fragments: the bytes, shared with the renderer.
+        deflated: the same bytes compressed; None if gzip is not in use.
     """
 
     fragments: tuple[bytes, ...]
@@ -55,16 +55,10 @@ class Piece:
     series: int
 
     @classmethod
-    def of(cls, fragments: tuple[bytes, ...], *, compress: bool) -> "Piece":
+    def of(cls, fragments: tuple[bytes, ...], series: int, *, compress: bool) -> "Piece":
         """Measure fragments, and compress them if asked to."""
         plain = b"".join(fragments)
-        headers = sum(1 for fragment in fragments if fragment.startswith(b"#"))
-        return cls(
-            fragments,
-            Deflated.of(plain) if compress else None,
-            len(plain),
-            plain.count(b"\n") - 2 * headers,
-        )
+        return cls(fragments, Deflated.of(plain) if compress else None, len(plain), series)
 
 
 class Snapshot:
@@ -97,7 +91,7 @@ class Snapshot:
         return len(self._deflated.data) if self._deflated else 0
 
     def identity(self, live: bytes) -> Iterator[bytes]:
-        """Yield the text in chunks, followed by the live part."""
+        """Yield the exposition in chunks, followed by the live part."""
         chunk: list[bytes] = []
         size = 0
         for piece in self._pieces:
@@ -109,7 +103,7 @@ class Snapshot:
         yield b"".join([*chunk, live])
 
     def gzip(self, live: bytes) -> tuple[bytes, bytes]:
-        """Return the text and the live part as one gzip member, in two parts."""
+        """Return the exposition and the live part as one gzip member, in two parts."""
         if self._deflated is None:
             raise ValueError("this snapshot was rendered without compression")
         end = Deflated.of(live, last=True)

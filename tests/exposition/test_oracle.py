@@ -61,7 +61,7 @@ def test_help_is_escaped_as_each_format_requires(fmt: Format) -> None:
         TEXT: b'# HELP x a "quoted" \\\\ thing\\nin two lines\n# TYPE x gauge\n',
         OPENMETRICS: b'# HELP x a \\"quoted\\" \\\\ thing\\nin two lines\n# TYPE x gauge\n',
     }
-    assert Encoder(Declared("x", Kind.GAUGE, text), fmt).header == expected[fmt]
+    assert Encoder(Declared("x", Kind.GAUGE, text), fmt).header() == expected[fmt]
 
 
 @pytest.mark.parametrize("text", NASTY)

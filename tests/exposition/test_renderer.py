@@ -58,7 +58,7 @@ def test_a_snapshot_that_was_not_compressed_says_so() -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=20), st.binary(max_size=300))
 def test_any_pieces_join_to_one_member(texts: list[bytes], live: bytes) -> None:
-    snapshot = Snapshot(tuple(Piece.of((text,), compress=True) for text in texts), compressed=True)
+    snapshot = Snapshot(tuple(Piece.of((text,), 0, compress=True) for text in texts), compressed=True)
     assert one_member(snapshot, live) == b"".join(texts) + live
     assert snapshot.size == sum(map(len, texts))
 
