@@ -38,6 +38,7 @@ from exporter.ledger.apply import (
     give_up,
     settle_uncounted,
 )
+from exporter.ledger.histogram import Buckets, Exemplar, Histogram, NativeBuckets
 from exporter.ledger.list_evidence import (
     apply_listed,
     is_guessed,
@@ -57,16 +58,7 @@ from exporter.ledger.stages import (
     Stages,
 )
 from exporter.ledger.state import PROBES, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
-from exporter.ledger.tallies import (
-    BY_RESULT,
-    OTHER,
-    Buckets,
-    BuildLabels,
-    Exemplar,
-    Histogram,
-    LabelPolicy,
-    Tally,
-)
+from exporter.ledger.tallies import BY_RESULT, OTHER, BuildLabels, LabelPolicy, Tally
 from exporter.ledger.unsettled import Gap, OpenBuild
 
 __all__ = [
@@ -91,6 +83,7 @@ __all__ = [
     "LabelPolicy",
     "LastBuild",
     "LastStages",
+    "NativeBuckets",
     "OpenBuild",
     "RecentBuild",
     "Refused",

@@ -1,119 +1,14 @@
-"""Finished builds counted by their labels, and histograms of what was observed of them.
+"""Finished builds counted by their labels."""
 
-Histograms have integer sums, so that the order of additions cannot change a digit.
-"""
-
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from exporter.ledger.histogram import Exemplar, Histogram
 from exporter.model import Result, Trigger
 
 OTHER: Final = "other"
 """Stands for all values of a label that are not kept separate."""
-
-
-class Exemplar(NamedTuple):
-    """One build that was observed.
-
-    Attributes:
-        at_ms: when it finished.
-        number: its number.
-        value_ms: the observed value; 1 for builds that are only counted.
-    """
-
-    at_ms: int
-    number: int
-    value_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Observations in milliseconds.
-
-    Attributes:
-        bounds: upper bounds, inclusive, ascending, without +Inf.
-        counts: observations in each bucket (not cumulative), one more than bounds: the last is +Inf.
-        sum_ms: sum of all observations.
-        exemplars: the latest of each bucket that has one, ascending by value.
-    """
-
-    bounds: tuple[int, ...]
-    counts: tuple[int, ...]
-    sum_ms: int = 0
-    exemplars: tuple[Exemplar, ...] = ()
-
-    @classmethod
-    def empty(cls, bounds: tuple[int, ...]) -> "Histogram":
-        """Create a histogram without observations."""
-        return cls(bounds, (0,) * (len(bounds) + 1))
-
-    def emptied(self) -> "Histogram":
-        """Return the same bounds without observations."""
-        return Histogram.empty(self.bounds)
-
-    @property
-    def count(self) -> int:
-        """Number of observations."""
-        return sum(self.counts)
-
-    def bucket_of(self, value_ms: int) -> int:
-        """Return the index of the bucket of an observation."""
-        return bisect_left(self.bounds, value_ms)
-
-    def observed(self, value_ms: int, *, number: int | None = None, at_ms: int | None = None) -> "Histogram":
-        """Add an observation, as an exemplar too if its build and its time are known."""
-        bucket = self.bucket_of(value_ms)
-        counts = (*self.counts[:bucket], self.counts[bucket] + 1, *self.counts[bucket + 1 :])
-        new = () if number is None or at_ms is None else (Exemplar(at_ms, number, value_ms),)
-        exemplars = self._latest((*self.exemplars, *new))
-        return Histogram(self.bounds, counts, self.sum_ms + value_ms, exemplars)
-
-    def plus(self, other: "Histogram") -> "Histogram":
-        """Add the observations of a histogram with the same bounds."""
-        counts = tuple(map(sum, zip(self.counts, other.counts, strict=True)))
-        exemplars = self._latest((*self.exemplars, *other.exemplars))
-        return Histogram(self.bounds, counts, self.sum_ms + other.sum_ms, exemplars)
-
-    def with_buckets(self, bounds: tuple[int, ...]) -> "Histogram":
-        """Move the observations to other buckets, without exemplars, which could be in the wrong bucket.
-
-        Count and sum stay exact. An observation goes to the smallest new bucket that certainly holds it: the
-        first whose bound is not below the old one.
-        """
-        if bounds == self.bounds:
-            return self
-        counts = [0] * (len(bounds) + 1)
-        for bound, count in zip(self.bounds, self.counts, strict=False):
-            counts[bisect_left(bounds, bound)] += count
-        counts[-1] += self.counts[-1]
-        return Histogram(bounds, tuple(counts), self.sum_ms)
-
-    def _latest(self, exemplars: tuple[Exemplar, ...]) -> tuple[Exemplar, ...]:
-        latest: dict[int, Exemplar] = {}
-        for exemplar in exemplars:
-            bucket = self.bucket_of(exemplar.value_ms)
-            latest[bucket] = max(exemplar, latest.get(bucket, exemplar))
-        return tuple(latest[bucket] for bucket in sorted(latest))
-
-
-@dataclass(frozen=True, slots=True)
-class Buckets:
-    """Upper bounds of the three histograms, in milliseconds, ascending, without +Inf."""
-
-    duration: tuple[int, ...]
-    queue: tuple[int, ...]
-    recovery: tuple[int, ...]
-
-    @classmethod
-    def of_seconds(
-        cls, duration: Sequence[float], queue: Sequence[float], recovery: Sequence[float]
-    ) -> "Buckets":
-        """Create buckets from bounds in seconds."""
-        return cls(
-            *(tuple(round(bound * 1000) for bound in bounds) for bounds in (duration, queue, recovery))
-        )
 
 
 class BuildLabels(NamedTuple):

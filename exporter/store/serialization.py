@@ -2,7 +2,7 @@
 
 ::
 
-    {"version":3,"ledger":{"since_ms":1700000000000,"runs":[{"first":0,"last":532, …}], …}}
+    {"version":4,"ledger":{"since_ms":1700000000000,"runs":[{"first":0,"last":532, …}], …}}
 
 A change of `JobLedger` that old rows do not fit increments `ROW_VERSION` and adds a step to `_UPGRADES`.
 """
@@ -23,10 +23,11 @@ from exporter.ledger import (
     BuildLabels,
     Histogram,
     JobLedger,
+    NativeBuckets,
 )
 from exporter.model import Result
 
-ROW_VERSION: Final = 3
+ROW_VERSION: Final = 4
 
 
 def _with_tallies(row: dict[str, Any]) -> dict[str, Any]:
@@ -45,9 +46,29 @@ def _without_stages(row: dict[str, Any]) -> dict[str, Any]:
     return {"version": 3, "ledger": row["ledger"]}
 
 
+def _with_native_buckets(row: dict[str, Any]) -> dict[str, Any]:
+    """Upgrade version 3, whose histograms had no native buckets: those of their classic ones are spread."""
+
+    def spread(histogram: dict[str, Any] | None) -> dict[str, Any] | None:
+        return histogram and {
+            **histogram,
+            "native": NativeBuckets.spread(histogram["bounds"], histogram["counts"]),
+        }
+
+    ledger = {**row["ledger"]}
+    ledger |= {name: spread(ledger.get(name)) for name in ("queue", "recovery")}
+    ledger["tallies"] = [
+        tally | {"durations": spread(tally.get("durations"))} for tally in ledger.get("tallies", ())
+    ]
+    stages = ledger.get("stages", {})
+    durations = {name: spread(histogram) for name, histogram in stages.get("durations", {}).items()}
+    return {"version": 4, "ledger": ledger | {"stages": stages | {"durations": durations}}}
+
+
 _UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: _with_tallies,
     2: _without_stages,
+    3: _with_native_buckets,
 }
 """Steps from a version to the next one: whole rows, as parsed JSON."""
 
@@ -118,7 +139,7 @@ def _upgraded(version: int, row: str | bytes) -> _Row:
             raise ValueError(f"there never was a row version {version}")
         try:
             body = _UPGRADES[version](body)
-        except (AttributeError, KeyError, TypeError):
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             raise ValueError(f"not what row version {version} looked like") from None
         version += 1
     return _CURRENT.validate_python(body)
@@ -193,6 +214,17 @@ def _is_sound(histogram: Histogram) -> bool:
         and 0 <= histogram.sum_ms < _LARGEST_SUM
         and buckets == sorted(set(buckets))
         and all(histogram.counts[bucket] for bucket in buckets)
+        and _is_sound_native(histogram.native)
+        and histogram.native.count == histogram.count
+    )
+
+
+def _is_sound_native(native: NativeBuckets) -> bool:
+    return (
+        len(native.counts) == len(native.indices)
+        and native.indices == tuple(sorted(set(native.indices)))
+        and min(native.counts, default=1) > 0
+        and native.zeros >= 0
     )
 
 

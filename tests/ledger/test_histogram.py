@@ -1,11 +1,13 @@
-"""Histograms: inclusive bounds, exact sums, and new bounds for old observations."""
+"""Histograms: inclusive bounds, exact sums, native buckets, and new bounds for old observations."""
 
+import math
 from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import Buckets, Histogram
+from exporter.ledger import Buckets, Histogram, NativeBuckets
+from exporter.ledger.histogram import native_index
 
 BOUNDS = (1000, 5000, 10_000)
 bounds = st.lists(st.integers(1, 10**6), min_size=1, max_size=12, unique=True).map(lambda b: tuple(sorted(b)))
@@ -59,3 +61,62 @@ def test_new_bounds_keep_count_and_sum_and_never_underestimate(
 
 def test_buckets_are_given_in_seconds() -> None:
     assert Buckets.of_seconds((0.5, 10), (1,), (300,)) == Buckets((500, 10_000), (1000,), (300_000,))
+
+
+def test_the_upper_bounds_of_native_buckets_are_inclusive() -> None:
+    assert [native_index(ms) for ms in (1000, 1001, 1090, 1091, 2000, 2001, 500, 250)] == [
+        0,
+        1,
+        1,
+        2,
+        8,
+        9,
+        -8,
+        -16,
+    ]
+
+
+@given(st.integers(1, 10**12))
+def test_a_native_bucket_holds_its_value(value_ms: int) -> None:
+    index = native_index(value_ms)
+    assert (
+        math.nextafter(2 ** ((index - 1) / 8), 0)
+        < value_ms / 1000
+        <= math.nextafter(2 ** (index / 8), math.inf)
+    )
+
+
+def test_native_buckets_have_one_for_0_and_no_empty_ones() -> None:
+    assert observed(0, 0, 1000, 900, 64_000).native == NativeBuckets(2, (-1, 0, 48), (1, 1, 1))
+
+
+def test_native_buckets_stay_when_bounds_change() -> None:
+    assert observed(500, 4000).with_buckets((7,)).native == observed(500, 4000).native
+
+
+@given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9)), bounds)
+def test_native_buckets_are_added_in_any_order(one: list[int], two: list[int], of: tuple[int, ...]) -> None:
+    halves = [reduce(Histogram.observed, values, Histogram.empty(of)) for values in (one, two)]
+    whole = reduce(Histogram.observed, [*two[::-1], *one], Histogram.empty(of))
+    assert halves[0].plus(halves[1]).native == halves[1].plus(halves[0]).native == whole.native
+    assert whole.native.count == whole.count
+
+
+@given(bounds, st.data())
+def test_classic_counts_are_spread_between_their_bounds(of: tuple[int, ...], data: st.DataObject) -> None:
+    size = len(of) + 1
+    counts = data.draw(st.lists(st.integers(0, 1000), min_size=size, max_size=size))
+    native = NativeBuckets.spread(of, counts)
+    assert native.count == sum(counts)
+    assert list(native.indices) == sorted(set(native.indices))
+    assert min(native.counts, default=1) > 0
+    for place, bound in enumerate(of):
+        up_to = sum(n for i, n in zip(native.indices, native.counts, strict=True) if i <= native_index(bound))
+        beyond = native_index(of[place + 1]) if place + 1 < len(of) else None
+        assert up_to == sum(counts[: place + 1]) or beyond == native_index(bound)
+
+
+def test_spreading_is_even() -> None:
+    assert NativeBuckets.spread((1000, 2000), (0, 17, 0)) == NativeBuckets(
+        0, tuple(range(1, 9)), (2, 2, 2, 2, 2, 2, 2, 3)
+    )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import JobLedger
+from exporter.ledger import Histogram, JobLedger, NativeBuckets
 from exporter.model import JobNames
 from exporter.store import serialization
 from exporter.store.serialization import decode, encode
@@ -42,6 +42,18 @@ def with_stages(**stages: Any) -> str:
     return with_changes(stages=stages)
 
 
+def with_spread_buckets(ledger: JobLedger) -> JobLedger:
+    """The ledger as a row without native buckets is read."""
+
+    def spread(histogram: Histogram) -> Histogram:
+        return replace(histogram, native=NativeBuckets.spread(histogram.bounds, histogram.counts))
+
+    tallies = [replace(t, durations=t.durations and spread(t.durations)) for t in ledger.tallies]
+    return replace(
+        ledger, queue=spread(ledger.queue), recovery=spread(ledger.recovery), tallies=tuple(tallies)
+    )
+
+
 STAGE = {"bounds": [10_000, 60_000, 600_000], "counts": [0, 0, 0, 0]}
 HISTOGRAM = {"bounds": [1, 2], "counts": [0, 0, 0]}
 SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
@@ -57,7 +69,7 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         ("[]", "object"),
         ("{}", "version: Field required"),
         ('{"version": "one"}', "version: Input should be a valid integer"),
-        ('{"version": 4, "ledger": {"all": "new"}}', "written by a newer exporter (row version 4"),
+        ('{"version": 5, "ledger": {"all": "new"}}', "written by a newer exporter (row version 5"),
         ('{"version": 0, "ledger": {}}', "there never was a row version 0"),
         ('{"version": -7}', "there never was a row version -7"),
         ('{"version": 1}', "not what row version 1 looked like"),
@@ -66,7 +78,20 @@ SUCCESSES = {"labels": ["success"], "durations": HISTOGRAM}
         ('{"version": 1, "ledger": {"counts": {"good": 1}}}', "ledger.since_ms: Field required"),
         ('{"version": 2}', "not what row version 2 looked like"),
         ('{"version": 2, "ledger": {}}', "ledger.since_ms: Field required"),
-        ('{"version": 3}', "ledger: Field required"),
+        ('{"version": 3}', "not what row version 3 looked like"),
+        (
+            '{"version": 3, "ledger": {"queue": {"bounds": [], "counts": [1]}}}',
+            "not what row version 3 looked",
+        ),
+        (
+            '{"version": 3, "ledger": {"queue": {"bounds": [1], "counts": [1, "2"]}}}',
+            "not what row version 3",
+        ),
+        (
+            '{"version": 3, "ledger": {"queue": {"bounds": ["1e999"], "counts": [1]}}}',
+            "not what row version 3",
+        ),
+        ('{"version": 4}', "ledger: Field required"),
         ('{"version": 3, "ledger": {}}', "ledger.since_ms: Field required"),
         (with_tallies(SUCCESSES | {"builds": -1}), "a counter below zero"),
         (with_tallies({"labels": ["good"], "builds": 1}), "ledger.tallies.1.labels.0"),
@@ -129,7 +154,17 @@ def test_a_row_without_recent_builds_is_read() -> None:
 
 def test_a_row_of_version_2_is_read() -> None:
     row = json.loads(encode(counted(2)))
-    assert decode(json.dumps(row | {"version": 2})) == counted(2)
+    assert decode(json.dumps(row | {"version": 2})) == with_spread_buckets(counted(2))
+
+
+def test_native_buckets_of_version_3_are_those_of_the_classic_ones() -> None:
+    row = json.loads(encode(counted(2)))
+    for tally in row["ledger"]["tallies"]:
+        tally["durations"].pop("native", None)
+    row["ledger"]["queue"].pop("native")
+    before = decode(json.dumps(row | {"version": 3}))
+    assert before == with_spread_buckets(counted(2)) != counted(2)
+    assert all(h.native.count == h.count for h in (before.queue, *durations_by_result(before).values()))
 
 
 def test_a_job_without_stages_has_none_in_its_row() -> None:
@@ -157,6 +192,6 @@ def test_an_older_row_is_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
     upgraded = decode(json.dumps(row | {"version": 0}))
     assert (upgraded.counts, durations_by_result(upgraded)) == (
         counted(2).counts,
-        durations_by_result(counted(2)),
+        durations_by_result(with_spread_buckets(counted(2))),
     )
     assert upgraded.since_ms == counted(2).since_ms

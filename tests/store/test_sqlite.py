@@ -20,7 +20,7 @@ from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.store import SqliteStore, sqlite
 from exporter.store.serialization import encode
-from tests.store.kept_file import FIRST_WATCHED_V4, KEPT_V1, KEPT_V2, KEPT_V3
+from tests.store.kept_file import FIRST_WATCHED_V4, KEPT_V1, KEPT_V2, KEPT_V3, KEPT_V5
 from tests.store.ledgers import START_MS, counted, ledgers
 from tests.support.programs import answers, eventually, free_port, running
 
@@ -313,7 +313,7 @@ def replaced(path: Path, row: object) -> None:
     [
         ("garbage", "Invalid JSON: expected value at line 1 column 1"),
         (b"\xff\xfe\x00", "Invalid JSON: expected value at line 1 column 1"),
-        ('{"version":9,"ledger":{}}', "written by a newer exporter (row version 9, this one reads up to 3)"),
+        ('{"version":9,"ledger":{}}', "written by a newer exporter (row version 9, this one reads up to 4)"),
     ],
 )
 def test_an_unreadable_row_is_reported_with_its_job(path: Path, row: object, reason: str) -> None:
@@ -336,6 +336,7 @@ def test_an_edited_row_is_refused_even_if_it_is_a_ledger(path: Path) -> None:
         ("state-v2.db", KEPT_V2),
         ("state-v3.db", KEPT_V3),
         ("state-v4.db", KEPT_V3),
+        ("state-v5.db", KEPT_V5),
     ],
 )
 def test_files_of_all_versions_open(path: Path, name: str, kept: dict[str, JobLedger]) -> None:
@@ -346,7 +347,7 @@ def test_files_of_all_versions_open(path: Path, name: str, kept: dict[str, JobLe
         assert store.load([*kept, JOB_IDS[0]]) == {**kept, JOB_IDS[0]: counted(1)}
         first_watched = store.first_watched(FIRST_WATCHED_V4, 0)
         assert first_watched == (
-            FIRST_WATCHED_V4 if name == "state-v4.db" else dict.fromkeys(FIRST_WATCHED_V4, 0)
+            FIRST_WATCHED_V4 if name >= "state-v4.db" else dict.fromkeys(FIRST_WATCHED_V4, 0)
         )
 
 
