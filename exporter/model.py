@@ -76,6 +76,7 @@ class ListedJob:
         number: the last build's number, if reported.
         state: the last build's state, if it is unfinished and reported.
         build_project_id: stands for the job in requests for records; empty if the list lacks it.
+        disabled: whether the job is disabled, and cannot be built; None if the list does not say.
     """
 
     id: str
@@ -86,6 +87,7 @@ class ListedJob:
     number: int | None = None
     state: State | None = None
     build_project_id: str = ""
+    disabled: bool | None = None
 
     @property
     def mark(self) -> tuple[object, ...]:

@@ -315,6 +315,7 @@ def _listed_job(project_id: str, value: object, faults: list[str]) -> ListedJob:
         number=number if number and number > 0 else None,
         state=state(item.get("last_job_running_status")),
         build_project_id=_path_part(item.get("build_project_id")),
+        disabled=_boolean(item.get("disabled")),
     )
 
 

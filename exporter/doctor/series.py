@@ -118,7 +118,7 @@ def _with_stages(ledger: JobLedger, number: int) -> JobLedger:
 
 def _rendered(ledger: JobLedger, families: Sequence[Family[JobView]]) -> int:
     """Count the series of a job with that ledger."""
-    job = JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, checked_ms=1)
+    job = JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, disabled=False, checked_ms=1)
     renderer = Renderer(families, Format.OPENMETRICS)
     with_job, without = (
         renderer.render(FleetView(jobs=jobs), compress=False).series for jobs in ((job,), ())

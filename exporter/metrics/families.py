@@ -29,6 +29,7 @@ class JobView:
         up: whether the last poll succeeded; None before the first one ended.
         deleted: whether the job is in the recycle bin; None while unknown.
         checked_ms: when the job was last known to be up to date, by a poll or by a job list.
+        disabled: whether the job is disabled; None if no job list says so.
         held: exposed labels of finished builds that still show 0.
     """
 
@@ -36,6 +37,7 @@ class JobView:
     ledger: JobLedger | None = None
     up: bool | None = None
     deleted: bool | None = None
+    disabled: bool | None = None
     checked_ms: int | None = None
     held: frozenset[BuildLabels] = frozenset()
 

@@ -247,6 +247,15 @@ _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
         attrgetter("deleted"),
         note="Absent until the recycle bin has been read.",
     ),
+    Family(
+        "codearts_build_job_disabled",
+        Kind.GAUGE,
+        "1 if the job is disabled, so that it cannot be built.",
+        JOB_LABELS,
+        lambda view: single(view.disabled),
+        attrgetter("disabled"),
+        note="Absent where no job list says so.",
+    ),
 )
 
 

@@ -40,12 +40,13 @@ class Views:
 
     def _view(self, job: Job) -> JobView:
         state = self._watchlist.states[job.id]
-        ledger, confirmed_ms = state.ledger, state.lists.confirmed_ms
+        ledger, confirmed_ms, listed = state.ledger, state.lists.confirmed_ms, state.lists.listed
         return JobView(
             job=job,
             ledger=ledger,
             up=(True if confirmed_ms else None) if state.up is None else state.up,
             deleted=None if self.recycle_bin is None else job.id in self.recycle_bin.jobs,
+            disabled=listed.disabled if listed else None,
             checked_ms=max(ledger.polled_ms, confirmed_ms or 0) if ledger else None,
             held=state.zero_hold,
         )

@@ -131,6 +131,7 @@ class Job:
     created_ms: int
     seed: str
     deleted_ms: int | None = None
+    disabled: bool = False
     stop_ms: int | None = None
     builds: list[Build] = field(default_factory=list)
     _next_ms: int | None = None

@@ -45,6 +45,8 @@ class Control:
             ("POST", JOB + "finish", self._finish_build),
             ("POST", JOB + "delete", lambda _, job_id: fleet.delete_job(job_id)),
             ("POST", JOB + "restore", lambda _, job_id: fleet.restore_job(job_id)),
+            ("POST", JOB + "disable", lambda _, job_id: fleet.disable_job(job_id)),
+            ("POST", JOB + "enable", lambda _, job_id: fleet.enable_job(job_id)),
             ("POST", JOB + "rename", lambda r, job_id: fleet.rename_job(job_id, str(_read(r)["name"]))),
         )
 

@@ -232,7 +232,7 @@ class Fleet:
             now_ms = self.clock.now_ms()
             self._stopped = False
             for job in self._by_ordinal:
-                if job.stop_ms is not None and job.deleted_ms is None:
+                if job.stop_ms is not None and job.deleted_ms is None and not job.disabled:
                     job.advance(now_ms)
                     job.resume(now_ms)
 
@@ -248,7 +248,22 @@ class Fleet:
             job = self._jobs[job_id]
             job.advance(self.clock.now_ms())
             job.deleted_ms = None
-            if not self._stopped:
+            if not self._stopped and not job.disabled:
+                job.resume(self.clock.now_ms())
+
+    def disable_job(self, job_id: str) -> None:
+        """Disable a job: no build is created until it is enabled."""
+        with self._lock:
+            self.stop_arrivals([job_id])
+            self._jobs[job_id].disabled = True
+
+    def enable_job(self, job_id: str) -> None:
+        """Enable a job that was disabled."""
+        with self._lock:
+            job = self._jobs[job_id]
+            job.advance(self.clock.now_ms())
+            job.disabled = False
+            if not self._stopped and job.deleted_ms is None:
                 job.resume(self.clock.now_ms())
 
     def recreate_job(self, job_id: str, first_number: int = 1) -> None:

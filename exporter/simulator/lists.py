@@ -123,7 +123,8 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
         "build_time": last.duration_ms if last and finished else 0,
         "trigger_type": trigger_word(faults, operation, last) if last else None,
         "is_finished": finished,
-        **dict.fromkeys(("disabled", "favorite", "is_forbidden"), False),
+        "disabled": job.disabled,
+        **dict.fromkeys(("favorite", "is_forbidden"), False),
         **dict.fromkeys(("is_copy", "is_delete", "is_execute", "is_modify", "is_view"), True),
     }
     if operation == "job-list":

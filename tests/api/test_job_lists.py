@@ -62,6 +62,16 @@ def test_both_shapes_of_a_list_are_parsed_alike(answer: object) -> None:
     assert (result.size, result.total, result.faults) == (1, 1, ())
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), (False, False), ("true", True), ("FALSE", False), (None, None), ("", None), (1, None)],
+)
+def test_a_list_tells_whether_a_job_is_disabled(value: object, expected: bool | None) -> None:
+    listed, faults = read(disabled=value)
+    assert (listed.disabled, faults) == (expected, ())
+    assert listed.mark == read()[0].mark, "that is no news of a build"
+
+
 @pytest.mark.parametrize("jobs", [None, []])
 def test_a_list_may_be_empty(jobs: object) -> None:
     assert job_list_page({"jobs": jobs, "total": 0}) == Page((), 0, 0, ())

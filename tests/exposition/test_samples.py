@@ -74,6 +74,7 @@ def test_configured_branches_are_exposed_at_0_like_other(triggers: bool) -> None
         "last_build_finish_timestamp_seconds",
         "last_success_timestamp_seconds",
         "job_deleted",
+        "job_disabled",
     ],
 )
 def test_unknown_values_are_absent(name: str) -> None:

@@ -65,6 +65,7 @@ def job_views(known: st.SearchStrategy[JobLedger | None] | None = None) -> st.Se
         ledger=st.none() | ledgers() if known is None else known,
         up=st.none() | st.booleans(),
         deleted=st.none() | st.booleans(),
+        disabled=st.none() | st.booleans(),
         checked_ms=_moments,
         held=st.frozensets(
             st.builds(BuildLabels, st.sampled_from(Result), st.sampled_from(("", *Trigger)), _branches),

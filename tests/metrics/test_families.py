@@ -38,6 +38,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_job_up": ("gauge", JOB),
     "codearts_build_job_last_poll_timestamp_seconds": ("gauge", JOB),
     "codearts_build_job_deleted": ("gauge", JOB),
+    "codearts_build_job_disabled": ("gauge", JOB),
     "codearts_build_stage_duration_seconds": ("histogram", (*JOB, "stage")),
     "codearts_build_last_build_stage_duration_seconds": ("gauge", (*JOB, "stage")),
     "codearts_build_recycle_bin_jobs": ("gauge", ()),

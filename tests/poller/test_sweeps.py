@@ -249,6 +249,36 @@ class TestFreshness:
             checked = watch.series("codearts_build_job_last_poll_timestamp_seconds").values()
             assert set(checked) == {watch.now()}
 
+    def test_they_tell_whether_a_job_is_disabled(self) -> None:
+        fleet = fleet_of(12)
+        job = fleet.jobs()[3]
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=2)
+            assert watch.value("job_disabled", job_name=job.name) == 0
+            fleet.disable_job(job.id)
+            watch.poll()
+            disabled = watch.series("codearts_build_job_disabled")
+            assert sorted(disabled.values()) == [0] * 11 + [1]
+            assert watch.value("job_disabled", job_name=job.name) == 1
+            fleet.enable_job(job.id)
+            watch.poll()
+            assert watch.value("job_disabled", job_name=job.name) == 0
+
+    def test_where_they_are_silent_or_refused_no_job_is_said_to_be_enabled(self) -> None:
+        fleet = fleet_of(12)
+        fleet.disable_job(fleet.jobs()[3].id)
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            silent = tuple(fault("missing-fields", operation=each, fields=("disabled",)) for each in BOTH)
+            watch.simulator.faults.replace(silent)
+            watch.poll(times=3)
+            assert watch.series("codearts_build_job_disabled") == {}
+            watch.simulator.faults.clear()
+            watch.poll(times=2)
+            assert sum(watch.series("codearts_build_job_disabled").values()) == 1
+            watch.simulator.faults.replace(TROUBLES["forbidden"])
+            watch.poll_for(30 * MINUTE)
+            assert watch.series("codearts_build_job_disabled") == {}
+
 
 TROUBLES: dict[str, tuple[Fault, ...]] = {
     "forbidden": tuple(fault("error", operation=each, status=403, code=FORBIDDEN) for each in BOTH),

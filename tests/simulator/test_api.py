@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.simulator import Fleet, ManualClock, Simulator
+from exporter.simulator import Fleet, ManualClock, Plan, Simulator
 
 from .conftest import JOB, START_MS, WEEK, Caller
 
@@ -147,6 +147,23 @@ def test_a_renamed_job_keeps_its_id(fleet: Fleet, caller: Caller) -> None:
     fleet.rename_job(JOB, "till-release")
     [job] = caller.get("/v1/job/list").json()["result"]["job_list"]
     assert (job["id"], job["job_name"], job["last_build_status"]) == (JOB, "till-release", "none")
+
+
+def test_a_disabled_job_is_listed_as_such_and_not_built(
+    fleet: Fleet, caller: Caller, clock: ManualClock
+) -> None:
+    busy = fleet.add_job("busy", plan=Plan(gap_s=60.0)).id
+    fleet.disable_job(busy)
+    built = len(fleet.builds(busy))
+    clock.advance(3600)
+    assert len(fleet.builds(busy)) == built
+    jobs = caller.get("/v1/job/list").json()["result"]["job_list"]
+    assert {job["id"]: job["disabled"] for job in jobs} == {JOB: False, busy: True}
+    fleet.enable_job(busy)
+    clock.advance(3600)
+    assert len(fleet.builds(busy)) > built
+    jobs = caller.get("/v1/job/list").json()["result"]["job_list"]
+    assert {job["disabled"] for job in jobs} == {False}
 
 
 def test_projects_are_listed(fleet: Fleet, caller: Caller) -> None:

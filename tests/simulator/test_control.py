@@ -83,8 +83,10 @@ def test_jobs_come_go_and_change(fleet: Fleet, caller: Caller) -> None:
     assert made["project_id"] == fleet.project_id("payments")
     caller.send("POST", f"/_sim/jobs/{made['job_id']}/rename", {"name": "till-2"})
     caller.send("POST", f"/_sim/jobs/{JOB}/delete")
-    listed = caller.get("/v1/job/list").json()["result"]["job_list"]
-    assert [(job["id"], job["job_name"]) for job in listed] == [(made["job_id"], "till-2")]
+    caller.send("POST", f"/_sim/jobs/{made['job_id']}/disable")
+    [listed] = caller.get("/v1/job/list").json()["result"]["job_list"]
+    assert (listed["id"], listed["job_name"], listed["disabled"]) == (made["job_id"], "till-2", True)
+    caller.send("POST", f"/_sim/jobs/{made['job_id']}/enable")
     caller.send("POST", f"/_sim/jobs/{JOB}/restore")
     assert caller.get("/v1/job/list").json()["result"]["total"] == 2
 

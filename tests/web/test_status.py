@@ -119,6 +119,11 @@ def test_failing_is_tagged_unless_the_last_result_shows_it() -> None:
     assert [[tag.text for tag in row.tags] for row in rows] == [["failing"], ["failing"], []]
 
 
+def test_a_disabled_job_is_tagged() -> None:
+    rows = page_of(view("a", ledger(OK), disabled=True), view("b", disabled=False), view("c")).rows
+    assert [[tag.text for tag in row.tags] for row in rows] == [["disabled"], [], []]
+
+
 def test_queued_builds_have_their_own_tag() -> None:
     [row] = page_of(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
     assert [tag.text for tag in row.tags] == ["1 queued for 1\xa0min"]

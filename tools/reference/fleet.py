@@ -59,8 +59,10 @@ def _fleet() -> FleetView:
     gone = RecycledJob(_NIGHTLY.id, _NIGHTLY.name, _PROJECT, _BEGAN_MS - 3 * _DAY_MS)
     return FleetView(
         jobs=(
-            JobView(_CHECKOUT, checkout, up=True, deleted=False, checked_ms=checkout.polled_ms),
-            JobView(_NIGHTLY, nightly, up=True, deleted=True, checked_ms=nightly.polled_ms),
+            JobView(
+                _CHECKOUT, checkout, up=True, deleted=False, disabled=False, checked_ms=checkout.polled_ms
+            ),
+            JobView(_NIGHTLY, nightly, up=True, deleted=True, disabled=True, checked_ms=nightly.polled_ms),
         ),
         recycle_bin=RecycleBin(30 * _DAY_MS, {gone.id: gone}, read_ms=at_ms),
         projects={_PROJECT: "shop"},

@@ -29,11 +29,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A label beside the last result; ``kind`` is ``problem`` or ``active``, ``title`` a tooltip."""
+    """A label beside the last result; ``kind`` is ``problem``, ``active`` or ``note``; with a tooltip."""
 
     kind: str
     text: str
     title: str
+
+
+_DISABLED: Final = Tag("note", "disabled", "the job cannot be built")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,11 @@ def _row(view: JobView, problems: Sequence[Problem], now_ms: int) -> JobRow:
         result=last.result if last else None,
         result_words=RESULT_WORDS[last.result] if last else "no build yet" if ledger else "not polled yet",
         number=f"#{last.number}" if last else "",
-        tags=(*_problem_tags(ledger, problems, now_ms), *_active_tags(ledger, now_ms)),
+        tags=(
+            *_problem_tags(ledger, problems, now_ms),
+            *_active_tags(ledger, now_ms),
+            *((_DISABLED,) if view.disabled else ()),
+        ),
         sparkline=sparkline(ledger, now_ms),
         duration=text.length(last.duration_ms if last else None),
         queue=text.length(last.queue_ms if last else None),
