@@ -231,15 +231,6 @@ class Exporter:
             return 0
 
 
-def read(path: str) -> Config:
-    """Read a configuration file.
-
-    Raises:
-        ConfigError: it is invalid.
-    """
-    return load(Path(path), os.environ)
-
-
 class ConfigFile:
     """A configuration file, parsed again only if it, a file that it names, or the environment changed."""
 

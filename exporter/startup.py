@@ -1,9 +1,11 @@
 """Setup before slow imports: signal handlers and standard streams."""
 
+import gc
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _hangups: list[int] = []
@@ -35,10 +37,24 @@ def restore_hangup() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
 
 
-def restore_interrupt() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, now that it is caught."""
+@contextmanager
+def slow_imports() -> Iterator[None]:
+    """Import what a command needs; after that, Ctrl-C raises KeyboardInterrupt again, since it is caught."""
+    with without_garbage_collection():
+        yield
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Do faster what makes many objects that stay: collections would walk them again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def discard(stream: int) -> None:

@@ -1,5 +1,7 @@
-"""Plurals, sizes, durations and timestamps for people. Pure; imports nothing of the project."""
+"""Lists, plurals, sizes, durations and timestamps for people. Pure; imports nothing of the project."""
 
+import difflib
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -58,3 +60,14 @@ def format_utc(value_ms: int | None) -> str:
 def plural(number: int, word: str) -> str:
     """Format a count: ``1 job``, ``1,000 jobs``."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def join_words(words: Iterable[str], last: str = "and") -> str:
+    """Join as ``a, b and c``."""
+    *head, tail = words
+    return f"{', '.join(head)} {last} {tail}" if head else tail
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Find the known word that is most similar, if any is."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

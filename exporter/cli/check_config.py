@@ -1,28 +1,14 @@
-"""``check-config``: validate the configuration, and with ``--online`` test it against the API."""
+"""``check-config``: what a valid configuration amounts to, and who can read its secrets."""
 
 import ipaddress
-import os
 import stat
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
-import click
-from prometheus_client import CollectorRegistry
-
-from exporter.api.throttle import Throttle
-from exporter.app import connect
-from exporter.cli.terminal import echo, echo_styled
 from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
-from exporter.config.problems import join_words
-from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, plural, wrapped
-from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ALL
-
-_COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
+from exporter.text import join_words, plural
 
 
 def summary(config: Config) -> str:
@@ -82,23 +68,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def check_online(config: Config) -> bool:
-    """Test the configuration against the API and print the report; True if there is no problem."""
-    for line in wrapped(announced(config)):
-        echo(line)
-    throttle = Throttle(config.poll.max_requests_per_minute)
-    credentials, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS)
-    with click.progressbar(
-        length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        report = examine(config, client, credentials, now=time.time, done=lambda: bar.update(1))
-    has_colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for line in lines_of(report, _coloured) if has_colours else lines_of(report):
-        echo_styled(line)
-    return not report.count(Mark.PROBLEM)
-
-
-def _coloured(mark: Mark, word: str) -> str:
-    return click.style(word, fg=_COLOURS[mark], bold=mark is Mark.PROBLEM)

@@ -1,8 +1,9 @@
-"""Commands and flags. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration."""
+"""Commands and flags. Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
-import re
+Each command imports what it needs when it runs, so that the others start fast.
+"""
+
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,104 +11,10 @@ import click
 from click.core import ParameterSource
 
 from exporter import __version__, startup
-from exporter.app import ConfigFile, Shard, read
-from exporter.backfill import Destination, Selection
-from exporter.cli import log_setup
-from exporter.cli.backfill import Options
-from exporter.cli.backfill import backfill as run_backfill
-from exporter.cli.check_config import check_online, credential_warnings, summary
-from exporter.cli.demo import demo as run_demo
+from exporter.cli.flags import config_flag, log_flags, ordinal, pairs, step, web_flags
 from exporter.cli.group import Serve, ServeByDefault
-from exporter.cli.serve import Site
-from exporter.cli.serve import serve as run_server
 from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
-from exporter.config import parse_duration
 from exporter.errors import NO_THREADS, ConfigError, ExporterError
-from exporter.simulator import run as run_simulator
-from exporter.web import WatchedConfig
-
-Command = Callable[..., None]
-
-
-_config_flag = click.option(
-    "--config.file",
-    "config_file",
-    default="config.yaml",
-    show_default=True,
-    type=click.Path(),
-    metavar="FILE",
-    help="Configuration file.",
-)
-
-
-def _log_flags(command: Command) -> Command:
-    level_flag = click.option(
-        "--log.level",
-        "log_level",
-        type=click.Choice(log_setup.LEVELS),
-        default="info",
-        show_default=True,
-        help="Minimum log level.",
-    )
-    format_flag = click.option(
-        "--log.format",
-        "log_format",
-        type=click.Choice(log_setup.FORMATS),
-        default="logfmt",
-        show_default=True,
-        help="Log format.",
-    )
-    return level_flag(format_flag(command))
-
-
-def _web_flags(command: Command) -> Command:
-    address = click.option(
-        "--web.listen-address",
-        "addresses",
-        multiple=True,
-        default=[":10088"],
-        show_default=True,
-        help="host:port to listen on. May be repeated. Port 0 selects a free port, which is logged.",
-    )
-    path = click.option(
-        "--web.telemetry-path",
-        "telemetry_path",
-        default="/metrics",
-        show_default=True,
-        callback=_absolute_path,
-        help="Path under which to expose metrics.",
-    )
-    web_config = click.option(
-        "--web.config.file",
-        "web_config",
-        type=click.Path(),
-        metavar="FILE",
-        callback=_web_config,
-        help="File with TLS and basic auth settings, in the format of Prometheus's exporter-toolkit.",
-    )
-    return address(path(web_config(command)))
-
-
-def _web_config(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Path | None:
-    return Path(value) if value else None
-
-
-def _absolute_path(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    if not value.startswith("/") or value == "/" or value.startswith("/-/"):
-        raise click.BadParameter('must begin with "/", as in /metrics, and be neither "/" nor below "/-/"')
-    # Characters that clients would escape, or that do not reach the server as part of the path.
-    if re.search(r"[?#%\\\x00-\x20\x7f]|//", value) or {".", ".."} & set(value.split("/")):
-        raise click.BadParameter(
-            'must be a plain path, such as /metrics: without "?", "#", "%", "\\", spaces, "//" and "/../"'
-        )
-    return value
-
-
-def _ordinal(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    match = re.fullmatch(r"(?:[^-].*-)?(\d{1,4})", value)
-    if not match:
-        raise click.BadParameter("must be a number from 0, or a name that ends in one, such as exporter-0")
-    return int(match[1])
 
 
 @click.group(
@@ -122,8 +29,8 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command(cls=Serve)
-@_config_flag
-@_web_flags
+@config_flag
+@web_flags
 @click.option(
     "--web.enable-lifecycle",
     "enable_lifecycle",
@@ -131,12 +38,12 @@ def cli(context: click.Context) -> None:
     help="Enable POST /-/reload, which reloads the configuration as SIGHUP does, and POST /-/poll, which "
     "polls the named jobs at once.",
 )
-@_log_flags
+@log_flags
 @click.option(
     "--shard",
     default="0",
     show_default=True,
-    callback=_ordinal,
+    callback=ordinal,
     help="Shard index, starting at 0. A StatefulSet pod name works too.",
 )
 @click.option(
@@ -162,13 +69,19 @@ def serve(
         raise click.UsageError(
             f"--shard={shard} must be below --total-shards={total_shards}; the first shard is 0"
         )
+    with startup.slow_imports():
+        from exporter.app import ConfigFile, Shard
+        from exporter.cli import log_setup
+        from exporter.cli.serve import Site
+        from exporter.cli.serve import serve as run
+        from exporter.web import WatchedConfig
     log_setup.configure(log_level, log_format)
     site = Site(addresses, telemetry_path, WatchedConfig(web_config), enable_lifecycle=enable_lifecycle)
-    run_server(ConfigFile(config_file).load, site, Shard(shard, total_shards))
+    run(ConfigFile(config_file).load, site, Shard(shard, total_shards))
 
 
 @cli.command("check-config")
-@_config_flag
+@config_flag
 @click.option("--online", is_flag=True, help="Query the API and report errors, request rate and advice.")
 @click.argument("file", required=False, type=click.Path())
 @click.pass_context
@@ -181,38 +94,22 @@ def check_config(ctx: click.Context, config_file: str, file: str | None, online:
         if ctx.get_parameter_source("config_file") is not ParameterSource.DEFAULT:
             raise click.UsageError("give the configuration only once, as FILE or with --config.file")
         config_file = file
-    log_setup.configure("error")
+    with startup.slow_imports():
+        from exporter.cli.check_config import credential_warnings, summary
+        from exporter.config import read
     config = read(config_file)
     echo(f"{config_file} is valid: {summary(config)}")
     for line in credential_warnings(config, Path(config_file)):
         warn(f"note: {line}")
-    if online and not check_online(config):
-        sys.exit(1)
-
-
-def _pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
-    def parse(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-        pairs = [value.partition(separator) for value in values]
-        for name, has_separator, _ in pairs:
-            if not has_separator or not name.strip():
-                raise click.BadParameter(f"must be a name and a value with {separator!r} between them")
-        return {name.strip(): value.strip() for name, _, value in pairs}
-
-    return parse
-
-
-def _step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    try:
-        seconds = parse_duration(value)
-    except ValueError:
-        raise click.BadParameter("must be a duration, such as 5m") from None
-    if seconds % 1 or not 1 <= seconds <= 86_400:
-        raise click.BadParameter("must be between 1s and 1d, in whole seconds")
-    return seconds
+    if online:
+        with startup.slow_imports():
+            from exporter.cli.check_online import check_online
+        if not check_online(config):
+            sys.exit(1)
 
 
 @cli.command()
-@_config_flag
+@config_flag
 @click.option(
     "--start", default="30d", show_default=True, help="Start of the period: a time, or how long ago."
 )
@@ -228,7 +125,7 @@ def _step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     is_flag=True,
     help="With --exporter: include jobs that no exporter counts; their backfill ends now.",
 )
-@click.option("--step", default="5m", show_default=True, callback=_step, help="Time between samples.")
+@click.option("--step", default="5m", show_default=True, callback=step, help="Time between samples.")
 @click.option(
     "--output",
     default="",
@@ -240,14 +137,14 @@ def _step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     "--remote-write-header",
     "headers",
     multiple=True,
-    callback=_pairs(":"),
+    callback=pairs(":"),
     help="Remote write header, such as 'X-Scope-OrgID: builds'. May be repeated.",
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
-    callback=_pairs("="),
+    callback=pairs("="),
     help="name=value to add to each series, such as job=codearts-build. May be repeated.",
 )
 @click.option(
@@ -276,18 +173,24 @@ def backfill(
     **to: Any,
 ) -> None:
     """Export build history to Prometheus (OpenMetrics files or remote write)."""
-    log_setup.configure("error")
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
     given_end = click.get_current_context().get_parameter_source("end") is not ParameterSource.DEFAULT
+    with startup.slow_imports():
+        from exporter.backfill import Destination, Selection
+        from exporter.cli import log_setup
+        from exporter.cli.backfill import Options
+        from exporter.cli.backfill import backfill as run
+        from exporter.config import read
+    log_setup.configure("error")
     selection = Selection(start, end, exporters, include_uncounted or given_end)
     options = Options(selection, step, Destination(**to), not no_details, max_requests_per_minute, spool)
-    run_backfill(read(config_file), options)
+    run(read(config_file), options)
 
 
 @cli.command()
-@_web_flags
-@_log_flags
+@web_flags
+@log_flags
 @click.option("--seed", default=0, show_default=True, help="Seed that selects the fleet.")
 @click.pass_context
 def demo(
@@ -300,10 +203,15 @@ def demo(
     seed: int,
 ) -> None:
     """Serve metrics of a simulated fleet; no account needed."""
+    with startup.slow_imports():
+        from exporter.cli import log_setup
+        from exporter.cli.demo import demo as run
+        from exporter.cli.serve import Site
+        from exporter.web import WatchedConfig
     log_setup.configure(log_level, log_format)
     is_default = ctx.get_parameter_source("addresses") is click.core.ParameterSource.DEFAULT
     site = Site(addresses, telemetry_path, WatchedConfig(web_config))
-    run_demo(site, seed, any_port=is_default)
+    run(site, seed, any_port=is_default)
 
 
 @cli.command()
@@ -316,8 +224,10 @@ def demo(
 @click.option("--speed", default=1.0, show_default=True, help="Speed of simulated time.")
 def simulate(**settings: Any) -> None:
     """Simulate the CodeArts Build API, for experiments."""
+    with startup.slow_imports():
+        from exporter.simulator import run
     try:
-        run_simulator(**settings)
+        run(**settings)
     except OSError as error:
         raise ExporterError(
             f"cannot listen on {settings['host']}:{settings['port']}: {error.strerror}"
@@ -328,7 +238,6 @@ def main() -> None:
     """Run a command. Errors become a line on standard error and an exit code."""
     startup.prepare()
     filter_tracebacks()
-    startup.restore_interrupt()
     sys.exit(exit_code(_run))
 
 

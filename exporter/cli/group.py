@@ -5,7 +5,7 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem, FishComplete, ZshComplete, add_completion_class
 
-from exporter.config.problems import join_words, nearest
+from exporter.text import join_words, nearest
 
 _NOTHING_TYPED: Final = f"{__name__}.nothing_typed"
 

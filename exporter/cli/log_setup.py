@@ -28,13 +28,8 @@ class _Unfailing:
             self._stream.flush()
 
 
-LEVELS = ("debug", "info", "warn", "error")
-
-FORMATS = ("logfmt", "json")
-
-
 def configure(level: str = "info", log_format: str = "logfmt") -> None:
-    """Set up logging for the process, with one of `LEVELS` as the minimum and one of `FORMATS`."""
+    """Set up logging for the process, with ``level`` as the minimum, as logfmt or JSON."""
     stream = cast("TextIO", _Unfailing(sys.stderr))
     threshold = {
         "debug": logging.DEBUG,

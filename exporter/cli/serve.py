@@ -1,14 +1,13 @@
 """``serve``: poll in background threads, serve HTTP in the main thread, stop cleanly."""
 
-import gc
 import queue
 import resource
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,24 +71,13 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
     config = load()
     sockets = bind(site.addresses)
     try:
-        with _without_garbage_collection():
+        with startup.without_garbage_collection():
             exporter = Exporter(config, shard)
             exporter.publisher.start()
         run(exporter, sockets, site, lambda: exporter.reload(load))
     finally:
         for listening in sockets:
             listening.close()
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Start faster: collections would walk the millions of objects that are made now and stay."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _exit(_signal: int, _frame: object) -> None:

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from exporter.config.problems import join_words
 from exporter.config.secret_types import FilePath, HeaderSecret, Secret, header_secret, secret_from
 from exporter.config.section import Section, collect_errors, exactly_one_of, problem, problem_at
 from exporter.config.types import Text, Url
+from exporter.text import join_words
 
 
 def _given_or_read(value: SecretStr, info: ValidationInfo) -> SecretStr:

@@ -3,6 +3,7 @@
 `read_text` and `validated` read files of other schemas the same way.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,6 +22,15 @@ from exporter.errors import ConfigError
 S = TypeVar("S", bound=Section)
 
 LARGEST_FILE: Final = 16 * 2**20
+
+
+def read(path: str) -> Config:
+    """Load the configuration file, with the environment of this process.
+
+    Raises:
+        ConfigError: it is invalid.
+    """
+    return load(Path(path), os.environ)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:

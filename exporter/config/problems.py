@@ -4,7 +4,6 @@ No line repeats a value that could be a secret: a value appears only where a rul
 and then as written in the file, before ``${NAME}`` is replaced.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -56,14 +55,3 @@ def quote(text: str) -> str:
     if len(text) > _LONGEST_QUOTE:
         text = text[: _LONGEST_QUOTE - 1] + "…"
     return f'"{text}"' if text.isprintable() else json.dumps(text)
-
-
-def join_words(words: Iterable[str], last: str = "and") -> str:
-    """Join as ``a, b and c``."""
-    *head, tail = words
-    return f"{', '.join(head)} {last} {tail}" if head else tail
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Find the known word that is most similar, if any is."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from exporter.config.auth import Auth, AuthSection, PasswordAuth
 from exporter.config.jobs import Jobs, Projects, any_matches
-from exporter.config.problems import join_words, nearest
 from exporter.config.regions import KNOWN_REGIONS, default_endpoints
 from exporter.config.secret_types import Certificates, RedisUrl
 from exporter.config.section import (
@@ -34,6 +33,7 @@ from exporter.config.types import (
     integer_between,
     one_of,
 )
+from exporter.text import join_words, nearest
 
 DURATION_BUCKETS: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 QUEUE_BUCKETS: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from exporter.config.problems import join_words, nearest
+from exporter.text import join_words, nearest
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import re2
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
-from exporter.config.problems import join_words
 from exporter.config.section import TEXT, parsed, problem, text_matching, value_problem
 from exporter.model import ALL
+from exporter.text import join_words
 
 _MILLISECONDS: Final = {
     "y": 365 * 86_400_000,

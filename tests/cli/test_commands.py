@@ -43,6 +43,28 @@ class TestUsage:
         assert script
         assert run("--version", program=[script]) == run("--version")
 
+    @pytest.mark.parametrize(
+        ("arguments", "unneeded"),
+        [
+            ("--version", ["exporter.config", "exporter.simulator", "pydantic", "structlog"]),
+            ("serve --help", ["exporter.app", "pydantic"]),
+            ("simulate --host=203.0.113.1", ["exporter.app", "exporter.config", "pydantic"]),
+            ("check-config {}", ["exporter.app", "exporter.simulator", "requests", "structlog"]),
+            ("{}", ["exporter.backfill", "exporter.doctor", "exporter.simulator"]),
+        ],
+    )
+    def test_a_command_imports_only_what_it_needs(
+        self, arguments: str, unneeded: list[str], tmp_path: Path
+    ) -> None:
+        missing = f"--config.file={tmp_path / 'nowhere.yaml'}"
+        code = "import atexit, sys, exporter.cli\natexit.register(lambda: print(*sys.modules))"
+        ended = run(
+            "-c", f"{code}\nexporter.cli.main()", *arguments.format(missing).split(), program=[sys.executable]
+        )
+        imported = set(ended.out.splitlines()[-1].split())
+        assert "exporter.cli.commands" in imported
+        assert not imported & set(unneeded)
+
     def test_help_names_every_command(self) -> None:
         ended = run("--help")
         assert ended.code == 0

@@ -149,19 +149,19 @@ class TestStreams:
         assert b"Traceback" not in done.stderr
 
 
-@pytest.fixture
-def slow(tmp_path: Path) -> dict[str, str]:
-    """An environment in which imports take long: the first package of others that is needed never arrives."""
+@pytest.fixture(params=["click", "pydantic"])
+def slow(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """An environment in which imports never end: those of all commands, or those of this one."""
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "click.py").write_text(
-        "import time\nopen(__file__ + '.begun', 'w').close()\ntime.sleep(600)\n"
+    (tmp_path / "modules" / f"{request.param}.py").write_text(
+        f"import time\nopen({str(tmp_path / 'modules' / 'begun')!r}, 'w').close()\ntime.sleep(600)\n"
     )
     return {**os.environ, "PYTHONPATH": str(tmp_path / "modules")}
 
 
 class TestSignalsDuringImports:
     def begun(self, slow: dict[str, str]) -> None:
-        eventually(Path(slow["PYTHONPATH"], "click.py.begun").exists, 60)
+        eventually(Path(slow["PYTHONPATH"], "begun").exists, 60)
 
     @pytest.fixture(autouse=True)
     def interruptible(self) -> Iterator[None]:
