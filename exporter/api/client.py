@@ -1,103 +1,127 @@
 """The only HTTP client of the API: one method for each endpoint, returning model values.
 
-A request waits for its turn, is signed and sent, and its response is parsed; retryable errors are retried
-with jitter. Every failure is an `ApiError`.
+History and details of builds have two endpoints each; the newer one is asked once the older one was
+withdrawn.
 """
 
-import random
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from functools import partial
-from typing import Final, TypeVar
-from urllib.parse import quote, urlencode
+from typing import TypeVar
 
-import requests
-
-from exporter.api.auth import Credentials
-from exporter.api.build_requests import PAGE_SIZE, BuildRequests
-from exporter.api.clock import ClockOffset
-from exporter.api.endpoint_selection import Sources
-from exporter.api.http import Response, exchange, new_session, prepare
+from exporter.api.base_client import PAGE_SIZE, BaseClient
+from exporter.api.endpoint_selection import DISAGREES, HISTORY, RECORD_INFO
+from exporter.api.http import new_session
 from exporter.api.pagination import Pages
 from exporter.api.parsers import (
+    SERVICE_ZONE,
     Page,
+    build_detail,
+    history_page,
     job_list_page,
     project_page,
+    records_page,
     recycle_page,
 )
-from exporter.api.responses import parse_response
 from exporter.api.stages import build_stages
-from exporter.api.throttle import Throttle
-from exporter.errors import (
-    ApiError,
-    CredentialsError,
-    InvalidResponseError,
-    NotVisibleError,
-    PayloadError,
-    RejectedError,
-    RequestCancelledError,
-    ThrottledError,
-    UnreachableError,
-)
-from exporter.metrics.exporter_metrics import Telemetry
-from exporter.model import ListedJob, RecycleBin, RecycledJob, Stage
-from exporter.redaction import redact_json
+from exporter.errors import ApiError, InvalidResponseError
+from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage, State
 
 __all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
 
-_MAX_RETRIES: Final = 2
-_FIRST_PAUSE_S: Final = 0.5
-_MAX_PAUSE_S: Final = 10.0
-"""After a longer ``Retry-After`` there is no retry; the next poll asks again."""
-
 Value = TypeVar("Value")
+
+Faults = Callable[[Sequence[str]], object]
+"""Gets the faults of each page."""
 
 
 @dataclass(eq=False, repr=False)
-class ApiClient(BuildRequests):
+class ApiClient(BaseClient):
     """Client of CodeArts Build; safe to share between threads.
 
-    Methods that send requests raise an `ApiError` on failure (a `NotVisibleError` is permanent), and a
-    `RequestCancelledError` after `close`.
-
-    Attributes:
-        timeout: seconds to connect, and between two pieces of a response; a whole response may take three
-            times as long.
-        sleep: waits between retries; by default until `close` at the latest.
-        wall: our clock, seconds since the epoch, to compare with the service's.
-        isolates_operations: a 401 of one operation alone pauses only that operation, instead of counting as
-            refused credentials.
+    Methods raise an `ApiError` on failure (a `NotVisibleError` is permanent), and a `RequestCancelledError`
+    after `close`.
     """
 
-    endpoint: str
-    session: requests.Session
-    credentials: Credentials
-    throttle: Throttle
-    telemetry: Telemetry
-    timeout: float
-    sleep: Callable[[float], object] | None = None
-    wall: Callable[[], float] = time.time
-    isolates_operations: bool = True
-    clock: ClockOffset = field(default_factory=ClockOffset)
-    sources: Sources = field(default_factory=Sources)
-    _closed: threading.Event = field(default_factory=threading.Event, init=False)
+    def period_history(
+        self,
+        job_id: str,
+        start: date,
+        end: date,
+        is_enough: Callable[[Sequence[Build]], bool] | None = None,
+        on_faults: Faults | None = None,
+    ) -> tuple[Build, ...]:
+        """Return the builds of a job in those days (UTC+8, at most 30 apart).
 
-    def close(self) -> None:
-        """Cancel waiting and future requests with a `RequestCancelledError`."""
-        self._closed.set()
-        self.throttle.wake()
+        Each record comes once for each page it was on; order and completeness are the service's. Paging stops
+        early once the records so far satisfy ``is_enough``. ``on_faults`` gets the faults of each page.
+        """
 
-    def reopened(self) -> "ApiClient":
-        """Return an open client with the same state; requests through the closed one stay cancelled."""
-        return replace(self)
+        def older() -> tuple[Build, ...]:
+            path = f"/v3/jobs/{job_id}/period-history"
+            days = {"start_time": start.isoformat(), "end_time": end.isoformat()}
+            pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
+            read = self._read_pages(
+                HISTORY, path, partial(history_page, job_id=job_id), pages, "offset", days
+            )
+            return _until_enough(read, pages, is_enough, on_faults)
 
-    def wait_s(self, operation: str) -> float:
-        """Return the seconds that a request of a side operation would have to wait now."""
-        return self.throttle.wait_s(operation)
+        def newer() -> tuple[Build, ...]:
+            def suffices(details: Sequence[BuildDetail]) -> bool:
+                return is_enough is not None and is_enough([_as_build(detail) for detail in details])
+
+            days_ms = _midnight_ms(start), _midnight_ms(end + timedelta(days=1))
+            details = self.records(self._build_project(job_id), *days_ms, suffices, on_faults)
+            return tuple(map(_as_build, details))
+
+        def is_proven() -> bool:
+            return bool(self.records(self._build_project(job_id), is_enough=bool))
+
+        return self._from_either(HISTORY, job_id, older, newer, is_proven)
+
+    def record_info(self, job_id: str, number: int) -> BuildDetail:
+        """Return the detail of one build."""
+
+        def read(path: str) -> BuildDetail:
+            detail, faults = self._get(RECORD_INFO, path, {}, lambda body: build_detail(body, job_id, number))
+            self._count_faults(RECORD_INFO, faults)
+            self.sources.learn(job_id, detail.build_project_id)
+            return detail
+
+        return self._from_either(
+            RECORD_INFO,
+            job_id,
+            lambda: read(f"/v4/jobs/{job_id}/{number}/record-info"),
+            lambda: read(f"/v1/record/{job_id}/{number}/record-info"),
+        )
+
+    def records(
+        self,
+        build_project_id: str,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        is_enough: Callable[[Sequence[BuildDetail]], bool] | None = None,
+        on_faults: Faults | None = None,
+        first_page: int = 0,
+    ) -> tuple[BuildDetail, ...]:
+        """Return whole builds of a job, unfinished ones too, as `period_history` does; from a page on.
+
+        Neither the zone of the dates in the request nor which of a build's times they limit is documented:
+        leave a margin of a day at both ends.
+        """
+        path = f"/v1/record/{build_project_id}/records"
+        limits = {"from_date": start_ms, "to_date": end_ms}
+        dates = {name: _wall_clock(ms) for name, ms in limits.items() if ms is not None}
+        pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number, index=first_page)
+        read = self._read_pages("records", path, records_page, pages, "page", dates)
+        return _until_enough(read, pages, is_enough, on_faults)
+
+    def records_compared(self, *, agreed: bool) -> None:
+        """Record whether records and record-info agree on a build."""
+        self.sources.records.compared(agreed=agreed)
+        if not agreed:
+            self._count_faults("records", [DISAGREES])
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """Return the stages of one build that ran, in order."""
@@ -144,142 +168,81 @@ class ApiClient(BuildRequests):
             pass
         return dict(pages.records)
 
-    def _read_pages(
+    def _build_project(self, job_id: str) -> str:
+        """Return the id of a job in requests for records, asking for one of its builds if need be."""
+        if job_id not in self.sources.build_projects:
+            self.record_info(job_id, self.sources.known_builds.get(job_id, 1))
+        if project := self.sources.build_projects.get(job_id):
+            return project
+        raise InvalidResponseError(f"no answer has shown the build_project_id of {job_id}", code="invalid")
+
+    def _from_either(
         self,
         operation: str,
-        path: str,
-        parse: Callable[[object], Page[Value]],
-        pages: Pages[Value],
-        position: str,
-        dates: Mapping[str, str] | None = None,
-    ) -> Iterator[Page[Value]]:
-        """Request pages until the listing is complete; ``position`` is the parameter that numbers them."""
-        size = "limit" if position in ("offset", "page") else "page_size"
-        while pages.more:
-            index, offset = pages.index, pages.offset
-            positions = {"offset": offset, "page": offset, "page_index": index, "page_no": index + 1}
-            query = {position: positions[position], size: PAGE_SIZE, **(dates or {})}
-            page = self._get(operation, path, query, parse)
-            pages.add(page)
-            self._count_faults(operation, (*page.faults, *(["too_many_pages"] if pages.is_cut else [])))
-            yield page
-
-    def _count_faults(self, operation: str, faults: Sequence[str]) -> None:
-        for reason in faults:
-            self.telemetry.payload_fault(operation, reason)
-
-    def _get(
-        self, operation: str, path: str, query: Mapping[str, object], parse: Callable[[object], Value]
+        job_id: str,
+        older: Callable[[], Value],
+        newer: Callable[[], Value],
+        is_proven: Callable[[], bool] = lambda: True,
     ) -> Value:
-        """Send a request and retry it as often as worthwhile; the last error is raised."""
-        attempt = 0
-        is_renewed = operation_only = False
-        operations = self.credentials.operations
-        while True:
-            operations.before_request(operation)
-            if not self.throttle.acquire(operation, self._closed.is_set):
-                raise RequestCancelledError(f"{operation}: request cancelled")
-            prepared = self._signed(path, query)
-            try:
-                return self._send_once(operation, prepared, parse)
-            except CredentialsError as error:
-                operation_only = operation_only or (
-                    self.isolates_operations and operations.concerns_operation_only(operation)
-                )
-                if self.credentials.refused(prepared, operation_only=operation_only) and not is_renewed:
-                    is_renewed = True
-                    continue
-                if not operation_only:
-                    raise
-                self.telemetry.api_refused()
-                raise operations.pause(operation, error) from None
-            except ThrottledError as error:
-                self.throttle.throttled(operation, error)
+        """Ask the older endpoint, or the newer one where the older was withdrawn.
+
+        A withdrawal is believed only once the newer endpoint has answered what the older one did not.
+        """
+        endpoint = self.sources.endpoints[operation]
+        if not endpoint.asks_older(self.wall()):
+            return newer()
+        before = endpoint.in_use
+        try:
+            value = older()
+        except ApiError as error:
+            tries_newer = endpoint.failed(job_id, error, self.wall(), others_answer=self.sources.has_answered)
+            if endpoint.is_withdrawn:
+                return newer()
+            if not tries_newer:
                 raise
-            except ApiError as error:
-                pause_s = _pause_s(error, attempt)
-                if pause_s is None:
+            try:
+                if not is_proven():
+                    endpoint.undecided()
                     raise
-                attempt += 1
-                (self.sleep or self._closed.wait)(pause_s)
-
-    def _signed(self, path: str, query: Mapping[str, object]) -> requests.PreparedRequest:
-        url = self.endpoint.rstrip("/") + path
-        # Signatures cover a space as %20, never as the plus sign of forms.
-        request = requests.Request(
-            "GET", url, params=urlencode(query, quote_via=quote), auth=self.credentials
-        )
-        try:
-            return prepare(self.session, request)
-        except ApiError as error:
-            self.telemetry.api_failed(error.brief, error.code)
-            raise
-
-    def _send_once(
-        self, operation: str, prepared: requests.PreparedRequest, parse: Callable[[object], Value]
-    ) -> Value:
-        """Send one request and count it by its outcome."""
-        started = time.monotonic()
-        code = "invalid"
-        try:
-            response = exchange(self.session, prepared, timeout=self.timeout, wall=self.wall)
-            code = str(response.status)
-            value = self._parsed(response, parse)
-        except ApiError as error:
-            code = error.code
-            self._record_error(operation, error)
-            raise
-        finally:
-            self.telemetry.requests.labels(operation, code).inc()
-            self.telemetry.request_duration.labels(operation).observe(time.monotonic() - started)
-        self.throttle.accepted(operation)
-        self.credentials.accepted(operation)
-        self.sources.has_answered = True
-        self.telemetry.up.set(1)
-        return value
-
-    def _parsed(self, response: Response, parse: Callable[[object], Value]) -> Value:
-        """Parse a response; only the ``Date`` of one that is the service's own is compared with our clock."""
-        try:
-            value = parse(parse_response(response.status, response.headers, redact_json(response.body)))
-        except PayloadError as error:
-            raise InvalidResponseError(str(error), code="invalid") from error
-        except ApiError as error:
-            if error.error_code:
-                self._compare_clocks(response)
-            raise
-        self._compare_clocks(response)
-        return value
-
-    def _record_error(self, operation: str, error: ApiError) -> None:
-        if isinstance(error, ThrottledError):
-            self.telemetry.throttled.labels(operation).inc()
-            return
-        if not isinstance(error, UnreachableError):
-            self.throttle.accepted(operation)
-        if isinstance(error, NotVisibleError | RejectedError):
-            self.credentials.accepted(operation)
-            self.telemetry.api_refused()
+                value = newer()
+            except ApiError:
+                raise error from None
+            endpoint.withdraw(self.wall())
         else:
-            self.telemetry.api_failed(error.brief, error.code)
-        if isinstance(error, InvalidResponseError):
-            fault = error.__cause__
-            reason = fault.reason if isinstance(fault, PayloadError) else "invalid_answer"
-            self.telemetry.payload_fault(operation, reason)
-
-    def _compare_clocks(self, response: Response) -> None:
-        try:
-            sent_at = parsedate_to_datetime(response.headers.get("Date", ""))
-            offset_s = sent_at.replace(tzinfo=sent_at.tzinfo or UTC).timestamp() - response.received_at
-        except (TypeError, ValueError, OverflowError):
-            return
-        self.clock.add(offset_s)
-        self.telemetry.clock_offset.set(self.clock.seconds or 0.0)
+            endpoint.answered(job_id)
+        finally:
+            if endpoint.in_use != before:
+                self.telemetry.show_source(operation, endpoint.in_use)
+        return value
 
 
-def _pause_s(error: ApiError, attempt: int) -> float | None:
-    """Return the seconds before the next attempt, the first one being 0; None for no retry."""
-    retry_after = error.retry_after or 0.0
-    if not error.retryable or attempt >= _MAX_RETRIES or retry_after > _MAX_PAUSE_S:
-        return None
-    return max(retry_after, random.uniform(0, _FIRST_PAUSE_S * 2**attempt))
+def _until_enough(
+    read: Iterator[Page[Value]],
+    pages: Pages[Value],
+    is_enough: Callable[[Sequence[Value]], bool] | None,
+    on_faults: Faults | None,
+) -> tuple[Value, ...]:
+    for page in read:
+        if on_faults:
+            on_faults(page.faults)
+        if is_enough and pages.records and is_enough(pages.records):
+            break
+    return tuple(pages.records)
+
+
+def _as_build(detail: BuildDetail) -> Build:
+    """Return what period-history would report of a build."""
+    state = detail.state
+    if detail.result is None and state is None and detail.finish_ms is None:
+        state = State.QUEUED if detail.start_ms is None else State.RUNNING
+    return Build(
+        detail.number, detail.result, state, detail.start_ms, detail.finish_ms, detail.branch, detail.trigger
+    )
+
+
+def _midnight_ms(day: date) -> int:
+    return round(datetime.combine(day, time(), SERVICE_ZONE).timestamp() * 1000)
+
+
+def _wall_clock(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, SERVICE_ZONE).strftime("%Y-%m-%d %H:%M:%S")

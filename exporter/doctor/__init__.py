@@ -5,9 +5,9 @@ turns answers into findings, and findings into lines. Planner and job lists of t
 and what polling costs.
 """
 
+from exporter.doctor.format_report import lines_of, wrapped
 from exporter.doctor.probe import REFUSALS
 from exporter.doctor.probe_plan import announced, at_most
-from exporter.doctor.report import lines_of, wrapped
 from exporter.doctor.results import Finding, Mark, Report, Section
 from exporter.doctor.run import examine
 from exporter.text import plural

@@ -26,7 +26,7 @@ from exporter.ledger import (
     next_running,
 )
 from exporter.model import ListedJob
-from exporter.poller.hints import Hint
+from exporter.poller.requested_polls import Hint
 from exporter.poller.schedule import Intervals
 from exporter.poller.tasks import Observations, StagesFetched, Timer, Work, stages_task
 
@@ -95,7 +95,7 @@ class ListEvidence:
         last_shown: the job in the last list that showed it.
         misses: good lists in a row that did not show it.
         seen_ms: when the last list that showed it was read, by the service's clock.
-        mark: how the job was listed when its last successful poll began.
+        polled_mark: how the job was listed when its last successful poll began.
         agreed: that poll showed nothing else than the list.
         silent_until_ms: the latest read at which the lists still showed what that poll had seen.
         confirmed_ms: when a list last confirmed that the job had no new build.
@@ -104,7 +104,7 @@ class ListEvidence:
     last_shown: ListedJob | None = None
     misses: int = UNLISTED_AFTER
     seen_ms: int | None = None
-    mark: object = _NEVER_POLLED
+    polled_mark: object = _NEVER_POLLED
     agreed: bool = False
     silent_until_ms: int | None = None
     confirmed_ms: int | None = None
@@ -122,17 +122,17 @@ class ListEvidence:
     @property
     def has_changed(self) -> bool:
         """The lists show the job differently than when its last successful poll began."""
-        return self.listed is not None and self.mark != self.listed.mark
+        return self.listed is not None and self.polled_mark != self.listed.mark
 
     def shown(self, listed: ListedJob, read_ms: int) -> None:
         """Record that a list shows the job."""
         self.last_shown, self.misses, self.seen_ms = listed, 0, read_ms
-        if self.agreed and self.mark == listed.mark:
+        if self.agreed and self.polled_mark == listed.mark:
             self.silent_until_ms = read_ms
 
     def polled(self, mark: object, *, agreed: bool = True) -> None:
         """Record a successful poll, how the job was listed when it began, and whether the two agreed."""
-        self.mark, self.agreed, self.silent_until_ms = mark, agreed, None
+        self.polled_mark, self.agreed, self.silent_until_ms = mark, agreed, None
 
     def confirm(self) -> None:
         """Record that the last list that showed the job showed no new build."""
@@ -176,7 +176,7 @@ class JobState:
             may be set before the first poll.
         up: whether its last poll succeeded; None before the first.
         poll: the timer of its polls.
-        mark: how the job was listed when the current poll began.
+        mark_at_poll: how the job was listed when the current poll began.
         polled_at: when the last poll began.
         hint: that it has news, until its builds have ended.
         listed_first: what the lists show, if the current poll may begin with record-info.
@@ -196,7 +196,7 @@ class JobState:
     watched_at: float | None = None
     up: bool | None = None
     poll: Timer = field(init=False)
-    mark: object = None
+    mark_at_poll: object = None
     polled_at: float = float("-inf")
     hint: Hint | None = None
     listed_first: ListedJob | None = None

@@ -11,22 +11,16 @@ import random
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Final
 
-from exporter.ledger import is_guessed, shows_running
+from exporter.ledger import is_guessed
 from exporter.model import Build, ListedJob
-from exporter.poller.hints import MIN_PAUSE_S, Hint
 from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
 from exporter.poller.job_state import JobState
-from exporter.poller.schedule import JITTER, SPREAD, Intervals, Schedule, jittered
+from exporter.poller.poll_delays import PollDelays
+from exporter.poller.requested_polls import MIN_PAUSE_S, Hint
+from exporter.poller.schedule import Intervals, Schedule
 from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, Timer
 from exporter.poller.watchlist import Watchlist
-
-PATIENCE: Final = 8
-"""Polls of a job, with growing intervals, while a list shows what history does not show yet."""
-
-GUESSED_FOR: Final = 1.25
-"""Intervals until record-info confirms a running build that a list shows without its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +61,10 @@ class PollPlanner:
         self._fleet_timers = {task: Timer(task) for task in tasks}
         for timer in self._fleet_timers.values():
             self.schedule.put(timer, now)
+
+    @property
+    def _delays(self) -> PollDelays:
+        return PollDelays(self.intervals, self.watchlist.size, self._lists.in_use, self.rng)
 
     def carry_over(self, before: "PollPlanner", *, same_service: bool) -> frozenset[str]:
         """Keep what lists have confirmed of the jobs that are still watched.
@@ -123,7 +121,7 @@ class PollPlanner:
         taken = self.schedule.take(now, limit)
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):
-                job.mark, job.polled_at = job.lists.current_mark, now
+                job.mark_at_poll, job.polled_at = job.lists.current_mark, now
                 job.listed_first = self._listed_first(job, now)
         return taken
 
@@ -225,7 +223,7 @@ class PollPlanner:
             for job_id in running:
                 job = self.watchlist.states[job_id]
                 is_guess = job.lists.listed is not None and job.lists.listed.number is None
-                self.schedule.hasten(job.poll, now + self._until_running_is_checked(is_guess=is_guess))
+                self.schedule.hasten(job.poll, now + self._delays.until_running_is_checked(is_guess=is_guess))
         return JobListChanges(frozenset(never_built), running)
 
     def poll_succeeded(
@@ -241,7 +239,7 @@ class PollPlanner:
             verified: the poll read history, which verifies the lists.
         """
         self.watchlist.polled(job.id, denied=False)
-        ledger, listed, mark = job.latest, job.lists.listed, job.mark
+        ledger, listed, mark = job.latest, job.lists.listed, job.mark_at_poll
         hid = self.lists_are_trusted(now) and self._lists.hid(job, found_ms)
         agreed = listed is None or (ledger is not None and ledger.agrees_with(listed))
         job.lists.polled(mark, agreed=agreed)
@@ -250,10 +248,10 @@ class PollPlanner:
             self._use_lists(False, now)
         job.quiet_polls = 0 if found else job.quiet_polls + 1
         if verified:
-            job.verify_at = now + self._quiet_interval()
-        hinted = self._until_next_of_hint(job, now)
+            job.verify_at = now + self._delays.quiet_interval
+        hinted = self._delays.until_next_of_hint(job, now)
         if self.schedule.done(job.poll):
-            self._put(job.poll, now, min(self._until_next(job, mark), hinted))
+            self._put(job.poll, now, min(self._delays.until_next(job, mark), hinted))
             self.schedule.hasten(job.poll, max(now, job.verify_at))
         return hid
 
@@ -267,7 +265,7 @@ class PollPlanner:
         if self.schedule.done(job.poll):
             intervals = self.intervals
             longest = intervals.longest if refused else intervals.without_lists(self.watchlist.size)
-            self._put(job.poll, now, min(self._backed_off(job, longest), hinted))
+            self._put(job.poll, now, min(self._delays.backed_off(job, longest), hinted))
 
     def poll_again(self, job: JobState, now: float) -> None:
         """Schedule the next poll at once, since the last left details to request."""
@@ -310,7 +308,7 @@ class PollPlanner:
                     never_built.add(job.id)
                 job.lists.polled(listed.mark)
                 job.lists.confirm()
-                job.verify_at = now + self.rng.uniform(0, self._quiet_interval())
+                job.verify_at = now + self.rng.uniform(0, self._delays.quiet_interval)
                 self.schedule.put(job.poll, job.verify_at)
             else:
                 to_poll.append((-(listed.last_build_ms or 0) if listed else 1, job.id))
@@ -323,58 +321,3 @@ class PollPlanner:
         started = now if timer.started is None else timer.started
         timer.started = None
         self.schedule.put(timer, max(now, started + delay))
-
-    def _until_next_of_hint(self, job: JobState, now: float) -> float:
-        """Seconds from a successful poll to the next that a hint demands; infinite if it demands none.
-
-        Where polls wait for the throttle, the pauses grow with that wait: other tasks take precedence.
-        """
-        due, ledger = job.poll.was_due, job.latest
-        pause: float | None = None
-        if job.hint and ledger:
-            job.hint = job.hint.after_poll(ledger, job.polled_at)
-        if job.hint and ledger:
-            pause = job.hint.pause(ledger, job.polled_at, self.intervals.interval)
-        if pause is None:
-            job.hint = None
-            return math.inf
-        return max(pause, 2 * (now - due)) if due is not None else pause
-
-    def _until_next(self, job: JobState, mark: object) -> float:
-        """Seconds from a successful poll to the next, given how the job was listed when it began."""
-        ledger = job.latest
-        listed = job.lists.listed if self._lists.in_use else None
-        disagrees = listed is not None and ledger is not None and not ledger.agrees_with(listed)
-        if listed and listed.mark != mark and disagrees:
-            return 0.0
-        if ledger and ledger.open.keys() - ledger.stuck:
-            if listed and shows_running(ledger, listed):
-                return self._until_running_is_checked(is_guess=is_guessed(ledger, listed))
-            return jittered(self.intervals.interval, JITTER, self.rng)
-        quiet = self._until_next_of_quiet(job, listed, disagrees=disagrees)
-        if ledger is None or ledger.stuck_rest_until_ms is None:
-            return quiet
-        rest = (ledger.stuck_rest_until_ms - ledger.polled_ms) / 1000
-        return min(quiet, max(rest, self.intervals.longest))
-
-    def _until_running_is_checked(self, *, is_guess: bool) -> float:
-        """Seconds for which a list is relied on to show the end of a build; less if its number is a guess."""
-        if is_guess:
-            return GUESSED_FOR * self.intervals.interval
-        return jittered(min(self._quiet_interval(), self.intervals.longest), JITTER, self.rng)
-
-    def _until_next_of_quiet(self, job: JobState, listed: ListedJob | None, *, disagrees: bool) -> float:
-        ledger = job.latest
-        if disagrees and job.quiet_polls < PATIENCE:
-            return self._backed_off(job, self.intervals.longest)
-        if listed and ledger and not ledger.gaps:
-            return jittered(self._quiet_interval(), SPREAD, self.rng)
-        return self._backed_off(job, self.intervals.without_lists(self.watchlist.size))
-
-    def _quiet_interval(self) -> float:
-        jobs = self.watchlist.size
-        return self.intervals.with_lists(jobs) if self._lists.in_use else self.intervals.without_lists(jobs)
-
-    def _backed_off(self, job: JobState, longest: float) -> float:
-        delay = min(longest, self.intervals.interval * (1 << max(0, min(job.quiet_polls, 20))))
-        return jittered(delay, JITTER, self.rng)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import ExporterError
 from exporter.metrics.exporter_metrics import Readings
-from exporter.poller.hints import ids_in
+from exporter.poller.requested_polls import ids_in
 from exporter.redaction import clean
 from exporter.text import plural
 from exporter.web.metrics_endpoint import MetricsEndpoint

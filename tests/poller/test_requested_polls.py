@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.ledger import JobLedger, RecentBuild
 from exporter.model import Build, State
-from exporter.poller.hints import MIN_PAUSE_S, Hint, ids_in
+from exporter.poller.requested_polls import MIN_PAUSE_S, Hint, ids_in
 from exporter.poller.tasks import JOB_LISTS
 from exporter.simulator import Fleet, ManualClock, fault
 from tests.ledger.examples import START_MS, counted, history, idle, running
