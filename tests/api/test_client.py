@@ -732,6 +732,7 @@ class TestJobLists:
                 number=4,
                 state=State.QUEUED,
                 build_project_id=fleet.build_project_id(JOB),
+                disabled=False,
             )
         }
         assert (size, is_whole) == (1, True)
