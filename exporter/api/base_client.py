@@ -17,7 +17,7 @@ import requests
 
 from exporter.api.auth import Credentials
 from exporter.api.clock import ClockOffset
-from exporter.api.endpoint_selection import Sources
+from exporter.api.endpoint_fallback import Sources
 from exporter.api.http import Response, exchange, prepare
 from exporter.api.pagination import Pages
 from exporter.api.parsers import Page

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from exporter.api.base_client import PAGE_SIZE, BaseClient
-from exporter.api.endpoint_selection import DISAGREES, HISTORY, RECORD_INFO
+from exporter.api.endpoint_fallback import DISAGREES, HISTORY, RECORD_INFO
 from exporter.api.http import new_session
 from exporter.api.pagination import Pages
 from exporter.api.parsers import (

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Final
 
 from exporter.api.client import ApiClient
-from exporter.api.endpoint_selection import AGREEMENTS
+from exporter.api.endpoint_fallback import AGREEMENTS
 from exporter.api.parsers import BUILD_FAULTS
 from exporter.backfill.builds import as_listed
 from exporter.backfill.plan import PastJob

@@ -7,7 +7,7 @@ from datetime import date
 from itertools import count
 from typing import Final
 
-from exporter.api.endpoint_selection import Sources
+from exporter.api.endpoint_fallback import Sources
 from exporter.api.rate_limiter import AdaptiveRateLimit
 from exporter.config import Config
 from exporter.doctor.probe_plan import Watched

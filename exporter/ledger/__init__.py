@@ -39,7 +39,7 @@ from exporter.ledger.apply import (
     settle_uncounted,
 )
 from exporter.ledger.histogram import Buckets, Exemplar, Histogram, NativeBuckets
-from exporter.ledger.list_evidence import (
+from exporter.ledger.job_list_evidence import (
     apply_listed,
     is_guessed,
     is_reached,

@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.samples import Sample
 
 from exporter import __version__
-from exporter.api.endpoint_selection import ENDPOINTS
+from exporter.api.endpoint_fallback import ENDPOINTS
 from exporter.metrics.families import Declared, Kind
 
 OPERATIONS: Final = (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
-from exporter.api.endpoint_selection import Sources
+from exporter.api.endpoint_fallback import Sources
 from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.ledger import DetailAnswer, JobLedger, contradicts, counts_alike
 from exporter.model import DAY_MS, BuildDetail

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from exporter.api.endpoint_selection import Sources
+from exporter.api.endpoint_fallback import Sources
 from exporter.errors import (
     ApiError,
     CredentialsError,

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exporter.api.endpoint_selection import Sources
+from exporter.api.endpoint_fallback import Sources
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
 from exporter.ledger import JobLedger, LabelPolicy, apply_listed, next_running
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage, State

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.api.endpoint_selection import FIRST_PAUSE_S, LONGEST_PAUSE_S, Endpoint, RecordsTrust
+from exporter.api.endpoint_fallback import FIRST_PAUSE_S, LONGEST_PAUSE_S, Endpoint, RecordsTrust
 from exporter.errors import (
     ApiError,
     BackendError,
