@@ -11,14 +11,22 @@ class Format(Enum):
 
     TEXT = "text"
     OPENMETRICS = "openmetrics"
+    PROTOBUF = "protobuf"
 
     @property
     def content_type(self) -> str:
         """Value of the response header ``Content-Type``."""
-        if self is Format.TEXT:
-            return "text/plain; version=0.0.4; charset=utf-8"
-        return "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        return _CONTENT_TYPES[self]
 
+
+_CONTENT_TYPES: Final = {
+    Format.TEXT: "text/plain; version=0.0.4; charset=utf-8",
+    Format.OPENMETRICS: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    Format.PROTOBUF: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
+    "encoding=delimited",
+}
+
+_PROTOBUF_PARAMETERS: Final = ("io.prometheus.client.metricfamily", "delimited")
 
 _OPENMETRICS_VERSIONS: Final = ("", "0.0.1", "1.0.0")
 
@@ -27,17 +35,25 @@ _TEXT_TYPES: Final = ("text/plain", "text/*", "*/*")
 
 @lru_cache(maxsize=64)
 def format_for(accept: str) -> Format:
-    """Choose OpenMetrics if an ``Accept`` header ranks it at least as high as the text format.
+    """Choose the format that an ``Accept`` header ranks highest; of equals, protobuf, then OpenMetrics.
 
     Unreadable parts are ignored, so a scraper with an invalid header gets the text format.
     """
-    text = openmetrics = 0.0
+    ranks = {Format.PROTOBUF: 0.0, Format.OPENMETRICS: 0.0, Format.TEXT: 0.0}
     for kind, parameters, quality in _choices(accept):
-        if kind == "application/openmetrics-text" and parameters.get("version", "") in _OPENMETRICS_VERSIONS:
-            openmetrics = max(openmetrics, quality)
-        elif kind in _TEXT_TYPES:
-            text = max(text, quality)
-    return Format.OPENMETRICS if 0 < openmetrics >= text else Format.TEXT
+        if form := _format_of(kind, parameters):
+            ranks[form] = max(ranks[form], quality)
+    best = max(ranks, key=ranks.__getitem__)
+    return best if ranks[best] else Format.TEXT
+
+
+def _format_of(kind: str, parameters: dict[str, str]) -> Format | None:
+    if kind == "application/vnd.google.protobuf":
+        given = parameters.get("proto"), parameters.get("encoding")
+        return Format.PROTOBUF if given == _PROTOBUF_PARAMETERS else None
+    if kind == "application/openmetrics-text":
+        return Format.OPENMETRICS if parameters.get("version", "") in _OPENMETRICS_VERSIONS else None
+    return Format.TEXT if kind in _TEXT_TYPES else None
 
 
 @lru_cache(maxsize=64)

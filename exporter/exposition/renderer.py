@@ -7,8 +7,9 @@ from typing import Final
 
 from exporter.exposition.encoder import Encoder
 from exporter.exposition.formats import Format
+from exporter.exposition.protobuf import ProtobufEncoder
 from exporter.exposition.snapshot import Piece, Snapshot
-from exporter.metrics import FLEET_FAMILIES, Family, FleetView, JobView
+from exporter.metrics import FLEET_FAMILIES, Declared, Family, FleetView, JobView
 
 BLOCK: Final = 64
 """Jobs per piece: more compress better, fewer cost less when one of them changes."""
@@ -29,8 +30,8 @@ class Renderer:
     """Renders views in one format, and remembers the parts."""
 
     def __init__(self, families: Sequence[Family[JobView]], fmt: Format) -> None:
-        self._families = [(family, Encoder(family, fmt)) for family in families]
-        self._fleet = [(family, Encoder(family, fmt)) for family in FLEET_FAMILIES]
+        self._families = [(family, _encoder(family, fmt)) for family in families]
+        self._fleet = [(family, _encoder(family, fmt)) for family in FLEET_FAMILIES]
         self._rendered: dict[str, tuple[JobView, Fragments]] = {}
         self._blocks: dict[bool, list[_Block]] = {True: [], False: []}
 
@@ -111,6 +112,10 @@ class Renderer:
             if fragment := encoder.fragment((), family.samples(view), None):
                 header = encoder.header(len(fragment))
                 yield Piece.of((header, fragment), encoder.series(fragment), compress=compress)
+
+
+def _encoder(declared: Declared, fmt: Format) -> Encoder | ProtobufEncoder:
+    return ProtobufEncoder(declared) if fmt is Format.PROTOBUF else Encoder(declared, fmt)
 
 
 def _same(some: Sequence[object], others: Sequence[object]) -> bool:

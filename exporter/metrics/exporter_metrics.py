@@ -159,7 +159,8 @@ class Telemetry:
     series = _Gauge(
         "codearts_build_exporter_series",
         "Series of jobs and of the recycle bin in the snapshot.",
-        note="In the format with the most series: OpenMetrics also has `_created`.",
+        note="In the format with the most series: in protobuf, a histogram is one, as Prometheus stores "
+        "native histograms.",
     )
     series_limit = _Gauge(
         "codearts_build_exporter_series_limit",
@@ -174,8 +175,8 @@ class Telemetry:
         "codearts_build_exporter_snapshot_size_bytes",
         "Size of the snapshot in each format and encoding that is kept ready.",
         ("format", "encoding"),
-        note="`format` is `text` or `openmetrics`, `encoding` is `identity` or `gzip`. What was not "
-        "requested in the last 15 minutes is not kept.",
+        note="`format` is `text`, `openmetrics` or `protobuf`, `encoding` is `identity` or `gzip`. What was "
+        "not requested in the last 15 minutes is not kept.",
     )
     snapshot_timestamp = _Gauge(
         "codearts_build_exporter_snapshot_timestamp_seconds",

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from exporter.exposition import Format, Snapshot
 from exporter.exposition.formats import format_for, wants_gzip
+from exporter.exposition.protobuf import collected
 from exporter.exposition.publisher import Publisher
 
 _SNAPSHOT_TIMEOUT_S: Final = 60.0
@@ -21,6 +22,12 @@ _SNAPSHOT_CHECK_INTERVAL_S: Final = 0.02
 
 _OWN_METRICS_MAX_AGE_S: Final = 1.0
 """Scrapes that are closer together share one rendering of the exporter's own metrics."""
+
+_GENERATE: Final[dict[Format, Callable[[CollectorRegistry], bytes]]] = {
+    Format.TEXT: generate_latest,
+    Format.OPENMETRICS: openmetrics.generate_latest,
+    Format.PROTOBUF: lambda registry: collected(registry.collect()),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,7 @@ class MetricsEndpoint:
         self._bodies = {key: kept for key, kept in self._bodies.items() if now < kept.expires_at}
         body = self._bodies.get((format_, gzip))
         if body is None or body.snapshot is not snapshot:
-            generate = openmetrics.generate_latest if format_ is Format.OPENMETRICS else generate_latest
-            own_metrics = generate(self._registry)
+            own_metrics = _GENERATE[format_](self._registry)
             expires_at = now + _OWN_METRICS_MAX_AGE_S
             if gzip:
                 whole = b"".join(snapshot.gzip(own_metrics))

@@ -85,16 +85,18 @@ def test_checksums_combine_over_any_length() -> None:
 
 
 def test_series_are_counted_as_lines_without_comments() -> None:
-    for fmt in Format:
+    for fmt in (Format.TEXT, Format.OPENMETRICS):
         snapshot = Renderer(JOB_FAMILIES, fmt).render(full(), compress=True)
         lines = plain(snapshot).splitlines()
         assert snapshot.series == sum(not line.startswith(b"#") for line in lines) > 0
         assert snapshot.size == len(plain(snapshot))
 
 
-@given(st.data(), st.lists(views(job_views()), min_size=1, max_size=6))
-def test_a_used_renderer_gives_the_same_as_a_new_one(data: st.DataObject, changes: list[FleetView]) -> None:
-    renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
+@given(st.data(), st.sampled_from(Format), st.lists(views(job_views()), min_size=1, max_size=6))
+def test_a_used_renderer_gives_the_same_as_a_new_one(
+    data: st.DataObject, fmt: Format, changes: list[FleetView]
+) -> None:
+    renderer, end = Renderer(JOB_FAMILIES, fmt), b"# EOF\n" if fmt is Format.OPENMETRICS else b""
     view = changes[0]
     for after in changes:
         kept = data.draw(st.permutations(view.jobs))[: data.draw(st.integers(0, 3))]
@@ -103,8 +105,8 @@ def test_a_used_renderer_gives_the_same_as_a_new_one(data: st.DataObject, change
         view = replace(after, jobs=(*after.jobs, *stay))
         compress = data.draw(st.booleans())
         snapshot = renderer.render(view, compress=compress)
-        assert plain(snapshot, b"# EOF\n") == rendered(view, Format.OPENMETRICS)
-        assert not compress or one_member(snapshot, b"# EOF\n") == rendered(view, Format.OPENMETRICS)
+        assert plain(snapshot, end) == rendered(view, fmt)
+        assert not compress or one_member(snapshot, end) == rendered(view, fmt)
 
 
 @given(st.none() | bins)
@@ -128,14 +130,15 @@ def pieces(renderer: Renderer) -> dict[tuple[int, int], int]:
     }
 
 
-def test_a_build_of_one_job_renders_only_the_pieces_it_is_in() -> None:
-    renderer = Renderer(JOB_FAMILIES, Format.OPENMETRICS)
+@pytest.mark.parametrize("fmt", Format)
+def test_a_build_of_one_job_renders_only_the_pieces_it_is_in(fmt: Format) -> None:
+    renderer, end = Renderer(JOB_FAMILIES, fmt), b"# EOF\n" if fmt is Format.OPENMETRICS else b""
     renderer.render(FLEET, compress=True)
     before, index = pieces(renderer), BLOCK + 3
     job = FLEET.jobs[index]
     assert job.ledger is not None
     view = changed(FLEET, index, replace(job, ledger=counted(job.ledger, 4)))
-    assert one_member(renderer.render(view, compress=True)) + b"# EOF\n" == rendered(view, Format.OPENMETRICS)
+    assert one_member(renderer.render(view, compress=True)) + end == rendered(view, fmt)
     touched = {key for key, piece in pieces(renderer).items() if before[key] != piece}
     names = {JOB_FAMILIES[family].name for _, family in touched}
     assert {block for block, _ in touched} == {1}

@@ -26,15 +26,23 @@ from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job
 from exporter.web import MetricsEndpoint, WebServer, application
 from tests.ledger.examples import idle
+from tests.support.client_model import families
 from tests.support.programs import eventually
 from tests.support.sites import Fleet, listening
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+DELIMITED = PROTOBUF.replace(" ", "")
+
 PROMETHEUS_2_42 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_2_42_PROTOBUF = (
+    f"{DELIMITED},application/openmetrics-text;version=1.0.0;q=0.8,"
+    "application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -42,7 +50,7 @@ PROMETHEUS_3 = (
     "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
 PROMETHEUS_3_PROTOBUF = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+    f"{DELIMITED};q=0.6,"
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
     "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
     "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
@@ -137,7 +145,12 @@ def test_metrics_are_at_the_configured_path(site: Site) -> None:
         "text/plain;version=1.0.0;escaping=allow-utf-8",
         "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
         "application/json",
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        "application/vnd.google.protobuf",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.Metric;encoding=delimited",
+        "application/vnd.google.protobuf;encoding=delimited,text/plain;q=0.1",
+        f"{DELIMITED};q=0",
+        f"{DELIMITED};q=0.4,text/plain;version=0.0.4;q=0.5",
         "application/openmetrics-text;version=9.9.9",
         "application/openmetrics-text;version=x.y",
         "application/openmetrics-text;q=0",
@@ -159,7 +172,6 @@ def test_the_text_format_is_the_default(plain: Site, accept: str | None) -> None
     [
         PROMETHEUS_2_42,
         PROMETHEUS_3,
-        PROMETHEUS_3_PROTOBUF,
         "application/openmetrics-text",
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
         "Application/OpenMetrics-Text;version=0.0.1",
@@ -170,6 +182,27 @@ def test_openmetrics_is_sent_to_clients_that_prefer_it(plain: Site, accept: str)
     reply = plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, OPENMETRICS)
     assert jobs(parse_openmetrics(reply.body.decode())) == 50
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        PROMETHEUS_2_42_PROTOBUF,
+        PROMETHEUS_3_PROTOBUF,
+        DELIMITED,
+        PROTOBUF.upper(),
+        f"application/openmetrics-text;q=0.5,{DELIMITED};q=0.5",
+    ],
+)
+@pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])
+def test_protobuf_is_sent_to_clients_that_prefer_it(plain: Site, accept: str, accept_encoding: str) -> None:
+    reply = plain.ask("/metrics", Accept=accept, Accept_Encoding=accept_encoding)
+    assert (reply.status, reply.headers["content-type"]) == (200, PROTOBUF)
+    body = gzip.decompress(reply.body) if accept_encoding == "gzip" else reply.body
+    *ready, live = families(body)
+    assert (live.name, [metric.gauge.value for metric in live.metric]) == ("codearts_build_up", [1])
+    (up,) = (family for family in ready if family.name == "codearts_build_job_up")
+    assert len(up.metric) == 50
 
 
 def test_metrics_are_compressed_for_clients_that_accept_gzip(plain: Site) -> None:

@@ -31,6 +31,12 @@ Prometheus requests OpenMetrics. In that format, counters and histograms of jobs
 time since which a series counts, and exemplars: the number of the latest build in each bucket and each
 counter. Prometheus stores exemplars if its feature `exemplar-storage` is enabled.
 
+With `--enable-feature=native-histograms` (2.40 to 3.8) or `scrape_native_histograms: true` (from 3.9 on),
+Prometheus requests protobuf. In that format, histograms of jobs also have native buckets, eight for each
+power of two, whatever buckets are configured. Prometheus then stores a histogram as one series, instead of
+one for each bucket, its count and its sum; `histogram_quantile()` takes it without `_bucket` and `le`, and is
+at most 4.4 % off.
+
 [Overview](#overview) · [Jobs](#jobs) · [Stages](#stages) · [Recycle bin](#recycle-bin) ·
 [Exporter](#exporter) · [Results](#results) · [States](#states) ·
 [Extra labels](#extra-labels) · [Operations](#operations) · [Reasons](#reasons) · [Buckets](#buckets)"""
