@@ -40,7 +40,9 @@ def full() -> FleetView:
     )
     gone = RecycledJob("0" * 32, "gone", CHECKOUT.project_id, 1_700_000_000_000)
     return FleetView(
-        jobs=(JobView(CHECKOUT, ledger, up=True, deleted=False, checked_ms=ledger.polled_ms),),
+        jobs=(
+            JobView(CHECKOUT, ledger, up=True, deleted=False, disabled=False, checked_ms=ledger.polled_ms),
+        ),
         recycle_bin=RecycleBin(29 * 86_400_000, {gone.id: gone}, read_ms=ledger.polled_ms),
         projects={CHECKOUT.project_id: "shop"},
     )
