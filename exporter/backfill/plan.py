@@ -1,21 +1,17 @@
-"""Jobs and period of a backfill, its cutoff for each job, and the jobs a running exporter counts. Pure.
+"""Jobs and period of a backfill, and its cutoff for each job. Pure.
 
 Times are milliseconds since the epoch. Samples lie on multiples of the step, so that days begin with one;
 each job's last sample lies at its end, whether that is such a multiple or not.
 """
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
-
 from exporter.backfill.builds import KnownBuild
 from exporter.config import parse_duration
-from exporter.errors import BackfillError
 from exporter.model import DAY_MS, Job
 
 BLOCK_MS: Final = 2 * 3_600_000
@@ -25,14 +21,6 @@ _FILE_LENGTHS_MS: Final = (12 * BLOCK_MS, 3 * BLOCK_MS, BLOCK_MS)
 
 _FILE_SAMPLES: Final = 50_000
 """Limit of a file that promtool reads several times; reading it then costs about as much as starting."""
-
-_CREATED: Final = "codearts_build_builds_created"
-_BASELINE: Final = "codearts_build_baseline_build_number"
-_INFO: Final = "codearts_build_job_info"
-_FAMILIES: Final = "|".join((_CREATED.removesuffix("_created"), _BASELINE, _INFO))
-_RELEVANT_LINE: Final = re.compile(
-    rf"(?:{_CREATED}|{_BASELINE}|{_INFO})[{{ ]|# (?:TYPE|HELP) (?:{_FAMILIES}) |# EOF$".encode()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,60 +106,6 @@ class Plan:
     def period(self, step_ms: int) -> Period:
         """The period in steps of ``step_ms``; it begins on a multiple of the step."""
         return Period(self.start_ms // step_ms * step_ms, self.end_ms, step_ms)
-
-
-class CountedJob(NamedTuple):
-    """A job that a running exporter counts, under the names it exposes.
-
-    Counting began at ``since_ms`` by the exporter's clock; ``baseline`` is the highest number that had
-    finished then, if any.
-    """
-
-    job: Job
-    since_ms: int
-    baseline: int | None
-
-
-def running_exporter(lines: Iterable[bytes]) -> dict[str, CountedJob]:
-    """Parse the OpenMetrics lines of a running exporter into the jobs it counts, by id.
-
-    Raises:
-        BackfillError: it is not an exposition of this exporter.
-    """
-    since: dict[tuple[str, str], int] = {}
-    baselines: dict[tuple[str, str], int] = {}
-    jobs: list[Job] = []
-    try:
-        text = "".join([f"{line.decode()}\n" for line in lines if _RELEVANT_LINE.match(line)])
-        for sample in (s for family in text_string_to_metric_families(text) for s in family.samples):
-            names = sample.labels.get("project", ""), sample.labels.get("job_name", "")
-            if sample.name == _INFO:
-                job_id, project_id = sample.labels.get("job_id", ""), sample.labels.get("project_id", "")
-                jobs.append(Job(job_id, names[1], names[0], project_id))
-            elif not math.isfinite(sample.value):
-                raise ValueError(f"{sample.value} is neither a time nor a number")
-            elif sample.name == _CREATED:
-                since[names] = round(sample.value * 1000)
-            else:
-                baselines[names] = round(sample.value)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise BackfillError(f"the exporter's metrics cannot be read: {error}") from None
-    if not jobs:
-        raise BackfillError(f"the exporter's metrics have no {_INFO}; does it watch any job?")
-    named = ((job, (job.project, job.name)) for job in jobs)
-    return {
-        job.id: CountedJob(job, since[names], baselines.get(names)) for job, names in named if names in since
-    }
-
-
-def earliest(exporters: Iterable[Mapping[str, CountedJob]]) -> dict[str, CountedJob]:
-    """Merge the jobs of several exporters; the one that has counted a job the longest wins."""
-    merged: dict[str, CountedJob] = {}
-    for counted_jobs in exporters:
-        for job_id, counted in counted_jobs.items():
-            if job_id not in merged or counted.since_ms < merged[job_id].since_ms:
-                merged[job_id] = counted
-    return merged
 
 
 def parse_time(text: str, now_ms: int) -> int:

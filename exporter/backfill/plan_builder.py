@@ -12,11 +12,13 @@ from pydantic import TypeAdapter
 from requests.utils import get_auth_from_url
 
 from exporter.api.client import ApiClient
-from exporter.backfill.plan import CountedJob, PastJob, Plan, earliest, parse_time, running_exporter
+from exporter.backfill.plan import PastJob, Plan, parse_time
 from exporter.backfill.retry import Notices, Reply, Value, fetch_with_retries
+from exporter.backfill.running_exporter import CountedJob, earliest, running_exporter
 from exporter.backfill.spool import Spool
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
+from exporter.exposition import Format
 from exporter.model import ALL, Job, ListedJob
 from exporter.poller import service_ms
 from exporter.poller.tasks import Listing
@@ -29,7 +31,6 @@ _RECHECK_PAUSE_S: Final = 3.0
 _IDS_SHOWN: Final = 5
 _TIMEOUT_S: Final = 30.0
 _CHUNK_BYTES: Final = 1 << 16
-_MAX_LINE_BYTES: Final = 1 << 20
 
 _READY_PAUSE_S: Final = 2.0
 _READY_TRIES: Final = 5
@@ -102,7 +103,7 @@ def make_plan(
     watched = watched_jobs(config, client, notices)
     for url in selection.exporters:
         _wait_until_ready(url, notices, sleep)
-    running = earliest(running_exporter(_fetch_lines(url)) for url in selection.exporters)
+    running = earliest(running_exporter(_fetch(url)) for url in selection.exporters)
     now_ms = service_ms(time.time(), client.clock.trusted)
     start_ms, cut_ms = _time("--start", selection.start, now_ms), _time("--end", selection.end, now_ms)
     end_ms = min(now_ms, cut_ms) // 1000 * 1000
@@ -262,20 +263,17 @@ def _wait_until_ready(url: str, notices: Notices, sleep: Callable[[float], objec
         sleep(_READY_PAUSE_S)
 
 
-def _fetch_lines(url: str) -> Iterator[bytes]:
-    """Fetch an exposition line by line."""
+def _fetch(url: str) -> Iterator[bytes]:
+    """Fetch an exposition in chunks."""
     shown = _without_credentials(url)
     try:
         with _get(url) as response:
             if response.status_code != HTTPStatus.OK:
                 raise BackfillError(f"{shown}: HTTP {response.status_code}")
-            rest = b""
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
-                if len(rest) > _MAX_LINE_BYTES:
-                    raise BackfillError(f"{shown}: a line of more than {_MAX_LINE_BYTES:,} bytes")
-            yield rest
+            kind = response.headers.get("Content-Type", "")
+            if not kind.startswith(Format.PROTOBUF.content_type.partition(";")[0]):
+                raise BackfillError(f"{shown}: no metrics as protobuf; is it the metrics URL of an exporter?")
+            yield from response.iter_content(_CHUNK_BYTES)
     except (requests.RequestException, ValueError) as error:
         raise BackfillError(f"{shown}: no answer ({type(error).__name__})") from None
 
@@ -283,7 +281,7 @@ def _fetch_lines(url: str) -> Iterator[bytes]:
 def _get(url: str) -> requests.Response:
     """Send a request whose response is streamed. A user in the URL overrides ~/.netrc."""
     user = get_auth_from_url(url)
-    headers = {"Accept": "application/openmetrics-text"}
+    headers = {"Accept": Format.PROTOBUF.content_type}
     return requests.get(
         url, headers=headers, timeout=_TIMEOUT_S, stream=True, auth=user if any(user) else None
     )

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -27,13 +28,29 @@ from exporter.backfill.openmetrics import PastFamily
 from exporter.backfill.output import write_files
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.model import Job
 from exporter.poller import Rules
 from exporter.simulator import Fleet, ManualClock, Simulator
+from tests.support.client_model import MetricFamily
 from tests.support.truth import Labels
 
 NOON_MS = round(datetime(2025, 3, 10, 12, tzinfo=UTC).timestamp() * 1000)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+
+
+def counting(job: Job, since_ms: int, number: float = 1) -> list[Any]:
+    """The families that an exporter shows which counts one job."""
+    labels = [{"name": "job_name", "value": job.name}, {"name": "project", "value": job.project}]
+    ids = [{"name": "job_id", "value": job.id}, {"name": "project_id", "value": job.project_id}]
+    created = {"seconds": since_ms // 1000, "nanos": since_ms % 1000 * 1_000_000}
+    metrics = {
+        "builds_total": {"label": labels, "counter": {"value": 3, "created_timestamp": created}},
+        "baseline_build_number": {"label": labels, "gauge": {"value": number}},
+        "job_info": {"label": [*ids, *labels], "gauge": {"value": 1}},
+    }
+    return [MetricFamily(name=f"codearts_build_{name}", metric=[metric]) for name, metric in metrics.items()]
+
 
 Shown = dict[tuple[str, Labels], dict[float, float]]
 """Values by time in seconds, by name and labels."""

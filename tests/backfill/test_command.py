@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from exporter.exposition import Format
 from exporter.simulator import Fleet, Plan, RealClock, Simulator, fault
 from tests.backfill.conftest import by_moment, read, series_of
 from tests.cli.conftest import PROGRAM, Ended, run
+from tests.support.client_model import samples
 from tests.support.programs import answers, eventually, exporter, program
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -182,22 +184,14 @@ def test_each_job_ends_where_a_running_exporter_began(
         flags = ("--start=3d", "--step=6h", f"--exporter={url}/metrics", f"--output={tmp_path / 'out'}")
         done = run("backfill", f"--config.file={config}", *flags)
         assert done.code == 0, done.err
-        text = requests.get(
-            f"{url}/metrics", headers={"Accept": "application/openmetrics-text"}, timeout=5
-        ).text
+        accept = {"Accept": Format.PROTOBUF.content_type}
+        body = requests.get(f"{url}/metrics", headers=accept, timeout=5).content
+    told = {(name, dict(labels).get("job_name")): value for name, labels, value, _ in samples(body)}
     shown = read(sorted((tmp_path / "out").glob("*.om")))
     for job in simulator.fleet.jobs():
-        [created] = {
-            float(line.split()[-1])
-            for line in text.splitlines()
-            if line.startswith("codearts_build_builds_created") and f'"{job.name}"' in line
-        }
+        created = told["codearts_build_builds_created", job.name]
         assert max(series_of(shown, "consecutive_failures", job_name=job.name)) == created // 1
-        [baseline] = {
-            float(line.split()[-1])
-            for line in text.splitlines()
-            if line.startswith("codearts_build_baseline_build_number{") and f'"{job.name}"' in line
-        }
+        baseline = told["codearts_build_baseline_build_number", job.name]
         assert list(series_of(shown, "last_build_number", job_name=job.name).values())[-1] == baseline
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
-from google.protobuf.proto import parse_length_prefixed
+from google.protobuf.proto import parse_length_prefixed, serialize_length_prefixed
 from prometheus_client.utils import floatToGoString
 
 PROTO: Final = Path(__file__).parents[1] / "fixtures" / "prometheus" / "metrics.proto"
@@ -53,23 +53,31 @@ def _message_class() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.MetricFamily"))
 
 
-_MetricFamily: Final = _message_class()
+MetricFamily: Final = _message_class()
 
 
-def families(exposition: bytes) -> Iterator[Any]:
+def families(body: bytes) -> Iterator[Any]:
     """Decode delimited messages ``MetricFamily``."""
-    stream = io.BytesIO(exposition)
-    while (family := parse_length_prefixed(_MetricFamily, stream)) is not None:
+    stream = io.BytesIO(body)
+    while (family := parse_length_prefixed(MetricFamily, stream)) is not None:
         yield family
 
 
-Sample = tuple[object, ...]
+def exposition(*shown: Any) -> bytes:
+    """Encode messages ``MetricFamily``."""
+    stream = io.BytesIO()
+    for family in shown:
+        serialize_length_prefixed(family, stream)
+    return stream.getvalue()
+
+
+Sample = tuple[Any, ...]
 """Name, sorted labels, value, and exemplar (labels, value, time in seconds) or None."""
 
 
-def samples(exposition: bytes) -> Iterator[Sample]:
+def samples(body: bytes) -> Iterator[Sample]:
     """Yield the samples that OpenMetrics would have."""
-    for family in families(exposition):
+    for family in families(body):
         for metric in family.metric:
             labels = {pair.name: pair.value for pair in metric.label}
             yield from _of_metric(family.name, labels, metric)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,15 @@ def _labels(series: dict[str, Any]) -> Labels:
     return tuple(sorted((name, value) for name, value in series["metric"].items() if name not in dropped))
 
 
+@dataclass(frozen=True)
+class NativeHistogram:
+    """A sample of a native histogram; ``buckets`` are counts, not cumulative, by bounds."""
+
+    count: float
+    sum: float
+    buckets: dict[tuple[float, float], float]
+
+
 class Prometheus:
     """A real Prometheus that scrapes one target each second."""
 
@@ -116,6 +126,23 @@ class Prometheus:
         return {
             _labels(series): [(time_s, float(value)) for time_s, value in series["values"]]
             for series in self._query(selector, at_s)
+        }
+
+    def histograms(self, selector: str) -> dict[Labels, list[NativeHistogram]]:
+        """Return the native histograms of a range selector, by labels."""
+        return {
+            _labels(series): [
+                NativeHistogram(
+                    float(shown["count"]),
+                    float(shown["sum"]),
+                    {
+                        (float(lower), float(upper)): float(n)
+                        for _, lower, upper, n in shown.get("buckets", ())
+                    },
+                )
+                for _, shown in series.get("histograms", ())
+            ]
+            for series in self._query(selector, None)
         }
 
     def _query(self, expression: str, at_s: float | None) -> list[dict[str, Any]]:
