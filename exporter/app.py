@@ -24,6 +24,7 @@ from exporter.ledger import Buckets, JobLedger
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
+from exporter.poller.tasks import PlannedPoll
 from exporter.poller.watchlist import Watchlist, in_shard
 from exporter.store import open_store
 
@@ -97,6 +98,10 @@ class Exporter:
             self.threads.hint(watched)
         return len(watched)
 
+    def next_poll(self, job_id: str) -> PlannedPoll | None:
+        """Return when and why a watched job is polled next; on any thread."""
+        return self._planner.next_poll(job_id, time.monotonic())
+
     def stop(self, timeout: float) -> bool:
         """Stop polling and finish the current commit; True if that was done within `timeout` seconds."""
         is_mine = self._reloading.acquire(timeout=timeout / 2)
@@ -167,8 +172,9 @@ class Exporter:
             client.clock, client.sources = self.client.clock, self.client.sources
         rules = Rules.of(config)
         ledgers = self._restored(config, watchlist, rules.buckets, before)
+        planner = PollPlanner(watchlist, Intervals.of(config), time.monotonic(), random.Random())
         self.poller = Poller(
-            PollPlanner(watchlist, Intervals.of(config), time.monotonic(), random.Random()),
+            planner,
             client,
             self.store,
             ledgers,
@@ -181,7 +187,7 @@ class Exporter:
             same_service=same_service,
         )
         self.stale_after_s = rules.gap_ms / 1000
-        self.config, self.client, self._watchlist = config, client, watchlist
+        self.config, self.client, self._watchlist, self._planner = config, client, watchlist, planner
         self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close, self._hints)
         self.throttle.set_ceiling(config.poll.max_requests_per_minute)
         self.publisher.set_families(families_of(config))

@@ -27,6 +27,7 @@ class JobView:
     Attributes:
         ledger: as committed; None before the first successful poll.
         up: whether the last poll succeeded; None before the first one ended.
+        failure: why it did not; empty if it did.
         deleted: whether the job is in the recycle bin; None while unknown.
         checked_ms: when the job was last known to be up to date, by a poll or by a job list.
         disabled: whether the job is disabled; None if no job list says so.
@@ -36,6 +37,7 @@ class JobView:
     job: Job
     ledger: JobLedger | None = None
     up: bool | None = None
+    failure: str = ""
     deleted: bool | None = None
     disabled: bool | None = None
     checked_ms: int | None = None

@@ -45,6 +45,7 @@ class Views:
             job=job,
             ledger=ledger,
             up=(True if confirmed_ms else None) if state.up is None else state.up,
+            failure=state.failure,
             deleted=None if self.recycle_bin is None else job.id in self.recycle_bin.jobs,
             disabled=listed.disabled if listed else None,
             checked_ms=max(ledger.polled_ms, confirmed_ms or 0) if ledger else None,

@@ -175,6 +175,7 @@ class JobState:
         watched_at: when it was first watched, while it has no ledger; monotonic seconds, since the wall clock
             may be set before the first poll.
         up: whether its last poll succeeded; None before the first.
+        failure: why it did not; empty if it did.
         poll: the timer of its polls.
         mark_at_poll: how the job was listed when the current poll began.
         polled_at: when the last poll began.
@@ -195,6 +196,7 @@ class JobState:
     uncommitted: JobLedger | None = None
     watched_at: float | None = None
     up: bool | None = None
+    failure: str = ""
     poll: Timer = field(init=False)
     mark_at_poll: object = None
     polled_at: float = float("-inf")

@@ -19,7 +19,7 @@ from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays
 from exporter.poller.requested_polls import MIN_PAUSE_S, Hint
 from exporter.poller.schedule import Intervals, Schedule
-from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, Timer
+from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, PlannedPoll, PollReason, Timer
 from exporter.poller.watchlist import Watchlist
 
 
@@ -108,7 +108,7 @@ class PollPlanner:
         timer.keep_log(before)
         due = before.was_due if before.due is None else before.due
         if due is not None:
-            self.schedule.put(timer, due)
+            self.schedule.put(timer, due, before.reason)
 
     def clamp_timestamps(self, at_ms: int) -> None:
         """Clamp timestamps to `at_ms` if the service clock was ahead when the lists were read."""
@@ -130,7 +130,7 @@ class PollPlanner:
         for job_id in job_ids:
             if job := self.watchlist.states.get(job_id):
                 job.hint = Hint.of(job.latest, now, now_ms)
-                self.schedule.hasten(job.poll, max(now, job.polled_at + MIN_PAUSE_S))
+                self.schedule.hasten(job.poll, max(now, job.polled_at + MIN_PAUSE_S), PollReason.HINTED)
 
     def _listed_first(self, job: JobState, now: float) -> ListedJob | None:
         """Return what the lists show, if a poll may begin with record-info and do without history.
@@ -146,6 +146,12 @@ class PollPlanner:
     def wait(self, now: float) -> float:
         """Return the seconds until a task is due."""
         return self.schedule.wait(now)
+
+    def next_poll(self, job_id: str, now: float) -> PlannedPoll | None:
+        """Return when and why a job is polled next; None if it is not planned. On any thread."""
+        job = self.watchlist.states.get(job_id)
+        due, reason = (job.poll.due, job.poll.reason) if job else (None, None)
+        return PlannedPoll(None if due is None else max(0.0, due - now), reason) if reason else None
 
     def lists_to_read(self, now: float) -> dict[str, int]:
         """Job lists to read now and their last sizes, by project id; `""` stands for all jobs."""
@@ -180,7 +186,7 @@ class PollPlanner:
         within = self.intervals.without_lists(self.watchlist.size)
         for job_id in job_ids:
             if job := self.watchlist.states.get(job_id):
-                self.schedule.hasten(job.poll, now + self.rng.uniform(0, within))
+                self.schedule.hasten(job.poll, now + self.rng.uniform(0, within), PollReason.UNLISTED)
 
     def learn(self, read: JobListsResult, now: float) -> tuple[list[JobState], list[JobState]]:
         """Update watchlist and list state from a read; return the jobs watched from now on, and no longer."""
@@ -219,11 +225,12 @@ class PollPlanner:
             trusted = self.lists_are_trusted(now)
             running, to_poll = compare_with_ledgers(self.watchlist.states, trusted=trusted)
             for job in to_poll:
-                self.schedule.hasten(job.poll, now)
+                self.schedule.hasten(job.poll, now, PollReason.CHANGED)
             for job_id in running:
                 job = self.watchlist.states[job_id]
                 is_guess = job.lists.listed is not None and job.lists.listed.number is None
-                self.schedule.hasten(job.poll, now + self._delays.until_running_is_checked(is_guess=is_guess))
+                due = now + self._delays.until_running_is_checked(is_guess=is_guess)
+                self.schedule.hasten(job.poll, due, PollReason.LISTED_AS_RUNNING)
         return JobListChanges(frozenset(never_built), running)
 
     def poll_succeeded(
@@ -251,8 +258,9 @@ class PollPlanner:
             job.verify_at = now + self._delays.quiet_interval
         hinted = self._delays.until_next_of_hint(job, now)
         if self.schedule.done(job.poll):
-            self._put(job.poll, now, min(self._delays.until_next(job, mark), hinted))
-            self.schedule.hasten(job.poll, max(now, job.verify_at))
+            delay = min(self._delays.until_next(job, mark), (hinted, PollReason.HINTED))
+            self._put(job.poll, now, *delay)
+            self.schedule.hasten(job.poll, max(now, job.verify_at), PollReason.VERIFIED)
         return hid
 
     def poll_failed(self, job: JobState, now: float, *, refused: bool) -> None:
@@ -265,12 +273,14 @@ class PollPlanner:
         if self.schedule.done(job.poll):
             intervals = self.intervals
             longest = intervals.longest if refused else intervals.without_lists(self.watchlist.size)
-            self._put(job.poll, now, min(self._delays.backed_off(job, longest), hinted))
+            reason = PollReason.REFUSED if refused else PollReason.FAILED
+            delay = min((self._delays.backed_off(job, longest), reason), (hinted, PollReason.HINTED))
+            self._put(job.poll, now, *delay)
 
     def poll_again(self, job: JobState, now: float) -> None:
         """Schedule the next poll at once, since the last left details to request."""
         if self.schedule.done(job.poll):
-            self.schedule.put(job.poll, now)
+            self.schedule.put(job.poll, now, PollReason.MORE_DETAILS)
 
     def recycle_bin_read(self, now: float) -> None:
         """Schedule the next read of the recycle bin, after one that succeeded or failed."""
@@ -309,15 +319,15 @@ class PollPlanner:
                 job.lists.polled(listed.mark)
                 job.lists.confirm()
                 job.verify_at = now + self.rng.uniform(0, self._delays.quiet_interval)
-                self.schedule.put(job.poll, job.verify_at)
+                self.schedule.put(job.poll, job.verify_at, PollReason.VERIFIED)
             else:
                 to_poll.append((-(listed.last_build_ms or 0) if listed else 1, job.id))
         for _, job_id in sorted(to_poll):
-            self.schedule.put(self.watchlist.states[job_id].poll, now)
+            self.schedule.put(self.watchlist.states[job_id].poll, now, PollReason.FIRST)
         return never_built
 
-    def _put(self, timer: Timer, now: float, delay: float) -> None:
+    def _put(self, timer: Timer, now: float, delay: float, reason: PollReason | None = None) -> None:
         """Schedule a task `delay` after its last start; missed runs are not made up for."""
         started = now if timer.started is None else timer.started
         timer.started = None
-        self.schedule.put(timer, max(now, started + delay))
+        self.schedule.put(timer, max(now, started + delay), reason)

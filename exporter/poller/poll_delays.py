@@ -9,12 +9,17 @@ from exporter.ledger import is_guessed, shows_running
 from exporter.model import ListedJob
 from exporter.poller.job_state import JobState
 from exporter.poller.schedule import JITTER, SPREAD, Intervals, jittered
+from exporter.poller.tasks import PollReason
 
 PATIENCE: Final = 8
 """Polls of a job, with growing intervals, while a list shows what history does not show yet."""
 
 GUESSED_FOR: Final = 1.25
 """Intervals until record-info confirms a running build that a list shows without its number."""
+
+
+Delay = tuple[float, PollReason]
+"""Seconds until a poll, and why then; the smallest of several comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +44,23 @@ class PollDelays:
             return self.intervals.with_lists(self.jobs)
         return self.intervals.without_lists(self.jobs)
 
-    def until_next(self, job: JobState, mark: object) -> float:
+    def until_next(self, job: JobState, mark: object) -> Delay:
         """Return the delay after a successful poll, given how the job was listed when it began."""
         ledger = job.latest
         listed = job.lists.listed if self.lists_in_use else None
         disagrees = listed is not None and ledger is not None and not ledger.agrees_with(listed)
         if listed and listed.mark != mark and disagrees:
-            return 0.0
+            return 0.0, PollReason.CHANGED
         if ledger and ledger.open.keys() - ledger.stuck:
             if listed and shows_running(ledger, listed):
-                return self.until_running_is_checked(is_guess=is_guessed(ledger, listed))
-            return jittered(self.intervals.interval, JITTER, self.rng)
+                is_guess = is_guessed(ledger, listed)
+                return self.until_running_is_checked(is_guess=is_guess), PollReason.LISTED_AS_RUNNING
+            return jittered(self.intervals.interval, JITTER, self.rng), PollReason.BUILDING
         quiet = self._until_next_of_quiet(job, listed, disagrees=disagrees)
         if ledger is None or ledger.stuck_rest_until_ms is None:
             return quiet
         rest = (ledger.stuck_rest_until_ms - ledger.polled_ms) / 1000
-        return min(quiet, max(rest, self.intervals.longest))
+        return min(quiet, (max(rest, self.intervals.longest), PollReason.STUCK))
 
     def until_next_of_hint(self, job: JobState, now: float) -> float:
         """Return the delay that a hint demands after a successful poll; infinite if it demands none.
@@ -83,10 +89,11 @@ class PollDelays:
         delay = min(longest, self.intervals.interval * (1 << max(0, min(job.quiet_polls, 20))))
         return jittered(delay, JITTER, self.rng)
 
-    def _until_next_of_quiet(self, job: JobState, listed: ListedJob | None, *, disagrees: bool) -> float:
+    def _until_next_of_quiet(self, job: JobState, listed: ListedJob | None, *, disagrees: bool) -> Delay:
         ledger = job.latest
         if disagrees and job.quiet_polls < PATIENCE:
-            return self.backed_off(job, self.intervals.longest)
+            return self.backed_off(job, self.intervals.longest), PollReason.DISAGREES
         if listed and ledger and not ledger.gaps:
-            return jittered(self.quiet_interval, SPREAD, self.rng)
-        return self.backed_off(job, self.intervals.without_lists(self.jobs))
+            return jittered(self.quiet_interval, SPREAD, self.rng), PollReason.VERIFIED
+        reason = PollReason.MISSING if ledger and ledger.gaps else PollReason.QUIET
+        return self.backed_off(job, self.intervals.without_lists(self.jobs)), reason

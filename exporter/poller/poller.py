@@ -4,6 +4,7 @@
 ledger and returns observations. `workers.PollingThreads` drives the poller; a test drives it by hand.
 """
 
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -25,6 +26,7 @@ from exporter.poller.tasks import (
     RECYCLE_BIN,
     JobListsResult,
     Observations,
+    PollReason,
     StagesFetched,
     TaskResult,
     Timer,
@@ -232,7 +234,8 @@ class Poller:
         self._zero_hold.carry_over(before._zero_hold, self._states)
         self._commits.carry_over(before._commits)
         for job_id in self._states.keys() & before._states.keys():
-            self._states[job_id].up = before._states[job_id].up
+            job, previous = self._states[job_id], before._states[job_id]
+            job.up, job.failure = previous.up, previous.failure
         self._views.recycle_bin = before._views.recycle_bin if self._planner.reads_recycle_bin else None
         return before._readiness.answered_of(tasks)
 
@@ -302,7 +305,7 @@ class Poller:
         now, error = self._monotonic(), result.failure
         observed = result.value if isinstance(result.value, Observations) else None
         is_refused = isinstance(error, NotVisibleError | RejectedError)
-        job.up = error is None
+        job.up, job.failure = error is None, _in_words(error)
         if is_refused:
             self._readiness.refused(job.id)
         job.more_details = False
@@ -319,7 +322,7 @@ class Poller:
                 self._log.lists_distrusted(job.id)
         if observed:
             if observed.unconfirmed_denials:
-                self._planner.schedule.hasten(job.poll, now + SECOND_TRY_S)
+                self._planner.schedule.hasten(job.poll, now + SECOND_TRY_S, PollReason.MORE_DETAILS)
             job.denied_at = {
                 number: job.denied_at.get(number, now) for number in observed.unconfirmed_denials
             }
@@ -353,3 +356,10 @@ class Poller:
         """Replace the view, with those jobs as they are now, or all."""
         self._telemetry.watched_jobs.set(self.watched)
         self.view = self._views.build(changed, is_complete=self.is_ready)
+
+
+def _in_words(error: Exception | None) -> str:
+    """Describe why a poll failed; many jobs often share a text, which is then kept once."""
+    if error is None:
+        return ""
+    return sys.intern(str(error) if isinstance(error, ExporterError) else "unexpected error; see the log")

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final
 
 from exporter.config import Config
-from exporter.poller.tasks import Timer
+from exporter.poller.tasks import PollReason, Timer
 
 JITTER: Final = 0.1
 SPREAD: Final = 0.5
@@ -35,11 +35,15 @@ class Schedule:
         """Number of tasks that were taken and have not ended."""
         return len(self._under_way)
 
-    def put(self, timer: Timer, due: float) -> None:
-        """Schedule a task, replacing its due time. A task under way is only marked as wanted again."""
+    def put(self, timer: Timer, due: float, reason: PollReason | None = None) -> None:
+        """Schedule a task, replacing its due time. A task under way is only marked as wanted again.
+
+        Without a `reason`, that of the timer stays.
+        """
         if timer.is_under_way:
             timer.removed = False
             return
+        timer.reason = reason or timer.reason
         self._waiting += timer.due is None
         timer.due = due
         heappush(self._heap, (due, next(self._order), timer))
@@ -47,10 +51,10 @@ class Schedule:
             self._heap = [entry for entry in self._heap if entry[2].due == entry[0]]
             heapify(self._heap)
 
-    def hasten(self, timer: Timer, due: float) -> None:
-        """Move a waiting task forward to `due`; never back."""
+    def hasten(self, timer: Timer, due: float, reason: PollReason) -> None:
+        """Move a waiting task forward to `due`, for that reason; never back."""
         if timer.due is not None and timer.due > due:
-            self.put(timer, due)
+            self.put(timer, due, reason)
 
     def remove(self, timer: Timer) -> None:
         """Unschedule a task; one that is under way is not scheduled again when it ends."""

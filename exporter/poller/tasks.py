@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from enum import StrEnum
+from typing import Final, NamedTuple
 
 from exporter.errors import ApiError
 from exporter.ledger import DetailAnswer, Failed, JobLedger, KnownStages, StageAnswer
@@ -34,6 +35,32 @@ def job_id_of(task: str) -> str:
     return task.removeprefix(_STAGES_PREFIX)
 
 
+class PollReason(StrEnum):
+    """Reason for the time of a job's next poll."""
+
+    FIRST = "not polled since the start"
+    HINTED = "a hint said that it has news"
+    CHANGED = "a job list shows a change"
+    UNLISTED = "job lists do not cover it any more"
+    BUILDING = "a build is unfinished"
+    LISTED_AS_RUNNING = "a build is running; job lists will show its end sooner"
+    DISAGREES = "a job list shows a build that its history does not show yet"
+    VERIFIED = "nothing new in the job lists, which are verified now and then"
+    QUIET = "nothing new; the interval grows with each such poll"
+    MISSING = "build numbers are missing; the interval grows with each poll that does not find them"
+    STUCK = "a build has been unfinished for over a day"
+    MORE_DETAILS = "details of builds are still to be read"
+    REFUSED = "the API refuses the job; the interval grows with each refusal"
+    FAILED = "the last poll failed; the interval grows with each failure"
+
+
+class PlannedPoll(NamedTuple):
+    """The next poll of a job: seconds until it is due, None while it is under way, and why then."""
+
+    in_s: float | None
+    reason: PollReason
+
+
 @dataclass(slots=True, eq=False)
 class Timer:
     """The state of one task: it waits, is under way, or is idle.
@@ -49,6 +76,7 @@ class Timer:
         failures: failures in a row; this and the following are maintained by `StateChangeLog`.
         is_reported: the log says that it fails.
         has_bug: the log has the traceback of an unexpected exception.
+        reason: of the due time, for a poll of a job.
     """
 
     task: str
@@ -59,6 +87,7 @@ class Timer:
     failures: int = 0
     is_reported: bool = False
     has_bug: bool = False
+    reason: PollReason | None = None
 
     def keep_log(self, before: "Timer") -> None:
         """Copy what the log says of this task."""

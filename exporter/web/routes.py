@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import ExporterError
+from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.poller.requested_polls import ids_in
 from exporter.redaction import clean
@@ -78,6 +79,16 @@ def _is_cross_site(request: Request) -> bool:
     return origin is not None and origin.partition("://")[2] != request.headers.get("host")
 
 
+def _progress(fleet: FleetView) -> str:
+    """Say how many of the jobs are known; one that was refused before its first answer is not."""
+    if not fleet.jobs:
+        return "no jobs known" if fleet.is_complete else "no job list was read yet"
+    known = sum(job.ledger is not None for job in fleet.jobs)
+    hidden = sum(job.up is False for job in fleet.jobs)
+    not_visible = f", {hidden:,} not visible" if hidden else ""
+    return f"{known:,} of {plural(len(fleet.jobs), 'job')} known{not_visible}"
+
+
 def _lifecycle(handler: _Handler | None) -> _Handler:
     """Refuse requests where the handler is disabled, and those of web pages of other origins."""
 
@@ -128,9 +139,9 @@ def application(
         return PlainTextResponse("unhealthy: a worker thread died; see the log\n", status_code=503)
 
     async def ready(_request: Request) -> Response:
-        if exporter.is_ready:
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse("not ready: some jobs have not been polled yet\n", status_code=503)
+        is_ready = exporter.is_ready
+        words = f"{'ready' if is_ready else 'not ready'}: {_progress(exporter.view)}\n"
+        return PlainTextResponse(words, status_code=200 if is_ready else 503)
 
     pages = Starlette(
         routes=[
