@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.poller.schedule import Schedule
-from exporter.poller.tasks import Timer
+from exporter.poller.tasks import PollReason, Timer
 
 
 class Named:
@@ -25,7 +25,7 @@ class Named:
         self.schedule.put(self.timer(task), at)
 
     def hasten(self, task: str, at: float) -> None:
-        self.schedule.hasten(self.timer(task), at)
+        self.schedule.hasten(self.timer(task), at, PollReason.CHANGED)
 
     def remove(self, task: str) -> None:
         self.schedule.remove(self.timer(task))

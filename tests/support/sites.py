@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from exporter.metrics import FleetView
+from exporter.poller.tasks import PlannedPoll
 from exporter.web import WebServer, address_of, bind
 from tests.ledger.examples import MINUTE_MS, START_MS
 from tests.support.programs import eventually
@@ -21,9 +22,13 @@ class Fleet:
     is_healthy: bool = True
     is_ready: bool = True
     stale_after_s: float = 1800.0
+    planned: PlannedPoll | None = None
 
     def now_ms(self) -> int:
         return NOW_MS
+
+    def next_poll(self, job_id: str) -> PlannedPoll | None:
+        return self.planned
 
 
 @contextmanager

@@ -330,9 +330,40 @@ def test_healthy_answers_200(plain: Site) -> None:
 def test_ready_follows_the_poller(plain: Site) -> None:
     plain.fleet.is_ready = False
     assert plain.ask("/-/ready").status == 503
+    assert plain.ask("/-/ready").body.startswith(b"not ready: ")
     assert plain.ask("/-/healthy").status == 200
     plain.fleet.is_ready = True
     assert plain.ask("/-/ready").status == 200
+    assert plain.ask("/-/ready").body.startswith(b"ready: ")
+
+
+@pytest.mark.parametrize(
+    ("fleet", "expected"),
+    [
+        (FleetView(), b"no job list was read yet"),
+        (FleetView(is_complete=True), b"no jobs known"),
+        (FleetView((JobView(Job("a", "a", "p"), idle()),)), b"1 of 1 job known"),
+        (
+            FleetView(
+                tuple(
+                    JobView(
+                        Job(str(number), "", ""),
+                        idle() if number < 1200 else None,
+                        up=None if number % 600 else False,
+                    )
+                    for number in range(1250)
+                )
+            ),
+            b"1,200 of 1,250 jobs known, 3 not visible",
+        ),
+    ],
+    ids=["before the lists", "without jobs", "one job", "many jobs"],
+)
+def test_ready_says_how_many_jobs_are_known(
+    plain: Site, monkeypatch: pytest.MonkeyPatch, fleet: FleetView, expected: bytes
+) -> None:
+    monkeypatch.setattr(plain.fleet, "view", fleet)
+    assert plain.ask("/-/ready").body == b"ready: " + expected + b"\n"
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/", "/-/healthy/x", "/../etc/passwd", "/%00"])
@@ -384,7 +415,7 @@ def test_pipelined_requests_are_answered_in_order(plain: Site) -> None:
     last = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answers = talk(plain, [request * 500 + last])
     assert (answers.count(b"healthy\n"), answers.count(b"HTTP/1.1 200 OK")) == (500, 501)
-    assert answers.endswith(b"ready\n")
+    assert answers.endswith(b" known\n")
 
 
 def test_requests_that_wait_at_shutdown_get_a_503_without_a_traceback(
