@@ -61,10 +61,13 @@ class Hint:
         return cls(at, at_ms, ledger.highest if ledger else 0, awaited, bool(awaited))
 
     def after_poll(self, ledger: JobLedger, started: float) -> "Hint | None":
-        """Return the hint after a poll that began at ``started``; None if no more polls are needed."""
-        if started < self.at:
-            return self
+        """Return the hint after a poll that began at ``started``; None if no more polls are needed.
+
+        A poll that was under way when the hint came may still end builds that the hint may be about.
+        """
         under_way = _under_way(ledger)
+        if started < self.at:
+            return replace(self, awaited=self.awaited & under_way)
         awaited = under_way if started - self.at <= _SETTLING_S else under_way & self.awaited
         is_explained = self.is_explained or bool(awaited) or ledger.highest > self.highest
         if not awaited and (is_explained or started - self.at >= _SEARCH_S):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import requests
 import yaml
 
-from tests.e2e.torture import Service, service
+from tests.e2e.processes import Service, service
 from tests.support.programs import Prometheus, answers, eventually, free_port, program, running
 
 EXAMPLES: Final = Path(__file__).parents[2] / "prometheus"

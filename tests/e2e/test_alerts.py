@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 
-from tests.e2e.torture import Service, service
+from tests.e2e.processes import Service, service
 from tests.support.programs import answers, eventually, exporter, free_port, program, running
 
 pytestmark = pytest.mark.timeout(300)

@@ -12,15 +12,8 @@ import pytest
 import requests
 
 from exporter.poller.watchlist import in_shard
-from tests.e2e.torture import (
-    Report,
-    Scraper,
-    Service,
-    Victim,
-    configure,
-    live,
-    service,
-)
+from tests.e2e.processes import Service, Victim, configure, live, service
+from tests.e2e.torture import Report, Scraper
 from tests.store.redis_server import RedisServer, redis_server
 from tests.support.exposition import build_counters, samples
 from tests.support.programs import answers, eventually

@@ -23,7 +23,7 @@ from random import Random
 import pytest
 import requests
 
-from tests.e2e.torture import Victim, configure, live, service
+from tests.e2e.processes import Victim, configure, live, service
 from tests.support.programs import Prometheus, answers, eventually, prometheus
 from tests.support.truth import Labels, Values, differences, expected
 

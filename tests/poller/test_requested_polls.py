@@ -154,6 +154,18 @@ class TestSchedule:
         polled.planner.succeed(job, counted(idle(), 2), 11.0)
         assert polled.starts(20.0, counted(idle(), 2))[job][0] == 12.0
 
+    def test_a_poll_that_began_before_the_hint_may_end_the_build_that_it_is_about(self) -> None:
+        polled, job = Polled(), ids(3)[0]
+        polled.now = 10.0
+        polled.hint(job)
+        polled.starts(11.0, history(counted(idle(), 2), running(3)))
+        polled.now = 12.0
+        assert polled.planner.due(12.0, 100) == [job]
+        polled.now = 13.0
+        polled.hint(job)
+        polled.planner.succeed(job, counted(idle(), 3), 13.0)
+        assert polled.starts(40.0, counted(idle(), 3))[job] == [14.0]
+
     def test_it_goes_on_under_a_configuration_that_was_read_again(self) -> None:
         polled, job = Polled(), ids(3)[0]
         polled.now = 10.0
