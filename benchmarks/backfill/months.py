@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter, deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +23,12 @@ from exporter.simulator import Fleet, Plan, RealClock, Simulator
 
 _DAY_S: Final = 86_400
 _COPY_BUFFER: Final = 1 << 20
+
+_WRITING_BEGINS: Final = " series, "
+"""In the line that the backfill prints between download and writing."""
+
+_LINES_SHOWN: Final = 10
+"""Last lines that the error shows if the backfill failed."""
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -41,7 +48,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 def serve(jobs: int, builds: int, days: int, end: Connection) -> None:
-    """Serve a fleet until a message arrives; send the URL first, and the number of requests last."""
+    """Serve a fleet until a message arrives; send the URL first, and the requests by operation last."""
     fleet = Fleet(RealClock(), seed=1, history_days=days + 3)
     for ordinal in range(jobs):
         plan = Plan(gap_s=_DAY_S / builds, duration_s=300, queue_s=10)
@@ -49,13 +56,17 @@ def serve(jobs: int, builds: int, days: int, end: Connection) -> None:
     with Simulator(fleet).start() as simulator:
         end.send((simulator.url, simulator.credentials.tokens[0], [job.id for job in fleet.jobs()]))
         end.recv()
-        end.send(sum(simulator.counts.values()))
+        requests: Counter[str] = Counter()
+        for (operation, _), count in simulator.counts.items():
+            requests[operation] += count
+        end.send(requests)
 
 
 def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[str, object]:
     """Run one backfill, with the simulator in a separate process."""
     connection, other_end = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(jobs, builds, days, other_end))
+    arguments = (jobs, builds, days, other_end)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=arguments, daemon=True)
     server.start()
     url, token, job_ids = connection.recv()
     config = folder / "config.yaml"
@@ -65,15 +76,16 @@ def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[
     )
     phases, memory = run(config, folder / "out", days, step)
     connection.send("stop")
-    requests = connection.recv()
+    requests: Counter[str] = connection.recv()
     server.join()
     size = sum(file.stat().st_size for file in (folder / "out").glob("*.om"))
     copied = copy(folder / "out", folder / "copy")
     return {
         "days": days,
         "builds": f"{jobs * builds * days:,}",
-        "requests": f"{requests:,}",
-        "× builds": f"{requests / (jobs * builds * days):.2f}",
+        "requests": f"{requests.total():,}",
+        "by operation": ", ".join(f"{count:,} {operation}" for operation, count in requests.most_common()),
+        "× builds": f"{requests.total() / (jobs * builds * days):.3f}",
         "download": f"{phases['download']:,.0f} s",
         "writing": f"{phases['writing']:,.0f} s",
         "text": f"{size / 1e9:.2f} GB",
@@ -91,13 +103,16 @@ def run(config: Path, output: Path, days: int, step: str) -> tuple[dict[str, flo
         text=True,
     )
     began = time.monotonic()
-    download_s = 0.0
+    download_s = None
+    said: deque[str] = deque(maxlen=_LINES_SHOWN)
     for line in process.stderr or ():
-        if " samples, about " in line:
+        said.append(line)
+        if _WRITING_BEGINS in line:
             download_s = time.monotonic() - began
     _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit("the backfill failed")
+    if status or download_s is None:
+        code = os.waitstatus_to_exitcode(status)
+        raise RuntimeError(f"the backfill failed with exit code {code}:\n{''.join(said)}")
     return {"download": download_s, "writing": time.monotonic() - began - download_s}, used.ru_maxrss
 
 
