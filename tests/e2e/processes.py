@@ -73,14 +73,14 @@ class Service:
 
     def post(self, path: str, body: object) -> Any:
         """Send a command."""
-        answer = self._session.post(f"{self.url}/_sim/{path}", json=body, timeout=10)
+        answer = self._session.post(f"{self.url}/_sim/{path}", json=body, timeout=60)
         assert answer.ok, answer.text
         return answer.json()
 
     def get(self, path: str, **query: str | int) -> requests.Response:
         """Send a request to the API."""
         headers = {"X-Auth-Token": "example-token"}
-        return self._session.get(f"{self.url}{path}", params=query, headers=headers, timeout=10)
+        return self._session.get(f"{self.url}{path}", params=query, headers=headers, timeout=60)
 
     def list_jobs(self) -> list[dict[str, Any]]:
         """Return the list of all jobs."""
@@ -102,13 +102,13 @@ class Service:
 
     def answered(self) -> dict[str, int]:
         """Return the number of requests answered with 200, by operation."""
-        counts = self._session.get(f"{self.url}/_sim/counts", timeout=10).json()
+        counts = self._session.get(f"{self.url}/_sim/counts", timeout=60).json()
         return {operation: by_status.get("200", 0) for operation, by_status in counts.items()}
 
     def truth(self) -> list[dict[str, Any]]:
         """Return the truth about all jobs, with sums over the builds above the baseline."""
         since = [("since", f"{job_id}:{number}") for job_id, number in self.baseline.items()]
-        answer = self._session.get(f"{self.url}/_sim/truth", params=since, timeout=10)
+        answer = self._session.get(f"{self.url}/_sim/truth", params=since, timeout=60)
         return list(answer.json()["jobs"].values())
 
     def is_quiet(self) -> bool:
@@ -123,7 +123,7 @@ def service(folder: Path) -> Iterator[Service]:
     command = [sys.executable, "-m", "exporter", "simulate", f"--port={port}", "--jobs=0"]
     with running(command, folder / "simulator.log"):
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: answers(f"{url}/_sim/counts"), 60)
+        eventually(lambda: answers(f"{url}/_sim/counts"), 180)
         yield Service(url)
 
 

@@ -17,7 +17,7 @@ from statistics import NormalDist, quantiles
 import pytest
 import requests
 
-from tests.e2e.torture import Service, Victim, configure, service
+from tests.e2e.processes import Service, Victim, configure, service
 from tests.support.programs import Prometheus, answers, eventually, prometheus
 
 BUILDS, BATCHES = 300, 6

@@ -8,6 +8,7 @@ may have decreased. To run many seeds: ``python -m tests.e2e.torture --runs 200`
 import argparse
 import contextlib
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -31,6 +32,9 @@ from tests.support.truth import Values, differences, expected
 JOBS = 6
 KILLS = 5
 
+START_S = 180
+"""Time for a start of the exporter, on a busy machine."""
+
 
 @dataclass
 class Report:
@@ -40,6 +44,7 @@ class Report:
         wrong: actual and expected value by name and labels.
         fallen: counters that were lower in a later scrape.
         answered: requests that the API answered with 200, by operation.
+        error: why the run could not be completed, or that the log has a traceback.
     """
 
     seed: int
@@ -56,11 +61,12 @@ class Report:
     wrong: dict[Any, tuple[float | None, float]] = field(default_factory=dict)
     fallen: list[str] = field(default_factory=list)
     answered: dict[str, int] = field(default_factory=dict)
+    error: str = ""
 
     @property
     def is_clean(self) -> bool:
         """True if nothing was counted twice or missed, and no counter decreased."""
-        return not self.wrong and not self.fallen
+        return not self.wrong and not self.fallen and not self.error
 
 
 class Scraper:
@@ -98,19 +104,23 @@ def torture(seed: int, folder: Path, state: str = "") -> Report:
     """Run one seed, and return its report."""
     rng = random.Random(seed)
     scenario = Scenario.choose(rng)
-    with service(folder) as simulator:
-        jobs = [
-            simulator.post("jobs", {"name": f"job-{index}", "project": "p"})["job_id"]
-            for index in range(JOBS)
-        ]
-        state = state or f"path: {folder / 'state.db'}"
-        config = configure(simulator, jobs, folder, state, scenario.watched, scenario.max_interval)
-        run = Run(rng, scenario, simulator, Victim(config, folder), jobs, Report(seed))
-        try:
-            run.run()
-        finally:
-            run.victim.close()
-    return run.report
+    report = Report(seed)
+    log = folder / "exporter.log"
+    try:
+        with service(folder) as simulator:
+            jobs = [
+                simulator.post("jobs", {"name": f"job-{index}", "project": "p"})["job_id"]
+                for index in range(JOBS)
+            ]
+            state = state or f"path: {folder / 'state.db'}"
+            config = configure(simulator, jobs, folder, state, scenario.watched, scenario.max_interval)
+            with contextlib.closing(Victim(config, folder)) as victim:
+                Run(rng, scenario, simulator, victim, jobs, report).run()
+    except (AssertionError, requests.RequestException) as error:
+        report.error = f"{type(error).__name__}: {error}"
+    if log.exists() and any(word in log.read_text() for word in ("Traceback", "unexpected_error")):
+        report.error += " the log has a traceback"
+    return report
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ class Run:
         self.end_with_visible_builds()
         self.simulator.baseline = {job["job_id"]: len(job["builds"]) for job in self.simulator.truth()}
         self.victim.start()
-        eventually(lambda: answers(f"{self.victim.url}/-/ready"), 60)
+        eventually(lambda: answers(f"{self.victim.url}/-/ready"), START_S)
         with Scraper(self.victim.url, report):
             while report.kills < KILLS or report.terms < 1:
                 self.live(self.rng.uniform(0.3, 1.2))
@@ -203,7 +213,7 @@ class Run:
             report.wrong = dict(differences(shown, expected(truth)))
             return not report.wrong
 
-        eventually(lambda: answers(f"{self.victim.url}/-/healthy"), 60)
+        eventually(lambda: answers(f"{self.victim.url}/-/healthy"), START_S)
         with contextlib.suppress(AssertionError):
             eventually(agrees, 90, every=0.5)
 
@@ -228,31 +238,24 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--at-once", type=int, default=6)
+    parser.add_argument("--folder", type=Path, help="keep the logs and states of runs that were not clean")
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.runs)
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(options.at_once) as pool:
 
         def run(seed: int) -> Report:
-            folder = Path(root) / str(seed)
-            folder.mkdir()
-            return torture(seed, folder)
+            folder = Path(options.folder or root) / str(seed)
+            folder.mkdir(parents=True)
+            report = torture(seed, folder)
+            if report.is_clean:
+                shutil.rmtree(folder)
+            return report
 
         reports = []
         for report in pool.map(run, seeds):
             reports.append(report)
             print(report if not report.is_clean else f"seed {report.seed}: clean", flush=True)
-    names = (
-        "kills",
-        "terms",
-        "freezes",
-        "outages",
-        "bursts",
-        "hints",
-        "builds",
-        "recovered",
-        "lost",
-        "scrapes",
-    )
+    names = [name for name, value in vars(Report(0)).items() if isinstance(value, int) and name != "seed"]
     print(", ".join(f"{sum(getattr(report, name) for report in reports)} {name}" for name in names))
     answered = sum((Counter(report.answered) for report in reports), Counter())
     print("answered:", ", ".join(f"{count} {operation}" for operation, count in answered.most_common()))
