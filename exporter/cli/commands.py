@@ -108,6 +108,27 @@ def check_config(ctx: click.Context, config_file: str, file: str | None, online:
             sys.exit(1)
 
 
+@cli.command("list-jobs")
+@config_flag
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(("yaml", "table", "json")),
+    default="yaml",
+    show_default=True,
+    help="yaml is ready to paste into a configuration; table and json also show the last build.",
+)
+def list_jobs(config_file: str, output: str) -> None:
+    """List the jobs that the user sees, as the section jobs of a configuration.
+
+    The configuration needs no jobs and no projects for this.
+    """
+    with startup.slow_imports():
+        from exporter.cli.list_jobs import list_jobs as run
+        from exporter.config import AccountConfig, read
+    run(read(config_file, AccountConfig), output)
+
+
 @cli.command()
 @config_flag
 @click.option(

@@ -5,7 +5,7 @@ from exporter.config.files import open_regular, read_bounded
 from exporter.config.jobs import JobConfig, ProjectConfig
 from exporter.config.loader import LARGEST_FILE, load, parse, read
 from exporter.config.regions import KNOWN_REGIONS
-from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS, Config, PollConfig
+from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS, AccountConfig, Config, PollConfig
 from exporter.config.types import format_duration, parse_duration
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "LARGEST_FILE",
     "QUEUE_BUCKETS",
     "AccessKeyAuth",
+    "AccountConfig",
     "Auth",
     "Config",
     "EcsAgencyAuth",

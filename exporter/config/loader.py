@@ -24,16 +24,16 @@ S = TypeVar("S", bound=Section)
 LARGEST_FILE: Final = 16 * 2**20
 
 
-def read(path: str) -> Config:
+def read(path: str, schema: type[Config] = Config) -> Config:
     """Load the configuration file, with the environment of this process.
 
     Raises:
         ConfigError: it is invalid.
     """
-    return load(Path(path), os.environ)
+    return load(Path(path), os.environ, schema)
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
+def load(path: Path, environ: Mapping[str, str], schema: type[Config] = Config) -> Config:
     """Load the configuration file and the files with secrets that it names.
 
     Relative paths start from its folder, except that of the state. ``environ`` has the values of ``${NAME}``.
@@ -41,16 +41,23 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: a file cannot be read, or its content is invalid; one line for each problem.
     """
-    return parse(read_text(path), source=str(path), environ=environ, base_dir=path.parent)
+    return parse(read_text(path), source=str(path), environ=environ, base_dir=path.parent, schema=schema)
 
 
-def parse(text: str, *, source: str, environ: Mapping[str, str], base_dir: Path) -> Config:
+def parse(
+    text: str,
+    *,
+    source: str,
+    environ: Mapping[str, str],
+    base_dir: Path,
+    schema: type[Config] = Config,
+) -> Config:
     """Parse the text of a configuration, as `load` does; ``source`` is the file's name in errors."""
     document = read_document(text, environ)
     if document.data is None:
         problem = Problem(1, (), "is empty; see config.example.yaml")
         raise ConfigError(render([*document.problems, problem], source))
-    return validated(Config, document, source=source, base_dir=base_dir, example="config.example.yaml")
+    return validated(schema, document, source=source, base_dir=base_dir, example="config.example.yaml")
 
 
 def read_text(path: Path) -> str:

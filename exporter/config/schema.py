@@ -294,5 +294,14 @@ class Config(Section):
     @classmethod
     def _something_to_watch(cls, value: Jobs, info: ValidationInfo) -> Jobs:
         if not value and not info.data.get("projects", "faulty"):
-            raise problem("there is nothing to watch; give jobs, projects or both")
+            raise problem("there is nothing to watch; give jobs, projects or both (list-jobs shows the jobs)")
+        return value
+
+
+class AccountConfig(Config):
+    """The file of a command that watches nothing: jobs and projects may be missing."""
+
+    @field_validator("jobs")
+    @classmethod
+    def _something_to_watch(cls, value: Jobs, info: ValidationInfo) -> Jobs:
         return value

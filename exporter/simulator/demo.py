@@ -40,7 +40,7 @@ def demo_fleet(clock: Clock, seed: int = 0) -> Fleet:
 def run(
     host: str = "127.0.0.1", port: int = 0, *, jobs: int | None = None, seed: int = 0, speed: float = 1.0
 ) -> None:
-    """Print the address and the credentials, and serve until SIGTERM or SIGINT; port 0 takes a free one.
+    """Print a configuration for an exporter, and serve until SIGTERM or SIGINT; port 0 takes a free one.
 
     Without a number of ``jobs``, the fleet is the demo fleet. ``speed`` is that of the fleet's clock.
 
@@ -58,17 +58,25 @@ def run(
 
 
 def _banner(simulator: Simulator) -> str:
+    """Return a configuration of the exporter that works with the simulator; all else is in comments."""
     known = simulator.credentials
-    jobs = [job for job in simulator.fleet.jobs() if job.deleted_ms is None]
+    jobs = sum(job.deleted_ms is None for job in simulator.fleet.jobs())
     key = known.access_keys[0]
-    return "\n".join(
-        (
-            f"CodeArts Build simulator on {simulator.url}, {len(jobs)} jobs",
-            f"token     {known.tokens[0]}",
-            f"password  domain {known.domain}, username {known.username}, password {known.password}, "
-            f"project {known.project}",
-            f"key       {key.access_key} {key.secret_key}",
-            f"truth     {simulator.url}/_sim/truth",
-            *(f"job       {job.id} {job.name}" for job in jobs[:3]),
-        )
+    password = (
+        f"{{domain: {known.domain}, username: {known.username}, password: {known.password}, "
+        f"project: {known.project}}}"
     )
+    return f"""\
+# CodeArts Build simulator on {simulator.url}, {jobs} jobs. This is a configuration for it.
+endpoint: {simulator.url}
+iam_endpoint: {simulator.url}
+auth:
+  token: {known.tokens[0]}
+  # Or one of these:
+  # password: {password}
+  # access_key: {{access_key: {key.access_key}, secret_key: {key.secret_key}}}
+projects:
+  - id: all
+poll: {{interval: 5s}}
+state: {{path: ":memory:"}}
+# What has happened: {simulator.url}/_sim/truth"""

@@ -1,5 +1,6 @@
 """Commands, flags and exit codes: 0 fine, 1 ran and failed, 2 wrong usage or configuration."""
 
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 PROG = "codearts-build-exporter"
 VARIABLE = "_CODEARTS_BUILD_EXPORTER_COMPLETE"
-COMMANDS = ("serve", "check-config", "backfill", "demo", "simulate")
+COMMANDS = ("serve", "check-config", "list-jobs", "backfill", "demo", "simulate")
 
 
 def calm(config: Path) -> None:
@@ -86,7 +87,7 @@ class TestUsage:
         [
             ("chek-config", "no such command 'chek-config'; did you mean 'check-config'?"),
             ("serv --shard=0", "no such command 'serv'; did you mean 'serve'?"),
-            ("start", "no such command 'start'; the commands are serve, check-config, backfill, demo and"),
+            ("start", "no such command 'start'; the commands are serve, check-config, list-jobs, backfill,"),
             ("my.yaml", "no such command 'my.yaml'; a configuration is given with --config.file=my.yaml"),
             ("serve my.yaml", "unexpected argument 'my.yaml'; a configuration is given with --config.file="),
             ("--log.level=info demo", "unexpected argument 'demo'; a command comes before its flags"),
@@ -293,18 +294,33 @@ class TestServe:
 
 
 class TestSimulate:
-    def test_it_prints_where_it_is_and_how_to_log_in(self, tmp_path: Path) -> None:
+    def test_it_prints_a_configuration_that_works_with_it(self, tmp_path: Path) -> None:
         with started("simulate", "--jobs=5", log=tmp_path / "log") as simulating:
             found = re.search(r"on (http://\S+), 5 jobs", simulating.says("CodeArts Build simulator on"))
             assert found
-            token = simulating.says("token ").split()[1]
-            job = simulating.says("job ").split()[1]
-            reply = requests.get(
-                f"{found[1]}/v4/jobs/{job}/1/record-info", headers={"X-Auth-Token": token}, timeout=5
+            truth = simulating.says("/_sim/truth").split()[-1]
+            assert truth == f"{found[1]}/_sim/truth"
+            assert answers(truth)
+            config = tmp_path / "config.yaml"
+            config.write_text(simulating.output, encoding="utf-8")
+            valid, listed = (
+                CliRunner().invoke(cli, [*words, f"--config.file={config}"])
+                for words in (["check-config", "--online"], ["list-jobs", "--format=json"])
             )
-            assert reply.status_code in (200, 404, 422)
-            assert answers(f"{found[1]}/_sim/truth")
+            assert valid.exit_code == 0, valid.output
+            assert len(json.loads(listed.stdout)) == 5
             assert simulating.end() == 0
+
+    @pytest.mark.parametrize("kind", ["password", "access_key"])
+    def test_the_credentials_in_its_comments_work_too(self, kind: str, tmp_path: Path) -> None:
+        with started("simulate", "--jobs=2", log=tmp_path / "log") as simulating:
+            simulating.says("/_sim/truth")
+            text = re.sub(r"(?m)^  token: .*\n", "", simulating.output).replace(f"# {kind}", kind)
+            config = tmp_path / "config.yaml"
+            config.write_text(text, encoding="utf-8")
+            listed = CliRunner().invoke(cli, ["list-jobs", f"--config.file={config}"])
+            assert listed.exit_code == 0, listed.output
+            assert len(listed.stdout.splitlines()) == 3
 
     def test_a_taken_port_exits_1(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

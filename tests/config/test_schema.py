@@ -144,7 +144,7 @@ def test_certificates_are_looked_for_beside_the_configuration(tmp_path: Path) ->
 
 
 def test_nothing_to_watch_is_refused() -> None:
-    nothing = "there is nothing to watch; give jobs, projects or both"
+    nothing = "there is nothing to watch; give jobs, projects or both (list-jobs shows the jobs)"
     assert complaint("region: cn-north-4\n" + AUTH) == f"config.yaml:1: jobs: {nothing}"
     assert complaint("region: cn-north-4\n" + AUTH + "jobs: []\n") == f"config.yaml:3: jobs: {nothing}"
     assert read("region: cn-north-4\n" + AUTH + f"projects: [{PROJECT}]").projects[0].id == PROJECT

@@ -1,0 +1,143 @@
+"""``list-jobs``: print the jobs that the credentials can see, ready to paste into a configuration."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from exporter.api.client import ApiClient
+from exporter.api.throttle import Throttle
+from exporter.app import connect
+from exporter.cli import log_setup
+from exporter.cli.terminal import echo, warn
+from exporter.config import Config
+from exporter.config.problems import CONTROL_CHARACTERS
+from exporter.doctor import REFUSALS
+from exporter.doctor.report import columns
+from exporter.errors import ApiError, ExporterError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.metrics.exporter_metrics import Telemetry
+from exporter.model import ALL, ListedJob
+from exporter.redaction import clean
+from exporter.text import format_utc, plural
+
+_PLAIN: Final = re.compile(r"(?!null$)[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
+"""A text that YAML reads as itself without quotation marks."""
+
+
+def list_jobs(config: Config, output: str) -> None:
+    """Print all visible jobs as ``yaml``, ``table`` or ``json``, and their number on standard error.
+
+    Raises:
+        ExporterError: the API refuses the list, or it is empty.
+    """
+    log_setup.configure("error")
+    throttle = Throttle(config.poll.max_requests_per_minute)
+    _, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS, isolates_operations=False)
+    jobs = visible_jobs(client, [project.id for project in config.projects])
+    if not jobs:
+        raise ExporterError(
+            "the list of jobs is empty: the user sees none, or the list was empty only for a moment"
+        )
+    for line in _LINES[output](jobs):
+        echo(line)
+    projects = len({job.names.project_id or job.names.project for job in jobs})
+    warn(f"{plural(len(jobs), 'job')} in {plural(projects, 'project')}")
+
+
+def visible_jobs(client: ApiClient, projects: Iterable[str]) -> list[ListedJob]:
+    """Request the list of all jobs, or if that is refused, those of the ``projects``; sorted by names.
+
+    Raises:
+        ApiError: a list cannot be read.
+    """
+    listed: dict[str, ListedJob] = {}
+    try:
+        listed.update(client.job_list(ALL, max_jobs=None, expected=0)[0])
+    except (NotVisibleError, RejectedError, NotPublishedError) as error:
+        own = [project_id for project_id in projects if project_id != ALL]
+        if not own:
+            raise ExporterError(
+                f"the list of all jobs is refused: {error}; name projects in the configuration to list theirs"
+            ) from None
+        warn(
+            f"the list of all jobs is refused: {error}; only jobs of the configuration's projects are listed"
+        )
+        for project_id in own:
+            listed.update(client.job_list(project_id, max_jobs=None, expected=0)[0])
+    jobs = list(listed.values())
+    if any(job.names.project_id and not job.names.project for job in jobs):
+        with suppress(ApiError):  # the ids are enough
+            names = client.project_names()
+            jobs = [_with_project(job, names.get(job.names.project_id, "")) for job in jobs]
+    return sorted(jobs, key=lambda job: (job.names.project, job.names.name, job.id))
+
+
+def _with_project(job: ListedJob, name: str) -> ListedJob:
+    return job if job.names.project else replace(job, names=replace(job.names, project=name))
+
+
+def yaml_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
+    """Format the section ``jobs`` of a configuration, a line for each job.
+
+    The names of jobs that share them are comments, because a configuration refuses them as labels; so are
+    names with control characters.
+    """
+    jobs = list(jobs)
+    times = Counter(_names(job) for job in jobs)
+    yield "jobs:"
+    for job in jobs:
+        names = {"name": job.names.name, "project": job.names.project}
+        given = {key: text for key, text in names.items() if text}
+        if times[_names(job)] > 1 or any(map(CONTROL_CHARACTERS.search, given.values())):
+            yield f"  - {job.id}  # {json.dumps('/'.join(reversed(given.values())), ensure_ascii=False)}"
+        else:
+            labels = "".join(f", {key}: {_scalar(text)}" for key, text in given.items())
+            yield f"  - {{id: {job.id}{labels}}}"
+
+
+def _names(job: ListedJob) -> tuple[str, str]:
+    return job.names.project, job.names.name
+
+
+def _scalar(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=False).replace("${", "$${")
+
+
+def table_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
+    """Format a table for a terminal, with the start of each last build."""
+    rows = [("PROJECT", "NAME", "ID", "LAST BUILD")]
+    for job in jobs:
+        project = job.names.project or job.names.project_id
+        rows.append((clean(project), clean(job.names.name), job.id, format_utc(job.last_build_ms) or "never"))
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (text + " " * (width - columns(text)) for text, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def json_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
+    """Format a JSON array, a line for each job."""
+    objects = (
+        {
+            "id": job.id,
+            "name": job.names.name,
+            "project": job.names.project,
+            "project_id": job.names.project_id,
+            "last_build": format_utc(job.last_build_ms) or None,
+        }
+        for job in jobs
+    )
+    lines = [json.dumps(item, ensure_ascii=False) for item in objects]
+    yield from (
+        f"{'[' if line is lines[0] else ' '}{line}{']' if line is lines[-1] else ','}" for line in lines
+    )
+
+
+_LINES: Final = {"yaml": yaml_lines, "table": table_lines, "json": json_lines}
