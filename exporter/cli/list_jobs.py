@@ -18,7 +18,7 @@ from exporter.cli.terminal import echo, warn
 from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.doctor import REFUSALS
-from exporter.doctor.report import columns
+from exporter.doctor.format_report import columns
 from exporter.errors import ApiError, ExporterError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ALL, ListedJob
