@@ -23,6 +23,7 @@ from exporter.exposition.publisher import Publisher
 from exporter.ledger import Buckets, JobLedger
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.model import ConsoleLinks
 from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
 from exporter.poller.tasks import PlannedPoll
 from exporter.poller.watchlist import Watchlist, in_shard
@@ -75,6 +76,11 @@ class Exporter:
     def is_ready(self) -> bool:
         """Every job was polled, or restored from the store, and is published."""
         return self.publisher.is_complete
+
+    @property
+    def links(self) -> ConsoleLinks:
+        """Links to the console."""
+        return self.config.links
 
     @property
     def view(self) -> FleetView:
@@ -306,4 +312,6 @@ def _service_of(config: Config) -> tuple[object, ...]:
 def families_of(config: Config) -> tuple[Family[JobView], ...]:
     """Return the job metrics that a configuration publishes."""
     metrics = config.metrics
-    return job_families(metrics.extra_labels, metrics.plain_branches, stages=metrics.stages)
+    return job_families(
+        metrics.extra_labels, metrics.plain_branches, stages=metrics.stages, links=config.links
+    )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
@@ -54,6 +55,34 @@ class Job:
     name: str
     project: str
     project_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleLinks:
+    """URL templates of pages in the console; an empty one makes no links.
+
+    They may contain ``{project_id}`` and ``{job_id}``, and ``build_url`` ``{build_number}``.
+    """
+
+    job_url: str = ""
+    build_url: str = ""
+
+    def job(self, job: Job) -> str:
+        """Return the URL of a job's page; empty without a template, or while the project's id is unknown."""
+        return _filled(self.job_url, job)
+
+    def build(self, job: Job, number: int) -> str:
+        """Return the URL of a build's page, under the same conditions."""
+        return _filled(self.build_url, job).replace("{build_number}", str(number))
+
+
+def _filled(template: str, job: Job) -> str:
+    if not template or ("{project_id}" in template and not job.project_id):
+        return ""
+    ids = {"{project_id}": job.project_id, "{job_id}": job.id}
+    for placeholder, value in ids.items():
+        template = template.replace(placeholder, quote(value, safe="", errors="replace"))
+    return template
 
 
 @dataclass(frozen=True, slots=True)

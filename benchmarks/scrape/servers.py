@@ -24,7 +24,7 @@ from exporter.exposition.publisher import Publisher
 from exporter.ledger import apply_details, apply_history
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.model import Build, BuildDetail, Job, Result
+from exporter.model import Build, BuildDetail, ConsoleLinks, Job, Result
 from exporter.store import open_store
 from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
 from tests.support.oracle import Oracle
@@ -64,6 +64,7 @@ class Fleet:
 
     is_healthy = is_ready = True
     stale_after_s = 1800.0
+    links = ConsoleLinks()
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self.view = fleet(jobs)

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from exporter.config.auth import Auth, AuthSection, PasswordAuth
+from exporter.config.console import ConsoleConfig
 from exporter.config.jobs import Jobs, Projects, any_matches
 from exporter.config.regions import KNOWN_REGIONS, default_endpoints
 from exporter.config.secret_types import Certificates, RedisUrl
@@ -33,6 +34,7 @@ from exporter.config.types import (
     integer_between,
     one_of,
 )
+from exporter.model import ConsoleLinks
 from exporter.text import join_words, nearest
 
 DURATION_BUCKETS: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
@@ -249,6 +251,15 @@ class Config(Section):
         description="What the exporter remembers, so that restarts neither lose nor repeat a build.",
     )
 
+    console: ConsoleConfig = Field(
+        ConsoleConfig(), description="Links to the pages of jobs and builds in the console."
+    )
+
+    @property
+    def links(self) -> ConsoleLinks:
+        """The links to the console, with the region filled in."""
+        return self.console.links(self.region)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The files it names, except that of the state."""
@@ -273,6 +284,13 @@ class Config(Section):
         similar = nearest(value, KNOWN_REGIONS)
         hint = f'did you mean "{similar}"? ' if similar else ""
         raise value_problem(f"is not a known region; {hint}{known}")
+
+    @field_validator("console")
+    @classmethod
+    def _has_its_region(cls, value: ConsoleConfig, info: ValidationInfo) -> ConsoleConfig:
+        if value.needs_region and info.data.get("region", "faulty") is None:
+            raise problem("has a URL with {region}, but there is no key region")
+        return value
 
     @field_validator("auth")
     @classmethod

@@ -8,14 +8,20 @@ from typing import Final
 
 from exporter.ledger import OTHER, BuildLabels, JobLedger, Tally
 from exporter.metrics.families import JOB_LABELS, Family, JobView, Kind, Samples, Total, seconds, single
-from exporter.model import Result, State, Trigger
+from exporter.model import ConsoleLinks, Result, State, Trigger
+
+NO_LINKS: Final = ConsoleLinks()
 
 EXTRA_LABELS: Final = ("trigger", "branch")
 """Optional labels of finished builds."""
 
 
 def job_families(
-    extra: tuple[str, ...] = (), branches: Sequence[str] = (), *, stages: bool = False
+    extra: tuple[str, ...] = (),
+    branches: Sequence[str] = (),
+    *,
+    stages: bool = False,
+    links: ConsoleLinks = NO_LINKS,
 ) -> tuple[Family[JobView], ...]:
     """List the metrics of watched jobs.
 
@@ -23,6 +29,7 @@ def job_families(
         extra: optional labels of finished builds, some of `EXTRA_LABELS`.
         branches: branches that are exposed from the start, beside ``other``.
         stages: whether stages are measured.
+        links: with a template for jobs, their information has the label ``url``.
     """
     return (
         Family(
@@ -45,6 +52,7 @@ def job_families(
             note="`success` and `failure` are exposed from the first poll on, others from their first build.",
         ),
         *_WITHOUT_EXTRA_LABELS,
+        _job_info(links),
         *(STAGE_FAMILIES if stages else ()),
     )
 
@@ -134,8 +142,20 @@ def _last_result(ledger: JobLedger) -> Samples:
             yield (result,), ledger.last.result is result
 
 
-def _job_info(view: JobView) -> Samples:
-    yield (view.job.id, view.job.project_id), 1
+def _job_info(links: ConsoleLinks) -> Family[JobView]:
+    def samples(view: JobView) -> Samples:
+        url = (links.job(view.job),) if links.job_url else ()
+        yield (view.job.id, view.job.project_id, *url), 1
+
+    return Family(
+        "codearts_build_job_info",
+        Kind.GAUGE,
+        "Maps the names of a watched job to its ids; always 1.",
+        (*JOB_LABELS, "job_id", "project_id", *(("url",) if links.job_url else ())),
+        samples,
+        attrgetter("job"),
+        note="With `console.job_url`, `url` is the job's page in the console.",
+    )
 
 
 _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
@@ -212,14 +232,6 @@ _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
         "Highest number of a build that had finished when counting began; absent if none was known.",
         lambda ledger: single(ledger.baseline),
         note="Builds above it are counted; builds below it are counted if they finished later.",
-    ),
-    Family(
-        "codearts_build_job_info",
-        Kind.GAUGE,
-        "Maps the names of a watched job to its ids; always 1.",
-        (*JOB_LABELS, "job_id", "project_id"),
-        _job_info,
-        attrgetter("job"),
     ),
     Family(
         "codearts_build_job_up",

@@ -16,7 +16,7 @@ from zlib_ng import zlib_ng
 from exporter.exposition.formats import wants_gzip
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.model import Result
+from exporter.model import ConsoleLinks, Result
 from exporter.redaction import redact
 from exporter.web.connection import is_disconnected
 from exporter.web.fair_queue import FairQueue
@@ -64,6 +64,10 @@ class ExporterStatus(Protocol):
     @property
     def stale_after_s(self) -> float:
         """A job polled longer ago than this is stale."""
+
+    @property
+    def links(self) -> ConsoleLinks:
+        """Links to the console."""
 
     @property
     def view(self) -> FleetView:
@@ -115,6 +119,7 @@ class StatusPage:
             query,
             now_ms=self._exporter.now_ms(),
             stale_after_ms=round(self._exporter.stale_after_s * 1000),
+            links=self._exporter.links,
         )
         return self._templates.get_template("status.html").render(status=page)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from grafana.generate.frame import ROW_TO_JOB, Line, Section, dashboard
+from grafana.generate.frame import ROW_TO_JOB, TO_CONSOLE, Line, Section, dashboard
 from grafana.generate.panels import Json, bars, graph, heat_map, named, stat, table
 from grafana.generate.promql import (
     BY_JOB,
@@ -28,6 +28,7 @@ from grafana.generate.shared import (
 from grafana.generate.targets import now, over_time, rows
 
 JOB: Final = "project, job_name"
+PAGES: Final = f"max by (project, job_name, url) ({of_jobs('job_info')})"
 LINKED: Final = named("job_name", links=ROW_TO_JOB)
 STREAKS: Final = of_present_jobs(by_job("max", "consecutive_failures"))
 FAILING: Final = f"{STREAKS} > 0"
@@ -161,9 +162,14 @@ def _attention() -> Line:
                 {
                     "Failures in a row": ("short", FAILING),
                     "Since last success": ("s", f"({since}) and {ON_JOB} ({FAILING})"),
+                    "Console": ("", f"{PAGES} and {ON_JOB} ({FAILING})"),
                 },
                 first="Failures in a row",
-                overrides=[LINKED, named("Since last success", mappings=_UNKNOWN)],
+                overrides=[
+                    LINKED,
+                    named("Since last success", mappings=_UNKNOWN),
+                    named("url", displayName="Console", links=TO_CONSOLE),
+                ],
             ),
             table(
                 (

@@ -28,6 +28,9 @@ ROW_TO_JOB: Final = [
 ]
 """Link from a row of a table to the dashboard of its job."""
 
+TO_CONSOLE: Final = [{"title": "Open in the console", "url": "${__value.raw}", "targetBlank": True}]
+"""Link of a cell that holds a URL; without console.job_url there is no such cell."""
+
 _ALL: Final[Json] = {"selected": True, "text": ["All"], "value": ["$__all"]}
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from grafana.generate.frame import Line, Section, dashboard
+from grafana.generate.frame import TO_CONSOLE, Line, Section, dashboard
 from grafana.generate.panels import (
     DASHED,
     Json,
@@ -122,7 +122,7 @@ def _last_build() -> Line:
                 (
                     "Last build",
                     "The finished build with the highest number of each job, the current state of the job, "
-                    "and its id in CodeArts.",
+                    "its id, and if configured its page in the console.",
                 ),
                 24,
                 {
@@ -134,10 +134,11 @@ def _last_build() -> Line:
                     "Failures in a row": ("short", by_job("max", "consecutive_failures")),
                     "Since last success": ("s", SINCE_SUCCESS),
                     "Unfinished for": ("s", UNFINISHED),
-                    "Job id": ("", f"max by (project, job_name, job_id) ({of_jobs('job_info')})"),
+                    "Job id": ("", f"max by (project, job_name, job_id, url) ({of_jobs('job_info')})"),
                 },
                 overrides=[
-                    named("Result", mappings=result_mapping(), custom__cellOptions={"type": "color-text"})
+                    named("Result", mappings=result_mapping(), custom__cellOptions={"type": "color-text"}),
+                    named("url", displayName="Console", links=TO_CONSOLE),
                 ],
             )
         ],

@@ -15,6 +15,7 @@ from exporter.config import (
     parse_duration,
 )
 from exporter.config.auth import AuthSection
+from exporter.config.console import ConsoleConfig
 from exporter.config.schema import MetricsConfig, RecycleBinConfig, StateConfig
 from exporter.poller import Intervals
 from tests.config.helpers import complaint, read
@@ -33,6 +34,7 @@ SECTIONS: list[type[BaseModel]] = [
     RecycleBinConfig,
     MetricsConfig,
     StateConfig,
+    ConsoleConfig,
 ]
 AUTH_KINDS = ["token", "token_file", "password", "access_key", "ecs_agency"]
 

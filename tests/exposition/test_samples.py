@@ -3,10 +3,10 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.exposition import Format
+from exporter.exposition import Format, Renderer
 from exporter.ledger import JobLedger, Refused
-from exporter.metrics import FleetView, JobView
-from exporter.model import Job, RecycleBin, Result, Trigger
+from exporter.metrics import FleetView, JobView, job_families
+from exporter.model import ConsoleLinks, Job, RecycleBin, Result, Trigger
 from tests.ledger.examples import counted, details, finished, history, idle, watched
 from tests.support.oracle import rendered
 
@@ -34,6 +34,19 @@ def of_job(ledger: JobLedger | None, *, up: bool | None = None) -> dict[str, dic
 
 def test_before_the_first_poll_only_the_info_metric_is_exposed() -> None:
     assert of_job(None) == {"job_info": {f"{CHECKOUT.id} {CHECKOUT.project_id}": 1}}
+
+
+def test_with_links_to_the_console_the_info_metric_has_the_url_of_the_job() -> None:
+    families = job_families(links=ConsoleLinks("https://console/{project_id}/{job_id}"))
+    view = FleetView((JobView(CHECKOUT, None), JobView(Job("a" * 32, "new", "unknown"), None)))
+    text = Renderer(families, Format.TEXT).render(view, compress=False).identity(b"")
+    urls = {
+        sample.labels["job_name"]: sample.labels["url"]
+        for family in parse_text(b"".join(text).decode())
+        for sample in family.samples
+        if sample.name == "codearts_build_job_info"
+    }
+    assert urls == {"checkout": f"https://console/{CHECKOUT.project_id}/{CHECKOUT.id}", "new": ""}
 
 
 def test_from_the_first_poll_on_every_result_is_exposed_at_0() -> None:

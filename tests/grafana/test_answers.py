@@ -85,8 +85,10 @@ STREAKS = {
 
 
 def test_failing_jobs_are_listed_with_and_without_a_known_success(tmp_path: Path) -> None:
-    streak, since = expressions("fleet", "Failing jobs")
+    streak, since, page = expressions("fleet", "Failing jobs")
     check(tmp_path, streak, STREAKS, {f"{{{API}}}": 3, f"{{{WEB}}}": 2})
+    info = {f'codearts_build_job_info{{{A}, {API}, job_id="1", url="https://x"}}': "1x40"}
+    check(tmp_path, page, STREAKS | info, {f'{{{API}, url="https://x"}}': 1})
     check(tmp_path, since, STREAKS, {f"{{{WEB}}}": 500})
 
 
@@ -98,7 +100,7 @@ def test_the_number_of_failing_jobs_is_zero_without_failures_and_absent_without_
 
 
 def test_a_job_that_moved_to_another_shard_is_listed_once(tmp_path: Path) -> None:
-    streak, _ = expressions("fleet", "Failing jobs")
+    streak, *_ = expressions("fleet", "Failing jobs")
     both = {
         f"codearts_build_consecutive_failures{{{A}, {API}}}": "3x40",
         f"codearts_build_consecutive_failures{{{B}, {API}}}": "4x40",

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.metrics import FleetView
+from exporter.model import ConsoleLinks
 from exporter.poller.tasks import PlannedPoll
 from exporter.web import WebServer, address_of, bind
 from tests.ledger.examples import MINUTE_MS, START_MS
@@ -23,6 +24,7 @@ class Fleet:
     is_ready: bool = True
     stale_after_s: float = 1800.0
     planned: PlannedPoll | None = None
+    links: ConsoleLinks = field(default_factory=ConsoleLinks)
 
     def now_ms(self) -> int:
         return NOW_MS

@@ -13,7 +13,7 @@ from exporter import text
 from exporter.ledger import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
-from exporter.model import RecycleBin, RecycledJob, Result, State
+from exporter.model import ConsoleLinks, RecycleBin, RecycledJob, Result, State
 from exporter.web.status import PageQuery, Problem, Status, Tag, facts, find_problems, sparkline, status
 from exporter.web.status.sparkline import shape
 from tests.ledger.examples import MINUTE_MS
@@ -26,6 +26,17 @@ OK, BAD = Result.SUCCESS, Result.FAILURE
 
 def page_of(*jobs: JobView, **query: str) -> Status:
     return status(FleetView(jobs), READINGS, PageQuery.parse(query), now_ms=NOW_MS, stale_after_ms=STALE_MS)
+
+
+def test_a_job_and_its_last_build_link_to_the_console() -> None:
+    links = ConsoleLinks("https://console/{job_id}", "https://console/{job_id}/{build_number}")
+    jobs = FleetView((view("a", ledger(OK, BAD)), view("b", None)))
+    page = status(jobs, READINGS, PageQuery(), now_ms=NOW_MS, stale_after_ms=STALE_MS, links=links)
+    failing, new = page.rows
+    assert failing.url == f"https://console/{failing.job.id}"
+    assert failing.build_url == f"https://console/{failing.job.id}/{failing.number.removeprefix('#')}"
+    assert (new.url, new.build_url) == (f"https://console/{new.job.id}", "")
+    assert {(row.url, row.build_url) for row in page_of(view("a", ledger(OK))).rows} == {("", "")}
 
 
 def names(page: Status) -> list[str]:

@@ -16,7 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.model import Result
+from exporter.model import ConsoleLinks, Result
 from exporter.web.status import PageQuery
 from exporter.web.status_page import StatusPage
 from tests.support.programs import eventually
@@ -68,6 +68,22 @@ def url() -> Iterator[str]:
 
 def get(url: str, **headers: str) -> requests.Response:
     return requests.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}, timeout=10)
+
+
+def test_links_to_the_console_are_escaped_and_send_no_referrer() -> None:
+    links = ConsoleLinks("https://console/?a=1&b={job_id}", "https://console/{job_id}/{build_number}")
+    [row] = many(1).jobs
+    site = Fleet(FleetView((row,)), links=links)
+    html = StatusPage(site, lambda: READINGS, "/metrics").html(PageQuery())
+    assert f"https://console/?a=1&amp;b={row.job.id}" in html
+    links_out = [
+        link for link in Read(html).named("a") if (link["href"] or "").startswith("https://console/")
+    ]
+    assert [link["href"] for link in links_out] == [
+        links.job(row.job),
+        links.build(row.job, row.ledger.last.number if row.ledger and row.ledger.last else 0),
+    ]
+    assert {link["rel"] for link in links_out} == {"noreferrer"}
 
 
 def test_the_page_shows_version_and_links(url: str) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -36,8 +36,9 @@ _NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PR
 
 def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
     """Return the job metrics with every option enabled, so that the page has all of them."""
-    switches = inspect.signature(job_families).parameters.values()
-    return job_families(extra, (), **{flag.name: True for flag in switches if flag.kind is flag.KEYWORD_ONLY})
+    parameters = inspect.signature(job_families).parameters.values()
+    switches: dict[str, Any] = {flag.name: True for flag in parameters if flag.default is False}
+    return job_families(extra, (), **switches)
 
 
 def exposition() -> str:

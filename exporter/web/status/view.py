@@ -9,12 +9,13 @@ from exporter import text
 from exporter.ledger import JobLedger
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.model import Job, Result, State
+from exporter.model import ConsoleLinks, Job, Result, State
 from exporter.web.status.problems import EXPLANATIONS, SEVERITY, Problem, find_problems
 from exporter.web.status.query import PageQuery
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, sparkline
 
 PAGE_SIZE: Final = 100
+NO_LINKS: Final = ConsoleLinks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class JobRow:
     """A job in the table; texts are for people, and not escaped.
 
     Attributes:
+        url: of the job in the console, ``build_url`` of its last finished build; may be empty.
         result: of the last finished build; None before the first.
         number: of the same build, as ``#532``; empty without one.
         polled: age of the last poll; ``polled_at`` is its time in ISO 8601, or empty.
@@ -51,9 +53,11 @@ class JobRow:
     """
 
     job: Job
+    url: str
     result: Result | None
     result_words: str
     number: str
+    build_url: str
     tags: tuple[Tag, ...]
     sparkline: Sparkline
     duration: str
@@ -115,7 +119,13 @@ class Status:
 
 
 def status(
-    view: FleetView, readings: Readings, query: PageQuery, *, now_ms: int, stale_after_ms: int
+    view: FleetView,
+    readings: Readings,
+    query: PageQuery,
+    *,
+    now_ms: int,
+    stale_after_ms: int,
+    links: ConsoleLinks = NO_LINKS,
 ) -> Status:
     """Build the page for a query; a job polled longer ago than ``stale_after_ms`` is stale."""
     problems = {job.job.id: find_problems(job, now_ms, stale_after_ms) for job in view.jobs}
@@ -134,7 +144,7 @@ def status(
         query=query,
         projects=tuple(sorted({job.job.project for job in view.jobs} | {query.project} - {""})),
         filters=_filters(query, counts, len(matching)),
-        rows=tuple(_row(job, problems[job.job.id], now_ms) for job in on_page),
+        rows=tuple(_row(job, problems[job.job.id], now_ms, links) for job in on_page),
         paging=paging,
         watched=len(view.jobs),
     )
@@ -202,14 +212,16 @@ def _paging(query: PageQuery, jobs: int) -> Paging:
     return Paging(page, pages, range_, link(1), link(page - 1), link(page + 1), link(pages))
 
 
-def _row(view: JobView, problems: Sequence[Problem], now_ms: int) -> JobRow:
+def _row(view: JobView, problems: Sequence[Problem], now_ms: int, links: ConsoleLinks) -> JobRow:
     ledger = view.ledger
     last = ledger.last if ledger else None
     return JobRow(
         job=view.job,
+        url=links.job(view.job),
         result=last.result if last else None,
         result_words=RESULT_WORDS[last.result] if last else "no build yet" if ledger else "not polled yet",
         number=f"#{last.number}" if last else "",
+        build_url=links.build(view.job, last.number) if last else "",
         tags=(
             *_problem_tags(ledger, problems, now_ms),
             *_active_tags(ledger, now_ms),
