@@ -196,7 +196,7 @@ class Exporter:
         self.config, self.client, self._watchlist, self._planner = config, client, watchlist, planner
         self.threads = PollingThreads(self.poller, config.poll.concurrency, client.close, self._hints)
         self.throttle.set_ceiling(config.poll.max_requests_per_minute)
-        self.publisher.set_families(families_of(config))
+        self.publisher.set_families(families_of(config), created_series=config.metrics.created_series)
         self.telemetry.series_limit.set(config.metrics.max_series)
         self._record_success()
 

@@ -127,6 +127,11 @@ class MetricsConfig(Section):
         "`branches` are exempt.",
     )
     stages: Boolean = Field(False, description="Measure the stages of builds, at one more request per build.")
+    created_series: Boolean = Field(
+        False,
+        description="Expose creation times of counters and histograms as series `_created` in OpenMetrics, "
+        "12 or more a job. Protobuf always has creation times, without series.",
+    )
 
     @field_validator("branches")
     @classmethod

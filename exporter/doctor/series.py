@@ -1,4 +1,4 @@
-"""Section Series and memory: the series in OpenMetrics, with ``_created``, and the memory they take. Pure."""
+"""Section Series and memory: the series in OpenMetrics and with native histograms, and the memory. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from exporter.ledger import (
     apply_stages,
     baseline,
 )
-from exporter.metrics import Family, FleetView, JobView, job_families
+from exporter.metrics import FleetView, JobView, job_families
 from exporter.model import Build, Job, Result, Stage, State, Trigger
 from exporter.text import plural
 
@@ -45,6 +45,7 @@ class SeriesOfAJob:
 
     Attributes:
         usual: after a success, a failure, and builds with `stages` stages.
+        native: the same where Prometheus stores native histograms.
         most: after every result, under every trigger, branch and stage that has labels of its own.
         branch: added to that by each further branch.
         stages: number of stages in ``usual``.
@@ -52,6 +53,7 @@ class SeriesOfAJob:
     """
 
     usual: int
+    native: int
     most: int
     branch: int
     stages: int = 0
@@ -65,6 +67,7 @@ def series_of_a_job(
     stages: int | None = None,
     *,
     plain: tuple[str, ...] = (),
+    created_series: bool = False,
 ) -> SeriesOfAJob:
     """Count the series of rendered jobs.
 
@@ -74,23 +77,27 @@ def series_of_a_job(
         branches: number of branches with a label of their own, beside ``other`` and ``plain``.
         stages: number of stages of a build; None where stages are not measured.
         plain: branches that have series from the start.
+        created_series: whether there are series of creation times.
     """
     families = job_families(extra, plain, stages=True)
+    lines = Renderer(families, Format.OPENMETRICS, created_series=created_series)
+    native = Renderer(families, Format.PROTOBUF)
     usual = _ledger(buckets, (Result.SUCCESS, Result.FAILURE), ("",), ("",))
     triggers = tuple(Trigger) if "trigger" in extra else ("",)
     patterns = (f"{number}.*" for number in range(branches))
     names = tuple(dict.fromkeys((OTHER, *plain, *patterns))) if "branch" in extra else ("",)
     full = _ledger(buckets, tuple(Result), triggers, names)
-    most = _rendered(full, families)
-    branch = _rendered(_ledger(buckets, tuple(Result), triggers, (*names, "another.*")), families) - most
+    most = _rendered(full, lines)
+    branch = _rendered(_ledger(buckets, tuple(Result), triggers, (*names, "another.*")), lines) - most
     if stages is None:
-        return SeriesOfAJob(_rendered(usual, families), most, branch)
+        return SeriesOfAJob(_rendered(usual, lines), _rendered(usual, native), most, branch)
     return SeriesOfAJob(
-        usual=_rendered(_with_stages(usual, stages), families),
-        most=_rendered(_with_stages(full, STAGE_NAMES_KEPT + 1), families),
+        usual=_rendered(_with_stages(usual, stages), lines),
+        native=_rendered(_with_stages(usual, stages), native),
+        most=_rendered(_with_stages(full, STAGE_NAMES_KEPT + 1), lines),
         branch=branch,
         stages=stages,
-        stage=_rendered(_with_stages(full, 1), families) - most,
+        stage=_rendered(_with_stages(full, 1), lines) - most,
     )
 
 
@@ -116,10 +123,9 @@ def _with_stages(ledger: JobLedger, number: int) -> JobLedger:
     return apply_stages(waiting, (known,), policy=LabelPolicy(stages=True))
 
 
-def _rendered(ledger: JobLedger, families: Sequence[Family[JobView]]) -> int:
+def _rendered(ledger: JobLedger, renderer: Renderer) -> int:
     """Count the series of a job with that ledger."""
     job = JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, disabled=False, checked_ms=1)
-    renderer = Renderer(families, Format.OPENMETRICS)
     with_job, without = (
         renderer.render(FleetView(jobs=jobs), compress=False).series for jobs in ((job,), ())
     )
@@ -134,7 +140,14 @@ def series_section(config: Config, answers: Answers, jobs: int, buckets: Buckets
     if metrics.stages:
         stages = (len(answers.stages) if isinstance(answers.stages, tuple) else 0) or _USUAL_STAGES
     plain, patterns = metrics.plain_branches, len(metrics.branches) - len(metrics.plain_branches)
-    of_a_job = series_of_a_job(buckets, metrics.extra_labels, patterns, stages, plain=plain)
+    of_a_job = series_of_a_job(
+        buckets,
+        metrics.extra_labels,
+        patterns,
+        stages,
+        plain=plain,
+        created_series=metrics.created_series,
+    )
     return Section("Series and memory", tuple(_findings(config, jobs, of_a_job)))
 
 
@@ -158,6 +171,7 @@ def _findings(config: Config, jobs: int, of_a_job: SeriesOfAJob) -> Iterator[Fin
             f"{text}: check that Prometheus can take them; metrics.max_series limits branches only",
             "set metrics.stages to false if Prometheus cannot take its series" if of_a_job.stages else "",
         )
+    yield ok(f"{of_a_job.native} instead of {of_a_job.usual} each where Prometheus stores native histograms")
     if has_branches:
         yield ok(
             "each expression of metrics.branches is counted as one branch; every further branch that matches "

@@ -28,7 +28,7 @@ def escaped(value: str) -> str:
 
 
 class Encoder:
-    """Encodes the samples of one family; OpenMetrics includes creation times and exemplars."""
+    """Encodes the samples of one family; OpenMetrics includes creation times, if given, and exemplars."""
 
     def __init__(self, declared: Declared, fmt: Format) -> None:
         self._is_openmetrics = fmt is Format.OPENMETRICS

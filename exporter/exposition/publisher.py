@@ -25,10 +25,15 @@ class _Slot:
 
     def __init__(self, families: Sequence[Family[JobView]], fmt: Format) -> None:
         self.fmt = fmt
-        self.renderer = Renderer(families, fmt)
+        self.use(families)
         self.requested_s = self.gzip_requested_s = float("-inf")
-        self.view: FleetView | None = None
         self.snapshot: Snapshot | None = None
+
+    def use(self, families: Sequence[Family[JobView]], *, created_series: bool = False) -> None:
+        """Render everything again, with these families."""
+        self._shape = families, created_series
+        self.renderer = Renderer(families, self.fmt, created_series=created_series)
+        self.view: FleetView | None = None
 
     def render(self, view: FleetView, now: float) -> None:
         """Bring the snapshot up to date."""
@@ -37,9 +42,11 @@ class _Slot:
             self.snapshot = self.renderer.render(view, compress=compress)
             self.view = view
 
-    def discard(self, families: Sequence[Family[JobView]]) -> None:
+    def discard(self) -> None:
         """Free the snapshot until it is requested again."""
-        self.snapshot, self.view, self.renderer = None, None, Renderer(families, self.fmt)
+        self.snapshot = None
+        families, created_series = self._shape
+        self.use(families, created_series=created_series)
 
 
 class Publisher:
@@ -65,7 +72,6 @@ class Publisher:
     ) -> None:
         self._view = view
         self._telemetry = telemetry
-        self._families = families
         self._monotonic = monotonic
         self._slots = {fmt: _Slot(families, fmt) for fmt in Format}
         self._rendering = threading.Lock()
@@ -92,12 +98,11 @@ class Publisher:
         """Number of series in the largest snapshot."""
         return max((slot.snapshot.series for slot in self._slots.values() if slot.snapshot), default=0)
 
-    def set_families(self, families: Sequence[Family[JobView]]) -> None:
-        """Use other families of jobs from the next rendering on."""
+    def set_families(self, families: Sequence[Family[JobView]], *, created_series: bool = False) -> None:
+        """Use other families of jobs from the next rendering on; ``created_series`` as in `Renderer`."""
         with self._rendering:
-            self._families = families
             for slot in self._slots.values():
-                slot.renderer, slot.view = Renderer(families, slot.fmt), None
+                slot.use(families, created_series=created_series)
         self._wake.set()
 
     def latest(self, fmt: Format, *, gzip: bool) -> Snapshot | None:
@@ -124,7 +129,7 @@ class Publisher:
                 if slot in in_use:
                     slot.render(view, now)
                 elif slot.snapshot:
-                    slot.discard(self._families)
+                    slot.discard()
                 self._report_size(slot)
             self._telemetry.series.set(self.series)
             self._telemetry.snapshot_timestamp.set(began)

@@ -27,9 +27,18 @@ class _Block:
 
 
 class Renderer:
-    """Renders views in one format, and remembers the parts."""
+    """Renders views in one format, and remembers the parts.
 
-    def __init__(self, families: Sequence[Family[JobView]], fmt: Format) -> None:
+    Args:
+        families: of jobs.
+        fmt: the format.
+        created_series: whether OpenMetrics has creation times, as series; protobuf always has them.
+    """
+
+    def __init__(
+        self, families: Sequence[Family[JobView]], fmt: Format, *, created_series: bool = False
+    ) -> None:
+        self._shows_creation = created_series or fmt is Format.PROTOBUF
         self._families = [(family, _encoder(family, fmt)) for family in families]
         self._fleet = [(family, _encoder(family, fmt)) for family in FLEET_FAMILIES]
         self._rendered: dict[str, tuple[JobView, Fragments]] = {}
@@ -84,7 +93,7 @@ class Renderer:
 
     def _fragment(self, index: int, view: JobView) -> bytes:
         family, encoder = self._families[index]
-        since_ms = view.ledger.since_ms if view.ledger else None
+        since_ms = view.ledger.since_ms if view.ledger and self._shows_creation else None
         return encoder.fragment((view.job.project, view.job.name), family.samples(view), since_ms)
 
     def _block(self, fragments: tuple[Fragments, ...], before: _Block | None, *, compress: bool) -> _Block:

@@ -160,7 +160,7 @@ class Telemetry:
         "codearts_build_exporter_series",
         "Series of jobs and of the recycle bin in the snapshot.",
         note="In the format with the most series: in protobuf, a histogram is one, as Prometheus stores "
-        "native histograms.",
+        "native histograms; OpenMetrics has `_created` with `metrics.created_series`.",
     )
     series_limit = _Gauge(
         "codearts_build_exporter_series_limit",

@@ -42,7 +42,7 @@ def test_a_small_file_is_enough() -> None:
     assert (config.recycle_bin.enabled, config.recycle_bin.interval) == (True, 600.0)
     assert config.metrics.extra_labels == ()
     assert config.metrics.branches == ()
-    assert config.metrics.stages is False
+    assert (config.metrics.stages, config.metrics.created_series) == (False, False)
     assert config.state.path == "codearts-build-exporter.db"
     assert config.state.redis_url is None
     assert config.state.retention == parse_duration("30d")
@@ -407,7 +407,7 @@ def test_invalid_numbers_durations_and_booleans_are_refused() -> None:
   concurrency: 2.0
   max_requests_per_minute: [1]
 recycle_bin: {enabled: maybe}
-metrics: {stages: 1}
+metrics: {stages: 1, created_series: 2}
 """
     form = "is not a duration; write a number and a unit, as 30s, 5m, 1h30m or 7d"
     assert complaint_about(text) == (
@@ -416,7 +416,8 @@ metrics: {stages: 1}
         'config.yaml:7: poll.concurrency: "2.0" is not a whole number\n'
         "config.yaml:8: poll.max_requests_per_minute: must be a single value, not a list\n"
         'config.yaml:9: recycle_bin.enabled: "maybe" is neither true nor false\n'
-        'config.yaml:10: metrics.stages: "1" is neither true nor false'
+        'config.yaml:10: metrics.stages: "1" is neither true nor false\n'
+        'config.yaml:10: metrics.created_series: "2" is neither true nor false'
     )
 
 

@@ -22,14 +22,19 @@ from tests.support.oracle import Oracle, rendered
 TEXT, OPENMETRICS = LINES = Format.TEXT, Format.OPENMETRICS
 
 
+@pytest.mark.parametrize("created", [False, True])
 @pytest.mark.parametrize(("fmt", "extra"), list(product(LINES, EXTRA)), ids=str)
-def test_a_full_view_gives_the_same_bytes(fmt: Format, extra: tuple[str, ...]) -> None:
-    assert rendered(full(), fmt, extra) == Oracle(full(), extra, fmt).generated()
+def test_a_full_view_gives_the_same_bytes(fmt: Format, extra: tuple[str, ...], created: bool) -> None:
+    wanted = Oracle(full(), extra, fmt, created_series=created).generated()
+    assert rendered(full(), fmt, extra, created_series=created) == wanted
 
 
-@given(views(job_views()), st.sampled_from(LINES), st.sampled_from(EXTRA))
-def test_any_view_gives_the_same_bytes(view: FleetView, fmt: Format, extra: tuple[str, ...]) -> None:
-    assert rendered(view, fmt, extra) == Oracle(view, extra, fmt).generated()
+@given(views(job_views()), st.sampled_from(LINES), st.sampled_from(EXTRA), st.booleans())
+def test_any_view_gives_the_same_bytes(
+    view: FleetView, fmt: Format, extra: tuple[str, ...], created: bool
+) -> None:
+    wanted = Oracle(view, extra, fmt, created_series=created).generated()
+    assert rendered(view, fmt, extra, created_series=created) == wanted
     names = ("main", "x")
     assert rendered(view, fmt, extra, names) == Oracle(view, extra, fmt, names).generated()
 
@@ -98,8 +103,16 @@ def test_no_series_is_repeated(fmt: Format, extra: tuple[str, ...]) -> None:
     assert len(series) == len(set(series))
 
 
+def test_openmetrics_has_creation_times_only_if_configured() -> None:
+    assert b"_created" not in rendered(full(), OPENMETRICS, stages=True)
+    assert b"_created" not in rendered(full(), TEXT, created_series=True)
+    with_times, without = (rendered(full(), OPENMETRICS, created_series=shown) for shown in (True, False))
+    lines = with_times.splitlines()
+    assert [line for line in lines if b"_created" not in line] == without.splitlines()
+
+
 def test_openmetrics_has_creation_times_and_exemplars() -> None:
-    lines = rendered(full(), OPENMETRICS).decode().splitlines()
+    lines = rendered(full(), OPENMETRICS, created_series=True).decode().splitlines()
     labels = 'job_name="checkout",project="shop",result="failure"'
     assert f"codearts_build_builds_created{{{labels}}} 1.7e+09" in lines
     assert (f'codearts_build_builds_total{{{labels}}} 1.0 # {{build_number="2"}} 1.0 1700000120.0') in lines
@@ -118,7 +131,7 @@ def test_held_labels_show_0_and_no_exemplar() -> None:
         of_result = [line for line in lines if f'result="{result}"' in line and "last_build" not in line]
         values = [line.partition("} ")[2] for line in of_result if "_created{" not in line]
         assert set(values) == {"0.0"}
-        assert sum(line.startswith("codearts_build_duration_seconds") for line in of_result) == 7
+        assert sum(line.startswith("codearts_build_duration_seconds") for line in of_result) == 6
     assert before.count(b"\n") - len(lines) == rendered(replace(view, jobs=()), OPENMETRICS).count(b"\n") - 1
     assert (
         'codearts_build_last_build_result{job_name="checkout",project="shop",result="aborted"} 1.0' in lines

@@ -26,7 +26,7 @@ PROTOBUF = Format.PROTOBUF
 
 
 def of_text(view: FleetView, extra: tuple[str, ...] = (), *, stages: bool = False) -> set[object]:
-    text = Oracle(view, extra, Format.OPENMETRICS, stages=stages).generated().decode()
+    text = Oracle(view, extra, Format.OPENMETRICS, stages=stages, created_series=True).generated().decode()
     return {key(sample) for family in parse_openmetrics(text) for sample in family.samples}
 
 

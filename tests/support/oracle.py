@@ -42,8 +42,10 @@ class Oracle(Collector):
         branches: tuple[str, ...] = (),
         *,
         stages: bool = False,
+        created_series: bool = False,
     ) -> None:
         self._view = view
+        self._shows_creation = created_series and fmt is Format.OPENMETRICS
         self._families = job_families(extra, branches, stages=stages)
         self._fmt = fmt
 
@@ -82,7 +84,6 @@ class Oracle(Collector):
 
     def _family(self, declared: Declared, samples: Iterable[Sample]) -> Iterator[Metric]:
         metric = KINDS[declared.kind](declared.name, declared.help, labels=declared.labels)
-        is_open = self._fmt is Format.OPENMETRICS
         for labels, value, since_ms in samples:
             if isinstance(value, Histogram):
                 metric.add_metric(labels, buckets=list(self._buckets(value)), sum_value=value.sum_ms / 1000)
@@ -90,7 +91,7 @@ class Oracle(Collector):
                 metric.add_metric(labels, value.builds, exemplar=self._exemplar(value.latest, 1))
             else:
                 metric.add_metric(labels, float(value))
-            if is_open and since_ms is not None and declared.kind is not Kind.GAUGE:
+            if self._shows_creation and since_ms is not None and declared.kind is not Kind.GAUGE:
                 named = dict(zip(declared.labels, labels, strict=True))
                 metric.add_sample(f"{metric.name}_created", named, since_ms / 1000)
         if metric.samples:
@@ -119,8 +120,9 @@ def rendered(
     branches: tuple[str, ...] = (),
     *,
     stages: bool = False,
+    created_series: bool = False,
 ) -> bytes:
     """Return the exposition by the exporter, without its own metrics."""
     end = b"# EOF\n" if fmt is Format.OPENMETRICS else b""
-    renderer = Renderer(job_families(extra, branches, stages=stages), fmt)
+    renderer = Renderer(job_families(extra, branches, stages=stages), fmt, created_series=created_series)
     return b"".join(renderer.render(view, compress=False).identity(end))

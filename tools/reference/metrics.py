@@ -27,15 +27,17 @@ Every metric of CodeArts Build and of the exporter, each with a sample from a sc
 A histogram is shown by one line each of its buckets, its count and its sum. `process_*` and `python_*` come
 from the Prometheus client library. [queries.md](queries.md) has queries to start from.
 
-Prometheus requests OpenMetrics. In that format, counters and histograms of jobs also have `_created`, the
-time since which a series counts, and exemplars: the number of the latest build in each bucket and each
-counter. Prometheus stores exemplars if its feature `exemplar-storage` is enabled.
+Prometheus requests OpenMetrics. In that format, counters and histograms of jobs also have exemplars: the
+number of the latest build in each bucket and each counter. Prometheus stores exemplars if its feature
+`exemplar-storage` is enabled. With `metrics.created_series: true` they also have `_created`, the time since
+which a series counts. Prometheus stores those as series of their own.
 
-With `--enable-feature=native-histograms` (2.40 to 3.8) or `scrape_native_histograms: true` (from 3.9 on),
-Prometheus requests protobuf. In that format, histograms of jobs also have native buckets, eight for each
-power of two, whatever buckets are configured. Prometheus then stores a histogram as one series, instead of
-one for each bucket, its count and its sum; `histogram_quantile()` takes it without `_bucket` and `le`, and is
-at most 4.4 % off.
+With `prometheus --enable-feature=native-histograms` (2.40 to 3.8) or `scrape_native_histograms: true` (from
+3.9 on), Prometheus requests protobuf. In that format, counters and histograms of jobs always have their
+creation times, and histograms also have native buckets, eight for each power of two, whatever buckets are
+configured. Prometheus then stores a histogram as one series, instead of one for each bucket, its count and
+its sum, and `histogram_quantile()` takes it without `_bucket` and `le`: its result is in the same bucket as
+the exact one, and buckets are 9 % wide.
 
 [Overview](#overview) · [Jobs](#jobs) · [Stages](#stages) · [Recycle bin](#recycle-bin) ·
 [Exporter](#exporter) · [Results](#results) · [States](#states) ·
