@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
+from exporter import startup
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient, new_session
 from exporter.api.throttle import Throttle
@@ -54,7 +55,7 @@ class Exporter:
         self._shard = shard or Shard()
         self._reloading = threading.Lock()
         self.registry = CollectorRegistry()
-        self.telemetry = Telemetry(self.registry, revision=os.environ.get("EXPORTER_REVISION", "unknown"))
+        self.telemetry = Telemetry(self.registry, revision=startup.revision())
         self.throttle = Throttle(config.poll.max_requests_per_minute)
         self.telemetry.show_budget(self.throttle.requests_per_minute)
         redis_url = config.state.redis_url

@@ -19,6 +19,11 @@ def prepare() -> None:
     _open_streams()
 
 
+def revision() -> str:
+    """Return the revision that the program was built from, which the image knows."""
+    return os.environ.get("EXPORTER_REVISION", "unknown")
+
+
 def note_hangups() -> None:
     """Record SIGHUP from now on, for `hangup_came`."""
     signal.signal(signal.SIGHUP, _note_hangup)

@@ -3,6 +3,7 @@
 Each command imports what it needs when it runs, so that the others start fast.
 """
 
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
 from exporter.errors import NO_THREADS, ConfigError, ExporterError
 
+_VERSION = (
+    f"codearts-build-exporter, version {__version__} (revision: {startup.revision()})\n"
+    f"  python version: {platform.python_version()}\n"
+    f"  platform: {sys.platform}/{platform.machine()}"
+)
+
 
 @click.group(
     cls=ServeByDefault, context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 )
-@click.version_option(__version__, prog_name="codearts-build-exporter")
+@click.version_option(__version__, message=_VERSION.replace("%", "%%"))
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Prometheus exporter for Huawei Cloud CodeArts Build. The default command is serve."""

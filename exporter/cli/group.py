@@ -3,18 +3,39 @@
 from typing import Final
 
 import click
-from click.shell_completion import CompletionItem, FishComplete, ZshComplete, add_completion_class
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ZshComplete,
+    add_completion_class,
+)
 
 from exporter.text import join_words, nearest
 
 _NOTHING_TYPED: Final = f"{__name__}.nothing_typed"
 
 
-class ServeByDefault(click.Group):
+class Command(click.Command):
+    """A command whose help begins with the flag for it, as that of Prometheus and its exporters does."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """List the flags in the order of the help."""
+        *flags, last = super().get_params(ctx)
+        return [last, *flags] if last is self.get_help_option(ctx) else [*flags, last]
+
+
+class ServeByDefault(Command, click.Group):
     """A group that runs its command ``serve`` if none is given.
 
     ``serve`` takes no arguments, so a first word that is not a flag must be a command.
     """
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order in which they are declared, the most important first."""
+        return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert ``serve`` before flags that no command precedes."""
@@ -35,7 +56,7 @@ class ServeByDefault(click.Group):
         raise click.UsageError(f"no such command {word!r}; {_file_hint(word) or hint}", ctx)
 
 
-class Serve(click.Command):
+class Serve(Command):
     """The default command."""
 
     allow_extra_args = True
@@ -76,7 +97,20 @@ def _whole_words(items: list[CompletionItem], incomplete: str) -> list[Completio
 
 
 @add_completion_class
+class _Bash(BashComplete):
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Drop the signs between a flag and its value, which bash passes as words of their own."""
+        args, incomplete = super().get_completion_args()
+        return [word for word in args if word != "="], "" if incomplete == "=" else incomplete
+
+
+@add_completion_class
 class _Zsh(ZshComplete):
+    source_template = ZshComplete.source_template.replace(
+        "_path_files -f", "compset -P '--*='; _path_files -f"
+    )
+    """Completes paths after ``--flag=`` too."""
+
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         return _whole_words(super().get_completions(args, incomplete), incomplete)
 

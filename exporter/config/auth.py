@@ -140,6 +140,11 @@ class AuthSection(_Credentials):
         }
     )
 
+    belongs_under: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("domain", "username", "password_file", "project"), "password"),
+        **dict.fromkeys(("secret_key", "secret_key_file", "security_token", "project_id"), "access_key"),
+    }
+
     token: HeaderSecret | None = Field(
         None,
         description="IAM token, scoped to the region's IAM project. It expires after 24 hours.",

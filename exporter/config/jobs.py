@@ -21,7 +21,8 @@ class JobConfig(Section):
     """A job to watch."""
 
     id: JobId = Field(
-        description="The job's ID. It is the 32 characters at the end of the job's URL in the console.",
+        description="The job's ID. It is the 32 characters after the project's in its URL in the console; "
+        "`list-jobs` prints it.",
         examples=["48c66c6002964721be537cdc6ce0297b"],
     )
     name: Text | None = Field(

@@ -38,6 +38,7 @@ _WITHIN_VALUE: Final = (
     r"[\[{［｛](?:[^#\"']|\"[^\"]*\"|'[^']*')*?([，﹐、])",
     r"(?:^|[:\[{,]|\s-)\s*([“”„＂‘’‚＇［｛])",  # the beginning of a value
     r"\s([＃])",
+    r"[\"']\s*([，﹐、])\s*$",  # after a value
 )
 _NO_SPACE: Final = ((r"^\s*-[0-9A-Za-z\"'{\[$]", '"-"'), (r"^\s*(?:- +)?[A-Za-z_]+:(?!//)[^\s\d]", '":"'))
 _KEY_AND_COLON: Final = r"^\s*(?:-\s+)?[a-z][a-z_]+\s*[：﹕]"

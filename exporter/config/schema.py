@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -215,6 +215,8 @@ class Config(Section):
         }
     )
 
+    belongs_under: ClassVar[Mapping[str, str]] = dict.fromkeys(AuthSection.model_fields, "auth")
+
     endpoint: Url = Field(
         "",
         description="Base URL of CodeArts Build. Default: the region's. Private installations need it.",
@@ -304,7 +306,7 @@ class Config(Section):
         if not isinstance(value, PasswordAuth):
             return value
         problems = []
-        if not info.data.get("iam_endpoint", "faulty"):
+        if not info.data.get("iam_endpoint", "faulty") and "region" in info.data:
             error = problem("needs iam_endpoint, which has a default only in a known region")
             problems.append(problem_at(error, "password"))
         project = value.project or info.data.get("region")

@@ -74,6 +74,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    belongs_under: ClassVar[Mapping[str, str]] = {}
+    """Keys of sections within this one, and the section that each belongs under."""
+
     keeps_secrets: ClassVar[bool] = False
     """An unknown key could be a misplaced secret, so errors do not repeat it."""
 
@@ -103,12 +106,13 @@ class Section(BaseModel):
 
     @classmethod
     def _misspelt_keys(cls, value: Mapping[str, object]) -> dict[str, str]:
-        """Map known keys that are not given to the similar keys that are.
+        """Map known keys that are not given to similar keys that are, and to keys that belong under them.
 
-        A misspelt key is reported once, for its name. Its value is used, so that the known key does not count
-        as missing, and keys that depend on it are not reported.
+        Such a key is reported once, for its name. Its value is used, so that the known key does not count as
+        missing, and keys that depend on it are not reported.
         """
-        similar = {cls._nearest_key(key): key for key in value if key not in cls.model_fields}
+        unknown = [key for key in value if key not in cls.model_fields]
+        similar = {cls.belongs_under.get(key) or cls._nearest_key(key): key for key in unknown}
         return {known: key for known, key in similar.items() if known and known not in value}
 
     @classmethod
@@ -127,6 +131,8 @@ class Section(BaseModel):
 
     @classmethod
     def _unknown_key(cls, key: str) -> InitErrorDetails:
+        if section := cls.belongs_under.get(key):
+            return problem_at(problem(f"belongs under {section}"), key)
         known = cls._nearest_key(key)
         if known is not None and not (cls.keeps_secrets and not key.isidentifier()):
             return problem_at(problem(f'is not a known key; did you mean "{known}"?'), key)

@@ -186,7 +186,7 @@ def _id(kind: str, place: str, url_prefix: str = "", *, word_for_all: str = "") 
         if _ID.fullmatch(word):
             return word
         if _ID.fullmatch(word.lower()):
-            raise value_problem("has capital letters; IDs are lower case")
+            raise value_problem("has capital letters; IDs are lower case", suggestion=word.lower())
         if "/" in word:
             found = re.findall(rf"{url_prefix}(?<![0-9a-z])({_ID.pattern})(?![0-9a-z])", word)
             wrong = f"is a URL, not a {kind} ID; it is {place}"
@@ -271,7 +271,14 @@ _BUCKET: Final = parsed(
 Text = Annotated[str, parsed(text, title="text", **TEXT)]
 Boolean = Annotated[bool, parsed(_boolean, title="boolean", **text_matching(_BOOLEAN, "boolean"))]
 Url = Annotated[str, parsed(_url, title="URL", **text_matching(r'[Hh][Tt][Tt][Pp][Ss]?://[!"$->@-~]+'))]
-JobId = Annotated[str, _id("job", "the 32 characters [0-9a-z] at the end of the job's URL in the console")]
+JobId = Annotated[
+    str,
+    _id(
+        "job",
+        "the 32 characters [0-9a-z] after the project's in the job's URL, and list-jobs prints it",
+        "(?<!/project/)",
+    ),
+]
 ProjectId = Annotated[
     str,
     _id(

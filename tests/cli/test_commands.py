@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 import socket
@@ -37,7 +38,25 @@ def calm(config: Path) -> None:
 class TestUsage:
     def test_version(self) -> None:
         ended = run("--version")
-        assert (ended.code, ended.out) == (0, f"codearts-build-exporter, version {__version__}\n")
+        assert ended.code == 0
+        assert ended.out.splitlines() == [
+            f"codearts-build-exporter, version {__version__} (revision: unknown)",
+            f"  python version: {platform.python_version()}",
+            f"  platform: {sys.platform}/{platform.machine()}",
+        ]
+
+    def test_the_version_has_the_revision_that_the_image_was_built_from(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("EXPORTER_REVISION", "100%d abc")
+        assert "(revision: 100%d abc)\n" in run("--version").out
+
+    def test_help_lists_commands_as_declared_and_the_flag_for_help_first(self) -> None:
+        lines = run("--help").out.splitlines()
+        assert [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]] == list(COMMANDS)
+        for command in COMMANDS:
+            shown = CliRunner().invoke(cli, [command, "--help"]).output.splitlines()
+            assert shown[shown.index("Options:") + 1].startswith("  -h, --help ")
 
     def test_the_installed_script_is_the_same_as_the_module(self) -> None:
         script = shutil.which("codearts-build-exporter", path=str(Path(sys.executable).parent))
@@ -164,12 +183,30 @@ class TestCompletion:
         [found] = ShellComplete(cli, {}, PROG, VARIABLE).get_completions(words[:-1], words[-1])
         assert found.type == "file"
 
+    @pytest.mark.parametrize(
+        ("words", "offered"),
+        [
+            ("--log.format = j", "json"),
+            ("--log.format =", "logfmt json"),
+            ("list-jobs --format = t", "table"),
+            ("--log.level w", "warn"),
+        ],
+    )
+    def test_bash_completes_values_after_an_equals_sign_which_it_passes_as_a_word(
+        self, words: str, offered: str
+    ) -> None:
+        assert self.completed_by_bash(words) == f"{offered}\n"
+
     def test_the_documented_line_for_bash_works(self) -> None:
+        assert self.completed_by_bash("che") == "check-config\n"
+
+    def completed_by_bash(self, words: str) -> str:
+        """What bash offers for the last word after the documented line."""
         [lines] = fences((ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"), "sh")
         assert re.findall(rf"{VARIABLE}=(\w+)_source {PROG}", lines) == ["bash", "zsh", "fish"]
         script = (
             f"{lines.splitlines()[0]}\n"
-            f"COMP_WORDS=({PROG} che) COMP_CWORD=1\n"
+            f"COMP_WORDS=({PROG} {words}) COMP_CWORD={len(words.split())}\n"
             f'read -ra words <<< "$(complete -p {PROG})"\n'
             'for word in "${words[@]}"; do [[ $word == _* ]] && "$word" codearts-build-exporter; done\n'
             'echo "${COMPREPLY[@]}"\n'
@@ -182,7 +219,8 @@ class TestCompletion:
             timeout=120,
             check=False,
         )
-        assert (done.stdout, done.stderr) == ("check-config\n", "")
+        assert done.stderr == ""
+        return done.stdout
 
 
 class TestCheckConfig:

@@ -150,13 +150,13 @@ def test_nothing_to_watch_is_refused() -> None:
     assert read("region: cn-north-4\n" + AUTH + f"projects: [{PROJECT}]").projects[0].id == PROJECT
 
 
-AT_THE_END = "it is the 32 characters [0-9a-z] at the end of the job's URL in the console"
+IN_ITS_URL = "it is the 32 characters [0-9a-z] after the project's in the job's URL, and list-jobs prints it"
 AFTER_PROJECT = "it is the 32 characters [0-9a-z] after /project/ in the project's URL"
 
 
 @pytest.mark.parametrize("bad", ["abc", JOB + "_", "x" * 50, "7"])
 def test_a_job_id_is_32_characters(bad: str) -> None:
-    wrong = f"is not a job ID; {AT_THE_END}"
+    wrong = f"is not a job ID; {IN_ITS_URL}"
     assert complaint(
         "region: cn-north-4\n" + AUTH + f"jobs:\n  - {JOB}\n  - {bad}\n  - {{id: {bad}a}}\n"
     ) == (f'config.yaml:5: jobs[1].id: "{bad}" {wrong}\nconfig.yaml:6: jobs[2].id: "{bad}a" {wrong}')
@@ -168,11 +168,12 @@ PAGE = f"https://devcloud.cn-north-4.huaweicloud.com/codeci/project/{PROJECT}/jo
 @pytest.mark.parametrize(
     ("listed", "bad", "message"),
     [
-        ("jobs", f"{PAGE}/history", f"is a URL, not a job ID; {AT_THE_END}; write {JOB}"),
-        ("jobs", "https://host/page", f"is a URL, not a job ID; {AT_THE_END}"),
+        ("jobs", f"{PAGE}/history", f"is a URL, not a job ID; {IN_ITS_URL}; write {JOB}"),
+        ("jobs", f"https://host/project/{PROJECT}/home", f"is a URL, not a job ID; {IN_ITS_URL}"),
+        ("jobs", "https://host/page", f"is a URL, not a job ID; {IN_ITS_URL}"),
         ("projects", PAGE, f"is a URL, not a project ID; {AFTER_PROJECT}; write {PROJECT}"),
         ("projects", f"https://host/{JOB}", f"is a URL, not a project ID; {AFTER_PROJECT}"),
-        ("jobs", JOB[:-1], f"has 31 characters, but a job ID has 32; {AT_THE_END}"),
+        ("jobs", JOB[:-1], f"has 31 characters, but a job ID has 32; {IN_ITS_URL}"),
         ("projects", JOB + "0", f"has 33 characters, but a project ID has 32; {AFTER_PROJECT}"),
         ("jobs", f"{JOB[:8]}-{JOB[8:]}", f"has dashes; IDs have none; write {JOB}"),
     ],
@@ -184,12 +185,33 @@ def test_an_almost_valid_id_is_reported_with_its_error(listed: str, bad: str, me
 
 def test_an_id_in_an_address_from_the_environment_is_not_shown() -> None:
     assert complaint("region: cn-north-4\n" + AUTH + "jobs: ['${PAGE}']", {"PAGE": PAGE}) == (
-        f'config.yaml:3: jobs[0].id: the value of "${{PAGE}}" is a URL, not a job ID; {AT_THE_END}'
+        f'config.yaml:3: jobs[0].id: the value of "${{PAGE}}" is a URL, not a job ID; {IN_ITS_URL}'
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (f"region: cn-north-4\ntoken: made-up\n{JOBS}", ["2: token: belongs under auth"]),
+        (
+            f"region: cn-north-4\nauth:\n  username: u\n  domain: d\n  password_file: p\n{JOBS}",
+            [f"{line}: auth.{key}: belongs under password" for line, key in ((3, "username"), (4, "domain"))]
+            + ["5: auth.password_file: belongs under password"],
+        ),
+    ],
+)
+def test_a_key_of_a_section_beside_it_is_reported_once(text: str, messages: list[str]) -> None:
+    assert complaint(text) == "\n".join(f"config.yaml:{message}" for message in messages)
+
+
+def test_an_unknown_region_is_reported_once() -> None:
+    password = "auth: {password: {domain: d, username: u, password: made-up}}\n"
+    assert len(complaint(f"region: nowhere\n{password}{JOBS}").splitlines()) == 1
+    assert len(complaint(f"{password}{JOBS}").splitlines()) == 1
+
+
 def test_capital_letters_in_an_id_are_reported() -> None:
-    message = "has capital letters; IDs are lower case"
+    message = f"has capital letters; IDs are lower case; write {PROJECT}"
     shouted = PROJECT.upper()
     assert shouted != PROJECT
     assert (

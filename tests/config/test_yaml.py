@@ -211,6 +211,7 @@ REST = "region: cn-north-4\nauth: {token: made-up}\n"
         (REST + f"jobs:\n  - {JOB}\n  －{OTHER_JOB}\n", 5, HYPHEN),
         (REST + f"jobs: [{JOB}，{OTHER_JOB}]\n", 3, COMMA),
         (MINIMAL + "poll: {interval: 1m，timeout: 5s}\n", 4, COMMA),
+        (REST + f'jobs:\n  - "{JOB}"，\n', 4, COMMA),
         (REST + f"jobs: ［{JOB}］\n", 3, BRACKET),
         (f"region: “cn-north-4”\nauth: {{token: x}}\njobs: [{JOB}]\n", 1, QUOTE),
         (MINIMAL + "recycle_bin: {enabled: “true”}\n", 4, QUOTE),

@@ -88,7 +88,8 @@ _ENVIRONMENT: Final = (
     ),
     (
         "`EXPORTER_REVISION`",
-        "The value of the label `revision` of `codearts_build_exporter_build_info`; the image sets it.",
+        "The value of the label `revision` of `codearts_build_exporter_build_info`, and what `--version` "
+        "prints; the image sets it.",
     ),
     ("`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`", "The proxy for requests to the API, as usual."),
 )
