@@ -15,16 +15,13 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from exporter.ledger import Exemplar, Histogram, NativeBuckets
+from exporter.ledger import NATIVE_SCHEMA, Exemplar, Histogram, NativeBuckets
 from exporter.metrics import Declared, Kind, Samples, Total, Value
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 """Wire types."""
 
 _TYPES: Final = {"counter": 0, "gauge": 1, "untyped": 3, "histogram": 4}
-
-_SCHEMA: Final = 3
-"""Eight native buckets for each power of two, as in `NativeBuckets`."""
 
 _ZERO_THRESHOLD: Final = 2.0**-128
 """client_golang's default. With 0, Prometheus 2.42 takes an empty histogram for a classic one."""
@@ -69,7 +66,7 @@ _COUNTER_CREATED, _HISTOGRAM_CREATED = _tag(3, _BYTES), _tag(15, _BYTES)
 _SECONDS, _NANOS = _tag(1, _VARINT), _tag(2, _VARINT)
 _COUNT, _SUM, _BUCKET = _tag(1, _VARINT), _tag(2, _FIXED64), _tag(3, _BYTES)
 _CUMULATIVE, _UPPER_BOUND = _tag(1, _VARINT), _tag(2, _FIXED64)
-_RESOLUTION: Final = _tag(5, _VARINT) + _zigzag(_SCHEMA) + _tag(6, _FIXED64) + _double(_ZERO_THRESHOLD)
+_RESOLUTION: Final = _tag(5, _VARINT) + _zigzag(NATIVE_SCHEMA) + _tag(6, _FIXED64) + _double(_ZERO_THRESHOLD)
 _ZERO_COUNT, _SPAN, _DELTAS = _tag(7, _VARINT), _tag(12, _BYTES), _tag(13, _BYTES)
 _OFFSET, _LENGTH = _tag(1, _VARINT), _tag(2, _VARINT)
 

@@ -38,7 +38,7 @@ from exporter.ledger.apply import (
     give_up,
     settle_uncounted,
 )
-from exporter.ledger.histogram import Buckets, Exemplar, Histogram, NativeBuckets
+from exporter.ledger.histogram import NATIVE_SCHEMA, Buckets, Exemplar, Histogram, NativeBuckets
 from exporter.ledger.job_list_evidence import (
     apply_listed,
     is_guessed,
@@ -65,6 +65,7 @@ __all__ = [
     "AWAITED_KEPT",
     "BY_RESULT",
     "DETAIL_TRIES",
+    "NATIVE_SCHEMA",
     "OTHER",
     "PROBES",
     "RECENT_KEPT",

@@ -25,22 +25,24 @@ class Exemplar(NamedTuple):
     value_ms: int
 
 
-_PER_OCTAVE: Final = 8
-"""Native buckets per power of two: schema 3. The middle of a bucket is within 4.4 % of all its values."""
+NATIVE_SCHEMA: Final = 4
+"""Resolution of native histograms: each bucket is 4.4 % wide, so that no quantile is further off."""
+
+_PER_OCTAVE: Final = 1 << NATIVE_SCHEMA
 
 _FRACTIONS: Final = tuple(2.0 ** (index / _PER_OCTAVE - 1) for index in range(_PER_OCTAVE))
 """Lower bounds of the buckets between 0.5 and 1."""
 
 
 def native_index(value_ms: int) -> int:
-    """Return the index ``i`` of the native bucket of a positive value: (2**((i-1)/8), 2**(i/8)] seconds."""
+    """Return the index ``i`` of the native bucket of a positive value: (2**((i-1)/16), 2**(i/16)] seconds."""
     fraction, exponent = math.frexp(value_ms / 1000)
     return bisect_left(_FRACTIONS, fraction) + (exponent - 1) * _PER_OCTAVE
 
 
 @dataclass(frozen=True, slots=True)
 class NativeBuckets:
-    """The buckets of a Prometheus native histogram, schema 3, that hold observations.
+    """The buckets of a Prometheus native histogram that hold observations, of `NATIVE_SCHEMA`.
 
     Source: https://prometheus.io/docs/specs/native_histograms/
 

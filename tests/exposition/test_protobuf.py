@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.exposition import Format, Renderer
 from exporter.exposition.protobuf import collected
+from exporter.ledger import NATIVE_SCHEMA, NativeBuckets
 from exporter.ledger import Histogram as Observed
-from exporter.ledger import NativeBuckets
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from tests.exposition.test_oracle import key
@@ -86,7 +86,7 @@ def test_native_buckets_are_those_of_the_ledger(view: FleetView) -> None:
 def assert_same_native(shown: Any, known: Observed) -> None:
     native = known.native
     assert native_counts(shown) == dict(zip(native.indices, native.counts, strict=True))
-    assert (shown.zero_count, shown.schema) == (native.zeros, 3)
+    assert (shown.zero_count, shown.schema) == (native.zeros, NATIVE_SCHEMA)
     assert 0 < shown.zero_threshold < 1e-30
     assert shown.zero_count + sum(native_counts(shown).values()) == shown.sample_count
     in_buckets = [bucket.exemplar for bucket in shown.bucket if bucket.HasField("exemplar")]

@@ -51,7 +51,7 @@ PATIENCE_S = 30.0
 """Minimum time to wait for a condition; generous, because the machine may be busy."""
 
 
-def eventually(condition: Callable[[], bool], within: float = PATIENCE_S, every: float = 0.1) -> None:
+def eventually(condition: Callable[[], object], within: float = PATIENCE_S, every: float = 0.1) -> None:
     """Wait until a condition holds; fail after ``within`` seconds, but never before `PATIENCE_S`."""
     deadline = time.monotonic() + max(within, PATIENCE_S)
     while not condition():
@@ -167,15 +167,17 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(target: str, folder: Path, *flags: str, settings: str = "") -> Iterator[Prometheus]:
-    """Run Prometheus on a free port; it scrapes ``host:port`` each second and stores exemplars.
+def prometheus(
+    target: str, folder: Path, *flags: str, interval: str = "1s", settings: str = ""
+) -> Iterator[Prometheus]:
+    """Run Prometheus on a free port; it scrapes ``host:port`` each interval and stores exemplars.
 
     Its storage is ``tsdb`` in the folder; ``settings`` is YAML that is appended to its configuration.
     """
     port = free_port()
     config = folder / "prometheus.yml"
     config.write_text(
-        "global: {scrape_interval: 1s}\n"
+        f"global: {{scrape_interval: {interval}}}\n"
         f"scrape_configs: [{{job_name: codearts, static_configs: [{{targets: ['{target}']}}]}}]\n"
         f"{settings}"
     )

@@ -1,0 +1,1 @@
+"""Benchmarks of what the exporter's series cost a real Prometheus, and of the quantiles that it computes."""
