@@ -186,7 +186,7 @@ class Exporter:
             self.store,
             ledgers,
             rules,
-            shows_fleet=shard.index == 0,
+            shard=shard.index,
             concurrency=config.poll.concurrency,
             has_room=lambda: self.publisher.series < config.metrics.max_series,
             telemetry=self.telemetry,
@@ -208,13 +208,14 @@ class Exporter:
     def _restored(
         self, config: Config, watchlist: Watchlist, buckets: Buckets, before: Poller | None
     ) -> dict[str, JobLedger]:
-        """Load the ledgers of this process's jobs, with the configured buckets.
+        """Load the ledgers of this process's jobs, with the configured buckets, and all others as they are.
 
         Those of jobs that are named, or discovered and not gone, are kept whatever their age. Of all others,
         the store drops those older than the retention.
         """
-        published = dict(before.ledgers) if before else {}
-        kept = published | self.store.load(None if config.projects else watchlist.ids, published)
+        published = dict(before.rows) if before else {}
+        wants_all = config.projects or config.metrics.is_lean
+        kept = published | self.store.load(None if wants_all else watchlist.ids, published)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
         gone = {job_id for job_id, ledger in kept.items() if ledger.gone and job_id not in published}
         gone |= before.leaving.keys() if before else set()
@@ -232,7 +233,7 @@ class Exporter:
             rebucketed=sum(ledger != kept[job_id] for job_id, ledger in ledgers.items()),
             dropped=dropped,
         )
-        return ledgers
+        return kept | ledgers
 
     def _prune(self, watched: frozenset[str], retention_s: float) -> int:
         """Drop expired ledgers and return their number; a failure is retried at the next start."""
@@ -314,5 +315,9 @@ def families_of(config: Config) -> tuple[Family[JobView], ...]:
     """Return the job metrics that a configuration publishes."""
     metrics = config.metrics
     return job_families(
-        metrics.extra_labels, metrics.plain_branches, stages=metrics.stages, links=config.links
+        metrics.extra_labels,
+        metrics.plain_branches,
+        stages=metrics.stages,
+        lean=metrics.is_lean,
+        links=config.links,
     )

@@ -17,7 +17,14 @@ from click.testing import CliRunner
 from exporter import __version__
 from exporter.cli.commands import cli
 from exporter.config import parse
-from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared
+from exporter.metrics import (
+    EXPORTER_METRICS,
+    FLEET_FAMILIES,
+    JOB_FAMILIES,
+    LEAN_FAMILIES,
+    STAGE_FAMILIES,
+    Declared,
+)
 from exporter.web.basic_auth import compare
 from exporter.web.web_config import parse as parse_web_config
 from tests.config.test_example import SECTIONS
@@ -29,7 +36,13 @@ from tests.support.programs import program
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
 
-DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: tuple[Declared, ...] = (
+    *JOB_FAMILIES,
+    *LEAN_FAMILIES,
+    *STAGE_FAMILIES,
+    *FLEET_FAMILIES,
+    *EXPORTER_METRICS,
+)
 METRICS = {metric.name: metric for metric in DECLARED}
 METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")

@@ -92,8 +92,9 @@ class PastFamily:
 
 
 def past_families(families: Iterable[Family[JobView]], labels: Mapping[str, str]) -> list[PastFamily]:
-    """Writers for the families that can be reconstructed."""
-    return [PastFamily(family, labels) for family in families if family.name not in ONLY_LIVE]
+    """Writers for the families of jobs that can be reconstructed."""
+    past = (f for f in families if f.name not in ONLY_LIVE and "job_name" in f.labels)
+    return [PastFamily(family, labels) for family in past]
 
 
 @dataclass(frozen=True, slots=True)

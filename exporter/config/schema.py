@@ -41,6 +41,7 @@ DURATION_BUCKETS: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 144
 QUEUE_BUCKETS: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
 _EXTRA_LABELS: Final = ("trigger", "branch")
+_DETAILS: Final = ("full", "lean")
 _REGEX_SYNTAX: Final = frozenset(r".^$*+?{}[]\|()")
 
 _Interval = Annotated[float, duration_between("100ms", "1d")]
@@ -132,6 +133,13 @@ class MetricsConfig(Section):
         description="Expose creation times of counters and histograms as series `_created` in OpenMetrics, "
         "12 or more a job. Protobuf always has creation times, without series.",
     )
+    detail: Annotated[str, parsed(one_of(*_DETAILS), title="word", **one_word_of(*_DETAILS))] = Field(
+        "full",
+        title="full or lean",
+        description="`lean` publishes at most 25 series per job: histograms are those of projects, and some "
+        "metrics are left out.",
+        examples=["lean"],
+    )
 
     @field_validator("branches")
     @classmethod
@@ -139,6 +147,11 @@ class MetricsConfig(Section):
         if not value and "branch" in info.data.get("extra_labels", ()):
             raise problem('must list the branches to distinguish, because extra_labels has "branch"')
         return value
+
+    @property
+    def is_lean(self) -> bool:
+        """Only the series of jobs are published that alerts need."""
+        return self.detail == "lean"
 
     def branch_label(self, branch: str) -> str:
         """Return the value of the label ``branch``: the branch, or ``other`` if it is not listed."""

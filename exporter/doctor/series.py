@@ -48,6 +48,7 @@ class SeriesOfAJob:
         native: the same where Prometheus stores native histograms.
         most: after every result, under every trigger, branch and stage that has labels of its own.
         branch: added to that by each further branch.
+        project: series of a project, as ``usual``; 0 unless in lean detail.
         stages: number of stages in ``usual``.
         stage: added by each stage.
     """
@@ -56,6 +57,7 @@ class SeriesOfAJob:
     native: int
     most: int
     branch: int
+    project: int = 0
     stages: int = 0
     stage: int = 0
 
@@ -68,6 +70,7 @@ def series_of_a_job(
     *,
     plain: tuple[str, ...] = (),
     created_series: bool = False,
+    lean: bool = False,
 ) -> SeriesOfAJob:
     """Count the series of rendered jobs.
 
@@ -78,8 +81,9 @@ def series_of_a_job(
         stages: number of stages of a build; None where stages are not measured.
         plain: branches that have series from the start.
         created_series: whether there are series of creation times.
+        lean: whether histograms are those of projects.
     """
-    families = job_families(extra, plain, stages=True)
+    families = job_families(extra, plain, stages=True, lean=lean)
     lines = Renderer(families, Format.OPENMETRICS, created_series=created_series)
     native = Renderer(families, Format.PROTOBUF)
     usual = _ledger(buckets, (Result.SUCCESS, Result.FAILURE), ("",), ("",))
@@ -89,15 +93,18 @@ def series_of_a_job(
     full = _ledger(buckets, tuple(Result), triggers, names)
     most = _rendered(full, lines)
     branch = _rendered(_ledger(buckets, tuple(Result), triggers, (*names, "another.*")), lines) - most
-    if stages is None:
-        return SeriesOfAJob(_rendered(usual, lines), _rendered(usual, native), most, branch)
+    stage = _rendered(_with_stages(full, 1), lines) - most
+    if stages is not None:
+        usual = _with_stages(usual, stages)
+        most = _rendered(_with_stages(full, STAGE_NAMES_KEPT + 1), lines)
     return SeriesOfAJob(
-        usual=_rendered(_with_stages(usual, stages), lines),
-        native=_rendered(_with_stages(usual, stages), native),
-        most=_rendered(_with_stages(full, STAGE_NAMES_KEPT + 1), lines),
+        usual=_rendered(usual, lines),
+        native=_rendered(usual, native),
+        most=most,
         branch=branch,
-        stages=stages,
-        stage=_rendered(_with_stages(full, 1), lines) - most,
+        project=_rendered(usual, lines, of_project=True),
+        stages=stages or 0,
+        stage=stage if stages is not None else 0,
     )
 
 
@@ -123,13 +130,14 @@ def _with_stages(ledger: JobLedger, number: int) -> JobLedger:
     return apply_stages(waiting, (known,), policy=LabelPolicy(stages=True))
 
 
-def _rendered(ledger: JobLedger, renderer: Renderer) -> int:
-    """Count the series of a job with that ledger."""
-    job = JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, disabled=False, checked_ms=1)
-    with_job, without = (
-        renderer.render(FleetView(jobs=jobs), compress=False).series for jobs in ((job,), ())
+def _rendered(ledger: JobLedger, renderer: Renderer, *, of_project: bool = False) -> int:
+    """Count the series of a job with that ledger, or those of a project."""
+    views = (
+        JobView(Job("job", "job", "project"), ledger, up=True, deleted=False, disabled=False, checked_ms=1),
     )
-    return with_job - without
+    view = FleetView(totals=views) if of_project else FleetView(jobs=views)
+    filled, empty = (renderer.render(each, compress=False).series for each in (view, FleetView()))
+    return filled - empty
 
 
 def series_section(config: Config, answers: Answers, jobs: int, buckets: Buckets) -> Section:
@@ -140,15 +148,25 @@ def series_section(config: Config, answers: Answers, jobs: int, buckets: Buckets
     if metrics.stages:
         stages = (len(answers.stages) if isinstance(answers.stages, tuple) else 0) or _USUAL_STAGES
     plain, patterns = metrics.plain_branches, len(metrics.branches) - len(metrics.plain_branches)
-    of_a_job = series_of_a_job(
-        buckets,
-        metrics.extra_labels,
-        patterns,
-        stages,
-        plain=plain,
-        created_series=metrics.created_series,
+    full, lean = (
+        series_of_a_job(
+            buckets,
+            metrics.extra_labels,
+            patterns,
+            stages,
+            plain=plain,
+            created_series=metrics.created_series,
+            lean=is_lean,
+        )
+        for is_lean in (False, True)
     )
-    return Section("Series and memory", tuple(_findings(config, jobs, of_a_job)))
+    findings = _findings(config, jobs, lean if metrics.is_lean else full)
+    other = ok(f"with metrics.detail: lean, {lean.usual} each, and {lean.project} for a project")
+    if metrics.is_lean:
+        other = ok(
+            f"and {lean.project} for each project; with metrics.detail: full, {full.usual} for each job"
+        )
+    return Section("Series and memory", (*findings, other))
 
 
 def _findings(config: Config, jobs: int, of_a_job: SeriesOfAJob) -> Iterator[Finding]:

@@ -26,31 +26,19 @@ class _Block:
     pieces: tuple[Piece, ...]
 
 
-class Renderer:
-    """Renders views in one format, and remembers the parts.
+class _Part:
+    """Renders the families of jobs, or those of projects, block by block; remembers what it has rendered."""
 
-    Args:
-        families: of jobs.
-        fmt: the format.
-        created_series: whether OpenMetrics has creation times, as series; protobuf always has them.
-    """
-
-    def __init__(
-        self, families: Sequence[Family[JobView]], fmt: Format, *, created_series: bool = False
-    ) -> None:
+    def __init__(self, families: Sequence[Family[JobView]], fmt: Format, *, created_series: bool) -> None:
         self._shows_creation = created_series or fmt is Format.PROTOBUF
         self._families = [(family, _encoder(family, fmt)) for family in families]
-        self._fleet = [(family, _encoder(family, fmt)) for family in FLEET_FAMILIES]
+        self._names_job = any("job_name" in family.labels for family in families)
         self._rendered: dict[str, tuple[JobView, Fragments]] = {}
         self._blocks: dict[bool, list[_Block]] = {True: [], False: []}
 
-    def render(self, view: FleetView, *, compress: bool) -> Snapshot:
-        """Render a view, with gzip if ``compress``.
-
-        The cost is that of the changes since the last call, and of the join. When a job is removed, all jobs
-        behind it move, and their pieces are made again.
-        """
-        self._rendered = {job.job.id: self._render_job(job) for job in view.jobs}
+    def pieces(self, views: Sequence[JobView], *, compress: bool) -> Iterator[Piece]:
+        """Yield the pieces of all families; when a view is removed, the pieces behind it are made again."""
+        self._rendered = {view.job.id: self._render_job(view) for view in views}
         fragments = [fragments for _, fragments in self._rendered.values()]
         before = self._blocks[compress]
         blocks = [
@@ -62,11 +50,7 @@ class Renderer:
             for index, start in enumerate(range(0, len(fragments), BLOCK))
         ]
         self._blocks = {compress: blocks, not compress: []}
-        pieces = (
-            *self._job_pieces(blocks, compress=compress),
-            *self._fleet_pieces(view, compress=compress),
-        )
-        return Snapshot(pieces, compressed=compress)
+        yield from self._joined(blocks, compress=compress)
 
     def _render_job(self, view: JobView) -> tuple[JobView, Fragments]:
         """Return a job's fragments; unchanged ones are the same objects as before."""
@@ -94,7 +78,8 @@ class Renderer:
     def _fragment(self, index: int, view: JobView) -> bytes:
         family, encoder = self._families[index]
         since_ms = view.ledger.since_ms if view.ledger and self._shows_creation else None
-        return encoder.fragment((view.job.project, view.job.name), family.samples(view), since_ms)
+        names = (view.job.project, view.job.name) if self._names_job else (view.job.project,)
+        return encoder.fragment(names, family.samples(view), since_ms)
 
     def _block(self, fragments: tuple[Fragments, ...], before: _Block | None, *, compress: bool) -> _Block:
         if before and _same(fragments, before.fragments):
@@ -108,13 +93,45 @@ class Renderer:
             pieces.append(piece)
         return _Block(fragments, tuple(pieces))
 
-    def _job_pieces(self, blocks: Sequence[_Block], *, compress: bool) -> Iterator[Piece]:
+    def _joined(self, blocks: Sequence[_Block], *, compress: bool) -> Iterator[Piece]:
         for index, (_, encoder) in enumerate(self._families):
             pieces = [block.pieces[index] for block in blocks if block.pieces[index].size]
             if pieces:
                 header = encoder.header(sum(piece.size for piece in pieces))
                 yield Piece.of((header,), 0, compress=compress)
                 yield from pieces
+
+
+class Renderer:
+    """Renders views in one format, and remembers the parts.
+
+    Args:
+        families: of jobs, and of projects if they lack the label ``job_name``.
+        fmt: the format.
+        created_series: whether OpenMetrics has creation times, as series; protobuf always has them.
+    """
+
+    def __init__(
+        self, families: Sequence[Family[JobView]], fmt: Format, *, created_series: bool = False
+    ) -> None:
+        of_jobs = [family for family in families if "job_name" in family.labels]
+        of_projects = [family for family in families if "job_name" not in family.labels]
+        self._jobs, self._projects = (
+            _Part(part, fmt, created_series=created_series) for part in (of_jobs, of_projects)
+        )
+        self._fleet = [(family, _encoder(family, fmt)) for family in FLEET_FAMILIES]
+
+    def render(self, view: FleetView, *, compress: bool) -> Snapshot:
+        """Render a view, with gzip if ``compress``.
+
+        The cost is that of the changes since the last call, and of the join.
+        """
+        pieces = (
+            *self._jobs.pieces(view.jobs, compress=compress),
+            *self._projects.pieces(view.totals, compress=compress),
+            *self._fleet_pieces(view, compress=compress),
+        )
+        return Snapshot(pieces, compressed=compress)
 
     def _fleet_pieces(self, view: FleetView, *, compress: bool) -> Iterator[Piece]:
         for family, encoder in self._fleet:

@@ -58,12 +58,13 @@ from exporter.ledger.stages import (
     Stages,
 )
 from exporter.ledger.state import PROBES, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
-from exporter.ledger.tallies import BY_RESULT, OTHER, BuildLabels, LabelPolicy, Tally
+from exporter.ledger.tallies import BY_RESULT, COMMON_RESULTS, OTHER, BuildLabels, LabelPolicy, Tally
 from exporter.ledger.unsettled import Gap, OpenBuild
 
 __all__ = [
     "AWAITED_KEPT",
     "BY_RESULT",
+    "COMMON_RESULTS",
     "DETAIL_TRIES",
     "NATIVE_SCHEMA",
     "OTHER",

@@ -95,6 +95,14 @@ class NativeBuckets:
         indices = self.indices if len(counts) == len(self.indices) else tuple(sorted(counts))
         return NativeBuckets(self.zeros + other.zeros, indices, tuple(counts[index] for index in indices))
 
+    def since(self, before: "NativeBuckets") -> "NativeBuckets":
+        """Return the observations that an earlier state lacks."""
+        counts = Counter(dict(zip(self.indices, self.counts, strict=True)))
+        counts.subtract(dict(zip(before.indices, before.counts, strict=True)))
+        more = sorted((+counts).items())
+        zeros = max(0, self.zeros - before.zeros)
+        return NativeBuckets(zeros, tuple(index for index, _ in more), tuple(count for _, count in more))
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -147,6 +155,14 @@ class Histogram:
         exemplars = self._latest((*self.exemplars, *other.exemplars))
         native = self.native.plus(other.native)
         return Histogram(self.bounds, counts, self.sum_ms + other.sum_ms, exemplars, native)
+
+    def since(self, before: "Histogram | None") -> "Histogram":
+        """Return the observations that an earlier state with the same bounds lacks, without exemplars."""
+        if before is None:
+            return replace(self, exemplars=())
+        more = (max(0, count - known) for count, known in zip(self.counts, before.counts, strict=True))
+        native = self.native.since(before.native)
+        return Histogram(self.bounds, tuple(more), max(0, self.sum_ms - before.sum_ms), native=native)
 
     def with_buckets(self, bounds: tuple[int, ...]) -> "Histogram":
         """Move the observations to other classic buckets, without exemplars, which could be in the wrong one.

@@ -11,6 +11,10 @@ OTHER: Final = "other"
 """Stands for all values of a label that are not kept separate."""
 
 
+COMMON_RESULTS: Final = (Result.SUCCESS, Result.FAILURE)
+"""Results that nearly every job has; the others are rare."""
+
+
 class BuildLabels(NamedTuple):
     """Labels of counted builds; a label that was not configured when they were counted is empty."""
 
@@ -73,6 +77,7 @@ class LabelPolicy:
             ``other``, which every job has.
         stages: whether stages are measured.
         always: branches, beside ``other``, that every job has from the start.
+        lean: whether results that are not common have series only from their first build on.
     """
 
     trigger: bool = False
@@ -80,6 +85,7 @@ class LabelPolicy:
     has_room: bool = True
     stages: bool = False
     always: frozenset[str] = frozenset()
+    lean: bool = False
 
     def labels(self, result: Result, trigger: Trigger, branch: str) -> BuildLabels:
         """Return the labels of a build, if there is room for them."""

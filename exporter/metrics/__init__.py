@@ -18,7 +18,13 @@ from exporter.metrics.families import (
     Value,
 )
 from exporter.metrics.fleet_metrics import FLEET_FAMILIES
-from exporter.metrics.job_metrics import EXTRA_LABELS, JOB_FAMILIES, STAGE_FAMILIES, job_families
+from exporter.metrics.job_metrics import (
+    EXTRA_LABELS,
+    JOB_FAMILIES,
+    LEAN_FAMILIES,
+    STAGE_FAMILIES,
+    job_families,
+)
 
 __all__ = [
     "EXPORTER_METRICS",
@@ -26,6 +32,7 @@ __all__ = [
     "FLEET_FAMILIES",
     "JOB_FAMILIES",
     "JOB_LABELS",
+    "LEAN_FAMILIES",
     "STAGE_FAMILIES",
     "Declared",
     "Family",

@@ -51,6 +51,8 @@ class FleetView:
     Attributes:
         jobs: the watched jobs.
         recycle_bin: as last read; None before.
+        totals: of the projects of the jobs, if jobs have no histograms of their own; each in the form of a
+            job without a name.
         projects: known names of CodeArts projects by id.
         is_complete: every job has been polled, restored from the store, or refused by the API, and the jobs
             of watched projects are known as far as the API lists them.
@@ -59,6 +61,7 @@ class FleetView:
     jobs: tuple[JobView, ...] = ()
     recycle_bin: RecycleBin | None = None
     projects: Mapping[str, str] = field(default_factory=dict)
+    totals: tuple[JobView, ...] = ()
     is_complete: bool = False
 
 

@@ -1,12 +1,13 @@
 """Metric families of a job and of the stages of its builds: from a `JobView` to samples. Pure."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from operator import attrgetter
 from typing import Final
 
-from exporter.ledger import OTHER, BuildLabels, JobLedger, Tally
+from exporter.ledger import COMMON_RESULTS, OTHER, BuildLabels, Histogram, JobLedger, Tally
 from exporter.metrics.families import JOB_LABELS, Family, JobView, Kind, Samples, Total, seconds, single
 from exporter.model import ConsoleLinks, Result, State, Trigger
 
@@ -22,22 +23,25 @@ def job_families(
     *,
     stages: bool = False,
     links: ConsoleLinks = NO_LINKS,
+    lean: bool = False,
 ) -> tuple[Family[JobView], ...]:
-    """List the metrics of watched jobs.
+    """List the metrics of watched jobs, and of their projects.
 
     Args:
         extra: optional labels of finished builds, some of `EXTRA_LABELS`.
         branches: branches that are exposed from the start, beside ``other``.
         stages: whether stages are measured.
         links: with a template for jobs, their information has the label ``url``.
+        lean: few series for each job; histograms are those of projects, without the label ``job_name``.
     """
-    return (
+    results = COMMON_RESULTS if lean else tuple(Result)
+    families = (
         Family(
             "codearts_build_builds_total",
             Kind.COUNTER,
             "Finished builds, each counted once, since the job was first watched.",
             (*JOB_LABELS, "result", *extra),
-            _builds(extra, branches),
+            _builds(results, extra, branches),
             _counted,
             note="Every result is exposed at 0 from the first poll on: its first build is an increase. "
             "[Extra labels](#extra-labels) explains the same for branches.",
@@ -55,13 +59,29 @@ def job_families(
         _job_info(links),
         *(STAGE_FAMILIES if stages else ()),
     )
+    return (*map(_lean, filter(_is_in_lean, families)), *LEAN_FAMILIES) if lean else families
 
 
-def _builds(extra: tuple[str, ...], branches: Sequence[str]) -> Callable[[JobView], Samples]:
-    """Expose every result, and with extra labels every trigger, at 0 from the start."""
+def _is_in_lean(family: Family[JobView]) -> bool:
+    return family.name != "codearts_build_baseline_build_number"
+
+
+def _lean(family: Family[JobView]) -> Family[JobView]:
+    """Return a family as it is in lean detail."""
+    if family.name == "codearts_build_last_build_result":
+        return replace(family, samples=_current_result)
+    if family.kind is Kind.HISTOGRAM or family.name == "codearts_build_recovered_builds_total":
+        return replace(family, labels=tuple(label for label in family.labels if label != "job_name"))
+    return family
+
+
+def _builds(
+    results: Sequence[Result], extra: tuple[str, ...], branches: Sequence[str]
+) -> Callable[[JobView], Samples]:
+    """Expose these results, and with extra labels every trigger, at 0 from the start."""
     triggers = Trigger if "trigger" in extra else ("",)
     names = dict.fromkeys((OTHER, *branches)) if "branch" in extra else ("",)
-    from_the_start = tuple(BuildLabels(*labels) for labels in product(Result, triggers, names))
+    from_the_start = tuple(BuildLabels(*labels) for labels in product(results, triggers, names))
 
     def samples(view: JobView) -> Samples:
         if view.ledger:
@@ -158,6 +178,19 @@ def _job_info(links: ConsoleLinks) -> Family[JobView]:
     )
 
 
+def _current_result(view: JobView) -> Samples:
+    if view.ledger and view.ledger.last:
+        yield (view.ledger.last.result,), 1
+
+
+def _success_durations(ledger: JobLedger) -> list[Histogram]:
+    return [
+        tally.durations
+        for tally in ledger.tallies
+        if tally.durations and tally.labels.result == Result.SUCCESS
+    ]
+
+
 _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
     _histogram(
         "codearts_build_queue_duration_seconds",
@@ -181,6 +214,7 @@ _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
         "1 for the result of the finished build with the highest number, 0 for the other results.",
         _last_result,
         "result",
+        note="In [lean detail](#lean-detail), only the series of that result exists.",
     ),
     _gauge(
         "codearts_build_last_build_number",
@@ -269,6 +303,26 @@ _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
         note="Absent where no job list says so.",
     ),
 )
+
+
+LEAN_FAMILIES: Final[tuple[Family[JobView], ...]] = (
+    _counter(
+        "codearts_build_success_duration_seconds_total",
+        "Sum of the durations of successful builds, from start to finish.",
+        lambda ledger: single(sum(durations.sum_ms for durations in _success_durations(ledger)) / 1000),
+    ),
+    _counter(
+        "codearts_build_timed_successes_total",
+        "Successful builds whose duration is known.",
+        lambda ledger: single(sum(durations.count for durations in _success_durations(ledger))),
+    ),
+    _counter(
+        "codearts_build_recoveries_total",
+        "Streaks of failures that a success has ended.",
+        lambda ledger: single(ledger.recovery.count),
+    ),
+)
+"""What is left of the histograms of a job in lean detail: what alerts need."""
 
 
 def _stage_durations(view: JobView) -> Samples:

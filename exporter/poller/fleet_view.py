@@ -1,9 +1,10 @@
 """The published view of the fleet; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from exporter.metrics import FleetView, JobView
 from exporter.model import Job, RecycleBin
+from exporter.poller.project_totals import ProjectTotals
 from exporter.poller.watchlist import Watchlist
 
 
@@ -14,8 +15,11 @@ class Views:
         recycle_bin: as last read; None if it was not read yet.
     """
 
-    def __init__(self, watchlist: Watchlist, *, shows_fleet: bool) -> None:
+    def __init__(
+        self, watchlist: Watchlist, totals: ProjectTotals | None = None, *, shows_fleet: bool
+    ) -> None:
         self._watchlist = watchlist
+        self._totals = totals
         self._shows_fleet = shows_fleet
         self._jobs: tuple[Job, ...] | None = None
         self.recycle_bin: RecycleBin | None = None
@@ -27,6 +31,7 @@ class Views:
             self._jobs = jobs
             self._views = {job.id: self._view(job) for job in jobs}
             self._projects = self._watchlist.project_names
+            self._labels = sorted({job.project for job in jobs})
         else:
             for job_id in changed:
                 if job_id in self._views:
@@ -35,8 +40,14 @@ class Views:
             jobs=tuple(self._views.values()),
             recycle_bin=self.recycle_bin if self._shows_fleet else None,
             projects=self._projects,
+            totals=tuple(self._of_projects()),
             is_complete=is_complete,
         )
+
+    def _of_projects(self) -> Iterator[JobView]:
+        if totals := self._totals:
+            for state, project in ((totals.of(project), project) for project in self._labels):
+                yield JobView(Job(state.id, "", project), state.ledger, held=state.zero_hold)
 
     def _view(self, job: Job) -> JobView:
         state = self._watchlist.states[job.id]

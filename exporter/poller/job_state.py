@@ -79,6 +79,7 @@ class Rules:
                 branch=metrics.branch_label if "branch" in metrics.extra_labels else None,
                 stages=metrics.stages,
                 always=frozenset(metrics.plain_branches),
+                lean=metrics.is_lean,
             ),
         )
 

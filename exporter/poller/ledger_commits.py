@@ -1,6 +1,6 @@
 """From observations to ledgers to the store. Rule 6: nothing is published that is not committed."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +10,7 @@ from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, JobNames
 from exporter.poller.job_state import JobState, Rules, fold
 from exporter.poller.planner import JobListChanges
+from exporter.poller.project_totals import Growth, ProjectTotals
 from exporter.poller.state_change_log import StateChangeLog
 from exporter.poller.tasks import Observations, StagesFetched, TaskResult, Timer
 from exporter.poller.watchlist import Watchlist
@@ -36,6 +37,7 @@ class LedgerCommits:
         has_room: whether more series may be published.
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
+        totals: of projects; None if jobs have histograms of their own.
         leaving: ledgers of discovered jobs that are gone, until that is committed.
     """
 
@@ -48,18 +50,27 @@ class LedgerCommits:
     has_room: Callable[[], bool]
     wall: Callable[[], float]
     monotonic: Callable[[], float]
+    totals: ProjectTotals | None = None
     leaving: dict[str, JobLedger] = field(default_factory=dict)
     _restore_at: float = 0.0
     _commit_failed: bool = False
     # Sets in insertion order, so that a commit does not search all states: jobs with an uncommitted
     # ledger, and jobs of which the store lacks the time when they were first watched.
     _uncommitted: dict[JobState, None] = field(default_factory=dict)
+    _last_growth: dict[str, Growth] = field(default_factory=dict)  # by jobs that are leaving
+    _stale_rows: dict[str, JobLedger] = field(default_factory=dict)  # totals that differ in the store
     _unkept: dict[JobState, None] = field(default_factory=dict)
 
     @property
     def ledgers(self) -> dict[str, JobLedger]:
         """Ledgers of the watched jobs, as committed."""
         return {job.id: job.ledger for job in self.watchlist.states.values() if job.ledger is not None}
+
+    @property
+    def rows(self) -> dict[str, JobLedger]:
+        """Ledgers and totals as committed, by their keys in the store."""
+        totals = self.totals.states.values() if self.totals else ()
+        return self.ledgers | {total.id: total.ledger for total in totals if total.ledger}
 
     def carry_over(self, before: "LedgerCommits") -> None:
         """Take over what could not be committed, and since when jobs without a ledger are watched."""
@@ -77,6 +88,10 @@ class LedgerCommits:
         self.leaving = {
             job_id: ledger for job_id, ledger in before.leaving.items() if job_id not in self.watchlist.states
         }
+        for job_id in self.leaving:
+            project, committed, last = before._last_growth[job_id]
+            committed = committed.with_buckets(buckets) if committed else None
+            self._last_growth[job_id] = (project, committed, last.with_buckets(buckets))
 
     def add(self, job: JobState, ledger: JobLedger) -> None:
         """Give a job a new ledger, which the next commit writes."""
@@ -88,6 +103,7 @@ class LedgerCommits:
         watched_at = self.monotonic() - max(0, ago_ms) / 1000
         for job in jobs:
             self.leaving.pop(job.id, None)
+            self._last_growth.pop(job.id, None)
             if job.latest is None and job.watched_at is None:
                 job.watched_at = watched_at
                 self._unkept[job] = None
@@ -97,6 +113,7 @@ class LedgerCommits:
         for job in jobs:
             if ledger := job.latest:
                 self.leaving[job.id] = ledger.as_removed(self.watchlist.names(job.id))
+                self._last_growth[job.id] = (self.watchlist.project_of(job.id), job.ledger, ledger)
             self._uncommitted.pop(job, None)
             self._unkept.pop(job, None)
 
@@ -195,10 +212,12 @@ class LedgerCommits:
             for job in self._uncommitted
             if job.uncommitted
         }
-        if not changed and not self.leaving:
+        if not changed and not self.leaving and not self._stale_rows:
             return set(), frozenset()
+        totals = self._grown(changed)
+        rows = {job.id: ledger for job, ledger in (changed | totals).items()}
         try:
-            newer = self.store.commit({job.id: ledger for job, ledger in changed.items()} | self.leaving)
+            newer = self.store.commit(self._stale_rows | rows | self.leaving)
         except Exception as error:
             self._commit_failed = True
             self._store_failed("commit", error)
@@ -207,16 +226,31 @@ class LedgerCommits:
         if self._commit_failed:
             self._commit_failed = False
             self._restore_at = 0.0  # the server may be another one by now
-        self.leaving = {}
-        self._uncommitted.clear()
+        for job in changed:
+            if other := newer.get(job.id):
+                changed[job] = other.with_buckets(self.rules.buckets)
+        if newer:
+            totals = self._grown(changed)  # as much as another process has counted
+        self._stale_rows = {total.id: ledger for total, ledger in totals.items()} if newer else {}
         now = self.monotonic()
+        for total, ledger in totals.items():
+            before, total.ledger = total.ledger, ledger
+            self.zero_hold.hold_new(total, before, now)
+        self.leaving, self._last_growth = {}, {}
+        self._uncommitted.clear()
         for job, ledger in changed.items():
-            before, other = job.ledger, newer.get(job.id)
-            job.ledger = other.with_buckets(self.rules.buckets) if other else ledger
+            before, job.ledger = job.ledger, ledger
             job.uncommitted = job.watched_at = None
             self._unkept.pop(job, None)
             self.zero_hold.hold_new(job, before, now)
         return {job.id for job in changed}, frozenset(newer)
+
+    def _grown(self, changed: Mapping[JobState, JobLedger]) -> dict[JobState, JobLedger]:
+        """Return the totals of projects after a commit of those ledgers, and of those that leave."""
+        if self.totals is None:
+            return {}
+        growth = ((self.watchlist.project_of(job.id), job.ledger, ledger) for job, ledger in changed.items())
+        return self.totals.grown((*growth, *self._last_growth.values()))
 
     def load(self) -> list[str]:
         """Load the ledgers of jobs that were not loaded yet; return the ids of those that have one."""
@@ -238,7 +272,7 @@ class LedgerCommits:
     def restore(self) -> None:
         """Write committed ledgers that the store has lost, as a Redis that went back in time has."""
         try:
-            restored = self.store.restore(self.ledgers)
+            restored = self.store.restore(self.rows)
         except Exception as error:
             self._store_failed("restore", error)
             return

@@ -18,6 +18,7 @@ from exporter.poller.fleet_view import Views
 from exporter.poller.job_state import SECOND_TRY_S, JobState, Rules
 from exporter.poller.ledger_commits import LedgerCommits
 from exporter.poller.planner import PollPlanner
+from exporter.poller.project_totals import ProjectTotals
 from exporter.poller.readiness import Readiness, Refusals
 from exporter.poller.stages import StageSteps
 from exporter.poller.state_change_log import StateChangeLog
@@ -45,9 +46,9 @@ class Poller:
         planner: decides what is due; its watchlist holds the state of each job.
         service: the API.
         store: ledgers are committed here before they are published.
-        ledgers: of the watched jobs, from the store.
+        ledgers: of the watched jobs and totals of projects, from the store.
         rules: from the configuration.
-        shows_fleet: whether to publish what concerns no single job.
+        shard: index of this process; the first one publishes what concerns no single job.
         has_room: whether more series may be published.
         concurrency: maximum number of tasks under way.
         telemetry: the exporter's own metrics.
@@ -68,7 +69,7 @@ class Poller:
         ledgers: Mapping[str, JobLedger],
         rules: Rules,
         *,
-        shows_fleet: bool = True,
+        shard: int = 0,
         has_room: Callable[[], bool] = lambda: True,
         concurrency: int = 1,
         telemetry: Telemetry,
@@ -94,9 +95,19 @@ class Poller:
         )
         self._zero_hold = ZeroHold(rules.policy)
         self._refusals = Refusals()
-        self._views = Views(self._watchlist, shows_fleet=shows_fleet)
+        totals = ProjectTotals(shard, rules.buckets, ledgers, self.now_ms) if rules.policy.lean else None
+        self._views = Views(self._watchlist, totals, shows_fleet=shard == 0)
         self._commits = LedgerCommits(
-            self._watchlist, store, rules, self._zero_hold, telemetry, self._log, has_room, wall, monotonic
+            self._watchlist,
+            store,
+            rules,
+            self._zero_hold,
+            telemetry,
+            self._log,
+            has_room,
+            wall,
+            monotonic,
+            totals,
         )
         for job in self._states.values():
             job.ledger = ledgers.get(job.id)
@@ -119,6 +130,11 @@ class Poller:
     def ledgers(self) -> Mapping[str, JobLedger]:
         """Ledgers of the watched jobs, as committed."""
         return self._commits.ledgers
+
+    @property
+    def rows(self) -> Mapping[str, JobLedger]:
+        """These ledgers and the totals of projects, by their keys in the store."""
+        return self._commits.rows
 
     @property
     def leaving(self) -> Mapping[str, JobLedger]:
@@ -231,7 +247,8 @@ class Poller:
     def _carry_over(self, before: "Poller", same_service: bool) -> frozenset[str]:
         """Keep the state of jobs that are still watched; return the completed tasks that keep due times."""
         tasks = self._planner.carry_over(before._planner, same_service=same_service)
-        self._zero_hold.carry_over(before._zero_hold, self._states)
+        totals = self._commits.totals
+        self._zero_hold.carry_over(before._zero_hold, {**self._states, **(totals.states if totals else {})})
         self._commits.carry_over(before._commits)
         for job_id in self._states.keys() & before._states.keys():
             job, previous = self._states[job_id], before._states[job_id]

@@ -119,6 +119,10 @@ class Watchlist:
         """Return the API's names for a job, as far as known."""
         return self._names.get(job_id, JobNames())
 
+    def project_of(self, job_id: str) -> str:
+        """Return the label `project` of a job, watched or not."""
+        return self._job(job_id).project
+
     def entry_of(self, project_id: str) -> str:
         """Return the id under which the configuration would watch a project: its own, or `ALL`."""
         return project_id if project_id in self._projects else ALL

@@ -1,4 +1,4 @@
-"""New branches shown at 0 for a while, so that their first builds are an increase; pure.
+"""New branches and rare results shown at 0 for a while, so that their first builds are an increase; pure.
 
 Only labels that first appear with a count are held, so nothing falls. Times are monotonic seconds given by
 the caller.
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final
 
-from exporter.ledger import OTHER, BuildLabels, JobLedger, LabelPolicy
+from exporter.ledger import COMMON_RESULTS, OTHER, BuildLabels, JobLedger, LabelPolicy
 from exporter.poller.job_state import JobState, JobStates
 
 HELD_S: Final = 90.0
@@ -33,12 +33,10 @@ class ZeroHold:
 
     def hold_new(self, job: JobState, before: JobLedger | None, now: float) -> None:
         """Hold the labels that a job's ledger has for the first time; none if it had no ledger."""
-        if not self._policy.branch or before is None or job.ledger is None:
+        if before is None or job.ledger is None or job.ledger.tallies == before.tallies:
             return
         appeared = self._labels(job.ledger) - self._labels(before)
-        always = {OTHER, *self._policy.always}
-        new = frozenset(labels for labels in appeared if labels.branch not in always)
-        if new:
+        if new := frozenset(filter(self._is_held, appeared)):
             job.zero_hold |= new
             self._ends.append((now + HELD_S, job, new))
 
@@ -59,6 +57,12 @@ class ZeroHold:
         """Forget jobs that are not watched any more."""
         if jobs:
             self._ends = deque(end for end in self._ends if end[1] not in jobs)
+
+    def _is_held(self, labels: BuildLabels) -> bool:
+        """Return whether labels have no series before their first build."""
+        if self._policy.lean and labels.result not in COMMON_RESULTS:
+            return True
+        return self._policy.branch is not None and labels.branch not in (OTHER, *self._policy.always)
 
     def _labels(self, ledger: JobLedger) -> set[BuildLabels]:
         trigger, branch = _shown_labels(self._policy)

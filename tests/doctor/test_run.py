@@ -359,10 +359,11 @@ class TestStages:
         self, simulator: Simulator, examined: Examine
     ) -> None:
         simulator.faults.add(forbidden("full-stages"))
-        [usual, each, _] = examined("metrics: {stages: true}").section("Series and memory")
+        [usual, _, each, *_, forms] = examined("metrics: {stages: true}").section("Series and memory")
         assert "that succeed and fail in 6 stages" in usual
         assert "with every result and stage" in usual
         assert each.startswith("ok: each stage adds ")
+        assert re.search(r"with metrics.detail: lean, \d+ each, and \d+ for a project", forms)
 
 
 class TestJobs:

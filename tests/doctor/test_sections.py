@@ -24,6 +24,7 @@ from exporter.exposition.publisher import Publisher
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.simulator import Fleet, ManualClock, Plan
+from exporter.simulator.builds import RESULTS
 from tests.support.watch import START_MS, Watch, watching
 
 CONFIG = "region: cn-north-4\nauth: {token: t}\njobs: [ffffffffffffffffffffffffffffffff]\n"
@@ -155,6 +156,42 @@ def test_estimated_series_equal_those_of_the_exporter() -> None:
         assert series_of_a_job(watch.rules.buckets).usual == rendered
 
 
+def test_lean_detail_has_at_most_25_series_a_job_and_those_of_each_project() -> None:
+    fleet = Fleet(ManualClock(START_MS), seed=1)
+    job = fleet.add_job("checkout")
+    with watching(fleet, settings="metrics: {detail: lean}\nrecycle_bin: {interval: 1m}") as watch:
+        watch.poll()
+        for result in ("success", "failure", "success"):
+            fleet.add_build(job.id, result=result)
+            watch.poll(times=2)
+        fleet.add_build(job.id, duration_s=None)
+        watch.poll(times=2)
+        families = families_of(watch.config)
+        series = series_of_a_job(watch.rules.buckets, lean=True)
+        assert series.usual == published(watch, families)
+        without_projects = [family for family in families if "job_name" in family.labels]
+        assert series.project == published_of(watch.poller.view, families) - published_of(
+            watch.poller.view, without_projects
+        )
+        for rare in RESULTS[2:]:
+            fleet.add_build(job.id, result=rare)
+        watch.poll(times=20)
+        assert watch.counted("checkout").keys() == set(RESULTS)
+        text = Renderer(without_projects, Format.TEXT).render(
+            replace(watch.poller.view, recycle_bin=None), compress=False
+        )
+        assert text.series == 25
+
+
+def test_native_histograms_are_one_series_each() -> None:
+    fleet = Fleet(ManualClock(START_MS))
+    with watching(fleet, jobs=["f" * 32]) as watch:
+        buckets = watch.rules.buckets
+    full, lean = series_of_a_job(buckets), series_of_a_job(buckets, lean=True)
+    assert lean.native < full.native < full.usual / 2
+    assert full.native <= 45
+
+
 def test_plain_branches_count_from_the_start() -> None:
     fleet = Fleet(ManualClock(START_MS), seed=1)
     job = fleet.add_job("checkout")
@@ -220,12 +257,15 @@ def measured_stages(number: int) -> Iterator[Watch]:
 
 def published(watch: Watch, families: Sequence[Family[JobView]] = job_families(stages=True)) -> int:
     """Series of jobs in what the publisher serves."""
-    counts = []
-    for view in (watch.poller.view, replace(watch.poller.view, jobs=())):
-        publisher = Publisher(partial(replace, view), Telemetry(CollectorRegistry()), families)
-        publisher.publish()
-        counts.append(publisher.series)
-    return counts[0] - counts[1]
+    view = watch.poller.view
+    return published_of(view, families) - published_of(replace(view, jobs=()), families)
+
+
+def published_of(view: FleetView, families: Sequence[Family[JobView]]) -> int:
+    """Series in what the publisher serves."""
+    publisher = Publisher(partial(replace, view), Telemetry(CollectorRegistry()), families)
+    publisher.publish()
+    return publisher.series
 
 
 class TestAnnounced:

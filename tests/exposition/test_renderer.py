@@ -125,7 +125,7 @@ def pieces(renderer: Renderer) -> dict[tuple[int, int], int]:
     """The id of the piece object of each block and family."""
     return {
         (block, family): id(piece)
-        for block, kept in enumerate(renderer._blocks[True])
+        for block, kept in enumerate(renderer._jobs._blocks[True])
         for family, piece in enumerate(kept.pieces)
     }
 
@@ -190,4 +190,4 @@ def test_jobs_that_come_and_go_leave_nothing_behind() -> None:
     for jobs in (FLEET.jobs, FLEET.jobs[::2], (), FLEET.jobs[5:9]):
         view = replace(FLEET, jobs=jobs)
         assert one_member(renderer.render(view, compress=True)) == rendered(view)
-    assert len(renderer._rendered) == 4
+    assert len(renderer._jobs._rendered) == 4

@@ -11,17 +11,31 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
+from exporter.metrics import (
+    EXPORTER_METRICS,
+    FLEET_FAMILIES,
+    JOB_FAMILIES,
+    LEAN_FAMILIES,
+    STAGE_FAMILIES,
+    Declared,
+    Kind,
+)
 from tests.grafana.queries import dashboards, metrics, panel_queries, variable_queries
 
 RULES: Final = Path(__file__).parents[2] / "prometheus"
-DECLARED: Final[tuple[Declared, ...]] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: Final[tuple[Declared, ...]] = (
+    *JOB_FAMILIES,
+    *LEAN_FAMILIES,
+    *STAGE_FAMILIES,
+    *FLEET_FAMILIES,
+    *EXPORTER_METRICS,
+)
 OURS: Final = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w])")
 
 SUFFIXES: Final = {
     Kind.GAUGE: ("",),
     Kind.COUNTER: ("", "_created"),
-    Kind.HISTOGRAM: ("_bucket", "_sum", "_count", "_created"),
+    Kind.HISTOGRAM: ("", "_bucket", "_sum", "_count", "_created"),
 }
 ORIGIN: Final = {
     (one.name.removesuffix("_total") if suffix == "_created" else one.name) + suffix: one.name

@@ -9,6 +9,7 @@ from exporter.metrics import (
     EXPORTER_METRICS,
     FLEET_FAMILIES,
     JOB_FAMILIES,
+    LEAN_FAMILIES,
     STAGE_FAMILIES,
     Declared,
     job_families,
@@ -39,6 +40,9 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_job_last_poll_timestamp_seconds": ("gauge", JOB),
     "codearts_build_job_deleted": ("gauge", JOB),
     "codearts_build_job_disabled": ("gauge", JOB),
+    "codearts_build_success_duration_seconds_total": ("counter", JOB),
+    "codearts_build_timed_successes_total": ("counter", JOB),
+    "codearts_build_recoveries_total": ("counter", JOB),
     "codearts_build_stage_duration_seconds": ("histogram", (*JOB, "stage")),
     "codearts_build_last_build_stage_duration_seconds": ("gauge", (*JOB, "stage")),
     "codearts_build_recycle_bin_jobs": ("gauge", ()),
@@ -70,6 +74,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
 
 DECLARED: tuple[Declared, ...] = (
     *JOB_FAMILIES,
+    *LEAN_FAMILIES,
     *STAGE_FAMILIES,
     *FLEET_FAMILIES,
     *EXPORTER_METRICS,
@@ -96,6 +101,18 @@ def test_stage_metrics_exist_only_if_stages_are_measured() -> None:
     names = [one.name for one in JOB_FAMILIES]
     assert [one.name for one in job_families()] == names
     assert [one.name for one in job_families(stages=True)] == [*names, *(one.name for one in STAGE_FAMILIES)]
+
+
+def test_lean_detail_has_histograms_of_projects_and_leaves_little_out() -> None:
+    full = {one.name: one for one in job_families(("branch",), stages=True)}
+    lean = {one.name: one for one in job_families(("branch",), stages=True, lean=True)}
+    assert full.keys() - lean.keys() == {"codearts_build_baseline_build_number"}
+    assert lean.keys() - full.keys() == {one.name for one in LEAN_FAMILIES}
+    of_projects = {name for name, one in lean.items() if "job_name" not in one.labels}
+    histograms = {name for name, one in full.items() if one.kind == "histogram"}
+    assert of_projects == histograms | {"codearts_build_recovered_builds_total"}
+    for name in of_projects:
+        assert ("project", "job_name", *lean[name].labels[1:]) == full[name].labels
 
 
 def test_each_name_is_declared_once() -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, JOB_FAMILIES, STAGE_FAMILIES, Declared, Kind
+from exporter.metrics import (
+    EXPORTER_METRICS,
+    FLEET_FAMILIES,
+    JOB_FAMILIES,
+    LEAN_FAMILIES,
+    STAGE_FAMILIES,
+    Declared,
+    Kind,
+)
 from tests.support.programs import program
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +27,13 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 PAGES = "https://github.com/codearts-build-exporter/codearts-build-exporter/blob/main/docs/runbooks/"
 UNIT_TESTS = sorted((RULES / "tests").glob("*.yml"))
 
-DECLARED: tuple[Declared, ...] = (*JOB_FAMILIES, *STAGE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)
+DECLARED: tuple[Declared, ...] = (
+    *JOB_FAMILIES,
+    *LEAN_FAMILIES,
+    *STAGE_FAMILIES,
+    *FLEET_FAMILIES,
+    *EXPORTER_METRICS,
+)
 METRIC = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w*])")
 SECTIONS = ["Meaning", "Diagnosis", "Mitigation"]
 
@@ -42,7 +56,7 @@ def exposed() -> frozenset[str]:
     """Return the names of all series, including those of histograms."""
     names = set[str]()
     for metric in DECLARED:
-        parts = ("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
+        parts = ("", "_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
         names.update(metric.name + part for part in parts)
     return frozenset(names)
 
@@ -60,19 +74,61 @@ def test_promtool_accepts_the_rules() -> None:
 
 @pytest.mark.parametrize("file", UNIT_TESTS, ids=lambda path: path.stem)
 def test_the_unit_tests_of_the_rules_pass(file: Path, tmp_path: Path) -> None:
+    run_unit_tests(file, file.read_text(encoding="utf-8"), tmp_path)
+
+
+IN_LEAN_DETAIL = {
+    "codearts_build_duration_seconds_count": "codearts_build_timed_successes_total",
+    "codearts_build_duration_seconds_sum": "codearts_build_success_duration_seconds_total",
+    "codearts_build_recovery_duration_seconds_count": "codearts_build_recoveries_total",
+}
+"""The counters that jobs have in place of their histograms."""
+
+OF_JOB = re.compile(r', job_name="[^"]+"')
+WITH_HISTOGRAMS = [
+    file
+    for file in UNIT_TESTS
+    if any("alert_rule_test" in test and "duration_seconds_" in str(test) for test in read(file)["tests"])
+]
+
+
+def in_lean_detail(unit_test: dict[str, Any]) -> dict[str, Any]:
+    """Return a unit test with the series that the exporter has in lean detail, and the same expectations."""
+    series = []
+    for fed in unit_test["input_series"]:
+        name, _, labels = fed["series"].partition("{")
+        if name in IN_LEAN_DETAIL and 'result="failure"' not in labels:
+            series.append({**fed, "series": f"{IN_LEAN_DETAIL[name]}{{{labels}"})
+        if "duration_seconds_" in name:
+            series.append({**fed, "series": OF_JOB.sub("", fed["series"])})
+        elif name not in IN_LEAN_DETAIL:
+            series.append(fed)
+    unique = {fed["series"]: fed for fed in series}
+    alerts = {key: value for key, value in unit_test.items() if key != "promql_expr_test"}
+    return {**alerts, "input_series": list(unique.values())}
+
+
+@pytest.mark.parametrize("file", WITH_HISTOGRAMS, ids=lambda path: path.stem)
+def test_the_alerts_of_the_unit_tests_are_the_same_in_lean_detail(file: Path, tmp_path: Path) -> None:
+    content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # 0x9 is no number
+    names = ", ".join(content.pop("rule_files"))
+    content["tests"] = [in_lean_detail(test) for test in content["tests"] if "alert_rule_test" in test]
+    run_unit_tests(file, f"rule_files: [{names}]\n{yaml.safe_dump(content, sort_keys=False)}", tmp_path)
+
+
+def run_unit_tests(file: Path, text: str, folder: Path) -> None:
     """Run a file with only the alerts that it tests, because promtool evaluates every rule that it reads."""
-    unit_tests = read(file)
+    unit_tests = yaml.safe_load(text)
     tested = {case["alertname"] for test in unit_tests["tests"] for case in test.get("alert_rule_test", ())}
     groups = [
         group | {"rules": [rule for rule in group["rules"] if rule.get("alert", "") in {"", *tested}]}
         for name in unit_tests["rule_files"]
         for group in read(file.parent / name)["groups"]
     ]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
-    text = file.read_text(encoding="utf-8")
+    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
     copy = re.sub(r"^rule_files: .*$", "rule_files: [rules.yml]", text, flags=re.MULTILINE)
-    (tmp_path / file.name).write_text(copy, encoding="utf-8")
-    run("promtool", "test", "rules", tmp_path / file.name)
+    (folder / file.name).write_text(copy, encoding="utf-8")
+    run("promtool", "test", "rules", folder / file.name)
 
 
 def test_promtool_accepts_the_example_configuration() -> None:

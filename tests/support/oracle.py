@@ -43,10 +43,11 @@ class Oracle(Collector):
         *,
         stages: bool = False,
         created_series: bool = False,
+        lean: bool = False,
     ) -> None:
         self._view = view
         self._shows_creation = created_series and fmt is Format.OPENMETRICS
-        self._families = job_families(extra, branches, stages=stages)
+        self._families = job_families(extra, branches, stages=stages, lean=lean)
         self._fmt = fmt
 
     def collect(self, sample: str = "") -> Iterator[Metric]:
@@ -56,13 +57,14 @@ class Oracle(Collector):
             return not sample or sample.startswith(family.name.removesuffix("_total"))
 
         for job_family in filter(wanted, self._families):
+            is_of_jobs = "job_name" in job_family.labels
             samples = (
                 (
-                    (view.job.project, view.job.name, *labels),
+                    (view.job.project, *((view.job.name,) if is_of_jobs else ()), *labels),
                     value,
                     view.ledger.since_ms if view.ledger else None,
                 )
-                for view in self._view.jobs
+                for view in (self._view.jobs if is_of_jobs else self._view.totals)
                 for labels, value in job_family.samples(view)
             )
             yield from self._family(job_family, samples)
@@ -121,8 +123,11 @@ def rendered(
     *,
     stages: bool = False,
     created_series: bool = False,
+    lean: bool = False,
 ) -> bytes:
     """Return the exposition by the exporter, without its own metrics."""
     end = b"# EOF\n" if fmt is Format.OPENMETRICS else b""
-    renderer = Renderer(job_families(extra, branches, stages=stages), fmt, created_series=created_series)
+    renderer = Renderer(
+        job_families(extra, branches, stages=stages, lean=lean), fmt, created_series=created_series
+    )
     return b"".join(renderer.render(view, compress=False).identity(end))

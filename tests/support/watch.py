@@ -58,12 +58,13 @@ class Watch:
         timeout: float = 5.0,
         max_requests_per_minute: float = 6000,
         ahead_s: float = 0.0,
+        shard: int = 0,
     ) -> None:
         assert isinstance(simulator.fleet.clock, ManualClock)
         self.clock = simulator.fleet.clock
         self.simulator = simulator
         self._ahead_s = ahead_s
-        self.store = store or MemoryStore()
+        self.store, self.shard = store or MemoryStore(), shard
         config = parse(_config(simulator, settings, jobs), source="test", environ={}, base_dir=Path())
         self.registry = CollectorRegistry()
         self.telemetry = Telemetry(self.registry)
@@ -89,6 +90,7 @@ class Watch:
         self.service: Service = self.client
         self.config = config
         self._extra, self._stages = config.metrics.extra_labels, config.metrics.stages
+        self._lean = config.metrics.is_lean
         self._branches = config.metrics.plain_branches
         self._intervals = Intervals.of(config)
         self.rules = Rules.of(config)
@@ -119,8 +121,9 @@ class Watch:
             PollPlanner(watchlist, self._intervals, monotonic(), random.Random(7)),
             self.service,
             store,
-            {job_id: ledgers[job_id] for job_id in watchlist.ids & ledgers.keys()},
+            {key: ledger.with_buckets(self.rules.buckets) for key, ledger in ledgers.items()},
             self.rules,
+            shard=self.shard,
             concurrency=self.config.poll.concurrency,
             telemetry=self.telemetry,
             wall=self.wall,
@@ -181,7 +184,9 @@ class Watch:
 
     def shown(self, sample: str = "") -> Values:
         """Return every sample, or only the family of one sample, which is faster."""
-        oracle = Oracle(self.poller.view, self._extra, branches=self._branches, stages=self._stages)
+        oracle = Oracle(
+            self.poller.view, self._extra, branches=self._branches, stages=self._stages, lean=self._lean
+        )
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in (*self.registry.collect(), *oracle.collect(sample))
@@ -212,7 +217,13 @@ class Watch:
 
     def text(self) -> str:
         """Return the whole exposition."""
-        jobs = rendered(self.poller.view, extra=self._extra, branches=self._branches, stages=self._stages)
+        jobs = rendered(
+            self.poller.view,
+            extra=self._extra,
+            branches=self._branches,
+            stages=self._stages,
+            lean=self._lean,
+        )
         return (jobs + generate_latest(self.registry)).decode()
 
     def asked(self, operation: str) -> list[Exchange]:

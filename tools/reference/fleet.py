@@ -18,7 +18,7 @@ from exporter.ledger import (
     apply_stages,
     baseline,
 )
-from exporter.metrics import Family, FleetView, JobView, job_families
+from exporter.metrics import LEAN_FAMILIES, Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, Job, RecycleBin, RecycledJob, Result, Stage, State
 from exporter.poller.job_state import RECOVERY_BUCKETS
@@ -35,9 +35,11 @@ _NIGHTLY: Final = Job("f9d6c8466d614a9788e9a0acf6c15f46", "nightly", "shop", _PR
 
 
 def families(extra: tuple[str, ...] = ()) -> tuple[Family[JobView], ...]:
-    """Return the job metrics with every option enabled, so that the page has all of them."""
+    """Return the job metrics in full detail with every option enabled, so that the page has all of them."""
     parameters = inspect.signature(job_families).parameters.values()
-    switches: dict[str, Any] = {flag.name: True for flag in parameters if flag.default is False}
+    switches: dict[str, Any] = {
+        flag.name: flag.name != "lean" for flag in parameters if flag.default is False
+    }
     return job_families(extra, (), **switches)
 
 
@@ -46,7 +48,7 @@ def exposition() -> str:
     view = _fleet()
     registry = CollectorRegistry()
     _set_example_values(Telemetry(registry))
-    snapshot = Renderer(families(), Format.TEXT).render(view, compress=False)
+    snapshot = Renderer((*families(), *LEAN_FAMILIES), Format.TEXT).render(view, compress=False)
     return b"".join(snapshot.identity(generate_latest(registry))).decode()
 
 

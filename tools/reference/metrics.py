@@ -7,7 +7,16 @@ from typing import Final, TypeVar
 
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, STAGE_NAMES_KEPT
-from exporter.metrics import EXPORTER_METRICS, EXTRA_LABELS, FLEET_FAMILIES, JOB_LABELS, Declared, Kind
+from exporter.metrics import (
+    EXPORTER_METRICS,
+    EXTRA_LABELS,
+    FLEET_FAMILIES,
+    JOB_LABELS,
+    LEAN_FAMILIES,
+    Declared,
+    Kind,
+    job_families,
+)
 from exporter.metrics.exporter_metrics import OPERATIONS
 from exporter.model import Result, State, Trigger
 from exporter.poller.job_state import RECOVERY_BUCKETS
@@ -39,8 +48,8 @@ configured. Prometheus then stores a histogram as one series, instead of one for
 its sum, and `histogram_quantile()` takes it without `_bucket` and `le`: its result is in the same bucket as
 the exact one, and buckets are 9 % wide.
 
-[Overview](#overview) · [Jobs](#jobs) · [Stages](#stages) · [Recycle bin](#recycle-bin) ·
-[Exporter](#exporter) · [Results](#results) · [States](#states) ·
+[Overview](#overview) · [Jobs](#jobs) · [Stages](#stages) · [Lean detail](#lean-detail) ·
+[Recycle bin](#recycle-bin) · [Exporter](#exporter) · [Results](#results) · [States](#states) ·
 [Extra labels](#extra-labels) · [Operations](#operations) · [Reasons](#reasons) · [Buckets](#buckets)"""
 
 _OF_JOBS: Final = f"""\
@@ -67,6 +76,31 @@ As elsewhere, builds that finished before the job was watched are not counted; t
 build appear in the gauge, and in the histogram at 0. When the option is disabled, both metrics disappear, and
 builds that finish meanwhile are never measured; when it is enabled again, the histogram continues from where
 it was."""
+
+_OF_PROJECTS: Final = [
+    family.name for family in job_families(stages=True, lean=True) if "job_name" not in family.labels
+]
+
+_LEAN: Final = f"""\
+With `metrics.detail: lean`, a job has at most 25 series, without extra labels and stages. It keeps what
+alerts need; every alert works in both. This is what changes:
+
+- These metrics are those of a project, without the label `job_name`, and without exemplars, so that there are
+  no quantiles by job: {codes(_OF_PROJECTS)}.
+- A job has three counters instead, below: for the mean duration of its successful builds, and for the number
+  of its recoveries.
+- {code("codearts_build_last_build_result")} has only the series of the current result, with the value 1. Do
+  not use it with `last_over_time()`, which would also find the result before.
+- {code("codearts_build_builds_total")} has the results `success` and `failure` from the start; each other one
+  appears with its first build, is 0 for {HELD_S:g} seconds, and then has the actual count.
+- {code("codearts_build_baseline_build_number")} is left out; a [backfill](backfill.md) that asks such an
+  exporter ends at a time instead of a build number, and writes no histograms.
+
+The histograms of a project count every build from the time when lean detail was first enabled, and never
+fall: they keep what jobs have added that are gone, or are now in another project or shard. The store has a
+row for each project. When a job returns, only its new builds are added.
+
+These three exist only in lean detail:"""
 
 _LABELLED: Final = [
     family.name
@@ -98,12 +132,18 @@ def metrics_page(exposition: str) -> str:
     return page(
         _INTRO,
         "## Overview",
-        table(("metric", "type", "meaning"), _overview((*families(), *FLEET_FAMILIES, *EXPORTER_METRICS))),
+        table(
+            ("metric", "type", "meaning"),
+            _overview((*families(), *LEAN_FAMILIES, *FLEET_FAMILIES, *EXPORTER_METRICS)),
+        ),
         "## Jobs",
         _OF_JOBS,
         *_entries(families(), lines),
         "### Stages",
         _STAGES,
+        "### Lean detail",
+        _LEAN,
+        *_entries(LEAN_FAMILIES, lines),
         "## Recycle bin",
         "With several shards, shard 0 shows these.",
         *_entries(FLEET_FAMILIES, lines),
