@@ -17,6 +17,7 @@ from exporter.exposition import Format
 from exporter.simulator import Fleet, Plan, RealClock, Simulator, fault
 from tests.backfill.conftest import by_moment, read, series_of
 from tests.cli.conftest import PROGRAM, Ended, run
+from tests.support import fork_server
 from tests.support.client_model import samples
 from tests.support.programs import answers, eventually, exporter, program
 
@@ -65,7 +66,7 @@ def details_asked(simulator: Simulator) -> int:
 
 
 def kill_when(reached: Callable[[], bool], *arguments: str) -> None:
-    process = subprocess.Popen([*PROGRAM, *arguments], stderr=subprocess.DEVNULL)
+    process = fork_server.Popen([*PROGRAM, *arguments], stderr=subprocess.DEVNULL)
     eventually(reached, 60, every=0.01)
     assert process.poll() is None, "it had ended before it could be killed"
     process.send_signal(signal.SIGKILL)
@@ -109,7 +110,7 @@ def test_killed_while_it_reads_records_it_writes_the_bytes_of_the_slow_way(
 
 def test_killed_while_it_writes_it_leaves_whole_files_only(config: Path, tmp_path: Path) -> None:
     flags = (f"--output={tmp_path / 'killed'}", "--step=20s")
-    process = subprocess.Popen([*PROGRAM, *command(config, *flags)], stderr=subprocess.DEVNULL)
+    process = fork_server.Popen([*PROGRAM, *command(config, *flags)], stderr=subprocess.DEVNULL)
     eventually(lambda: len(list((tmp_path / "killed").glob("*.om"))) > 2, 60)
     process.kill()
     process.wait()

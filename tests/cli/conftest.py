@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter.simulator import Fleet, RealClock, Simulator
+from tests.support import fork_server
 from tests.support.programs import eventually, free_port
 
 PROGRAM = [sys.executable, "-m", "exporter"]
@@ -26,15 +27,16 @@ class Ended:
     err: str
 
 
-def run(*arguments: str, folder: Path | None = None, program: list[str] | None = None) -> Ended:
-    """A command that ends by itself."""
-    done = subprocess.run(
+def run(
+    *arguments: str, folder: Path | None = None, program: list[str] | None = None, new: bool = False
+) -> Ended:
+    """A command that ends by itself; a ``new`` one is not forked."""
+    done = (subprocess.run if new else fork_server.run)(
         [*(program or PROGRAM), *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=120,
-        check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -68,11 +70,16 @@ class Running:
 
 
 @contextlib.contextmanager
-def started(*arguments: str, log: Path, descriptors: int | None = None) -> Iterator[Running]:
-    """A command for the length of a block, perhaps with a limit of descriptors that it cannot raise."""
+def started(
+    *arguments: str, log: Path, descriptors: int | None = None, new: bool = False
+) -> Iterator[Running]:
+    """A command for the length of a block, perhaps with a limit of descriptors that it cannot raise.
+
+    A ``new`` one is not forked.
+    """
     limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = (subprocess.Popen if new else fork_server.Popen)(
             [*limited, *PROGRAM, *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -91,7 +98,7 @@ def simulator() -> Iterator[Simulator]:
     fleet = Fleet(RealClock(), seed=3)
     for name in ("checkout", "payment", "构建"):
         job = fleet.add_job(name, "shop")
-        fleet.add_build(job.id, duration_s=0.1, queue_s=0.1)
+        fleet.add_build(job.id, duration_s=0.1, queue_s=0.1, at_ms=fleet.clock.now_ms() - 1000)
     with Simulator(fleet).start(port=free_port()) as running:
         yield running
 

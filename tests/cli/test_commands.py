@@ -78,9 +78,8 @@ class TestUsage:
     ) -> None:
         missing = f"--config.file={tmp_path / 'nowhere.yaml'}"
         code = "import atexit, sys, exporter.cli\natexit.register(lambda: print(*sys.modules))"
-        ended = run(
-            "-c", f"{code}\nexporter.cli.main()", *arguments.format(missing).split(), program=[sys.executable]
-        )
+        command = ["-c", f"{code}\nexporter.cli.main()", *arguments.format(missing).split()]
+        ended = run(*command, program=[sys.executable], new=True)
         imported = set(ended.out.splitlines()[-1].split())
         assert "exporter.cli.commands" in imported
         assert not imported & set(unneeded)

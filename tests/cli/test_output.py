@@ -190,7 +190,7 @@ class TestSignalsDuringImports:
             assert starting.wait(60) == 128 + signal.SIGTERM
 
     def test_a_reload_asked_for_then_is_made_when_it_can_be(self, config: Path, tmp_path: Path) -> None:
-        with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
+        with started(f"--config.file={config}", LOCAL, log=tmp_path / "log", new=True) as serving:
             caught = Path(f"/proc/{serving._process.pid}/status")
             eventually(lambda: self.catches_hangups(caught.read_text()), 60, every=0.001)
             serving._process.send_signal(signal.SIGHUP)

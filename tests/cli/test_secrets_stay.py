@@ -55,7 +55,7 @@ def configuration(simulator: Simulator, auth: str, folder: Path) -> Path:
 def test_no_secret_leaves_a_running_exporter(simulator: Simulator, tmp_path: Path, kind: str) -> None:
     config = configuration(simulator, AUTH[kind], tmp_path)
     flags = (f"--config.file={config}", LOCAL, "--log.level=debug", "--web.enable-lifecycle")
-    with started(*flags, log=tmp_path / "log") as serving:
+    with started(*flags, log=tmp_path / "log", new=True) as serving:
         url = f"http://{address(serving)}"
         eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 60)
         for trouble in (

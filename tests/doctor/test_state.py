@@ -12,6 +12,7 @@ from exporter.doctor import Mark
 from exporter.doctor.results import Finding
 from exporter.doctor.state import state
 from exporter.store import SqliteStore
+from tests.support import fork_server
 from tests.support.programs import free_port
 
 HOLD = (
@@ -79,7 +80,7 @@ def test_a_file_that_cannot_be_opened_has_a_remedy(tmp_path: Path) -> None:
 def test_a_running_exporter_is_named_and_undisturbed(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     command = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with fork_server.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
         finding = found(path)

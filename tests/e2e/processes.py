@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.support import fork_server
 from tests.support.programs import answers, eventually, free_port, running
 
 RESULTS = ("success", "success", "success", "failure", "failure", "aborted", "timeout", "schedule_failure")
@@ -37,7 +38,7 @@ class Victim:
         """Start the process if it is not running."""
         if self._process is None or self._process.poll() is not None:
             with self._log.open("ab") as log:
-                self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+                self._process = fork_server.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; after SIGKILL or SIGTERM, wait for the exit."""

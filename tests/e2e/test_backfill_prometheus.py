@@ -26,6 +26,7 @@ import pytest
 
 from exporter.config import DURATION_BUCKETS
 from exporter.simulator import BuildTruth, Fleet, JobTruth, Plan, RealClock, Simulator
+from tests.support import fork_server
 from tests.support.programs import Labels, Prometheus, answers, eventually, exporter, program, prometheus
 
 pytestmark = pytest.mark.timeout(600)
@@ -71,7 +72,7 @@ def backfill(config: Path, url: str, output: Path) -> None:
     command = [sys.executable, "-m", "exporter", "backfill", f"--config.file={config}", f"--output={output}"]
     labels = ["--label=job=codearts", f"--label=instance={url.removeprefix('http://')}"]
     flags = [f"--start={DAYS}d", "--step=6h", f"--exporter={url}/metrics", *labels]
-    subprocess.run([*command, *flags], check=True, timeout=240)
+    assert fork_server.run([*command, *flags], timeout=240).returncode == 0
 
 
 def make_blocks(files: Path, tsdb: Path) -> None:

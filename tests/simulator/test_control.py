@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from exporter.simulator import KINDS, Fault, Fleet, RealClock, Simulator, fault
+from tests.support import fork_server
 
 from .conftest import JOB, START_MS, WEEK, Caller
 
@@ -129,9 +130,9 @@ def test_a_faster_clock_runs_ahead() -> None:
 
 def test_it_runs_as_a_program_until_it_is_stopped() -> None:
     program = "from exporter.simulator import run; run(seed=3)"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with fork_server.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        welcome = process.stdout.readline()
+        welcome = process.stdout.readline().decode()
         found = re.search(r"http://\S+:\d+", welcome)
         assert found, welcome
         assert Caller(found[0]).get("/v1/job/list").json()["result"]["total"] == 24

@@ -22,6 +22,7 @@ from exporter.store import SqliteStore, sqlite
 from exporter.store.serialization import encode
 from tests.store.kept_file import FIRST_WATCHED_V4, KEPT_V1, KEPT_V2, KEPT_V3, KEPT_V5
 from tests.store.ledgers import START_MS, counted, ledgers
+from tests.support import fork_server
 from tests.support.programs import answers, eventually, free_port, running
 
 JOB_IDS = [f"{ordinal:032x}" for ordinal in range(40)]
@@ -65,7 +66,7 @@ def left_by_a_kill(path: Path, builds: int) -> None:
         "for at in range(int(sys.argv[2])): store.commit({f'{job:032x}': counted(at) for job in range(9)})\n"
         "os.kill(os.getpid(), 9)"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(path), str(builds)], check=False)
+    ended = fork_server.run([sys.executable, "-c", code, str(path), str(builds)], timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert (path.parent / f"{path.name}-wal").stat().st_size > 0
 
@@ -163,9 +164,7 @@ def test_a_second_exporter_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "exporter", f"--config.file={config}", "--web.listen-address"]
     with running([*command, f"127.0.0.1:{port}"], tmp_path / "first.log") as first:
         eventually(lambda: answers(f"http://127.0.0.1:{port}/-/healthy"), 60)
-        second = subprocess.run(
-            [*command, "127.0.0.1:0"], check=False, capture_output=True, text=True, timeout=60
-        )
+        second = fork_server.run([*command, "127.0.0.1:0"], capture_output=True, text=True, timeout=60)
         assert first.poll() is None
         first.kill()
         first.wait()
@@ -192,7 +191,7 @@ def test_a_kill_during_commits_leaves_complete_transactions(path: Path) -> None:
         "    store.commit({f'{job:032x}': ledgers[at % 20] for job in range(40)}); print(at, flush=True)"
     )
     for lines in (1, 7, 30):
-        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as child:
+        with fork_server.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             heard = [int(child.stdout.readline()) for _ in range(lines)][-1]
             child.kill()
@@ -290,7 +289,7 @@ def test_file_and_wal_of_a_killed_newer_exporter_are_not_changed(path: Path) -> 
         "import os, sqlite3, sys; newer = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "newer.execute('PRAGMA user_version = 3').fetchall(); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    fork_server.run([sys.executable, "-c", code, str(path)], timeout=60)
     (path.parent / "state.db-shm").unlink()
     assert sorted(fingerprints(path.parent)) == ["state.db", "state.db-wal"]
     assert refusal(path).startswith("written by a newer exporter (schema 3, not 2)")

@@ -16,6 +16,7 @@ from exporter.errors import StoreError
 from exporter.simulator import Fleet, ManualClock
 from exporter.store import SqliteStore
 from tests.store.ledgers import counted
+from tests.support import fork_server
 from tests.support.watch import START_MS, Watch, watching
 
 JOB = "f9d6c8466d614a9788e9a0acf6c15f46"
@@ -159,10 +160,11 @@ def opened_by_nobody(path: Path) -> str:
         "except StoreError as error: print(error)\n"
         "else: print('opened')"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(NOBODY)], check=True, capture_output=True, text=True
+    ran = fork_server.run(
+        [sys.executable, "-c", code, str(path), str(NOBODY)], capture_output=True, text=True, timeout=60
     )
-    return ran.stdout.strip()
+    assert ran.returncode == 0, ran.stderr
+    return str(ran.stdout).strip()
 
 
 @pytest.fixture

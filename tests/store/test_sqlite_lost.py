@@ -16,6 +16,7 @@ from exporter.errors import StoreError
 from exporter.simulator import Fleet, ManualClock
 from exporter.store import SqliteStore
 from tests.store.ledgers import counted
+from tests.support import fork_server
 from tests.support.syscalls import no_locks
 from tests.support.watch import START_MS, watching
 
@@ -154,7 +155,7 @@ def test_if_only_the_wal_is_left_no_file_is_created(path: Path) -> None:
         f"SqliteStore(sys.argv[1]).commit({{'{JOB}': counted(1)}})\n"
         "os.unlink(sys.argv[1]); os.kill(os.getpid(), 9)"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    ended = fork_server.run([sys.executable, "-c", code, str(path)], timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert os.listdir(path.parent) == ["state.db-wal"]
     for _ in range(2):

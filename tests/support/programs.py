@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import fork_server
+
 
 def program(name: str, *, installable: bool = True) -> str:
     """Return the path of a program; without it the test is skipped, in CI it fails.
@@ -63,7 +65,7 @@ def eventually(condition: Callable[[], object], within: float = PATIENCE_S, ever
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process during a block, with its output in a file."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = fork_server.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield process
         finally:
