@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests and the demo start many processes; without cached bytecode, each start takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lowest torture fuzz lint format bench golden dashboards reference screenshot lock dist sbom clean
+.PHONY: help demo test lowest torture fuzz lint format bench golden dashboards reference screenshot lock dist bump sbom clean
 .DEFAULT_GOAL := help
 
 # The tests of `make lowest`: the demo, a command, the configuration, Redis, the web server, remote write.
@@ -70,7 +70,7 @@ format: $(VENV)/.dev  ## apply automatic fixes
 
 # Plotting packages are installed by version range; everything that is measured stays locked.
 $(VENV)/.bench: $(VENV)/.dev
-	$(PIP) install --no-build-isolation --editable '.[bench]'
+	$(PIP) install --group bench
 	@touch $@
 
 bench: $(VENV)/.bench  ## measure the figures in docs/performance.md; ARGS=store.measure runs one benchmark
@@ -91,13 +91,16 @@ screenshot: $(VENV)/.dev  ## take the README's screenshot of the status page
 lock: | $(BIN)/python  ## update the lock files after a change in pyproject.toml; ARGS=--upgrade takes newer versions
 	$(PIP) install 'uv>=0.9'
 	$(LOCK) --extra redis --extra remote-write --output-file requirements.lock pyproject.toml
-	$(LOCK) --extra dev --group build --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --extra redis --extra remote-write --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	$(LOCK) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
 
 dist: $(VENV)/.dev  ## build source distribution and wheel in dist/, reproducibly
 	rm -f dist/*.whl dist/*.tar.gz
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 1580601600)} \
 	  $(BIN)/python -m build --no-isolation
+
+bump: $(VENV)/.dev  ## set the version everywhere, with ARGS=0.2.0, or the repository's URL in all links
+	$(BIN)/python -m tools.bump $(ARGS)
 
 sbom: $(VENV)/.dev  ## write the bill of materials of the package, dist/sbom.cdx.json (CycloneDX)
 	$(BIN)/python -m tools.sbom requirements.lock dist/sbom.cdx.json

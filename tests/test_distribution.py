@@ -1,6 +1,7 @@
 """Wheel and source distribution are reproducible, complete, and work after installation."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -63,7 +64,25 @@ def test_the_metadata_has_name_version_licence_and_readme(built: Distribution) -
     assert found["Version"] == __version__
     assert found["License-Expression"] == "Apache-2.0"
     assert found["Requires-Python"] == ">=3.11"
-    assert found.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "Development Status :: 4 - Beta" in found.get_all("Classifier", [])
+    assert {url.partition(", ")[0] for url in found.get_all("Project-URL", [])} == {
+        *("Source", "Documentation", "Changelog", "Issues")
+    }
+
+
+def test_the_readme_of_the_package_needs_no_files_beside_it(built: Distribution) -> None:
+    shown = str(metadata(built).get_payload())
+    written = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(shown.splitlines()) == len(written.splitlines())
+    targets = re.findall(r"\]\(([^)\s]+)\)", shown)
+    assert len(targets) == len(re.findall(r"\]\(([^)\s]+)\)", written))
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    images = re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", shown)
+    assert images
+    for image in images:
+        assert re.match(
+            rf"https://raw\.githubusercontent\.com/[\w-]+/[\w-]+/v{re.escape(__version__)}/docs/", image
+        )
 
 
 def test_dependencies_are_ranges_not_locked_versions(built: Distribution) -> None:
@@ -104,4 +123,4 @@ def test_the_wheel_works_in_a_new_environment(built: Distribution, tmp_path: Pat
     )
     assert run(python, "-c", "import exporter; print(exporter.__file__)").startswith(str(packages))
     output = run(str(fresh / "bin" / "codearts-build-exporter"), "--version")
-    assert output.endswith(f"version {__version__}")
+    assert f" version {__version__} " in output

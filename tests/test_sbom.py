@@ -56,7 +56,7 @@ def test_the_package_has_its_version_and_the_dependencies_of_pyproject(bom: dict
     package = bom["metadata"]["component"]
     assert package["purl"] == f"pkg:pypi/codearts-build-exporter@{__version__}"
     [needs] = [part["dependsOn"] for part in bom["dependencies"] if part["ref"] == package["bom-ref"]]
-    wanted = {requirement.name.lower() for requirement in dependencies("redis", "remote-write")}
+    wanted = {requirement.name.lower() for requirement in dependencies(RUNTIME)}
     assert {reference.split("/")[1].split("@")[0] for reference in needs} == wanted
 
 

@@ -13,6 +13,7 @@ from tests.test_locks import PYTHONS
 
 ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github"
+FORMS = GITHUB / "ISSUE_TEMPLATE"
 FILES = sorted((GITHUB / "workflows").glob("*.yml"))
 WORKFLOWS: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES
@@ -47,7 +48,13 @@ def shells() -> str:
 
 
 @pytest.mark.parametrize(
-    ("schema", "files"), [("github-workflows", FILES), ("dependabot", [GITHUB / "dependabot.yml"])]
+    ("schema", "files"),
+    [
+        ("github-workflows", FILES),
+        ("dependabot", [GITHUB / "dependabot.yml"]),
+        ("github-issue-config", [FORMS / "config.yml"]),
+        ("github-issue-forms", sorted({*FORMS.glob("*.yml")} - {FORMS / "config.yml"})),
+    ],
 )
 def test_files_are_valid_by_their_schema(schema: str, files: list[Path]) -> None:
     result = subprocess.run(
