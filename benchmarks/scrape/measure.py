@@ -6,6 +6,7 @@ The exporter and nginx take turns within each row, so that other load on the mac
 import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import replace
 from itertools import product
 from multiprocessing import get_context
 from typing import Final
@@ -39,30 +40,35 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, nargs="+", default=JOBS)
     parser.add_argument("--seconds", type=float, default=1.0, help="duration of each round of each row")
+    parser.add_argument("--protobuf", action="store_true", help="scrape as with native histograms")
     parser.add_argument("--plot", help="PNG file for a plot of p50 and p99 by number of jobs")
     options = parser.parse_args(arguments)
     with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as executor:
-        points = [point for jobs in options.jobs for point in measure(executor, jobs, options.seconds)]
+        points = [
+            point
+            for jobs in options.jobs
+            for point in measure(executor, jobs, options.seconds, protobuf=options.protobuf)
+        ]
     if options.plot:
         plot(points, options.plot)
 
 
-def measure(executor: Executor, jobs: int, seconds: float) -> Iterator[Point]:
+def measure(executor: Executor, jobs: int, seconds: float, *, protobuf: bool) -> Iterator[Point]:
     """Print the rows of one fleet size, and yield points for the plot."""
     rows: list[list[str]] = []
     for builds_a_second in (0, BUILDS_A_SECOND):
         with server(EXPORTER, jobs, builds_a_second) as port:
-            identity, packed = fetch(port, gzip=False), fetch(port, gzip=True)
+            identity, packed = (fetch(port, gzip=gzip, protobuf=protobuf) for gzip in (False, True))
             with nginx(identity, packed) as static:
-                for mode in MODES:
+                for mode in (replace(mode, protobuf=protobuf) for mode in MODES):
                     ours, theirs = _take_turns(executor, port, static, mode, seconds)
                     rows.append([f"{jobs:,}", str(builds_a_second), str(mode), *_row(ours, theirs)])
-                    if mode == Mode():
+                    if mode == Mode(protobuf=protobuf):
                         yield Point("exporter", jobs, builds_a_second, ours)
                         if theirs:
                             yield Point("nginx, static file", jobs, builds_a_second, theirs)
                 if not builds_a_second:
-                    spaced = Times.of(scrape(executor, port, Mode(pause_s=1.1), 15.0))
+                    spaced = Times.of(scrape(executor, port, Mode(pause_s=1.1, protobuf=protobuf), 15.0))
     print(f"\n{jobs:,} jobs: {len(identity):,} bytes, {len(packed):,} as gzip\n")
     table(HEAD, rows)
     print(f"\nmore than a second apart, without the shared result: p50 {milliseconds(spaced.p50)}")

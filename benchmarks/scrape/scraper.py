@@ -11,6 +11,12 @@ _ACCEPT: Final = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
+_ACCEPT_PROTOBUF: Final = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,"
+    "application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+"""With the feature ``native-histograms``."""
 _BUFFER: Final = 1 << 20
 
 
@@ -22,6 +28,7 @@ class Mode:
     kept_alive: bool = True
     scrapers: int = 1
     pause_s: float = 0.0
+    protobuf: bool = False
 
     def __str__(self) -> str:
         return (
@@ -52,10 +59,11 @@ def scrape(executor: Executor, port: int, mode: Mode, seconds: float, at_least: 
     return [time_s for run in runs for time_s in run.result()]
 
 
-def fetch(port: int, *, gzip: bool) -> bytes:
+def fetch(port: int, *, gzip: bool, protobuf: bool = False) -> bytes:
     """Return the body of one scrape."""
+    mode = Mode(gzip=gzip, kept_alive=False, protobuf=protobuf)
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        return _exchange(connection, _request(Mode(gzip=gzip, kept_alive=False)), keep=True)[1]
+        return _exchange(connection, _request(mode), keep=True)[1]
 
 
 def _scrape(port: int, mode: Mode, seconds: float, at_least: int) -> list[float]:
@@ -83,7 +91,7 @@ def _request(mode: Mode) -> bytes:
     lines = [
         "GET /metrics HTTP/1.1",
         "Host: localhost",
-        f"Accept: {_ACCEPT}",
+        f"Accept: {_ACCEPT_PROTOBUF if mode.protobuf else _ACCEPT}",
         "User-Agent: Prometheus/2.42.0",
         "X-Prometheus-Scrape-Timeout-Seconds: 10",
         *(["Accept-Encoding: gzip"] if mode.gzip else []),

@@ -95,6 +95,17 @@ def of(**labels: str) -> Labels:
     return tuple(sorted({"result": "success", **labels}.items()))
 
 
+@pytest.mark.parametrize("shown", [False, True])
+def test_creation_times_are_series_only_if_configured(
+    simulator: Simulator, tmp_path: Path, shown: bool
+) -> None:
+    with exporter(simulator, tmp_path, f"{{created_series: {str(shown).lower()}}}") as running:
+        snapshot = running.publisher.latest(Format.OPENMETRICS, gzip=False)
+        assert snapshot is not None
+        text = b"".join(snapshot.identity(b""))
+    assert (b'codearts_build_builds_created{job_name="job-0",' in text) is shown
+
+
 def test_builds_are_told_apart_by_trigger_and_allowed_branch(simulator: Simulator, tmp_path: Path) -> None:
     metrics = "{extra_labels: [trigger, branch], branches: [main, 'release/.*']}"
     with exporter(simulator, tmp_path, metrics) as running:

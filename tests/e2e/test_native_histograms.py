@@ -106,6 +106,7 @@ def check_classic(client: Prometheus) -> None:
     of_jobs = names(client)
     assert {f"{NAME}_bucket", f"{NAME}_sum", f"{NAME}_count"} <= of_jobs
     assert NAME not in of_jobs
+    assert not [name for name in of_jobs if name.endswith("_created")]
     assert not client.histograms(f"{NAME}[10m]")
 
 
