@@ -158,6 +158,9 @@ class ApiClient(BaseClient):
         jobs = {job.id: job for job in pages.records}
         for job in jobs.values():
             self.sources.learn(job.id, job.build_project_id)
+            if job.number is not None:
+                known = self.sources.listed_builds.get(job.id, 0)
+                self.sources.listed_builds[job.id] = max(known, job.number)
         return jobs, max(total, len(jobs)), is_complete
 
     def project_names(self) -> Mapping[str, str]:

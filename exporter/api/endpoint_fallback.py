@@ -158,6 +158,7 @@ class Sources:
         records: whether details may be taken from records.
         build_projects: ids that stand for jobs in requests for records, by job id.
         known_builds: the number of a build of each job, whose detail shows that id.
+        listed_builds: the highest number of a build that a job list has shown, by job id.
         endpoints: by operation, where there is more than one.
         has_answered: any request was answered.
     """
@@ -165,6 +166,7 @@ class Sources:
     records: RecordsTrust = field(default_factory=RecordsTrust)
     build_projects: dict[str, str] = field(default_factory=dict)
     known_builds: dict[str, int] = field(default_factory=dict)
+    listed_builds: dict[str, int] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(
         default_factory=lambda: {operation: Endpoint(*names) for operation, names in ENDPOINTS.items()}
     )

@@ -171,10 +171,18 @@ def missing_builds(known: Sequence[KnownBuild]) -> list[tuple[int, int]]:
     ]
 
 
-def numbers_to_fetch(known: Sequence[KnownBuild], start_ms: int, end_ms: int) -> Iterator[int]:
+def newest_listed(known: Iterable[KnownBuild]) -> int | None:
+    """Return the number of the newest build that history lists."""
+    return max((build.number for build in known if build.is_listed), default=None)
+
+
+def numbers_to_fetch(
+    known: Sequence[KnownBuild], start_ms: int, end_ms: int, *, listed_number: int | None = None
+) -> Iterator[int]:
     """Numbers to request from record-info: those of the period, missing ones, and the one after the newest.
 
-    The last one is there in case the newest record of history was unreadable. ``known`` ascends.
+    The last one is there in case the newest record of history is lost or was unreadable. It is left out if
+    a job list shows no later build either: then ``listed_number`` is its number. ``known`` ascends.
     """
     first_ms, last_ms = start_ms - _MARGIN_MS, end_ms + _MARGIN_MS
     for number, dated_ms, _, is_fetched in known:
@@ -184,6 +192,7 @@ def numbers_to_fetch(known: Sequence[KnownBuild], start_ms: int, end_ms: int) ->
     for first, last in missing_builds(known):
         yield from range(first, min(last, first + probes - 1) + 1)
         probes = max(0, probes - (last - first + 1))
-    newest = max((build.number for build in known if build.is_listed), default=None)
-    if newest is not None and all(build.number != newest + 1 for build in known):
+    newest = newest_listed(known)
+    is_confirmed = listed_number is not None and newest is not None and listed_number <= newest
+    if newest is not None and not is_confirmed and all(build.number != newest + 1 for build in known):
         yield newest + 1

@@ -1,7 +1,7 @@
 """Builds from records, which reports a hundred whole builds in one response, and when these may be used.
 
 Before any is used, three builds of the run are compared with record-info (of different results, if there are)
-and a page of builds with period-history; later one build of every tenth job, and of each with more than a
+and a page of builds with period-history; later one build of every tenth job, and of each with more than ten
 thousand builds. One difference from record-info ends the use of records, and what came from there is
 requested again. That suffices, as the service computes these values in the same way for all jobs: if they
 differ, as whole seconds do from milliseconds, nearly every build shows it. Equal means that counts, sums and
@@ -9,7 +9,8 @@ labels are the same to the millisecond, and with stages the record id.
 
 A comparison cannot show that a build is missing, so that is examined in each job. Records replace a job's
 history if all of them are readable and their numbers have no gap from the newest down to number 1 or to a
-build that finished well before the period. The number after the newest is requested in any case.
+build that finished well before the period. The number after the newest is requested if the job list shows a
+later build than records or does not tell, and in every tenth job; if one exists there, in all jobs.
 """
 
 import threading
@@ -32,14 +33,20 @@ from exporter.model import DAY_MS, BuildDetail
 _FAILURES: Final = 3
 """Jobs in a row whose records cannot be used, after which no others are requested."""
 
-_EVERY: Final = 10
-"""One build is compared of each job whose ordinal is a multiple of this."""
+EVERY: Final = 10
+"""One build is compared, and the number after the newest requested, of one in so many jobs."""
 
-_MANY: Final = 1000
+_MANY: Final = 10_000
 """One build is compared of each job that has more builds."""
 
-_MARGIN_MS: Final = 2 * 3_600_000
-"""Builds finish in another order than they begin; reading ends at one that finished so long before."""
+_TRIES: Final = 3
+"""Errors that may pass, after each of which reading goes on; a job without records costs many requests."""
+
+_LENGTHS: Final = 2
+_MARGIN_MS: Final = (15 * 60_000, DAY_MS)
+"""Builds finish in another order than they begin. Reading ends at one that finished earlier than needed by so
+many times the longest build that was read, within these limits.
+"""
 
 
 @dataclass(slots=True)
@@ -52,12 +59,14 @@ class Listing:
         pages: number of pages read.
         unreadable: number of records without a readable number.
         is_descending: each page has the highest number first.
+        longest_ms: the longest duration of a build.
         reaches_back: the last build of a page finished so early that older ones are not needed.
         is_read: there is no more to read.
         compared: numbers of builds that were requested from record-info.
         agreed: how many of them record-info reports in the same way.
         differs: the number of one that record-info reports in another way, if any.
         equals_history: history reports the same builds in the same way; None if they were not compared.
+        tries: how often it was read until an error that may pass.
         error: why no more could be read.
     """
 
@@ -66,12 +75,14 @@ class Listing:
     pages: int = 0
     unreadable: int = 0
     is_descending: bool = True
+    longest_ms: int = 0
     reaches_back: bool = False
     is_read: bool = False
     compared: set[int] = field(default_factory=set)
     agreed: int = 0
     differs: int | None = None
     equals_history: bool | None = None
+    tries: int = 0
     error: ApiError | None = None
 
     @property
@@ -89,11 +100,16 @@ class Listing:
         return is_gapless and is_readable and (self.reaches_back or min(numbers) == 1)
 
     def add(self, builds: Sequence[BuildDetail], before_ms: int) -> None:
-        """Add a page; builds that finished before that time are old enough."""
+        """Add a page; builds that finished before that time are not needed."""
         self.builds.update((build.number, build) for build in builds)
+        durations_ms = [
+            build.finish_ms - build.start_ms for build in builds if build.start_ms and build.finish_ms
+        ]
+        self.longest_ms = max(self.longest_ms, *durations_ms, 0)
         self.is_descending &= all(newer.number > older.number for newer, older in pairwise(builds))
         times = [time_ms for build in builds[-1:] for time_ms in (build.start_ms, build.finish_ms) if time_ms]
-        self.reaches_back |= bool(times) and max(times) < before_ms
+        margin_ms = min(max(_MARGIN_MS[0], _LENGTHS * self.longest_ms), _MARGIN_MS[1])
+        self.reaches_back |= bool(times) and max(times) < before_ms - margin_ms
 
 
 class RecordsReader:
@@ -135,11 +151,10 @@ class RecordsReader:
         return self._equals_history is True and listing.is_whole
 
     def read(self, job: PastJob) -> Listing:
-        """Read a job's records and compare a few; called again after throttling, it goes on where it stopped.
+        """Read a job's records and compare a few; called again after an error, it goes on where it stopped.
 
         Raises:
-            ThrottledError: to be called again.
-            CredentialsError: the credentials are refused.
+            ApiError: to be called again, or the credentials are refused.
         """
         with self._lock:
             listing = self._listings.setdefault(job.job.id, Listing(len(self._listings)))
@@ -149,6 +164,9 @@ class RecordsReader:
         except (ThrottledError, CredentialsError):
             raise
         except ApiError as error:
+            listing.tries += 1
+            if error.retryable and listing.tries < _TRIES:
+                raise
             listing.error = error
         return listing
 
@@ -174,14 +192,13 @@ class RecordsReader:
 
     def _read(self, build_project_id: str, listing: Listing) -> None:
         """Read pages; the newest builds come first, else the service has to leave out older ones."""
-        before_ms = self._first_ms - _MARGIN_MS
         until_ms = None if self._end_ms is None else self._end_ms + DAY_MS
         since_ms = None if listing.is_descending else self._first_ms - DAY_MS
         added = 0
 
         def is_enough(records: Sequence[BuildDetail]) -> bool:
             nonlocal added
-            listing.add(records[added:], before_ms)
+            listing.add(records[added:], self._first_ms)
             added = len(records)
             return since_ms is None and (listing.reaches_back or not listing.is_descending)
 
@@ -198,7 +215,7 @@ class RecordsReader:
 
     def _compare(self, job_id: str, listing: Listing) -> None:
         exact = listing.exact
-        wanted = int(listing.ordinal % _EVERY == 0 or len(listing.builds) > _MANY)
+        wanted = int(listing.ordinal % EVERY == 0 or len(listing.builds) > _MANY)
         if not self.is_proven:
             wanted = AGREEMENTS
             if exact and listing.equals_history is None:
@@ -234,7 +251,7 @@ def _samples(exact: Iterable[BuildDetail], ordinal: int) -> list[BuildDetail]:
     """Order builds for comparison: one of each result first, beginning with another one in each job."""
     by_result = {build.result: build for build in exact}
     first = [*by_result.values()]
-    turn = ordinal // _EVERY % max(1, len(first))
+    turn = ordinal // EVERY % max(1, len(first))
     rest = [build for build in exact if by_result[build.result] is not build]
     return [*first[turn:], *first[:turn], *rest]
 

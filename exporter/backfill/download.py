@@ -8,8 +8,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
-from exporter.backfill.builds import PastBuild, as_listed, numbers_to_fetch
-from exporter.backfill.bulk_records import Listing, RecordsReader
+from exporter.backfill.builds import PastBuild, as_listed, newest_listed, numbers_to_fetch
+from exporter.backfill.bulk_records import EVERY, Listing, RecordsReader
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.retry import Key, Notices, Reply, Value, fetch_all, fetch_with_retries
 from exporter.backfill.spool import Spool
@@ -32,6 +32,7 @@ _FAILURES_SHOWN: Final = 20
 
 _IDS_KEY: Final = "ids of records"
 _UNCOMPARED: Final = "not compared"
+_HIDDEN_KEY: Final = "hidden by lists"
 
 Entry: TypeAlias = tuple[str, int, Value | None]
 """Job id and number of a build, and its value; None if refused."""
@@ -119,6 +120,7 @@ class Download:
         self._notices = notices
         self._since_ms = since_ms
         self._days = windows(since_ms - DAY_MS, period.end_ms)
+        self._sampled = frozenset(job.job.id for job in jobs[::EVERY])
         self.failed: dict[str, ApiError] = {}
 
     @property
@@ -214,7 +216,27 @@ class Download:
             yield window
 
     def fetch_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
-        """Fetch the details of `builds`."""
+        """Fetch the details of `builds`; of more, if these show that job lists hide builds."""
+        yield from self._fetch_details(client, concurrency)
+        if not self._spool.get(_HIDDEN_KEY) and (hidden := self._hidden_build()):
+            self._notices.say(
+                f"records and job lists lack {hidden}: the next numbers are requested in all jobs"
+            )
+            self._spool.put(_HIDDEN_KEY, hidden)
+            yield from self._fetch_details(client, concurrency)
+
+    def _hidden_build(self) -> str | None:
+        """Return a build of the period that records, history and a job list should have shown, if any."""
+        for job in self.jobs:
+            if job.listed_number is not None and self._spool.has_records(job.job.id):
+                known = self._spool.known(job.job.id)
+                shown, end_ms = max(newest_listed(known) or 0, job.listed_number), job.cutoff(known).end_ms
+                for build in known[-1:]:
+                    if build.number > shown and build.dated_ms is not None and build.dated_ms < end_ms:
+                        return f"build {build.number} of job {job.job.id}"
+        return None
+
+    def _fetch_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
 
         def fetch(build: tuple[str, int]) -> BuildDetail:
             return client.record_info(*build)
@@ -252,8 +274,12 @@ class Download:
         return reply.error is None
 
     def _numbers(self, job: PastJob) -> list[int]:
+        """List the builds to request; a job list may confirm the newest, but for the jobs of the sample."""
         known = self._spool.known(job.job.id)
-        return list(numbers_to_fetch(known, self._period.start_ms, job.cutoff(known).end_ms))
+        is_sampled = job.job.id in self._sampled or self._spool.get(_HIDDEN_KEY)
+        listed = None if is_sampled or not self._spool.has_records(job.job.id) else job.listed_number
+        times = self._period.start_ms, job.cutoff(known).end_ms
+        return list(numbers_to_fetch(known, *times, listed_number=listed))
 
     def _lacks_many(self, job: PastJob) -> bool:
         return len(self._numbers(job)) >= RECORDS_FROM

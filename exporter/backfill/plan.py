@@ -76,12 +76,14 @@ class PastJob:
         end_ms: time of its last sample.
         baseline: the highest number that had finished when an exporter began to count, at ``end_ms``.
         build_project_id: stands for the job in requests for records; empty if unknown.
+        listed_number: number of the last build in a job list, read before the end; None if it did not say.
     """
 
     job: Job
     end_ms: int
     baseline: int | None = None
     build_project_id: str = ""
+    listed_number: int | None = None
 
     def cutoff(self, known: Sequence[KnownBuild]) -> Cutoff:
         """Return the cutoff: by build number where there is a baseline, as clocks may differ.

@@ -127,8 +127,8 @@ def make_plan(
             notices.say(f"job {job.id} has been counted since before --start: left out")
         else:
             baseline = None if cut_ms < min(counted.since_ms, now_ms) else counted.baseline
-            build_project_id = client.sources.build_projects.get(job.id, "")
-            jobs.append(PastJob(counted.job, min(counted.since_ms, end_ms), baseline, build_project_id))
+            ids = client.sources.build_projects.get(job.id, ""), client.sources.listed_builds.get(job.id)
+            jobs.append(PastJob(counted.job, min(counted.since_ms, end_ms), baseline, *ids))
     for line in unnamed(past.job for past in jobs):
         notices.say(line)
     return Plan(tuple(jobs), start_ms, end_ms, now_ms)

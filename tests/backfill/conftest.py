@@ -102,7 +102,10 @@ class Past:
         client, notices = self.client(), Notices(self.said.append)
         watched = watched_jobs(self.config, client, notices)
         ids = client.sources.build_projects if self.uses_records else {}
-        jobs = [PastJob(job, period.end_ms, baseline, ids.get(job.id, "")) for job in watched]
+        listed = client.sources.listed_builds
+        jobs = [
+            PastJob(job, period.end_ms, baseline, ids.get(job.id, ""), listed.get(job.id)) for job in watched
+        ]
         with self.spool() as spool:
             download = Download(jobs, period, period.start_ms, spool, notices)
             if details:

@@ -72,10 +72,10 @@ def test_a_build_costs_a_hundredth_of_a_request_and_the_bytes_are_the_same(
     builds = sum(len(job.builds) for job in simulator.truth().values())
     assert texts(past) == expected != {}
     counts = asked(simulator)
-    compared, unfinished = 3 + 1, 4
+    compared, unfinished, next_numbers = 3 + 1, 4, 2
     assert counts["records"] <= 2 * JOBS + 4 < builds / 50
     assert counts["period-history"] == 1
-    assert counts["record-info"] <= JOBS + compared + unfinished
+    assert counts["record-info"] <= compared + unfinished + next_numbers < JOBS
     assert past.said == []
 
 
@@ -173,6 +173,29 @@ def test_whatever_records_lack_the_bytes_are_the_same(
     simulator.faults.add(trouble)
     assert texts(past) == expected
     assert asked(simulator)["records"] >= 3
+
+
+@pytest.mark.parametrize("lie", [0, -1])
+def test_a_newest_build_without_record_is_found_whatever_the_job_list_shows(
+    past: Past, simulator: Simulator, fleet: Fleet, lie: int
+) -> None:
+    for job in fleet.jobs():
+        last = max(build.number for build in fleet.builds(job.id) if build.finished(NOON_MS))
+        later = [build.number for build in fleet.builds(job.id) if build.number > last]
+        lost = fault("lost-records", job=job.id, numbers=[last], detail="known")
+        simulator.faults.add(lost, fault("lost-records", job=job.id, numbers=later, detail="known"))
+    simulator.faults.add(fault("wrong-last-build", operation="job-list", number=lie))
+    expected = texts(replace(past, folder=past.folder.parent / "slow", uses_records=False))
+    assert texts(past) == expected
+    assert any("records and job lists lack build" in line for line in past.said) == bool(lie)
+
+
+def test_an_error_that_passes_does_not_cost_a_job_its_records(past: Past, simulator: Simulator) -> None:
+    expected = the_slow_way(past)
+    job = simulator.fleet.jobs()[3].id
+    simulator.faults.add(fault("error", operation="records", job=job, times=3))
+    assert texts(past) == expected
+    assert asked(simulator)["record-info"] < JOBS
 
 
 def test_only_a_job_whose_records_lack_a_number_is_requested_from_history(

@@ -95,13 +95,17 @@ TEMPORARY: Final[tuple[tuple[FaultFields, ...], ...]] = (
 )
 """Faults for a moment; more than half of them are about withdrawn endpoints and job lists."""
 
+ALL: Final = "projects: [{{id: all}}]"
 WATCHED: Final = (
     "jobs: [{jobs}]",
     "projects: [{{id: {project}, name: p}}]",
-    "projects: [{{id: all}}]",
+    ALL,
     "jobs: [{job}]\nprojects: [{{id: {project}}}]",
 )
 """Ways to watch the same jobs: by id, by project, or all that the user sees."""
+
+REFUSED: Final[FaultFields] = {"kind": "error", "operation": "job-list", "status": 403, "code": "CB.00031007"}
+"""Only the lists of projects are left; these have no build numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,10 @@ class Scenario:
         if NO_HISTORY in withdrawn:
             quirks = [quirk for quirk in quirks if quirk["kind"] != "withdrawn"]
         lies = [{**fault, "operation": LISTS} for fault in rng.sample(LIES, rng.choice((0, 1, 1, 2)))]
+        watched = rng.choice(WATCHED)
+        refused = (REFUSED,) if watched != ALL and rng.random() < 0.4 else ()
         return cls(
-            watched=rng.choice(WATCHED),
+            watched=watched,
             max_interval=rng.choice(("300ms", "1s", "3s")),
-            faults=(*withdrawn, *quirks, *lies, *BUILDS),
+            faults=(*refused, *withdrawn, *quirks, *lies, *BUILDS),
         )
