@@ -52,7 +52,8 @@ def serve(jobs: int, builds: int, days: int, end: Connection) -> None:
     fleet = Fleet(RealClock(), seed=1, history_days=days + 3)
     for ordinal in range(jobs):
         plan = Plan(gap_s=_DAY_S / builds, duration_s=300, queue_s=10)
-        fleet.add_job(f"job-{ordinal}", f"project-{ordinal % 20}", plan=plan)
+        job = fleet.add_job(f"job-{ordinal}", f"project-{ordinal % 20}", plan=plan)
+        fleet.builds(job.id)  # draws them now; in the first request that would exceed the time-out
     with Simulator(fleet).start() as simulator:
         end.send((simulator.url, simulator.credentials.tokens[0], [job.id for job in fleet.jobs()]))
         end.recv()
@@ -72,7 +73,7 @@ def measure(jobs: int, builds: int, days: int, step: str, folder: Path) -> dict[
     config = folder / "config.yaml"
     config.write_text(
         f"endpoint: {url}\nauth: {{token: {token}}}\njobs: [{', '.join(job_ids)}]\n"
-        "poll: {max_requests_per_minute: 100000}\n"
+        "poll: {max_requests_per_minute: 100000, timeout: 1m}\n"
     )
     phases, memory = run(config, folder / "out", days, step)
     connection.send("stop")
