@@ -4,7 +4,7 @@ from typing import Final
 
 from grafana.generate.frame import ROW_TO_JOB, Line
 from grafana.generate.panels import DASHED_LIMIT, graph, named, table
-from grafana.generate.promql import BY_JOB, counted, of_exporters, of_jobs, per_second, quantile
+from grafana.generate.promql import BY_JOB, counted, of_exporters, of_jobs, per_second, quantile_of_buckets
 from grafana.generate.shared import lost_and_recovered
 from grafana.generate.targets import over_time
 
@@ -43,7 +43,7 @@ def requests() -> Line:
                 ),
                 8,
                 "s",
-                over_time(quantile(0.95, durations, "operation"), "{{operation}}"),
+                over_time(quantile_of_buckets(0.95, durations, "operation"), "{{operation}}"),
                 spanNulls=True,
                 fillOpacity=0,
             ),

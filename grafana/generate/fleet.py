@@ -13,11 +13,12 @@ from grafana.generate.promql import (
     of_jobs,
     of_present_jobs,
     quantile,
+    success_duration,
     success_ratio,
 )
 from grafana.generate.shared import (
+    LEAN,
     QUEUED,
-    SUCCESSFUL,
     builds_by_result,
     builds_per_hour,
     durations,
@@ -148,7 +149,7 @@ def _activity() -> Line:
 
 def _attention() -> Line:
     since = f"time() - {by_job('max', 'last_success_timestamp_seconds')}"
-    usual = quantile(0.99, SUCCESSFUL, JOB, "$__range")
+    usual = success_duration(0.99)
     return Line(
         9,
         [
@@ -175,8 +176,8 @@ def _attention() -> Line:
                 (
                     "Stuck builds",
                     "Age of the oldest unfinished build of each job, and the 99th percentile of the duration "
-                    "of the job's successful builds. A build that is much older has probably hung. "
-                    f"{_PRESENT}",
+                    "of the job's successful builds, or in lean detail their mean. A build that is much "
+                    f"older has probably hung. {_PRESENT}",
                 ),
                 12,
                 {
@@ -198,10 +199,10 @@ def _slowness() -> Line:
                 (
                     "Slowest jobs",
                     "90th percentile of the duration of successful builds in the time range, without the "
-                    "queue time. It is estimated from the buckets of a histogram.",
+                    "queue time, estimated from the buckets of a histogram; in lean detail, the mean.",
                 ),
                 12,
-                {"p90 duration": ("s", f"topk(10, {quantile(0.9, SUCCESSFUL, JOB, '$__range')})")},
+                {"p90 duration": ("s", f"topk(10, {success_duration(0.9)})")},
                 first="p90 duration",
                 overrides=[LINKED, named("p90 duration", custom__cellOptions=_GAUGE, min=0)],
             ),
@@ -209,7 +210,7 @@ def _slowness() -> Line:
                 (
                     "Longest queue",
                     "90th percentile of the time that builds waited for a machine in the time range. Builds "
-                    "whose details the service refuses are missing.",
+                    f"whose details the service refuses are missing. {LEAN}",
                 ),
                 12,
                 {"p90 queue time": ("s", f"topk(10, {quantile(0.9, QUEUED, JOB, '$__range')})")},

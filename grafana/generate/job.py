@@ -17,8 +17,8 @@ from grafana.generate.panels import (
 from grafana.generate.promql import (
     BY_JOB,
     ON_JOB,
+    Histogram,
     by_job,
-    counted,
     mean,
     of_jobs,
     of_present_jobs,
@@ -26,6 +26,7 @@ from grafana.generate.promql import (
 )
 from grafana.generate.results import COLOURS, LAST_RESULT, last_is, result_colours, result_mapping
 from grafana.generate.shared import (
+    LEAN,
     QUEUED,
     SUCCESSFUL,
     builds_by_result,
@@ -40,7 +41,7 @@ from grafana.generate.targets import now, over_time
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 NAMED: Final = "{{project}} / {{job_name}}"
-RECOVERED: Final = of_jobs("recovery_duration_seconds_bucket")
+RECOVERED: Final = Histogram("recovery_duration_seconds")
 SINCE_SUCCESS: Final = f"time() - {by_job('max', 'last_success_timestamp_seconds')}"
 OLDEST: Final = of_present_jobs(by_job("min", "oldest_active_build_timestamp_seconds"))
 UNFINISHED: Final = f"time() - {OLDEST}"
@@ -110,7 +111,7 @@ def _stats() -> Line:
 
 
 def _mean(title: str, description: str, histogram: str) -> Json:
-    return stat((title, description), 4, "s", now(mean(histogram)))
+    return stat((title, f"{description} {LEAN}"), 4, "s", now(mean(Histogram(histogram))))
 
 
 def _last_build() -> Line:
@@ -206,7 +207,7 @@ def _duration() -> Line:
                 (
                     "Duration of successful builds",
                     "Percentiles; dashed: a week earlier. They are estimated from the buckets of a "
-                    "histogram. Failed builds are excluded, because they often end early.",
+                    f"histogram. Failed builds are excluded, because they often end early. {LEAN}",
                 ),
                 14,
                 "s",
@@ -223,9 +224,7 @@ def _duration() -> Line:
 
 
 def _stages() -> Line:
-    stage_sum, stage_count = (of_jobs(f"stage_duration_seconds_{part}") for part in ("sum", "count"))
-    total = counted(stage_sum, "stage", "$__rate_interval")
-    runs = counted(stage_count, "stage", "$__rate_interval")
+    stages = mean(Histogram("stage_duration_seconds"), "stage", "$__rate_interval")
     return Line(
         9,
         [
@@ -233,11 +232,11 @@ def _stages() -> Line:
                 (
                     "Mean duration of stages",
                     "Mean duration of each stage including waiting, of builds that finished at that time and "
-                    f"reached the stage. {STAGES_ARE_OFF}",
+                    f"reached the stage. {LEAN} {STAGES_ARE_OFF}",
                 ),
                 14,
                 "s",
-                over_time(f"{total} / ({runs} > 0)", "{{stage}}"),
+                over_time(stages, "{{stage}}"),
             ),
             bars(
                 (
@@ -264,7 +263,7 @@ def _queue() -> Line:
                 (
                     "Queue time",
                     "Percentiles of the time that builds waited for a machine, estimated from the buckets of "
-                    "a histogram.",
+                    f"a histogram. {LEAN}",
                 ),
                 9,
                 "s",
@@ -327,7 +326,7 @@ def _recovery() -> Line:
                 (
                     "Time to recovery",
                     "Time from the finish of a streak's first failure to the finish of the success that ends "
-                    "it, shown when it ends.",
+                    f"it, shown when it ends. {LEAN}",
                 ),
                 12,
                 "s",

@@ -5,18 +5,27 @@ when the number of shards changes. So only values of a process are grouped by ``
 grouped ``by (project, job_name)``, which also aggregates over the optional labels ``trigger`` and ``branch``.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 BY_JOB: Final = "by (project, job_name)"
 ON_JOB: Final = "on (project, job_name)"
 
 _TARGET: Final = 'job=~"$job", instance=~"$instance"'
-_WATCHED: Final = f'{_TARGET}, project=~"$project", job_name=~"$job_name"'
+_OF_PROJECT: Final = f'{_TARGET}, project=~"$project"'
+_WATCHED: Final = f'{_OF_PROJECT}, job_name=~"$job_name"'
+_OR_OF_PROJECT: Final = f'{_OF_PROJECT}, job_name=~"$job_name|"'
+"""In lean detail, some metrics are those of projects, and have no job name."""
 
 
 def of_jobs(metric: str, *matchers: str) -> str:
     """Return the selector of a job metric, given without the prefix ``codearts_build_``."""
     return f"codearts_build_{metric}{{{', '.join((_WATCHED, *matchers))}}}"
+
+
+def of_builds(metric: str, *matchers: str) -> str:
+    """Return the selector of a metric of jobs that is one of their projects in lean detail."""
+    return f"codearts_build_{metric}{{{', '.join((_OR_OF_PROJECT, *matchers))}}}"
 
 
 def of_exporters(metric: str, *matchers: str) -> str:
@@ -53,21 +62,68 @@ def success_ratio(labels: str = "", over: str = "$__range") -> str:
     return f"{successful} / ({total} > 0)"
 
 
+class Histogram(NamedTuple):
+    """A histogram of builds, in the forms that Prometheus may have: native, classic, and by project.
+
+    Attributes:
+        name: without the prefix ``codearts_build_``.
+        matchers: further ones.
+        of: makes its selectors.
+    """
+
+    name: str
+    matchers: tuple[str, ...] = ()
+    of: Callable[..., str] = of_builds
+
+    def part(self, suffix: str = "") -> str:
+        """Return the selector of the native histogram, or of a part of the classic one."""
+        return self.of(f"{self.name}{suffix}", *self.matchers)
+
+
 def quantile(
-    share: float, buckets: str, labels: str = "", over: str = "$__rate_interval", ago: str = ""
+    share: float, histogram: Histogram, labels: str = "", over: str = "$__rate_interval", ago: str = ""
 ) -> str:
-    """Return a quantile of a histogram, given the selector of its buckets; no data without observations.
+    """Return a quantile; no data without observations.
 
     The comparison drops NaN, the result without observations, so that lines span the gap.
     """
     shift = f" offset {ago}" if ago else ""
+    native = f"sum{_by(labels)}(increase({histogram.part()}[{over}]{shift}))"
+    return (
+        f"(histogram_quantile({share}, {native}) "
+        f"or {_of_buckets(share, histogram.part('_bucket'), labels, over, shift)}) >= 0"
+    )
+
+
+def quantile_of_buckets(share: float, buckets: str, labels: str) -> str:
+    """Return a quantile of a histogram that is always classic, given the selector of its buckets."""
+    return f"{_of_buckets(share, buckets, labels, '$__rate_interval')} >= 0"
+
+
+def _of_buckets(share: float, buckets: str, labels: str, over: str, shift: str = "") -> str:
     grouping = f"{labels}, le" if labels else "le"
-    return f"histogram_quantile({share}, sum by ({grouping}) (increase({buckets}[{over}]{shift}))) >= 0"
+    return f"histogram_quantile({share}, sum by ({grouping}) (increase({buckets}[{over}]{shift})))"
 
 
-def mean(histogram: str) -> str:
-    """Return the mean of a histogram in the time range of the dashboard; no data without observations."""
-    return f"{counted(of_jobs(f'{histogram}_sum'))} / ({counted(of_jobs(f'{histogram}_count'))} > 0)"
+def mean(histogram: Histogram, labels: str = "", over: str = "$__range") -> str:
+    """Return the mean of a histogram; no data without observations."""
+    native = counted(histogram.part(), labels, over)
+    total, count = (counted(histogram.part(part), labels, over) for part in ("_sum", "_count"))
+    return f"histogram_sum({native}) / (histogram_count({native}) > 0) or {total} / ({count} > 0)"
+
+
+def heat(histogram: Histogram) -> str:
+    """Return the observations by bucket, at the resolution of the graph; native buckets come first."""
+    native = counted(histogram.part(), "", "$__rate_interval")
+    return f"{native} or on () {counted(histogram.part('_bucket'), 'le', '$__rate_interval')}"
+
+
+def success_duration(share: float) -> str:
+    """Return a quantile of the durations of each job's successful builds, or in lean detail their mean."""
+    durations = Histogram("duration_seconds", ('result="success"',), of_jobs)
+    total = counted(of_jobs("success_duration_seconds_total"), "project, job_name")
+    count = counted(of_jobs("timed_successes_total"), "project, job_name")
+    return f"({quantile(share, durations, 'project, job_name', '$__range')} or {total} / ({count} > 0))"
 
 
 def by_job(aggregation: str, metric: str, *matchers: str) -> str:

@@ -3,12 +3,13 @@
 from typing import Final
 
 from grafana.generate.panels import Json, bars, graph, heat_map, stacked_bars, stat
-from grafana.generate.promql import counted, of_jobs, per_second, success_ratio
+from grafana.generate.promql import Histogram, counted, heat, of_builds, of_jobs, per_second, success_ratio
 from grafana.generate.results import result_colours
 from grafana.generate.targets import buckets, now, over_time
 
-QUEUED: Final = of_jobs("queue_duration_seconds_bucket")
-SUCCESSFUL: Final = of_jobs("duration_seconds_bucket", 'result="success"')
+QUEUED: Final = Histogram("queue_duration_seconds")
+SUCCESSFUL: Final = Histogram("duration_seconds", ('result="success"',))
+LEAN: Final = "In lean detail, it is that of whole projects."
 
 
 def success(width: int) -> Json:
@@ -67,20 +68,20 @@ def builds_by_result(width: int) -> Json:
 def durations(width: int) -> Json:
     """Build the heat map of durations of all builds."""
     return heat_map(
-        ("Duration of builds", "Time from start to finish of builds with any result."),
+        ("Duration of builds", f"Time from start to finish of builds with any result. {LEAN}"),
         width,
         "s",
-        buckets(counted(of_jobs("duration_seconds_bucket"), "le", "$__rate_interval")),
+        buckets(heat(Histogram("duration_seconds"))),
     )
 
 
 def queue_times(width: int) -> Json:
     """Build the heat map of queue times of all builds."""
     return heat_map(
-        ("Queue time of builds", "Time that builds waited for a machine before they started."),
+        ("Queue time of builds", f"Time that builds waited for a machine before they started. {LEAN}"),
         width,
         "s",
-        buckets(counted(QUEUED, "le", "$__rate_interval")),
+        buckets(heat(QUEUED)),
     )
 
 
@@ -95,6 +96,6 @@ def lost_and_recovered(width: int) -> Json:
         width,
         "short",
         over_time(counted(of_jobs("lost_builds_total"), "", "$__rate_interval"), "lost"),
-        over_time(counted(of_jobs("recovered_builds_total"), "", "$__rate_interval"), "recovered"),
+        over_time(counted(of_builds("recovered_builds_total"), "", "$__rate_interval"), "recovered"),
         coarse=True,
     )

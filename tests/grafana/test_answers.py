@@ -267,3 +267,45 @@ def test_the_mean_duration_of_a_stage_is_over_builds_that_reached_it(tmp_path: P
     }
     [average] = expressions("job", "Mean duration of stages")
     check(tmp_path, average, series, {'{stage="Maven"}': 40})
+
+
+SHOP = f'{A}, project="shop"'
+
+
+def test_in_lean_detail_distributions_are_those_of_the_project(tmp_path: Path) -> None:
+    [recovery] = expressions("job", "Mean time to recovery")
+    histogram = "codearts_build_recovery_duration_seconds"
+    series = {f"{histogram}_sum{{{SHOP}}}": "0+600x40", f"{histogram}_count{{{SHOP}}}": "0+2x40"}
+    check(tmp_path, recovery, series, {"{}": 300})
+    p50, p90 = expressions("job", "Time to recovery")
+    buckets = {
+        f'{histogram}_bucket{{{SHOP}, le="300"}}': "0+1x40",
+        f'{histogram}_bucket{{{SHOP}, le="600"}}': "0+2x40",
+        f'{histogram}_bucket{{{SHOP}, le="+Inf"}}': "0+2x40",
+    }
+    check(tmp_path, p50, buckets, {"{}": 300})
+    check(tmp_path, p90, buckets, {"{}": 540})
+
+
+def test_in_lean_detail_the_usual_duration_of_a_job_is_the_mean(tmp_path: Path) -> None:
+    [slowest] = expressions("fleet", "Slowest jobs")
+    series = {
+        f"codearts_build_success_duration_seconds_total{{{A}, {API}}}": "0+200x40",
+        f"codearts_build_timed_successes_total{{{A}, {API}}}": "0+2x40",
+        f"codearts_build_success_duration_seconds_total{{{A}, {WEB}}}": "0x40",
+        f"codearts_build_timed_successes_total{{{A}, {WEB}}}": "0x40",
+        f'codearts_build_duration_seconds_bucket{{{SHOP}, result="success", le="300"}}': "0+2x40",
+        f'codearts_build_duration_seconds_bucket{{{SHOP}, result="success", le="+Inf"}}': "0+2x40",
+    }
+    check(tmp_path, slowest, series, {f"{{{API}}}": 100})
+
+
+def test_in_lean_detail_the_last_result_is_the_only_one_that_there_is(tmp_path: Path) -> None:
+    result, *_ = expressions("job", "Last build")
+    last = "codearts_build_last_build_result"
+    series = {
+        f'{last}{{{A}, {API}, result="success"}}': "1x20 stale",
+        f'{last}{{{A}, {API}, result="aborted"}}': "_x20 1x20",
+    }
+    check(tmp_path, result, series, {f"{{{API}}}": 1}, "4m")
+    check(tmp_path, result, series, {f"{{{API}}}": 3}, "6m")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from exporter.metrics import job_families
 from grafana.generate.results import COLOURS
 from tests.grafana.queries import dashboards, filled_in, metrics, panel_queries, panels
 from tests.support.programs import program
@@ -47,6 +48,10 @@ SELECTOR = re.compile(r"\b([a-z_][a-z0-9_]*)\{([^}]*)\}")
 WITHOUT_SELECTOR = re.compile(r"\b(?:codearts_build|process|python|scrape)_[a-z0-9_]+\b(?!\{)|\bup\b(?!\{)")
 EXEMPLARS = re.compile(r"codearts_build_(builds_total|\w*duration_seconds_bucket)\{")
 RANGE = re.compile(r"(\w+)\s*\([a-z_]\w*\{[^}]*\}\[([^\]]+)\]")
+OF_PROJECTS = tuple(
+    family.name for family in job_families(stages=True, lean=True) if "job_name" not in family.labels
+)
+"""In lean detail, these have no job name."""
 RANGE_FUNCTIONS = {"rate", "increase", "last_over_time"}
 
 DASHBOARDS = dashboards()
@@ -185,8 +190,10 @@ def test_metrics_of_jobs_are_filtered_by_the_selected_jobs() -> None:
     for where, _, target in each_target():
         for metric, matchers in SELECTOR.findall(target["expr"]):
             if is_of_jobs(metric):
-                for name in ("project", "job_name"):
-                    assert f'{name}=~"${name}"' in matchers, f"{where}: {metric} lacks {name}"
+                assert 'project=~"$project"' in matchers, f"{where}: {metric} lacks project"
+                or_of_project = r"\|?" if metric.startswith(OF_PROJECTS) else ""
+                selected = rf'job_name=~"\$job_name{or_of_project}"'
+                assert re.search(selected, matchers), f"{where}: {metric} lacks job_name"
 
 
 def test_every_metric_has_its_selector() -> None:
@@ -230,19 +237,36 @@ def test_exemplars_are_requested_for_graphs_of_builds() -> None:
         assert target.get("exemplar", False) is expected, where
 
 
-def test_every_quantile_is_of_buckets_summed_by_le() -> None:
+def test_every_quantile_is_of_a_native_histogram_or_of_buckets_summed_by_le() -> None:
     for where, _, target in each_target():
         quantiles = target["expr"].count("histogram_quantile(")
-        summed = re.findall(r"histogram_quantile\([0-9.]+, sum by \([a-z_, ]*\ble\) \(", target["expr"])
-        assert len(summed) == quantiles, where
+        native = r"histogram_quantile\([0-9.]+, sum(?: by \([a-z_, ]+\) | )\((?:rate|increase)\(\w+_seconds\{"
+        classic = r"histogram_quantile\([0-9.]+, sum by \([a-z_, ]*\ble\) \((?:rate|increase)\(\w+_bucket\{"
+        of_native, of_classic = (len(re.findall(form, target["expr"])) for form in (native, classic))
+        assert of_native + of_classic == quantiles, where
+        ours = "codearts_build_exporter_api" not in target["expr"]
+        assert of_native == (of_classic if ours else 0), where
+
+
+def in_parentheses(text: str) -> str:
+    """Return the content of the parentheses that a text begins with, or nothing."""
+    depth = 0
+    for index, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text[1:index]
+    return ""
 
 
 def test_no_ratio_divides_by_zero_or_by_its_own_numerator() -> None:
     for where, _, target in each_target():
-        for numerator, divisor in re.findall(r"(.+?) / (.+)", target["expr"]):
-            assert numerator.strip("() ") != divisor.removesuffix(" > 0)").strip("() "), where
-            guarded = divisor.startswith("(") and divisor.endswith("> 0)")
-            assert guarded or "process_max_fds" in divisor, f"{where}: {divisor}"
+        numerator, *divisors = target["expr"].split(" / ")
+        for divisor in divisors:
+            if "process_max_fds" not in divisor:
+                count, guard, rest = in_parentheses(divisor).partition(" > 0")
+                assert (guard, rest) == (" > 0", ""), f"{where}: {divisor}"
+                assert numerator.strip("() ") != count.strip("() "), where
+            numerator = divisor
 
 
 def test_job_metrics_are_not_grouped_by_shard() -> None:
