@@ -1,13 +1,13 @@
 """The three servers to compare, each in a separate process that prints its port.
 
-``python -m benchmarks.scrape.servers exporter JOBS BUILDS_A_SECOND`` and ``… prometheus-client JOBS``.
+``python -m benchmarks.scrape.servers exporter JOBS BUILDS_A_SECOND DETAIL`` and ``… prometheus-client JOBS``.
 """
 
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,14 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from benchmarks.store.fleet import ledgers
+from benchmarks.store.fleet import BUCKETS, ledgers
 from exporter.exposition import Format
 from exporter.exposition.publisher import Publisher
 from exporter.ledger import apply_details, apply_history
-from exporter.metrics import FleetView, JobView
+from exporter.metrics import FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, ConsoleLinks, Job, Result
+from exporter.poller.project_totals import Growth, ProjectTotals
 from exporter.store import open_store
 from exporter.web import MetricsEndpoint, WebServer, address_of, application, bind
 from tests.support.oracle import Oracle
@@ -66,8 +67,10 @@ class Fleet:
     stale_after_s = 1800.0
     links = ConsoleLinks()
 
-    def __init__(self, jobs: int, folder: Path) -> None:
+    def __init__(self, jobs: int, folder: Path, *, lean: bool) -> None:
         self.view = fleet(jobs)
+        self._totals = ProjectTotals(0, BUCKETS, {}, self.now_ms) if lean else None
+        self._grow((job.job.project, None, job.ledger) for job in self.view.jobs if job.ledger)
         self._store = open_store(str(folder / "state.db"), None)
         self._rng = Random(1)
 
@@ -84,10 +87,22 @@ class Fleet:
             self._finish_one(self._rng.randrange(len(self.view.jobs)))
 
     def _finish_one(self, index: int) -> None:
-        after = with_new_build(self.view.jobs[index])
+        before = self.view.jobs[index]
+        after = with_new_build(before)
         if after.ledger:
             self._store.commit({after.job.id: after.ledger})
+            self._grow([(after.job.project, before.ledger, after.ledger)])
         self.view = replace(self.view, jobs=(*self.view.jobs[:index], after, *self.view.jobs[index + 1 :]))
+
+    def _grow(self, growth: Iterable[Growth]) -> None:
+        """Add to the totals of projects, which are shown in lean detail."""
+        if self._totals:
+            for state, ledger in self._totals.grown(growth).items():
+                state.ledger = ledger
+            projects = sorted({job.job.project for job in self.view.jobs})
+            totals = ((project, self._totals.of(project)) for project in projects)
+            shown = tuple(JobView(Job(state.id, "", project), state.ledger) for project, state in totals)
+            self.view = replace(self.view, totals=shown)
 
 
 def with_new_build(view: JobView) -> JobView:
@@ -102,12 +117,12 @@ def with_new_build(view: JobView) -> JobView:
     return replace(view, ledger=ledger, checked_ms=now_ms)
 
 
-def serve_exporter(jobs: int, builds_a_second: float) -> None:
+def serve_exporter(jobs: int, builds_a_second: float, *, lean: bool) -> None:
     """Run the exporter's server and publisher, as ``serve`` does."""
     with TemporaryDirectory() as folder:
-        exporter = Fleet(jobs, Path(folder))
+        exporter = Fleet(jobs, Path(folder), lean=lean)
         telemetry = Telemetry(CollectorRegistry())
-        publisher = Publisher(lambda: exporter.view, telemetry)
+        publisher = Publisher(lambda: exporter.view, telemetry, job_families(lean=lean))
         publisher.start()
         if builds_a_second:
             threading.Thread(target=exporter.finish_builds, args=(builds_a_second,), daemon=True).start()
@@ -127,9 +142,17 @@ def serve_client(jobs: int) -> None:
 
 
 @contextmanager
-def server(name: str, jobs: int, builds_a_second: float = 0) -> Iterator[int]:
+def server(name: str, jobs: int, builds_a_second: float = 0, detail: str = "full") -> Iterator[int]:
     """Start the exporter or prometheus-client; the value is the port."""
-    command = [sys.executable, "-m", "benchmarks.scrape.servers", name, str(jobs), str(builds_a_second)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scrape.servers",
+        name,
+        str(jobs),
+        str(builds_a_second),
+        detail,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield int(process.stdout.readline()) if process.stdout else 0
@@ -166,6 +189,6 @@ def nginx(identity: bytes, packed: bytes) -> Iterator[int | None]:
 
 if __name__ == "__main__":
     if sys.argv[1] == EXPORTER:
-        serve_exporter(int(sys.argv[2]), float(sys.argv[3]))
+        serve_exporter(int(sys.argv[2]), float(sys.argv[3]), lean=sys.argv[4] == "lean")
     else:
         serve_client(int(sys.argv[2]))
