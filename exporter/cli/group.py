@@ -117,5 +117,12 @@ class _Zsh(ZshComplete):
 
 @add_completion_class
 class _Fish(FishComplete):
+    source_template = FishComplete.source_template.replace(
+        "__fish_complete_path $metadata[2];",
+        "set -l flag (string match --regex -- '^--[^=]*=' (commandline -ct)); or set flag '';\n"
+        "            for path in (__fish_complete_path $metadata[2]); echo $flag$path; end;",
+    )
+    """Completes paths after ``--flag=`` too."""
+
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         return _whole_words(super().get_completions(args, incomplete), incomplete)

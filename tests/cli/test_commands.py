@@ -177,6 +177,14 @@ class TestCompletion:
         [found] = offers(cli, {}, PROG, VARIABLE).get_completions([], "--log.format=j")
         assert found.value == value
 
+    @pytest.mark.parametrize(
+        ("shell", "line"), [("zsh", "compset -P '--*='; _path_files -f"), ("fish", "echo $flag$path")]
+    )
+    def test_zsh_and_fish_complete_paths_after_an_equals_sign(self, shell: str, line: str) -> None:
+        script = get_completion_class(shell)
+        assert script
+        assert line in script(cli, {}, PROG, VARIABLE).source()
+
     @pytest.mark.parametrize("words", [["--config.file", ""], ["check-config", ""], ["--config.file=con"]])
     def test_it_offers_files_for_the_configuration(self, words: list[str]) -> None:
         [found] = ShellComplete(cli, {}, PROG, VARIABLE).get_completions(words[:-1], words[-1])
