@@ -96,11 +96,12 @@ class Section(BaseModel):
         misspelt = cls._misspelt_keys(value)
         value = cls.expand_shorthand({**value, **{key: value[found] for key, found in misspelt.items()}})
         unknown = [cls._unknown_key(key) for key in value if key not in cls.model_fields]
+        reported = {*misspelt, *(cls.belongs_under[key] for key in value if key in cls.belongs_under)}
         given = {key: item for key, item in value.items() if key in cls.model_fields and item is not None}
 
         def reword(error: InitErrorDetails) -> InitErrorDetails | None:
             path = error.get("loc", ())
-            return None if path and path[0] in misspelt else cls._explain_missing_key(error)
+            return None if path and path[0] in reported else cls._explain_missing_key(error)
 
         return collect_errors(cls.__name__, unknown, lambda: handler(given), reword=reword)
 
@@ -132,7 +133,7 @@ class Section(BaseModel):
     @classmethod
     def _unknown_key(cls, key: str) -> InitErrorDetails:
         if section := cls.belongs_under.get(key):
-            return problem_at(problem(f"belongs under {section}"), key)
+            return problem_at(problem(f"belongs in the section {section}"), key)
         known = cls._nearest_key(key)
         if known is not None and not (cls.keeps_secrets and not key.isidentifier()):
             return problem_at(problem(f'is not a known key; did you mean "{known}"?'), key)

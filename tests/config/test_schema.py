@@ -192,11 +192,18 @@ def test_an_id_in_an_address_from_the_environment_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        (f"region: cn-north-4\ntoken: made-up\n{JOBS}", ["2: token: belongs under auth"]),
+        (f"region: cn-north-4\ntoken: made-up\n{JOBS}", ["2: token: belongs in the section auth"]),
         (
             f"region: cn-north-4\nauth:\n  username: u\n  domain: d\n  password_file: p\n{JOBS}",
-            [f"{line}: auth.{key}: belongs under password" for line, key in ((3, "username"), (4, "domain"))]
-            + ["5: auth.password_file: belongs under password"],
+            [
+                f"{line}: auth.{key}: belongs in the section password"
+                for line, key in ((3, "username"), (4, "domain"))
+            ]
+            + ["5: auth.password_file: belongs in the section password"],
+        ),
+        (
+            f"region: cn-north-4\nauth:\n  access_key: a\n  secret_key: b\n{JOBS}",
+            ["4: auth.secret_key: belongs in the section access_key"],
         ),
     ],
 )
