@@ -25,7 +25,9 @@ from exporter.model import ALL, ListedJob
 from exporter.redaction import clean
 from exporter.text import format_utc, plural
 
-_PLAIN: Final = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z_][\w.-]*", re.ASCII | re.IGNORECASE)
+_PLAIN: Final = re.compile(
+    r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z_][\w.-]*", re.ASCII | re.IGNORECASE
+)
 """A text that YAML reads as itself without quotation marks."""
 
 
