@@ -225,6 +225,15 @@ def test_a_reload_that_fails_late_leaves_no_job_behind(
         assert one.stop(5)
 
 
+def test_a_reload_adds_links_to_the_console(serving: Serving) -> None:
+    assert serving.value("job_info", 'url="') == 0
+    serving.change("jobs:\n", 'console: {job_url: "https://console.example/{job_id}"}\njobs:\n')
+    assert serving.reload().status_code == 200
+    eventually(lambda: serving.value("job_info", 'url="https://console.example/') == 3, 10)
+    page = requests.get(f"{serving.url}/", timeout=5).text
+    assert page.count('<a href="https://console.example/') == 3
+
+
 def test_jobs_come_and_go_and_come_back_with_their_counts(simulator: Simulator, serving: Serving) -> None:
     builds(simulator, serving)
     gone = f"  - {{id: {simulator.fleet.jobs()[0].id}, name: checkout, project: shop}}\n"
