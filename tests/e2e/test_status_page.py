@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.metrics import FleetView
-from exporter.model import Result
+from exporter.model import ConsoleLinks, Result
 from tests.support.browser import chromium, playwright_or_skip
 from tests.web.fleets import READINGS, busy, ledger, many, serving, view
 
@@ -113,7 +113,10 @@ def thousand() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[str]:
-    with serving(MIXED, lambda: BAD_READINGS) as url:
+    links = ConsoleLinks(
+        "https://console.example/{job_id}", "https://console.example/{job_id}/{build_number}"
+    )
+    with serving(MIXED, lambda: BAD_READINGS, links) as url:
         yield url
 
 

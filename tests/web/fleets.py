@@ -11,11 +11,12 @@ from exporter.exposition.publisher import Publisher
 from exporter.ledger import JobLedger, LastBuild, OpenBuild, RecentBuild, Run
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Readings, Telemetry
-from exporter.model import Build, Job, Result, State
+from exporter.model import Build, ConsoleLinks, Job, Result, State
 from exporter.web import MetricsEndpoint, WebServer, application
 from tests.ledger.examples import MINUTE_MS, START_MS, idle
 from tests.support.sites import NOW_MS, Fleet, listening
 
+_NO_LINKS = ConsoleLinks()
 READINGS: Final = Readings(
     version="1.2.3",
     revision="0123456789abcdef",
@@ -89,13 +90,17 @@ def many(jobs: int) -> FleetView:
 
 
 @contextmanager
-def serving(fleet: FleetView, readings: Callable[[], Readings] = lambda: READINGS) -> Iterator[str]:
+def serving(
+    fleet: FleetView,
+    readings: Callable[[], Readings] = lambda: READINGS,
+    links: ConsoleLinks = _NO_LINKS,
+) -> Iterator[str]:
     """A server that shows a fleet; the value is its URL."""
     telemetry = Telemetry(CollectorRegistry())
     publisher = Publisher(lambda: fleet, telemetry)
     publisher.start()
     metrics = MetricsEndpoint(publisher, telemetry.registry)
-    app = application(metrics, Fleet(fleet), readings)
+    app = application(metrics, Fleet(fleet, links=links), readings)
     try:
         with listening(WebServer(app)) as (host, port):
             yield f"http://{host}:{port}"
