@@ -19,7 +19,7 @@ VERSIONED: Final = ("exporter/__init__.py", "deploy/**/*", "docs/deployment.md",
 """Files with the version; in other files it is an example."""
 
 _BEFORE_VERSION: Final = (
-    r'(__version__ = "|codearts-build-exporter:|NAME:|image\.version="|tags/v'
+    r'(__version__ = "|codearts-build-exporter[:-]|NAME:|image\.version="|tags/v'
     r'|\b(?:newTag|tag|[vV]ersion): "?)'
 )
 _REPOSITORY: Final = r"https://github\.com/([\w.-]+/[\w.-]+)"
