@@ -95,11 +95,14 @@ def yaml_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
     for job in jobs:
         names = {"name": job.names.name, "project": job.names.project}
         given = {key: text for key, text in names.items() if text}
+        remarks = ["disabled"] if job.disabled else []
         if times[_names(job)] > 1 or any(map(CONTROL_CHARACTERS.search, given.values())):
-            yield f"  - {job.id}  # {json.dumps('/'.join(reversed(given.values())), ensure_ascii=False)}"
+            remarks.insert(0, json.dumps("/".join(reversed(given.values())), ensure_ascii=False))
+            entry = job.id
         else:
             labels = "".join(f", {key}: {_scalar(text)}" for key, text in given.items())
-            yield f"  - {{id: {job.id}{labels}}}"
+            entry = f"{{id: {job.id}{labels}}}"
+        yield f"  - {entry}{'  # ' if remarks else ''}{', '.join(remarks)}"
 
 
 def _names(job: ListedJob) -> tuple[str, str]:
@@ -117,7 +120,9 @@ def table_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
     rows = [("PROJECT", "NAME", "ID", "LAST BUILD")]
     for job in jobs:
         project = job.names.project or job.names.project_id
-        rows.append((clean(project), clean(job.names.name), job.id, format_utc(job.last_build_ms) or "never"))
+        built = format_utc(job.last_build_ms) or ("never" if job.never_built else "unknown")
+        remark = " (disabled)" if job.disabled else ""
+        rows.append((clean(project), clean(job.names.name), job.id, f"{built}{remark}"))
     widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (text + " " * (width - columns(text)) for text, width in zip(row, widths, strict=True))
@@ -133,6 +138,7 @@ def json_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
             "project": job.names.project,
             "project_id": job.names.project_id,
             "last_build": format_utc(job.last_build_ms) or None,
+            "disabled": job.disabled,
         }
         for job in jobs
     )

@@ -1,6 +1,7 @@
 """``list-jobs``: the jobs that the user sees, in a form that a configuration accepts."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def test_json_has_the_ids_of_the_projects_too(simulator: Simulator, account: Pat
         "project": "mobile",
         "project_id": job.project_id,
         "last_build": None,
+        "disabled": False,
     }
 
 
@@ -76,6 +78,14 @@ def test_the_table_has_a_column_for_each_value_and_fits_chinese_names(account: P
     ids_begin = {columns(row[: row.index("  never") - 32]) for row in rows}
     assert ids_begin == {columns(head[: head.index("ID")])}
     assert len(rows) == 9
+
+
+def test_disabled_jobs_are_marked(simulator: Simulator, account: Path) -> None:
+    simulator.fleet.disable_job(simulator.fleet.jobs()[-1].id)
+    marked = [line for line in listed(account).stdout.splitlines() if "disabled" in line]
+    assert [line.partition("}")[2] for line in marked] == ["  # disabled"]
+    table = listed(account, "--format=table").stdout
+    assert re.findall(r"^\w+ +(\S+) .* never \(disabled\)$", table, re.MULTILINE) == ["nightly"]
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal() -> None:
