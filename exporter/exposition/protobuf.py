@@ -29,9 +29,12 @@ _ZERO_THRESHOLD: Final = 2.0**-128
 _double: Final = Struct("<d").pack
 
 
+_SMALL: Final = tuple(bytes((value,)) for value in range(0x80))
+
+
 def _varint(value: int) -> bytes:
     if value < 0x80:
-        return value.to_bytes(1, "little")
+        return _SMALL[value]
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -111,7 +114,7 @@ class ProtobufEncoder:
         if isinstance(value, Histogram):
             return _histogram(value, since_ms)
         if isinstance(value, Total):
-            exemplar = _exemplar(_OF_COUNTER, value.latest, 1) if value.latest else b""
+            exemplar = _of(_OF_COUNTER, _exemplar(value.latest, 1)) if value.latest else b""
             return _counter(value.builds, exemplar, _time(_COUNTER_CREATED, since_ms))
         if self._is_counter:
             return _counter(value, created=_time(_COUNTER_CREATED, since_ms))
@@ -146,17 +149,19 @@ def _counter(value: float, exemplar: bytes = b"", created: bytes = b"") -> bytes
     return _of(_COUNTER, _VALUE, _double(value), exemplar, created)
 
 
-def _exemplar(tag: bytes, build: Exemplar, per_unit: int) -> bytes:
+def _exemplar(build: Exemplar, per_unit: int) -> bytes:
+    """Encode the content of a message ``Exemplar``."""
     number = _of(_LABEL, _of(_NAME, b"build_number"), _of(_TEXT, str(build.number).encode()))
     value = _double(build.value_ms / per_unit)
-    return _of(tag, number, _EXEMPLAR_VALUE, value, _time(_EXEMPLAR_TIME, build.at_ms))
+    return b"".join((number, _EXEMPLAR_VALUE, value, _time(_EXEMPLAR_TIME, build.at_ms)))
 
 
 def _histogram(histogram: Histogram, since_ms: int | None) -> bytes:
     in_buckets, exemplars = [b""] * len(histogram.counts), []
     for build in histogram.exemplars:
-        in_buckets[histogram.bucket_of(build.value_ms)] = _exemplar(_OF_BUCKET, build, 1000)
-        exemplars.append(_exemplar(_OF_HISTOGRAM, build, 1000))
+        exemplar = _exemplar(build, 1000)
+        in_buckets[histogram.bucket_of(build.value_ms)] = _of(_OF_BUCKET, exemplar)
+        exemplars.append(_of(_OF_HISTOGRAM, exemplar))
     return _of(
         _HISTOGRAM,
         *(_COUNT, _varint(histogram.count)),

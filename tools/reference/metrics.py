@@ -43,10 +43,10 @@ which a series counts. Prometheus stores those as series of their own.
 
 With `prometheus --enable-feature=native-histograms` (2.40 to 3.8) or `scrape_native_histograms: true` (from
 3.9 on), Prometheus requests protobuf. In that format, counters and histograms of jobs always have their
-creation times, and histograms also have native buckets, eight for each power of two, whatever buckets are
+creation times, and histograms also have native buckets, sixteen for each power of two, whatever buckets are
 configured. Prometheus then stores a histogram as one series, instead of one for each bucket, its count and
 its sum, and `histogram_quantile()` takes it without `_bucket` and `le`: its result is in the same bucket as
-the exact one, and buckets are 9 % wide.
+the exact one, and buckets are 4.4 % wide.
 
 [Overview](#overview) · [Jobs](#jobs) · [Stages](#stages) · [Lean detail](#lean-detail) ·
 [Recycle bin](#recycle-bin) · [Exporter](#exporter) · [Results](#results) · [States](#states) ·
