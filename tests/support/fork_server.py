@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -27,12 +28,8 @@ from typing import Any, Final, cast
 _ROOT: Final = Path(__file__).parents[2]
 _LARGEST_REQUEST: Final = 2**20
 _READ_AT_IMPORT: Final = (
-    "PYTHON",
-    "PROMETHEUS_",
-    "PROTOCOL_BUFFERS_",
-    "PYDANTIC_",
-    "FORCE_COLOR",
-    "NO_COLOR",
+    *("PYTHON", "PROMETHEUS_", "PROTOCOL_BUFFERS_", "PYDANTIC_", "FORCE_COLOR", "NO_COLOR"),
+    "EXPORTER_REVISION",
 )
 """Beginnings of environment variables that are read when an interpreter starts, or by an import."""
 _SIGNALS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -47,7 +44,7 @@ class Popen(subprocess.Popen[bytes]):
         start = super()._execute_child  # type: ignore[misc]  # not public, and unchanged since Python 3.11
         call = inspect.signature(start).bind(*given).arguments
         environment = dict(os.environ if call["env"] is None else call["env"])
-        if not (_is_python(call) and _is_as_imported(environment)):
+        if not (_is_python(call) and _client().imported_with == _read_at_import(environment)):
             start(*given)
             return
         streams = [call["p2cread"], call["c2pwrite"], call["errwrite"]]
@@ -90,12 +87,8 @@ def _is_python(call: dict[str, Any]) -> bool:
     )
 
 
-def _is_as_imported(environment: dict[str, str]) -> bool:
-    return all(
-        environment.get(name) == os.environ.get(name)
-        for name in environment.keys() | os.environ
-        if name.startswith(_READ_AT_IMPORT)
-    )
+def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_IMPORT)}
 
 
 class _Client:
@@ -105,6 +98,7 @@ class _Client:
         import ctypes
 
         self._lock = threading.Lock()
+        self.imported_with = _read_at_import(os.environ)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if ctypes.CDLL(None, use_errno=True).prctl(_BECOME_REAPER, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
