@@ -205,6 +205,7 @@ class BaseClient:
             self.throttle.accepted(operation)
         if isinstance(error, NotVisibleError | RejectedError):
             self.credentials.accepted(operation)
+            self.sources.has_answered = True  # only the service itself refuses
             self.telemetry.api_refused()
         else:
             self.telemetry.api_failed(error.brief, error.code)

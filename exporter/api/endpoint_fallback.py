@@ -160,7 +160,7 @@ class Sources:
         known_builds: the number of a build of each job, whose detail shows that id.
         listed_builds: the highest number of a build that a job list has shown, by job id.
         endpoints: by operation, where there is more than one.
-        has_answered: any request was answered.
+        has_answered: any request was answered, or refused by the service itself.
     """
 
     records: RecordsTrust = field(default_factory=RecordsTrust)

@@ -102,6 +102,16 @@ def test_a_restart_while_endpoints_are_withdrawn_loses_no_build(fleet: Fleet, tm
             assert restarted.counted() == {"success": 7}
 
 
+def test_a_start_while_endpoints_are_withdrawn_needs_no_other_request_that_succeeds(fleet: Fleet) -> None:
+    with watching(fleet, settings="recycle_bin: {enabled: false}") as watch:
+        withdraw(watch.simulator, *OPERATIONS)
+        watch.simulator.faults.add(fault("error", operation="job-list", status=403, code="CB.00031007"))
+        watch.poll(times=3)
+        fleet.add_build(JOB, duration_s=1)
+        watch.poll(times=3)
+        assert watch.counted(JOB) == {"success": 1}
+
+
 def test_the_404_of_one_job_is_about_that_job(fleet: Fleet, watch: Watch, simulator: Simulator) -> None:
     other = fleet.add_job("payment", "shop").id
     with watching(fleet) as watch:
