@@ -12,22 +12,39 @@ import click
 from click.core import ParameterSource
 
 from exporter import __version__, startup
-from exporter.cli.flags import config_flag, log_flags, ordinal, pairs, step, web_flags
+from exporter.cli.flags import (
+    config_flag,
+    config_flag_or_argument,
+    log_flags,
+    ordinal,
+    pairs,
+    step,
+    web_flags,
+)
 from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
 from exporter.errors import NO_THREADS, ConfigError, ExporterError
 
-_VERSION = (
-    f"codearts-build-exporter, version {__version__} (revision: {startup.revision()})\n"
-    f"  python version: {platform.python_version()}\n"
-    f"  platform: {sys.platform}/{platform.machine()}"
-)
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        echo(f"codearts-build-exporter, version {__version__} (revision: {startup.revision()})")
+        echo(f"  python version: {platform.python_version()}")
+        echo(f"  platform: {sys.platform}/{platform.machine()}")
+        ctx.exit()
 
 
 @click.group(
     cls=ServeByDefault, context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}
 )
-@click.version_option(__version__, message=_VERSION.replace("%", "%%"))
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Prometheus exporter for Huawei Cloud CodeArts Build. The default command is serve."""
@@ -88,19 +105,13 @@ def serve(
 
 
 @cli.command("check-config")
-@config_flag
+@config_flag_or_argument
 @click.option("--online", is_flag=True, help="Query the API and report errors, request rate and advice.")
-@click.argument("file", required=False, type=click.Path())
-@click.pass_context
-def check_config(ctx: click.Context, config_file: str, file: str | None, online: bool) -> None:
+def check_config(config_file: str, online: bool) -> None:
     """Validate the configuration; with --online, also test it against the API.
 
     FILE may be given instead of --config.file=FILE.
     """
-    if file is not None:
-        if ctx.get_parameter_source("config_file") is not ParameterSource.DEFAULT:
-            raise click.UsageError("give the configuration only once, as FILE or with --config.file")
-        config_file = file
     with startup.slow_imports():
         from exporter.cli.check_config import credential_warnings, summary
         from exporter.config import read
@@ -116,7 +127,7 @@ def check_config(ctx: click.Context, config_file: str, file: str | None, online:
 
 
 @cli.command("list-jobs")
-@config_flag
+@config_flag_or_argument
 @click.option(
     "--format",
     "output",
@@ -128,7 +139,7 @@ def check_config(ctx: click.Context, config_file: str, file: str | None, online:
 def list_jobs(config_file: str, output: str) -> None:
     """List the jobs that the user sees, as the section jobs of a configuration.
 
-    The configuration needs no jobs and no projects for this.
+    The configuration needs no jobs and no projects for this. FILE may be given instead of --config.file=FILE.
     """
     with startup.slow_imports():
         from exporter.cli.list_jobs import list_jobs as run

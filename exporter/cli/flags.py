@@ -1,10 +1,13 @@
 """Flags that several commands share, and values of flags that have rules of their own."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from exporter import startup
 
@@ -19,6 +22,20 @@ config_flag = click.option(
     metavar="FILE",
     help="Configuration file.",
 )
+
+
+def config_flag_or_argument(command: Command) -> Command:
+    """Add the flag for the configuration, and accept the file as an argument in its place."""
+
+    @functools.wraps(command)
+    def with_one_file(config_file: str, file: str | None, **options: Any) -> None:
+        source = click.get_current_context().get_parameter_source("config_file")
+        if file is not None and source is not ParameterSource.DEFAULT:
+            raise click.UsageError("give the configuration only once, as FILE or with --config.file")
+        command(config_file=file or config_file, **options)
+
+    argument = click.argument("file", required=False, type=click.Path())
+    return config_flag(argument(with_one_file))
 
 
 def log_flags(command: Command) -> Command:

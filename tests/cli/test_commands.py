@@ -132,6 +132,7 @@ class TestUsage:
             ["serve", "--web.telemetry-path=/a/../metrics"],
             ["check-config", "one.yaml", "two.yaml"],
             ["check-config", "one.yaml", "--config.file=config.yaml"],
+            ["list-jobs", "one.yaml", "--config.file=config.yaml"],
             ["simulate", "--port=many"],
             ["serve", "--shard=last"],
             ["serve", "--shard=-1", "--total-shards=2"],

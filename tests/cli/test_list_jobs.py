@@ -59,6 +59,10 @@ def test_other_commands_still_need_something_to_watch(account: Path) -> None:
     assert "there is nothing to watch" in str(done.exception)
 
 
+def test_the_file_can_be_given_without_its_flag(account: Path) -> None:
+    assert CliRunner().invoke(cli, ["list-jobs", str(account)]).stdout == listed(account).stdout
+
+
 def test_json_has_the_ids_of_the_projects_too(simulator: Simulator, account: Path) -> None:
     job = simulator.fleet.jobs()[-1]
     [last] = [item for item in json.loads(listed(account, "--format=json").stdout) if item["id"] == job.id]
