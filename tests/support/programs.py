@@ -20,17 +20,16 @@ import requests
 from tests.support import fork_server
 
 
-def program(name: str, *, installable: bool = True) -> str:
+def program(name: str) -> str:
     """Return the path of a program; without it the test is skipped, in CI it fails.
 
-    It is searched in PATH, also under Debian's name (``prometheus-alertmanager``), and next to Python. Tests
-    of a program that is not ``installable`` from Debian, PyPI or npm are skipped in CI too.
+    It is searched in PATH, also under Debian's name (``prometheus-alertmanager``), and next to Python.
     """
     beside = shutil.which(name, path=Path(sys.executable).parent)
     if found := shutil.which(name) or shutil.which(f"prometheus-{name}") or beside:
         return found
     reason = f"{name} is not installed"
-    if installable and os.environ.get("CI") == "true":
+    if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -67,3 +67,22 @@ def sections_in(schema: Mapping[str, Any], spec: Schema) -> Iterator[Schema]:
     for part in (spec, *spec.get("anyOf", ()), *spec.get("items", {}).get("anyOf", ())):
         if "$ref" in part:
             yield schema["$defs"][part["$ref"].rpartition("/")[2]]
+
+
+def chart_values_schema(written_by_hand: str) -> str:
+    """Return the schema of the Helm chart's values, with the configuration's schema inside it.
+
+    The chart adds credentials and jobs to the configuration if they are missing. Helm compiles patterns as
+    RE2, which has no lookahead.
+    """
+    schema = json.loads(written_by_hand)
+    config = json.loads(json.dumps(config_schema()).replace("(?=.)", ""))
+    schema["$defs"] = config.pop("$defs")
+    place, _jobs = config["allOf"]
+    kept = {key: config[key] for key in ("type", "additionalProperties", "properties")}
+    schema["properties"]["config"] = {
+        "description": "The exporter's configuration.",
+        **kept,
+        "allOf": [place],
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
