@@ -69,14 +69,19 @@ def sections_in(schema: Mapping[str, Any], spec: Schema) -> Iterator[Schema]:
             yield schema["$defs"][part["$ref"].rpartition("/")[2]]
 
 
+def _constraints(schema: Schema) -> Schema:
+    """Remove from a part of a schema what only people read."""
+    return {key: value for key, value in schema.items() if key not in ("description", "examples", "title")}
+
+
 def chart_values_schema(written_by_hand: str) -> str:
     """Return the schema of the Helm chart's values, with the configuration's schema inside it.
 
     The chart adds credentials and jobs to the configuration if they are missing. Helm compiles patterns as
-    RE2, which has no lookahead.
+    RE2, which has no lookahead. Descriptions are left out.
     """
     schema = json.loads(written_by_hand)
-    config = json.loads(json.dumps(config_schema()).replace("(?=.)", ""))
+    config = json.loads(json.dumps(config_schema()).replace("(?=.)", ""), object_hook=_constraints)
     schema["$defs"] = config.pop("$defs")
     place, _jobs = config["allOf"]
     kept = {key: config[key] for key in ("type", "additionalProperties", "properties")}
