@@ -20,7 +20,7 @@ VERSIONED: Final = ("exporter/__init__.py", "deploy/**/*", "docs/deployment.md",
 
 _BEFORE_VERSION: Final = (
     r'(__version__ = "|codearts-build-exporter[:-]|NAME:|image\.version="|tags/v'
-    r'|\b(?:newTag|tag|[vV]ersion): "?)'
+    r'|\b(?:newTag|tag|appVersion|[vV]ersion): "?)'
 )
 _REPOSITORY: Final = r"https://github\.com/([\w.-]+/[\w.-]+)"
 _HOSTS: Final = r"(https://(?:github|raw\.githubusercontent)\.com/)"
