@@ -18,13 +18,8 @@ from exporter.metrics.families import (
     Value,
 )
 from exporter.metrics.fleet_metrics import FLEET_FAMILIES
-from exporter.metrics.job_metrics import (
-    EXTRA_LABELS,
-    JOB_FAMILIES,
-    LEAN_FAMILIES,
-    STAGE_FAMILIES,
-    job_families,
-)
+from exporter.metrics.job_metrics import EXTRA_LABELS, JOB_FAMILIES, STAGE_FAMILIES, job_families
+from exporter.metrics.lean_detail import LEAN_FAMILIES
 
 __all__ = [
     "EXPORTER_METRICS",

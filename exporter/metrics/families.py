@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 from exporter.ledger import BuildLabels, Exemplar, Histogram, JobLedger
@@ -122,3 +124,24 @@ def single(value: Value | None) -> Samples:
     """Yield one sample, or none."""
     if value is not None:
         yield (), value
+
+
+def of_ledger(
+    kind: Kind,
+    name: str,
+    text: str,
+    ledger_samples: Callable[[JobLedger], Samples],
+    *labels: str,
+    note: str = "",
+) -> Family[JobView]:
+    """Declare a family without samples before the first successful poll."""
+
+    def samples(view: JobView) -> Samples:
+        return ledger_samples(view.ledger) if view.ledger else iter(())
+
+    return Family(name, kind, text, (*JOB_LABELS, *labels), samples, attrgetter("ledger"), note=note)
+
+
+counter = partial(of_ledger, Kind.COUNTER)
+gauge = partial(of_ledger, Kind.GAUGE)
+histogram = partial(of_ledger, Kind.HISTOGRAM)

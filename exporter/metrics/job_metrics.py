@@ -1,14 +1,25 @@
 """Metric families of a job and of the stages of its builds: from a `JobView` to samples. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from itertools import product
 from operator import attrgetter
 from typing import Final
 
-from exporter.ledger import COMMON_RESULTS, OTHER, BuildLabels, Histogram, JobLedger, Tally
-from exporter.metrics.families import JOB_LABELS, Family, JobView, Kind, Samples, Total, seconds, single
+from exporter.ledger import COMMON_RESULTS, OTHER, BuildLabels, JobLedger, Tally
+from exporter.metrics.families import (
+    JOB_LABELS,
+    Family,
+    JobView,
+    Kind,
+    Samples,
+    Total,
+    counter,
+    gauge,
+    histogram,
+    seconds,
+    single,
+)
+from exporter.metrics.lean_detail import lean_families
 from exporter.model import ConsoleLinks, Result, State, Trigger
 
 NO_LINKS: Final = ConsoleLinks()
@@ -59,20 +70,7 @@ def job_families(
         _job_info(links),
         *(STAGE_FAMILIES if stages else ()),
     )
-    return (*map(_lean, filter(_is_in_lean, families)), *LEAN_FAMILIES) if lean else families
-
-
-def _is_in_lean(family: Family[JobView]) -> bool:
-    return family.name != "codearts_build_baseline_build_number"
-
-
-def _lean(family: Family[JobView]) -> Family[JobView]:
-    """Return a family as it is in lean detail."""
-    if family.name == "codearts_build_last_build_result":
-        return replace(family, samples=_current_result)
-    if family.kind is Kind.HISTOGRAM or family.name == "codearts_build_recovered_builds_total":
-        return replace(family, labels=tuple(label for label in family.labels if label != "job_name"))
-    return family
+    return lean_families(families) if lean else families
 
 
 def _builds(
@@ -130,27 +128,6 @@ def _values(labels: BuildLabels, extra: tuple[str, ...]) -> tuple[str, ...]:
     return (labels.result, *(labels.trigger if label == "trigger" else labels.branch for label in extra))
 
 
-def _of_ledger(
-    kind: Kind,
-    name: str,
-    text: str,
-    ledger_samples: Callable[[JobLedger], Samples],
-    *labels: str,
-    note: str = "",
-) -> Family[JobView]:
-    """Declare a family without samples before the first successful poll."""
-
-    def samples(view: JobView) -> Samples:
-        return ledger_samples(view.ledger) if view.ledger else iter(())
-
-    return Family(name, kind, text, (*JOB_LABELS, *labels), samples, attrgetter("ledger"), note=note)
-
-
-_counter = partial(_of_ledger, Kind.COUNTER)
-_gauge = partial(_of_ledger, Kind.GAUGE)
-_histogram = partial(_of_ledger, Kind.HISTOGRAM)
-
-
 def _active(ledger: JobLedger) -> Samples:
     for state in State:
         yield (state,), ledger.active(state)
@@ -178,90 +155,77 @@ def _job_info(links: ConsoleLinks) -> Family[JobView]:
     )
 
 
-def _current_result(view: JobView) -> Samples:
-    if view.ledger and view.ledger.last:
-        yield (view.ledger.last.result,), 1
-
-
-def _success_durations(ledger: JobLedger) -> list[Histogram]:
-    return [
-        tally.durations
-        for tally in ledger.tallies
-        if tally.durations and tally.labels.result == Result.SUCCESS
-    ]
-
-
 _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
-    _histogram(
+    histogram(
         "codearts_build_queue_duration_seconds",
         "Time that finished builds waited in the queue before they started.",
         lambda ledger: single(ledger.queue),
         note="Builds whose details the service refuses are not included.",
     ),
-    _histogram(
+    histogram(
         "codearts_build_recovery_duration_seconds",
         "Time from the finish of the first failure of a streak to the finish of the success that ended it.",
         lambda ledger: single(ledger.recovery),
     ),
-    _gauge("codearts_build_active_builds", "Builds queued or running at the last poll.", _active, "state"),
-    _gauge(
+    gauge("codearts_build_active_builds", "Builds queued or running at the last poll.", _active, "state"),
+    gauge(
         "codearts_build_oldest_active_build_timestamp_seconds",
         "Start of the oldest unfinished build, or when it was first seen; absent if there is none.",
         lambda ledger: seconds(ledger.oldest_active_ms),
     ),
-    _gauge(
+    gauge(
         "codearts_build_last_build_result",
         "1 for the result of the finished build with the highest number, 0 for the other results.",
         _last_result,
         "result",
         note="In [lean detail](#lean-detail), only the series of that result exists.",
     ),
-    _gauge(
+    gauge(
         "codearts_build_last_build_number",
         "Highest number of a finished build.",
         lambda ledger: single(ledger.last.number if ledger.last else None),
     ),
-    _gauge(
+    gauge(
         "codearts_build_last_build_duration_seconds",
         "Duration of the last finished build from start to finish.",
         lambda ledger: seconds(ledger.last.duration_ms if ledger.last else None),
         note="Absent if unknown.",
     ),
-    _gauge(
+    gauge(
         "codearts_build_last_build_queue_duration_seconds",
         "Time that the last finished build waited in the queue.",
         lambda ledger: seconds(ledger.last.queue_ms if ledger.last else None),
         note="Absent if unknown.",
     ),
-    _gauge(
+    gauge(
         "codearts_build_last_build_finish_timestamp_seconds",
         "When the last finished build finished.",
         lambda ledger: seconds(ledger.last.finish_ms if ledger.last else None),
         note="Absent if unknown.",
     ),
-    _gauge(
+    gauge(
         "codearts_build_last_success_timestamp_seconds",
         "When the latest successful build finished; absent if none is known.",
         lambda ledger: seconds(ledger.last_success_ms),
     ),
-    _gauge(
+    gauge(
         "codearts_build_consecutive_failures",
         "Finished builds since the last success; aborted builds neither add to it nor reset it.",
         lambda ledger: single(ledger.consecutive_failures),
         note="Unfinished builds have no effect.",
     ),
-    _counter(
+    counter(
         "codearts_build_recovered_builds_total",
         "Builds counted late: after downtime, after API trouble, or after they had been counted as lost.",
         lambda ledger: single(ledger.recovered_builds),
     ),
-    _counter(
+    counter(
         "codearts_build_lost_builds_total",
         "Build numbers that the API could not account for; one that turns up later stays counted here "
         "and is also counted as recovered, so that neither counter decreases.",
         lambda ledger: single(ledger.lost_builds),
     ),
-    _gauge(
+    gauge(
         "codearts_build_baseline_build_number",
         "Highest number of a build that had finished when counting began; absent if none was known.",
         lambda ledger: single(ledger.baseline),
@@ -303,26 +267,6 @@ _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
         note="Absent where no job list says so.",
     ),
 )
-
-
-LEAN_FAMILIES: Final[tuple[Family[JobView], ...]] = (
-    _counter(
-        "codearts_build_success_duration_seconds_total",
-        "Sum of the durations of successful builds, from start to finish.",
-        lambda ledger: single(sum(durations.sum_ms for durations in _success_durations(ledger)) / 1000),
-    ),
-    _counter(
-        "codearts_build_timed_successes_total",
-        "Successful builds whose duration is known.",
-        lambda ledger: single(sum(durations.count for durations in _success_durations(ledger))),
-    ),
-    _counter(
-        "codearts_build_recoveries_total",
-        "Streaks of failures that a success has ended.",
-        lambda ledger: single(ledger.recovery.count),
-    ),
-)
-"""What is left of the histograms of a job in lean detail: what alerts need."""
 
 
 def _stage_durations(view: JobView) -> Samples:
