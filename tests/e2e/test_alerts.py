@@ -108,13 +108,14 @@ def prometheus(target: str, receiver: Alertmanager, folder: Path) -> Iterator[st
         yield f"http://{address}"
 
 
-def configuration(simulator: Service, job_id: str, folder: Path) -> Path:
+def configuration(simulator: Service, job_id: str, folder: Path, detail: str) -> Path:
     path = folder / "config.yaml"
     path.write_text(
         f"endpoint: {simulator.url}\nauth: {{token: example-token}}\n"
         f"jobs:\n  - {{id: {job_id}, name: checkout, project: shop}}\n"
         "poll: {interval: 300ms, max_interval: 600ms, max_requests_per_minute: 100000, timeout: 5s}\n"
         f"recycle_bin: {{interval: 1s}}\nstate: {{path: {folder / 'state.db'}}}\n"
+        f"metrics: {{detail: {detail}}}\n"
     )
     return path
 
@@ -128,13 +129,16 @@ def failing_rules(url: str) -> list[str]:
     return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
 
 
-def test_five_failures_reach_the_alertmanager_and_a_success_resolves_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("detail", ["full", "lean"])
+def test_five_failures_reach_the_alertmanager_and_a_success_resolves_them(
+    tmp_path: Path, detail: str
+) -> None:
     for name in ("prometheus", "alertmanager"):
         program(name)
     with contextlib.ExitStack() as stack:
         simulator = stack.enter_context(service(tmp_path))
         job_id = simulator.post("jobs", {"name": "checkout", "project": "shop"})["job_id"]
-        config = configuration(simulator, job_id, tmp_path)
+        config = configuration(simulator, job_id, tmp_path, detail)
         exporting = stack.enter_context(exporter(config, tmp_path / "exporter.log"))
         held = stack.enter_context(alertmanager(tmp_path))
         prometheus_url = stack.enter_context(prometheus(exporting.removeprefix("http://"), held, tmp_path))

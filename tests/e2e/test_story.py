@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.story import PATIENCE_S, PrometheusWithRules, scenario
+from tests.e2e.story import FORMS, PATIENCE_S, PrometheusWithRules, scenario
 from tests.grafana.queries import VARIABLES, Query, panel_queries
 from tests.support.programs import eventually
 
@@ -27,10 +27,17 @@ EXPECTED_ALERTS: Final = {
 """Alerts that become pending in the scenario; each waits for minutes before it fires."""
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusWithRules]:
-    with scenario(tmp_path_factory.mktemp("story")) as prometheus:
+@pytest.fixture(scope="module", params=FORMS)
+def prometheus(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrometheusWithRules]:
+    with scenario(tmp_path_factory.mktemp(request.param), request.param) as prometheus:
         yield prometheus
+
+
+def sum_of(sample: tuple[float, dict[str, str]]) -> tuple[float, str]:
+    """Return the time of a native histogram, and its sum."""
+    return sample[0], sample[1]["sum"]
 
 
 def values(prometheus: PrometheusWithRules, query: Query) -> list[float]:
@@ -38,11 +45,12 @@ def values(prometheus: PrometheusWithRules, query: Query) -> list[float]:
     now = time.time()
     if query.instant:
         found = prometheus.get("query", query=query.expression, time=str(now))["result"]
-        samples = [series["value"] for series in found]
+        samples = [series.get("value") or sum_of(series["histogram"]) for series in found]
     else:
         window = {"start": str(prometheus.began), "end": str(now), "step": ZOOMED_IN["__interval"]}
         found = prometheus.get("query_range", query=query.expression, **window)["result"]
-        samples = [sample for series in found for sample in series["values"]]
+        samples = [sample for series in found for sample in series.get("values", ())]
+        samples += [sum_of(sample) for series in found for sample in series.get("histograms", ())]
     return [number for number in (float(value) for _, value in samples) if not math.isnan(number)]
 
 
@@ -91,5 +99,5 @@ def test_prometheus_rejects_no_sample(prometheus: PrometheusWithRules, counter: 
 
 
 def test_exemplars_have_build_numbers(prometheus: PrometheusWithRules) -> None:
-    found = prometheus.exemplars('codearts_build_duration_seconds_bucket{job_name="steady"}')
+    found = prometheus.exemplars('codearts_build_builds_total{job_name="steady"}')
     assert {name for _, labels, _, _ in found for name in labels} == {"build_number"}
