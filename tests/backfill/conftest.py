@@ -32,6 +32,7 @@ from exporter.model import Job
 from exporter.poller import Rules
 from exporter.simulator import Fleet, ManualClock, Simulator
 from tests.support.client_model import MetricFamily
+from tests.support.in_process import answer_in_process
 from tests.support.truth import Labels
 
 NOON_MS = round(datetime(2025, 3, 10, 12, tzinfo=UTC).timestamp() * 1000)
@@ -89,6 +90,7 @@ class Past:
         _, client = connect(
             self.config, Telemetry(CollectorRegistry()), Throttle(100_000), isolates_operations=False
         )
+        answer_in_process(client.session, self.simulator)
         return client
 
     @contextmanager

@@ -13,7 +13,7 @@ from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
 from tests.support.records import DIFFERENCES, name_of
 
-TWO_DAYS = Period(NOON_MS - 2 * DAY_MS, NOON_MS, HOUR_MS)
+TWO_DAYS = Period(NOON_MS - 2 * DAY_MS, NOON_MS, 4 * HOUR_MS)
 STAGES = "metrics: {stages: true, extra_labels: [trigger, branch], branches: [main, next]}\n"
 JOBS = 12
 CHECKED = 10
