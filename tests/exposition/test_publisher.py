@@ -14,10 +14,11 @@ from exporter.exposition.publisher import Publisher
 from exporter.metrics import JOB_FAMILIES, FleetView
 from exporter.metrics.exporter_metrics import Telemetry
 from tests.exposition.views import busy
+from tests.support.client_model import families
 from tests.support.oracle import rendered
 from tests.support.programs import eventually
 
-TEXT, OPENMETRICS = Format.TEXT, Format.OPENMETRICS
+TEXT, OPENMETRICS, PROTOBUF = Format.TEXT, Format.OPENMETRICS, Format.PROTOBUF
 QUARTER_HOUR_S = 900.0
 
 
@@ -95,6 +96,20 @@ def test_one_format_is_kept_without_requests_so_that_series_are_known(stage: Sta
     assert stage.publisher.series == sum(
         not line.startswith(b"#") for line in rendered(stage.view, OPENMETRICS).splitlines()
     )
+
+
+def test_series_are_those_of_the_format_with_the_most(stage: Stage) -> None:
+    lines = sum(not line.startswith(b"#") for line in rendered(stage.view, OPENMETRICS).splitlines())
+    native = sum(len(family.metric) for family in families(rendered(stage.view, PROTOBUF)))
+    stage.publisher.latest(PROTOBUF, gzip=True)
+    stage.publisher.publish()
+    assert stage.sizes() >= {"openmetrics gzip", "protobuf gzip"}
+    assert (stage.publisher.series, native < lines) == (lines, True)
+    stage.now += QUARTER_HOUR_S + 1
+    stage.publisher.latest(PROTOBUF, gzip=True)
+    stage.publisher.publish()
+    assert stage.sizes() == {"protobuf identity", "protobuf gzip"}
+    assert stage.publisher.series == native
 
 
 def test_a_failed_rendering_leaves_no_partial_state(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
