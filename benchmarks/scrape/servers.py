@@ -78,6 +78,9 @@ class Fleet:
         """Return the current time, for the status page."""
         return round(time.time() * 1000)
 
+    def next_poll(self, job_id: str) -> None:
+        """Plan no poll, since nothing is polled."""
+
     def finish_builds(self, builds_a_second: float) -> None:
         """Let builds finish at a constant rate, without end."""
         due = time.monotonic()

@@ -137,7 +137,7 @@ class BaseClient:
                     continue
                 if not operation_only:
                     raise
-                self.telemetry.api_refused()
+                self.telemetry.api_refused(str(error))
                 raise operations.pause(operation, error) from None
             except ThrottledError as error:
                 self.throttle.throttled(operation, error)
@@ -158,7 +158,7 @@ class BaseClient:
         try:
             return prepare(self.session, request)
         except ApiError as error:
-            self.telemetry.api_failed(error.brief, error.code)
+            self.telemetry.api_failed(error.brief, error.code, str(error))
             raise
 
     def _send_once(
@@ -206,9 +206,9 @@ class BaseClient:
         if isinstance(error, NotVisibleError | RejectedError):
             self.credentials.accepted(operation)
             self.sources.has_answered = True  # only the service itself refuses
-            self.telemetry.api_refused()
+            self.telemetry.api_refused(str(error))
         else:
-            self.telemetry.api_failed(error.brief, error.code)
+            self.telemetry.api_failed(error.brief, error.code, str(error))
         if isinstance(error, InvalidResponseError):
             fault = error.__cause__
             reason = fault.reason if isinstance(fault, PayloadError) else "invalid_answer"

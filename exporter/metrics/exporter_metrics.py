@@ -74,6 +74,7 @@ class Readings:
     Attributes:
         api_up: the API answered the last request correctly; None before the first one.
         api_trouble: why it did not, in a few words; empty if it did.
+        api_error: the whole error; empty without one.
         config_ok: the last attempt to load the configuration succeeded.
         config_loaded_ms: when the current configuration was loaded; None if that was not recorded.
         budget_per_minute: requests that the rate limiter allows, by operation.
@@ -86,6 +87,7 @@ class Readings:
     revision: str
     api_up: bool | None
     api_trouble: str
+    api_error: str
     config_ok: bool
     config_loaded_ms: int | None
     budget_per_minute: Mapping[str, float]
@@ -217,7 +219,7 @@ class Telemetry:
         }
         self._revision = revision
         self._refuses_everything = False
-        self._api_trouble = ""
+        self._api_trouble = self._api_error = ""
         self.clock_offset.set(math.nan)
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
         for operation, (older, _) in ENDPOINTS.items():
@@ -229,15 +231,16 @@ class Telemetry:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
 
-    def api_failed(self, brief: str, code: str = "") -> None:
-        """Record that the API did not answer correctly."""
+    def api_failed(self, brief: str, code: str = "", error: str = "") -> None:
+        """Record that the API did not answer correctly, with the whole error."""
         self.up.set(0)
+        self._api_error = error
         self._api_trouble = brief if code in ("", "invalid") else f"{brief} ({code})"
 
-    def api_refused(self) -> None:
+    def api_refused(self, error: str = "") -> None:
         """Record that the API refused one request: a correct response, unless it refuses everything."""
         if self._refuses_everything:
-            self.api_failed(_REFUSED)
+            self.api_failed(_REFUSED, error=error)
         else:
             self.up.set(1)
 
@@ -246,11 +249,11 @@ class Telemetry:
         for operation in OPERATIONS:
             self.budget.labels(operation).set_function(partial(per_minute, operation))
 
-    def everything_refused(self, refused: bool) -> None:
-        """Record whether the API refuses all requests; the next correct response sets it up again."""
-        self._refuses_everything = refused
-        if refused:
-            self.api_failed(_REFUSED)
+    def everything_refused(self, error: str | None) -> None:
+        """Record the refusal of all requests, or that there is none; the next correct response ends it."""
+        self._refuses_everything = error is not None
+        if error is not None:
+            self.api_failed(_REFUSED, error=error)
 
     def show_source(self, operation: str, endpoint: str) -> None:
         """Show the endpoint that answers an operation, and no other."""
@@ -272,6 +275,7 @@ class Telemetry:
             revision=self._revision,
             api_up=_value(self.up) == 1 if any(_samples(self.requests)) else None,
             api_trouble="" if _value(self.up) == 1 else self._api_trouble,
+            api_error="" if _value(self.up) == 1 else self._api_error,
             config_ok=_value(self.reload_successful) == 1,
             config_loaded_ms=round(loaded_s * 1000) if loaded_s else None,
             budget_per_minute={sample.labels["operation"]: sample.value for sample in _samples(self.budget)},

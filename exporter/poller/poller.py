@@ -230,7 +230,7 @@ class Poller:
             if result.task in (JOB_LISTS, RECYCLE_BIN) or self._job_of(result.timer):
                 self._refusals.ended(result)
         refusal = self._refusals.of_everything(self.watched)
-        self._telemetry.everything_refused(refusal is not None)
+        self._telemetry.everything_refused(str(refusal) if refusal else None)
         self._log.everything_refused(refusal)
         return refusal is not None
 

@@ -1,4 +1,4 @@
-"""The status page over HTTP: rendered on a thread of its own, with headers for a strict browser."""
+"""The status pages over HTTP: rendered on a thread of their own, with headers for a strict browser."""
 
 import asyncio
 import hashlib
@@ -17,10 +17,11 @@ from exporter.exposition.formats import wants_gzip
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import ConsoleLinks, Result
+from exporter.poller.tasks import PlannedPoll
 from exporter.redaction import redact
 from exporter.web.connection import is_disconnected
 from exporter.web.fair_queue import FairQueue
-from exporter.web.status import PageQuery, status
+from exporter.web.status import ENGLISH, PageQuery, Words, job_frame, job_page, status, words_for
 from exporter.web.status.sparkline import RESULT_WORDS, shape
 
 DOCS_URL: Final = "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
@@ -45,6 +46,9 @@ _MAX_WAITING: Final = 16
 """Requests that wait for the page; the next one is refused."""
 
 _COMPRESSION_LEVEL: Final = 4
+
+REFRESH_S: Final = 30
+"""Seconds after which a browser loads a page again."""
 
 _GZIP_WINDOW: Final = 31
 """zlib's number for the largest window, in gzip format."""
@@ -76,9 +80,12 @@ class ExporterStatus(Protocol):
     def now_ms(self) -> int:
         """Return the time by the clock that dates polls."""
 
+    def next_poll(self, job_id: str) -> PlannedPoll | None:
+        """Return when and why a job is polled next; on any thread."""
+
 
 class StatusPage:
-    """Answers ``/`` and serves the files that the page uses."""
+    """Answers ``/`` and ``/jobs/ID``, and serves the files that these pages use."""
 
     def __init__(
         self, exporter: ExporterStatus, readings: Callable[[], Readings], telemetry_path: str
@@ -97,8 +104,9 @@ class StatusPage:
         self._templates.globals |= {
             "docs_url": DOCS_URL,
             "static": {name: _static_url(name, content) for name, content in self._files.items()},
-            # Relative, like all links: a proxy may serve the exporter below a path of its own.
-            "telemetry_path": f".{telemetry_path}",
+            # Below the root of each page, like all links: a proxy may serve the exporter below a path.
+            "telemetry_path": telemetry_path.removeprefix("/"),
+            "refresh_s": REFRESH_S,
             "legend": [(result, RESULT_WORDS[result], shape(result, 0, 18)) for result in Result],
         }
         # One page at a time: requests for it wait for each other, and scrapes share the interpreter with one.
@@ -107,12 +115,13 @@ class StatusPage:
 
     @property
     def routes(self) -> list[Route]:
-        """The page and its files."""
+        """The pages and their files."""
         static = [Route(f"/-/{name}", self._serve_file, name=name, methods=["GET"]) for name in _STATIC]
-        return [Route("/", self._serve_page, methods=["GET"]), *static]
+        pages = [Route(path, self._serve_page, methods=["GET"]) for path in ("/", "/jobs/{job_id:path}")]
+        return [*pages, *static]
 
-    def html(self, query: PageQuery) -> str:
-        """Render the page; slow for a large fleet."""
+    def html(self, query: PageQuery, words: Words = ENGLISH) -> str:
+        """Render the page of the fleet; slow for a large one."""
         page = status(
             self._exporter.view,
             self._readings(),
@@ -120,8 +129,30 @@ class StatusPage:
             now_ms=self._exporter.now_ms(),
             stale_after_ms=round(self._exporter.stale_after_s * 1000),
             links=self._exporter.links,
+            words=words,
         )
-        return self._templates.get_template("status.html").render(status=page)
+        return self._templates.get_template("status.html").render(page=page)
+
+    def job_html(self, job_id: str, query: PageQuery, words: Words = ENGLISH) -> str | None:
+        """Render the page of a job; None if it is not watched."""
+        view = next((view for view in self._exporter.view.jobs if view.job.id == job_id), None)
+        if view is None:
+            return None
+        page = job_page(
+            view,
+            self._exporter.next_poll(job_id),
+            self._readings(),
+            query,
+            now_ms=self._exporter.now_ms(),
+            stale_after_ms=round(self._exporter.stale_after_s * 1000),
+            links=self._exporter.links,
+            words=words,
+        )
+        return self._templates.get_template("job.html").render(page=page)
+
+    def _no_such_job(self, query: PageQuery, words: Words) -> str:
+        frame = job_frame(self._readings(), query, self._exporter.now_ms(), words)
+        return self._templates.get_template("job.html").render(page={"frame": frame, "job": None})
 
     async def _serve_page(self, request: Request) -> Response:
         refusal = await self._queue.acquire("", lambda: is_disconnected(request.scope))
@@ -134,9 +165,16 @@ class StatusPage:
             self._queue.release()
 
     def _page(self, request: Request) -> Response:
-        """Render and encode the page; a surrogate in a job's name becomes a question mark."""
-        html = self.html(PageQuery.parse(request.query_params))
-        return _response(request, html.encode("utf-8", "replace"), "text/html", "no-store")
+        """Render and encode a page; a surrogate in a job's name becomes a question mark."""
+        query = PageQuery.parse(request.query_params)
+        words = words_for(",".join(request.headers.getlist("accept-language")))
+        job_id = request.path_params.get("job_id")
+        html = self.html(query, words) if job_id is None else self.job_html(job_id, query, words)
+        content = self._no_such_job(query, words) if html is None else html
+        response = _response(request, content.encode("utf-8", "replace"), "text/html", "no-store")
+        response.status_code = 404 if html is None else 200
+        response.headers["Vary"] = "Accept-Encoding, Accept-Language"
+        return response
 
     async def _serve_file(self, request: Request) -> Response:
         name = request.url.path.removeprefix("/-/")
@@ -144,8 +182,8 @@ class StatusPage:
 
 
 def _static_url(name: str, content: bytes) -> str:
-    """Return a URL that changes with the content, so that browsers can cache it for ever."""
-    return f"./-/{name}?{hashlib.sha256(content).hexdigest()[:12]}"
+    """Return a URL, below the root, that changes with the content, so that browsers can cache it for ever."""
+    return f"-/{name}?{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _response(request: Request, body: bytes, media_type: str, cache_control: str) -> Response:

@@ -3,7 +3,7 @@
   const all = selector => [...document.querySelectorAll(selector)]
   const wrong = []
   const want = (holds, rule) => holds || wrong.push(rule)
-  want(document.documentElement.lang === "en", "lang")
+  want(["en", "zh-CN"].includes(document.documentElement.lang), "lang")
   want(document.title.trim(), "title")
   for (const one of ["h1", "main", "body > header", "body > footer"])
     want(all(one).length === 1, `exactly one ${one}`)

@@ -5,31 +5,42 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.ledger import LastBuild, Run
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks, Result
 from tests.support.browser import chromium, playwright_or_skip
+from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, many, serving, view
 
 playwright_or_skip()
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, Route
 
-DESKTOP, PHONE, SMALLEST = (1280, 860), (390, 844), (320, 568)
+DESKTOP, PHONE, SMALLEST = (1400, 860), (390, 844), (320, 568)
+LANGUAGES = ("en-US", "zh-CN")
+PAGES = ("/", "/?trouble=failing&sort=-finished", "/jobs/id-of-hangs", "/jobs/id-of-hidden", "/jobs/nowhere")
+
+LONGEST = replace(
+    ledger(*[Result.FAILURE] * 20, first=1_234_567, minutes=1436.98),
+    runs=(Run(0, 1_234_586, succeeded=True, tail_failures=99_999),),
+    last=LastBuild(1_234_586, Result.FAILURE, NOW_MS - 363 * 86_400_000, 86_399_000, 86_399_000),
+)
 
 MIXED = FleetView(
     (
         view("fails", ledger(*[Result.SUCCESS] * 9, *[Result.FAILURE] * 3)),
         view("hangs", busy(ledger(*Result), 121), "数据平台"),
         view("gone", ledger(Result.ABORTED), deleted=True),
-        view("hidden", None, up=False),
+        view("hidden", None, up=False, failure="HTTP 404 DEV.CB.032011 " + "no such job " * 20),
         view("long", ledger(Result.SUCCESS, minutes=9.98)),
+        view("longest", LONGEST, checked_ms=NOW_MS - 1_001 * 86_400_000),
         view("w" * 300, busy(ledger(*[Result.TIMEOUT] * 20), 1), "p" * 300),
         view("\u202egnilaeh <b>\nnew", ledger(Result.SCHEDULE_FAILURE, Result.UNKNOWN)),
         view("new", None, up=None),
@@ -41,6 +52,7 @@ BAD_READINGS = READINGS.__class__(
     "unknown",
     False,
     "credentials refused (401)",
+    "HTTP 401 APIGW.0301 Incorrect IAM authentication information: verify aksk signature fail",
     False,
     None,
     {"period-history": 3, "full-stages": 1},
@@ -76,6 +88,12 @@ class Visit:
     def rows(self) -> list[str]:
         """Return the names of the listed jobs, in order."""
         return self.page.locator("tbody th").all_inner_texts()
+
+    def assert_nothing_collides(self) -> None:
+        """Check that nothing is wider than the screen, and no cell's text is over another's."""
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert self.page.evaluate(TOO_WIDE) == []
+        assert self.page.evaluate(OVERLAPPING) == []
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +159,7 @@ def test_a_page_of_a_thousand_jobs_loads_quickly(browser: Browser, thousand: str
 def test_problems_are_at_the_top(browser: Browser, mixed: str) -> None:
     with opened(browser, mixed) as visit:
         names = [name.strip() for name in visit.rows()]
-        assert [names[1], *names[3:6]] == ["fails", "hangs", "gone", "hidden"]
+        assert [names[1], *names[4:7]] == ["fails", "hangs", "gone", "hidden"]
         assert names[-3:] == ["well-0", "well-1", "well-2"]
 
 
@@ -190,34 +208,120 @@ def test_the_page_follows_the_preferred_color_scheme(browser: Browser, mixed: st
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_contrast_is_sufficient(browser: Browser, mixed: str, scheme: str, size: tuple[int, int]) -> None:
-    with opened(browser, mixed, size, color_scheme=scheme) as visit:
-        found = visit.page.evaluate(CONTRAST)
-    assert len(found) > 100
-    assert {kind for kind, _, _ in found if kind.endswith(" bar")} == {f"{result} bar" for result in Result}
-    assert [(element, round(ratio, 2)) for element, ratio, required in found if ratio < required] == []
+    for path, least in (("/", 100), ("/jobs/id-of-hangs", 40)):
+        with opened(browser, mixed, size, path=path, color_scheme=scheme) as visit:
+            found = visit.page.evaluate(CONTRAST)
+        assert len(found) > least
+        bars = {kind for kind, _, _ in found if kind.endswith(" bar")}
+        assert bars == {f"{result} bar" for result in Result}
+        assert [(element, round(ratio, 2)) for element, ratio, required in found if ratio < required] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/?text=nowhere", "/?trouble=failing"])
-def test_the_structure_suits_screen_readers(browser: Browser, mixed: str, path: str) -> None:
-    with opened(browser, mixed, path=path) as visit:
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("path", [*PAGES, "/?text=nowhere"])
+def test_the_structure_suits_screen_readers(browser: Browser, mixed: str, path: str, language: str) -> None:
+    with opened(browser, mixed, path=path, locale=language) as visit:
         assert visit.page.evaluate(STRUCTURE) == []
+        assert visit.page.evaluate("document.documentElement.lang") == language.removesuffix("-US")
 
 
 def test_the_table_keeps_its_roles_on_a_phone(browser: Browser, mixed: str) -> None:
     with opened(browser, mixed, PHONE) as visit:
         row = visit.page.get_by_role("row", name="fails").first
-        assert row.get_by_role("cell").count() == 7
+        assert row.get_by_role("cell").count() == 8
         assert row.get_by_role("img").get_attribute("aria-label") == (
             "Last 12 builds: 9 success, 3 failure; newest #12 failure"
         )
 
 
-@pytest.mark.parametrize("size", [DESKTOP, (1000, 800), (700, 800), PHONE, SMALLEST], ids=str)
-def test_nothing_is_wider_than_the_screen(browser: Browser, mixed: str, size: tuple[int, int]) -> None:
-    with opened(browser, mixed, size) as visit:
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        assert visit.page.evaluate(TOO_WIDE) == []
-        assert visit.page.evaluate(OVERLAPPING) == []
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("size", [DESKTOP, (1120, 800), (1000, 800), (700, 800), PHONE, SMALLEST], ids=str)
+def test_nothing_collides_at_any_width(
+    browser: Browser, mixed: str, size: tuple[int, int], language: str
+) -> None:
+    for path in PAGES:
+        with opened(browser, mixed, size, path=path, locale=language) as visit:
+            visit.assert_nothing_collides()
+
+
+def test_columns_sort_without_scripts(browser: Browser, thousand: str) -> None:
+    with opened(browser, thousand, java_script_enabled=False) as visit:
+        heading = visit.page.get_by_role("columnheader", name="Job", exact=True)
+        visit.follow(heading.get_by_role("link"))
+        assert visit.rows()[:2] == ["job-00000", "job-00001"]
+        assert heading.get_attribute("aria-sort") == "ascending"
+        visit.follow(heading.get_by_role("link"))
+        assert visit.rows()[:2] == ["job-00999", "job-00998"]
+        visit.follow(visit.page.get_by_role("navigation", name="Pages").get_by_role("link", name="Next"))
+        assert visit.rows()[0] == "job-00899"
+        visit.follow(heading.get_by_role("link"))
+        assert visit.rows()[0] == "job-00007"
+
+
+def test_columns_sort_on_a_phone(browser: Browser, thousand: str) -> None:
+    with opened(browser, thousand, PHONE) as visit:
+        visit.follow(visit.page.get_by_role("columnheader", name="Failures").get_by_role("link"))
+        assert visit.rows()[0] == "job-00007"
+
+
+def test_a_job_leads_to_its_page_and_back(browser: Browser, mixed: str) -> None:
+    with opened(browser, mixed, java_script_enabled=False) as visit:
+        visit.follow(visit.page.get_by_role("link", name="fails"))
+        assert visit.page.get_by_role("heading", level=1).inner_text() == "fails"
+        assert visit.page.get_by_role("row").count() == 13
+        assert visit.rows()[:2] == ["#12", "#11"]
+        visit.follow(visit.page.get_by_role("link", name="All jobs"))
+        assert len(visit.rows()) == len(MIXED.jobs)
+
+
+def test_a_page_is_refreshed_until_that_is_switched_off(browser: Browser, mixed: str) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    loads: list[str] = []
+
+    def hasten(route: Route) -> None:
+        answer = route.fetch()
+        loads.append(route.request.url)
+        soon = 'content="0.2"' if len(loads) < 3 else 'content="30"'
+        route.fulfill(response=answer, body=answer.text().replace('content="30"', soon))
+
+    page.route(lambda url: url.startswith(f"{mixed}/?") or url == f"{mixed}/", hasten)
+    try:
+        page.goto(f"{mixed}/?sort=job")
+        for _ in range(300):
+            if len(loads) < 3:
+                page.wait_for_timeout(100)
+        assert len(loads) == 3
+        assert set(loads) == {f"{mixed}/?sort=job"}
+        with page.expect_navigation():
+            page.get_by_role("link", name="Switch off").click()
+        assert page.url == f"{mixed}/?sort=job&refresh=off"
+        assert page.locator("meta[http-equiv=refresh]").count() == 0
+    finally:
+        page.close()
+
+
+def test_it_works_below_the_path_of_a_proxy(browser: Browser, mixed: str) -> None:
+    page = browser.new_page()
+    outside: list[str] = []
+
+    def forward(route: Route) -> None:
+        path = route.request.url.removeprefix("http://proxy.test/codearts")
+        if path.startswith("/"):
+            route.fulfill(response=route.fetch(url=f"{mixed}{path}"))
+        else:
+            outside.append(route.request.url)
+            route.abort()
+
+    page.route("**/*", forward)
+    try:
+        page.goto("http://proxy.test/codearts/")
+        for link, at in (("fails", "jobs/id-of-fails"), ("All jobs", ""), ("Health", "-/healthy")):
+            with page.expect_navigation():
+                page.get_by_role("link", name=link).click()
+            assert page.url == f"http://proxy.test/codearts/{at}"
+        assert outside == []
+    finally:
+        page.close()
 
 
 def test_the_focus_is_always_visible(browser: Browser, mixed: str) -> None:

@@ -22,6 +22,7 @@ READINGS: Final = Readings(
     revision="0123456789abcdef",
     api_up=True,
     api_trouble="",
+    api_error="",
     config_ok=True,
     config_loaded_ms=START_MS,
     budget_per_minute={"period-history": 300, "record-info": 300},

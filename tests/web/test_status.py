@@ -14,7 +14,17 @@ from exporter.ledger import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
 from exporter.model import ConsoleLinks, RecycleBin, RecycledJob, Result, State
-from exporter.web.status import PageQuery, Problem, Status, Tag, facts, find_problems, sparkline, status
+from exporter.web.status import (
+    Column,
+    PageQuery,
+    Problem,
+    Status,
+    Tag,
+    facts,
+    find_problems,
+    sparkline,
+    status,
+)
 from exporter.web.status.sparkline import shape
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
@@ -105,16 +115,19 @@ def test_a_row_describes_a_job() -> None:
     assert (row.job.project, row.job.name, row.job.id) == ("shop", "checkout", "id-of-checkout")
     assert (row.result, row.result_words, row.number) == (BAD, "failure", "#532")
     assert (row.duration, row.queue, row.failures) == ("3\xa0min", "4.2\xa0s", 2)
-    assert (row.polled, row.polled_at) == ("3\xa0s", "2023-11-14T23:13:17Z")
-    assert row.tags == (Tag("active", "1 running for 1\xa0min", "builds running now"),)
-    assert row.is_urgent
+    assert (row.polled, row.polled_at) == ("3\xa0s ago", "2023-11-14T23:13:17Z")
+    assert (row.finished, row.finished_at) == ("5\xa0min ago", "2023-11-14T23:08:20Z")
+    assert row.tags == (Tag("active", "#533 running for 1\xa0min", "builds that have not ended"),)
+    assert (row.is_failing, row.is_stuck, row.reason) == (True, False, "")
+    assert row.href == "./jobs/id-of-checkout"
     assert row.sparkline.text == "Last 3 builds: 1 success, 2 failure; newest #532 failure"
 
 
 def test_a_job_that_was_never_polled_is_marked() -> None:
     [row] = page_of(view("new", None, up=None)).rows
     assert (row.result, row.result_words, row.number, row.failures) == (None, "not polled yet", "", 0)
-    assert (row.duration, row.queue, row.polled, row.polled_at) == ("–", "–", "–", "")
+    assert (row.duration, row.queue) == ("–", "–")
+    assert (row.finished, row.finished_at, row.polled, row.polled_at) == ("", "", "", "")
     assert (row.sparkline.bars, row.sparkline.text) == ((), "No finished build")
 
 
@@ -137,7 +150,7 @@ def test_a_disabled_job_is_tagged() -> None:
 
 def test_queued_builds_have_their_own_tag() -> None:
     [row] = page_of(view("a", busy(ledger(OK), 1, State.QUEUED))).rows
-    assert [tag.text for tag in row.tags] == ["1 queued for 1\xa0min"]
+    assert [tag.text for tag in row.tags] == ["#2 queued for 1\xa0min"]
 
 
 def test_the_age_of_several_builds_is_that_of_the_oldest() -> None:
@@ -147,15 +160,50 @@ def test_the_age_of_several_builds_is_that_of_the_oldest() -> None:
     assert [tag.text for tag in row.tags] == ["2 running for up to 4\xa0min"]
 
 
-def test_failing_and_stuck_jobs_are_urgent() -> None:
+def test_failing_and_stuck_rows_are_marked() -> None:
     jobs = view("a", ledger(BAD)), view("b", busy(ledger(OK), 121)), view("c", ledger(OK), deleted=True)
-    assert [row.is_urgent for row in page_of(*jobs).rows] == [True, True, False]
+    rows = page_of(*jobs).rows
+    assert [(row.is_failing, row.is_stuck) for row in rows] == [(True, False), (False, True), (False, False)]
+
+
+def test_what_runs_shows_how_long_it_has_been_running() -> None:
+    [row] = page_of(view("a", busy(ledger(*[OK] * 5), 4.2))).rows
+    assert [tag.text for tag in row.tags] == ["#6 running for 4\xa0min 12\xa0s"]
+
+
+def test_a_job_that_is_not_visible_shows_why() -> None:
+    rows = page_of(
+        view("a", ledger(OK), up=False, failure="HTTP 404 DEV.CB.032011 no such job"),
+        view("b", ledger(OK), up=True, failure=""),
+    ).rows
+    assert [row.reason for row in rows] == ["HTTP 404 DEV.CB.032011 no such job", ""]
+
+
+def test_a_job_id_is_escaped_in_links() -> None:
+    [row] = page_of(view("a/b?#%\ud83d"), refresh="off").rows
+    assert row.href == "./jobs/id-of-a%2Fb%3F%23%25%3F?refresh=off"
 
 
 def test_the_reason_is_shown_when_the_api_is_down() -> None:
-    readings = replace(READINGS, api_up=False, api_trouble="credentials refused (401)")
-    api = facts(FleetView(), readings, NOW_MS, STALE_MS)[0]
+    error = "HTTP 401 APIGW.0301 Incorrect IAM authentication information"
+    readings = replace(READINGS, api_up=False, api_trouble="credentials refused (401)", api_error=error)
+    api, *_, last = facts(FleetView(), readings, NOW_MS, STALE_MS)
     assert (api.name, api.value, api.remark, api.is_bad) == ("API", "down", "credentials refused (401)", True)
+    assert (last.name, last.value, last.is_bad, last.is_long) == ("API error", error, True, True)
+
+
+def test_the_api_s_error_follows_its_health() -> None:
+    telemetry = Telemetry(CollectorRegistry())
+    telemetry.api_failed("service error", "503", "HTTP 503 with an HTML page")
+    assert telemetry.readings().api_error == "HTTP 503 with an HTML page"
+    telemetry.everything_refused("HTTP 403 CB.1 no")
+    assert (telemetry.readings().api_trouble, telemetry.readings().api_error) == (
+        "everything refused",
+        "HTTP 403 CB.1 no",
+    )
+    telemetry.everything_refused(None)
+    telemetry.up.set(1)
+    assert (telemetry.readings().api_trouble, telemetry.readings().api_error) == ("", "")
 
 
 class TestSparkline:
@@ -246,7 +294,12 @@ class TestFilters:
     def test_a_selected_project_remains_a_choice_after_its_removal(self) -> None:
         assert page_of(*self.JOBS, project="gone").projects == ("gone", "mobile", "shop", "数据平台")
 
-    @given(st.dictionaries(st.sampled_from(["project", "text", "trouble", "page"]), st.text()))
+    @given(
+        st.dictionaries(
+            st.sampled_from(["project", "text", "trouble", "page", "sort", "refresh"]),
+            st.text() | st.sampled_from(["failing", "off", "-", "queue", "-queue", "--queue", "7"]),
+        )
+    )
     def test_parsing_a_link_gives_the_same_query(self, query: dict[str, str]) -> None:
         parsed = PageQuery.parse(query)
         assert PageQuery.parse(dict(parse_qsl(urlsplit(parsed.href).query))) == parsed
@@ -356,7 +409,7 @@ def test_readings_equal_the_metrics() -> None:
     telemetry.snapshot_size.labels("openmetrics", "gzip").set(5)
     version = telemetry.readings().version
     budget = {operation: 48 if operation == "full-stages" else 120 for operation in OPERATIONS}
-    assert telemetry.readings() == Readings(version, "abc", True, "", True, 1_000_000, budget, 2, 20, 5)
+    assert telemetry.readings() == Readings(version, "abc", True, "", "", True, 1_000_000, budget, 2, 20, 5)
 
 
 @pytest.mark.parametrize(
@@ -394,3 +447,75 @@ def test_a_page_of_a_large_fleet_is_built_quickly() -> None:
     began = time.thread_time()
     status(fleet, READINGS, PageQuery(text="job 7", page=3), now_ms=NOW_MS, stale_after_ms=STALE_MS)
     assert time.thread_time() - began < 2
+
+
+class TestOrder:
+    JOBS = (
+        view("b", ledger(OK, minutes=9), "Shop"),
+        view("A", ledger(BAD, BAD, minutes=1), "app"),
+        view("c", ledger(OK, OK, Result.TIMEOUT, minutes=5), "shop", checked_ms=NOW_MS - 9000),
+        view("new", None, "shop", up=None),
+        view("never", ledger(), "zoo"),
+    )
+
+    @pytest.mark.parametrize(
+        ("sort", "expected"),
+        [
+            ("", ["A", "c", "b", "new", "never"]),
+            ("nonsense", ["A", "c", "b", "new", "never"]),
+            ("project", ["A", "b", "c", "new", "never"]),
+            ("-project", ["never", "b", "c", "new", "A"]),
+            ("job", ["A", "b", "c", "never", "new"]),
+            ("-job", ["new", "never", "c", "b", "A"]),
+            ("result", ["A", "c", "b", "new", "never"]),
+            ("-result", ["b", "c", "A", "new", "never"]),
+            ("duration", ["A", "c", "b", "new", "never"]),
+            ("-duration", ["b", "c", "A", "new", "never"]),
+            ("-failures", ["A", "c", "b", "never", "new"]),
+            ("failures", ["b", "never", "c", "A", "new"]),
+            ("polled", ["c", "A", "b", "never", "new"]),
+        ],
+    )
+    def test_each_column_sorts_both_ways_with_unknown_values_last(
+        self, sort: str, expected: list[str]
+    ) -> None:
+        assert names(page_of(*self.JOBS, sort=sort)) == expected
+
+    def test_finish_and_queue_sort_too(self) -> None:
+        late, early = ledger(OK), ledger(OK, OK)
+        assert late.last
+        assert early.last
+        jobs = (
+            view("late", replace(late, last=replace(late.last, finish_ms=NOW_MS, queue_ms=1))),
+            view("early", replace(early, last=replace(early.last, finish_ms=NOW_MS - 9, queue_ms=None))),
+        )
+        orders = {sort: names(page_of(*jobs, sort=sort)) for sort in ("finished", "-finished", "-queue")}
+        assert orders == {
+            "finished": ["early", "late"],
+            "-finished": ["late", "early"],
+            "-queue": ["late", "early"],
+        }
+
+    def test_a_click_sorts_another_reverses_and_a_third_leads_back(self) -> None:
+        links = []
+        query: dict[str, str] = {"text": "a", "page": "2"}
+        for _ in range(3):
+            heading = page_of(*self.JOBS, **query).headings[Column.DURATION]
+            links.append((heading.order, heading.href))
+            query = dict(parse_qsl(urlsplit(heading.href).query))
+        assert links == [
+            ("", "./?text=a&sort=-duration"),
+            ("descending", "./?text=a&sort=duration"),
+            ("ascending", "./?text=a"),
+        ]
+
+    def test_names_and_results_sort_from_the_first_and_all_else_from_the_largest(self) -> None:
+        hrefs = {column: heading.href for column, heading in page_of(*self.JOBS).headings.items()}
+        ascending = {column for column, href in hrefs.items() if "-" not in href}
+        assert ascending == {Column.PROJECT, Column.JOB, Column.RESULT}
+
+    def test_pages_filters_and_the_form_keep_the_order(self) -> None:
+        query = PageQuery.parse({"sort": "-queue", "refresh": "off", "trouble": "failing", "text": "x"})
+        assert query.kept_by_the_form == {"trouble": "failing", "sort": "-queue", "refresh": "off"}
+        page = page_of(*self.JOBS, sort="-queue", refresh="off")
+        assert {"sort=-queue&refresh=off" in choice.href for choice in page.filters} == {True}

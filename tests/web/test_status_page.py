@@ -6,6 +6,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin
@@ -17,6 +18,7 @@ from hatchling.builders.wheel import WheelBuilder
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import ConsoleLinks, Result
+from exporter.poller.tasks import PlannedPoll, PollReason
 from exporter.web.status import PageQuery
 from exporter.web.status_page import StatusPage
 from tests.support.programs import eventually
@@ -84,6 +86,15 @@ def test_links_to_the_console_are_escaped_and_send_no_referrer() -> None:
         links.build(row.job, row.ledger.last.number if row.ledger and row.ledger.last else 0),
     ]
     assert {link["rel"] for link in links_out} == {"noreferrer"}
+    job = StatusPage(site, lambda: READINGS, "/metrics").job_html(row.job.id, PageQuery())
+    assert job
+    outward = [link for link in Read(job).named("a") if (link["href"] or "").startswith("https://console/")]
+    assert [link["href"] for link in outward[:2]] == [
+        links.job(row.job),
+        links.build(row.job, row.ledger.last.number if row.ledger and row.ledger.last else 0),
+    ]
+    assert len(outward) == 21
+    assert {link["rel"] for link in outward} == {"noreferrer"}
 
 
 def test_the_page_shows_version_and_links(url: str) -> None:
@@ -93,7 +104,7 @@ def test_the_page_shows_version_and_links(url: str) -> None:
     assert "<title>8 of 250 jobs with problems – CodeArts Build</title>" in page.text
     links = {attributes["href"] for attributes in Read(page.text).named("a")}
     assert {"./metrics", "./-/healthy", "./-/ready"} < links
-    assert {link for link in links if link and not link.startswith(("./", "#"))} == {
+    assert {link for link in links if link and not link.startswith(("./", "?", "#"))} == {
         "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
     }
 
@@ -101,17 +112,19 @@ def test_the_page_shows_version_and_links(url: str) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/deep/down", "/a:b"])
 def test_links_are_relative_for_proxies(path: str) -> None:
     page = StatusPage(Fleet(many(250)), lambda: READINGS, path)
-    read = Read(page.html(PageQuery(text="job", page=2)))
     below = "https://proxy.test/codearts/"
-    links = [
-        urljoin(below, link)
-        for _, attributes in read.elements
-        for name in ("href", "src", "action")
-        if (link := attributes.get(name)) and not link.startswith("https://github.com/")
-    ]
-    assert len(links) > 10
-    assert [link for link in links if not link.startswith(below)] == []
-    assert f"{below}{path[1:]}" in links
+    job = page.job_html("id-of-job-00007", PageQuery())
+    assert job
+    for html, at in ((page.html(PageQuery(text="job", page=2)), ""), (job, "jobs/id-of-job-00007")):
+        links = {
+            urljoin(f"{below}{at}", link)
+            for _, attributes in Read(html).elements
+            for name in ("href", "src", "action")
+            if (link := attributes.get(name)) and not link.startswith("https://github.com/")
+        }
+        assert [link for link in links if not link.startswith(below)] == []
+        own = {below, f"{below}{at}?refresh=off"} if at else {f"{below}jobs/id-of-job-00100"}
+        assert links >= {f"{below}{path[1:]}", f"{below}-/ready", *own}
 
 
 def test_security_headers_are_strict(url: str) -> None:
@@ -153,7 +166,7 @@ def test_head_is_get_without_a_body(url: str) -> None:
 def test_the_page_is_compressed_for_clients_that_accept_gzip(url: str, accept_encoding: str) -> None:
     answer = get(url, Accept_Encoding=accept_encoding)
     assert answer.headers.get("content-encoding") == ("gzip" if accept_encoding == "gzip" else None)
-    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers["vary"] == "Accept-Encoding, Accept-Language"
     assert answer.text.rstrip().endswith("</html>")
 
 
@@ -191,6 +204,21 @@ def test_job_names_are_escaped(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", NASTY, ids=range(len(NASTY)))
+def test_the_page_of_a_job_escapes_names_and_errors(name: str) -> None:
+    def read(name: str) -> Read:
+        job = view(name, ledger(Result.SUCCESS), project=name, up=False, failure=name)
+        page = StatusPage(Fleet(FleetView((job,))), lambda: READINGS, "/metrics")
+        html = page.job_html(job.job.id, PageQuery())
+        assert html
+        return Read(html.encode("utf-8", "replace").decode())
+
+    assert read(name).text.count(name.encode("utf-8", "replace").decode()) == 3
+    assert [(tag, [*attributes]) for tag, attributes in read(name).elements] == [
+        (tag, [*attributes]) for tag, attributes in read("x").elements
+    ]
+
+
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 def test_query_parameters_are_escaped(url: str, text: str) -> None:
     sent = text.encode("utf-8", "replace")
@@ -198,6 +226,62 @@ def test_query_parameters_are_escaped(url: str, text: str) -> None:
     assert "No job matches" in read.text
     assert not read.named("script")
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
+
+
+def test_each_job_has_a_page(url: str) -> None:
+    links = [a["href"] for a in Read(get(f"{url}/?text=job-00107").text).named("a")]
+    [link] = [link for link in links if link and link.startswith("./jobs/")]
+    answer = get(urljoin(f"{url}/", link))
+    assert answer.status_code == 200
+    assert "job-00107 – CodeArts Build</title>" in answer.text
+    assert '<td role="cell" class="result"><span class="result-name failure">' in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; ")
+    assert requests.head(urljoin(f"{url}/", link), timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b?#%&", "..", "长\u202e"])
+def test_a_job_with_a_strange_id_has_a_page_too(name: str) -> None:
+    job = view(name, ledger(Result.SUCCESS))
+    with serving(FleetView((replace(job, job=replace(job.job, id=f"{name}/{name}")),))) as url:
+        [link] = [a["href"] for a in Read(get(url).text).named("a") if "/jobs/" in str(a["href"])]
+        assert get(f"{url}/{str(link)[2:]}").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/jobs/nowhere", "/jobs/", "/jobs/<b>", "/jobs/a/b/../../c", "/jobs/%00"])
+def test_an_unknown_job_has_a_message(url: str, path: str) -> None:
+    answer = get(f"{url}{path}")
+    assert answer.status_code == 404
+    if "text/html" in answer.headers["content-type"]:
+        assert "No such job" in answer.text
+        assert "<b>" not in answer.text
+
+
+def test_the_page_of_a_job_shows_when_it_is_polled_next_and_why() -> None:
+    fleet = Fleet(many(3), planned=PlannedPoll(42, PollReason.VERIFIED))
+    html = StatusPage(fleet, lambda: READINGS, "/metrics").job_html("id-of-job-00001", PageQuery())
+    assert html
+    assert "in 42\xa0s" in html
+    assert "nothing new in the job lists, which are verified now and then" in html
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/id-of-job-00001", "/jobs/nowhere"])
+def test_pages_are_refreshed_unless_that_is_switched_off(url: str, path: str) -> None:
+    for query, expected in (("", ["30"]), ("?refresh=off", []), ("?refresh=x", ["30"])):
+        read = Read(get(f"{url}{path}{query}").text)
+        metas = [meta["content"] for meta in read.named("meta") if meta.get("http-equiv") == "refresh"]
+        assert metas == expected
+        [switch] = {a["href"] for a in read.named("a") if str(a["href"]).startswith("?")}
+        assert switch == ("?refresh=off" if expected else "?")
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/id-of-job-00001", "/jobs/nowhere"])
+def test_the_language_is_the_browser_s(url: str, path: str) -> None:
+    english, chinese = get(f"{url}{path}"), get(f"{url}{path}", Accept_Language="zh-CN,zh;q=0.9,en;q=0.8")
+    assert '<html lang="en">' in english.text
+    assert '<html lang="zh-CN">' in chinese.text
+    assert "指标" in chinese.text
+    assert "Metrics" not in chinese.text
+    assert chinese.headers["vary"] == "Accept-Encoding, Accept-Language"
 
 
 def test_a_fleet_without_jobs_has_a_message() -> None:

@@ -1,11 +1,30 @@
-"""The content of the status page as plain values: a fleet, the time and a query → `Status`.
+"""The content of the status pages as plain values: a fleet, the time and a query → `Status` or `JobPage`.
 
-Pure. `exporter.web.status_page` serves it; the HTML template only prints.
+Pure. `exporter.web.status_page` serves them; the HTML templates only print.
 """
 
+from exporter.web.status.job_page import JobPage, job_frame, job_page
 from exporter.web.status.problems import Problem, find_problems
-from exporter.web.status.query import PageQuery
+from exporter.web.status.query import Column, PageQuery
+from exporter.web.status.rows import Tag
 from exporter.web.status.sparkline import sparkline
-from exporter.web.status.view import Status, Tag, facts, status
+from exporter.web.status.view import Status, facts, status
+from exporter.web.status.words import ENGLISH, Words, words_for
 
-__all__ = ["PageQuery", "Problem", "Status", "Tag", "facts", "find_problems", "sparkline", "status"]
+__all__ = [
+    "ENGLISH",
+    "Column",
+    "JobPage",
+    "PageQuery",
+    "Problem",
+    "Status",
+    "Tag",
+    "Words",
+    "facts",
+    "find_problems",
+    "job_frame",
+    "job_page",
+    "sparkline",
+    "status",
+    "words_for",
+]

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from exporter import text
 from exporter.ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.model import Result
+from exporter.web.status.words import ENGLISH, Words
 
 STEP: Final = 8  # from bar to bar, in units of the drawing; a bar is 6 wide
 BASELINE: Final = 26  # distance from the top, and so the height of the tallest bar
@@ -39,23 +39,23 @@ class Sparkline:
     height: int = BASELINE + 6
 
 
-def sparkline(ledger: JobLedger | None, now_ms: int) -> Sparkline:
+def sparkline(ledger: JobLedger | None, now_ms: int, words: Words = ENGLISH) -> Sparkline:
     """Draw the last builds of a job."""
-    builds = _recent(ledger)
+    builds = recent_builds(ledger)
     longest_ms = max((build.duration_ms or 0 for build in builds), default=0)
     left = STEP * (RECENT_KEPT - len(builds))
     bars = tuple(
         Bar(
             build.result,
             shape(build.result, left + position * STEP, _height(build.duration_ms, longest_ms)),
-            _title(build, now_ms),
+            _title(build, now_ms, words),
         )
         for position, build in enumerate(builds)
     )
-    return Sparkline(bars, _describe(builds))
+    return Sparkline(bars, _describe(builds, words))
 
 
-def _recent(ledger: JobLedger | None) -> tuple[RecentBuild, ...]:
+def recent_builds(ledger: JobLedger | None) -> tuple[RecentBuild, ...]:
     """Return the recent builds; ledgers of older versions may have only the last one, or lack it."""
     if ledger is None or ledger.last is None:
         return ()
@@ -89,21 +89,29 @@ def _height(duration_ms: int | None, longest_ms: int) -> int:
     return max(MIN_HEIGHT, round(BASELINE * duration_ms / longest_ms)) if duration_ms else MIN_HEIGHT
 
 
-def _title(build: RecentBuild, now_ms: int) -> str:
-    parts = [f"#{build.number} {RESULT_WORDS[build.result]}"]
+def _title(build: RecentBuild, now_ms: int, words: Words) -> str:
+    parts = [_named(build, words)]
     if build.duration_ms is not None:
-        parts.append(text.length(build.duration_ms))
+        parts.append(words.length(build.duration_ms))
     if build.finish_ms is not None:
-        parts.append(f"{text.age(now_ms - build.finish_ms)} ago")
-    return ", ".join(parts)
+        parts.append(words.ago(now_ms - build.finish_ms))
+    return words.joined(parts)
 
 
-def _describe(builds: tuple[RecentBuild, ...]) -> str:
+def _named(build: RecentBuild, words: Words) -> str:
+    return f"#{build.number} {words(RESULT_WORDS[build.result])}"
+
+
+def _describe(builds: tuple[RecentBuild, ...], words: Words) -> str:
     if not builds:
-        return "No finished build"
-    newest = f"#{builds[-1].number} {RESULT_WORDS[builds[-1].result]}"
+        return words("No finished build")
+    newest = _named(builds[-1], words)
     if len(builds) == 1:
-        return f"Last build: {newest}"
+        return words("Last build: {build}", build=newest)
     counts = Counter(build.result for build in builds)
-    summary = ", ".join(f"{counts[result]} {RESULT_WORDS[result]}" for result in Result if counts[result])
-    return f"Last {len(builds)} builds: {summary}; newest {newest}"
+    summary = words.joined(
+        f"{counts[result]} {words(RESULT_WORDS[result])}" for result in Result if counts[result]
+    )
+    return words(
+        "Last {count} builds: {summary}; newest {build}", count=len(builds), summary=summary, build=newest
+    )
