@@ -86,8 +86,8 @@ class Visit:
             link.click()
 
     def rows(self) -> list[str]:
-        """Return the names of the listed jobs, in order."""
-        return self.page.locator("tbody th").all_inner_texts()
+        """Return the names of the listed jobs, or the numbers of the listed builds, in order."""
+        return self.page.locator("tbody th bdi, tbody th.build-number").all_inner_texts()
 
     def assert_nothing_collides(self) -> None:
         """Check that nothing is wider than the screen, and no cell's text is over another's."""
@@ -115,8 +115,10 @@ def opened(
     page.on("pageerror", lambda error: visit.messages.append(str(error)))
     page.on("requestfailed", lambda request: visit.failed(request.url, request.failure))
     try:
-        page.goto(f"{url}{path}")
+        answer = page.goto(f"{url}{path}")
         yield visit
+        if answer and answer.status == 404:
+            assert "status of 404" in visit.messages.pop(0)
         assert visit.messages == []
         assert [request for request in visit.requests if not request.startswith(f"{url}/")] == []
     finally:
