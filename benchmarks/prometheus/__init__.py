@@ -1,1 +1,1 @@
-"""Benchmarks of what the exporter's series cost a real Prometheus, and of the quantiles that it computes."""
+"""Benchmarks: the cost of the exporter's series to a real Prometheus, and the quantiles that it computes."""

@@ -36,7 +36,7 @@ BUILD_EVERY_S: Final = 300
 
 @dataclass(frozen=True)
 class Cost:
-    """What one Prometheus has after its last scrape.
+    """Figures of one Prometheus after its last scrape.
 
     Attributes:
         series: of jobs and projects, without the exporter's own.
