@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill import Download, Notices, PastJob, Period, watched_jobs
+from exporter.backfill.bulk_records import Listing
+from exporter.model import BuildDetail
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
 from tests.support.records import DIFFERENCES, name_of
@@ -211,6 +213,27 @@ def test_only_a_job_whose_records_lack_a_number_is_requested_from_history(
     histories = [exchange.job for exchange in simulator.requests if exchange.operation == "period-history"]
     assert histories.count(job.id) == len(histories) - 1
     assert asked(simulator)["record-info"] < 4 * JOBS
+
+
+@pytest.mark.parametrize(
+    ("longest_minutes", "minutes_before", "is_enough"),
+    [
+        (1, 14, False),
+        (1, 16, True),
+        (180, 359, False),
+        (180, 361, True),
+        (1e9, 1439, False),
+        (1e9, 1441, True),
+    ],
+)
+def test_the_longer_builds_take_the_further_back_they_are_read(
+    longest_minutes: float, minutes_before: int, is_enough: bool
+) -> None:
+    finish_ms = NOON_MS - minutes_before * 60_000
+    listing = Listing(0)
+    longest = BuildDetail(9, start_ms=NOON_MS, finish_ms=NOON_MS + round(longest_minutes * 60_000))
+    listing.add([longest, BuildDetail(8, start_ms=finish_ms - 1000, finish_ms=finish_ms)], NOON_MS)
+    assert listing.reaches_back == is_enough
 
 
 def test_a_throttled_job_goes_on_at_the_page_where_it_stopped(
