@@ -237,6 +237,9 @@ def test_prometheus_scrapes_each_pod_once_and_by_https_if_it_has_tls() -> None:
 
     assert annotations({}) == {"prometheus.io/scrape": "true", "prometheus.io/port": "10088"}
     assert annotations({"web": {"tls": True}})["prometheus.io/scheme"] == "https"
+    assert (
+        annotations({"podAnnotations": {"prometheus.io/scrape": "false"}})["prometheus.io/scrape"] == "false"
+    )
     assert annotations(EVERYTHING) == {}
     [endpoint] = objects(EVERYTHING)["ServiceMonitor", NAME]["spec"]["endpoints"]
     assert endpoint["scheme"] == "https"
