@@ -34,7 +34,7 @@ FILE_LIMIT: Final = 64 * 1024
 OTHER_RESULTS: Final = ("aborted", "timeout", "schedule_failure", "unknown")
 JOBS: Final = ("steady", "repaired", "broken", "stuck", "waiting", "gone", *OTHER_RESULTS)
 CROWDED: Final = "crowded"
-FORMS: Final = ("classic", "lean")
+FORMS: Final = ("classic", "native", "lean")
 
 
 class PrometheusWithRules(Prometheus):

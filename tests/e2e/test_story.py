@@ -101,3 +101,16 @@ def test_prometheus_rejects_no_sample(prometheus: PrometheusWithRules, counter: 
 def test_exemplars_have_build_numbers(prometheus: PrometheusWithRules) -> None:
     found = prometheus.exemplars('codearts_build_builds_total{job_name="steady"}')
     assert {name for _, labels, _, _ in found for name in labels} == {"build_number"}
+
+
+@pytest.mark.parametrize("recorded", ["avg1d", "count_increase1d"])
+def test_recorded_durations_are_those_of_jobs_in_each_form(
+    prometheus: PrometheusWithRules, recorded: str
+) -> None:
+    rule = f"project_job_name:codearts_build_duration_seconds:{recorded}"
+    assert prometheus.has_data(f'{rule}{{project="shop", job_name="steady"}} > 0')
+    assert not prometheus.has_data(f'{rule}{{job_name=""}}')
+
+
+def test_the_queue_time_of_a_project_is_recorded_in_each_form(prometheus: PrometheusWithRules) -> None:
+    assert prometheus.has_data('project:codearts_build_queue_duration_seconds:p90_rate1h{project="shop"} > 0')
