@@ -131,3 +131,11 @@ def test_a_page_in_chinese_has_the_same_jobs() -> None:
     english, chinese = ([row.job for row in page.rows] for page in pages)
     assert english == chinese
     assert pages[1].paging.text == "第 1–100 个，共 250 个构建任务"
+
+
+def test_the_documentation_has_each_reason_for_a_poll() -> None:
+    page = (WEB.parents[1] / "docs" / "operations.md").read_text()
+    described = {line.split(" | ")[0].removeprefix("| ") for line in page.splitlines()}
+    assert {reason.partition(";")[0] for reason in PollReason} <= {
+        line.partition(";")[0] for line in described
+    }
