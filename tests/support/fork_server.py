@@ -76,7 +76,7 @@ def run(command: list[str], *, capture_output: bool = False, timeout: float, **h
 
 
 def _is_python(call: dict[str, Any]) -> bool:
-    unusual = ("executable", "preexec_fn", "pass_fds", "shell", "start_new_session", "startupinfo")
+    unusual = ("executable", "preexec_fn", "pass_fds", "shell", "start_new_session", "uid", "gid", "gids")
     words = call["args"]
     return (
         sys.platform == "linux"
@@ -84,6 +84,7 @@ def _is_python(call: dict[str, Any]) -> bool:
         and words[0] == sys.executable
         and words[1] in ("-c", "-m")
         and not any(call[name] for name in unusual)
+        and call["umask"] == call["process_group"] == -1
     )
 
 
