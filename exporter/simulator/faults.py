@@ -228,6 +228,8 @@ class Faults:
 
     def fire(self, kind: str, operation: str, job: str | None = None) -> Fault | None:
         """Return the first fault of this kind that affects this request, and count it; None if none does."""
+        if not self._faults:  # the usual case, asked for each build of a page
+            return None
         with self._lock:
             return next(self._fire(kind, operation, job), None)
 
@@ -238,6 +240,8 @@ class Faults:
 
     def for_build(self, kind: str, operation: str | None, job: str, number: int) -> Fault | None:
         """Return the fault of this kind that affects this build; always the same for the same build."""
+        if not self._faults:
+            return None
         with self._lock:
             for fault in self._faults:
                 if fault.kind == kind and fault.matches(operation, job) and self._selects(fault, job, number):
