@@ -26,6 +26,7 @@ from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ConsoleLinks
 from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
+from exporter.poller.project_totals import totals_of
 from exporter.poller.tasks import PlannedPoll
 from exporter.poller.watchlist import Watchlist, in_shard
 from exporter.store import open_store
@@ -210,8 +211,8 @@ class Exporter:
     ) -> dict[str, JobLedger]:
         """Load the ledgers of this process's jobs, with the configured buckets, and all others as they are.
 
-        Those of jobs that are named, or discovered and not gone, are kept whatever their age. Of all others,
-        the store drops those older than the retention.
+        Those of jobs that are named, or discovered and not gone, are kept whatever their age, and so are the
+        totals of their projects. Of all others, the store drops those older than the retention.
         """
         published = dict(before.rows) if before else {}
         wants_all = config.projects or config.metrics.is_lean
@@ -221,7 +222,8 @@ class Exporter:
         gone |= before.leaving.keys() if before else set()
         all_shards = Watchlist(config)
         all_shards.restore(names, gone)
-        dropped = self._prune(all_shards.ids, config.state.retention)
+        in_use = all_shards.ids | totals_of({job.project for job in all_shards.jobs}, kept)
+        dropped = self._prune(in_use, config.state.retention)
         watchlist.restore(names, gone)
         if before:
             watchlist.carry_over(self._watchlist)

@@ -6,7 +6,7 @@ and one that comes brings only what follows. A total has the form of a ledger, a
 store, which is written in the same transaction as the ledgers of the jobs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -64,6 +64,11 @@ class ProjectTotals:
                 if total := totals.get(state, state.ledger):
                     totals[state] = _plus(total, before, after)
         return totals
+
+
+def totals_of(projects: Collection[str], keys: Iterable[str]) -> set[str]:
+    """Return those keys in a store that belong to totals of these projects, of whichever shard."""
+    return {key for key in keys if key.startswith(_PREFIX) and key.split("/", 2)[-1] in projects}
 
 
 def _counted(ledger: JobLedger) -> tuple[object, ...]:

@@ -161,6 +161,28 @@ def test_a_job_that_is_named_instead_keeps_its_counts_and_its_name(place: Place)
         assert [view.job.name for view in one.view.jobs if view.job.id == gone] == ["checkout"]
 
 
+def test_the_total_of_a_project_that_rarely_builds_outlives_the_retention(place: Place) -> None:
+    with place.config.open("a", encoding="utf-8") as file:
+        file.write("metrics: {detail: lean}\n")
+    job_id = place.ids()[0]
+    with place.exporter() as one:
+        eventually(lambda: all_built(one), 20)
+        place.fleet.add_build(job_id, queue_s=0, duration_s=0.05)
+        eventually(lambda: any(total.ledger and total.ledger.counts for total in one.view.totals), 20)
+    [(key, total)] = ((key, row) for key, row in place.kept().items() if key not in place.ids())
+    place.age(days=31)
+    for _ in range(2):
+        with place.exporter(polls=False) as one:
+            assert [view.ledger and view.ledger.tallies for view in one.view.totals] == [total.tallies]
+    assert place.kept()[key].tallies == total.tallies
+    text = place.config.read_text(encoding="utf-8")
+    watched = f"projects: [{place.fleet.project_id('shop')}]"
+    place.config.write_text(text.replace(watched, f"jobs: [{'f' * 32}]"), encoding="utf-8")
+    with place.exporter(polls=False):
+        pass
+    assert key not in place.kept()
+
+
 def test_a_job_of_another_shard_is_not_gone(place: Place) -> None:
     with place.exporter() as one:
         eventually(lambda: one.view.is_complete, 20)
