@@ -157,12 +157,18 @@ class Histogram:
         return Histogram(self.bounds, counts, self.sum_ms + other.sum_ms, exemplars, native)
 
     def since(self, before: "Histogram | None") -> "Histogram":
-        """Return the observations that an earlier state with the same bounds lacks, without exemplars."""
+        """Return the observations that an earlier state with the same bounds lacks, without exemplars.
+
+        If a native bucket has fallen, as one spread anew from larger counts may, the classic ones decide.
+        """
         if before is None:
             return replace(self, exemplars=())
-        more = (max(0, count - known) for count, known in zip(self.counts, before.counts, strict=True))
+        pairs = zip(self.counts, before.counts, strict=True)
+        more = tuple(max(0, count - known) for count, known in pairs)
         native = self.native.since(before.native)
-        return Histogram(self.bounds, tuple(more), max(0, self.sum_ms - before.sum_ms), native=native)
+        if native.count != sum(more):
+            native = NativeBuckets.spread(self.bounds, more)
+        return Histogram(self.bounds, more, max(0, self.sum_ms - before.sum_ms), native=native)
 
     def with_buckets(self, bounds: tuple[int, ...]) -> "Histogram":
         """Move the observations to other classic buckets, without exemplars, which could be in the wrong one.

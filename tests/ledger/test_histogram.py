@@ -108,6 +108,20 @@ def test_classic_counts_are_spread_between_their_bounds(of: tuple[int, ...], dat
         assert up_to == sum(counts[: place + 1]) or beyond == native_index(bound)
 
 
+@given(bounds, st.data())
+def test_a_difference_has_as_many_native_observations_as_classic_ones(
+    of: tuple[int, ...], data: st.DataObject
+) -> None:
+    """Also of two states of which neither is the later one, and of buckets that were spread each time."""
+    counts = st.tuples(*[st.integers(0, 30)] * (len(of) + 1))
+    before, after = (
+        Histogram(of, drawn, native=NativeBuckets.spread(of, drawn))
+        for drawn in (data.draw(counts), data.draw(counts))
+    )
+    more = after.since(before)
+    assert more.native.count == more.count == sum(map(max, after.counts, before.counts)) - before.count
+
+
 def test_spreading_is_even() -> None:
     assert NativeBuckets.spread((1000, 2000), (0, 17, 0)) == NativeBuckets(
         0, tuple(range(1, 17)), (*[1] * 15, 2)
