@@ -67,7 +67,7 @@ def test_a_forked_program_looks_like_one_that_was_started(
         ("import os; os.abort()", -signal.SIGABRT),
         ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL),
         ("import os; os.kill(os.getpid(), 15)", -signal.SIGTERM),
-        ("import os; os.kill(os.getpid(), 2)", -signal.SIGINT),
+        ("import signal; signal.signal(2, signal.SIG_DFL); signal.raise_signal(2)", -signal.SIGINT),
         ("import threading, os; threading.Timer(0.1, os._exit, [7]).start()", 7),
         ("import atexit, os; atexit.register(os._exit, 8)", 8),
     ],
