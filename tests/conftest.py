@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from copy import copy
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from exporter import redaction
@@ -41,6 +42,13 @@ def _secrets_of_a_module() -> Iterator[None]:
     saved = {name: copy(value) for name, value in known.items() if name != "_lock"}
     yield
     known.update(saved)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _log_of_a_module() -> Iterator[None]:
+    """Undo the log's settings of a command that ran in this process, which hide events from other modules."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
