@@ -95,7 +95,7 @@ def test_an_idle_connection_is_closed_before_one_with_a_response_in_progress(cli
     received = bytearray()
     while part := reader.recv(65536):
         received += part
-    assert received.endswith(b"ready\n")
+    assert received.endswith(b" jobs known\n")
 
 
 def test_silent_connections_lock_no_client_out(clients: Clients) -> None:

@@ -131,4 +131,4 @@ def test_a_slow_reader_receives_everything(reader: tuple[RunningServer, socket.s
         if time.monotonic() - began < 4:
             time.sleep(0.01)
     assert received.count(b"HTTP/1.1 200 OK") == 100
-    assert received.endswith(b"ready\n")
+    assert received.endswith(b" jobs known\n")

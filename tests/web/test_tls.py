@@ -50,7 +50,7 @@ def test_both_versions_are_supported(authority: Authority, tmp_path: Path, versi
     with served(configured(authority, tmp_path)) as site, connected(site, context) as connection:
         assert connection.version() == version.replace("TLS1", "TLSv1.")
         assert talk(connection).startswith(b"HTTP/1.1 200")
-        assert talk(connection).endswith(b"ready\n")
+        assert talk(connection).endswith(b" jobs known\n")
 
 
 @pytest.mark.parametrize(
