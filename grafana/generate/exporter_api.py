@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.generate.frame import ROW_TO_JOB, Line
-from grafana.generate.panels import DASHED_LIMIT, graph, named, table
+from grafana.generate.panels import DASHED_LIMIT, TYPICAL, graph, named, table
 from grafana.generate.promql import BY_JOB, counted, of_exporters, of_jobs, per_second, quantile_of_buckets
 from grafana.generate.shared import lost_and_recovered
 from grafana.generate.targets import over_time
@@ -27,6 +27,7 @@ def requests() -> Line:
                 8,
                 "reqps",
                 over_time(per_second(REQUESTS, "code"), "{{code}}"),
+                calcs=TYPICAL,
                 stacking={"mode": "normal", "group": "A"},
             ),
             graph(
@@ -34,6 +35,7 @@ def requests() -> Line:
                 8,
                 "reqps",
                 over_time(per_second(REQUESTS, "operation"), "{{operation}}"),
+                calcs=TYPICAL,
                 stacking={"mode": "normal", "group": "A"},
             ),
             graph(
@@ -44,6 +46,7 @@ def requests() -> Line:
                 8,
                 "s",
                 over_time(quantile_of_buckets(0.95, durations, "operation"), "{{operation}}"),
+                calcs=TYPICAL,
                 spanNulls=True,
                 fillOpacity=0,
             ),
@@ -79,6 +82,7 @@ def throttling() -> Line:
                 8,
                 "cpm",
                 over_time(f"60 * {per_second(throttled, 'operation')}", "{{operation}}"),
+                calcs=TYPICAL,
             ),
             graph(
                 (
@@ -93,6 +97,7 @@ def throttling() -> Line:
                     f"/ ({per_second(REQUESTS, 'instance')} > 0)",
                     EACH,
                 ),
+                calcs=TYPICAL,
             ),
         ],
     )

@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.generate.frame import ROW_TO_JOB, TO_CONSOLE, Line, Section, dashboard
-from grafana.generate.panels import Json, bars, graph, heat_map, named, stat, table
+from grafana.generate.panels import Json, alert_list, bars, graph, heat_map, named, stat, table
 from grafana.generate.promql import (
     BY_JOB,
     ON_JOB,
@@ -12,6 +12,8 @@ from grafana.generate.promql import (
     of_exporters,
     of_jobs,
     of_present_jobs,
+    of_processes,
+    of_rules,
     quantile,
     success_duration,
     success_ratio,
@@ -34,6 +36,19 @@ LINKED: Final = named("job_name", links=ROW_TO_JOB)
 STREAKS: Final = of_present_jobs(by_job("max", "consecutive_failures"))
 FAILING: Final = f"{STREAKS} > 0"
 UNFINISHED: Final = of_present_jobs(by_job("min", "oldest_active_build_timestamp_seconds"))
+UNFINISHED_FOR: Final = f"time() - {UNFINISHED}"
+USUAL: Final = success_duration(0.99)
+STUCK: Final = f"{UNFINISHED_FOR} > 7200 unless {ON_JOB} {UNFINISHED_FOR} < 3 * {USUAL}"
+NO_JOBS: Final = f"0 * count({of_jobs('job_up')})"
+ALERT_NAMES: Final = "CodeArtsBuild"
+_OURS: Final = (f'alertname=~"{ALERT_NAMES}.+"', 'alertstate="firing"')
+FIRING: Final = f"count({of_rules('ALERTS', *_OURS)})"
+EXPORTER_PROBLEMS: Final = (
+    of_processes("up"),
+    of_exporters("up"),
+    of_exporters("exporter_config_last_reload_successful"),
+)
+"""Values that are 0 if there is one."""
 BUSIEST: Final = f"topk(20, sum {BY_JOB} (increase({of_jobs('builds_total')}[$__range] @ end())))"
 
 
@@ -43,47 +58,50 @@ def fleet() -> Json:
         "fleet",
         "Overview of all watched build jobs: results, problems, durations, queue, recycle bin.",
         [
-            Section("Overview", [_glance()]),
-            Section("Results", [_results(), _activity()]),
-            Section("Needs attention", [_attention(), _slowness()]),
-            Section("Durations", [Line(9, [durations(12), queue_times(12)])]),
+            Section("What to look at first", [_wrong_now(), _attention()]),
+            Section("Results", [_counts(), _results(), _activity()]),
+            Section("Durations", [_slowness(), Line(9, [durations(12), queue_times(12)])]),
             Section("Recycle bin", [_recycle_bin()]),
         ],
     )
 
 
-def _glance() -> Line:
+def _wrong_now() -> Line:
     return Line(
         4,
         [
-            success(4),
-            finished(4),
-            stat(
-                (
-                    "Jobs failing now",
-                    "Jobs whose last build did not succeed, ignoring aborted builds. The table below lists "
-                    f"them. {_PRESENT}",
-                ),
-                4,
-                "short",
-                now(f"sum({STREAKS} > bool 0)"),
-                steps=((None, "green"), (1, "red")),
-                decimals=0,
+            _trouble(
+                "Alerts firing",
+                "Firing alerts of this exporter, of any severity. No data means that Prometheus has not "
+                "loaded recording.yml and alerts.yml.",
+                f"{FIRING} or 0 * count({of_rules('job_instance:codearts_build_scrape:up')})",
             ),
-            stat(
-                ("Running builds", f"Builds that were running at the last poll of their job. {_PRESENT}"),
-                4,
-                "short",
-                now(_unfinished("running")),
+            _trouble(
+                "Jobs failing now",
+                "Jobs whose last build did not succeed, ignoring aborted builds. The table below lists "
+                f"them. {_PRESENT}",
+                f"sum({STREAKS} > bool 0)",
             ),
-            stat(
-                (
-                    "Queued builds",
-                    f"Builds that were waiting for a machine at the last poll of their job. {_PRESENT}",
-                ),
-                4,
-                "short",
-                now(_unfinished("queued")),
+            _trouble(
+                "Jobs with a stuck build",
+                "Jobs with a build that has been unfinished for over two hours, and for over three times the "
+                "99th percentile of their successful builds, or in lean detail their mean. The table below "
+                f"has both. {_PRESENT}",
+                f"count({STUCK}) or {NO_JOBS}",
+            ),
+            _trouble(
+                "Jobs not visible",
+                "Jobs whose last poll failed: refused, not found, or the API is down. Jobs in the recycle "
+                "bin are excluded. If all jobs are affected, look at the dashboard Exporter.",
+                f"count({by_job('max', 'job_up')} == 0 unless {ON_JOB} {by_job('max', 'job_deleted')} == 1) "
+                f"or {NO_JOBS}",
+            ),
+            _trouble(
+                "Exporters with problems",
+                "Exporters that Prometheus cannot scrape, whose last request to the API failed, or whose "
+                "last reload of the configuration failed. The dashboard Exporter shows which.",
+                f"count({' or '.join(map(_by_exporter, EXPORTER_PROBLEMS))}) "
+                f"or 0 * count({of_processes('up')})",
             ),
             stat(
                 (
@@ -95,6 +113,41 @@ def _glance() -> Line:
                 "s",
                 now(f"max(time() - {by_job('max', 'job_last_poll_timestamp_seconds')})"),
                 steps=((None, "green"), (900, "orange"), (3600, "red")),
+            ),
+        ],
+    )
+
+
+def _trouble(title: str, description: str, expr: str) -> Json:
+    """Build a number that should be 0."""
+    steps = ((None, "green"), (1, "red"))
+    return stat((title, description), 4, "short", now(expr), steps=steps, decimals=0)
+
+
+def _by_exporter(problem: str) -> str:
+    return f"max by (job, instance) ({problem} == 0)"
+
+
+def _counts() -> Line:
+    return Line(
+        4,
+        [
+            success(6),
+            finished(6),
+            stat(
+                ("Running builds", f"Builds that were running at the last poll of their job. {_PRESENT}"),
+                6,
+                "short",
+                now(_unfinished("running")),
+            ),
+            stat(
+                (
+                    "Queued builds",
+                    f"Builds that were waiting for a machine at the last poll of their job. {_PRESENT}",
+                ),
+                6,
+                "short",
+                now(_unfinished("queued")),
             ),
         ],
     )
@@ -121,6 +174,7 @@ def _results() -> Line:
                 "percentunit",
                 over_time(success_ratio("project", "$__rate_interval"), "{{project}}"),
                 coarse=True,
+                calcs=("mean", "min"),
                 spanNulls=True,
                 fillOpacity=0,
             ),
@@ -149,17 +203,25 @@ def _activity() -> Line:
 
 def _attention() -> Line:
     since = f"time() - {by_job('max', 'last_success_timestamp_seconds')}"
-    usual = success_duration(0.99)
     return Line(
         9,
         [
+            alert_list(
+                (
+                    "Firing and pending alerts",
+                    "Alerts of this exporter in every Prometheus that Grafana knows, about all projects and "
+                    "exporters. A pending alert fires if its condition lasts.",
+                ),
+                6,
+                ALERT_NAMES,
+            ),
             table(
                 (
                     "Failing jobs",
                     "Jobs whose last builds failed: the number of failures in a row, and the time since the "
                     f"last success. Aborted builds are ignored. {_PRESENT}",
                 ),
-                12,
+                10,
                 {
                     "Failures in a row": ("short", FAILING),
                     "Since last success": ("s", f"({since}) and {ON_JOB} ({FAILING})"),
@@ -179,10 +241,10 @@ def _attention() -> Line:
                     "of the job's successful builds, or in lean detail their mean. A build that is much "
                     f"older has probably hung. {_PRESENT}",
                 ),
-                12,
+                8,
                 {
-                    "Unfinished for": ("s", f"topk(20, time() - {UNFINISHED})"),
-                    "p99 duration": ("s", f"({usual}) and {ON_JOB} {UNFINISHED}"),
+                    "Unfinished for": ("s", f"topk(20, {UNFINISHED_FOR})"),
+                    "p99 duration": ("s", f"({USUAL}) and {ON_JOB} {UNFINISHED}"),
                 },
                 first="Unfinished for",
                 overrides=[LINKED, named("p99 duration", mappings=_UNKNOWN)],

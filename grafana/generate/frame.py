@@ -1,10 +1,11 @@
-"""The frame of a dashboard: variables, links and the layout of its panels."""
+"""The frame of a dashboard: variables, annotations, links and the layout of its panels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from grafana.generate.panels import Json
+from grafana.generate.promql import counted, of_exporters, of_jobs
 from grafana.generate.targets import DATASOURCE
 
 WIDTH: Final = 24
@@ -66,7 +67,7 @@ def dashboard(name: str, description: str, sections: Sequence[Section], *, of_on
         "refresh": "1m",
         "links": [_link(other) for other in TITLES if other != name],
         "templating": {"list": _variables({} if of_one_job else _ALL)},
-        "annotations": {"list": []},
+        "annotations": {"list": _annotations()},
         "panels": _placed(sections),
     }
 
@@ -104,9 +105,44 @@ def _link(name: str) -> Json:
     }
 
 
+def _annotations() -> list[Json]:
+    """Build the events that every graph marks: builds counted as lost, and loaded configurations."""
+    lost = counted(of_jobs("lost_builds_total"), "project, job_name", "$__rate_interval")
+    loaded = of_exporters("exporter_config_last_reload_success_timestamp_seconds")
+    return [
+        _annotation("Lost builds", "red", f"{lost} > 0", "{{project}} / {{job_name}}"),
+        _annotation(
+            "Start or reload",
+            "blue",
+            f"1000 * max by (instance) ({loaded})",
+            "{{instance}} loaded its configuration",
+            at_value=True,
+        ),
+    ]
+
+
+def _annotation(name: str, colour: str, expr: str, text: str, *, at_value: bool = False) -> Json:
+    """Build marks where a query has a value, or with `at_value` at the time in ms that is its value.
+
+    Grafana's editor writes a ``target`` instead of ``expr`` and ``step``, which older versions ignore.
+    """
+    return {
+        "name": name,
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": colour,
+        "expr": expr,
+        "step": "60s",
+        "titleFormat": name,
+        "textFormat": text,
+        "tagKeys": "",
+        "useValueForTime": at_value,
+    }
+
+
 def _variables(job_name: Json) -> list[Json]:
-    """Build the variables, each of which filters those after it; `job_name` is the last one's selection."""
-    target = 'job=~"$job", instance=~"$instance"'
+    """Build the variables: what people choose by first; `job_name` is the selection of jobs at first."""
     return [
         {
             "type": "datasource",
@@ -121,16 +157,18 @@ def _variables(job_name: Json) -> list[Json]:
             "refresh": 1,
             "regex": "",
         },
-        _variable("job", "Scrape job", "label_values(codearts_build_exporter_build_info, job)"),
-        _variable(
-            "instance", "Instance", 'label_values(codearts_build_exporter_build_info{job=~"$job"}, instance)'
-        ),
-        _variable("project", "Project", f"label_values(codearts_build_job_info{{{target}}}, project)"),
+        _variable("project", "Project", "label_values(codearts_build_job_info, project)"),
         _variable(
             "job_name",
             "Build job",
-            f'label_values(codearts_build_job_info{{{target}, project=~"$project"}}, job_name)',
+            'label_values(codearts_build_job_info{project=~"$project"}, job_name)',
             job_name,
+        ),
+        _variable("instance", "Instance", "label_values(codearts_build_exporter_build_info, instance)"),
+        _variable(
+            "job",
+            "Scrape job",
+            'label_values(codearts_build_exporter_build_info{instance=~"$instance"}, job)',
         ),
     ]
 

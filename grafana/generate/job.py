@@ -5,6 +5,7 @@ from typing import Final
 from grafana.generate.frame import TO_CONSOLE, Line, Section, dashboard
 from grafana.generate.panels import (
     DASHED,
+    TYPICAL,
     Json,
     bars,
     graph,
@@ -186,6 +187,7 @@ def _each_build() -> Line:
                 "s",
                 *(over_time(expr, f"{{{{job_name}}}}: {result}") for result, expr in results.items()),
                 overrides=result_colours(),
+                calcs=TYPICAL,
                 drawStyle="points",
                 pointSize=6,
                 showPoints="always",

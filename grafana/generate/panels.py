@@ -25,6 +25,12 @@ DASHED: Final = _dashed("/week before$/")
 DASHED_LIMIT: Final = _dashed("/: (allowed|limit)$/")
 """Override that draws limits dashed."""
 
+LATEST: Final = ("lastNotNull", "max")
+"""Columns of a legend: for levels, which have a current value."""
+
+TYPICAL: Final = ("mean", "max")
+"""Columns of a legend: for rates, durations and counts of single builds."""
+
 _COARSE: Final = 60
 """Maximum points in a graph of single builds; few, so that most intervals contain a build."""
 
@@ -57,9 +63,21 @@ def graph(
     *targets: Json,
     overrides: Sequence[Json] = (),
     coarse: bool = False,
+    calcs: Sequence[str] | None = None,
     **custom: Any,
 ) -> Json:
-    """Build lines over time; ``custom`` has drawing options, ``coarse`` is for graphs of single builds."""
+    """Build lines over time.
+
+    Args:
+        text: title and description.
+        width: in columns of the grid, which has 24.
+        unit: of all lines.
+        targets: the queries.
+        overrides: options of single lines.
+        coarse: whether the graph is of single builds.
+        calcs: columns of the legend; the default is `TYPICAL` for a coarse graph, and else `LATEST`.
+        custom: options for drawing.
+    """
     result = panel("timeseries", text, width, unit, targets)
     result["fieldConfig"]["defaults"] |= {
         "min": 0,
@@ -68,7 +86,12 @@ def graph(
     }
     result["fieldConfig"]["overrides"] = list(overrides)
     result["options"] = {
-        "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+        "legend": {
+            "showLegend": True,
+            "displayMode": "table",
+            "placement": "bottom",
+            "calcs": list(calcs or (TYPICAL if coarse else LATEST)),
+        },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return result | ({"maxDataPoints": _COARSE} if coarse else {})
@@ -76,7 +99,7 @@ def graph(
 
 def stacked_bars(text: Text, width: int, unit: str, *targets: Json, overrides: Sequence[Json] = ()) -> Json:
     """Build stacked bars over time, for counts of builds."""
-    bars = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}}
+    bars: Json = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}}
     return graph(text, width, unit, *targets, overrides=overrides, coarse=True, **bars)
 
 
@@ -195,6 +218,23 @@ def table(
     result["options"] = {"showHeader": True, "cellHeight": "sm"}
     if first:
         result["options"]["sortBy"] = [{"displayName": first, "desc": True}]
+    return result
+
+
+def alert_list(text: Text, width: int, name: str) -> Json:
+    """Build the list of firing and pending alerts whose names contain a text, firing ones first."""
+    result = panel("alertlist", text, width, "none", [])
+    result["options"] = {
+        "viewMode": "list",
+        "groupMode": "default",
+        "groupBy": [],
+        "maxItems": 50,
+        "sortOrder": 3,
+        "dashboardAlerts": False,
+        "alertName": name,
+        "alertInstanceLabelFilter": "",
+        "stateFilter": {"firing": True, "pending": True, "noData": False, "normal": False, "error": True},
+    }
     return result
 
 

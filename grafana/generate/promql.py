@@ -33,6 +33,12 @@ def of_exporters(metric: str, *matchers: str) -> str:
     return f"codearts_build_{metric}{{{', '.join((_TARGET, *matchers))}}}"
 
 
+def of_rules(series: str, *matchers: str) -> str:
+    """Return the selector of a series of the rules, such as ``ALERTS``; each has only some of the labels."""
+    selected = [f'{label}=~"${label}|"' for label in ("job", "instance", "project", "job_name")]
+    return f"{series}{{{', '.join((*selected, *matchers))}}}"
+
+
 def of_processes(metric: str, rate_over: str = "") -> str:
     """Return a metric that every scraped process has, or its rate, restricted to exporters.
 

@@ -20,12 +20,14 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 """All jobs of all exporters, over five minutes."""
 
-METRIC: Final = re.compile(r"\b[a-z_][a-z0-9_]*(?=\{)")
+METRIC: Final = re.compile(r"(?<![\w:])[a-zA-Z_:][\w:]*(?=\{)")
+SELECTOR: Final = re.compile(r"(?<![\w:])([a-zA-Z_:][\w:]*)\{([^}]*)\}")
+"""The name and the matchers of a metric."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """An expression of a panel, evaluated at one time (instant) or over a range."""
+    """An expression of a panel or annotation, evaluated at one time (instant) or over a range."""
 
     dashboard: str
     panel: str
@@ -57,13 +59,21 @@ def filled_in(text: str, variables: Mapping[str, str] = VARIABLES) -> str:
 
 
 def panel_queries(variables: Mapping[str, str] = VARIABLES) -> list[Query]:
-    """Return every query of every panel."""
-    return [
+    """Return every query of every panel and annotation."""
+    drawn = [
         Query(name, panel["title"], filled_in(target["expr"], variables), target["instant"])
         for name, dashboard in dashboards().items()
         for panel in panels(dashboard)
         for target in panel.get("targets", ())
     ]
+    marked = [
+        Query(
+            name, f"annotation {annotation['name']}", filled_in(annotation["expr"], variables), instant=False
+        )
+        for name, dashboard in dashboards().items()
+        for annotation in dashboard["annotations"]["list"]
+    ]
+    return drawn + marked
 
 
 def expressions(dashboard: str, panel: str) -> list[str]:
@@ -90,3 +100,8 @@ def variable_queries(variables: Mapping[str, str] = VARIABLES) -> list[tuple[str
 def metrics(expression: str) -> set[str]:
     """Return the names of the metrics in an expression; each has a selector in braces."""
     return set(METRIC.findall(expression))
+
+
+def is_of_jobs(metric: str) -> bool:
+    """Return whether a metric is one of single jobs or projects."""
+    return bool(re.match(r"codearts_build_(?!exporter_|recycle_bin_|up$)", metric))

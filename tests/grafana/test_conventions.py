@@ -14,7 +14,7 @@ import yaml
 
 from exporter.metrics import job_families
 from grafana.generate.results import COLOURS
-from tests.grafana.queries import dashboards, filled_in, metrics, panel_queries, panels
+from tests.grafana.queries import SELECTOR, dashboards, filled_in, is_of_jobs, metrics, panel_queries, panels
 from tests.support.programs import program
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -41,17 +41,26 @@ OPTIONS = {
         *("tooltip", "yAxis"),
     },
     "state-timeline": {"alignValue", "legend", "mergeValues", "rowHeight", "showValue", "tooltip"},
+    "alertlist": {
+        *("viewMode", "groupMode", "groupBy", "maxItems", "sortOrder", "dashboardAlerts", "alertName"),
+        *("alertInstanceLabelFilter", "stateFilter"),
+    },
     "bargauge": {"reduceOptions", "displayMode", "orientation", "showUnfilled", "valueMode"},
 }
 """The options in use, all of them in the panel schemas of Grafana 10.4 to 12.2."""
-SELECTOR = re.compile(r"\b([a-z_][a-z0-9_]*)\{([^}]*)\}")
-WITHOUT_SELECTOR = re.compile(r"\b(?:codearts_build|process|python|scrape)_[a-z0-9_]+\b(?!\{)|\bup\b(?!\{)")
+WITHOUT_SELECTOR = re.compile(
+    r"(?<![\w:])(?:(?:codearts_build|process|python|scrape)_\w+|up|ALERTS|\w+:[\w:]+)(?![\w:{])"
+)
 EXEMPLARS = re.compile(r"codearts_build_(builds_total|\w*duration_seconds_bucket)\{")
 RANGE = re.compile(r"(\w+)\s*\([a-z_]\w*\{[^}]*\}\[([^\]]+)\]")
 OF_PROJECTS = tuple(
     family.name for family in job_families(stages=True, lean=True) if "job_name" not in family.labels
 )
 """In lean detail, these have no job name."""
+OF_RULES = ("ALERTS", "job_instance:codearts_build_scrape:up")
+"""An alert about a job has no labels of exporters, and the other way round."""
+CALCS = {"lastNotNull", "mean", "max", "min"}
+"""The calculations in use, all of them known to Grafana."""
 RANGE_FUNCTIONS = {"rate", "increase", "last_over_time"}
 
 DASHBOARDS = dashboards()
@@ -69,10 +78,6 @@ def each_target() -> Iterator[tuple[str, Panel, dict[str, Any]]]:
     for where, panel in each_panel():
         for target in panel.get("targets", ()):
             yield f"{where} / {target['refId']}", panel, target
-
-
-def is_of_jobs(metric: str) -> bool:
-    return bool(re.match(r"codearts_build_(?!exporter_|recycle_bin_|up$)", metric))
 
 
 def variable(dashboard: dict[str, Any], name: str) -> dict[str, Any]:
@@ -93,6 +98,12 @@ def test_template_datasource_rule() -> None:
 def test_template_job_rule_and_template_instance_rule(name: str) -> None:
     for dashboard in DASHBOARDS.values():
         assert variable(dashboard, name)["label"] == EXPORTER_VARIABLES[name], dashboard["title"]
+
+
+def test_variables_begin_with_the_project_and_end_with_the_scrape_job() -> None:
+    for dashboard in DASHBOARDS.values():
+        labels = [entry["label"] for entry in dashboard["templating"]["list"]]
+        assert labels == ["Data source", "Project", "Build job", "Instance", "Scrape job"], dashboard["title"]
 
 
 @pytest.mark.parametrize("name", [*EXPORTER_VARIABLES, "project", "job_name"])
@@ -145,7 +156,7 @@ def test_panel_units_rule() -> None:
 
 def test_panel_no_targets_rule() -> None:
     for where, panel in each_panel():
-        assert panel.get("targets"), where
+        assert bool(panel.get("targets")) is (panel["type"] != "alertlist"), where
 
 
 def test_uneditable_dashboard_rule() -> None:
@@ -183,7 +194,8 @@ def test_target_promql_rule(tmp_path: Path) -> None:
 def test_target_job_rule_and_target_instance_rule(name: str) -> None:
     for where, _, target in each_target():
         for metric, matchers in SELECTOR.findall(target["expr"]):
-            assert f'{name}=~"${name}"' in matchers, f"{where}: {metric} lacks {name}"
+            or_without = "|" if metric in OF_RULES else ""
+            assert f'{name}=~"${name}{or_without}"' in matchers, f"{where}: {metric} lacks {name}"
 
 
 def test_metrics_of_jobs_are_filtered_by_the_selected_jobs() -> None:
@@ -194,6 +206,30 @@ def test_metrics_of_jobs_are_filtered_by_the_selected_jobs() -> None:
                 or_of_project = r"\|?" if metric.startswith(OF_PROJECTS) else ""
                 selected = rf'job_name=~"\$job_name{or_of_project}"'
                 assert re.search(selected, matchers), f"{where}: {metric} lacks job_name"
+
+
+def test_alerts_are_those_of_the_selected_jobs() -> None:
+    found = [
+        matchers
+        for _, _, target in each_target()
+        for metric, matchers in SELECTOR.findall(target["expr"])
+        if metric in OF_RULES
+    ]
+    assert found
+    for matchers in found:
+        for name in ("project", "job_name"):
+            assert f'{name}=~"${name}|"' in matchers
+
+
+def test_every_legend_of_a_graph_has_calculations() -> None:
+    legends = [
+        (where, panel["options"]["legend"]) for where, panel in each_panel() if panel["type"] == "timeseries"
+    ]
+    assert legends
+    for where, legend in legends:
+        assert (legend["showLegend"], legend["displayMode"]) == (True, "table"), where
+        assert len(legend["calcs"]) == 2, where
+        assert set(legend["calcs"]) <= CALCS, where
 
 
 def test_every_metric_has_its_selector() -> None:
