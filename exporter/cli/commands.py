@@ -23,7 +23,7 @@ from exporter.cli.flags import (
 )
 from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
-from exporter.errors import NO_THREADS, ConfigError, ExporterError
+from exporter.errors import NO_THREADS, ApiError, ConfigError, ExporterError
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -285,6 +285,8 @@ def _run() -> None:
         cli.main(prog_name="codearts-build-exporter", standalone_mode=True)
     except ConfigError as error:
         _fail(error, 2)
+    except ApiError as error:
+        _fail(ExporterError(f"{error}; check-config --online says what to do"), 1)
     except ExporterError as error:
         _fail(error, 1)
     except RuntimeError as error:

@@ -17,7 +17,7 @@ from exporter.cli import log_setup
 from exporter.cli.terminal import echo, warn
 from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
-from exporter.doctor import REFUSALS
+from exporter.doctor import REFUSALS, explained
 from exporter.doctor.format_report import columns
 from exporter.errors import ApiError, ExporterError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.metrics.exporter_metrics import Telemetry
@@ -40,7 +40,10 @@ def list_jobs(config: Config, output: str) -> None:
     log_setup.configure("error")
     throttle = Throttle(config.poll.max_requests_per_minute)
     _, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS, isolates_operations=False)
-    jobs = visible_jobs(client, [project.id for project in config.projects])
+    try:
+        jobs = visible_jobs(client, [project.id for project in config.projects])
+    except ApiError as error:
+        raise ExporterError(explained(config, error)) from None
     if not jobs:
         raise ExporterError(
             "the list of jobs is empty: the user sees none, or the list was empty only for a moment"

@@ -23,6 +23,8 @@ S = TypeVar("S", bound=Section)
 
 LARGEST_FILE: Final = 16 * 2**20
 
+_IF_MISSING: Final = "; --config.file=FILE names another, and the command demo needs none"
+
 
 def read(path: str, schema: type[Config] = Config) -> Config:
     """Load the configuration file, with the environment of this process.
@@ -41,7 +43,8 @@ def load(path: Path, environ: Mapping[str, str], schema: type[Config] = Config) 
     Raises:
         ConfigError: a file cannot be read, or its content is invalid; one line for each problem.
     """
-    return parse(read_text(path), source=str(path), environ=environ, base_dir=path.parent, schema=schema)
+    text = read_text(path, _IF_MISSING)
+    return parse(text, source=str(path), environ=environ, base_dir=path.parent, schema=schema)
 
 
 def parse(
@@ -60,8 +63,8 @@ def parse(
     return validated(schema, document, source=source, base_dir=base_dir, example="config.example.yaml")
 
 
-def read_text(path: Path) -> str:
-    """Read a YAML file.
+def read_text(path: Path, if_missing: str = "") -> str:
+    """Read a YAML file; ``if_missing`` ends the error about a missing one.
 
     Raises:
         ConfigError: it cannot be read, or is not UTF-8.
@@ -69,7 +72,8 @@ def read_text(path: Path) -> str:
     try:
         return read_bounded(path, LARGEST_FILE).decode("utf-8-sig")
     except OSError as error:
-        problem = Problem(0, (), f"cannot be read: {os_reason(error)}")
+        hint = if_missing if isinstance(error, FileNotFoundError) else ""
+        problem = Problem(0, (), f"cannot be read: {os_reason(error)}{hint}")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         problem = Problem(line, (), "is not UTF-8 text; save it as UTF-8")

@@ -9,7 +9,7 @@ from exporter.doctor.format_report import lines_of, wrapped
 from exporter.doctor.probe import REFUSALS
 from exporter.doctor.probe_plan import announced, at_most
 from exporter.doctor.results import Finding, Mark, Report, Section
-from exporter.doctor.run import examine
+from exporter.doctor.run import examine, explained
 from exporter.text import plural
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "announced",
     "at_most",
     "examine",
+    "explained",
     "lines_of",
     "plural",
     "wrapped",

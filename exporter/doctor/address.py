@@ -79,7 +79,7 @@ def address(config: Config, answers: Answers, proxies: Mapping[str, Proxy]) -> S
     if answers.refusal:
         findings.append(_refused(answers.refusal))
     elif answers.stopped:
-        findings.append(_stopped(answers.stopped, has_value=answers.has_value))
+        findings.append(stopped(answers.stopped, has_value=answers.has_value))
     return Section("Address", tuple(findings))
 
 
@@ -108,8 +108,8 @@ def _not_published(error: ApiError, rest: str = "") -> Finding:
     )
 
 
-def _stopped(error: ApiError, *, has_value: bool) -> Finding:
-    """The examination ended early."""
+def stopped(error: ApiError, *, has_value: bool) -> Finding:
+    """Explain the error that ended the examination early; ``has_value`` if a request succeeded before it."""
     rest = "; the rest was not asked" if has_value else ""
     key = error.address_key
     match error:

@@ -82,7 +82,7 @@ def credentials(config: Config, answers: Answers, now: float) -> Section:
     """Report kind, expiry and acceptance; ``now`` in seconds since the epoch."""
     kind = _kind(config.auth, _validity(answers.expires_at, now))
     if isinstance(answers.stopped, CredentialsError):
-        accepted = _refused(config, answers.stopped, answers.clock_offset_s)
+        accepted = refused(config, answers.stopped, answers.clock_offset_s)
     elif answers.has_value:
         accepted = ok("accepted by the service")
     else:
@@ -128,7 +128,7 @@ def _kind(auth: Auth, validity: str) -> Finding:
             assert_never(auth)
 
 
-def _refused(config: Config, error: ApiError, offset_s: float | None) -> Finding:
+def refused(config: Config, error: ApiError, offset_s: float | None) -> Finding:
     """Explain a refusal by the service's message, else by the clock, else by the kind."""
     message = str(error).lower()
     is_renewed = isinstance(config.auth, PasswordAuth | EcsAgencyAuth)

@@ -38,7 +38,7 @@ def jobs(config: Config, answers: Answers, watched: Watched) -> Section:
     if len(all_findings) > ASKED_ONE_BY_ONE:
         findings = list(_summarized(findings, answers, watched))
     if unknown := all_findings.count(None):
-        reason = " (see Address)" if answers.stopped else ": no list shows them"
+        reason = f" ({answers.where_stopped})" if answers.stopped else ": no list shows them"
         findings.append(note(f"{plural(unknown, 'job')} not asked one by one{reason}"))
     if not findings and answers.stopped:
         findings.append(note("none is known: the API did not answer"))

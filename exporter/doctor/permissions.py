@@ -43,14 +43,14 @@ def permissions(config: Config, answers: Answers, watched: Watched, load: Load |
     findings[1:1] = _project_lists(config, answers, watched)
     unasked = [operation for operation, finding in by_operation.items() if finding is None]
     if unasked:
-        findings.append(note(f"not asked (see Address): {', '.join(unasked)}"))
+        findings.append(note(f"not asked ({answers.where_stopped}): {', '.join(unasked)}"))
     return Section("Permissions", tuple(findings))
 
 
 def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
     """Report an answer that neither allows nor refuses an operation."""
     if error is answers.stopped:
-        return note(f"{operation}: not known, the examination stopped here (see Address)")
+        return note(f"{operation}: not known, the examination stopped here ({answers.where_stopped})")
     if isinstance(error, NotPublishedError):
         return problem(
             f"{operation}: the gateway has no such API: {error}",
@@ -183,7 +183,7 @@ def _project_lists(config: Config, answers: Answers, watched: Watched) -> Iterat
             yield _project_list(project_id, projects.get(project_id), answer, answers, watched)
     not_asked = len(projects.keys() - answers.lists.keys())
     if not_asked:
-        yield note(f"project-job-list: not asked of {plural(not_asked, 'project')} (see Address)")
+        yield note(f"project-job-list: not asked of {plural(not_asked, 'project')} ({answers.where_stopped})")
 
 
 def _project_list(

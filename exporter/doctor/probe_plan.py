@@ -11,7 +11,7 @@ from typing import Final
 from exporter.config import Config, format_duration
 from exporter.doctor.results import Answers, ListAnswer, is_refused
 from exporter.errors import ApiError
-from exporter.model import Job, ListedJob
+from exporter.model import Job, ListedJob, Result
 from exporter.poller.job_lists import ListTrust
 from exporter.poller.tasks import ALL, Listing
 from exporter.poller.watchlist import Watchlist
@@ -126,18 +126,24 @@ def histories_to_ask(watched: Watched, answers: Answers) -> tuple[str, ...]:
 
 
 def detail_to_ask(answers: Answers, watched: Watched) -> tuple[str, int] | None:
-    """Return the newest finished build of the jobs whose history could be read: job id and number."""
-    builds: list[tuple[int, str, int]] = []
+    """Return the build whose details to request, of the jobs whose history could be read: job id and number.
+
+    It is the newest that succeeded, because a failed one may lack stages, else the newest that finished.
+    """
+    builds: list[tuple[bool, int, str, int]] = []
     for job_id, history in answers.histories.items():
         if isinstance(history, ApiError):
             continue
         ended = [build for build in history if build.result is not None]
-        builds += [(build.finish_ms or build.start_ms or 0, job_id, build.number) for build in ended]
+        builds += [
+            (build.result is Result.SUCCESS, build.finish_ms or build.start_ms or 0, job_id, build.number)
+            for build in ended
+        ]
         listed = watched.listed.get(job_id)
         if not ended and listed and listed.number and listed.is_finished:
-            builds.append((listed.last_build_ms or 0, job_id, listed.number))
+            builds.append((False, listed.last_build_ms or 0, job_id, listed.number))
     newest = max(builds, default=None)
-    return newest and newest[1:]
+    return newest and newest[2:]
 
 
 def needs_names(watched: Watched, answers: Answers) -> bool:

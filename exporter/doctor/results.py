@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, CredentialsError, NotPublishedError, NotVisibleError, RejectedError
 from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob, Stage
 from exporter.poller.tasks import ALL, Listing
 
@@ -145,6 +145,11 @@ class Answers:
         ]
         is_same = len({(error.code, error.error_code) for error in refused}) == 1
         return refused[0] if asked > 1 and len(refused) == len(given) and is_same else None
+
+    @property
+    def where_stopped(self) -> str:
+        """Refer to the section that says why the examination ended early."""
+        return "see Credentials" if isinstance(self.stopped, CredentialsError) else "see Address"
 
     @property
     def has_value(self) -> bool:

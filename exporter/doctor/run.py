@@ -9,9 +9,9 @@ from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
 from exporter.api.http import proxy_variable
 from exporter.config import Config
-from exporter.doctor.address import Proxy, address
+from exporter.doctor.address import Proxy, address, stopped
 from exporter.doctor.budget import requests_section
-from exporter.doctor.credentials import clock
+from exporter.doctor.credentials import clock, refused
 from exporter.doctor.credentials import credentials as credentials_section
 from exporter.doctor.jobs import jobs
 from exporter.doctor.permissions import permissions
@@ -21,6 +21,7 @@ from exporter.doctor.probe_plan import resolve_watched
 from exporter.doctor.results import Report
 from exporter.doctor.series import series_section
 from exporter.doctor.state import state
+from exporter.errors import ApiError, CredentialsError
 from exporter.poller import Rules
 
 
@@ -48,6 +49,15 @@ def _without_user(proxy: str) -> str:
     if "@" in proxy and "@" not in parts.netloc:  # cut by a character of the password
         return "(its address cannot be read)"
     return f"{parts.scheme}://{parts.hostname or '?'}{port}"
+
+
+def explained(config: Config, error: ApiError) -> str:
+    """Explain the error that ended a command, and say what to do."""
+    if isinstance(error, CredentialsError):
+        finding = refused(config, error, None)
+        return f"the credentials are {finding.text}; {finding.todo.removesuffix(' (see Clock)')}"
+    finding = stopped(error, has_value=False)
+    return f"{finding.text}; {finding.todo}"
 
 
 def examine(

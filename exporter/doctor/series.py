@@ -173,8 +173,9 @@ def _findings(config: Config, jobs: int, of_a_job: SeriesOfAJob) -> Iterator[Fin
     has_branches = "branch" in config.metrics.extra_labels
     most, limit = jobs * of_a_job.most, config.metrics.max_series
     in_stages = f" in {plural(of_a_job.stages, 'stage')}" if of_a_job.stages else ""
+    verbs = "succeeds and fails" if jobs == 1 else "succeed and fail"
     text = (
-        f"{jobs * of_a_job.usual:,} series for {plural(jobs, 'job')} that succeed and fail"
+        f"{jobs * of_a_job.usual:,} series for {plural(jobs, 'job')} that {verbs}"
         f"{in_stages} ({of_a_job.usual} each), {most:,} with every {_labels(config)} ({of_a_job.most} each)"
     )
     if most <= limit:
@@ -189,7 +190,10 @@ def _findings(config: Config, jobs: int, of_a_job: SeriesOfAJob) -> Iterator[Fin
             f"{text}: check that Prometheus can take them; metrics.max_series limits branches only",
             "set metrics.stages to false if Prometheus cannot take its series" if of_a_job.stages else "",
         )
-    yield ok(f"{of_a_job.native} instead of {of_a_job.usual} each where Prometheus stores native histograms")
+    if of_a_job.native < of_a_job.usual:
+        yield ok(
+            f"{of_a_job.native} instead of {of_a_job.usual} each where Prometheus stores native histograms"
+        )
     if has_branches:
         yield ok(
             "each expression of metrics.branches is counted as one branch; every further branch that matches "

@@ -109,7 +109,8 @@ def _polls_with(hint: Callable[[Iterable[str]], int]) -> _Handler:
         except ClientDisconnect:  # also after a body that was refused as too long
             return Response(status_code=400)
         jobs = await run_in_threadpool(hint, ids_in(request.url.query.encode() + b"\n" + body))
-        return PlainTextResponse(f"{plural(jobs, 'job')} will be polled\n", status_code=202)
+        remark = "" if jobs else ": neither query nor body contains the ID of a watched job"
+        return PlainTextResponse(f"{plural(jobs, 'job')} will be polled{remark}\n", status_code=202)
 
     return answer
 

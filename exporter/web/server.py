@@ -1,6 +1,7 @@
 """The HTTP server, and the sockets that it listens on."""
 
 import asyncio
+import errno
 import os
 import re
 import socket
@@ -89,7 +90,8 @@ def bind(addresses: Sequence[str]) -> list[socket.socket]:
 def _reason(error: OSError) -> str:
     if error.errno and error.errno < 0:  # an error of getaddrinfo; system errors are positive
         return "the host name does not resolve"
-    return os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason} (--web.listen-address selects another)" if error.errno == errno.EADDRINUSE else reason
 
 
 def address_of(listening: socket.socket) -> str:

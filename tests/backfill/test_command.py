@@ -209,6 +209,7 @@ def test_it_resumes_after_expired_credentials(config: Path, simulator: Simulator
     simulator.faults.replace([NO_RECORDS, fault("unauthorized", operation="record-info", probability=0.02)])
     done = run(*flags)
     assert (done.code, "401" in done.err) == (1, True), done.err
+    assert done.err.endswith("; check-config --online says what to do\n")
     simulator.faults.replace([NO_RECORDS])
     simulator.reset_counts()
     assert run(*flags).code == 0

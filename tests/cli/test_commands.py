@@ -313,6 +313,7 @@ class TestServe:
         assert (ended.code, ended.out) == (1, "")
         last = ended.err.splitlines()[-1]
         assert last.startswith(f"codearts-build-exporter: cannot listen on {address}: ")
+        assert last.endswith("(--web.listen-address selects another)")
         assert "Traceback" not in ended.err
 
     def test_a_wrong_address_exits_2(self, config: Path) -> None:

@@ -42,7 +42,9 @@ def test_a_build_is_counted_right_after_a_hint(simulator: Simulator, calm: Servi
 
 def test_unknown_ids_cost_nothing(simulator: Simulator, calm: Serving) -> None:
     asked = len(simulator.requests)
-    assert hint(calm, "f" * 32) == "0 jobs will be polled\n"
+    assert hint(calm, "f" * 32) == (
+        "0 jobs will be polled: neither query nor body contains the ID of a watched job\n"
+    )
     assert len(simulator.requests) == asked
 
 

@@ -125,3 +125,21 @@ def test_an_empty_list_is_a_failure(simulator: Simulator, account: Path) -> None
     done = listed(account)
     assert done.exit_code == 1
     assert "the list of jobs is empty" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause", "todo"),
+    [
+        (("token: ", "token: x"), "the credentials are refused: HTTP 401 ", "check that it was copied"),
+        (("127.0.0.1:", "127.0.0.1:1 #"), "nothing listens at that address: ", "check host and port"),
+    ],
+    ids=["wrong token", "wrong port"],
+)
+def test_a_refusal_of_everything_says_what_to_do(
+    account: Path, change: tuple[str, str], cause: str, todo: str
+) -> None:
+    account.write_text(account.read_text(encoding="utf-8").replace(*change, 1), encoding="utf-8")
+    done = listed(account)
+    assert done.exit_code == 1
+    assert str(done.exception).startswith(cause)
+    assert f"; {todo}" in str(done.exception)

@@ -55,6 +55,8 @@ class TestRefusals:
         found = examined(auth=auth)
         assert statuses(simulator, 401) == 1
         assert todo in " ".join(found.text.split())
+        assert "job-list: not known, the examination stopped here (see Credentials)" in found.text
+        assert "see Address" not in found.text
         assert "wr0ng" not in found.text
 
     def test_a_locked_key_is_left_alone(self, simulator: Simulator, examined: Examine) -> None:

@@ -355,6 +355,14 @@ class TestStages:
         assert line.startswith("note: full-stages: could not be asked, since ")
         assert why in line
 
+    def test_a_build_that_succeeded_is_preferred_since_a_failed_one_may_lack_stages(
+        self, simulator: Simulator, examined: Examine
+    ) -> None:
+        for job in simulator.fleet.jobs():
+            simulator.fleet.add_build(job.id, result="failure", duration_s=0.01, queue_s=0.01)
+        time.sleep(0.05)
+        assert "tried on build 1 of" in self.line(examined)
+
     def test_the_estimate_assumes_six_stages_if_they_are_refused(
         self, simulator: Simulator, examined: Examine
     ) -> None:

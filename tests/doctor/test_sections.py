@@ -17,12 +17,13 @@ from exporter.doctor.address import Proxy, address
 from exporter.doctor.credentials import clock
 from exporter.doctor.results import Answers
 from exporter.doctor.run import proxies_of, proxy_for
-from exporter.doctor.series import series_of_a_job
+from exporter.doctor.series import series_of_a_job, series_section
 from exporter.errors import Obstacle, UnreachableError
 from exporter.exposition import Format, Renderer
 from exporter.exposition.publisher import Publisher
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
+from exporter.poller import Rules
 from exporter.simulator import Fleet, ManualClock, Plan
 from exporter.simulator.builds import RESULTS
 from tests.support.watch import START_MS, Watch, watching
@@ -281,3 +282,11 @@ class TestAnnounced:
 
     def test_stages_add_one_request(self) -> None:
         assert at_most(config("metrics: {stages: true}")) == at_most(config("")) + 1
+
+
+@pytest.mark.parametrize(("detail", "says"), [("full", True), ("lean", False)])
+def test_the_native_form_is_mentioned_only_where_it_saves_series(detail: str, says: bool) -> None:
+    settings = config(f"metrics: {{detail: {detail}}}")
+    found = series_section(settings, Answers(), 1, Rules.of(settings).buckets).findings
+    assert any("where Prometheus stores native histograms" in finding.text for finding in found) == says
+    assert "1 job that succeeds and fails" in found[0].text
