@@ -159,7 +159,7 @@ class Histogram:
     def since(self, before: "Histogram | None") -> "Histogram":
         """Return the observations that an earlier state with the same bounds lacks, without exemplars.
 
-        If a native bucket has fallen, as one spread anew from larger counts may, the classic ones decide.
+        If a native bucket has fallen, as one spread again from larger counts may, the classic ones decide.
         """
         if before is None:
             return replace(self, exemplars=())
