@@ -96,8 +96,8 @@ def quantile(
     shift = f" offset {ago}" if ago else ""
     native = f"sum{_by(labels)}(increase({histogram.part()}[{over}]{shift}))"
     return (
-        f"(histogram_quantile({share}, {native}) "
-        f"or {_of_buckets(share, histogram.part('_bucket'), labels, over, shift)}) >= 0"
+        f"histogram_quantile({share}, {native}) >= 0 "
+        f"or {_of_buckets(share, histogram.part('_bucket'), labels, over, shift)} >= 0"
     )
 
 
