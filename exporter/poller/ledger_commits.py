@@ -85,6 +85,7 @@ class LedgerCommits:
             ahead, ledger = previous.uncommitted, previous.ledger
             if ahead and ledger and job.ledger == ledger.with_buckets(buckets):
                 self.add(job, ahead.with_buckets(buckets))
+        self._carry_over_totals(before)
         self.leaving = {
             job_id: ledger for job_id, ledger in before.leaving.items() if job_id not in self.watchlist.states
         }
@@ -92,6 +93,20 @@ class LedgerCommits:
             project, committed, last = before._last_growth[job_id]
             committed = committed.with_buckets(buckets) if committed else None
             self._last_growth[job_id] = (project, committed, last.with_buckets(buckets))
+
+    def _carry_over_totals(self, before: "LedgerCommits") -> None:
+        """Continue with the published totals, and add what another process has committed meanwhile."""
+        if not self.totals or not before.totals:
+            return
+        self._stale_rows = self.totals.carry_over(before.totals)
+        buckets, known = self.rules.buckets, before.watchlist.states
+        growth = [
+            (self.watchlist.project_of(job_id), published.with_buckets(buckets), job.ledger)
+            for job_id, job in self.watchlist.states.items()
+            if job.ledger and (previous := known.get(job_id)) and (published := previous.ledger)
+        ]
+        for total, ledger in self.totals.grown(growth).items():
+            total.ledger = self._stale_rows[total.id] = ledger
 
     def add(self, job: JobState, ledger: JobLedger) -> None:
         """Give a job a new ledger, which the next commit writes."""
@@ -186,7 +201,7 @@ class LedgerCommits:
                     for reason in change.faults:
                         self.telemetry.payload_fault("record-info", reason)
             results = [(job, result) for job, result in results if job.id in conflicts]
-            if not results:
+            if not conflicts:
                 break
         return committed, broken
 

@@ -47,6 +47,16 @@ class ProjectTotals:
         """All totals by key."""
         return self._states
 
+    def carry_over(self, before: "ProjectTotals") -> dict[str, JobLedger]:
+        """Continue with totals that were published; return those that the store has otherwise."""
+        stale: dict[str, JobLedger] = {}
+        for key, previous in before._states.items():
+            total = self._states.setdefault(key, JobState(key))
+            published = previous.ledger and previous.ledger.with_buckets(self._buckets)
+            if published and published != total.ledger:
+                total.ledger = stale[key] = published
+        return stale
+
     def of(self, project: str) -> JobState:
         """Return the total of a project; a new one begins at 0."""
         key = self._prefix + project

@@ -237,6 +237,53 @@ def test_two_processes_with_the_same_jobs_count_each_build_once(project: Project
             assert total(one) == (4, 40, 4)
 
 
+def test_a_reload_takes_over_no_total_of_another_process(project: Project, tmp_path: Path) -> None:
+    """As while a deployment replaces one by one that watches more jobs: both write the same total."""
+    first, second, _ = project.ids
+    with redis_server(tmp_path) as server:
+        old_store, new_store, reader = (RedisStore(server.url) for _ in range(3))
+        with (
+            closing(old_store),
+            closing(new_store),
+            closing(reader),
+            project.watched(old_store, [second]) as old,
+            project.watched(new_store, [first, second]) as new,
+        ):
+            old.shard = 1  # of its own series only
+            for _ in range(2):
+                project.build(new, first)
+            project.build(old, second)
+            assert (total(new), total(old)) == ((2, 20, 2), (1, 10, 1))
+            new.reload()
+            project.poll(new)
+            assert total(new) == (3, 30, 3)
+            kept = reader.load(None)["project/0/shop"]
+            assert kept.tallies == new.poller.rows["project/0/shop"].tallies
+
+
+def test_a_total_that_another_process_has_written_too_is_stored_at_once(
+    project: Project, tmp_path: Path
+) -> None:
+    first, second, _ = project.ids
+    with redis_server(tmp_path) as server:
+        one_store, other_store, reader = (RedisStore(server.url) for _ in range(3))
+        with (
+            closing(one_store),
+            closing(other_store),
+            closing(reader),
+            project.watched(one_store, [first]) as one,
+            project.watched(other_store, [second]) as other,
+        ):
+            for builds in range(1, 4):
+                for watch, job_id in ((one, first), (other, second)):
+                    project.fleet.add_build(job_id, queue_s=1, duration_s=10)
+                    watch.clock.advance(5 * MINUTE)
+                    watch.poller.settle([watch.poller.run(work) for work in watch.poller.take(1000)])
+                    assert total(watch) == (builds, 10 * builds, builds)
+                    kept = reader.load(None)["project/0/shop"]
+                    assert kept.tallies == watch.poller.rows["project/0/shop"].tallies
+
+
 class FullDisk(SqliteStore):
     """A file that cannot be written at times."""
 

@@ -105,19 +105,25 @@ class Watch:
         """
         self._start(self.store, real_time=real_time)
 
+    def reload(self) -> None:
+        """Continue with the same configuration, as after a reload."""
+        self._start(self.store, real_time=False, before=self.poller)
+        self._begun = True
+
     def begin(self) -> None:
         """Watch the jobs from now on, without a poll yet; after `close`, as another process would."""
         self.start()
         self._begun = True
 
-    def _start(self, store: Store, *, real_time: bool) -> None:
+    def _start(self, store: Store, *, real_time: bool, before: Poller | None = None) -> None:
         self._begun = False
         monotonic = time.monotonic if real_time else self.now
         watchlist = Watchlist(self.config)
-        ledgers = self.store.load(None)
+        published = dict(before.rows) if before else {}
+        ledgers = published | self.store.load(None, published)
         gone = {job_id for job_id, ledger in ledgers.items() if ledger.gone}
         watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()}, gone)
-        self.poller = Poller(
+        self.poller: Poller = Poller(
             PollPlanner(watchlist, self._intervals, monotonic(), random.Random(7)),
             self.service,
             store,
@@ -126,6 +132,8 @@ class Watch:
             shard=self.shard,
             concurrency=self.config.poll.concurrency,
             telemetry=self.telemetry,
+            before=before,
+            same_service=before is not None,
             wall=self.wall,
             monotonic=monotonic,
         )
