@@ -41,7 +41,7 @@ def jobs(config: Config, answers: Answers, watched: Watched) -> Section:
         reason = f" ({answers.where_stopped})" if answers.stopped else ": no list shows them"
         findings.append(note(f"{plural(unknown, 'job')} not asked one by one{reason}"))
     if not findings and answers.stopped:
-        findings.append(note("none is known: the API did not answer"))
+        findings.append(note(f"none is known ({answers.where_stopped})"))
     elif not findings:
         todo = "see the projects above, or give jobs under jobs:"
         findings.append(problem("none is watched: no project contains any", todo))

@@ -57,6 +57,9 @@ class TestRefusals:
         assert todo in " ".join(found.text.split())
         assert "job-list: not known, the examination stopped here (see Credentials)" in found.text
         assert "see Address" not in found.text
+        assert examined("projects: [all]", jobs=[], auth=auth).section("Jobs") == [
+            "note: none is known (see Credentials)"
+        ]
         assert "wr0ng" not in found.text
 
     def test_a_locked_key_is_left_alone(self, simulator: Simulator, examined: Examine) -> None:
