@@ -73,7 +73,8 @@ def test_the_watched_jobs_in_a_request_are_polled(path: str, body: bytes, jobs: 
     hints = Hints()
     with site(hints) as port:
         number = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
-        assert request(port, path, body) == (202, f"{number} will be polled\n")
+        remark = "" if jobs else ": neither query nor body contains the ID of a watched job"
+        assert request(port, path, body) == (202, f"{number} will be polled{remark}\n")
     assert hints.calls == [jobs]
 
 
