@@ -68,7 +68,7 @@ def _choices(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
     for choice in header.lower().split(","):
         name, *parts = (part.strip() for part in choice.split(";"))
         pairs = (part.partition("=") for part in parts)
-        parameters = {key.strip(): value.strip() for key, _, value in pairs}
+        parameters = {key.strip(): value.strip().strip('"') for key, _, value in pairs}
         try:
             quality = float(parameters.get("q", "1"))
         except ValueError:

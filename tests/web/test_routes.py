@@ -175,6 +175,7 @@ def test_the_text_format_is_the_default(plain: Site, accept: str | None) -> None
         "application/openmetrics-text",
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
         "Application/OpenMetrics-Text;version=0.0.1",
+        'application/openmetrics-text; version="1.0.0"',
         "text/plain;q=0.5, application/openmetrics-text;q=0.5",
     ],
 )
@@ -191,6 +192,7 @@ def test_openmetrics_is_sent_to_clients_that_prefer_it(plain: Site, accept: str)
         PROMETHEUS_3_PROTOBUF,
         DELIMITED,
         PROTOBUF.upper(),
+        'application/vnd.google.protobuf; proto="io.prometheus.client.MetricFamily"; encoding="delimited"',
         f"application/openmetrics-text;q=0.5,{DELIMITED};q=0.5",
     ],
 )
