@@ -58,6 +58,8 @@ class LedgerCommits:
     # ledger, and jobs of which the store lacks the time when they were first watched.
     _uncommitted: dict[JobState, None] = field(default_factory=dict)
     _last_growth: dict[str, Growth] = field(default_factory=dict)  # by jobs that are leaving
+    # As committed when they left, although the store may have a commit whose response was lost.
+    _returning: dict[str, JobLedger | None] = field(default_factory=dict)
     _stale_rows: dict[str, JobLedger] = field(default_factory=dict)  # totals that differ in the store
     _unkept: dict[JobState, None] = field(default_factory=dict)
 
@@ -99,13 +101,19 @@ class LedgerCommits:
         if not self.totals or not before.totals:
             return
         self._stale_rows = self.totals.carry_over(before.totals)
-        buckets, known = self.rules.buckets, before.watchlist.states
-        growth = [
-            (self.watchlist.project_of(job_id), published.with_buckets(buckets), job.ledger)
-            for job_id, job in self.watchlist.states.items()
-            if job.ledger and (previous := known.get(job_id)) and (published := previous.ledger)
-        ]
-        for total, ledger in self.totals.grown(growth).items():
+        known = {job_id: job.ledger for job_id, job in before.watchlist.states.items() if job.ledger}
+        returned = {job_id: growth[1] for job_id, growth in before._last_growth.items()}
+        self._catch_up({**known, **returned})
+
+    def _catch_up(self, known: Mapping[str, JobLedger | None]) -> None:
+        """Add to totals what the store's ledgers of watched jobs have more than those known before."""
+        buckets, growth = self.rules.buckets, list[Growth]()
+        for job_id, before in known.items():
+            job = self.watchlist.states.get(job_id)
+            if job and job.ledger:
+                committed = before.with_buckets(buckets) if before else None
+                growth.append((self.watchlist.project_of(job_id), committed, job.ledger))
+        for total, ledger in (self.totals.grown(growth) if self.totals else {}).items():
             total.ledger = self._stale_rows[total.id] = ledger
 
     def add(self, job: JobState, ledger: JobLedger) -> None:
@@ -118,7 +126,8 @@ class LedgerCommits:
         watched_at = self.monotonic() - max(0, ago_ms) / 1000
         for job in jobs:
             self.leaving.pop(job.id, None)
-            self._last_growth.pop(job.id, None)
+            if growth := self._last_growth.pop(job.id, None):
+                self._returning[job.id] = growth[1]
             if job.latest is None and job.watched_at is None:
                 job.watched_at = watched_at
                 self._unkept[job] = None
@@ -220,7 +229,8 @@ class LedgerCommits:
         """Commit all changes; those that fail are retried with the next commit.
 
         Returns:
-            The jobs that have a new ledger, and those of them whose ledger another process has committed.
+            The jobs that have a new ledger, and those whose ledger another process has committed. If there
+            are any of these, nothing else is committed yet.
         """
         changed = {
             job: job.uncommitted.with_names(self.watchlist.names(job.id))
@@ -229,7 +239,7 @@ class LedgerCommits:
         }
         if not changed and not self.leaving and not self._stale_rows:
             return set(), frozenset()
-        totals = self._grown(changed)
+        totals = self._totals_after(changed, self._last_growth)
         rows = {job.id: ledger for job, ledger in (changed | totals).items()}
         try:
             newer = self.store.commit(self._stale_rows | rows | self.leaving)
@@ -241,31 +251,38 @@ class LedgerCommits:
         if self._commit_failed:
             self._commit_failed = False
             self._restore_at = 0.0  # the server may be another one by now
-        for job in changed:
-            if other := newer.get(job.id):
-                changed[job] = other.with_buckets(self.rules.buckets)
         if newer:
-            totals = self._grown(changed)  # as much as another process has counted
-        self._stale_rows = {total.id: ledger for total, ledger in totals.items()} if newer else {}
-        now = self.monotonic()
-        for total, ledger in totals.items():
-            before, total.ledger = total.ledger, ledger
-            self.zero_hold.hold_new(total, before, now)
-        self.leaving, self._last_growth = {}, {}
-        self._uncommitted.clear()
-        for job, ledger in changed.items():
-            before, job.ledger = job.ledger, ledger
-            job.uncommitted = job.watched_at = None
-            self._unkept.pop(job, None)
-            self.zero_hold.hold_new(job, before, now)
-        return {job.id for job in changed}, frozenset(newer)
+            adopted = {
+                job: newer[job.id].with_buckets(self.rules.buckets) for job in changed if job.id in newer
+            }
+            totals = self._totals_after(adopted, {})  # as much as another process has counted
+            self._stale_rows |= {total.id: ledger for total, ledger in totals.items()}
+            for job_id in self.leaving.keys() & newer.keys():
+                del self.leaving[job_id], self._last_growth[job_id]
+            self._accept(adopted, totals)
+            return {job.id for job in adopted}, frozenset(newer)
+        self._stale_rows, self.leaving, self._last_growth = {}, {}, {}
+        self._accept(changed, totals)
+        return {job.id for job in changed}, frozenset()
 
-    def _grown(self, changed: Mapping[JobState, JobLedger]) -> dict[JobState, JobLedger]:
-        """Return the totals of projects after a commit of those ledgers, and of those that leave."""
+    def _accept(self, ledgers: dict[JobState, JobLedger], totals: dict[JobState, JobLedger]) -> None:
+        """Publish ledgers that the store has, and the totals after them."""
+        now = self.monotonic()
+        for state, ledger in (ledgers | totals).items():
+            before, state.ledger = state.ledger, ledger
+            state.uncommitted = state.watched_at = None
+            self._uncommitted.pop(state, None)
+            self._unkept.pop(state, None)
+            self.zero_hold.hold_new(state, before, now)
+
+    def _totals_after(
+        self, changed: Mapping[JobState, JobLedger], left: Mapping[str, Growth]
+    ) -> dict[JobState, JobLedger]:
+        """Return the totals of projects after a commit of those ledgers, and of jobs that have left."""
         if self.totals is None:
             return {}
         growth = ((self.watchlist.project_of(job.id), job.ledger, ledger) for job, ledger in changed.items())
-        return self.totals.grown((*growth, *self._last_growth.values()))
+        return self.totals.grown((*growth, *left.values()))
 
     def load(self) -> list[str]:
         """Load the ledgers of jobs that were not loaded yet; return the ids of those that have one."""
@@ -282,6 +299,8 @@ class LedgerCommits:
             if ledger := kept.get(job.id):
                 job.ledger, job.watched_at = ledger.with_buckets(self.rules.buckets), None
                 self._unkept.pop(job, None)
+        loaded = self._returning.keys() & kept.keys()
+        self._catch_up({job_id: self._returning.pop(job_id) for job_id in loaded})
         return list(kept)
 
     def restore(self) -> None:

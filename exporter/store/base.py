@@ -26,8 +26,8 @@ class Store(Protocol):
         """Write ledgers in one transaction.
 
         Returns:
-            Ledgers that another process has committed since they were loaded here: those jobs' changes are
-            not written, and the next fold must start from what is returned.
+            Ledgers that another process has committed since they were loaded here. If there are any, nothing
+            is written, and the next fold of those jobs must start from what is returned.
 
         Raises:
             StoreError: none of them is written; what was committed before remains.

@@ -1,8 +1,9 @@
 """Ledgers in Redis or Valkey, for several replicas: the same rows, compare-and-set on a row's revision.
 
 One hash holds all rows, ``job_id`` → ``revision row``; another holds the times when jobs without a row were
-first watched. A commit names the revision that it started from. If the server holds a later one, another
-process has committed meanwhile, and its row is returned instead. So two replicas that watch one job by
+first watched. A commit names the revisions that it started from. If the server holds later ones, another
+process has committed meanwhile; those rows are returned, and nothing is written: the total of a project must
+not be kept without the ledgers that made it grow. So two replicas that watch one job by
 mistake take turns, and neither counts what the other has counted.
 
 A commit may be executed twice, or long after it was given up: its revision is then an old one, and it changes
@@ -39,10 +40,11 @@ for i = 1, #ARGV, 3 do
   if held and revision > tonumber(ARGV[i + 1]) then
     table.insert(newer, ARGV[i])
     table.insert(newer, held)
-  else
-    redis.call('HSET', KEYS[1], ARGV[i], (ARGV[i + 1] + 1) .. ' ' .. ARGV[i + 2])
-    redis.call('HDEL', KEYS[2], ARGV[i])
   end
+end
+for i = 1, #newer == 0 and #ARGV or 0, 3 do
+  redis.call('HSET', KEYS[1], ARGV[i], (ARGV[i + 1] + 1) .. ' ' .. ARGV[i + 2])
+  redis.call('HDEL', KEYS[2], ARGV[i])
 end
 return newer
 """
@@ -124,7 +126,7 @@ class RedisStore:
         return ledgers
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
-        """Write ledgers that no other process has changed; return the others as they are now.
+        """Write all ledgers, or none if another process has changed some: those are returned as they are now.
 
         Raises:
             StoreError: the server did not confirm. If it has written them, the next commit returns them.
@@ -133,14 +135,16 @@ class RedisStore:
         for job_id, ledger in changed.items():
             arguments += [job_id, self._revisions.get(job_id, 0), encode(ledger)]
         newer = self._ask("cannot write", lambda: self._commit(keys=_KEYS, args=arguments))
+        if not newer:
+            self._revisions |= {job_id: self._revisions.get(job_id, 0) + 1 for job_id in changed}
+            return {}
         conflicts: dict[str, JobLedger] = {}
         for key, row in zip(newer[::2], newer[1::2], strict=True):
             job_id = key.decode()
             self._revisions[job_id], conflicts[job_id] = self._parse(job_id, row)
-        for job_id in changed.keys() - conflicts.keys():
-            self._revisions[job_id] = self._revisions.get(job_id, 0) + 1
-        # A conflict may be with the same ledger, if the response to a first try was lost.
-        return {job_id: ledger for job_id, ledger in conflicts.items() if ledger != changed[job_id]}
+        conflicts = {job_id: ledger for job_id, ledger in conflicts.items() if ledger != changed[job_id]}
+        # Without any, all of those are from a first try whose response was lost.
+        return conflicts or self.commit(changed)
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
         """Rewrite rows that are missing or older on the server; after an error, some may be written."""
@@ -153,7 +157,7 @@ class RedisStore:
                 rows += [job_id, self._revisions[job_id] - 1, encode(held[job_id])]
             if rows:
                 newer = self._ask("cannot write", partial(self._commit, keys=_KEYS, args=rows))
-                restored += len(older) - len(newer) // 2
+                restored += 0 if newer else len(older)
         return restored
 
     def refuse_unusable(self) -> None:

@@ -1,9 +1,12 @@
 """Lean detail: histograms of projects never fall, whichever jobs leave, move, come back or are renamed."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -323,6 +326,97 @@ def test_what_a_job_could_not_commit_before_it_was_dropped_is_counted(
         store.is_full = False
         project.build(watch, second)
         assert total(watch) == (2, 20, 2)
+
+
+RESULTS: tuple[Literal["success", "failure", "aborted"], ...] = ("success", "failure", "aborted")
+
+
+class LosesReplies(RedisStore):
+    """At times, commits fail on the way back, and every second one on the way there."""
+
+    is_lossy = False
+    _commits = 0
+
+    def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
+        if not self.is_lossy:
+            return super().commit(changed)
+        self._commits += 1
+        if self._commits % 2:
+            known = dict(self._revisions)
+            super().commit(changed)
+            self._revisions = known
+        raise StoreError("the connection was lost")
+
+
+def counts(ledgers: Iterable[JobLedger]) -> Counter[object]:
+    added = Counter[object]()
+    for ledger in ledgers:
+        added["queue"] += ledger.queue.count
+        added["recovery"] += ledger.recovery.count
+        for tally in ledger.tallies:
+            added[tally.labels] += tally.builds
+            added["sum"] += tally.durations.sum_ms if tally.durations else 0
+    return +added
+
+
+def test_a_build_is_counted_once_if_the_process_is_killed_while_replies_are_lost(
+    project: Project, tmp_path: Path
+) -> None:
+    """The server has a newer ledger of the job, from a commit without a build, but not of its project."""
+    first, *_ = project.ids
+    with (
+        redis_server(tmp_path) as server,
+        closing(LosesReplies(server.url)) as store,
+        project.watched(store, [first]) as watch,
+    ):
+        project.build(watch, first)
+        store.is_lossy = True
+        project.poll(watch, after=120 * MINUTE)
+        project.fleet.add_build(first, queue_s=1, duration_s=10)
+        project.poll(watch, times=6)
+        assert total(watch) == (1, 10, 1)
+        store.is_lossy = False
+        watch.begin()
+        project.poll(watch, times=3)
+        assert total(watch) == (2, 20, 2)
+
+
+@pytest.mark.parametrize("seed", [1, 68])
+def test_at_any_time_the_store_has_the_total_of_the_ledgers_that_it_has(
+    project: Project, tmp_path: Path, seed: int
+) -> None:
+    """So a process that is killed then, and restarted, counts no build twice or never."""
+    random, deleted = Random(seed), set[str]()
+    settings = LEAN + f"projects: [{{id: {project.fleet.project_id('shop')}}}]\nrecycle_bin: {{interval: 1m}}"
+    with (
+        redis_server(tmp_path) as server,
+        closing(LosesReplies(server.url)) as store,
+        project.watched(store, [], settings=settings) as watch,
+    ):
+        for step in range(60):
+            job_id = random.choice(project.ids)
+            match random.choice(["build"] * 5 + ["poll"] * 4 + ["connection", "kill", "reload", "delete"]):
+                case "build" if job_id not in deleted:
+                    result, length_s = random.choice(RESULTS), random.randint(1, 99)
+                    project.fleet.add_build(job_id, result=result, queue_s=1, duration_s=length_s)
+                case "poll":
+                    project.poll(watch, after=random.choice([MINUTE, 120 * MINUTE]))
+                case "connection":
+                    store.is_lossy = not store.is_lossy
+                case "kill":
+                    watch.begin()
+                case "reload":
+                    watch.reload()
+                case "delete" if job_id in deleted:
+                    deleted.remove(job_id)
+                    project.fleet.restore_job(job_id)
+                case "delete" if len(deleted) < 2:
+                    deleted.add(job_id)
+                    project.fleet.delete_job(job_id)
+            kept = store.load(None)
+            total = kept.pop("project/0/shop", None)
+            assert counts([total] if total else []) == counts(kept.values()), step
+        assert counts(kept.values())["queue"] > 5
 
 
 def test_other_buckets_keep_count_and_sum(project: Project, store: SqliteStore) -> None:
