@@ -13,10 +13,12 @@ from exporter.text import join_words, plural
 
 def summary(config: Config) -> str:
     """Summarize the configuration in a line."""
-    jobs, projects = plural(len(config.jobs), "job"), plural(len(config.projects), "project")
+    watched = [plural(len(config.jobs), "job")] if config.jobs else []
     if any(project.id == ALL for project in config.projects):
-        projects = "all projects"
-    return f"{jobs}, {projects}, {config.endpoint}, every {config.poll.interval:g} s"
+        watched.append("all projects")
+    elif config.projects:
+        watched.append(plural(len(config.projects), "project"))
+    return f"{', '.join(watched)}, {config.endpoint}, every {config.poll.interval:g} s"
 
 
 def credential_warnings(config: Config, path: Path) -> Iterator[str]:

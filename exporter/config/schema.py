@@ -138,7 +138,6 @@ class MetricsConfig(Section):
         title="full or lean",
         description="`lean` publishes at most 25 series per job: histograms are those of projects, and some "
         "metrics are left out.",
-        examples=["lean"],
     )
 
     @field_validator("branches")

@@ -134,6 +134,9 @@ class Section(BaseModel):
     def _unknown_key(cls, key: str) -> InitErrorDetails:
         if section := cls.belongs_under.get(key):
             return problem_at(problem(f"belongs in the section {section}"), key)
+        outer, dot, inner = key.partition(".")
+        if dot and outer in cls.model_fields and not cls.keeps_secrets:
+            return problem_at(problem(f"is not a known key; write {outer}: {{{inner}: …}}"), key)
         known = cls._nearest_key(key)
         if known is not None and not (cls.keeps_secrets and not key.isidentifier()):
             return problem_at(problem(f'is not a known key; did you mean "{known}"?'), key)

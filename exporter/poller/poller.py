@@ -303,6 +303,7 @@ class Poller:
     def _watch(self, added: Collection[JobState], removed: Collection[JobState], ago_ms: int = 0) -> None:
         """Load the ledgers of jobs that are watched from now on, and drop others."""
         removed_ids = [job.id for job in removed]
+        self._log.watched_jobs_changed(len(added), len(removed), self.watched)
         self._commits.drop(removed)
         self._stages.drop(removed)
         self._zero_hold.drop(removed)

@@ -168,6 +168,11 @@ class StateChangeLog:
             _log.info("job_list_allowed_again", project_id=project_id or "all")
         self._lists_refused = (self._lists_refused | set(refused)).difference(read)
 
+    def watched_jobs_changed(self, added: int, removed: int, jobs: int) -> None:
+        """Log that jobs of projects came or went; ``jobs`` are watched now."""
+        if added or removed:
+            _log.info("watched_jobs_changed", added=added, removed=removed, jobs=jobs)
+
     def projects_listed(self, projects: Mapping[str, tuple[int, bool]]) -> None:
         """Record, by watched project, how many jobs a list shows and whether any is to be watched."""
         for project_id, (jobs, has_watched) in projects.items():

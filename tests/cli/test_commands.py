@@ -235,7 +235,7 @@ class TestCheckConfig:
     def test_a_valid_file(self, config: Path) -> None:
         ended = run("check-config", f"--config.file={config}")
         assert (ended.code, ended.err) == (0, "")
-        assert re.fullmatch(rf"{config} is valid: 3 jobs, 0 projects, http://.*, every 0.5 s\n", ended.out)
+        assert re.fullmatch(rf"{config} is valid: 3 jobs, http://.*, every 0.5 s\n", ended.out)
 
     def test_the_file_can_be_given_without_its_flag(self, config: Path) -> None:
         ended = run("check-config", str(config))

@@ -380,6 +380,12 @@ def test_unknown_keys_are_refused_with_what_was_meant() -> None:
     )
 
 
+def test_a_key_with_its_section_before_a_dot_is_corrected() -> None:
+    assert complaint_about("metrics.detail: lean\n") == (
+        'config.yaml:4: "metrics.detail": is not a known key; write metrics: {detail: …}'
+    )
+
+
 @pytest.mark.parametrize(
     "auth", ["{token: made-up}", "{password: {domain: d, username: u, password: made-up}}"]
 )

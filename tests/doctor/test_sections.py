@@ -50,6 +50,10 @@ def test_one_job_is_singular(jobs: int, expected: str) -> None:
 
 def test_all_projects_are_named_as_such() -> None:
     assert summary(config("projects: [all]\n")).startswith("1 job, all projects, ")
+    without_jobs = CONFIG.replace(f"jobs: [{'f' * 32}]", "projects: [all]")
+    assert summary(parse(without_jobs, source="test", environ={}, base_dir=Path())).startswith(
+        "all projects, "
+    )
     assert at_most(config("projects: [all]\n")) == at_most(config(f"projects: [{'a' * 32}]\n")) - 1
 
 

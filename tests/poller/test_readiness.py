@@ -195,6 +195,8 @@ class TestTheLog:
             ("project_shows_jobs", project, 3),
             ("project_shows_no_job", project, 3),
         ]
+        changes = [line for line in lines if line["event"] == "watched_jobs_changed"]
+        assert [(line["added"], line["removed"], line["jobs"]) for line in changes] == [(1, 0, 1), (0, 1, 0)]
 
     def test_a_project_missing_in_the_list_of_all_is_logged(self) -> None:
         fleet = fleet_of(4)

@@ -98,4 +98,5 @@ def test_trouble_of_a_job_that_comes_back_is_logged_again(fleet: Fleet, watch: W
         fleet.restore_job(job.id)
         fleet.add_build(job.id)
         watch.poll(times=12)
-    assert [(line["event"], line["task"]) for line in lines] == [("poll_failed", job.id)] * 2
+    tasks = [(line["event"], line["task"]) for line in lines if "task" in line]
+    assert tasks == [("poll_failed", job.id)] * 2

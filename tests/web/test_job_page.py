@@ -115,7 +115,7 @@ def test_the_reason_of_a_failed_poll_is_shown_in_full() -> None:
 
 def test_a_job_without_a_ledger_has_a_page() -> None:
     page = page_of(view("a", None, up=None), PlannedPoll(3, PollReason.FIRST))
-    assert page.builds == ()
+    assert (page.builds, page.is_polled, page_of(view("a", ledger())).is_polled) == ((), False, True)
     assert [(fact.name, fact.value) for fact in page.facts] == [
         ("Streak", "–"),
         ("Last success", "–"),

@@ -82,7 +82,7 @@ _OF_PROJECTS: Final = [
 ]
 
 _LEAN: Final = f"""\
-With `metrics.detail: lean`, a job has at most 25 series, without extra labels and stages. It keeps what
+With `metrics: {{detail: lean}}`, a job has at most 25 series, without extra labels and stages. It keeps what
 alerts need; every alert works in both. This is what changes:
 
 - These metrics are those of a project, without the label `job_name`, and without exemplars, so that there are

@@ -47,6 +47,7 @@ class JobPage:
     Attributes:
         url: of the job in the console; may be empty.
         builds: the unfinished ones, and then the last finished ones, newest first.
+        is_polled: the job was polled, or its ledger restored.
     """
 
     frame: Frame
@@ -56,6 +57,7 @@ class JobPage:
     facts: tuple[Fact, ...]
     sparkline: Sparkline
     builds: tuple[BuildRow, ...]
+    is_polled: bool
 
 
 def job_page(
@@ -82,6 +84,7 @@ def job_page(
         facts=_facts(view, planned, now_ms, words),
         sparkline=sparkline(ledger, now_ms, words),
         builds=tuple(replace(build, url=links.build(view.job, number)) for number, build in builds.items()),
+        is_polled=ledger is not None,
     )
 
 

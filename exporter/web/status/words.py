@@ -137,6 +137,7 @@ CHINESE: Final[Mapping[str, str]] = MappingProxyType(
         "not polled recently": "最近没有轮询",
         "the job cannot be built": "该构建任务不能执行",
         # Bar charts
+        "Not polled yet": "尚未轮询",
         "No finished build": "没有已结束的构建",
         "Last build: {build}": "最近一次构建：{build}",
         "Last {count} builds: {summary}; newest {build}": "最近 {count} 次构建：{summary}；最新一次 {build}",
