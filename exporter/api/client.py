@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from exporter.api.base_client import PAGE_SIZE, BaseClient
-from exporter.api.endpoint_fallback import DISAGREES, HISTORY, RECORD_INFO
+from exporter.api.endpoint_fallback import DISAGREES, HISTORY, RECORD_INFO, is_missing
 from exporter.api.http import new_session
 from exporter.api.pagination import Pages
 from exporter.api.parsers import (
@@ -208,7 +208,9 @@ class ApiClient(BaseClient):
                     endpoint.undecided()
                     raise
                 value = newer()
-            except ApiError:
+            except ApiError as newer_error:
+                if not is_missing(newer_error):
+                    endpoint.undecided()
                 raise error from None
             endpoint.withdraw(self.wall())
         else:

@@ -122,12 +122,11 @@ class Endpoint:
         is_everywhere = len(self._gone) >= ENOUGH_JOBS or (
             self._strikes >= ENOUGH_JOBS and self._gone >= self._asked
         )
-        is_its_own = not isinstance(error, NotPublishedError) and bool(error.error_code)
-        suspects = others_answer and (is_everywhere or not is_its_own)
+        suspects = others_answer and (is_everywhere or is_missing(error))
         return suspects and not self.is_withdrawn and self._is_due(now)
 
     def undecided(self) -> None:
-        """Let the next failure try the newer endpoint, since this job has nothing to prove it with."""
+        """Let the next failure try the newer endpoint, since this job or build cannot prove it."""
         self._next_at, self._pause_s = 0.0, FIRST_PAUSE_S
 
     def withdraw(self, now: float) -> None:
@@ -148,6 +147,11 @@ class Endpoint:
 def is_gone(error: ApiError) -> bool:
     """Return whether an endpoint that does not exist could have answered so."""
     return isinstance(error, NotPublishedError) or error.status in (404, 410)
+
+
+def is_missing(error: ApiError) -> bool:
+    """Return whether it was not the service itself that answered so: its refusals have codes of their own."""
+    return is_gone(error) and (isinstance(error, NotPublishedError) or not error.error_code)
 
 
 @dataclass(slots=True)

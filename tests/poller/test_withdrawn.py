@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.errors import ApiError
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from exporter.store import SqliteStore
 from tests.poller.conftest import JOB
@@ -38,6 +39,22 @@ def sources(watch: Watch) -> dict[str, str]:
 
 def events(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, object]]:
     return [(entry["event"], entry["endpoint"]) for entry in logs if "endpoint" in entry]
+
+
+def test_a_build_that_no_endpoint_knows_does_not_delay_the_newer_one(
+    fleet: Fleet, watch: Watch, simulator: Simulator
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll(times=2)
+    lost, known = (fleet.add_build(JOB).number for _ in range(2))
+    watch.clock.advance(HOUR)
+    simulator.faults.replace(
+        [fault("withdrawn", operation="record-info"), fault("lost-records", numbers=[lost])]
+    )
+    for _ in range(4):
+        with pytest.raises(ApiError):
+            watch.client.record_info(JOB, lost)
+    assert watch.client.record_info(JOB, known).number == known
 
 
 @pytest.mark.parametrize("operations", [OPERATIONS[:1], OPERATIONS[1:], OPERATIONS], ids="-".join)
