@@ -11,9 +11,10 @@
     └── ApiError                  an API request failed
         ├── CredentialsError      refused: 401, a wrong password, a locked key
         ├── ThrottledError        too many requests
-        ├── NotVisibleError       no such job or build, or not for these credentials
+        ├── RefusalError          the service refuses this request; a retry changes nothing
+        │   ├── NotVisibleError   no such job or build, or not for these credentials
+        │   └── RejectedError     the request itself is invalid
         ├── NotPublishedError     the gateway does not know the API: wrong endpoint or region, or withdrawn
-        ├── RejectedError         the request itself is invalid; a retry changes nothing
         ├── BackendError          the service failed; worth a retry
         ├── UnreachableError      timeout, refused or broken connection; worth a retry
         └── InvalidResponseError  an HTML page, truncated JSON, an undocumented shape; worth a retry
@@ -123,7 +124,11 @@ class ThrottledError(ApiError):
     """Too many requests."""
 
 
-class NotVisibleError(ApiError):
+class RefusalError(ApiError):
+    """The service itself refuses this request, always with an error code of its own."""
+
+
+class NotVisibleError(RefusalError):
     """No such job or build, its history is deleted, or these credentials may not see it."""
 
 
@@ -133,7 +138,7 @@ class NotPublishedError(ApiError):
     brief = "API not published"
 
 
-class RejectedError(ApiError):
+class RejectedError(RefusalError):
     """The service finds the request itself invalid."""
 
 

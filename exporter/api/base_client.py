@@ -27,9 +27,8 @@ from exporter.errors import (
     ApiError,
     CredentialsError,
     InvalidResponseError,
-    NotVisibleError,
     PayloadError,
-    RejectedError,
+    RefusalError,
     RequestCancelledError,
     ThrottledError,
     UnreachableError,
@@ -203,7 +202,7 @@ class BaseClient:
             return
         if not isinstance(error, UnreachableError):
             self.throttle.accepted(operation)
-        if isinstance(error, NotVisibleError | RejectedError):
+        if isinstance(error, RefusalError):
             self.credentials.accepted(operation)
             self.sources.has_answered = True  # only the service itself refuses
             self.telemetry.api_refused(str(error))

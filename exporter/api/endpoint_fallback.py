@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, NotPublishedError, RefusalError
 
 HISTORY: Final = "period-history"
 RECORD_INFO: Final = "record-info"
@@ -113,7 +113,7 @@ class Endpoint:
             others_answer: other requests are answered, so not everything is wrong.
         """
         if not is_gone(error):
-            if isinstance(error, NotVisibleError | RejectedError):
+            if isinstance(error, RefusalError):
                 self.answered(job_id)
             return False
         self._asked.add(job_id)

@@ -19,6 +19,7 @@ from exporter.errors import (
     InvalidResponseError,
     NotPublishedError,
     NotVisibleError,
+    RefusalError,
     RejectedError,
     ThrottledError,
 )
@@ -39,9 +40,6 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     408: BackendError,
     429: ThrottledError,
 }
-
-_REFUSALS: Final = (NotVisibleError, RejectedError)
-"""Errors that only the service itself reports, always with an error code."""
 
 _FAILED: Final = frozenset({"fail", "failed", "failure", "error"})
 _MAX_MESSAGE: Final = 200
@@ -130,7 +128,7 @@ def _error(
     status: int, headers: Mapping[str, str], error_code: str, message: str, *, body_kind: str
 ) -> ApiError:
     kind = _BY_ERROR_CODE.get(error_code) or _BY_STATUS.get(status) or _by_status_class(status)
-    if kind in _REFUSALS and not error_code:
+    if issubclass(kind, RefusalError) and not error_code:
         text = f"HTTP {status} with {body_kind} instead of the service's error"
         return InvalidResponseError(text, status=status, code="invalid")
     return kind(

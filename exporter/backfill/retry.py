@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
-from exporter.errors import ApiError, CredentialsError, NotVisibleError, RejectedError, ThrottledError
+from exporter.errors import ApiError, CredentialsError, RefusalError, ThrottledError
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -56,7 +56,7 @@ class Reply(Generic[Key, Value]):
     @property
     def is_final(self) -> bool:
         """A value or a refusal; after any other error a later try may succeed."""
-        return self.error is None or isinstance(self.error, NotVisibleError | RejectedError)
+        return self.error is None or isinstance(self.error, RefusalError)
 
 
 def fetch_all(

@@ -19,7 +19,7 @@ from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.doctor import REFUSALS, explained
 from exporter.doctor.format_report import columns
-from exporter.errors import ApiError, ExporterError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, ExporterError, NotPublishedError, RefusalError
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ALL, ListedJob
 from exporter.redaction import clean
@@ -63,7 +63,7 @@ def visible_jobs(client: ApiClient, projects: Iterable[str]) -> list[ListedJob]:
     listed: dict[str, ListedJob] = {}
     try:
         listed.update(client.job_list(ALL, max_jobs=None, expected=0)[0])
-    except (NotVisibleError, RejectedError, NotPublishedError) as error:
+    except (RefusalError, NotPublishedError) as error:
         own = [project_id for project_id in projects if project_id != ALL]
         if not own:
             raise ExporterError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from exporter.errors import ApiError, CredentialsError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, CredentialsError, NotPublishedError, RefusalError
 from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob, Stage
 from exporter.poller.tasks import ALL, Listing
 
@@ -76,7 +76,7 @@ def problem(text: str, todo: str) -> Finding:
 
 def is_refused(answer: object) -> bool:
     """Return whether an answer is a refusal."""
-    return isinstance(answer, NotVisibleError | RejectedError)
+    return isinstance(answer, RefusalError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,7 @@ class Answers:
         """The error with which all of several operations were refused; None if any was not."""
         asked = bool(self.lists) + bool(self.histories) + (self.recycle_bin is not None)
         given = [answer for answer in self._of_operations if answer is not None]
-        refused = [
-            answer
-            for answer in given
-            if isinstance(answer, NotVisibleError | RejectedError | NotPublishedError)
-        ]
+        refused = [answer for answer in given if isinstance(answer, RefusalError | NotPublishedError)]
         is_same = len({(error.code, error.error_code) for error in refused}) == 1
         return refused[0] if asked > 1 and len(refused) == len(given) and is_same else None
 

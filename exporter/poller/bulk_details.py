@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from exporter.api.endpoint_fallback import Sources
-from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger import DetailAnswer, JobLedger, contradicts, counts_alike
 from exporter.model import DAY_MS, BuildDetail
 
@@ -110,7 +110,7 @@ def _read(job_id: str, wanted: Collection[int], ledger: JobLedger, api: RecordsA
     try:
         # Neither the zone of the dates nor which time they limit is documented.
         read = api.records(build_project_id, min(times) - DAY_MS, max(times) + DAY_MS, is_enough)
-    except (NotVisibleError, RejectedError, NotPublishedError):
+    except (RefusalError, NotPublishedError):
         trust.end("refused")
         return {}
     except ApiError:

@@ -9,7 +9,7 @@ from exporter.errors import (
     BackendError,
     CredentialsError,
     NotVisibleError,
-    RejectedError,
+    RefusalError,
     ThrottledError,
     UnreachableError,
 )
@@ -68,7 +68,7 @@ def ask_each(
     for number in numbers:
         try:
             answers.append(ask(number))
-        except (NotVisibleError, RejectedError) as error:
+        except RefusalError as error:
             answers.append(Refused(number))
             refusal = error
         except (CredentialsError, ThrottledError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
-from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger import next_running
 from exporter.model import Build, ListedJob
 from exporter.poller.job_state import UNLISTED_AFTER, JobState, JobStates
@@ -318,7 +318,7 @@ def _read(
         limit = None if project_id else max_jobs
         try:
             jobs, size, is_whole = api.job_list(project_id, max_jobs=limit, expected=expected)
-        except (NotVisibleError, RejectedError, NotPublishedError) as error:
+        except (RefusalError, NotPublishedError) as error:
             refused[project_id] = error
             continue
         listings.append(Listing(project_id, jobs, is_whole))

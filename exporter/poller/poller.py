@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from exporter.api.clock import service_ms
-from exporter.errors import ApiError, ExporterError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, ExporterError, RefusalError
 from exporter.ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
@@ -322,7 +322,7 @@ class Poller:
         """Update health and schedule of a job after a poll, given the highest build known before it."""
         now, error = self._monotonic(), result.failure
         observed = result.value if isinstance(result.value, Observations) else None
-        is_refused = isinstance(error, NotVisibleError | RejectedError)
+        is_refused = isinstance(error, RefusalError)
         job.up, job.failure = error is None, _in_words(error)
         if is_refused:
             self._readiness.refused(job.id)
@@ -363,7 +363,7 @@ class Poller:
         self._note_answer(result.timer, result.error)
 
     def _note_answer(self, timer: Timer, error: Exception | None) -> None:
-        if error is None or isinstance(error, NotVisibleError | RejectedError):
+        if error is None or isinstance(error, RefusalError):
             self._stages.poll_answered()
         if error is None:
             self._log.succeeded(timer)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from exporter.errors import ApiError, NotPublishedError, NotVisibleError, RejectedError
+from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.poller.tasks import (
     ALL,
     JOB_LISTS,
@@ -123,7 +123,7 @@ class Refusals:
         if asked_nothing or is_stages_task(result.task):
             return
         error = result.failure
-        if error is not None and not isinstance(error, NotVisibleError | RejectedError | NotPublishedError):
+        if error is not None and not isinstance(error, RefusalError | NotPublishedError):
             return
         self.forget([result.task])
         if error is None:

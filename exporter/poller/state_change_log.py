@@ -6,14 +6,7 @@ from typing import Final
 import structlog
 
 from exporter.api.endpoint_fallback import Sources
-from exporter.errors import (
-    ApiError,
-    CredentialsError,
-    NotVisibleError,
-    RejectedError,
-    StoreError,
-    ThrottledError,
-)
+from exporter.errors import ApiError, CredentialsError, RefusalError, StoreError, ThrottledError
 from exporter.poller.tasks import JOB_LISTS, StagesFetched, Timer, is_stages_task, stages_task
 
 LOST_AFTER: Final = 3
@@ -68,7 +61,7 @@ class StateChangeLog:
     def failed(self, timer: Timer, error: ApiError) -> None:
         """Record that a task failed."""
         timer.failures += 1
-        is_refused = isinstance(error, NotVisibleError | RejectedError)
+        is_refused = isinstance(error, RefusalError)
         if not is_refused:
             self._failing_in_a_row.add(timer.task)
             self._list_failures += timer.task == JOB_LISTS
