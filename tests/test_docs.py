@@ -6,7 +6,6 @@ The Chinese README matches the English one, section by section, in everything th
 import ast
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,32 +16,18 @@ from click.testing import CliRunner
 from exporter import __version__
 from exporter.cli.commands import cli
 from exporter.config import parse
-from exporter.metrics import (
-    EXPORTER_METRICS,
-    FLEET_FAMILIES,
-    JOB_FAMILIES,
-    LEAN_FAMILIES,
-    STAGE_FAMILIES,
-    Declared,
-)
 from exporter.web.basic_auth import compare
 from exporter.web.web_config import parse as parse_web_config
 from tests.config.test_example import SECTIONS
 from tests.support.certificates import Authority, put
+from tests.support.exposition import DECLARED
 from tests.support.languages import badly_set, differences
 from tests.support.markdown import anchors, cells, coded, fences, images, links, prose
-from tests.support.programs import program
+from tests.support.programs import run_program
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
 
-DECLARED: tuple[Declared, ...] = (
-    *JOB_FAMILIES,
-    *LEAN_FAMILIES,
-    *STAGE_FAMILIES,
-    *FLEET_FAMILIES,
-    *EXPORTER_METRICS,
-)
 METRICS = {metric.name: metric for metric in DECLARED}
 METRIC = re.compile(r"\bcodearts_build_[a-z_]*[a-z]\b(?!_?\*)")
 PARTS = re.compile(r"_(?:bucket|sum|count)$")
@@ -227,27 +212,20 @@ def test_the_web_configuration_of_the_tls_page_loads(tmp_path: Path) -> None:
     assert compare(b"example", users[b"prometheus"].get_secret_value().encode())
 
 
-def promtool(*arguments: str) -> None:
-    result = subprocess.run(
-        [program("promtool"), *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 def test_prometheus_accepts_the_queries_of_the_queries_page(tmp_path: Path) -> None:
     queries = fences(text("docs/queries.md"), "promql")
     assert len(queries) >= 5
     rules = [{"record": f"query:{index}", "expr": query} for index, query in enumerate(queries)]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    promtool("check", "rules", str(file))
+    run_program("promtool", "check", "rules", file)
 
 
 def test_prometheus_accepts_the_scrape_configuration_of_the_readme(tmp_path: Path) -> None:
     [snippet] = [body for body in fences(README, "yaml") if body.startswith("# prometheus.yml")]
     file = tmp_path / "prometheus.yml"
     file.write_text(snippet)
-    promtool("check", "config", str(file))
+    run_program("promtool", "check", "config", file)
 
 
 def test_the_newest_version_in_the_changelog_is_this_one_or_not_released_yet() -> None:

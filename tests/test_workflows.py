@@ -1,14 +1,13 @@
 """The GitHub workflows are valid, have minimal permissions and no secrets, and run existing commands."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.programs import program
+from tests.support.programs import run_program
 from tests.test_locks import PYTHONS
 
 ROOT = Path(__file__).parents[1]
@@ -57,14 +56,7 @@ def shells() -> str:
     ],
 )
 def test_files_are_valid_by_their_schema(schema: str, files: list[Path]) -> None:
-    result = subprocess.run(
-        [program("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", *map(str, files)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    run_program("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

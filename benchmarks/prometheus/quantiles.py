@@ -26,12 +26,18 @@ from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job, Result
 from exporter.web import MetricsEndpoint, WebServer, application
-from tests.support.programs import eventually, prometheus
+from tests.support.programs import Prometheus, eventually, prometheus
 from tests.support.sites import Fleet, listening
 
 QUANTILES: Final = (0.5, 0.9, 0.99)
 FEATURE: Final = "--enable-feature=native-histograms"
 NAME: Final = "codearts_build_duration_seconds"
+
+FORMS: Final[Mapping[str, tuple[list[str], str]]] = {
+    "classic": ([], f"sum by (project, job_name, le) ({NAME}_bucket)"),
+    "native": ([FEATURE], f"sum by (project, job_name) ({NAME})"),
+}
+"""Flags of Prometheus, and the histograms of all jobs."""
 
 DISTRIBUTIONS: Final[Mapping[str, Callable[[Random], float]]] = {
     "log-normal": lambda rng: rng.lognormvariate(math.log(240), 0.8),
@@ -58,31 +64,26 @@ def main(arguments: Sequence[str] = ()) -> None:
         for scale in [rng.uniform(0.5, 2)]
     }
     exact = {quantile: dict(exact_quantiles(durations, quantile)) for quantile in QUANTILES}
-    forms: dict[str, tuple[list[str], str]] = {
-        "classic": ([], f"sum by (project, job_name, le) ({NAME}_bucket)"),
-        "native": ([FEATURE], f"sum by (project, job_name) ({NAME})"),
-    }
     errors: dict[tuple[str, float], dict[Key, float]] = {}
     with served(durations) as target:
-        for form, (flags, histograms) in forms.items():
-            with TemporaryDirectory() as folder, prometheus(target, Path(folder), *flags) as server:
-                scraped = f"{NAME}_count or histogram_count({NAME})"
-                eventually(partial(server.query, scraped), 60)
+        for form, (flags, histograms) in FORMS.items():
+            with TemporaryDirectory() as folder, prometheus(target, Path(folder), *flags) as stored:
+                eventually(partial(stored.query, f"{NAME}_count or histogram_count({NAME})"), 60)
                 for quantile in QUANTILES:
-                    of_projects = histograms.replace("project, job_name", "project")
-                    values = {
-                        (labels.get("project", ""), labels.get("job_name", "")): value
-                        for expression in (histograms, of_projects)
-                        for key, value in server.query(
-                            f"histogram_quantile({quantile}, {expression})"
-                        ).items()
-                        for labels in [dict(key)]
-                    }
+                    values = dict(_computed(stored, histograms, quantile))
                     errors[form, quantile] = {
                         key: abs(values[key] / value - 1) for key, value in exact[quantile].items()
                     }
-    head = ["durations", "quantile", *(f"{form}, {of}" for of in ("job", "project") for form in forms)]
-    table(head, [row for kind in DISTRIBUTIONS for row in _rows(kind, errors, list(forms))])
+    head = ["durations", "quantile", *(f"{form}, {of}" for of in ("job", "project") for form in FORMS)]
+    table(head, [row for kind in DISTRIBUTIONS for row in _rows(kind, errors)])
+
+
+def _computed(stored: Prometheus, histograms: str, quantile: float) -> Iterator[tuple[Key, float]]:
+    """Yield the quantile that Prometheus computes of each job and of each project, in seconds."""
+    for expression in (histograms, histograms.replace("project, job_name", "project")):
+        for found, value in stored.query(f"histogram_quantile({quantile}, {expression})").items():
+            labels = dict(found)
+            yield (labels["project"], labels.get("job_name", "")), value
 
 
 def exact_quantiles(durations: Mapping[Key, Sequence[int]], quantile: float) -> Iterator[tuple[Key, float]]:
@@ -94,12 +95,10 @@ def exact_quantiles(durations: Mapping[Key, Sequence[int]], quantile: float) -> 
         yield key, sorted(values)[math.ceil(quantile * len(values)) - 1] / 1000
 
 
-def _rows(
-    kind: str, errors: Mapping[tuple[str, float], Mapping[Key, float]], forms: Sequence[str]
-) -> Iterator[list[str]]:
+def _rows(kind: str, errors: Mapping[tuple[str, float], Mapping[Key, float]]) -> Iterator[list[str]]:
     for quantile in QUANTILES:
         of_jobs, of_project = [], []
-        for form in forms:
+        for form in FORMS:
             found = errors[form, quantile]
             jobs = [error for (project, job), error in found.items() if project == kind and job]
             of_jobs.append(f"{median(jobs):.1%}, worst {max(jobs):.1%}")

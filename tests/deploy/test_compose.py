@@ -1,7 +1,6 @@
 """``compose.yaml`` is valid by the official schema, and the files and names in it exist."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from exporter.config import parse
 from exporter.simulator import Credentials, RealClock, demo_fleet
 from tests.support.deploy import DEPLOY, IMAGE, PORT, ROOT, SCRAPE_JOB, document, unknown_flags
-from tests.support.programs import program
+from tests.support.programs import run_program
 
 FILE = DEPLOY / "compose.yaml"
 SERVICES: dict[str, Any] = document(FILE)["services"]
@@ -26,14 +25,7 @@ def binds(service: str) -> dict[str, Path]:
 
 
 def test_it_is_valid_by_the_compose_specification() -> None:
-    result = subprocess.run(
-        [program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(FILE)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    run_program("check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -121,14 +113,7 @@ def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
         text = text.replace(rules, str(mounted[rules]))
     file = tmp_path / "prometheus.yml"
     file.write_text(text)
-    result = subprocess.run(
-        [program("promtool"), "check", "config", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    run_program("promtool", "check", "config", file)
 
 
 def test_grafana_finds_prometheus_and_the_dashboards() -> None:

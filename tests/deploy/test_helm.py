@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from tests.support.helm import (
     template,
 )
 from tests.support.kustomize import VERSIONS, validate
-from tests.support.programs import program
+from tests.support.programs import run_program
 from tools.chart import CHART
 
 VALUES: Values = document(CHART / "values.yaml")
@@ -250,14 +249,7 @@ def test_rules_and_monitor_agree_about_the_name_of_the_scrape_job(tmp_path: Path
     assert f'job="{SCRAPE_JOB}"' not in rules
     file = tmp_path / "rules.yml"
     file.write_text(rules)
-    result = subprocess.run(
-        [program("promtool"), "check", "rules", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    run_program("promtool", "check", "rules", file)
 
 
 def test_the_notes_name_the_secret_and_the_first_pod(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Single findings and their format, without a service."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -143,16 +143,23 @@ def test_iam_may_have_another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "requests to iam_endpoint go through the proxy http://proxy.example:3128 (HTTPS_PROXY)" in texts
 
 
-def test_estimated_series_equal_those_of_the_exporter() -> None:
+@contextmanager
+def after_success_and_failure(settings: str = "") -> Iterator[tuple[Watch, Callable[..., object]]]:
+    """A watched job with successes, a failure and an unfinished build; and what adds another build."""
     fleet = Fleet(ManualClock(START_MS), seed=1)
     job = fleet.add_job("checkout")
-    with watching(fleet, settings="recycle_bin: {interval: 1m}") as watch:
+    with watching(fleet, settings=f"{settings}recycle_bin: {{interval: 1m}}") as watch:
         watch.poll()
         for result in ("success", "failure", "success"):
             fleet.add_build(job.id, result=result)
             watch.poll(times=2)
         fleet.add_build(job.id, duration_s=None)
         watch.poll(times=2)
+        yield watch, partial(fleet.add_build, job.id)
+
+
+def test_estimated_series_equal_those_of_the_exporter() -> None:
+    with after_success_and_failure() as (watch, _):
         renderer = Renderer(job_families(), Format.OPENMETRICS)
         empty = Renderer(job_families(), Format.OPENMETRICS).render(
             FleetView(recycle_bin=watch.poller.view.recycle_bin), compress=False
@@ -162,15 +169,7 @@ def test_estimated_series_equal_those_of_the_exporter() -> None:
 
 
 def test_lean_detail_has_at_most_25_series_a_job_and_those_of_each_project() -> None:
-    fleet = Fleet(ManualClock(START_MS), seed=1)
-    job = fleet.add_job("checkout")
-    with watching(fleet, settings="metrics: {detail: lean}\nrecycle_bin: {interval: 1m}") as watch:
-        watch.poll()
-        for result in ("success", "failure", "success"):
-            fleet.add_build(job.id, result=result)
-            watch.poll(times=2)
-        fleet.add_build(job.id, duration_s=None)
-        watch.poll(times=2)
+    with after_success_and_failure("metrics: {detail: lean}\n") as (watch, add_build):
         families = families_of(watch.config)
         series = series_of_a_job(watch.rules.buckets, lean=True)
         assert series.usual == published(watch, families)
@@ -179,7 +178,7 @@ def test_lean_detail_has_at_most_25_series_a_job_and_those_of_each_project() -> 
             watch.poller.view, without_projects
         )
         for rare in RESULTS[2:]:
-            fleet.add_build(job.id, result=rare)
+            add_build(result=rare)
         watch.poll(times=20)
         assert watch.counted("checkout").keys() == set(RESULTS)
         text = Renderer(without_projects, Format.TEXT).render(
@@ -198,18 +197,8 @@ def test_native_histograms_are_one_series_each() -> None:
 
 
 def test_plain_branches_count_from_the_start() -> None:
-    fleet = Fleet(ManualClock(START_MS), seed=1)
-    job = fleet.add_job("checkout")
-    settings = (
-        "metrics: {extra_labels: [branch], branches: [main, 'release/.*']}\nrecycle_bin: {interval: 1m}"
-    )
-    with watching(fleet, settings=settings) as watch:
-        watch.poll()
-        for result in ("success", "failure", "success"):
-            fleet.add_build(job.id, result=result, branch="main")
-            watch.poll(times=2)
-        fleet.add_build(job.id, duration_s=None)
-        watch.poll(times=2)
+    settings = "metrics: {extra_labels: [branch], branches: [main, 'release/.*']}\n"
+    with after_success_and_failure(settings) as (watch, _):
         families = families_of(watch.config)
         series = series_of_a_job(watch.rules.buckets, ("branch",), 1, plain=("main",))
         assert series.usual == published(watch, families)

@@ -11,25 +11,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exporter.metrics import (
-    EXPORTER_METRICS,
-    FLEET_FAMILIES,
-    JOB_FAMILIES,
-    LEAN_FAMILIES,
-    STAGE_FAMILIES,
-    Declared,
-    Kind,
-)
+from exporter.metrics import Kind
 from tests.grafana.queries import dashboards, metrics, panel_queries, variable_queries
+from tests.support.exposition import DECLARED
 
 RULES: Final = Path(__file__).parents[2] / "prometheus"
-DECLARED: Final[tuple[Declared, ...]] = (
-    *JOB_FAMILIES,
-    *LEAN_FAMILIES,
-    *STAGE_FAMILIES,
-    *FLEET_FAMILIES,
-    *EXPORTER_METRICS,
-)
 OURS: Final = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w])")
 
 SUFFIXES: Final = {

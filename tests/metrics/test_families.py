@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry
 
 from exporter.metrics import (
     EXPORTER_METRICS,
-    FLEET_FAMILIES,
     JOB_FAMILIES,
     LEAN_FAMILIES,
     STAGE_FAMILIES,
@@ -15,6 +14,7 @@ from exporter.metrics import (
     job_families,
 )
 from exporter.metrics.exporter_metrics import Telemetry
+from tests.support.exposition import DECLARED
 
 JOB = ("project", "job_name")
 
@@ -72,13 +72,6 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "codearts_build_exporter_build_info": ("gauge", ("version", "revision", "pythonversion")),
 }
 
-DECLARED: tuple[Declared, ...] = (
-    *JOB_FAMILIES,
-    *LEAN_FAMILIES,
-    *STAGE_FAMILIES,
-    *FLEET_FAMILIES,
-    *EXPORTER_METRICS,
-)
 
 NEVER_LABELS = {
     "job",

@@ -1,7 +1,6 @@
 """Rules, alerts, their unit tests, runbooks and example configurations are valid and consistent."""
 
 import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,16 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.metrics import (
-    EXPORTER_METRICS,
-    FLEET_FAMILIES,
-    JOB_FAMILIES,
-    LEAN_FAMILIES,
-    STAGE_FAMILIES,
-    Declared,
-    Kind,
-)
-from tests.support.programs import program
+from exporter.metrics import Kind
+from tests.support.exposition import DECLARED
+from tests.support.programs import run_program
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "prometheus"
@@ -27,13 +19,6 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 PAGES = "https://github.com/codearts-build-exporter/codearts-build-exporter/blob/main/docs/runbooks/"
 UNIT_TESTS = sorted((RULES / "tests").glob("*.yml"))
 
-DECLARED: tuple[Declared, ...] = (
-    *JOB_FAMILIES,
-    *LEAN_FAMILIES,
-    *STAGE_FAMILIES,
-    *FLEET_FAMILIES,
-    *EXPORTER_METRICS,
-)
 METRIC = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w*])")
 SECTIONS = ["Meaning", "Diagnosis", "Mitigation"]
 
@@ -61,15 +46,8 @@ def exposed() -> frozenset[str]:
     return frozenset(names)
 
 
-def run(name: str, *arguments: str | Path) -> str:
-    command = [program(name), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
-
-
 def test_promtool_accepts_the_rules() -> None:
-    run("promtool", "check", "rules", RULES / "recording.yml", RULES / "alerts.yml")
+    run_program("promtool", "check", "rules", RULES / "recording.yml", RULES / "alerts.yml")
 
 
 @pytest.mark.parametrize("file", UNIT_TESTS, ids=lambda path: path.stem)
@@ -128,15 +106,15 @@ def run_unit_tests(file: Path, text: str, folder: Path) -> None:
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
     copy = re.sub(r"^rule_files: .*$", "rule_files: [rules.yml]", text, flags=re.MULTILINE)
     (folder / file.name).write_text(copy, encoding="utf-8")
-    run("promtool", "test", "rules", folder / file.name)
+    run_program("promtool", "test", "rules", folder / file.name)
 
 
 def test_promtool_accepts_the_example_configuration() -> None:
-    run("promtool", "check", "config", RULES / "prometheus.yml")
+    run_program("promtool", "check", "config", RULES / "prometheus.yml")
 
 
 def test_amtool_accepts_the_example_configuration() -> None:
-    run("amtool", "check-config", RULES / "alertmanager.yml")
+    run_program("amtool", "check-config", RULES / "alertmanager.yml")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +122,7 @@ def test_amtool_accepts_the_example_configuration() -> None:
 )
 def test_the_alertmanager_routes_by_severity(severity: str, receiver: str) -> None:
     file = f"--config.file={RULES / 'alertmanager.yml'}"
-    assert run("amtool", "config", "routes", "test", file, f"severity={severity}").strip() == receiver
+    assert run_program("amtool", "config", "routes", "test", file, f"severity={severity}").strip() == receiver
 
 
 def test_the_example_has_the_scrape_job_of_the_alert() -> None:
@@ -219,7 +197,7 @@ def test_every_query_of_the_runbooks_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "queries.yml"
     found = [{"record": f"query:{index}", "expr": query} for index, query in enumerate(queries)]
     file.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": found}]}))
-    run("promtool", "check", "rules", file)
+    run_program("promtool", "check", "rules", file)
 
 
 def expectations(kind: str, key: str) -> dict[str, list[tuple[str, list[Any]]]]:

@@ -1,8 +1,26 @@
-"""Parsing of expositions."""
+"""Every declared metric, and the parsing of expositions."""
+
+from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.metrics import (
+    EXPORTER_METRICS,
+    FLEET_FAMILIES,
+    JOB_FAMILIES,
+    LEAN_FAMILIES,
+    STAGE_FAMILIES,
+    Declared,
+)
 from tests.support.truth import Values
+
+DECLARED: Final[tuple[Declared, ...]] = (
+    *JOB_FAMILIES,
+    *LEAN_FAMILIES,
+    *STAGE_FAMILIES,
+    *FLEET_FAMILIES,
+    *EXPORTER_METRICS,
+)
 
 
 def samples(exposition: str) -> Values:

@@ -34,6 +34,14 @@ def program(name: str) -> str:
     pytest.skip(reason)
 
 
+def run_program(name: str, *arguments: str | Path) -> str:
+    """Run a program that must succeed; return its standard output."""
+    command = [program(name), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 5
 _PORTS = range(10_000 + 4000 * _WORKER, 14_000 + 4000 * _WORKER)
 """Ports of this test worker only, below the ephemeral ports of Linux."""
