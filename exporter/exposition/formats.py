@@ -40,7 +40,7 @@ def format_for(accept: str) -> Format:
     Unreadable parts are ignored, so a scraper with an invalid header gets the text format.
     """
     ranks = {Format.PROTOBUF: 0.0, Format.OPENMETRICS: 0.0, Format.TEXT: 0.0}
-    for kind, parameters, quality in _choices(accept):
+    for kind, parameters, quality in choices(accept):
         if form := _format_of(kind, parameters):
             ranks[form] = max(ranks[form], quality)
     best = max(ranks, key=ranks.__getitem__)
@@ -59,11 +59,11 @@ def _format_of(kind: str, parameters: dict[str, str]) -> Format | None:
 @lru_cache(maxsize=64)
 def wants_gzip(accept_encoding: str) -> bool:
     """Return whether an ``Accept-Encoding`` header allows gzip."""
-    qualities = {coding: quality for coding, _, quality in _choices(accept_encoding)}
+    qualities = {coding: quality for coding, _, quality in choices(accept_encoding)}
     return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
 
 
-def _choices(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
+def choices(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """Yield each choice of a header with its parameters and its quality, 0 if unreadable."""
     for choice in header.lower().split(","):
         name, *parts = (part.strip() for part in choice.split(";"))

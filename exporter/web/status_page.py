@@ -21,7 +21,7 @@ from exporter.poller.tasks import PlannedPoll
 from exporter.redaction import redact
 from exporter.web.connection import is_disconnected
 from exporter.web.fair_queue import FairQueue
-from exporter.web.status import ENGLISH, PageQuery, Words, job_frame, job_page, status, words_for
+from exporter.web.status import ENGLISH, Frame, PageQuery, Words, job_page, status, words_for
 from exporter.web.status.sparkline import RESULT_WORDS, shape
 
 DOCS_URL: Final = "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
@@ -122,37 +122,26 @@ class StatusPage:
 
     def html(self, query: PageQuery, words: Words = ENGLISH) -> str:
         """Render the page of the fleet; slow for a large one."""
-        page = status(
-            self._exporter.view,
-            self._readings(),
-            query,
-            now_ms=self._exporter.now_ms(),
-            stale_after_ms=round(self._exporter.stale_after_s * 1000),
-            links=self._exporter.links,
-            words=words,
-        )
-        return self._templates.get_template("status.html").render(page=page)
+        return self._render("status.html", status(self._exporter.view, self._frame(query, words)))
 
     def job_html(self, job_id: str, query: PageQuery, words: Words = ENGLISH) -> str | None:
         """Render the page of a job; None if it is not watched."""
         view = next((view for view in self._exporter.view.jobs if view.job.id == job_id), None)
         if view is None:
             return None
-        page = job_page(
-            view,
-            self._exporter.next_poll(job_id),
-            self._readings(),
-            query,
-            now_ms=self._exporter.now_ms(),
-            stale_after_ms=round(self._exporter.stale_after_s * 1000),
-            links=self._exporter.links,
-            words=words,
-        )
-        return self._templates.get_template("job.html").render(page=page)
+        planned = self._exporter.next_poll(job_id)
+        return self._render("job.html", job_page(view, planned, self._frame(query, words)))
 
     def _no_such_job(self, query: PageQuery, words: Words) -> str:
-        frame = job_frame(self._readings(), query, self._exporter.now_ms(), words)
-        return self._templates.get_template("job.html").render(page={"frame": frame, "job": None})
+        return self._render("job.html", {"frame": self._frame(query, words).of_job(), "job": None})
+
+    def _frame(self, query: PageQuery, words: Words) -> Frame:
+        exporter = self._exporter
+        stale_after_ms = round(exporter.stale_after_s * 1000)
+        return Frame(self._readings(), query, exporter.now_ms(), stale_after_ms, exporter.links, words)
+
+    def _render(self, template: str, page: object) -> str:
+        return self._templates.get_template(template).render(page=page)
 
     async def _serve_page(self, request: Request) -> Response:
         refusal = await self._queue.acquire("", lambda: is_disconnected(request.scope))

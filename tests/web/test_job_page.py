@@ -7,7 +7,7 @@ import pytest
 from exporter.metrics import JobView
 from exporter.model import ConsoleLinks, Result, State
 from exporter.poller.tasks import PlannedPoll, PollReason
-from exporter.web.status import JobPage, PageQuery, job_page
+from exporter.web.status import Frame, JobPage, PageQuery, job_page
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, view
@@ -18,15 +18,8 @@ OK, BAD = Result.SUCCESS, Result.FAILURE
 def page_of(
     view: JobView, planned: PlannedPoll | None = None, links: ConsoleLinks | None = None, **query: str
 ) -> JobPage:
-    return job_page(
-        view,
-        planned,
-        READINGS,
-        PageQuery.parse(query),
-        now_ms=NOW_MS,
-        stale_after_ms=30 * MINUTE_MS,
-        links=links or ConsoleLinks(),
-    )
+    frame = Frame(READINGS, PageQuery.parse(query), NOW_MS, 30 * MINUTE_MS, links or ConsoleLinks())
+    return job_page(view, planned, frame)
 
 
 def fact(page: JobPage, name: str) -> tuple[str, str, bool]:
@@ -129,4 +122,4 @@ def test_a_job_without_a_ledger_has_a_page() -> None:
 @pytest.mark.parametrize(("query", "switch"), [({}, "?refresh=off"), ({"refresh": "off", "text": "x"}, "?")])
 def test_refreshing_can_be_switched(query: dict[str, str], switch: str) -> None:
     page = page_of(view("a", ledger(OK)), None, None, **query)
-    assert (page.frame.root, page.frame.switch, page.frame.refreshes) == ("../", switch, not query)
+    assert (page.frame.root, page.frame.switch, page.frame.query.refreshes) == ("../", switch, not query)

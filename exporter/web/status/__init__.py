@@ -1,9 +1,10 @@
-"""The content of the status pages as plain values: a fleet, the time and a query → `Status` or `JobPage`.
+"""The content of the status pages as plain values: a fleet and a `Frame` → `Status` or `JobPage`.
 
 Pure. `exporter.web.status_page` serves them; the HTML templates only print.
 """
 
-from exporter.web.status.job_page import JobPage, job_frame, job_page
+from exporter.web.status.frame import Frame
+from exporter.web.status.job_page import JobPage, job_page
 from exporter.web.status.problems import Problem, find_problems
 from exporter.web.status.query import Column, PageQuery
 from exporter.web.status.rows import Tag
@@ -14,6 +15,7 @@ from exporter.web.status.words import ENGLISH, Words, words_for
 __all__ = [
     "ENGLISH",
     "Column",
+    "Frame",
     "JobPage",
     "PageQuery",
     "Problem",
@@ -22,7 +24,6 @@ __all__ = [
     "Words",
     "facts",
     "find_problems",
-    "job_frame",
     "job_page",
     "sparkline",
     "status",

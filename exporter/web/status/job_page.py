@@ -1,20 +1,18 @@
 """The content of the page of one job: facts about it, and its last builds as a table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median_low
 
 from exporter import text
 from exporter.ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.metrics import JobView
-from exporter.metrics.exporter_metrics import Readings
-from exporter.model import ConsoleLinks, Job, Result
+from exporter.model import Job, Result
 from exporter.poller.tasks import PlannedPoll
+from exporter.web.status.frame import Fact, Frame
 from exporter.web.status.problems import Problem, find_problems
-from exporter.web.status.query import PageQuery
-from exporter.web.status.rows import NO_LINKS, Tag, result_words, tags
+from exporter.web.status.rows import Tag, result_words, tags
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, recent_builds, sparkline
-from exporter.web.status.view import Fact, Frame, frame
-from exporter.web.status.words import ENGLISH, Words
+from exporter.web.status.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,53 +58,35 @@ class JobPage:
     is_polled: bool
 
 
-def job_page(
-    view: JobView,
-    planned: PlannedPoll | None,
-    readings: Readings,
-    query: PageQuery,
-    *,
-    now_ms: int,
-    stale_after_ms: int,
-    links: ConsoleLinks = NO_LINKS,
-    words: Words = ENGLISH,
-) -> JobPage:
+def job_page(view: JobView, planned: PlannedPoll | None, frame: Frame) -> JobPage:
     """Build the page of a job, whose next poll is planned for then."""
-    problems = find_problems(view, now_ms, stale_after_ms)
+    frame = frame.of_job()
+    problems = find_problems(view, frame.now_ms, frame.stale_after_ms)
     ledger = view.ledger
-    builds = _active(ledger, now_ms, words, is_stuck=Problem.STUCK in problems) if ledger else {}
-    builds |= {build.number: _finished(build, now_ms, words) for build in reversed(recent_builds(ledger))}
+    builds = _active(view.job, ledger, frame, is_stuck=Problem.STUCK in problems) if ledger else {}
+    builds |= {build.number: _finished(view.job, build, frame) for build in reversed(recent_builds(ledger))}
     return JobPage(
-        frame=job_frame(readings, query, now_ms, words),
+        frame=frame,
         job=view.job,
-        url=links.job(view.job),
-        tags=tags(view, problems, now_ms, words),
-        facts=_facts(view, planned, now_ms, words),
-        sparkline=sparkline(ledger, now_ms, words),
-        builds=tuple(replace(build, url=links.build(view.job, number)) for number, build in builds.items()),
+        url=frame.links.job(view.job),
+        tags=tags(view, problems, frame),
+        facts=_facts(view, planned, frame),
+        sparkline=sparkline(ledger, frame.now_ms, frame.words),
+        builds=tuple(builds.values()),
         is_polled=ledger is not None,
     )
 
 
-def job_frame(readings: Readings, query: PageQuery, now_ms: int, words: Words) -> Frame:
-    """Build the frame of a page below ``/jobs/``, of which only refreshing can be chosen."""
-    return frame(readings, PageQuery(refreshes=query.refreshes), now_ms, words, root="../")
-
-
-def _facts(view: JobView, planned: PlannedPoll | None, now_ms: int, words: Words) -> tuple[Fact, ...]:
-    ledger, failed = view.ledger, view.up is False
-    last_poll = words("never") if view.checked_ms is None else words.ago(now_ms - view.checked_ms)
+def _facts(view: JobView, planned: PlannedPoll | None, frame: Frame) -> tuple[Fact, ...]:
+    words, ledger, failed = frame.words, view.ledger, view.up is False
+    last_poll = frame.ago(view.checked_ms) or words("never")
+    remark = words("the latest one failed") if failed else ""
     reason = Fact(words("Reason"), view.failure, is_bad=True, is_long=True)
     return (
         _streak(ledger, words),
-        _last_success(ledger, now_ms, words),
+        _last_success(ledger, frame),
         Fact(words("Usual duration"), words.length(_usual_ms(ledger)), words("median of the last builds")),
-        Fact(
-            words("Last successful poll"),
-            last_poll,
-            words("the latest one failed") if failed else "",
-            is_bad=failed,
-        ),
+        Fact(words("Last successful poll"), last_poll, remark, is_bad=failed),
         _next_poll(planned, words),
         Fact(words("Watched since"), _date(ledger.since_ms) if ledger else text.UNKNOWN),
         *((reason,) if failed and view.failure else ()),
@@ -130,11 +110,13 @@ def _streak(ledger: JobLedger | None, words: Words) -> Fact:
     return Fact(name, words(count, count=successes, result=words("success")))
 
 
-def _last_success(ledger: JobLedger | None, now_ms: int, words: Words) -> Fact:
-    name, at_ms = words("Last success"), ledger.last_success_ms if ledger else None
+def _last_success(ledger: JobLedger | None, frame: Frame) -> Fact:
+    words, at_ms = frame.words, ledger.last_success_ms if ledger else None
     if at_ms is None:
-        return Fact(name, text.UNKNOWN, words("none since the job is watched") if ledger else "")
-    return Fact(name, words.ago(now_ms - at_ms), _date(at_ms))
+        return Fact(
+            words("Last success"), text.UNKNOWN, words("none since the job is watched") if ledger else ""
+        )
+    return Fact(words("Last success"), frame.ago(at_ms), _date(at_ms))
 
 
 def _next_poll(planned: PlannedPoll | None, words: Words) -> Fact:
@@ -157,29 +139,30 @@ def _date(at_ms: int) -> str:
     return text.format_utc(at_ms).replace("T", " ").replace("Z", "\N{NO-BREAK SPACE}UTC")
 
 
-def _finished(build: RecentBuild, now_ms: int, words: Words) -> BuildRow:
+def _finished(job: Job, build: RecentBuild, frame: Frame) -> BuildRow:
     return BuildRow(
         number=f"#{build.number}",
-        url="",
+        url=frame.links.build(job, build.number),
         kind=build.result,
-        result=words(RESULT_WORDS[build.result]),
-        finished="" if build.finish_ms is None else words.ago(now_ms - build.finish_ms),
+        result=frame.words(RESULT_WORDS[build.result]),
+        finished=frame.ago(build.finish_ms),
         finished_at=text.format_utc(build.finish_ms),
-        duration=words.length(build.duration_ms),
+        duration=frame.words.length(build.duration_ms),
     )
 
 
-def _active(ledger: JobLedger, now_ms: int, words: Words, *, is_stuck: bool) -> dict[int, BuildRow]:
+def _active(job: Job, ledger: JobLedger, frame: Frame, *, is_stuck: bool) -> dict[int, BuildRow]:
     """List the unfinished builds, the newest first; the oldest of them is the one that is stuck."""
+    words = frame.words
     return {
         number: BuildRow(
             number=f"#{number}",
-            url="",
+            url=frame.links.build(job, number),
             kind="active",
             result=words(build.build.state or "unknown"),
             finished="",
             finished_at="",
-            duration=words("{age} so far", age=words.length(now_ms - build.began_ms)),
+            duration=words("{age} so far", age=words.length(frame.now_ms - build.began_ms)),
             is_stuck=is_stuck and build.began_ms == ledger.oldest_active_ms,
         )
         for number, build in sorted(ledger.open.items(), reverse=True)

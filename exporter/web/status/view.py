@@ -6,12 +6,12 @@ from typing import Final
 
 from exporter import text
 from exporter.metrics import FleetView
-from exporter.metrics.exporter_metrics import Readings
-from exporter.model import ConsoleLinks, Job
+from exporter.model import Job
+from exporter.web.status.frame import Fact, Frame
 from exporter.web.status.problems import EXPLANATIONS, Problem, find_problems
 from exporter.web.status.query import Column, PageQuery
-from exporter.web.status.rows import NO_LINKS, JobRow, in_order, job_row
-from exporter.web.status.words import ENGLISH, Words
+from exporter.web.status.rows import JobRow, in_order, job_row
+from exporter.web.status.words import Words
 
 PAGE_SIZE: Final = 100
 
@@ -25,37 +25,6 @@ HEADINGS: Final = {
     Column.FAILURES: "Failures",
     Column.POLLED: "Polled",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A number or state; ``is_bad`` if it needs attention, ``is_long`` if it needs a line of its own."""
-
-    name: str
-    value: str
-    remark: str = ""
-    is_bad: bool = False
-    is_long: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """The part that all pages share.
-
-    Attributes:
-        root: the relative link to the status page.
-        at: when the page was made, ISO 8601, UTC.
-        refreshes: the browser loads the page again now and then.
-        switch: the link that turns this on or off.
-    """
-
-    root: str
-    at: str
-    version: str
-    revision: str
-    refreshes: bool
-    switch: str
-    words: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +77,6 @@ class Status:
     frame: Frame
     with_problems: int
     facts: tuple[Fact, ...]
-    query: PageQuery
     projects: tuple[str, ...]
     filters: tuple[Filter, ...]
     headings: dict[Column, Heading]
@@ -117,18 +85,10 @@ class Status:
     watched: int
 
 
-def status(
-    view: FleetView,
-    readings: Readings,
-    query: PageQuery,
-    *,
-    now_ms: int,
-    stale_after_ms: int,
-    links: ConsoleLinks = NO_LINKS,
-    words: Words = ENGLISH,
-) -> Status:
-    """Build the page for a query; a job polled longer ago than ``stale_after_ms`` is stale."""
-    problems = {job.job.id: find_problems(job, now_ms, stale_after_ms) for job in view.jobs}
+def status(view: FleetView, frame: Frame) -> Status:
+    """Build the page of the fleet."""
+    query, words = frame.query, frame.words
+    problems = {job.job.id: find_problems(job, frame.now_ms, frame.stale_after_ms) for job in view.jobs}
     matching = [job for job in view.jobs if _matches(job.job, query)]
     counts = Counter(problem for job in matching for problem in problems[job.job.id])
     selected = [job for job in matching if not query.problem or query.problem in problems[job.job.id]]
@@ -136,38 +96,23 @@ def status(
     ordered = in_order(selected, problems, query)
     on_page = ordered[(paging.page - 1) * PAGE_SIZE : paging.page * PAGE_SIZE]
     return Status(
-        frame=frame(readings, query, now_ms, words),
+        frame=frame,
         with_problems=sum(map(bool, problems.values())),
-        facts=facts(view, readings, now_ms, stale_after_ms, words),
-        query=query,
+        facts=facts(view, frame),
         projects=tuple(sorted({job.job.project for job in view.jobs} | {query.project} - {""})),
         filters=_filters(query, counts, len(matching), words),
         headings={column: _heading(column, query, words) for column in Column},
-        rows=tuple(job_row(job, problems[job.job.id], query, links, now_ms, words) for job in on_page),
+        rows=tuple(job_row(job, problems[job.job.id], frame) for job in on_page),
         paging=paging,
         watched=len(view.jobs),
     )
 
 
-def frame(readings: Readings, query: PageQuery, now_ms: int, words: Words, root: str = "./") -> Frame:
-    """Build what all pages share; ``query`` is that of the page itself."""
-    return Frame(
-        root=root,
-        at=text.format_utc(now_ms),
-        version=readings.version,
-        revision=readings.revision,
-        refreshes=query.refreshes,
-        switch=f"?{replace(query, refreshes=not query.refreshes).encoded}",
-        words=words,
-    )
-
-
-def facts(
-    view: FleetView, readings: Readings, now_ms: int, stale_after_ms: int, words: Words = ENGLISH
-) -> tuple[Fact, ...]:
+def facts(view: FleetView, frame: Frame) -> tuple[Fact, ...]:
     """Describe the exporter, the most important fact first."""
+    readings, words = frame.readings, frame.words
     up, config_ok, loaded_ms = readings.api_up, readings.config_ok, readings.config_loaded_ms
-    loaded = words("loaded {ago}", ago=words.ago(now_ms - loaded_ms)) if loaded_ms else ""
+    loaded = words("loaded {ago}", ago=frame.ago(loaded_ms)) if loaded_ms else ""
     lag_ms = round(readings.poll_lag_s * 1000)
     gzip_bytes = readings.snapshot_gzip_bytes
     gzip = words("{size} gzip", size=text.format_bytes(gzip_bytes)) if gzip_bytes else ""
@@ -181,13 +126,14 @@ def facts(
     ]
     api = words("no request yet" if up is None else "up" if up else "down")
     reload = words("ok" if config_ok else "reload failed")
+    is_late = lag_ms > frame.stale_after_ms
     error = Fact(words("API error"), readings.api_error, is_bad=True, is_long=True)
     return (
         Fact(words("API"), api, words.api_trouble(readings.api_trouble), is_bad=up is False),
         Fact(words("Jobs"), f"{len(view.jobs):,}", deleted),
         Fact(words("Configuration"), reload, loaded, is_bad=not config_ok),
         Fact(words("Request budget"), f"{budget:,.0f}", words.joined([words("per minute"), *slowed])),
-        Fact(words("Poll lag"), words.length(lag_ms), words("most overdue"), is_bad=lag_ms > stale_after_ms),
+        Fact(words("Poll lag"), words.length(lag_ms), words("most overdue"), is_bad=is_late),
         Fact(words("Snapshot"), text.format_bytes(readings.snapshot_bytes), gzip),
         *((error,) if up is False and readings.api_error else ()),
     )

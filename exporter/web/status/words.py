@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from exporter import text
+from exporter.exposition.formats import choices
 
 _SPACE: Final = "\N{NO-BREAK SPACE}"
 
@@ -253,19 +254,10 @@ SIMPLIFIED_CHINESE: Final = Words("zh-CN", CHINESE)
 
 def words_for(accept_language: str) -> Words:
     """Choose the language that an ``Accept-Language`` header ranks highest; English if that is neither."""
-    choices: list[tuple[float, str]] = []
-    for choice in accept_language.split(","):
-        tag, *parameters = (part.strip().lower() for part in choice.split(";"))
-        choices.append((_quality(parameters), tag.partition("-")[0]))
-    known = [(quality, language) for quality, language in choices if quality and language in ("en", "zh")]
+    known = [
+        (quality, language)
+        for tag, _, quality in choices(accept_language)
+        if quality and (language := tag.partition("-")[0]) in ("en", "zh")
+    ]
     _, best = max(known, key=lambda choice: choice[0], default=(0.0, "en"))
     return SIMPLIFIED_CHINESE if best == "zh" else ENGLISH
-
-
-def _quality(parameters: list[str]) -> float:
-    """Return the q-value; 1 without one, 0 for one that is unreadable."""
-    given = next((value[2:] for value in parameters if value.startswith("q=")), "1")
-    try:
-        return min(1.0, max(0.0, float(given)))
-    except ValueError:
-        return 0.0

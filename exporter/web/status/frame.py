@@ -1,0 +1,60 @@
+"""What every page is made from, besides the jobs that it shows."""
+
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from exporter import text
+from exporter.metrics.exporter_metrics import Readings
+from exporter.model import ConsoleLinks
+from exporter.web.status.query import PageQuery
+from exporter.web.status.words import ENGLISH, Words
+
+NO_LINKS: Final = ConsoleLinks()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number or state; ``is_bad`` if it needs attention, ``is_long`` if it needs a line of its own."""
+
+    name: str
+    value: str
+    remark: str = ""
+    is_bad: bool = False
+    is_long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The moment and the exporter that a page shows, and its reader's wishes.
+
+    Attributes:
+        stale_after_ms: a job polled longer ago is stale.
+        links: to the console.
+        root: the relative link to the status page.
+    """
+
+    readings: Readings
+    query: PageQuery
+    now_ms: int
+    stale_after_ms: int
+    links: ConsoleLinks = NO_LINKS
+    words: Words = ENGLISH
+    root: str = "./"
+
+    @property
+    def at(self) -> str:
+        """When the page was made, ISO 8601, UTC."""
+        return text.format_utc(self.now_ms)
+
+    @property
+    def switch(self) -> str:
+        """The link that turns refreshing on or off."""
+        return f"?{replace(self.query, refreshes=not self.query.refreshes).encoded}"
+
+    def of_job(self) -> Self:
+        """Return the frame of a page below ``/jobs/``, of which only refreshing can be chosen."""
+        return replace(self, query=self.query.unfiltered, root="../")
+
+    def ago(self, at_ms: int | None) -> str:
+        """Format how long ago something was; empty if there is no time."""
+        return "" if at_ms is None else self.words.ago(self.now_ms - at_ms)
