@@ -214,12 +214,12 @@ class Exporter:
         Those of jobs that are named, or discovered and not gone, are kept whatever their age, and so are the
         totals of their projects. Of all others, the store drops those older than the retention.
         """
-        published = dict(before.rows) if before else {}
+        published = before.commits.rows if before else {}
         wants_all = config.projects or config.metrics.is_lean
         kept = published | self.store.load(None if wants_all else watchlist.ids, published)
         names = {job_id: ledger.names for job_id, ledger in kept.items()}
         gone = {job_id for job_id, ledger in kept.items() if ledger.gone and job_id not in published}
-        gone |= before.leaving.keys() if before else set()
+        gone |= before.commits.leaving.keys() if before else set()
         all_shards = Watchlist(config)
         all_shards.restore(names, gone)
         in_use = all_shards.ids | totals_of({job.project for job in all_shards.jobs}, kept)

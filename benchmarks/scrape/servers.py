@@ -70,7 +70,7 @@ class Fleet:
     def __init__(self, jobs: int, folder: Path, *, lean: bool) -> None:
         self.view = fleet(jobs)
         self._totals = ProjectTotals(0, BUCKETS, {}, self.now_ms) if lean else None
-        self._grow((job.job.project, None, job.ledger) for job in self.view.jobs if job.ledger)
+        self._grow(Growth(job.job.project, None, job.ledger) for job in self.view.jobs if job.ledger)
         self._store = open_store(str(folder / "state.db"), None)
         self._rng = Random(1)
 
@@ -94,7 +94,7 @@ class Fleet:
         after = with_new_build(before)
         if after.ledger:
             self._store.commit({after.job.id: after.ledger})
-            self._grow([(after.job.project, before.ledger, after.ledger)])
+            self._grow([Growth(after.job.project, before.ledger, after.ledger)])
         self.view = replace(self.view, jobs=(*self.view.jobs[:index], after, *self.view.jobs[index + 1 :]))
 
     def _grow(self, growth: Iterable[Growth]) -> None:

@@ -29,7 +29,8 @@ from exporter.poller import Intervals, PollPlanner, Rules
 from exporter.poller.fetch import fetch_stages, observe_job
 from exporter.poller.job_lists import read_lists
 from exporter.poller.job_state import JobState, fold
-from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, Timer, Work
+from exporter.poller.poll_outcome import poll_ended
+from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, TaskResult, Timer, Work
 
 _SHORT_S: Final = 20.0
 _LONG_S: Final = 600.0
@@ -224,28 +225,21 @@ class Replay:
 
     def _poll(self, job: JobState) -> None:
         """Poll a job, fold what was observed, and plan its next poll, as `Poller` does."""
-        service, planner = self.service, self._planner
-        before = job.ledger
+        service, planner, before = self.service, self._planner, job.ledger
         try:
             observed = observe_job(job.poll_work(service.now), service, service.now_ms, self._rules)
         except ApiError as error:
-            job.up = False
-            planner.poll_failed(job, service.now, refused=is_refused(error))
-            return
-        folded = fold(before, observed, self._rules, now_ms=observed.at_ms)
-        while self._rules.policy.stages and folded and folded.ledger.stages.awaited:
-            fetched = fetch_stages(folded.ledger, service, count_failures=True)
-            folded = fold(folded.ledger, fetched, self._rules, now_ms=observed.at_ms)
-        job.ledger, job.up, job.more_details = folded.ledger if folded else None, True, observed.more_details
-        self._note_delays(job, before, job.ledger)
-        if observed.more_details:
-            planner.poll_again(job, service.now)
-            return
-        newest, highest = observed.newest, before.highest if before else 0
-        found_ms = newest.start_ms if newest and newest.number > highest else None
-        planner.poll_succeeded(
-            job, service.now, found=found_ms is not None, found_ms=found_ms, verified=observed.history_read
-        )
+            result = TaskResult(job.poll, error=error)
+        else:
+            result = TaskResult(job.poll, observed)
+            folded = fold(before, observed, self._rules, now_ms=observed.at_ms)
+            while self._rules.policy.stages and folded and folded.ledger.stages.awaited:
+                fetched = fetch_stages(folded.ledger, service, count_failures=True)
+                folded = fold(folded.ledger, fetched, self._rules, now_ms=observed.at_ms)
+            job.ledger = folded.ledger if folded else None
+            self._note_delays(job, before, job.ledger)
+        highest, patience_ms = before.highest if before else 0, self._rules.patience_ms
+        poll_ended(job, result, planner, service.now, highest=highest, patience_ms=patience_ms)
 
     def _note_delays(self, job: JobState, before: JobLedger | None, after: JobLedger | None) -> None:
         """Note the age of the builds counted between two ledgers, or of all that were not counted."""

@@ -38,7 +38,7 @@ class LedgerCommits:
         wall: seconds since the epoch.
         monotonic: seconds that never jump.
         totals: of projects; None if jobs have histograms of their own.
-        leaving: ledgers of discovered jobs that are gone, until that is committed.
+        leaving: the last growth of discovered jobs that are gone, by id, until that is committed.
     """
 
     watchlist: Watchlist
@@ -51,13 +51,12 @@ class LedgerCommits:
     wall: Callable[[], float]
     monotonic: Callable[[], float]
     totals: ProjectTotals | None = None
-    leaving: dict[str, JobLedger] = field(default_factory=dict)
+    leaving: dict[str, Growth] = field(default_factory=dict)
     _restore_at: float = 0.0
     _commit_failed: bool = False
     # Sets in insertion order, so that a commit does not search all states: jobs with an uncommitted
     # ledger, and jobs of which the store lacks the time when they were first watched.
     _uncommitted: dict[JobState, None] = field(default_factory=dict)
-    _last_growth: dict[str, Growth] = field(default_factory=dict)  # by jobs that are leaving
     # As committed when they left, although the store may have a commit whose response was lost.
     _returning: dict[str, JobLedger | None] = field(default_factory=dict)
     _stale_rows: dict[str, JobLedger] = field(default_factory=dict)  # totals that differ in the store
@@ -87,32 +86,24 @@ class LedgerCommits:
             ahead, ledger = previous.uncommitted, previous.ledger
             if ahead and ledger and job.ledger == ledger.with_buckets(buckets):
                 self.add(job, ahead.with_buckets(buckets))
-        self._carry_over_totals(before)
-        self.leaving = {
-            job_id: ledger for job_id, ledger in before.leaving.items() if job_id not in self.watchlist.states
-        }
-        for job_id in self.leaving:
-            project, committed, last = before._last_growth[job_id]
-            committed = committed.with_buckets(buckets) if committed else None
-            self._last_growth[job_id] = (project, committed, last.with_buckets(buckets))
-
-    def _carry_over_totals(self, before: "LedgerCommits") -> None:
-        """Continue with the published totals, and add what another process has committed meanwhile."""
-        if not self.totals or not before.totals:
-            return
-        self._stale_rows = self.totals.carry_over(before.totals)
-        known = {job_id: job.ledger for job_id, job in before.watchlist.states.items() if job.ledger}
-        returned = {job_id: growth[1] for job_id, growth in before._last_growth.items()}
-        self._catch_up({**known, **returned})
+        for job_id, growth in before.leaving.items():
+            if job_id not in self.watchlist.states:
+                self.leaving[job_id] = growth.with_buckets(buckets)
+        if self.totals and before.totals:
+            self._stale_rows = self.totals.carry_over(before.totals)
+            left = {job_id: growth.before for job_id, growth in before.leaving.items()}
+            self._catch_up({**before.ledgers, **left})
 
     def _catch_up(self, known: Mapping[str, JobLedger | None]) -> None:
-        """Add to totals what the store's ledgers of watched jobs have more than those known before."""
-        buckets, growth = self.rules.buckets, list[Growth]()
-        for job_id, before in known.items():
-            job = self.watchlist.states.get(job_id)
-            if job and job.ledger:
-                committed = before.with_buckets(buckets) if before else None
-                growth.append((self.watchlist.project_of(job_id), committed, job.ledger))
+        """Add to totals what the store's ledgers of watched jobs have more than those known before.
+
+        So what another process has committed meanwhile is not missing in them.
+        """
+        growth = [
+            Growth(self.watchlist.project_of(job_id), before, job.ledger).with_buckets(self.rules.buckets)
+            for job_id, before in known.items()
+            if (job := self.watchlist.states.get(job_id)) and job.ledger
+        ]
         for total, ledger in (self.totals.grown(growth) if self.totals else {}).items():
             total.ledger = self._stale_rows[total.id] = ledger
 
@@ -125,9 +116,8 @@ class LedgerCommits:
         """Watch jobs from now on, or since `ago_ms`; those without a ledger remember since when."""
         watched_at = self.monotonic() - max(0, ago_ms) / 1000
         for job in jobs:
-            self.leaving.pop(job.id, None)
-            if growth := self._last_growth.pop(job.id, None):
-                self._returning[job.id] = growth[1]
+            if growth := self.leaving.pop(job.id, None):
+                self._returning[job.id] = growth.before
             if job.latest is None and job.watched_at is None:
                 job.watched_at = watched_at
                 self._unkept[job] = None
@@ -136,8 +126,8 @@ class LedgerCommits:
         """Stop watching jobs; their ledgers are committed as gone."""
         for job in jobs:
             if ledger := job.latest:
-                self.leaving[job.id] = ledger.as_removed(self.watchlist.names(job.id))
-                self._last_growth[job.id] = (self.watchlist.project_of(job.id), job.ledger, ledger)
+                row = ledger.as_removed(self.watchlist.names(job.id))
+                self.leaving[job.id] = Growth(self.watchlist.project_of(job.id), job.ledger, row)
             self._uncommitted.pop(job, None)
             self._unkept.pop(job, None)
 
@@ -239,10 +229,11 @@ class LedgerCommits:
         }
         if not changed and not self.leaving and not self._stale_rows:
             return set(), frozenset()
-        totals = self._totals_after(changed, self._last_growth)
+        totals = self._totals_after(changed, self.leaving.values())
         rows = {job.id: ledger for job, ledger in (changed | totals).items()}
+        left = {job_id: growth.after for job_id, growth in self.leaving.items()}
         try:
-            newer = self.store.commit(self._stale_rows | rows | self.leaving)
+            newer = self.store.commit(self._stale_rows | rows | left)
         except Exception as error:
             self._commit_failed = True
             self._store_failed("commit", error)
@@ -255,13 +246,13 @@ class LedgerCommits:
             adopted = {
                 job: newer[job.id].with_buckets(self.rules.buckets) for job in changed if job.id in newer
             }
-            totals = self._totals_after(adopted, {})  # as much as another process has counted
+            totals = self._totals_after(adopted)  # as much as another process has counted
             self._stale_rows |= {total.id: ledger for total, ledger in totals.items()}
             for job_id in self.leaving.keys() & newer.keys():
-                del self.leaving[job_id], self._last_growth[job_id]
+                del self.leaving[job_id]
             self._accept(adopted, totals)
             return {job.id for job in adopted}, frozenset(newer)
-        self._stale_rows, self.leaving, self._last_growth = {}, {}, {}
+        self._stale_rows, self.leaving = {}, {}
         self._accept(changed, totals)
         return {job.id for job in changed}, frozenset()
 
@@ -276,13 +267,14 @@ class LedgerCommits:
             self.zero_hold.hold_new(state, before, now)
 
     def _totals_after(
-        self, changed: Mapping[JobState, JobLedger], left: Mapping[str, Growth]
+        self, changed: Mapping[JobState, JobLedger], left: Iterable[Growth] = ()
     ) -> dict[JobState, JobLedger]:
         """Return the totals of projects after a commit of those ledgers, and of jobs that have left."""
         if self.totals is None:
             return {}
-        growth = ((self.watchlist.project_of(job.id), job.ledger, ledger) for job, ledger in changed.items())
-        return self.totals.grown((*growth, *left.values()))
+        project_of = self.watchlist.project_of
+        growth = (Growth(project_of(job.id), job.ledger, ledger) for job, ledger in changed.items())
+        return self.totals.grown((*growth, *left))
 
     def load(self) -> list[str]:
         """Load the ledgers of jobs that were not loaded yet; return the ids of those that have one."""

@@ -4,7 +4,6 @@
 ledger and returns observations. `workers.PollingThreads` drives the poller; a test drives it by hand.
 """
 
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -15,9 +14,10 @@ from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
 from exporter.poller.fetch import Service, perform
 from exporter.poller.fleet_view import Views
-from exporter.poller.job_state import SECOND_TRY_S, JobState, Rules
+from exporter.poller.job_state import JobState, Rules
 from exporter.poller.ledger_commits import LedgerCommits
 from exporter.poller.planner import PollPlanner
+from exporter.poller.poll_outcome import poll_ended
 from exporter.poller.project_totals import ProjectTotals
 from exporter.poller.readiness import Readiness, Refusals
 from exporter.poller.stages import StageSteps
@@ -26,8 +26,6 @@ from exporter.poller.tasks import (
     JOB_LISTS,
     RECYCLE_BIN,
     JobListsResult,
-    Observations,
-    PollReason,
     StagesFetched,
     TaskResult,
     Timer,
@@ -58,6 +56,7 @@ class Poller:
         monotonic: seconds that never jump.
 
     Attributes:
+        commits: the ledgers and the store.
         view: all that is published.
     """
 
@@ -97,7 +96,7 @@ class Poller:
         self._refusals = Refusals()
         totals = ProjectTotals(shard, rules.buckets, ledgers, self.now_ms) if rules.policy.lean else None
         self._views = Views(self._watchlist, totals, shows_fleet=shard == 0)
-        self._commits = LedgerCommits(
+        self.commits = LedgerCommits(
             self._watchlist,
             store,
             rules,
@@ -116,8 +115,8 @@ class Poller:
         self._readiness = Readiness(self._watchlist, answered, refused)
         if before and (recycle_bin := self._views.recycle_bin):
             self._drop_deleted(recycle_bin.jobs.keys() - before._watchlist.discovered)
-        self._commits.watch(self._states.values())
-        self._commits.keep_first_watched()
+        self.commits.watch(self._states.values())
+        self.commits.keep_first_watched()
         self._want_stages(self._states)
         self._publish()
 
@@ -129,17 +128,7 @@ class Poller:
     @property
     def ledgers(self) -> Mapping[str, JobLedger]:
         """Ledgers of the watched jobs, as committed."""
-        return self._commits.ledgers
-
-    @property
-    def rows(self) -> Mapping[str, JobLedger]:
-        """These ledgers and the totals of projects, by their keys in the store."""
-        return self._commits.rows
-
-    @property
-    def leaving(self) -> Mapping[str, JobLedger]:
-        """Ledgers of discovered jobs that are gone, until that is committed."""
-        return self._commits.leaving
+        return self.commits.ledgers
 
     @property
     def watched(self) -> int:
@@ -157,7 +146,7 @@ class Poller:
         """
         now = self._monotonic()
         self._planner.hint(hinted, now, self.now_ms())
-        self._commits.restore_in_time()
+        self.commits.restore_in_time()
         if released := self._zero_hold.release(now):
             self._publish(released)
         self._telemetry.poll_lag.set(self._planner.schedule.lag(now))
@@ -173,7 +162,7 @@ class Poller:
 
     def finish(self) -> None:
         """Before a stop, restore ledgers that are older in the store than those published."""
-        self._commits.restore()
+        self.commits.restore()
 
     def wait(self) -> float:
         """Return the seconds until a task is due, or a label is released."""
@@ -183,7 +172,7 @@ class Poller:
     def run(self, work: Work) -> TaskResult:
         """Run a task on any thread. An exception in one task touches no other."""
         try:
-            waited_ms = self._commits.waited_ms
+            waited_ms = self.commits.waited_ms
             value = perform(work, self._service, self._rules, self.watched, self._wall, waited_ms)
             return TaskResult(work.timer, value)
         except Exception as error:
@@ -202,8 +191,8 @@ class Poller:
                 self._drop_deleted(result.value.jobs)
         of_jobs = [(job, result) for result in done if (job := self._job_of(result.timer))]
         highest = {job.id: job.latest.highest if job.latest else 0 for job, _ in of_jobs}
-        self._commits.keep_first_watched()
-        committed, broken = self._commits.fold_and_commit(of_jobs, self.now_ms())
+        self.commits.keep_first_watched()
+        committed, broken = self.commits.fold_and_commit(of_jobs, self.now_ms())
         done = [broken.get(result.timer, result) for result in done]
         refuses_everything = self._judge_refusals(done)
         for result in done:
@@ -247,9 +236,9 @@ class Poller:
     def _carry_over(self, before: "Poller", same_service: bool) -> frozenset[str]:
         """Keep the state of jobs that are still watched; return the completed tasks that keep due times."""
         tasks = self._planner.carry_over(before._planner, same_service=same_service)
-        totals = self._commits.totals
+        totals = self.commits.totals
         self._zero_hold.carry_over(before._zero_hold, {**self._states, **(totals.states if totals else {})})
-        self._commits.carry_over(before._commits)
+        self.commits.carry_over(before.commits)
         for job_id in self._states.keys() & before._states.keys():
             job, previous = self._states[job_id], before._states[job_id]
             job.up, job.failure = previous.up, previous.failure
@@ -288,7 +277,7 @@ class Poller:
             self._log.lists_read(read.refused, [listing.project_id for listing in read.listings])
             for listing in read.listings:
                 self._log.projects_listed(self._watchlist.listed_projects(listing))
-        self._commits.apply_lists(self._planner.apply_lists(read, now), at_ms, self.now_ms())
+        self.commits.apply_lists(self._planner.apply_lists(read, now), at_ms, self.now_ms())
 
     def _want_stages(self, job_ids: Iterable[str]) -> None:
         """Schedule steps for those of the jobs whose builds wait for their stages."""
@@ -304,52 +293,30 @@ class Poller:
         """Load the ledgers of jobs that are watched from now on, and drop others."""
         removed_ids = [job.id for job in removed]
         self._log.watched_jobs_changed(len(added), len(removed), self.watched)
-        self._commits.drop(removed)
+        self.commits.drop(removed)
         self._stages.drop(removed)
         self._zero_hold.drop(removed)
         self._refusals.forget(removed_ids)
         self._log.forget(removed_ids)
         self._readiness.answered(removed_ids)
         self._readiness.wait_for(job.id for job in added)
-        self._commits.watch(added, ago_ms)
+        self.commits.watch(added, ago_ms)
         for job in added:
             job.loaded = False
-        loaded = self._commits.load()
+        loaded = self.commits.load()
         self._readiness.answered(loaded)
         self._want_stages(loaded)
 
     def _note_poll(self, job: JobState, result: TaskResult, highest: int) -> None:
-        """Update health and schedule of a job after a poll, given the highest build known before it."""
-        now, error = self._monotonic(), result.failure
-        observed = result.value if isinstance(result.value, Observations) else None
-        is_refused = isinstance(error, RefusalError)
-        job.up, job.failure = error is None, _in_words(error)
-        if is_refused:
+        """Update state and schedule of a job after a poll, given the highest build known before it."""
+        if isinstance(result.failure, RefusalError):
             self._readiness.refused(job.id)
-        job.more_details = False
-        if observed is None or error:
-            self._planner.poll_failed(job, now, refused=is_refused)
-        elif job.uncommitted is None and self._has_more_details(job, observed):
-            job.more_details = True  # not where commits fail: what cannot be kept needs no more requests
-            self._planner.poll_again(job, now)
-        else:
-            newest, verified = observed.newest, observed.history_read
-            found = newest is not None and newest.number > highest
-            found_ms = newest.start_ms if newest and found else None
-            if self._planner.poll_succeeded(job, now, found=found, found_ms=found_ms, verified=verified):
-                self._log.lists_distrusted(job.id)
-        if observed:
-            if observed.unconfirmed_denials:
-                self._planner.schedule.hasten(job.poll, now + SECOND_TRY_S, PollReason.MORE_DETAILS)
-            job.denied_at = {
-                number: job.denied_at.get(number, now) for number in observed.unconfirmed_denials
-            }
-        self._note_answer(result.timer, error)
-
-    def _has_more_details(self, job: JobState, observed: Observations) -> bool:
-        if not observed.found_missing or job.latest is None:
-            return observed.more_details
-        return bool(job.latest.wanted_details(self._rules.patience_ms))
+        patience_ms = self._rules.patience_ms
+        if poll_ended(
+            job, result, self._planner, self._monotonic(), highest=highest, patience_ms=patience_ms
+        ):
+            self._log.lists_distrusted(job.id)
+        self._note_answer(result.timer, result.failure)
 
     def _note_other(self, result: TaskResult) -> None:
         """Schedule what follows a task that is for no watched job."""
@@ -374,10 +341,3 @@ class Poller:
         """Replace the view, with those jobs as they are now, or all."""
         self._telemetry.watched_jobs.set(self.watched)
         self.view = self._views.build(changed, is_complete=self.is_ready)
-
-
-def _in_words(error: Exception | None) -> str:
-    """Describe why a poll failed; many jobs often share a text, which is then kept once."""
-    if error is None:
-        return ""
-    return sys.intern(str(error) if isinstance(error, ExporterError) else "unexpected error; see the log")

@@ -8,7 +8,7 @@ store, which is written in the same transaction as the ledgers of the jobs.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.ledger import OTHER, STAGE_NAMES_KEPT, Buckets, Histogram, JobLedger, Tally, baseline
 from exporter.poller.job_state import JobState
@@ -16,8 +16,18 @@ from exporter.poller.job_state import JobState
 _PREFIX: Final = "project/"
 """Begins the keys of totals in the store; ids of jobs have no slash."""
 
-Growth = tuple[str, JobLedger | None, JobLedger]
-"""The project of a job, and its ledger before and after a commit."""
+
+class Growth(NamedTuple):
+    """The project of a job, and its ledger before and after a commit."""
+
+    project: str
+    before: JobLedger | None
+    after: JobLedger
+
+    def with_buckets(self, buckets: Buckets) -> "Growth":
+        """Move both ledgers to other buckets."""
+        before = self.before and self.before.with_buckets(buckets)
+        return Growth(self.project, before, self.after.with_buckets(buckets))
 
 
 class ProjectTotals:
@@ -28,6 +38,9 @@ class ProjectTotals:
         buckets: bounds of the histograms.
         kept: what the store has, by key; only totals of this shard are taken from it.
         now_ms: the present by the service's clock.
+
+    Attributes:
+        states: all totals by key.
     """
 
     def __init__(
@@ -36,22 +49,17 @@ class ProjectTotals:
         self._prefix = f"{_PREFIX}{shard}/"
         self._buckets = buckets
         self._now_ms = now_ms
-        self._states = {
+        self.states = {
             key: JobState(key, ledger=ledger.with_buckets(buckets))
             for key, ledger in kept.items()
             if key.startswith(self._prefix)
         }
 
-    @property
-    def states(self) -> dict[str, JobState]:
-        """All totals by key."""
-        return self._states
-
     def carry_over(self, before: "ProjectTotals") -> dict[str, JobLedger]:
         """Continue with totals that were published; return those that the store has otherwise."""
         stale: dict[str, JobLedger] = {}
-        for key, previous in before._states.items():
-            total = self._states.setdefault(key, JobState(key))
+        for key, previous in before.states.items():
+            total = self.states.setdefault(key, JobState(key))
             published = previous.ledger and previous.ledger.with_buckets(self._buckets)
             if published and published != total.ledger:
                 total.ledger = stale[key] = published
@@ -60,10 +68,10 @@ class ProjectTotals:
     def of(self, project: str) -> JobState:
         """Return the total of a project; a new one begins at 0."""
         key = self._prefix + project
-        if key not in self._states:
+        if key not in self.states:
             empty = baseline((), at_ms=self._now_ms(), buckets=self._buckets).ledger
-            self._states[key] = JobState(key, ledger=empty)
-        return self._states[key]
+            self.states[key] = JobState(key, ledger=empty)
+        return self.states[key]
 
     def grown(self, growth: Iterable[Growth]) -> dict[JobState, JobLedger]:
         """Return the totals that ledgers of jobs make grow, as they are afterwards."""

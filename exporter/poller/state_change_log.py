@@ -28,7 +28,7 @@ class StateChangeLog:
     def __init__(self) -> None:
         self._failing_in_a_row: set[str] = set()
         self._list_failures = 0
-        self._commit_has_bug = False
+        self._commit = Timer("commit")
         self._api_lost = False
         self._tenths = 0
         self._store_failed = False
@@ -134,13 +134,10 @@ class StateChangeLog:
 
     def unexpected_error(self, timer: Timer | None) -> None:
         """Log the exception that is being handled, of a task or, with None, of a commit; once in a row."""
-        had_bug = timer.has_bug if timer else self._commit_has_bug
-        if timer:
+        timer = timer or self._commit
+        if not timer.has_bug:
             timer.has_bug = True
-        else:
-            self._commit_has_bug = True
-        if not had_bug:
-            _log.exception("unexpected_error", task=timer.task if timer else "commit")
+            _log.exception("unexpected_error", task=timer.task)
 
     def lists_distrusted(self, task: str) -> None:
         """Log that a poll found a build that the job lists had hidden."""
@@ -207,7 +204,7 @@ class StateChangeLog:
 
     def store_works(self) -> None:
         """Record that ledgers were committed."""
-        self._commit_has_bug = False
+        self._commit.has_bug = False
         if self._store_failed:
             self._store_failed = False
             _log.info("store_recovered")

@@ -210,5 +210,5 @@ def test_a_reload_brings_back_nothing_whose_mark_could_not_be_written(
             eventually(lambda: shown(one) == set(others), 20)
             one.reload(lambda: read(str(place.config)))
             assert shown(one) == set(others)
-        eventually(lambda: not one.poller.leaving, 20)
+        eventually(lambda: not one.poller.commits.leaving, 20)
     assert place.kept()[gone].gone

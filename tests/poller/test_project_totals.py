@@ -16,7 +16,7 @@ from exporter.errors import StoreError
 from exporter.ledger import STAGE_NAMES_KEPT, Histogram, JobLedger, Stages, Tally
 from exporter.model import Result
 from exporter.poller.job_state import JobState
-from exporter.poller.project_totals import ProjectTotals
+from exporter.poller.project_totals import Growth, ProjectTotals
 from exporter.poller.zero_hold import HELD_S
 from exporter.simulator import Fleet, ManualClock, Simulator
 from exporter.store import Store
@@ -261,7 +261,7 @@ def test_a_reload_takes_over_no_total_of_another_process(project: Project, tmp_p
             project.poll(new)
             assert total(new) == (3, 30, 3)
             kept = reader.load(None)["project/0/shop"]
-            assert kept.tallies == new.poller.rows["project/0/shop"].tallies
+            assert kept.tallies == new.poller.commits.rows["project/0/shop"].tallies
 
 
 def test_a_total_that_another_process_has_written_too_is_stored_at_once(
@@ -284,7 +284,7 @@ def test_a_total_that_another_process_has_written_too_is_stored_at_once(
                     watch.poller.settle([watch.poller.run(work) for work in watch.poller.take(1000)])
                     assert total(watch) == (builds, 10 * builds, builds)
                     kept = reader.load(None)["project/0/shop"]
-                    assert kept.tallies == watch.poller.rows["project/0/shop"].tallies
+                    assert kept.tallies == watch.poller.commits.rows["project/0/shop"].tallies
 
 
 class FullDisk(SqliteStore):
@@ -513,7 +513,7 @@ def test_whatever_moves_the_totals_add_up_to_everything_that_was_counted(
         before = observed(*of_jobs[job]) if job in of_jobs else None
         of_jobs[job] = of_jobs.get(job, []) + values_ms
         expected[project] += values_ms
-        counted(totals, lambda: totals.grown([(project, before, observed(*of_jobs[job]))]))  # noqa: B023
+        counted(totals, lambda: totals.grown([Growth(project, before, observed(*of_jobs[job]))]))  # noqa: B023
     for project, values_ms in expected.items():
         shown, wanted = totals.of(project).ledger, observed(*values_ms)
         assert shown is not None
@@ -528,7 +528,7 @@ def test_the_stages_of_a_project_beyond_those_kept_share_a_name() -> None:
     for job in range(3):
         names = [f"{job}-{index:02}" for index in range(STAGE_NAMES_KEPT // 2)]
         ledger = replace(idle(), stages=Stages(durations=dict.fromkeys(names, one)))
-        counted(totals, lambda: totals.grown([("shop", None, ledger)]))  # noqa: B023
+        counted(totals, lambda: totals.grown([Growth("shop", None, ledger)]))  # noqa: B023
     shown = totals.of("shop").ledger
     assert shown is not None
     assert len(shown.stages.durations) == STAGE_NAMES_KEPT + 1

@@ -119,7 +119,7 @@ class Watch:
         self._begun = False
         monotonic = time.monotonic if real_time else self.now
         watchlist = Watchlist(self.config)
-        published = dict(before.rows) if before else {}
+        published = before.commits.rows if before else {}
         ledgers = published | self.store.load(None, published)
         gone = {job_id for job_id, ledger in ledgers.items() if ledger.gone}
         watchlist.restore({job_id: ledger.names for job_id, ledger in ledgers.items()}, gone)
