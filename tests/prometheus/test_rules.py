@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ PAGES = "https://github.com/codearts-build-exporter/codearts-build-exporter/blob
 UNIT_TESTS = sorted((RULES / "tests").glob("*.yml"))
 
 METRIC = re.compile(r"(?<![:\w])codearts_build_\w+(?![:\w*])")
+RECORDED_SERIES = re.compile(r"\b\w+:codearts_build_\w+:\w+")
 SECTIONS = ["Meaning", "Diagnosis", "Mitigation"]
 
 
+@cache
 def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
@@ -95,11 +98,12 @@ def test_the_alerts_of_the_unit_tests_are_the_same_in_lean_detail(file: Path, tm
 
 
 def run_unit_tests(file: Path, text: str, folder: Path) -> None:
-    """Run a file with only the alerts that it tests, because promtool evaluates every rule that it reads."""
+    """Run a file with only the rules that it needs, because promtool evaluates every rule that it reads."""
     unit_tests = yaml.safe_load(text)
-    tested = {case["alertname"] for test in unit_tests["tests"] for case in test.get("alert_rule_test", ())}
+    needed = needed_rules(unit_tests["tests"])
     groups = [
-        group | {"rules": [rule for rule in group["rules"] if rule.get("alert", "") in {"", *tested}]}
+        group
+        | {"rules": [rule for rule in group["rules"] if needed & {rule.get("alert"), rule.get("record")}]}
         for name in unit_tests["rule_files"]
         for group in read(file.parent / name)["groups"]
     ]
@@ -107,6 +111,23 @@ def run_unit_tests(file: Path, text: str, folder: Path) -> None:
     copy = re.sub(r"^rule_files: .*$", "rule_files: [rules.yml]", text, flags=re.MULTILINE)
     (folder / file.name).write_text(copy, encoding="utf-8")
     run_program("promtool", "test", "rules", folder / file.name)
+
+
+def needed_rules(unit_tests: list[dict[str, Any]]) -> set[str]:
+    """Return the alerts and recorded series that unit tests name, and those that these are computed from."""
+    cases = [
+        case
+        for kind in ("alert_rule_test", "promql_expr_test")
+        for test in unit_tests
+        for case in test.get(kind, ())
+    ]
+    found: set[str] = set()
+    new = {case["alertname"] for case in cases if "alertname" in case}
+    new |= {name for case in cases for name in RECORDED_SERIES.findall(case.get("expr", ""))}
+    while new:
+        found |= new
+        new = {name for rule in new for name in RECORDED_SERIES.findall(EXPRESSIONS[rule])} - found
+    return found
 
 
 def test_promtool_accepts_the_example_configuration() -> None:
@@ -243,7 +264,7 @@ def test_a_recording_rule_has_a_conventional_name_and_a_unit_test(name: str) -> 
 def test_a_rule_uses_existing_metrics_and_recording_rules(name: str) -> None:
     expression = EXPRESSIONS[name]
     assert set(METRIC.findall(expression)) - exposed() == set()
-    assert set(re.findall(r"\b\w+:codearts_build_\w+:\w+", expression)) - RECORDED.keys() == set()
+    assert set(RECORDED_SERIES.findall(expression)) - RECORDED.keys() == set()
 
 
 @pytest.mark.parametrize("name", PAGE_OF)
