@@ -1,11 +1,8 @@
 """``serve``: poll in background threads, serve HTTP in the main thread, stop cleanly."""
 
-import queue
 import resource
 import signal
 import socket
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,11 +13,10 @@ import structlog
 from exporter import startup
 from exporter.app import Exporter, Shard
 from exporter.config import Config
-from exporter.errors import ExporterError
 from exporter.web import (
     MAX_CONNECTIONS,
-    MIN_RELOAD_PAUSE_S,
     MetricsEndpoint,
+    Reloads,
     WatchedConfig,
     WebServer,
     address_of,
@@ -74,7 +70,7 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
         with startup.without_garbage_collection():
             exporter = Exporter(config, shard)
             exporter.publisher.start()
-        run(exporter, sockets, site, lambda: exporter.reload(load))
+        run(exporter, sockets, site, Reloads(lambda: exporter.reload(load)))
     finally:
         for listening in sockets:
             listening.close()
@@ -84,16 +80,14 @@ def _exit(_signal: int, _frame: object) -> None:
     raise SystemExit(0)  # nothing has been started that would have to finish
 
 
-def run(
-    exporter: Exporter, sockets: list[socket.socket], site: Site, reload: Callable[[], None] | None = None
-) -> None:
-    """Serve on listening sockets; SIGHUP calls ``reload``, if given."""
+def run(exporter: Exporter, sockets: list[socket.socket], site: Site, reloads: Reloads | None = None) -> None:
+    """Serve on listening sockets; SIGHUP requests one of ``reloads``, if given."""
     app = application(
         MetricsEndpoint(exporter.publisher, exporter.registry),
         exporter,
         exporter.telemetry.readings,
         site.telemetry_path,
-        reload if site.enable_lifecycle else None,
+        reloads if site.enable_lifecycle else None,
         exporter.hint if site.enable_lifecycle else None,
     )
     server = WebServer(app, site.web_config, _connections(exporter.config.poll.concurrency))
@@ -101,21 +95,13 @@ def run(
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
 
-    hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def request_reload(_signal: int, _frame: object) -> None:
-        hangups.put(None)  # a signal handler cannot do more safely
-
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     exporter.threads.start()
-    if reload:
-        threading.Thread(
-            target=_reload_on_signals, args=(hangups, reload), name="reload", daemon=True
-        ).start()
-        signal.signal(signal.SIGHUP, request_reload)
+    if reloads:
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: reloads.request())
         if startup.hangup_came():
-            request_reload(signal.SIGHUP, None)
+            reloads.request()
     site.web_config.start()
     for listening in sockets:
         _log.info(
@@ -142,18 +128,3 @@ def _connections(concurrency: int) -> int:
             soft = target
     limit = _MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
     return min(MAX_CONNECTIONS, max(_MIN_CONNECTIONS, limit - _RESERVED_DESCRIPTORS - concurrency))
-
-
-def _reload_on_signals(hangups: "queue.SimpleQueue[None]", reload: Callable[[], None]) -> None:
-    """Reload after each signal, and pause as after a request; signals during a reload share the next one."""
-    while True:
-        hangups.get()
-        while not hangups.empty():
-            hangups.get()
-        began = time.monotonic()
-        try:
-            with suppress(ExporterError):  # it is logged
-                reload()
-        except Exception:
-            _log.exception("unexpected_error", task="reload")
-        time.sleep(max(MIN_RELOAD_PAUSE_S, time.monotonic() - began))

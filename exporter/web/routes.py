@@ -1,10 +1,14 @@
 """The exporter's HTTP interface as an ASGI application; no path waits for the API."""
 
 import asyncio
+import queue
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from typing import Final
 
+import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -21,53 +25,58 @@ from exporter.text import plural
 from exporter.web.metrics_endpoint import MetricsEndpoint
 from exporter.web.status_page import ExporterStatus, StatusPage
 
-MIN_RELOAD_PAUSE_S: Final = 0.2
+_MIN_RELOAD_PAUSE_S: Final = 0.2
+
+_log = structlog.get_logger(__name__)
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-class _Reloads:
+class Reloads:
     """Runs reloads one at a time, on a thread; requests that arrive during a reload share the next one.
 
-    A reload is followed by a pause as long as itself, and of `MIN_RELOAD_PAUSE_S` at least, so that a loop of
-    requests leaves time for other work.
+    A reload is followed by a pause as long as itself, and of `_MIN_RELOAD_PAUSE_S` at least, so that a loop
+    of requests leaves time for other work.
+
+    Args:
+        reload: reads the configuration again; raises `ExporterError` if it cannot be used, which is logged.
     """
 
     def __init__(self, reload: Callable[[], None]) -> None:
         self._reload = reload
-        self._lock = asyncio.Lock()
-        self._next: asyncio.Task[None] | None = None
-        self._not_before = 0.0
+        self._requests: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="reload", daemon=True).start()
 
-    async def run(self) -> None:
-        """Reload the configuration; the reload starts after the call.
-
-        Raises:
-            ExporterError: the reload failed.
-        """
-        if self._next is None:
-            self._next = asyncio.create_task(self._run())
-        await asyncio.shield(self._next)
+    def request(self) -> Future[None]:
+        """Request a reload, which starts after the call; a signal handler may do so too."""
+        requested: Future[None] = Future()
+        self._requests.put(requested)
+        return requested
 
     async def answer(self, _request: Request) -> Response:
         """Reload the configuration, and say how that ended."""
         try:
-            await self.run()
+            await asyncio.shield(asyncio.wrap_future(self.request()))
         except ExporterError as error:
             reason = clean(str(error), keep="\n")
             return PlainTextResponse(f"not reloaded: {reason}\n", status_code=500)
         return PlainTextResponse("reloaded\n")
 
-    async def _run(self) -> None:
-        async with self._lock:
-            await asyncio.sleep(self._not_before - time.monotonic())
-            self._next = None
-            started = time.monotonic()
+    def _run(self) -> None:
+        while True:
+            requests = [self._requests.get()]
+            while not self._requests.empty():
+                requests.append(self._requests.get())
+            began, failure = time.monotonic(), None
             try:
-                await run_in_threadpool(self._reload)
-            finally:
-                ended = time.monotonic()
-                self._not_before = ended + max(MIN_RELOAD_PAUSE_S, ended - started)
+                self._reload()
+            except Exception as error:
+                failure = error
+                if not isinstance(error, ExporterError):
+                    _log.exception("unexpected_error", task="reload")
+            for requested in requests:
+                requested.set_exception(failure) if failure else requested.set_result(None)
+            time.sleep(max(_MIN_RELOAD_PAUSE_S, time.monotonic() - began))
 
 
 def _is_cross_site(request: Request) -> bool:
@@ -120,7 +129,7 @@ def application(
     exporter: ExporterStatus,
     readings: Callable[[], Readings],
     telemetry_path: str = "/metrics",
-    reload: Callable[[], None] | None = None,
+    reloads: Reloads | None = None,
     hint: Callable[[Iterable[str]], int] | None = None,
 ) -> ASGIApp:
     """Build the ASGI application.
@@ -130,7 +139,7 @@ def application(
         exporter: provides health, readiness and the fleet.
         readings: provides the exporter's own numbers for the top of the status page.
         telemetry_path: path under which to expose metrics.
-        reload: reads the configuration again; None disables ``/-/reload``.
+        reloads: read the configuration again; None disables ``/-/reload``.
         hint: polls jobs soon, and returns the number of those that are watched; None disables ``/-/poll``.
     """
 
@@ -149,7 +158,7 @@ def application(
             Route("/-/healthy", healthy, methods=["GET"]),
             Route("/-/ready", ready, methods=["GET"]),
             Route("/-/poll", _lifecycle(hint and _polls_with(hint)), methods=["POST"]),
-            Route("/-/reload", _lifecycle(reload and _Reloads(reload).answer), methods=["POST", "PUT"]),
+            Route("/-/reload", _lifecycle(reloads.answer if reloads else None), methods=["POST", "PUT"]),
             *StatusPage(exporter, readings, telemetry_path).routes,
         ],
     )

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.errors import ConfigError
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.web import WebServer, application
+from exporter.web import Reloads, WebServer, application
 from tests.support.programs import eventually
 from tests.support.sites import Fleet, listening
 from tests.web.test_routes import VIEW, metrics, publishing
@@ -41,9 +41,8 @@ def reload() -> Iterator[Reload]:
 
 @contextmanager
 def site(reload: Reload) -> Iterator[tuple[WebServer, int]]:
-    app = application(
-        metrics(publishing(VIEW)), Fleet(VIEW), Telemetry(CollectorRegistry()).readings, reload=reload
-    )
+    readings = Telemetry(CollectorRegistry()).readings
+    app = application(metrics(publishing(VIEW)), Fleet(VIEW), readings, reloads=Reloads(reload))
     server = WebServer(app)
     with listening(server) as (_, port):
         yield server, port
