@@ -93,11 +93,6 @@ class Exporter:
         """Current time by the clock that dates polls."""
         return self.poller.now_ms()
 
-    @property
-    def watched(self) -> int:
-        """Number of watched jobs."""
-        return self.poller.watched
-
     def hint(self, job_ids: Iterable[str]) -> int:
         """Poll those of the jobs that are watched soon, and return their number; on any thread."""
         states = self._watchlist.states
@@ -139,7 +134,7 @@ class Exporter:
                 _log.error("config_not_reloaded", error=str(error))
                 raise
             self._record_success()
-            _log.info("config_reloaded", jobs=self.watched, changed=is_changed)
+            _log.info("config_reloaded", jobs=self.poller.watched, changed=is_changed)
 
     def _replace_config(self, config: Config) -> None:
         if config.state != self.config.state:
@@ -261,7 +256,7 @@ class ConfigFile:
         digest, was_known = self._digest_of_all(), self._digest is not None
         if self._config is not None and digest == self._digest:
             return self._config
-        config = load(self._path, os.environ)
+        config = load(self._path)
         self._digest, self._files = digest if config.files == self._files else None, config.files
         if self._config is None or was_known or config != self._config:
             self._config = config
@@ -280,13 +275,16 @@ class ConfigFile:
 
 def connect(
     config: Config,
-    telemetry: Telemetry,
-    throttle: Throttle,
+    telemetry: Telemetry | None = None,
+    throttle: Throttle | None = None,
     max_refusals: float = math.inf,
     *,
     isolates_operations: bool = True,
 ) -> tuple[Credentials, ApiClient]:
-    """Make the credentials and the API client of a configuration; sends nothing yet."""
+    """Make the credentials and the API client of a configuration; sends nothing yet.
+
+    Without ``throttle``, the client has the configured rate to itself.
+    """
     session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency + 1)
     credentials = credentials_for(
         config.auth,
@@ -300,8 +298,8 @@ def connect(
         config.endpoint,
         session,
         credentials,
-        throttle,
-        telemetry,
+        throttle or Throttle(config.poll.max_requests_per_minute),
+        telemetry or Telemetry(CollectorRegistry()),
         timeout=config.poll.timeout,
         isolates_operations=isolates_operations,
     )

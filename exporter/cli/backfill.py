@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from prometheus_client import CollectorRegistry
 
 from exporter.api.client import ApiClient
 from exporter.api.throttle import Throttle
@@ -27,7 +26,6 @@ from exporter.backfill import (
 )
 from exporter.cli.terminal import cannot_write, warn
 from exporter.config import Config
-from exporter.metrics.exporter_metrics import Telemetry
 from exporter.poller import Rules
 from exporter.redaction import register_header, register_url
 from exporter.text import format_utc, plural
@@ -73,7 +71,7 @@ def backfill(config: Config, options: Options) -> None:
     notices = Notices(say)
     receiver = prepare(to, notices)
     throttle = Throttle(options.max_requests_per_minute or config.poll.max_requests_per_minute)
-    _, client = connect(config, Telemetry(CollectorRegistry()), throttle, isolates_operations=False)
+    _, client = connect(config, throttle=throttle, isolates_operations=False)
     with closing(Spool(options.spool_path)) as spool:
         plan, resumed = load_or_make_plan(spool, config, options.selection, client, notices)
         if resumed:

@@ -6,15 +6,12 @@ import time
 from typing import Final
 
 import click
-from prometheus_client import CollectorRegistry
 
-from exporter.api.throttle import Throttle
 from exporter.app import connect
 from exporter.cli import log_setup
 from exporter.cli.terminal import echo, echo_styled
 from exporter.config import Config
 from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, wrapped
-from exporter.metrics.exporter_metrics import Telemetry
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 
@@ -24,8 +21,7 @@ def check_online(config: Config) -> bool:
     log_setup.configure("error")
     for line in wrapped(announced(config)):
         echo(line)
-    throttle = Throttle(config.poll.max_requests_per_minute)
-    credentials, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS)
+    credentials, client = connect(config, max_refusals=REFUSALS)
     with click.progressbar(
         length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:

@@ -114,8 +114,8 @@ def check_config(config_file: str, online: bool) -> None:
     """
     with startup.slow_imports():
         from exporter.cli.check_config import credential_warnings, summary
-        from exporter.config import read
-    config = read(config_file)
+        from exporter.config import load
+    config = load(Path(config_file))
     echo(f"{config_file} is valid: {summary(config)}")
     for line in credential_warnings(config, Path(config_file)):
         warn(f"note: {line}")
@@ -143,8 +143,8 @@ def list_jobs(config_file: str, output: str) -> None:
     """
     with startup.slow_imports():
         from exporter.cli.list_jobs import list_jobs as run
-        from exporter.config import AccountConfig, read
-    run(read(config_file, AccountConfig), output)
+        from exporter.config import AccountConfig, load
+    run(load(Path(config_file), schema=AccountConfig), output)
 
 
 @cli.command()
@@ -220,11 +220,11 @@ def backfill(
         from exporter.cli import log_setup
         from exporter.cli.backfill import Options
         from exporter.cli.backfill import backfill as run
-        from exporter.config import read
+        from exporter.config import load
     log_setup.configure("error")
     selection = Selection(start, end, exporters, include_uncounted or given_end)
     options = Options(selection, step, Destination(**to), not no_details, max_requests_per_minute, spool)
-    run(read(config_file), options)
+    run(load(Path(config_file)), options)
 
 
 @cli.command()

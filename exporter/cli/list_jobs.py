@@ -8,10 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from prometheus_client import CollectorRegistry
-
 from exporter.api.client import ApiClient
-from exporter.api.throttle import Throttle
 from exporter.app import connect
 from exporter.cli import log_setup
 from exporter.cli.terminal import echo, warn
@@ -20,7 +17,6 @@ from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.doctor import REFUSALS, explained
 from exporter.doctor.format_report import columns
 from exporter.errors import ApiError, ExporterError, NotPublishedError, RefusalError
-from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ALL, ListedJob
 from exporter.redaction import clean
 from exporter.text import format_utc, plural
@@ -38,8 +34,7 @@ def list_jobs(config: Config, output: str) -> None:
         ExporterError: the API refuses the list, or it is empty.
     """
     log_setup.configure("error")
-    throttle = Throttle(config.poll.max_requests_per_minute)
-    _, client = connect(config, Telemetry(CollectorRegistry()), throttle, REFUSALS, isolates_operations=False)
+    _, client = connect(config, max_refusals=REFUSALS, isolates_operations=False)
     try:
         jobs = visible_jobs(client, [project.id for project in config.projects])
     except ApiError as error:

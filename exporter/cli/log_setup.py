@@ -31,27 +31,17 @@ class _Unfailing:
 def configure(level: str = "info", log_format: str = "logfmt") -> None:
     """Set up logging for the process, with ``level`` as the minimum, as logfmt or JSON."""
     stream = cast("TextIO", _Unfailing(sys.stderr))
-    threshold = {
-        "debug": logging.DEBUG,
-        "info": logging.INFO,
-        "warn": logging.WARNING,
-        "error": logging.ERROR,
-    }
+    threshold = logging.getLevelNamesMapping()[level.upper()]
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if log_format == "json"
         else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "event"], bool_as_flag=False)
     )
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
+    printed: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _cleaned, render]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            stamp,
-            structlog.processors.format_exc_info,
-            _cleaned,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold[level]),
+        processors=[structlog.processors.add_log_level, stamp, *printed],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
@@ -59,15 +49,10 @@ def configure(level: str = "info", log_format: str = "logfmt") -> None:
     libraries.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, stamp],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _cleaned,
-                render,
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *printed],
         )
     )
-    logging.basicConfig(level=threshold[level], handlers=[libraries], force=True)
+    logging.basicConfig(level=threshold, handlers=[libraries], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if level != "debug":
         # Its warnings are about malformed requests, which no operator can act on.

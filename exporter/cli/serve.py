@@ -109,7 +109,7 @@ def run(exporter: Exporter, sockets: list[socket.socket], site: Site, reloads: R
             address=address_of(listening),
             path=site.telemetry_path,
             scheme=site.web_config.current.scheme,
-            jobs=exporter.watched,
+            jobs=exporter.poller.watched,
         )
     server.run(sockets=sockets)
     site.web_config.stop()

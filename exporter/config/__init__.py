@@ -3,7 +3,7 @@
 from exporter.config.auth import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 from exporter.config.files import open_regular, read_bounded
 from exporter.config.jobs import JobConfig, ProjectConfig
-from exporter.config.loader import LARGEST_FILE, load, parse, read
+from exporter.config.loader import LARGEST_FILE, load, parse
 from exporter.config.regions import KNOWN_REGIONS
 from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS, AccountConfig, Config, PollConfig
 from exporter.config.types import format_duration, parse_duration
@@ -29,6 +29,5 @@ __all__ = [
     "open_regular",
     "parse",
     "parse_duration",
-    "read",
     "read_bounded",
 ]

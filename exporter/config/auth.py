@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from exporter.config.secret_types import FilePath, HeaderSecret, Secret, header_secret, secret_from
 from exporter.config.section import Section, collect_errors, exactly_one_of, problem, problem_at
@@ -23,6 +23,15 @@ def _given_or_read(value: SecretStr, info: ValidationInfo) -> SecretStr:
         found = "both are" if is_given else "none is"
         raise problem(f"needs exactly one of {key} or {key}_file; {found} given")
     return value if is_given else secret_from(file)
+
+
+def _given_or_read_for_a_header(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    secret = _given_or_read(value, info)
+    return header_secret(secret) if secret.get_secret_value() else secret
+
+
+def _fits_a_header(value: str) -> str:
+    return header_secret(value).get_secret_value()
 
 
 class _Credentials(Section):
@@ -63,7 +72,7 @@ class PasswordAuth(_Credentials):
         description="File with the password, instead of `password`. A line break at its end is ignored.",
         examples=["secrets/password"],
     )
-    password: Secret = Field(
+    password: Annotated[Secret, AfterValidator(_given_or_read)] = Field(
         SecretStr(""),
         validate_default=True,
         description="The password. Give this or `password_file`.",
@@ -71,24 +80,21 @@ class PasswordAuth(_Credentials):
     )
     project: Text = Field("", description="Name of the IAM project. Default: the region.")
 
-    @field_validator("password")
-    @classmethod
-    def _from_file(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        return _given_or_read(value, info)
-
 
 class AccessKeyAuth(_Credentials):
     """An access key, which signs each request; ``secret_key`` is filled from ``secret_key_file``."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": exactly_one_of("secret_key", "secret_key_file")})
 
-    access_key: Text = Field(description="The access key ID (AK).", examples=["${HUAWEICLOUD_SDK_AK}"])
+    access_key: Annotated[Text, AfterValidator(_fits_a_header)] = Field(
+        description="The access key ID (AK).", examples=["${HUAWEICLOUD_SDK_AK}"]
+    )
     secret_key_file: FilePath | None = Field(
         None,
         description="File with the secret key, instead of `secret_key`. A line break at its end is ignored.",
         examples=["secrets/secret-key"],
     )
-    secret_key: Secret = Field(
+    secret_key: Annotated[Secret, AfterValidator(_given_or_read_for_a_header)] = Field(
         SecretStr(""),
         validate_default=True,
         description="The secret access key (SK). Give this or `secret_key_file`.",
@@ -104,17 +110,6 @@ class AccessKeyAuth(_Credentials):
         description="ID of the IAM project, if the service requires one.",
         examples=["${HUAWEICLOUD_SDK_PROJECT_ID}"],
     )
-
-    @field_validator("access_key")
-    @classmethod
-    def _fits_a_header(cls, value: str) -> str:
-        return header_secret(value).get_secret_value()
-
-    @field_validator("secret_key")
-    @classmethod
-    def _from_file(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        secret = _given_or_read(value, info)
-        return header_secret(secret) if secret.get_secret_value() else secret
 
 
 class EcsAgencyAuth(_Credentials):

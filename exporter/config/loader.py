@@ -26,16 +26,7 @@ LARGEST_FILE: Final = 16 * 2**20
 _IF_MISSING: Final = "; --config.file=FILE names another, and the command demo needs none"
 
 
-def read(path: str, schema: type[Config] = Config) -> Config:
-    """Load the configuration file, with the environment of this process.
-
-    Raises:
-        ConfigError: it is invalid.
-    """
-    return load(Path(path), os.environ, schema)
-
-
-def load(path: Path, environ: Mapping[str, str], schema: type[Config] = Config) -> Config:
+def load(path: Path, environ: Mapping[str, str] = os.environ, schema: type[Config] = Config) -> Config:
     """Load the configuration file and the files with secrets that it names.
 
     Relative paths start from its folder, except that of the state. ``environ`` has the values of ``${NAME}``.

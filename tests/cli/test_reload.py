@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from exporter import app
-from exporter.config import read
+from exporter.config import load
 from exporter.errors import ExporterError, StoreError
 from exporter.ledger import JobLedger
 from exporter.simulator import Simulator, fault
@@ -99,7 +99,7 @@ def calm(config: Path, more: str = "") -> None:
 @contextmanager
 def polling(config: Path) -> Iterator[app.Exporter]:
     """An exporter without a server, until it knows every job and the recycle bin."""
-    one = app.Exporter(read(str(config)))
+    one = app.Exporter(load(config))
     one.threads.start()
     try:
         eventually(lambda: one.poller.is_ready and one.view.recycle_bin is not None, 20)
@@ -118,7 +118,7 @@ def test_a_reload_costs_no_reading_that_is_not_due(simulator: Simulator, config:
         eventually(lambda: not one.poller._planner.schedule.under_way, 10)
         simulator.reset_counts()
         for _ in range(5):
-            one.reload(lambda: read(str(config)))
+            one.reload(lambda: load(config))
             assert one.poller.is_ready
             assert one.view.recycle_bin is not None
             assert one.poller._planner.schedule.lag(time.monotonic()) == 0, "something was due"
@@ -174,8 +174,8 @@ def test_a_changed_project_is_read_at_once(simulator: Simulator, config: Path) -
     with polling(config) as one:
         simulator.reset_counts()
         calm(config, f"projects: [{{id: {new.project_id}}}]\n")
-        one.reload(lambda: read(str(config)))
-        eventually(lambda: one.watched == 4 and one.poller.is_ready, 10)
+        one.reload(lambda: load(config))
+        eventually(lambda: one.poller.watched == 4 and one.poller.is_ready, 10)
         assert "recycling-jobs" not in operations(simulator)
 
 
@@ -185,12 +185,12 @@ def test_reloads_in_a_row_leave_no_threads_and_take_no_budget(simulator: Simulat
         "interval: 1m", "interval: 1m, max_requests_per_minute: 2"
     )
     config.write_text(text, encoding="utf-8")
-    one = app.Exporter(read(str(config)))
+    one = app.Exporter(load(config))
     one.threads.start()
     try:
         eventually(lambda: len(one.throttle._queue) > 0, 10)
         for _ in range(5):
-            one.reload(lambda: read(str(config)))
+            one.reload(lambda: load(config))
         workers = one.config.poll.concurrency + 1  # one for the recycle bin
         eventually(lambda: len(polling_threads()) == 1 + workers, 10)
         assert len(one.throttle._queue) <= workers
@@ -206,7 +206,7 @@ def polling_threads() -> list[str]:
 def test_a_reload_that_fails_late_leaves_no_job_behind(
     simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = app.Exporter(read(str(config)))
+    one = app.Exporter(load(config))
     simulator.faults.add(fault("hang", operation="job-list"))
     one.threads.start()
 
@@ -218,7 +218,7 @@ def test_a_reload_that_fails_late_leaves_no_job_behind(
         with monkeypatch.context() as patched:
             patched.setattr(one.store, "load", broken)
             with pytest.raises(StoreError):
-                one.reload(lambda: read(str(config)))
+                one.reload(lambda: load(config))
         simulator.faults.clear()
         eventually(lambda: one.poller.is_ready, 20)
     finally:
@@ -332,7 +332,7 @@ def test_a_hanging_commit_fails_a_reload_and_polling_continues(
     simulator: Simulator, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "_COMMIT_WITHIN_S", 0.2)
-    one = app.Exporter(read(str(config)))
+    one = app.Exporter(load(config))
     hang, go_on = threading.Event(), threading.Event()
     commit = one.store.commit
 
@@ -346,14 +346,14 @@ def test_a_hanging_commit_fails_a_reload_and_polling_continues(
     try:
         assert hang.wait(20)
         with pytest.raises(ExporterError, match="the current commit did not finish within"):
-            one.reload(lambda: read(str(config)))
+            one.reload(lambda: load(config))
         before = one.threads
         go_on.set()
         eventually(lambda: one.threads is not before, 20)
         asked = len(simulator.requests)
         eventually(lambda: len(simulator.requests) > asked + 5, 20)
         monkeypatch.setattr(app, "_COMMIT_WITHIN_S", 20)
-        one.reload(lambda: read(str(config)))
+        one.reload(lambda: load(config))
     finally:
         go_on.set()
         assert one.stop(20)

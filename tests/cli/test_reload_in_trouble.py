@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.app import Exporter
-from exporter.config import read
+from exporter.config import load
 from exporter.simulator import Fleet, RealClock, Simulator, fault
 from tests.support.programs import eventually
 
@@ -34,7 +34,7 @@ def write(config: Path, simulator: Simulator, settings: str) -> None:
 @contextmanager
 def running(config: Path) -> Iterator[Exporter]:
     """An exporter without a server, for the length of a block."""
-    one = Exporter(read(str(config)))
+    one = Exporter(load(config))
     one.publisher.start()
     one.threads.start()
     try:
@@ -55,8 +55,8 @@ def test_it_is_ready_though_the_list_of_a_project_is_still_refused(
     with running(config) as one:
         eventually(lambda: one.is_ready, 20)
         write(config, simulator, f"{polls}\njobs: [{extra}]")
-        one.reload(lambda: read(str(config)))
-        assert one.watched == 4
+        one.reload(lambda: load(config))
+        assert one.poller.watched == 4
         eventually(lambda: one.is_ready, 20)
 
 
@@ -69,9 +69,9 @@ def test_a_job_that_came_back_from_the_recycle_bin_stays(simulator: Simulator, t
     write(config, simulator, polls + "recycle_bin: {interval: 1h}")
     with running(config) as one:
         eventually(lambda: one.is_ready and one.view.recycle_bin is not None, 20)
-        assert one.watched == 2
+        assert one.poller.watched == 2
         fleet.restore_job(deleted)
-        eventually(lambda: one.watched == 3, 20)
-        one.reload(lambda: read(str(config)))
-        assert one.watched == 3
+        eventually(lambda: one.poller.watched == 3, 20)
+        one.reload(lambda: load(config))
+        assert one.poller.watched == 3
         assert deleted in {view.job.id for view in one.view.jobs}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.app import Exporter, Shard
-from exporter.config import read
+from exporter.config import load
 from exporter.errors import StoreError
 from exporter.ledger import JobLedger
 from exporter.poller.watchlist import GONE_AFTER, in_shard
@@ -42,7 +42,7 @@ class Place:
     @contextmanager
     def exporter(self, shard: Shard | None = None, *, polls: bool = True) -> Iterator[Exporter]:
         """One without a server, for the length of a block."""
-        one = Exporter(read(str(self.config)), shard)
+        one = Exporter(load(self.config), shard)
         if not polls:
             with closing(one.store):
                 yield one
@@ -115,7 +115,7 @@ def lose_the_first(place: Place) -> tuple[str, set[str], int]:
         eventually(lambda: counts(one, gone) == builds, 20)
         place.purge(gone)
         eventually(lambda: shown(one) == set(others), 20)
-        one.reload(lambda: read(str(place.config)))
+        one.reload(lambda: load(place.config))
         assert shown(one) == set(others)
     return gone, set(others), builds
 
@@ -146,7 +146,7 @@ def test_a_job_that_comes_back_within_its_retention_keeps_its_counts(place: Plac
         eventually(lambda: counts(one, gone) == builds, 20)
         place.fleet.add_build(gone, queue_s=0, duration_s=0.05)
         eventually(lambda: counts(one, gone) == builds + 1, 20)
-        one.reload(lambda: read(str(place.config)))
+        one.reload(lambda: load(place.config))
         assert (shown(one), counts(one, gone)) == ({gone, *others}, builds + 1)
     assert not any(ledger.gone for ledger in place.kept().values())
 
@@ -208,7 +208,7 @@ def test_a_reload_brings_back_nothing_whose_mark_could_not_be_written(
             full.setattr(one.store, "commit", fail)
             place.purge(gone)
             eventually(lambda: shown(one) == set(others), 20)
-            one.reload(lambda: read(str(place.config)))
+            one.reload(lambda: load(place.config))
             assert shown(one) == set(others)
         eventually(lambda: not one.poller.commits.leaving, 20)
     assert place.kept()[gone].gone

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.app import Exporter
-from exporter.config import read
+from exporter.config import load
 from exporter.simulator import Simulator
 from exporter.store.redis import KEY
 from tests.cli.conftest import PROGRAM, started
@@ -57,7 +57,7 @@ def test_neither_a_reload_nor_a_restart_shows_what_redis_went_back_to(
 ) -> None:
     keep_in(config, f"{{redis_url: '{server.url}'}}")
     text = config.read_text(encoding="utf-8")
-    one = Exporter(read(str(config)))
+    one = Exporter(load(config))
     one.threads.start()
     stopped = False
     try:
@@ -72,11 +72,11 @@ def test_neither_a_reload_nor_a_restart_shows_what_redis_went_back_to(
         eventually(lambda: counts(one) == shown, 60)
         # From here on no job is polled again soon.
         config.write_text(text.replace("500ms, max_interval: 1s", "1d, max_interval: 1d"), encoding="utf-8")
-        one.reload(lambda: read(str(config)))
+        one.reload(lambda: load(config))
 
         def reload() -> None:
             config.write_text(config.read_text(encoding="utf-8").replace("30s", "29s"), encoding="utf-8")
-            one.reload(lambda: read(str(config)))
+            one.reload(lambda: load(config))
 
         for end in (reload, lambda: one.stop(20)):
             with server.client() as client:
@@ -84,7 +84,7 @@ def test_neither_a_reload_nor_a_restart_shows_what_redis_went_back_to(
                 client.hset(KEY, mapping=before)
             stopped = bool(end())
             assert counts(one) == shown
-        restarted = Exporter(read(str(config)))
+        restarted = Exporter(load(config))
         assert counts(restarted) == shown
         restarted.store.close()
     finally:
