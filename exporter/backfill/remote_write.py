@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import cramjam
 import requests
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from prometheus_client.parser import text_string_to_metric_families
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.utils import get_auth_from_url
@@ -17,6 +16,7 @@ from requests.utils import get_auth_from_url
 from exporter.backfill.openmetrics import Points
 from exporter.backfill.retry import Notices
 from exporter.errors import BackfillError
+from exporter.exposition.protobuf import time_series
 from exporter.redaction import clean
 
 _SAMPLES: Final = 10_000
@@ -30,37 +30,6 @@ _BODY_BYTES: Final = 4096
 _TOO_OLD: Final = ("out of bounds", "out of order", "too old")
 _NO_REPLY: Final = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
 """Errors without a complete response; the samples may have arrived all the same, and are sent again."""
-
-_FIELD: Final = descriptor_pb2.FieldDescriptorProto
-_FIELDS: Final = {
-    "Label": (("name", 1, _FIELD.TYPE_STRING, ""), ("value", 2, _FIELD.TYPE_STRING, "")),
-    "Sample": (("value", 1, _FIELD.TYPE_DOUBLE, ""), ("timestamp", 2, _FIELD.TYPE_INT64, "")),
-    "TimeSeries": (
-        ("labels", 1, _FIELD.TYPE_MESSAGE, "Label"),
-        ("samples", 2, _FIELD.TYPE_MESSAGE, "Sample"),
-    ),
-    "WriteRequest": (("timeseries", 1, _FIELD.TYPE_MESSAGE, "TimeSeries"),),
-}
-"""The fields that are sent: name, number, type, and the message that the field repeats."""
-
-
-def _message_class() -> Callable[[], Any]:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="prometheus/write.proto", package="prometheus", syntax="proto3"
-    )
-    for message, fields in _FIELDS.items():
-        declared = file.message_type.add(name=message)
-        for name, number, kind, repeated in fields:
-            field = declared.field.add(name=name, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL)
-            if repeated:
-                field.label = _FIELD.LABEL_REPEATED
-                field.type_name = f".prometheus.{repeated}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("prometheus.WriteRequest"))
-
-
-_WriteRequest: Final = _message_class()
 
 
 class RemoteWrite:
@@ -157,30 +126,27 @@ def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def bodies(metrics: Iterable[Iterable[Points]]) -> Iterator[bytes]:
     """Compressed bodies of write requests; each series ascends in time across them."""
-    request = _WriteRequest()
+    series: list[bytes] = []
     samples = 0
     for metric in metrics:
-        samples += sum(_add(request, points) for points in metric)
+        for points in metric:
+            added = list(_series(points))
+            series += added
+            samples += len(added) * len(points.times_ms)
         if samples >= _SAMPLES:
-            yield _compressed(request)
-            request, samples = _WriteRequest(), 0
+            yield _compressed(series)
+            series, samples = [], 0
     if samples:
-        yield _compressed(request)
+        yield _compressed(series)
 
 
-def _add(request: Any, points: Points) -> int:
-    added = 0
+def _series(points: Points) -> Iterator[bytes]:
+    times_ms = [time_ms // 1000 * 1000 for time_ms in points.times_ms]
     for family in text_string_to_metric_families(points.lines):
         for sample in family.samples:
-            series = request.timeseries.add()
-            for name, value in sorted({"__name__": sample.name, **sample.labels}.items()):
-                if value:
-                    series.labels.add(name=name, value=value)
-            for time_ms in points.times_ms:
-                series.samples.add(value=sample.value, timestamp=time_ms // 1000 * 1000)
-            added += len(points.times_ms)
-    return added
+            labels = {name: value for name, value in sample.labels.items() if value}
+            yield time_series({"__name__": sample.name, **labels}, sample.value, times_ms)
 
 
-def _compressed(request: Any) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
+def _compressed(series: Iterable[bytes]) -> bytes:
+    return bytes(cramjam.snappy.compress_raw(b"".join(series)))

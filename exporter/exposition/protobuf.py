@@ -6,7 +6,7 @@ is known, and a sequence of fields ``metric``, so fragments are kept and joined 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, groupby
 from struct import Struct
@@ -72,6 +72,7 @@ _CUMULATIVE, _UPPER_BOUND = _tag(1, _VARINT), _tag(2, _FIXED64)
 _RESOLUTION: Final = _tag(5, _VARINT) + _zigzag(NATIVE_SCHEMA) + _tag(6, _FIXED64) + _double(_ZERO_THRESHOLD)
 _ZERO_COUNT, _SPAN, _DELTAS = _tag(7, _VARINT), _tag(12, _BYTES), _tag(13, _BYTES)
 _OFFSET, _LENGTH = _tag(1, _VARINT), _tag(2, _VARINT)
+_TIME_SERIES, _SAMPLE, _SAMPLE_TIME = _tag(1, _BYTES), _tag(2, _BYTES), _tag(2, _VARINT)
 
 
 class ProtobufEncoder:
@@ -124,6 +125,13 @@ class ProtobufEncoder:
 def collected(families: Iterable[Metric]) -> bytes:
     """Encode metrics of prometheus-client, without creation times; histograms have classic buckets only."""
     return b"".join([message for family in families for message in _messages(family)])
+
+
+def time_series(labels: Mapping[str, str], value: float, times_ms: Iterable[int]) -> bytes:
+    """Encode a field ``timeseries`` of remote write: labels that are not empty, and a value at some times."""
+    encoded = _VALUE + _double(value) if value else b""
+    samples = [_of(_SAMPLE, encoded, _SAMPLE_TIME, _varint(time_ms)) for time_ms in times_ms]
+    return _of(_TIME_SERIES, _sorted(labels), *samples)
 
 
 def _header(name: str, text: str, kind: str, size: int) -> bytes:
@@ -235,7 +243,7 @@ def _message(name: str, family: Metric, metrics: Iterable[bytes]) -> bytes:
     return _header(name, family.documentation, kind, len(content)) + content if content else b""
 
 
-def _sorted(labels: dict[str, str]) -> bytes:
+def _sorted(labels: Mapping[str, str]) -> bytes:
     return b"".join([_label(name, value) for name, value in sorted(labels.items())])
 
 
