@@ -11,7 +11,11 @@ from exporter.app import connect
 from exporter.cli import log_setup
 from exporter.cli.terminal import echo, echo_styled
 from exporter.config import Config
-from exporter.doctor import REFUSALS, Mark, announced, at_most, examine, lines_of, wrapped
+from exporter.doctor.format_report import lines_of, wrapped
+from exporter.doctor.probe import REFUSALS
+from exporter.doctor.probe_plan import announced, at_most
+from exporter.doctor.results import Mark
+from exporter.doctor.run import examine
 
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
 

@@ -14,8 +14,9 @@ from exporter.cli import log_setup
 from exporter.cli.terminal import echo, warn
 from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
-from exporter.doctor import REFUSALS, explained
 from exporter.doctor.format_report import columns
+from exporter.doctor.probe import REFUSALS
+from exporter.doctor.run import explained
 from exporter.errors import ApiError, ExporterError, NotPublishedError, RefusalError
 from exporter.model import ALL, ListedJob
 from exporter.redaction import clean

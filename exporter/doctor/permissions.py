@@ -47,8 +47,10 @@ def permissions(config: Config, answers: Answers, watched: Watched, load: Load |
     return Section("Permissions", tuple(findings))
 
 
-def _unknown(operation: str, error: ApiError, answers: Answers) -> Finding:
-    """Report an answer that neither allows nor refuses an operation."""
+def _failed(operation: str, error: ApiError, answers: Answers, refused: Finding) -> Finding:
+    """Report an error: a refusal as ``refused``, any other as one that says nothing about permissions."""
+    if is_refused(error):
+        return refused
     if error is answers.stopped:
         return note(f"{operation}: not known, the examination stopped here ({answers.where_stopped})")
     if isinstance(error, NotPublishedError):
@@ -70,34 +72,30 @@ def _answered(operation: str, tried_on: str, answers: Answers) -> Finding:
 
 
 def _histories(answers: Answers) -> Finding | None:
-    allowed = sum(isinstance(answer, tuple) for answer in answers.histories.values())
-    refused = sum(map(is_refused, answers.histories.values()))
     errors = [answer for answer in answers.histories.values() if isinstance(answer, ApiError)]
-    if allowed:
+    if allowed := len(answers.histories) - len(errors):
         return _answered("period-history", plural(allowed, "job"), answers)
-    if refused:
-        return problem(
-            f"period-history: refused for {plural(refused, 'job')}, allowed for none; without it "
-            "nothing is counted",
-            f"see Jobs below; or {ROLE}",
-        )
-    if errors:
-        return _unknown("period-history", errors[-1], answers)
-    return None if answers.stopped else note("period-history: could not be asked, since no job is known")
+    if not errors:
+        return None if answers.stopped else note("period-history: could not be asked, since no job is known")
+    refusals = list(filter(is_refused, errors))
+    refused = problem(
+        f"period-history: refused for {plural(len(refusals), 'job')}, allowed for none; without it "
+        "nothing is counted",
+        f"see Jobs below; or {ROLE}",
+    )
+    return _failed("period-history", (refusals or errors)[-1], answers, refused)
 
 
 def _detail(answers: Answers, watched: Watched) -> Finding | None:
-    lost = "without it no queue times, triggers and branches are known"
     if answers.detail is None:
         unknown = note("record-info: could not be asked, since no finished build is known")
         return None if answers.stopped else unknown
-    build = _tried(answers.detail, watched)
-    answer = answers.detail.answer
+    build, answer = _tried(answers.detail, watched), answers.detail.answer
     if not isinstance(answer, ApiError):
         return _answered("record-info", build, answers)
-    if is_refused(answer):
-        return problem(f"record-info: refused for {build}: {answer}; {lost}", ROLE)
-    return _unknown("record-info", answer, answers)
+    lost = "without it no queue times, triggers and branches are known"
+    refused = problem(f"record-info: refused for {build}: {answer}; {lost}", ROLE)
+    return _failed("record-info", answer, answers, refused)
 
 
 def _stages(answers: Answers, watched: Watched) -> Finding | None:
@@ -110,12 +108,11 @@ def _stages(answers: Answers, watched: Watched) -> Finding | None:
     build = _tried(answers.detail, watched)
     if not isinstance(answers.stages, ApiError):
         return ok(f"full-stages: allowed, tried on {build}: {plural(len(answers.stages), 'stage')}")
-    if is_refused(answers.stages):
-        return problem(
-            f"full-stages: refused for {build}: {answers.stages}; without it no stage is measured",
-            f"{ROLE}; or set metrics.stages to false, which saves a request for each build",
-        )
-    return _unknown("full-stages", answers.stages, answers)
+    refused = problem(
+        f"full-stages: refused for {build}: {answers.stages}; without it no stage is measured",
+        f"{ROLE}; or set metrics.stages to false, which saves a request for each build",
+    )
+    return _failed("full-stages", answers.stages, answers, refused)
 
 
 def _tried(detail: DetailAnswer, watched: Watched) -> str:
@@ -141,16 +138,15 @@ def _list_of_all(config: Config, answers: Answers, watched: Watched, load: Load 
         return ok(f"job-list: allowed, the user sees {size}")
     if answer is None:
         return None
-    if not is_refused(answer):
-        return _unknown("job-list", answer, answers)
-    if watched.worth_it:
-        return note(f"job-list: refused, but the lists of projects suffice: {answer}")
     saved = load.idle - load.idle_if_listed if load and load.idle_if_listed is not None else 0.0
     more = f": {saved:.1f} requests a minute more" if saved >= 0.05 else ""
-    return note(
+    refused = note(
         f"job-list: refused; without job lists every job is polled by itself{more}. {answer}",
         "let the user list jobs (a member of the projects may), so that one request shows the state of 100",
     )
+    if watched.worth_it:
+        refused = note(f"job-list: refused, but the lists of projects suffice: {answer}")
+    return _failed("job-list", answer, answers, refused)
 
 
 def _watched_by_all(config: Config, of_all: ProjectConfig, answer: ListAnswer | ApiError) -> Finding:
@@ -165,13 +161,15 @@ def _watched_by_all(config: Config, of_all: ProjectConfig, answer: ListAnswer | 
     job_names = [names.name for names in listed if names.project_id not in own]
     wanted = sum(map(of_all.wants, job_names))
     text = f"job-list: allowed, the user sees {plural(answer.size, 'job')}, `all` watches {wanted:,} of them"
-    if wanted:
-        return ok(text)
     if not job_names:
         return problem(text, f"check the region of your projects, then {ROLE}")
+    return ok(text) if wanted else _matches_none(text, "`all`", job_names)
+
+
+def _matches_none(text: str, project: str, job_names: list[str]) -> Finding:
     return problem(
         f"{text}: include and exclude match none of {plural(len(job_names), 'name')}",
-        f"adapt include and exclude of `all`, which match whole names such as {max(job_names)}",
+        f"adapt include and exclude of {project}, which match whole names such as {max(job_names)}",
     )
 
 
@@ -199,39 +197,29 @@ def _project_list(
         if project is None:
             return ok(f"{title}: allowed, {plural(answer.size, 'job')}")
         return _watched_project(title, project, answer)
-    if not is_refused(answer):
-        return _unknown(title, answer, answers)
-    if project and _is_a_job(project_id, answers):
-        return problem(f"{title}: not a project, but a job has this ID", "put it under jobs:")
-    if project and not any(job.project_id == project_id for job in watched.jobs):
-        return problem(
+    lists = (each for each in answers.lists.values() if isinstance(each, ListAnswer))
+    refused = note(f"{title}: refused: {answer}")
+    if project and any(project_id in each.listing.jobs for each in lists):
+        refused = problem(f"{title}: not a project, but a job has this ID", "put it under jobs:")
+    elif project and not any(job.project_id == project_id for job in watched.jobs):
+        refused = problem(
             f"{title}: refused, so none of its jobs is watched: {answer}",
             f"check that {project_id} is the ID of a CodeArts project of this region, the 32 characters "
             f"after /project/ in its URL; then {ROLE}",
         )
-    return note(f"{title}: refused: {answer}")
+    return _failed(title, answer, answers, refused)
 
 
 def _watched_project(title: str, project: ProjectConfig, answer: ListAnswer) -> Finding:
-    names = sorted(job.names.name for job in answer.listing.jobs.values())
-    wanted = sum(map(project.wants, names))
-    text = f"{title}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
-    if wanted:
-        return ok(text)
+    names = [job.names.name for job in answer.listing.jobs.values()]
     if not names:
         return problem(
             f"{title}: allowed, but shows no job, so none is watched",
             f"check that {project.id} is the ID of the project you mean; then {ROLE}",
         )
-    return problem(
-        f"{text}: include and exclude match none of {plural(len(names), 'name')}",
-        f"adapt include and exclude of the project {project.id}, which match whole names such as {names[-1]}",
-    )
-
-
-def _is_a_job(project_id: str, answers: Answers) -> bool:
-    lists = (answer for answer in answers.lists.values() if isinstance(answer, ListAnswer))
-    return any(project_id in answer.listing.jobs for answer in lists)
+    wanted = sum(map(project.wants, names))
+    text = f"{title}: allowed, {wanted:,} of {plural(answer.size, 'job')} watched"
+    return ok(text) if wanted else _matches_none(text, f"the project {project.id}", names)
 
 
 def _names(answers: Answers, watched: Watched) -> Finding | None:
@@ -242,12 +230,10 @@ def _names(answers: Answers, watched: Watched) -> Finding | None:
     if not isinstance(answers.names, ApiError):
         allowed = f"projects: allowed, {plural(len(answers.names), 'project')}"
         return note(f"{allowed}; still {lost}", todo) if watched.unnamed else ok(allowed)
-    if not is_refused(answers.names):
-        return _unknown("projects", answers.names, answers)
-    return note(
-        f"projects: refused{f'; {lost}' if watched.unnamed else ''}: {answers.names}",
-        todo if watched.unnamed else "",
-    )
+    refused = note(f"projects: refused: {answers.names}")
+    if watched.unnamed:
+        refused = note(f"projects: refused; {lost}: {answers.names}", todo)
+    return _failed("projects", answers.names, answers, refused)
 
 
 def _names_not_asked(answers: Answers, watched: Watched) -> Finding:
@@ -269,9 +255,8 @@ def _recycle_bin(answers: Answers) -> Finding | None:
         return None
     if not isinstance(answer, ApiError):
         return ok(f"recycling-jobs: allowed, {plural(len(answer.jobs), 'job')} in the recycle bin")
-    if not is_refused(answer):
-        return _unknown("recycling-jobs", answer, answers)
-    return problem(
+    refused = problem(
         f"recycling-jobs: refused; without it deleted jobs are not recognized: {answer}",
         "let the user view build tasks, or set recycle_bin.enabled to false",
     )
+    return _failed("recycling-jobs", answer, answers, refused)

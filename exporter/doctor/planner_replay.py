@@ -192,7 +192,7 @@ class Replay:
         began = service.now
         timers = planner.take(began, 1)
         if not timers:
-            service.now = min(until, began + max(0.001, planner.wait(began)))
+            service.now = min(until, began + max(0.001, planner.schedule.wait(began)))
             return
         [timer] = timers
         if timer.task == RECYCLE_BIN:

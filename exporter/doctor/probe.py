@@ -5,7 +5,7 @@ row lock a key. So do throttled requests, and an API that does not answer.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -52,40 +52,29 @@ def ask(
     now: Callable[[], float],
     done: Callable[[], object],
 ) -> Answers:
-    """Send the requests of an examination.
-
-    Args:
-        config: the configuration.
-        client: sends the requests.
-        credentials: those of the client.
-        now: seconds since the epoch.
-        done: called after each request.
-    """
-    answers = _Examination(config, client, now, done).answers()
+    """Send the requests of an examination; for the arguments see `run.examine`."""
     sources = client.sources
     return replace(
-        answers,
+        _Examination(config, client, now, done).answers(),
         clock_offset_s=client.clock.seconds,
         expires_at=credentials.expires_at(),
         replaced_by={operation: sources.endpoints[operation].in_use for operation in sources.withdrawn},
     )
 
 
+@dataclass(slots=True)
 class _Examination:
     """The requests of one examination, and the failures so far."""
 
-    def __init__(
-        self, config: Config, client: ApiClient, now: Callable[[], float], done: Callable[[], object]
-    ) -> None:
-        self._config = config
-        self._client = client
-        self._now = now
-        self._done = done
-        self._stopped: ApiError | None = None
-        self._throttled = 0
-        self._failed = 0
-        self._unanswered = 0
-        self._has_answered = False
+    _config: Config
+    _client: ApiClient
+    _now: Callable[[], float]
+    _done: Callable[[], object]
+    _stopped: ApiError | None = None
+    _throttled: int = 0
+    _failed: int = 0
+    _unanswered: int = 0
+    _has_answered: bool = False
 
     def answers(self) -> Answers:
         """Send all requests, until the API is in trouble."""
@@ -121,11 +110,7 @@ class _Examination:
         detail, rest = answers.detail, answers
         for _ in range(PROJECTS_BY_DETAILS if is_refused(answers.lists.get(ALL)) else 0):
             build = detail.answer if detail else None
-            if (
-                detail is None
-                or not isinstance(build, BuildDetail)
-                or build.project_id in {"", *answers.lists}
-            ):
+            if not detail or not isinstance(build, BuildDetail) or build.project_id in {"", *answers.lists}:
                 break
             answers = replace(answers, lists={**answers.lists, **self._lists([build.project_id])})
             watched = resolve_watched(self._config, answers)

@@ -143,10 +143,6 @@ class PollPlanner:
         is_new = job.lists.has_changed or is_guessed(ledger, listed)
         return listed if is_new and self.lists_are_trusted(now) else None
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until a task is due."""
-        return self.schedule.wait(now)
-
     def next_poll(self, job_id: str, now: float) -> PlannedPoll | None:
         """Return when and why a job is polled next; None if it is not planned. On any thread."""
         job = self.watchlist.states.get(job_id)

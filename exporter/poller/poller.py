@@ -167,7 +167,7 @@ class Poller:
     def wait(self) -> float:
         """Return the seconds until a task is due, or a label is released."""
         now = self._monotonic()
-        return min(self._planner.wait(now), self._stages.wait(now), self._zero_hold.wait(now))
+        return min(self._planner.schedule.wait(now), self._stages.wait(now), self._zero_hold.wait(now))
 
     def run(self, work: Work) -> TaskResult:
         """Run a task on any thread. An exception in one task touches no other."""

@@ -1,6 +1,5 @@
 """Jobs without an answer since the start, and refusals of everything; pure."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -115,7 +114,6 @@ class Refusals:
     def __init__(self) -> None:
         self._answered: set[str] = set()
         self._refused: dict[str, ApiError] = {}
-        self._codes: Counter[tuple[object, object]] = Counter()
 
     def ended(self, result: TaskResult) -> None:
         """Record an answer or a refusal of a watched task; other errors change nothing."""
@@ -130,22 +128,18 @@ class Refusals:
             self._answered.add(result.task)
         else:
             self._refused[result.task] = error
-            self._codes[error.code, error.error_code] += 1
 
     def forget(self, tasks: Iterable[str]) -> None:
         """Forget how tasks ended, of jobs that are not watched any more."""
         for task in tasks:
             self._answered.discard(task)
-            if error := self._refused.pop(task, None):
-                key = error.code, error.error_code
-                self._codes[key] -= 1
-                if not self._codes[key]:
-                    del self._codes[key]
+            self._refused.pop(task, None)
 
     def of_everything(self, watched: int) -> ApiError | None:
         """Return the refusal that every task ended with; None if one was answered or refused otherwise."""
         of_fleet = [self._refused[task] for task in _FLEET_TASKS if task in self._refused]
         jobs = len(self._refused) - len(of_fleet)
-        if self._answered or not of_fleet or jobs < min(JOBS_REFUSED, watched) or len(self._codes) > 1:
+        if self._answered or not of_fleet or jobs < min(JOBS_REFUSED, watched):
             return None
-        return of_fleet[0]
+        codes = {(error.code, error.error_code) for error in self._refused.values()}
+        return of_fleet[0] if len(codes) == 1 else None

@@ -257,7 +257,7 @@ class TestWhereListsAreUsed:
         assert made.due(60, 1000) == [job_id]
         ledger = history(idle(), running(2, minute=29), running(3, minute=30), minute=31)
         assert not made.succeed(job_id, ledger, 60, found=True, found_ms=at(30))
-        assert made.wait(60) <= 60
+        assert made.schedule.wait(60) <= 60
         assert job_id in due_within(made, 61, 59)
 
     @pytest.mark.parametrize("jobs", [100, 1000])
