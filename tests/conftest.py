@@ -15,7 +15,7 @@ settings.register_profile("shared machine", deadline=None, suppress_health_check
 settings.register_profile("thorough", settings.get_profile("shared machine"), max_examples=1000)
 settings.load_profile("shared machine")
 
-gc.set_threshold(100_000, 20, 50)  # a tenth faster; each test's garbage is collected at its end
+gc.set_threshold(100_000, 10_000)  # a tenth faster; each test's garbage is collected at its end
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,9 +53,12 @@ def _log_of_a_module() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _garbage_of_a_test() -> Iterator[None]:
-    """Collect the garbage of a test, so that an unclosed file is reported for this test."""
+    """Collect the garbage of a test, so that an unclosed file is reported for this test.
+
+    What is left of earlier tests is in the oldest generation, which only the end of the module collects.
+    """
     yield
-    gc.collect()
+    gc.collect(1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

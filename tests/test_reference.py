@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -11,34 +12,42 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.cli.commands import cli
 from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, Declared, Kind
-from tools.reference import written
+from tools.reference import PAGES, written
 from tools.reference.commands import WIDTH, help_of
 from tools.reference.fleet import exposition, families
 from tools.reference.metrics import samples
 from tools.reference.words import REASONS
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = written()
 DECLARED: tuple[Declared, ...] = (*families(), *FLEET_FAMILIES, *EXPORTER_METRICS)
-LINES = exposition().splitlines()
 
 REPORTED_IN = {"PayloadError": 0, "mapping": 1, "payload_fault": 1, "faults.append": 0, "_count_faults": 1}
 """Calls with a reason, and the index of that argument."""
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@cache
+def pages() -> Mapping[str, str]:
+    return written()
+
+
+@cache
+def lines() -> list[str]:
+    return exposition().splitlines()
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_the_committed_pages_are_up_to_date(name: str) -> None:
     committed = (ROOT / name).read_text(encoding="utf-8")
-    assert committed == WRITTEN[name], f"{name} is out of date: run `make reference`"
+    assert committed == pages()[name], f"{name} is out of date: run `make reference`"
 
 
 def test_generating_twice_gives_the_same_pages() -> None:
-    assert written() == WRITTEN
+    assert written() == pages()
 
 
 @pytest.mark.parametrize("command", ["", *cli.commands])
 def test_the_command_line_page_has_the_help_of_each_command(command: str) -> None:
-    assert help_of(cli, command) in WRITTEN["docs/command-line.md"]
+    assert help_of(cli, command) in pages()["docs/command-line.md"]
 
 
 @pytest.mark.parametrize("command", ["", *cli.commands])
@@ -61,14 +70,14 @@ def test_a_metric_has_real_samples(metric: Declared) -> None:
 
 
 def samples_of(metric: Declared) -> list[str]:
-    found = samples(metric, LINES)
-    assert "\n".join(found) in WRITTEN["docs/metrics.md"]
+    found = samples(metric, lines())
+    assert "\n".join(found) in pages()["docs/metrics.md"]
     return found
 
 
 def test_a_metric_without_a_sample_is_an_error() -> None:
     with pytest.raises(LookupError, match=r"fleet\.py shows no sample of codearts_build_new$"):
-        samples(Declared("codearts_build_new", Kind.GAUGE, "New."), LINES)
+        samples(Declared("codearts_build_new", Kind.GAUGE, "New."), lines())
 
 
 def test_every_reason_that_can_be_reported_is_explained() -> None:

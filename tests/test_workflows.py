@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.support.deploy import document
 from tests.support.programs import run_program
 from tests.test_locks import PYTHONS
 
@@ -14,9 +14,7 @@ ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github"
 FORMS = GITHUB / "ISSUE_TEMPLATE"
 FILES = sorted((GITHUB / "workflows").glob("*.yml"))
-WORKFLOWS: dict[str, dict[str, Any]] = {
-    file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES
-}
+WORKFLOWS: dict[str, dict[str, Any]] = {file.stem: document(file) for file in FILES}
 JOBS = [(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"]]
 
 # Write permissions of jobs, and their purpose.
@@ -143,7 +141,7 @@ def test_the_image_is_made_from_the_dockerfile_for_both_processors() -> None:
 
 
 def test_dependabot_covers_folders_with_dependencies() -> None:
-    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    updates = document(GITHUB / "dependabot.yml")["updates"]
     found = {entry["package-ecosystem"]: ROOT / entry["directory"].lstrip("/") for entry in updates}
     assert found.keys() == {"pip", "docker", "github-actions"}
     assert (found["pip"] / "pyproject.toml").is_file()

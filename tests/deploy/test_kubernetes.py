@@ -9,7 +9,16 @@ import pytest
 import yaml
 
 from exporter import __version__
-from tests.support.deploy import IMAGE, PORT, ROOT, USER, document, loaded, unknown_flags
+from tests.support.deploy import (
+    IMAGE,
+    PORT,
+    ROOT,
+    USER,
+    YAML_LOADER,
+    document,
+    loaded,
+    unknown_flags,
+)
 from tests.support.kustomize import BASE, OPERATOR, VERSIONS, Manifests, built, container, validate
 from tests.support.programs import program
 from tools.chart import BASE as FROM_CHART
@@ -88,7 +97,7 @@ def test_each_file_is_rendered_from_the_chart(path: str) -> None:
 def test_kustomize_builds_what_the_chart_renders(folder: Path, flags: list[str]) -> None:
     expected: Manifests = {}
     for text in rendered(program("helm"), *flags).values():
-        manifest = yaml.safe_load(without_release(text))
+        manifest = yaml.load(without_release(text), YAML_LOADER)
         expected[manifest["kind"]] = manifest
     found = built(folder)
     expected["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]["image"] += f":{__version__}"

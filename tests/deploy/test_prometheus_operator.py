@@ -7,9 +7,8 @@ import os
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.deploy import ROOT, SCRAPE_JOB
+from tests.support.deploy import ROOT, SCRAPE_JOB, document
 from tests.support.kustomize import OPERATOR, Manifests, built
 
 RULE = OPERATOR / "prometheusrule.yaml"
@@ -41,8 +40,8 @@ def test_the_prometheus_rule_has_the_rules_of_the_rule_files() -> None:
     if os.environ.get("GOLDEN") == "rewrite":
         RULE.write_text(expected, encoding="utf-8")
     assert RULE.read_text(encoding="utf-8") == expected, "run `make golden`, which copies the rules"
-    groups = [group for source in SOURCES for group in yaml.safe_load(source.read_text())["groups"]]
-    assert yaml.safe_load(expected)["spec"] == {"groups": groups}
+    groups = [group for source in SOURCES for group in document(source)["groups"]]
+    assert document(RULE)["spec"] == {"groups": groups}
 
 
 def test_the_rules_have_only_keys_that_the_operator_knows(overlay: Manifests) -> None:

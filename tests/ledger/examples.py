@@ -1,5 +1,6 @@
 """Example builds and ledgers; times are minutes after the job was first watched."""
 
+from functools import cache
 from typing import Final
 
 from exporter.ledger import (
@@ -63,6 +64,7 @@ def watched(*builds: Build) -> JobLedger:
     return baseline(builds, at_ms=START_MS, buckets=BUCKETS).ledger
 
 
+@cache
 def idle() -> JobLedger:
     """The ledger of a job whose build 1 is its baseline; every later build counts."""
     ledger = watched(finished(1, start=-10))

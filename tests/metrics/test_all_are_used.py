@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from exporter.metrics import Kind
 from tests.grafana.queries import dashboards, metrics, panel_queries, variable_queries
+from tests.support.deploy import document
 from tests.support.exposition import DECLARED
 
 RULES: Final = Path(__file__).parents[2] / "prometheus"
@@ -50,7 +50,7 @@ NOT_USED: Final = {
 
 
 def rule_expressions() -> list[str]:
-    files: list[Any] = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in RULES.glob("*.yml")]
+    files: list[Any] = [document(file) for file in RULES.glob("*.yml")]
     groups = [group for content in files for group in content.get("groups", ())]
     return [rule["expr"] for group in groups for rule in group["rules"]]
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from exporter.metrics import Kind
+from tests.support.deploy import YAML_LOADER, document
 from tests.support.exposition import DECLARED
 from tests.support.programs import run_program
 
@@ -27,7 +28,7 @@ SECTIONS = ["Meaning", "Diagnosis", "Mitigation"]
 
 @cache
 def read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return document(path)
 
 
 def rules(file: str) -> list[dict[str, Any]]:
@@ -99,7 +100,7 @@ def test_the_alerts_of_the_unit_tests_are_the_same_in_lean_detail(file: Path, tm
 
 def run_unit_tests(file: Path, text: str, folder: Path) -> None:
     """Run a file with only the rules that it needs, because promtool evaluates every rule that it reads."""
-    unit_tests = yaml.safe_load(text)
+    unit_tests = yaml.load(text, YAML_LOADER)
     needed = needed_rules(unit_tests["tests"])
     groups = [
         group

@@ -34,7 +34,7 @@ UNIT = (DEPLOY / "systemd" / f"{NAME}.service").read_text(encoding="utf-8")
 def while_it_fires(alert: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the first unit test in which the alert fires, and the case that expects it."""
     for file in sorted((RULES / "tests").glob("*.yml")):
-        for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
+        for test in document(file)["tests"]:
             for case in test.get("alert_rule_test", ()):
                 if case["alertname"] == alert and case["exp_alerts"]:
                     return test, case

@@ -1,23 +1,11 @@
 """The provider's own SDK as the caller, signing with a made-up key."""
 
+import importlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from huaweicloudsdkcodeartsbuild.v3 import (
-    CodeArtsBuildClient,
-    ListJobRequest,
-    ListProjectJobsRequest,
-    ListRecordsRequest,
-    ListRecyclingJobRequest,
-    ListRelatedProjectInfoRequest,
-    ShowJobBuildRecordDetailRequest,
-    ShowListPeriodHistoryRequest,
-    ShowRecordDetailRequest,
-)
-from huaweicloudsdkcore.auth.credentials import BasicCredentials
-from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 
 from exporter.simulator import Fleet, ManualClock, Simulator
 
@@ -35,24 +23,35 @@ def simulator(fleet: Fleet) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def sdk(simulator: Simulator) -> Any:
-    return _sdk(simulator, "example-secret-key")
+def v3() -> Any:
+    """The SDK, imported late: every worker imports every test."""
+    return importlib.import_module("huaweicloudsdkcodeartsbuild.v3")
 
 
-def _sdk(simulator: Simulator, secret_key: str) -> Any:
+@pytest.fixture
+def sdk(v3: Any, simulator: Simulator) -> Any:
+    return _sdk(v3, simulator, "example-secret-key")
+
+
+def _sdk(v3: Any, simulator: Simulator, secret_key: str) -> Any:
+    from huaweicloudsdkcore.auth.credentials import BasicCredentials
+
     known = simulator.credentials
     credentials = BasicCredentials(known.access_keys[0].access_key, secret_key, known.project_id)
     return (
-        CodeArtsBuildClient.new_builder().with_credentials(credentials).with_endpoint(simulator.url).build()
+        v3.CodeArtsBuildClient.new_builder()
+        .with_credentials(credentials)
+        .with_endpoint(simulator.url)
+        .build()
     )
 
 
-def test_it_reads_the_history_of_a_period(sdk: Any, fleet: Fleet, clock: ManualClock) -> None:
+def test_it_reads_the_history_of_a_period(sdk: Any, v3: Any, fleet: Fleet, clock: ManualClock) -> None:
     fleet.add_build(JOB, result="failure", branch="develop")
     fleet.add_build(JOB)
     clock.advance(60)
     answer = sdk.show_list_period_history(
-        ShowListPeriodHistoryRequest(
+        v3.ShowListPeriodHistoryRequest(
             job_id=JOB, offset=0, limit=10, start_time="2025-03-10", end_time="2025-03-10"
         )
     )
@@ -61,10 +60,10 @@ def test_it_reads_the_history_of_a_period(sdk: Any, fleet: Fleet, clock: ManualC
     assert (oldest.result, oldest.branch, oldest.job_id) == ("FAILURE", "develop", JOB)
 
 
-def test_it_reads_the_detail_of_a_build(sdk: Any, fleet: Fleet, clock: ManualClock) -> None:
+def test_it_reads_the_detail_of_a_build(sdk: Any, v3: Any, fleet: Fleet, clock: ManualClock) -> None:
     fleet.add_build(JOB, queue_s=3, duration_s=100.068)
     clock.advance(200)
-    answer = sdk.show_record_detail(ShowRecordDetailRequest(job_id=JOB, build_no=1))
+    answer = sdk.show_record_detail(v3.ShowRecordDetailRequest(job_id=JOB, build_no=1))
     detail = answer.result
     assert (answer.status, detail.status, detail.duration) == ("success", "SUCCESS", 100_068)
     moments = [datetime.fromisoformat(text) for text in (detail.queued_time, detail.start_time)]
@@ -72,13 +71,17 @@ def test_it_reads_the_detail_of_a_build(sdk: Any, fleet: Fleet, clock: ManualClo
     assert (moments[1] - moments[0]).total_seconds() == 3
 
 
-def test_it_reads_records_and_the_newer_record_info(sdk: Any, fleet: Fleet, clock: ManualClock) -> None:
+def test_it_reads_records_and_the_newer_record_info(
+    sdk: Any, v3: Any, fleet: Fleet, clock: ManualClock
+) -> None:
     for _ in range(3):
         fleet.add_build(JOB, queue_s=3, duration_s=100.068)
     clock.advance(200)
-    detail = sdk.show_job_build_record_detail(ShowJobBuildRecordDetailRequest(job_id=JOB, build_no=2)).result
+    detail = sdk.show_job_build_record_detail(
+        v3.ShowJobBuildRecordDetailRequest(job_id=JOB, build_no=2)
+    ).result
     answer = sdk.list_records(
-        ListRecordsRequest(
+        v3.ListRecordsRequest(
             build_project_id=detail.build_project_id,
             page=1,
             limit=2,
@@ -91,26 +94,28 @@ def test_it_reads_records_and_the_newer_record_info(sdk: Any, fleet: Fleet, cloc
     assert (detail.build_no, detail.start_time) == (2, record.start_time)
 
 
-def test_it_reads_the_recycle_bin(sdk: Any, fleet: Fleet) -> None:
+def test_it_reads_the_recycle_bin(sdk: Any, v3: Any, fleet: Fleet) -> None:
     fleet.delete_job(fleet.add_job("结算 发布/x~").id)
-    answer = sdk.list_recycling_job(ListRecyclingJobRequest(page_no=1, page_size=100, search="算 发布/x~"))
+    answer = sdk.list_recycling_job(v3.ListRecyclingJobRequest(page_no=1, page_size=100, search="算 发布/x~"))
     assert (answer.status, answer.result.total, answer.result.keep_time) == ("success", 1, 29)
     assert answer.result.job_list[0].job_name == "结算 发布/x~"
 
 
-def test_it_reads_job_and_project_lists(sdk: Any, fleet: Fleet) -> None:
+def test_it_reads_job_and_project_lists(sdk: Any, v3: Any, fleet: Fleet) -> None:
     project_id = fleet.project_id("shop")
-    of_user = sdk.list_job(ListJobRequest(page_index=0, page_size=10))
+    of_user = sdk.list_job(v3.ListJobRequest(page_index=0, page_size=10))
     of_project = sdk.list_project_jobs(
-        ListProjectJobsRequest(project_id=project_id, page_index=0, page_size=10)
+        v3.ListProjectJobsRequest(project_id=project_id, page_index=0, page_size=10)
     )
-    projects = sdk.list_related_project_info(ListRelatedProjectInfoRequest(page_no=1, page_size=10))
+    projects = sdk.list_related_project_info(v3.ListRelatedProjectInfoRequest(page_no=1, page_size=10))
     assert [job.id for job in of_user.result.job_list] == [JOB]
     assert [job.id for job in of_project.jobs] == [JOB]
     assert [project.identifier for project in projects.result.project_info_list] == [project_id]
 
 
-def test_it_is_refused_with_a_wrong_key(simulator: Simulator) -> None:
+def test_it_is_refused_with_a_wrong_key(v3: Any, simulator: Simulator) -> None:
+    from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
+
     with pytest.raises(ClientRequestException) as refused:
-        _sdk(simulator, "another-secret-key").list_job(ListJobRequest())
+        _sdk(v3, simulator, "another-secret-key").list_job(v3.ListJobRequest())
     assert (refused.value.status_code, refused.value.error_code) == (401, "APIGW.0301")

@@ -9,13 +9,12 @@ from typing import Any
 import yaml
 
 from exporter.config import Config
-from tests.support.deploy import loaded
+from tests.support.deploy import YAML_LOADER, loaded
 from tests.support.programs import program
 from tools.chart import CHART, RELEASE
 
 NAME = RELEASE
 """The name of all objects, in a release with the name of the chart."""
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Values = dict[str, Any]
 Objects = dict[tuple[str, str], dict[str, Any]]
 
@@ -85,7 +84,7 @@ def objects(values: Values | None = None, *, release: str = RELEASE, chart: Path
 def _objects(values: str, release: str, chart: Path) -> Objects:
     result = template(json.loads(values), release=release, chart=chart)
     assert result.returncode == 0, result.stderr
-    found = [manifest for manifest in yaml.load_all(result.stdout, _Loader) if manifest]
+    found = [manifest for manifest in yaml.load_all(result.stdout, YAML_LOADER) if manifest]
     named = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in found}
     assert len(named) == len(found)
     return named

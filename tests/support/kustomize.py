@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.deploy import DEPLOY
+from tests.support.deploy import DEPLOY, YAML_LOADER
 from tests.support.programs import program
 
 BASE = DEPLOY / "kubernetes" / "base"
@@ -38,7 +38,7 @@ def built(folder: Path) -> Manifests:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    documents = list(yaml.safe_load_all(result.stdout))
+    documents = list(yaml.load_all(result.stdout, YAML_LOADER))
     found: Manifests = {manifest["kind"]: manifest for manifest in documents}
     assert len(found) == len(documents)
     return found
