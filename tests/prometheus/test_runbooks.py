@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -177,11 +178,12 @@ def test_services_and_containers_have_the_names_of_the_guides(name: str) -> None
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_exporter_knows_each_flag(page: str) -> None:
+    parent = click.Context(cli, **cli.context_settings)  # a command keeps the --help of its first context
     for body in fences(PAGES[page], "sh"):
         for line in body.splitlines():
             if line.startswith(f"{NAME} "):
                 name, *flags = shlex.split(line)[1:]
-                cli.commands[name].make_context(name, flags)
+                cli.commands[name].make_context(name, flags, parent)
 
 
 @pytest.mark.parametrize("words", commands("curl"), ids=" ".join)
