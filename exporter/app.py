@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from exporter import startup
 from exporter.api.auth import Credentials, credentials_for
-from exporter.api.client import ApiClient, new_session
+from exporter.api.client import ApiClient
+from exporter.api.http import new_session
 from exporter.api.throttle import Throttle
 from exporter.config import LARGEST_FILE, Config, load, read_bounded
 from exporter.errors import ConfigError, ExporterError, StoreError

@@ -19,7 +19,7 @@ from exporter.api.auth import Credentials
 from exporter.api.clock import ClockOffset
 from exporter.api.endpoint_fallback import Sources
 from exporter.api.http import Response, exchange, prepare
-from exporter.api.pagination import Pages
+from exporter.api.pagination import PAGE_SIZE, Pages
 from exporter.api.parsers import Page
 from exporter.api.responses import parse_response
 from exporter.api.throttle import Throttle
@@ -35,9 +35,6 @@ from exporter.errors import (
 )
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.redaction import redact_json
-
-PAGE_SIZE: Final = 100
-"""Records per page; the API allows no more."""
 
 _MAX_RETRIES: Final = 2
 _FIRST_PAUSE_S: Final = 0.5

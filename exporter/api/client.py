@@ -10,10 +10,9 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TypeVar
 
-from exporter.api.base_client import PAGE_SIZE, BaseClient
+from exporter.api.base_client import BaseClient
 from exporter.api.endpoint_fallback import DISAGREES, HISTORY, RECORD_INFO, is_missing
-from exporter.api.http import new_session
-from exporter.api.pagination import Pages
+from exporter.api.pagination import PAGE_SIZE, Pages
 from exporter.api.parsers import (
     SERVICE_ZONE,
     Page,
@@ -27,8 +26,6 @@ from exporter.api.parsers import (
 from exporter.api.stages import build_stages
 from exporter.errors import ApiError, InvalidResponseError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage, State
-
-__all__ = ["PAGE_SIZE", "ApiClient", "new_session"]
 
 Value = TypeVar("Value")
 

@@ -58,11 +58,10 @@ class ClockOffset:
         seconds = self.seconds
         return seconds is not None and abs(seconds) >= _LARGE_OFFSET_S and len(self._samples) < QUORUM
 
-
-def service_ms(wall_s: float, offset_s: float | None) -> int:
-    """Return the present by the service's clock in milliseconds, from ours and the trusted offset."""
-    offset_s = offset_s or 0.0
-    return round((wall_s + (offset_s if abs(offset_s) > _JITTER_S else 0.0)) * 1000)
+    def service_ms(self, wall_s: float) -> int:
+        """Return a time of our clock by the service's, in milliseconds, as far as the offset is trusted."""
+        offset_s = self.trusted or 0.0
+        return round((wall_s + (offset_s if abs(offset_s) > _JITTER_S else 0.0)) * 1000)
 
 
 def with_settled_clock(observe: Callable[[], Value], now_ms: Callable[[], int], clock: ClockOffset) -> Value:

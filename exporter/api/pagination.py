@@ -13,6 +13,9 @@ from exporter.api.parsers import Page
 
 Record = TypeVar("Record")
 
+PAGE_SIZE: Final = 100
+"""Records per page; the API allows no more."""
+
 MAX_PAGES: Final = 1000
 """Page limit of a listing, however many pages the service has."""
 
@@ -21,6 +24,11 @@ MAX_UNREADABLE_PAGES: Final = 3
 
 _SIGNIFICANT: Final = 10
 """From this many records on, a repetition is not explained by a page that shifted."""
+
+
+def pages_of(records: int) -> int:
+    """Return the number of pages of a listing, which has at least one."""
+    return max(1, -(-records // PAGE_SIZE))
 
 
 @dataclass

@@ -184,7 +184,9 @@ def optional_duration_ms(value: object, faults: list[str]) -> int | None:
     return duration_ms
 
 
-def _page(items: object, total: object, parse: Callable[[object, list[str]], Record]) -> Page[Record]:
+def _page(
+    items: object, total: object, parse: Callable[[Mapping[str, object], list[str]], Record]
+) -> Page[Record]:
     if items is None:
         items = []
     elif isinstance(items, dict):
@@ -197,17 +199,21 @@ def _page(items: object, total: object, parse: Callable[[object, list[str]], Rec
     faults: list[str] = []
     for item in items:
         try:
-            records.append(parse(item, faults))
+            records.append(parse(mapping(item, "record_not_an_object"), faults))
         except PayloadError as error:
             faults.append(error.reason)
     return Page(tuple(records), len(items), integer(total), tuple(faults))
 
 
-def _build(job_id: str, value: object, faults: list[str]) -> Build:
-    record = mapping(value, "record_not_an_object")
-    number = integer(record.get("build_number"))
+def _required_number(record: Mapping[str, object], key: str) -> int:
+    number = integer(record.get(key))
     if number is None or not 1 <= number <= _MAX_NUMBER:
-        raise PayloadError("bad_build_number", "a record without a readable build_number")
+        raise PayloadError("bad_build_number", f"a record without a readable {key}")
+    return number
+
+
+def _build(job_id: str, record: Mapping[str, object], faults: list[str]) -> Build:
+    number = _required_number(record, "build_number")
     owner = text(record.get("job_id"))
     if owner and owner != job_id:
         raise PayloadError("foreign_record", f"build {number} belongs to another job, {owner}")
@@ -229,12 +235,8 @@ def _build(job_id: str, value: object, faults: list[str]) -> Build:
     )
 
 
-def _record(value: object, faults: list[str]) -> BuildDetail:
-    record = mapping(value, "record_not_an_object")
-    number = integer(record.get("build_no"))
-    if number is None or not 1 <= number <= _MAX_NUMBER:
-        raise PayloadError("bad_build_number", "a record without a readable build_no")
-    detail = _detail(record, number, faults)
+def _record(record: Mapping[str, object], faults: list[str]) -> BuildDetail:
+    detail = _detail(record, _required_number(record, "build_no"), faults)
     return replace(
         detail,
         duration_ms=_fitting_duration_ms(record, detail, faults),
@@ -284,8 +286,7 @@ def _path_part(value: object) -> str:
     return part if re.fullmatch(r"[0-9A-Za-z-]{1,64}", part) else ""
 
 
-def _recycled_job(value: object, faults: list[str]) -> RecycledJob:
-    record = mapping(value, "record_not_an_object")
+def _recycled_job(record: Mapping[str, object], faults: list[str]) -> RecycledJob:
     job_id = text(record.get("job_id"))
     if not job_id:
         raise PayloadError("bad_job_id", "a deleted job without job_id")
@@ -296,8 +297,7 @@ def _recycled_job(value: object, faults: list[str]) -> RecycledJob:
     return RecycledJob(job_id, name, project_id, deleted_ms)
 
 
-def _listed_job(project_id: str, value: object, faults: list[str]) -> ListedJob:
-    item = mapping(value, "record_not_an_object")
+def _listed_job(project_id: str, item: Mapping[str, object], faults: list[str]) -> ListedJob:
     job_id = text(item.get("id"))
     if not job_id:
         raise PayloadError("bad_job_id", "a listed job without id")
@@ -319,8 +319,7 @@ def _listed_job(project_id: str, value: object, faults: list[str]) -> ListedJob:
     )
 
 
-def _project(value: object, _faults: list[str]) -> tuple[str, str]:
-    item = mapping(value, "record_not_an_object")
+def _project(item: Mapping[str, object], _faults: list[str]) -> tuple[str, str]:
     project_id, name = text(item.get("identifier")), text(item.get("name"))
     if not project_id or not name:
         raise PayloadError("bad_project", "a project without identifier or name")

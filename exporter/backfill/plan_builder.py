@@ -20,7 +20,6 @@ from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.exposition import Format
 from exporter.model import ALL, Job, ListedJob
-from exporter.poller import service_ms
 from exporter.poller.tasks import Listing
 from exporter.poller.watchlist import UNKNOWN_PROJECT, Watchlist
 from exporter.text import format_utc
@@ -104,7 +103,7 @@ def make_plan(
     for url in selection.exporters:
         _wait_until_ready(url, notices, sleep)
     running = earliest(running_exporter(_fetch(url)) for url in selection.exporters)
-    now_ms = service_ms(time.time(), client.clock.trusted)
+    now_ms = client.clock.service_ms(time.time())
     start_ms, cut_ms = _time("--start", selection.start, now_ms), _time("--end", selection.end, now_ms)
     end_ms = min(now_ms, cut_ms) // 1000 * 1000
     if start_ms >= end_ms:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
+from exporter.api.pagination import PAGE_SIZE
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
 from exporter.doctor.probe_plan import (
@@ -27,7 +28,7 @@ from exporter.errors import ApiError, CredentialsError, ThrottledError, Unreacha
 from exporter.model import Build, BuildDetail, Stage
 from exporter.poller.fetch import WINDOW_DAYS
 from exporter.poller.job_lists import LEAST_WORTH
-from exporter.poller.tasks import ALL, PAGE, Listing
+from exporter.poller.tasks import ALL, Listing
 
 Value = TypeVar("Value")
 
@@ -123,7 +124,7 @@ class _Examination:
     def _list(self, project_id: str) -> ListAnswer:
         """Read a list: all of a watched project, else no more pages than polls would take."""
         jobs = len(self._config.jobs)
-        max_jobs: int | None = max(LEAST_WORTH, PAGE * jobs if project_id else 2 * jobs)
+        max_jobs: int | None = max(LEAST_WORTH, PAGE_SIZE * jobs if project_id else 2 * jobs)
         if any(project.id == project_id for project in self._config.projects):
             max_jobs = None
         listed, size, is_whole = self._client.job_list(project_id, max_jobs=max_jobs, expected=0)

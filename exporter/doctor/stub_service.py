@@ -8,13 +8,14 @@ from itertools import count
 from typing import Final
 
 from exporter.api.endpoint_fallback import Sources
+from exporter.api.pagination import pages_of
 from exporter.api.rate_limiter import AdaptiveRateLimit
 from exporter.config import Config
 from exporter.doctor.probe_plan import Watched
 from exporter.doctor.results import Answers, ListAnswer, is_refused
 from exporter.errors import ApiError, NotVisibleError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
-from exporter.poller.tasks import ALL, PAGE, Listing
+from exporter.poller.tasks import ALL, Listing
 from exporter.poller.watchlist import Watchlist
 
 _START_MS: Final = 1_750_000_000_000
@@ -143,8 +144,8 @@ class MadeUpService:
         """The replayed jobs of a list, at the cost and with the size of the real one."""
         answer = self._list_answer(project_id)
         is_whole = isinstance(answer, ListAnswer) and answer.listing.is_whole
-        pages = -(-answer.size // PAGE) if isinstance(answer, ListAnswer) and is_whole else 1
-        self._count("project-job-list" if project_id else "job-list", max(1, pages))
+        pages = pages_of(answer.size) if isinstance(answer, ListAnswer) and is_whole else 1
+        self._count("project-job-list" if project_id else "job-list", pages)
         if not isinstance(answer, ListAnswer):
             raise answer
         listed = answer.listing.jobs
@@ -165,7 +166,7 @@ class MadeUpService:
 
     def recycle_bin(self) -> RecycleBin:
         """The real recycle bin."""
-        self._count("recycling-jobs", max(1, -(-len(self._answers.deleted) // PAGE)))
+        self._count("recycling-jobs", pages_of(len(self._answers.deleted)))
         return RecycleBin(None, self._answers.deleted)
 
     def _count(self, operation: str, requests: float) -> None:

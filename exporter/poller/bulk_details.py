@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from exporter.api.endpoint_fallback import Sources
+from exporter.api.pagination import PAGE_SIZE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger import DetailAnswer, JobLedger, contradicts, counts_alike
 from exporter.model import DAY_MS, BuildDetail
@@ -14,7 +15,6 @@ DETAILS_AT_ONCE: Final = 50
 RECORDS_FROM: Final = 5
 """Wanted details from which records are cheaper, comparisons included."""
 
-_PAGE: Final = 100
 _MOST_PAGES: Final = 20
 _FEW_PAGES: Final = 3
 _LEAST_OF_A_PAGE: Final = 10
@@ -50,15 +50,8 @@ def ask_many(
     """Request details: many from records and a few from record-info, or all from there.
 
     Compared with record-info are the first builds ever, one build of each answer, and those that history
-    reports otherwise. Only while all of these agree exactly, the others are taken from records.
-
-    Args:
-        job_id: of the builds.
-        wanted: their numbers.
-        ledger: of the job, with what history reports of them.
-        api: answers requests for records.
-        ask: requests single builds.
-        stages: stages are measured, so record ids have to agree too.
+    reports otherwise. Only while all of these agree exactly, the others are taken from records. If `stages`
+    are measured, record ids have to agree too. The ledger has what history reports of the builds.
     """
     trust = api.sources.records
     if len(wanted) < RECORDS_FROM or trust.ended:
@@ -102,7 +95,7 @@ def _read(job_id: str, wanted: Collection[int], ledger: JobLedger, api: RecordsA
         return {}
 
     def is_enough(read: Sequence[BuildDetail]) -> bool:
-        found, pages = len(needed.intersection(record.number for record in read)), len(read) / _PAGE
+        found, pages = len(needed.intersection(record.number for record in read)), len(read) / PAGE_SIZE
         is_waste = pages >= _FEW_PAGES and found < pages * _LEAST_OF_A_PAGE
         return found == len(needed) or pages >= _MOST_PAGES or is_waste
 
@@ -116,15 +109,15 @@ def _read(job_id: str, wanted: Collection[int], ledger: JobLedger, api: RecordsA
     except ApiError:
         return {}
     finished = {record.number: record for record in read if record.number in needed and record.result}
-    precise = {number: record for number, record in finished.items() if _is_precise(record)}
+    # A precise record has both times, and a duration to the millisecond.
+    precise = {
+        number: record
+        for number, record in finished.items()
+        if None not in (record.start_ms, record.finish_ms) and record.has_exact_duration
+    }
     if finished and not precise and not trust.agreed:
         trust.end("imprecise")
     return precise
-
-
-def _is_precise(record: BuildDetail) -> bool:
-    """Return whether a record has both times, and a duration to the millisecond."""
-    return None not in (record.start_ms, record.finish_ms) and record.has_exact_duration
 
 
 def _compare(answer: DetailAnswer, records: dict[int, BuildDetail], api: RecordsApi, *, stages: bool) -> None:

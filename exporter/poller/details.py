@@ -54,13 +54,7 @@ class BatchResult(Generic[Value]):
 def ask_each(
     numbers: Iterable[int], ask: Callable[[int], Value], fatal: type[ApiError]
 ) -> BatchResult[Value]:
-    """Request builds one by one, until the API as a whole fails.
-
-    Args:
-        numbers: of the builds.
-        ask: requests one build.
-        fatal: an error that ends the batch when it occurs twice in a row.
-    """
+    """Request builds one by one, until the API as a whole fails: with a `fatal` error twice in a row."""
     answers: list[Value | Refused | Failed] = []
     failure: ApiError | None = None
     refusal: ApiError | None = None
@@ -85,11 +79,7 @@ def ask_each(
 
 
 class Details:
-    """Record-info of one job; in one poll, each build is requested once at most.
-
-    Args:
-        record_info: requests one build.
-    """
+    """Record-info of one job; in one poll, each build is requested once at most, by `record_info`."""
 
     def __init__(self, record_info: Callable[[int], BuildDetail]) -> None:
         self._record_info = record_info

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Final, Protocol
 
-from exporter.api.clock import ClockOffset, service_ms, with_settled_clock
+from exporter.api.clock import ClockOffset, with_settled_clock
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import ApiError
 from exporter.ledger import (
@@ -94,22 +94,12 @@ def perform(
     wall: Callable[[], float],
     waited_ms: Callable[[float | None], int],
 ) -> Observations | StagesFetched | RecycleBin | JobListsResult:
-    """Send the requests of a task.
+    """Send the requests of a task; raise an `ApiError` if it fails.
 
-    Args:
-        work: the task.
-        service: the API.
-        rules: from the configuration.
-        watched: number of watched jobs.
-        wall: seconds since the epoch.
-        waited_ms: milliseconds since a job was first watched, given `Work.watched_at`.
-
-    Raises:
-        ApiError: the task failed.
+    ``watched`` is the number of watched jobs, and ``wall`` returns seconds since the epoch. ``waited_ms``
+    returns the milliseconds since a job was first watched, given `Work.watched_at`.
     """
-
-    def by_service(wall_s: float) -> int:
-        return service_ms(wall_s, service.clock.trusted)
+    by_service = service.clock.service_ms
 
     def observe() -> Observations:
         began = wall()
@@ -128,17 +118,11 @@ def perform(
 def observe_job(
     work: Work, api: JobApi, began_ms: Callable[[], int], rules: Rules, waited_ms: int = 0
 ) -> Observations:
-    """Read history since the oldest unsettled build, then the details that are needed.
+    """Read history since the oldest unsettled build, then the details that are needed, each build's once.
 
-    Args:
-        work: the job, with its ledger when the task was taken. Without one, the look-back is read.
-        api: answers the requests; at most one for the details of each unsettled build.
-        began_ms: when this poll began, by the service's clock, which the answers reveal.
-        rules: from the configuration.
-        waited_ms: how long before this poll a job without a ledger was first watched.
-
-    Raises:
-        ApiError: history cannot be read.
+    ``work`` has the job's ledger when the task was taken; without one, the look-back is read, and the job was
+    first watched ``waited_ms`` before this poll. ``began_ms`` returns when the poll began, by the service's
+    clock, which the answers reveal. Raises an `ApiError` if history cannot be read.
     """
     job_id, ledger, now_ms = work.task, work.ledger, began_ms()
     asked = Details(partial(api.record_info, job_id))
@@ -188,21 +172,16 @@ def _with_details(
         return ask_details(numbers, asked, is_final)
 
     details, error = ask_many(work.task, wanted, ledger, api, ask, stages=rules.policy.stages)
-    observed = replace(
+    all_answered = not error and not any(isinstance(detail, Failed) for detail in details)
+    answered = {detail.number for detail in details}
+    found = {detail.number for detail in details if isinstance(detail, BuildDetail)}
+    return replace(
         observed,
         details=(*observed.details, *details),
         error=error,
         unconfirmed_denials=tuple(unconfirmed),
-    )
-    if error or any(isinstance(detail, Failed) for detail in details):
-        return observed
-    answered = {detail.number for detail in details}
-    return replace(
-        observed,
-        more_details=not answered.issuperset(ledger.wanted_details(rules.patience_ms, 0)),
-        found_missing=any(
-            isinstance(detail, BuildDetail) and detail.number not in ledger.open for detail in details
-        ),
+        more_details=all_answered and not answered.issuperset(ledger.wanted_details(rules.patience_ms, 0)),
+        found_missing=all_answered and not found <= ledger.open.keys(),
     )
 
 
@@ -259,13 +238,9 @@ def _day(time_ms: int) -> date:
 def fetch_stages(ledger: JobLedger | None, api: JobApi, *, count_failures: bool) -> StagesFetched:
     """Request the stages of the builds that wait for them, as many as one step takes.
 
-    A step ends before a request that would have to wait, so that it keeps no thread from a poll.
-
-    Args:
-        ledger: of the job, as committed.
-        api: answers the requests.
-        count_failures: every failure is a try of its build. Otherwise it is one only if the API answered
-            about another build afterwards: the API as a whole may be failing.
+    A step ends before a request that would have to wait, so that it keeps no thread from a poll. With
+    ``count_failures``, every failure is a try of its build. Otherwise it is one only if the API answered
+    about another build afterwards: the API as a whole may be failing.
     """
     stages = ledger.stages if ledger else Stages()
 

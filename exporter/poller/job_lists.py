@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
+from exporter.api.pagination import PAGE_SIZE, pages_of
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger import next_running
 from exporter.model import Build, ListedJob
 from exporter.poller.job_state import UNLISTED_AFTER, JobState, JobStates
-from exporter.poller.tasks import ALL, PAGE, JobListsResult, Listing, Work
+from exporter.poller.tasks import ALL, JobListsResult, Listing, Work
 
 REFUSED_FOR: Final = 60
 """Intervals until a refused list is requested again."""
@@ -141,13 +142,10 @@ class ListTrust:
         if ALL in must and len(must) > 1:
             needed = set(must) - {ALL}
         else:
-            needed = set() if self._is_replaced_by_all(must, now) else set(must)
+            is_replaceable = ALL not in must and ALL not in self._truncated and not self._is_refused(ALL, now)
+            needed = set() if is_replaceable else set(must)
         for project_id in set(plan).difference(needed):
             self.was_refused(project_id, now)
-
-    def _is_replaced_by_all(self, must: Collection[str], now: float) -> bool:
-        """Return whether the list of all jobs can be read in place of the required ones."""
-        return ALL not in must and ALL not in self._truncated and not self._is_refused(ALL, now)
 
     def are_recent(self, now: float) -> bool:
         """Return whether a list with jobs was read lately."""
@@ -184,7 +182,7 @@ class ListTrust:
         return now < self._refused_until.get(project_id, 0.0)
 
     def _pages(self, project_id: str) -> int:
-        return max(1, -(-self.size(project_id) // PAGE))
+        return pages_of(self.size(project_id))
 
 
 def apply_listing(jobs: JobStates, listing: Listing, read_ms: int) -> list[str]:
@@ -281,19 +279,12 @@ def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], in
     """Read job lists, and the names of projects that are not known yet.
 
     If the list of all jobs is refused or too long, the watched projects' own lists are read at once, since no
-    other list shows their jobs.
-
-    Args:
-        api: answers the requests.
-        work: the lists and names to read.
-        watched: number of watched jobs; decides how long a list is worth reading.
-        began_ms: when this began, by the service's clock, which the answers reveal.
-
-    Raises:
-        ApiError: a list cannot be read, for another reason than a refusal.
+    other list shows their jobs. The number of `watched` jobs decides how long a list is worth reading.
+    `began_ms` returns when this began, by the service's clock, which the answers reveal. Raises an `ApiError`
+    if a list cannot be read for another reason than a refusal.
     """
-    own_pages = sum(max(1, -(-expected // PAGE)) for expected in work.own_lists.values())
-    max_jobs = None if ALL in work.own_lists else max(LEAST_WORTH, 2 * watched, PAGE * own_pages)
+    own_size = PAGE_SIZE * sum(map(pages_of, work.own_lists.values()))
+    max_jobs = None if ALL in work.own_lists else max(LEAST_WORTH, 2 * watched, own_size)
     listings, refused, too_large = _read(api, work.lists, max_jobs)
     if ALL in refused or ALL in too_large:
         own_lists = {key: expected for key, expected in work.own_lists.items() if key != ALL}

@@ -13,13 +13,8 @@ def poll_ended(
 ) -> bool:
     """Update health and schedule of a job after a poll; True if it shows that lists cannot be trusted.
 
-    Args:
-        job: with the ledger that the observations were folded into.
-        result: of the poll.
-        planner: schedules the next poll.
-        now: the present.
-        highest: the highest build number that was known before the poll.
-        patience_ms: how long a missing build is waited for.
+    The job has the ledger that the result was folded into. ``highest`` is the highest build number that was
+    known before the poll, and ``patience_ms`` is how long a missing build is waited for.
     """
     error, hid = result.failure, False
     observed = result.value if isinstance(result.value, Observations) else None

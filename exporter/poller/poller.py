@@ -7,7 +7,6 @@ ledger and returns observations. `workers.PollingThreads` drives the poller; a t
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from exporter.api.clock import service_ms
 from exporter.errors import ApiError, ExporterError, RefusalError
 from exporter.ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
@@ -137,7 +136,7 @@ class Poller:
 
     def now_ms(self) -> int:
         """Current time by the service's clock if it is trusted, else by ours."""
-        return service_ms(self._wall(), self._service.clock.trusted)
+        return self._service.clock.service_ms(self._wall())
 
     def take(self, limit: int, hinted: Iterable[str] = ()) -> list[Work]:
         """Take up to `limit` due tasks, the most overdue first; stages if nothing else is due.

@@ -14,9 +14,6 @@ JOB_LISTS: Final = "job-lists"
 RECYCLE_BIN: Final = "recycle-bin"
 """The tasks that concern no single job; job ids have 32 characters."""
 
-PAGE: Final = 100
-"""Jobs on one page of a job list."""
-
 _STAGES_PREFIX: Final = "stages:"
 
 

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from exporter.api.auth import credentials_for
-from exporter.api.client import ApiClient, new_session
+from exporter.api.client import ApiClient
+from exporter.api.http import new_session
 from exporter.api.throttle import Throttle
 from exporter.config import AccessKeyAuth, TokenAuth
 from exporter.errors import NotVisibleError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.api.client import PAGE_SIZE
+from exporter.api.pagination import PAGE_SIZE
 from exporter.simulator import Fleet, ManualClock, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import DAY, HOUR, MINUTE, START_MS, Watch, watching

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
+from exporter.api.pagination import PAGE_SIZE
 from exporter.model import JobNames, ListedJob
 from exporter.poller.job_lists import (
     FIRST_DOUBT,
@@ -17,7 +18,7 @@ from exporter.poller.job_lists import (
     expire_listed,
 )
 from exporter.poller.job_state import UNLISTED_AFTER, JobState
-from exporter.poller.tasks import ALL, PAGE, Listing
+from exporter.poller.tasks import ALL, Listing
 
 INTERVAL = 60.0
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -110,7 +111,7 @@ class TestWhichListsAreRead:
         assert lists.plan(200, {ALL, SHOP}, (), 0) == (ALL,)
 
     def test_none_where_polls_are_cheaper(self) -> None:
-        lists = swept(listing(*many(PAGE * (NAMES_WORTH + 1))))
+        lists = swept(listing(*many(PAGE_SIZE * (NAMES_WORTH + 1))))
         assert lists.plan(5, {ALL}, (), 0) == ()
         assert lists.plan(NAMES_WORTH + 1, {ALL}, (), 0) == (ALL,)
 

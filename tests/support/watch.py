@@ -12,7 +12,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter.api.auth import credentials_for
-from exporter.api.client import ApiClient, new_session
+from exporter.api.client import ApiClient
+from exporter.api.http import new_session
 from exporter.api.throttle import Throttle
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
