@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 KINDS: Final[dict[str, dict[str, object]]] = {
@@ -196,11 +197,11 @@ class Faults:
     """The active faults; the seed selects what a probability affects. Safe to use from several threads."""
 
     def __init__(self, *faults: Fault, seed: int = 0) -> None:
-        self._faults = list(faults)
         self._seed = seed
         self._rng = random.Random(f"{seed}/faults")
         self._reported: set[tuple[str, str, int]] = set()
         self._lock = threading.RLock()
+        self.replace(faults)
 
     def active(self) -> list[Fault]:
         """The active faults."""
@@ -210,25 +211,34 @@ class Faults:
     def add(self, *faults: Fault) -> None:
         """Activate more faults."""
         with self._lock:
-            self._faults.extend(faults)
+            self.replace([*self._faults, *faults])
 
     def replace(self, faults: Iterable[Fault]) -> None:
         """Activate these faults and no others."""
         with self._lock:
             self._faults = list(faults)
+            # Responses ask for many kinds, for each build of a page.
+            self._of_kind = {
+                kind: [fault for fault in self._faults if fault.kind == kind]
+                for kind in {fault.kind for fault in self._faults}
+            }
 
     def clear(self, kind: str | None = None, operation: str | None = None) -> None:
         """Remove all faults, or those of a kind, or for an operation; other operations of a fault stay."""
         with self._lock:
-            for fault in [fault for fault in self._faults if kind in (None, fault.kind)]:
-                if operation is None or fault.operations == (operation,):
-                    self._faults.remove(fault)
-                elif operation in fault.operations:
-                    fault.operation = tuple(name for name in fault.operations if name != operation)
+            kept = []
+            for fault in self._faults:
+                if kind in (None, fault.kind):
+                    if operation is None or fault.operations == (operation,):
+                        continue
+                    if operation in fault.operations:
+                        fault.operation = tuple(name for name in fault.operations if name != operation)
+                kept.append(fault)
+            self.replace(kept)
 
     def fire(self, kind: str, operation: str, job: str | None = None) -> Fault | None:
         """Return the first fault of this kind that affects this request, and count it; None if none does."""
-        if not self._faults:  # the usual case, asked for each build of a page
+        if kind not in self._of_kind:
             return None
         with self._lock:
             return next(self._fire(kind, operation, job), None)
@@ -240,12 +250,9 @@ class Faults:
 
     def for_build(self, kind: str, operation: str | None, job: str, number: int) -> Fault | None:
         """Return the fault of this kind that affects this build; always the same for the same build."""
-        if not self._faults:
-            return None
-        with self._lock:
-            for fault in self._faults:
-                if fault.kind == kind and fault.matches(operation, job) and self._selects(fault, job, number):
-                    return fault
+        for fault in self._of_kind.get(kind, ()):
+            if fault.matches(operation, job) and self._selects(fault, job, number):
+                return fault
         return None
 
     def mark_reported(self, kind: str, job: str, number: int) -> None:
@@ -258,8 +265,8 @@ class Faults:
         return (kind, job, number) in self._reported
 
     def _fire(self, kind: str, operation: str, job: str | None) -> Iterator[Fault]:
-        for fault in self._faults:
-            if fault.kind != kind or fault.times == 0 or not fault.matches(operation, job):
+        for fault in self._of_kind.get(kind, ()):
+            if fault.times == 0 or not fault.matches(operation, job):
                 continue
             if fault.probability < 1 and self._rng.random() >= fault.probability:
                 continue
@@ -273,6 +280,10 @@ class Faults:
             return number in fault.items("numbers")
         if fault.probability >= 1:
             return True
-        text = json.dumps([self._seed, fault.kind, job, number])
-        share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / (1 << 48)
-        return share < fault.probability
+        return _share(self._seed, fault.kind, job, number) < fault.probability
+
+
+@lru_cache(maxsize=65_536)
+def _share(*what: object) -> float:
+    """A number from 0 to 1 that is always the same for the same arguments."""
+    return int.from_bytes(hashlib.sha256(json.dumps(what).encode()).digest()[:6], "big") / (1 << 48)
