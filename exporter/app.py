@@ -22,7 +22,8 @@ from exporter.api.throttle import Throttle
 from exporter.config import LARGEST_FILE, Config, load, read_bounded
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher
-from exporter.ledger import Buckets, JobLedger
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.state import JobLedger
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ConsoleLinks

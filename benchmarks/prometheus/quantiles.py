@@ -21,7 +21,10 @@ from prometheus_client import CollectorRegistry
 from benchmarks.store.fleet import BUCKETS, START_MS
 from benchmarks.tables import table
 from exporter.exposition.publisher import Publisher
-from exporter.ledger import BuildLabels, Histogram, JobLedger, baseline
+from exporter.ledger.apply import baseline
+from exporter.ledger.histogram import Histogram
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import BuildLabels
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job, Result

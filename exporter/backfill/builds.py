@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from exporter.ledger import (
+from exporter.ledger.apply import (
     Folded,
-    JobLedger,
-    KnownStages,
     Refused,
-    Run,
     apply_details,
     apply_history,
     apply_stages,
@@ -22,7 +19,9 @@ from exporter.ledger import (
     settle_uncounted,
 )
 from exporter.ledger.builder import LARGEST_FIRST
-from exporter.ledger.state import LARGEST_STEP
+from exporter.ledger.settled_runs import Run
+from exporter.ledger.stages import KnownStages
+from exporter.ledger.state import LARGEST_STEP, JobLedger
 from exporter.model import DAY_MS, Build, BuildDetail, Result, Stage, State
 from exporter.poller import Rules
 

@@ -27,7 +27,7 @@ from exporter.api.parsers import BUILD_FAULTS
 from exporter.backfill.builds import as_listed
 from exporter.backfill.plan import PastJob
 from exporter.errors import ApiError, CredentialsError, NotVisibleError, ThrottledError
-from exporter.ledger import counts_alike
+from exporter.ledger.record_merge import counts_alike
 from exporter.model import DAY_MS, BuildDetail
 
 _FAILURES: Final = 3

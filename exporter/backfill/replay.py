@@ -17,7 +17,7 @@ from exporter.backfill.builds import (
 from exporter.backfill.openmetrics import Segment
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool
-from exporter.ledger import JobLedger
+from exporter.ledger.state import JobLedger
 from exporter.metrics import JobView
 from exporter.poller import Rules
 

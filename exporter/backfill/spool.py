@@ -17,8 +17,7 @@ from pydantic import TypeAdapter
 
 from exporter.backfill.builds import KnownBuild, PastBuild, plausible
 from exporter.errors import BackfillError
-from exporter.ledger import contradicts
-from exporter.ledger.record_merge import join
+from exporter.ledger.record_merge import contradicts, join
 from exporter.model import Build, BuildDetail, Stage
 from exporter.store.sqlite_file import transaction
 

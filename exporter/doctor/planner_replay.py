@@ -23,7 +23,8 @@ from exporter.doctor.probe_plan import Watched
 from exporter.doctor.results import Answers, ListAnswer, Load, is_refused
 from exporter.doctor.stub_service import MadeUpService, Sample
 from exporter.errors import ApiError
-from exporter.ledger import JobLedger, apply_listed
+from exporter.ledger.job_list_evidence import apply_listed
+from exporter.ledger.state import JobLedger
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals, PollPlanner, Rules
 from exporter.poller.fetch import fetch_stages, observe_job

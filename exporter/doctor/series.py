@@ -8,22 +8,12 @@ from typing import Final
 from exporter.config import Config
 from exporter.doctor.results import Answers, Finding, Section, note, ok
 from exporter.exposition import Format, Renderer
-from exporter.ledger import (
-    OTHER,
-    STAGE_NAMES_KEPT,
-    AwaitedStages,
-    Buckets,
-    BuildLabels,
-    Histogram,
-    JobLedger,
-    KnownStages,
-    LabelPolicy,
-    LastBuild,
-    OpenBuild,
-    Tally,
-    apply_stages,
-    baseline,
-)
+from exporter.ledger.apply import apply_stages, baseline
+from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.stages import STAGE_NAMES_KEPT, AwaitedStages, KnownStages
+from exporter.ledger.state import JobLedger, LastBuild
+from exporter.ledger.tallies import OTHER, BuildLabels, LabelPolicy, Tally
+from exporter.ledger.unsettled import OpenBuild
 from exporter.metrics import FleetView, JobView, job_families
 from exporter.model import Build, Job, Result, Stage, State, Trigger
 from exporter.text import plural

@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client.utils import floatToGoString
 
 from exporter.exposition.formats import Format
-from exporter.ledger import Exemplar, Histogram
+from exporter.ledger.histogram import Exemplar, Histogram
 from exporter.metrics import Declared, Kind, Samples, Total, Value
 
 _LARGE: Final = 1_000_000

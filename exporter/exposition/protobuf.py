@@ -15,7 +15,7 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from exporter.ledger import NATIVE_SCHEMA, Exemplar, Histogram, NativeBuckets
+from exporter.ledger.histogram import NATIVE_SCHEMA, Exemplar, Histogram, NativeBuckets
 from exporter.metrics import Declared, Kind, Samples, Total, Value
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2

@@ -7,7 +7,9 @@ from functools import partial
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
-from exporter.ledger import BuildLabels, Exemplar, Histogram, JobLedger
+from exporter.ledger.histogram import Exemplar, Histogram
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import BuildLabels
 from exporter.model import Job, RecycleBin
 
 JOB_LABELS: Final = ("project", "job_name")

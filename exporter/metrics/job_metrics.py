@@ -5,7 +5,8 @@ from itertools import product
 from operator import attrgetter
 from typing import Final
 
-from exporter.ledger import COMMON_RESULTS, OTHER, BuildLabels, JobLedger, Tally
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import COMMON_RESULTS, OTHER, BuildLabels, Tally
 from exporter.metrics.families import (
     JOB_LABELS,
     Family,

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from exporter.ledger import Histogram, JobLedger
+from exporter.ledger.histogram import Histogram
+from exporter.ledger.state import JobLedger
 from exporter.metrics.families import Family, JobView, Kind, Samples, counter, single
 from exporter.model import Result
 

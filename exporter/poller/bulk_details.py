@@ -6,7 +6,9 @@ from typing import Final, Protocol
 from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import PAGE_SIZE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
-from exporter.ledger import DetailAnswer, JobLedger, contradicts, counts_alike
+from exporter.ledger.apply import DetailAnswer
+from exporter.ledger.record_merge import contradicts, counts_alike
+from exporter.ledger.state import JobLedger
 from exporter.model import DAY_MS, BuildDetail
 
 DETAILS_AT_ONCE: Final = 50

@@ -13,16 +13,10 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
-from exporter.ledger import (
-    DetailAnswer,
-    Failed,
-    JobLedger,
-    LabelPolicy,
-    Refused,
-    apply_details,
-    is_reached,
-    numbers_to_ask,
-)
+from exporter.ledger.apply import DetailAnswer, Failed, Refused, apply_details
+from exporter.ledger.job_list_evidence import is_reached, numbers_to_ask
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import LabelPolicy
 from exporter.model import BuildDetail, ListedJob, Trigger
 
 FORBIDDEN: Final = frozenset({"401", "403"})

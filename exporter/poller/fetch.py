@@ -13,15 +13,9 @@ from typing import Final, Protocol
 from exporter.api.clock import ClockOffset, with_settled_clock
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import ApiError
-from exporter.ledger import (
-    PROBES,
-    DetailAnswer,
-    Failed,
-    JobLedger,
-    KnownStages,
-    Stages,
-    clamp_timestamps,
-)
+from exporter.ledger.apply import DetailAnswer, Failed, clamp_timestamps
+from exporter.ledger.stages import KnownStages, Stages
+from exporter.ledger.state import PROBES, JobLedger
 from exporter.model import DAY_MS, Build, BuildDetail, RecycleBin, Result, Stage
 from exporter.poller.bulk_details import DETAILS_AT_ONCE, RecordsApi, ask_many
 from exporter.poller.details import Details, ask_details, ask_each, ask_listed

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from exporter.api.pagination import PAGE_SIZE, pages_of
 from exporter.errors import ApiError, NotPublishedError, RefusalError
-from exporter.ledger import next_running
+from exporter.ledger.job_list_evidence import next_running
 from exporter.model import Build, ListedJob
 from exporter.poller.job_state import UNLISTED_AFTER, JobState, JobStates
 from exporter.poller.tasks import ALL, JobListsResult, Listing, Work

@@ -9,22 +9,19 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from exporter.config import Config
-from exporter.ledger import (
-    BY_RESULT,
-    Buckets,
-    BuildLabels,
+from exporter.ledger.apply import (
     Folded,
-    JobLedger,
-    LabelPolicy,
     apply_details,
     apply_history,
-    apply_listed,
     apply_stages,
     baseline,
     clamp_timestamps,
     give_up,
-    next_running,
 )
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.job_list_evidence import apply_listed, next_running
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.model import ListedJob
 from exporter.poller.requested_polls import Hint
 from exporter.poller.schedule import Intervals

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import StoreError
-from exporter.ledger import Folded, JobLedger, apply_listed, baseline
+from exporter.ledger.apply import Folded, baseline
+from exporter.ledger.job_list_evidence import apply_listed
+from exporter.ledger.state import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, JobNames
 from exporter.poller.job_state import JobState, Rules, fold

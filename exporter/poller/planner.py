@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 
-from exporter.ledger import is_guessed
+from exporter.ledger.job_list_evidence import is_guessed
 from exporter.model import Build, ListedJob
 from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
 from exporter.poller.job_state import JobState

@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.ledger import is_guessed, shows_running
+from exporter.ledger.job_list_evidence import is_guessed, shows_running
 from exporter.model import ListedJob
 from exporter.poller.job_state import JobState
 from exporter.poller.schedule import JITTER, SPREAD, Intervals, jittered

@@ -1,4 +1,4 @@
-"""What the end of a poll means for its job: health, and the time of the next poll; pure."""
+"""The end of a poll: health of its job, and the time of its next poll; pure."""
 
 import sys
 

@@ -10,7 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from exporter.ledger import OTHER, STAGE_NAMES_KEPT, Buckets, Histogram, JobLedger, Tally, baseline
+from exporter.ledger.apply import baseline
+from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.stages import STAGE_NAMES_KEPT
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import OTHER, Tally
 from exporter.poller.job_state import JobState
 
 _PREFIX: Final = "project/"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.ledger import JobLedger
+from exporter.ledger.state import JobLedger
 
 MIN_PAUSE_S: Final = 2.0
 """A hinted job is polled at most once in this time."""

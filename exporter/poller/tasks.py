@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from exporter.errors import ApiError
-from exporter.ledger import DetailAnswer, Failed, JobLedger, KnownStages, StageAnswer
+from exporter.ledger.apply import DetailAnswer, Failed, StageAnswer
+from exporter.ledger.stages import KnownStages
+from exporter.ledger.state import JobLedger
 from exporter.model import ALL as ALL
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin
 

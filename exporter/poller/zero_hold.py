@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final
 
-from exporter.ledger import COMMON_RESULTS, OTHER, BuildLabels, JobLedger, LabelPolicy
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import COMMON_RESULTS, OTHER, BuildLabels, LabelPolicy
 from exporter.poller.job_state import JobState, JobStates
 
 HELD_S: Final = 90.0

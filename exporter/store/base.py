@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from exporter.ledger import JobLedger
+from exporter.ledger.state import JobLedger
 
 
 class Store(Protocol):

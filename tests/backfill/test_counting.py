@@ -14,7 +14,7 @@ from exporter.backfill.builds import (
     numbers_to_fetch,
     plausible,
 )
-from exporter.ledger import Buckets
+from exporter.ledger.histogram import Buckets
 from exporter.model import Build, BuildDetail, Result
 from exporter.poller import Rules
 from exporter.simulator import Fault, Fleet, Plan, Simulator, fault, totals

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from exporter.backfill import PastJob, Period
 from exporter.backfill.builds import KnownBuild
-from exporter.ledger import Buckets, JobLedger, Refused, apply_details, apply_history, baseline
+from exporter.ledger.apply import Refused, apply_details, apply_history, baseline
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.state import JobLedger
 from exporter.model import DAY_MS, Build, Job, Result, State
 from exporter.simulator import Fleet, ManualClock
 from tests.backfill.conftest import HOUR_MS, NOON_MS, Past, series_of

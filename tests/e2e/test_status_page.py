@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.ledger import LastBuild, Run
+from exporter.ledger.settled_runs import Run
+from exporter.ledger.state import LastBuild
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks, Result
 from tests.support.browser import chromium, playwright_or_skip

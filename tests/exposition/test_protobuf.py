@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.exposition import Format, Renderer
 from exporter.exposition.protobuf import collected
-from exporter.ledger import NATIVE_SCHEMA, NativeBuckets
-from exporter.ledger import Histogram as Observed
+from exporter.ledger.histogram import NATIVE_SCHEMA, NativeBuckets
+from exporter.ledger.histogram import Histogram as Observed
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from tests.exposition.test_oracle import key

@@ -14,7 +14,9 @@ from exporter.api.parsers import build_detail, history_page, job_list_page, proj
 from exporter.api.responses import parse_response
 from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
-from exporter.ledger import Buckets, JobLedger, apply_details, apply_history, baseline, give_up
+from exporter.ledger.apply import apply_details, apply_history, baseline, give_up
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.state import JobLedger
 from exporter.model import Build, BuildDetail, Result
 from exporter.store.serialization import decode, encode
 from tests.fuzz.command import main

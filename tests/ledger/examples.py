@@ -3,17 +3,9 @@
 from functools import cache
 from typing import Final
 
-from exporter.ledger import (
-    Buckets,
-    DetailAnswer,
-    Histogram,
-    JobLedger,
-    Refused,
-    apply_details,
-    apply_history,
-    baseline,
-    give_up,
-)
+from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
+from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.state import JobLedger
 from exporter.model import Build, BuildDetail, Result, State
 
 START_MS: Final = 1_700_000_000_000

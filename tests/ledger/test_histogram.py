@@ -6,8 +6,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import Buckets, Histogram, NativeBuckets
-from exporter.ledger.histogram import native_index
+from exporter.ledger.histogram import Buckets, Histogram, NativeBuckets, native_index
 
 BOUNDS = (1000, 5000, 10_000)
 bounds = st.lists(st.integers(1, 10**6), min_size=1, max_size=12, unique=True).map(lambda b: tuple(sorted(b)))

@@ -7,23 +7,11 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import (
-    OTHER,
-    RECENT_KEPT,
-    Buckets,
-    BuildLabels,
-    DetailAnswer,
-    JobLedger,
-    LabelPolicy,
-    RecentBuild,
-    Refused,
-    apply_details,
-    apply_history,
-    apply_listed,
-    baseline,
-    give_up,
-)
-from exporter.ledger.state import LOST_TRIES
+from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.job_list_evidence import apply_listed
+from exporter.ledger.state import LOST_TRIES, RECENT_KEPT, JobLedger, RecentBuild
+from exporter.ledger.tallies import OTHER, BuildLabels, LabelPolicy
 from exporter.model import Build, BuildDetail, Result, State, Trigger
 from tests.ledger.examples import durations_by_result
 

@@ -5,16 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from exporter.ledger import (
-    Failed,
-    JobLedger,
-    LastBuild,
-    Refused,
-    apply_details,
-    apply_history,
-    baseline,
-    clamp_timestamps,
-)
+from exporter.ledger.apply import Failed, Refused, apply_details, apply_history, baseline, clamp_timestamps
+from exporter.ledger.state import JobLedger, LastBuild
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     BUCKETS,

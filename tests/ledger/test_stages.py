@@ -7,18 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import (
-    AWAITED_KEPT,
-    OTHER,
-    STAGE_NAMES_KEPT,
-    Buckets,
+from exporter.ledger.apply import (
     DetailAnswer,
-    Exemplar,
     Failed,
-    JobLedger,
-    KnownStages,
-    LabelPolicy,
-    LastStages,
     Refused,
     StageAnswer,
     apply_details,
@@ -26,6 +17,10 @@ from exporter.ledger import (
     apply_stages,
     baseline,
 )
+from exporter.ledger.histogram import Buckets, Exemplar
+from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT, KnownStages, LastStages
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import OTHER, LabelPolicy
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage
 
 BUCKETS = Buckets.of_seconds((10, 60), (1, 60), (300,))

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.ledger import OTHER, BuildLabels, Exemplar, Histogram, JobLedger, LabelPolicy, apply_details
+from exporter.ledger.apply import apply_details
+from exporter.ledger.histogram import Exemplar, Histogram
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import OTHER, BuildLabels, LabelPolicy
 from exporter.model import BuildDetail, Result, Trigger
 from tests.ledger.examples import BUCKETS, at, counted, durations_by_result, finished, history, idle
 

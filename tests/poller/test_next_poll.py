@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.errors import NotVisibleError
-from exporter.ledger import Gap
+from exporter.ledger.unsettled import Gap
 from exporter.model import State
 from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays

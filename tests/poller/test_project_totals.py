@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import StoreError
-from exporter.ledger import STAGE_NAMES_KEPT, Histogram, JobLedger, Stages, Tally
+from exporter.ledger.histogram import Histogram
+from exporter.ledger.stages import STAGE_NAMES_KEPT, Stages
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import Tally
 from exporter.model import Result
 from exporter.poller.job_state import JobState
 from exporter.poller.project_totals import Growth, ProjectTotals

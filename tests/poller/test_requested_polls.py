@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import JobLedger, RecentBuild
+from exporter.ledger.state import JobLedger, RecentBuild
 from exporter.model import Build, State
 from exporter.poller.requested_polls import MIN_PAUSE_S, Hint, ids_in
 from exporter.poller.tasks import JOB_LISTS

@@ -9,7 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import ApiError, BackendError, NotVisibleError, ThrottledError
-from exporter.ledger import Failed, JobLedger, KnownStages, Refused
+from exporter.ledger.apply import Failed, Refused
+from exporter.ledger.stages import KnownStages
+from exporter.ledger.state import JobLedger
 from exporter.poller.job_state import JobState
 from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
 from exporter.poller.tasks import (

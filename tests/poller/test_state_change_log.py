@@ -6,7 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import ApiError, BackendError, NotVisibleError
-from exporter.ledger import Failed, KnownStages, Refused
+from exporter.ledger.apply import Failed, Refused
+from exporter.ledger.stages import KnownStages
 from exporter.poller.state_change_log import LOST_AFTER, StateChangeLog
 from exporter.poller.tasks import StagesFetched, Timer, stages_task
 from exporter.simulator import Fault, Fleet, fault

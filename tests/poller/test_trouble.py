@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.ledger import JobLedger
+from exporter.ledger.state import JobLedger
 from exporter.model import BuildDetail
 from exporter.poller.fetch import Service
 from exporter.poller.tasks import Observations, TaskResult

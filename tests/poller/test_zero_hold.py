@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ledger import BuildLabels, JobLedger, LabelPolicy, Tally
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import BuildLabels, LabelPolicy, Tally
 from exporter.metrics import FleetView
 from exporter.model import Result
 from exporter.poller import Poller

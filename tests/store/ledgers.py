@@ -4,13 +4,9 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from exporter.ledger import (
-    Buckets,
+from exporter.ledger.apply import (
     DetailAnswer,
     Failed,
-    JobLedger,
-    KnownStages,
-    LabelPolicy,
     Refused,
     StageAnswer,
     apply_details,
@@ -19,6 +15,10 @@ from exporter.ledger import (
     baseline,
     give_up,
 )
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.stages import KnownStages
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import LabelPolicy
 from exporter.model import Build, BuildDetail, Result, Stage, State, Trigger
 
 START_MS: Final = 1_700_000_000_000

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import Histogram, JobLedger, NativeBuckets
+from exporter.ledger.histogram import Histogram, NativeBuckets
+from exporter.ledger.state import JobLedger
 from exporter.model import JobNames
 from exporter.store import serialization
 from exporter.store.serialization import decode, encode

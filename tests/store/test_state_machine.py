@@ -21,7 +21,9 @@ from hypothesis.stateful import (
 
 from exporter.api.endpoint_fallback import Sources
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
-from exporter.ledger import JobLedger, LabelPolicy, apply_listed, next_running
+from exporter.ledger.job_list_evidence import apply_listed, next_running
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import LabelPolicy
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage, State
 from exporter.poller.fetch import Enough, fetch_stages, observe_job
 from exporter.poller.job_state import Rules, fold

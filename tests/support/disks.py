@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from exporter.errors import StoreError
-from exporter.ledger import JobLedger
+from exporter.ledger.state import JobLedger
 from exporter.store import MemoryStore, Store
 
 

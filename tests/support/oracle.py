@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from exporter.exposition import Format, Renderer
-from exporter.ledger import Exemplar as Build
-from exporter.ledger import Histogram
+from exporter.ledger.histogram import Exemplar as Build
+from exporter.ledger.histogram import Histogram
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, Kind, Total, Value, job_families
 
 Sample = tuple[tuple[str, ...], Value, int | None]

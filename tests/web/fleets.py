@@ -8,7 +8,9 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from exporter.exposition.publisher import Publisher
-from exporter.ledger import JobLedger, LastBuild, OpenBuild, RecentBuild, Run
+from exporter.ledger.settled_runs import Run
+from exporter.ledger.state import JobLedger, LastBuild, RecentBuild
+from exporter.ledger.unsettled import OpenBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Readings, Telemetry
 from exporter.model import Build, ConsoleLinks, Job, Result, State

@@ -8,16 +8,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.exposition import Format, Renderer
-from exporter.ledger import (
-    Buckets,
-    JobLedger,
-    KnownStages,
-    LabelPolicy,
-    apply_details,
-    apply_history,
-    apply_stages,
-    baseline,
-)
+from exporter.ledger.apply import apply_details, apply_history, apply_stages, baseline
+from exporter.ledger.histogram import Buckets
+from exporter.ledger.stages import KnownStages
+from exporter.ledger.state import JobLedger
+from exporter.ledger.tallies import LabelPolicy
 from exporter.metrics import LEAN_FAMILIES, Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, Job, RecycleBin, RecycledJob, Result, Stage, State

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
-from exporter.ledger import AWAITED_KEPT, DETAIL_TRIES, OTHER, STAGE_NAMES_KEPT
+from exporter.ledger.apply import DETAIL_TRIES
+from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT
+from exporter.ledger.tallies import OTHER
 from exporter.metrics import (
     EXPORTER_METRICS,
     EXTRA_LABELS,
