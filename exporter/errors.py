@@ -21,6 +21,7 @@
 """
 
 import copy
+from dataclasses import KW_ONLY, InitVar, dataclass
 from enum import StrEnum
 from typing import Final, Self
 
@@ -68,6 +69,7 @@ class Obstacle(StrEnum):
     BROKEN = "broken"
 
 
+@dataclass(eq=False, repr=False)
 class ApiError(ExporterError):
     """An API request failed.
 
@@ -85,26 +87,15 @@ class ApiError(ExporterError):
     retryable = False
     brief = "error"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 0,
-        code: str = "",
-        error_code: str = "",
-        retry_after: float | None = None,
-        limit_per_minute: float | None = None,
-        obstacle: Obstacle = Obstacle.BROKEN,
-        address_key: str = "endpoint",
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.error_code = error_code
-        self.retry_after = retry_after
-        self.limit_per_minute = limit_per_minute
-        self.obstacle = obstacle
-        self.address_key = address_key
+    message: InitVar[str]
+    _: KW_ONLY
+    status: int = 0
+    code: str = ""
+    error_code: str = ""
+    retry_after: float | None = None
+    limit_per_minute: float | None = None
+    obstacle: Obstacle = Obstacle.BROKEN
+    address_key: str = "endpoint"
 
     def reworded(self, message: str, retry_after: float | None = None) -> Self:
         """Copy the error with another text, without its traceback."""

@@ -1,29 +1,30 @@
 """Downloads what a plan needs from the API into the spool."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from time import monotonic
-from typing import Any, Final, Generic, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
 from exporter.backfill.builds import PastBuild, as_listed, newest_listed, numbers_to_fetch
 from exporter.backfill.bulk_records import EVERY, Listing, RecordsReader
 from exporter.backfill.plan import PastJob, Period
-from exporter.backfill.retry import Key, Notices, Reply, Value, fetch_all, fetch_with_retries
+from exporter.backfill.retry import (
+    Entry,
+    Key,
+    Notices,
+    RefusalFilter,
+    Value,
+    fetch_all,
+    fetch_with_retries,
+)
 from exporter.backfill.spool import Spool
 from exporter.errors import ApiError, BackfillError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.bulk_details import RECORDS_FROM
 from exporter.poller.fetch import windows
 from exporter.text import plural
-
-_REPORT_AFTER: Final = 20
-"""Number of refusals after which the user is informed that nothing else came."""
-
-_FEW: Final = 2
-"""This few builds may all have lost their records."""
 
 _STORE_EVERY_S: Final = 1.0
 """A kill loses the replies of this time."""
@@ -33,63 +34,6 @@ _FAILURES_SHOWN: Final = 20
 _IDS_KEY: Final = "ids of records"
 _UNCOMPARED: Final = "not compared"
 _HIDDEN_KEY: Final = "hidden by lists"
-
-Entry: TypeAlias = tuple[str, int, Value | None]
-"""Job id and number of a build, and its value; None if refused."""
-
-
-@dataclass(slots=True)
-class RefusalFilter(Generic[Value]):
-    """Holds refusals back until a request succeeds: then they concern single builds, not the credentials.
-
-    Attributes:
-        exists: whether a build (job id, number) is known to exist; only then a refusal means something.
-        recheck: repeats a request that succeeded in an earlier run, and returns whether it still does; False
-            if none did.
-    """
-
-    what: str
-    workaround: str
-    exists: Callable[[str, int], bool]
-    recheck: Callable[[], bool]
-    notices: Notices
-    _succeeded: bool = False
-    _refused: int = 0
-    _error: ApiError | None = None
-    _held: list[Entry[Value]] = field(default_factory=list)
-
-    def add(self, entry: Entry[Value], error: ApiError | None) -> list[Entry[Value]]:
-        """Add a final reply; return the entries that are trusted by now."""
-        self._held.append(entry)
-        self._succeeded = self._succeeded or error is None
-        if self._succeeded:
-            return self._release()
-        if self.exists(*entry[:2]):
-            self._error = error
-            self._refused += 1
-            if self._refused == _REPORT_AFTER:
-                self.notices.say(f"{self.what}: nothing but refusals so far: {error}")
-        return []
-
-    def finish(self) -> list[Entry[Value]]:
-        """Return the remaining entries after the last reply.
-
-        Raises:
-            ApiError: the recheck failed; a later run may succeed.
-            BackfillError: every request was refused, the recheck too.
-        """
-        if self._refused and not self._succeeded and not self.recheck():
-            gone = "the records of so few builds may be gone; if not, " if self._refused <= _FEW else ""
-            raise BackfillError(
-                f"{self.what}: every request was refused, so no result is kept: {self._error}\n"
-                f"{gone}make the user a member of the projects, with a role that may view build tasks, "
-                f"and check for proxies in between; {self.workaround}"
-            )
-        return self._release()
-
-    def _release(self) -> list[Entry[Value]]:
-        released, self._held = self._held, []
-        return released
 
 
 class Window(NamedTuple):
@@ -160,7 +104,9 @@ class Download:
         if self._spool.discarded:
             return []
         jobs = (job for job in self._jobs if job.build_project_id and not self._spool.has_records(job.job.id))
-        return [job for job in jobs if any(self._missing_windows(job)) or self._lacks_many(job)]
+        return [
+            job for job in jobs if any(self._missing_windows(job)) or len(self._numbers(job)) >= RECORDS_FROM
+        ]
 
     def fetch_records(self, client: ApiClient, concurrency: int, *, stages: bool) -> Generator[object]:
         """Fetch `records`: one job after the other until they are proven, then several at once.
@@ -237,7 +183,6 @@ class Download:
         return None
 
     def _fetch_details(self, client: ApiClient, concurrency: int) -> Generator[object]:
-
         def fetch(build: tuple[str, int]) -> BuildDetail:
             return client.record_info(*build)
 
@@ -248,8 +193,7 @@ class Download:
             recheck=lambda: self._succeeds(fetch, self._spool.newest_with_detail()),
             notices=self._notices,
         )
-        replies = fetch_all(fetch, self.builds(), concurrency, self._notices)
-        return self._store(replies, self._spool.add_details, refusals, "details")
+        return self._fetch(fetch, self.builds(), concurrency, self._spool.add_details, refusals, "details")
 
     def fetch_stages(self, client: ApiClient, concurrency: int) -> Generator[object]:
         """Fetch `stages`."""
@@ -260,10 +204,11 @@ class Download:
             recheck=lambda: self._succeeds(client.full_stages, self._spool.newest_with_stages()),
             notices=self._notices,
         )
-        replies = fetch_all(
-            lambda build: client.full_stages(build[2]), self.stages(), concurrency, self._notices
-        )
-        return self._store(replies, self._spool.add_stages, refusals, "stages")
+
+        def fetch(build: tuple[str, int, str]) -> tuple[Stage, ...]:
+            return client.full_stages(build[2])
+
+        return self._fetch(fetch, self.stages(), concurrency, self._spool.add_stages, refusals, "stages")
 
     def _succeeds(self, fetch: Callable[[Key], object], key: Key | None) -> bool:
         if key is None:
@@ -280,9 +225,6 @@ class Download:
         listed = None if is_sampled or not self._spool.has_records(job.job.id) else job.listed_number
         times = self._period.start_ms, job.cutoff(known).end_ms
         return list(numbers_to_fetch(known, *times, listed_number=listed))
-
-    def _lacks_many(self, job: PastJob) -> bool:
-        return len(self._numbers(job)) >= RECORDS_FROM
 
     def _store_records(self, job: PastJob, listing: Listing, *, replaces_history: bool) -> None:
         """Store a listing: its details for later, and its builds as history if it is as good."""
@@ -309,19 +251,21 @@ class Download:
             if not self._spool.has_window(job.job.id, first, last):
                 yield Window(job.job.id, first, last)
 
-    def _store(
+    def _fetch(
         self,
-        replies: Iterable[Reply[Any, Value]],
+        fetch: Callable[[Any], Value],
+        builds: Iterable[tuple[str, int, *tuple[Any, ...]]],
+        concurrency: int,
         store: Callable[[list[Entry[Value]]], None],
         refusals: RefusalFilter[Value],
         what: str,
     ) -> Generator[object]:
-        """Pass replies on; store final ones every second and at the end, however it ends."""
+        """Yield replies; store final ones every second and at the end, however it ends."""
         pending: list[Entry[Value]] = []
         stored_at = monotonic()
         try:
-            for reply in replies:
-                job_id, number = reply.key[:2]
+            for reply in fetch_all(fetch, builds, concurrency, self._notices):
+                job_id, number, *_ = reply.key
                 if reply.is_final:
                     pending += refusals.add((job_id, number, reply.value), reply.error)
                 elif reply.error:

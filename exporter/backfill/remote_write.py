@@ -65,7 +65,7 @@ class RemoteWrite:
             user = get_auth_from_url(url)
             self._auth: Any = user if any(user) else None
             if any(name.lower() == "authorization" for name in headers):
-                self._auth = _unchanged
+                self._auth = lambda request: request
             session.prepare_request(requests.Request("POST", url, headers=self._headers))
             "".join(headers.values()).encode("latin-1")
         except (ValueError, requests.RequestException) as error:
@@ -117,11 +117,6 @@ class RemoteWrite:
                 if len(text) >= _BODY_BYTES:
                     break
             return response.status_code, text[:_BODY_BYTES].decode("utf-8", "replace")
-
-
-def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep the Authorization header."""
-    return request
 
 
 def bodies(metrics: Iterable[Iterable[Points]]) -> Iterator[bytes]:

@@ -74,12 +74,10 @@ def visible_jobs(client: ApiClient, projects: Iterable[str]) -> list[ListedJob]:
     if any(job.names.project_id and not job.names.project for job in jobs):
         with suppress(ApiError):  # the ids are enough
             names = client.project_names()
-            jobs = [_with_project(job, names.get(job.names.project_id, "")) for job in jobs]
+            for index, job in enumerate(jobs):
+                project = job.names.project or names.get(job.names.project_id, "")
+                jobs[index] = replace(job, names=replace(job.names, project=project))
     return sorted(jobs, key=lambda job: (job.names.project, job.names.name, job.id))
-
-
-def _with_project(job: ListedJob, name: str) -> ListedJob:
-    return job if job.names.project else replace(job, names=replace(job.names, project=name))
 
 
 def yaml_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
@@ -141,10 +139,8 @@ def json_lines(jobs: Iterable[ListedJob]) -> Iterator[str]:
         }
         for job in jobs
     )
-    lines = [json.dumps(item, ensure_ascii=False) for item in objects]
-    yield from (
-        f"{'[' if line is lines[0] else ' '}{line}{']' if line is lines[-1] else ','}" for line in lines
-    )
+    lines = ",\n ".join(json.dumps(item, ensure_ascii=False) for item in objects)
+    yield from f"[{lines}]".split("\n")
 
 
 _LINES: Final = {"yaml": yaml_lines, "table": table_lines, "json": json_lines}

@@ -16,7 +16,6 @@ from exporter.config.section import (
     collect_errors,
     exactly_one_of,
     one_word_of,
-    parsed,
     problem,
     problem_at,
     value_problem,
@@ -41,12 +40,11 @@ DURATION_BUCKETS: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 144
 QUEUE_BUCKETS: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 DEFAULT_STATE_PATH: Final = "codearts-build-exporter.db"
 _EXTRA_LABELS: Final = ("trigger", "branch")
-_DETAILS: Final = ("full", "lean")
 _REGEX_SYNTAX: Final = frozenset(r".^$*+?{}[]\|()")
 
 _Interval = Annotated[float, duration_between("100ms", "1d")]
 _ExtraLabels = Annotated[
-    tuple[Annotated[str, parsed(one_of(*_EXTRA_LABELS), title="label", **one_word_of(*_EXTRA_LABELS))], ...],
+    tuple[Annotated[str, one_of(*_EXTRA_LABELS, title="label")], ...],
     BeforeValidator(as_list),
     AfterValidator(lambda labels: tuple(dict.fromkeys(labels))),
     Field(title=f"list of {join_words(_EXTRA_LABELS)}"),
@@ -133,7 +131,7 @@ class MetricsConfig(Section):
         description="Expose creation times of counters and histograms as series `_created` in OpenMetrics, "
         "12 or more a job. Protobuf always has creation times, without series.",
     )
-    detail: Annotated[str, parsed(one_of(*_DETAILS), title="word", **one_word_of(*_DETAILS))] = Field(
+    detail: Annotated[str, one_of("full", "lean", title="word")] = Field(
         "full",
         title="full or lean",
         description="`lean` publishes at most 25 series per job: histograms are those of projects, and some "

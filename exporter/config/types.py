@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import re2
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
-from exporter.config.section import TEXT, parsed, problem, text_matching, value_problem
+from exporter.config.section import TEXT, one_word_of, parsed, problem, text_matching, value_problem
 from exporter.model import ALL
 from exporter.text import join_words
 
@@ -244,15 +244,15 @@ def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
     return bounds
 
 
-def one_of(*words: str) -> Callable[[object], str]:
-    """Make a parser that accepts one of a few words."""
+def one_of(*words: str, title: str) -> BeforeValidator:
+    """Annotate a choice of a few words."""
 
     def parse(value: object) -> str:
         if text(value) not in words:
             raise value_problem(f"is not one of {join_words(words, 'or')}")
         return text(value)
 
-    return parse
+    return parsed(parse, title=title, **one_word_of(*words))
 
 
 _PATTERN: Final = parsed(

@@ -134,6 +134,7 @@ def of_ledger(
     text: str,
     ledger_samples: Callable[[JobLedger], Samples],
     *labels: str,
+    reads: Callable[[JobView], object] = attrgetter("ledger"),
     note: str = "",
 ) -> Family[JobView]:
     """Declare a family without samples before the first successful poll."""
@@ -141,7 +142,7 @@ def of_ledger(
     def samples(view: JobView) -> Samples:
         return ledger_samples(view.ledger) if view.ledger else iter(())
 
-    return Family(name, kind, text, (*JOB_LABELS, *labels), samples, attrgetter("ledger"), note=note)
+    return Family(name, kind, text, (*JOB_LABELS, *labels), samples, reads, note=note)
 
 
 counter = partial(of_ledger, Kind.COUNTER)

@@ -270,15 +270,14 @@ _WITHOUT_EXTRA_LABELS: Final[tuple[Family[JobView], ...]] = (
 )
 
 
-def _stage_durations(view: JobView) -> Samples:
-    if view.ledger:
-        for name, durations in view.ledger.stages.durations.items():
-            yield (name,), durations
+def _stage_durations(ledger: JobLedger) -> Samples:
+    for name, durations in ledger.stages.durations.items():
+        yield (name,), durations
 
 
-def _last_stage_durations(view: JobView) -> Samples:
-    if view.ledger and view.ledger.stages.last:
-        for name, length_ms in view.ledger.stages.last.lengths.items():
+def _last_stage_durations(ledger: JobLedger) -> Samples:
+    if ledger.stages.last:
+        for name, length_ms in ledger.stages.last.lengths.items():
             yield (name,), length_ms / 1000
 
 
@@ -287,21 +286,19 @@ def _stages(view: JobView) -> object:
 
 
 STAGE_FAMILIES: Final[tuple[Family[JobView], ...]] = (
-    Family(
+    histogram(
         "codearts_build_stage_duration_seconds",
-        Kind.HISTOGRAM,
         "Duration of the stages of finished builds, including waiting time.",
-        (*JOB_LABELS, "stage"),
         _stage_durations,
-        _stages,
+        "stage",
+        reads=_stages,
     ),
-    Family(
+    gauge(
         "codearts_build_last_build_stage_duration_seconds",
-        Kind.GAUGE,
         "Duration of the stages of the last finished build whose stages are known.",
-        (*JOB_LABELS, "stage"),
         _last_stage_durations,
-        _stages,
+        "stage",
+        reads=_stages,
     ),
 )
 

@@ -12,11 +12,8 @@ from exporter.model import Result
 
 def lean_families(families: Iterable[Family[JobView]]) -> tuple[Family[JobView], ...]:
     """Return families of jobs as they are in lean detail, with `LEAN_FAMILIES`."""
-    return (*map(_lean, filter(_is_in_lean, families)), *LEAN_FAMILIES)
-
-
-def _is_in_lean(family: Family[JobView]) -> bool:
-    return family.name != "codearts_build_baseline_build_number"
+    kept = (family for family in families if family.name != "codearts_build_baseline_build_number")
+    return (*map(_lean, kept), *LEAN_FAMILIES)
 
 
 def _lean(family: Family[JobView]) -> Family[JobView]:

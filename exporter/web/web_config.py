@@ -23,7 +23,7 @@ from exporter.config.loader import read_text, validated
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.config.secret_types import FilePath
 from exporter.config.section import Section, collect_errors, problem, problem_at, value_problem
-from exporter.config.types import Boolean, as_list, integer_between, one_of, text
+from exporter.config.types import Boolean, Text, as_list, integer_between, one_of, text
 from exporter.config.yaml_document import read_document
 from exporter.redaction import register
 from exporter.text import join_words, nearest
@@ -135,13 +135,11 @@ File = Annotated[FilePath, BeforeValidator(_one_line)]
 
 Pem = Annotated[SecretStr, BeforeValidator(lambda value: SecretStr(text(value)))]
 
-Version = Annotated[str, BeforeValidator(one_of(*VERSIONS))]
+Version = Annotated[str, one_of(*VERSIONS, title="version")]
 
 Suite = Annotated[str, _known("cipher suite", (*SUITES, *tls.TLS13_SUITES))]
 
 Curve = Annotated[str, _known("curve", CURVES)]
-
-Text = Annotated[str, BeforeValidator(text)]
 
 BcryptHash = Annotated[SecretStr, BeforeValidator(_bcrypt_hash)]
 

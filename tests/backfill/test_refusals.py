@@ -10,8 +10,7 @@ import pytest
 from exporter.api.client import ApiClient
 from exporter.backfill import Download, Notices, PastJob, Period, Spool, watched_jobs
 from exporter.backfill import download as download_module
-from exporter.backfill.download import RefusalFilter
-from exporter.backfill.retry import Reply
+from exporter.backfill.retry import RefusalFilter, Reply
 from exporter.errors import BackendError, BackfillError, NotVisibleError
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, series_of
