@@ -76,9 +76,18 @@ def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Se
 
 
 def prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
-    """Prepare and authorize a request; an `ApiError` if its URL is invalid or there are no credentials."""
+    """Prepare and authorize a request; an `ApiError` if its URL is invalid or there are no credentials.
+
+    Of the session, only its headers apply, and no netrc file: `session.prepare_request` takes three times as
+    long to look for more.
+    """
+    prepared = requests.PreparedRequest()
+    headers = {**session.headers, **request.headers}
     try:
-        return session.prepare_request(request)
+        prepared.prepare(
+            request.method, request.url, headers, params=request.params, auth=request.auth, json=request.json
+        )
+        return prepared
     except requests.RequestException as error:
         raise _misconfigured(request.url or "", {}, error) from None
 

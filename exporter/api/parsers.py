@@ -123,7 +123,9 @@ def result_of(body: object) -> Mapping[str, object]:
 
 def text(value: object) -> str:
     """Return a string or ``""``; lone surrogates, allowed in JSON but not in UTF-8, become question marks."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def integer(value: object) -> int | None:

@@ -120,7 +120,8 @@ class ListEvidence:
     @property
     def has_changed(self) -> bool:
         """The lists show the job differently than when its last successful poll began."""
-        return self.listed is not None and self.polled_mark != self.listed.mark
+        listed = self.listed
+        return listed is not None and self.polled_mark != listed.mark
 
     def shown(self, listed: ListedJob, read_ms: int) -> None:
         """Record that a list shows the job."""

@@ -26,6 +26,8 @@ UNKNOWN_PROJECT: Final = "unknown"
 GONE_AFTER: Final = 3
 """Whole lists of its project in a row without a discovered job, after which it is dropped."""
 
+_UNNAMED: Final = JobNames()
+
 _ID_PREFIX: Final = 8
 """Characters of the id that are added to a name that two jobs share."""
 
@@ -117,7 +119,7 @@ class Watchlist:
 
     def names(self, job_id: str) -> JobNames:
         """Return the API's names for a job, as far as known."""
-        return self._names.get(job_id, JobNames())
+        return self._names.get(job_id, _UNNAMED)
 
     def project_of(self, job_id: str) -> str:
         """Return the label `project` of a job, watched or not."""

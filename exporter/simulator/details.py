@@ -7,7 +7,7 @@ The example of ``records`` has no durations and no total; both are right here wi
 ``zero-durations`` and ``wrong-total``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -127,10 +127,11 @@ def record_list_body(
 ) -> Body:
     """The body of the newer record list; its counts are strings."""
     now_ms = fleet.clock.now_ms()
-    builds = [b for b in fleet.builds(job.id)[::-1] if first_ms <= b.filed_ms(now_ms) <= last_ms]
+    all_builds = fleet.builds(job.id)
+    builds = [b for b in all_builds[::-1] if first_ms <= b.filed_ms(now_ms) <= last_ms]
     page = builds[page_index * page_size : (page_index + 1) * page_size]
     result = {
-        "health_score": str(health_score(fleet, job)),
+        "health_score": str(health_score(all_builds, now_ms)),
         "job_build_states": [_state(fleet, build) for build in page],
         "page_index": str(page_index),
         "total_page": str(-(-len(builds) // page_size)),
@@ -139,10 +140,9 @@ def record_list_body(
     return {"result": result, "error": None, "status": "success"}
 
 
-def health_score(fleet: Fleet, job: Job) -> int:
+def health_score(builds: Sequence[Build], now_ms: int) -> int:
     """Percentage of successes among the last five finished builds."""
-    now_ms = fleet.clock.now_ms()
-    last = [build for build in fleet.builds(job.id)[-12:] if build.finished(now_ms)][-5:]
+    last = [build for build in builds[-12:] if build.finished(now_ms)][-5:]
     return 100 * sum(build.result == "success" for build in last) // len(last) if last else 0
 
 

@@ -92,16 +92,10 @@ class Fleet:
         self._jobs: dict[str, Job] = {}
         self._by_ordinal: list[Job] = []
         self._by_build_project: dict[str, Job] = {}
-        self._projects: dict[str, str] = {}
+        self.projects: dict[str, str] = {}  # names by id, replaced when there is one more
         rng = random.Random(f"{seed}/plans")
         for ordinal in range(jobs):
             self.add_job(job_name(ordinal), project_name(ordinal % projects), plan=_draw_plan(rng))
-
-    @property
-    def projects(self) -> dict[str, str]:
-        """Project names by id."""
-        with self._lock:
-            return dict(self._projects)
 
     def job(self, job_id: str) -> Job | None:
         """The job with this id, deleted or not."""
@@ -122,7 +116,7 @@ class Fleet:
 
     def find_build(self, job_id: str, number: int) -> Build | None:
         """The build with this number."""
-        return next((build for build in self.builds(job_id) if build.number == number), None)
+        return next((build for build in reversed(self.builds(job_id)) if build.number == number), None)
 
     def record_id(self, build: Build) -> str:
         """The 36-character id of a build."""
@@ -147,7 +141,8 @@ class Fleet:
         """The id of a project, which is created if there is none of that name."""
         with self._lock:
             identifier = hex_id(self.seed, "project", name)
-            self._projects.setdefault(identifier, name)
+            if identifier not in self.projects:
+                self.projects = {**self.projects, identifier: name}
             return identifier
 
     def add_job(

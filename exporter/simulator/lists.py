@@ -104,7 +104,8 @@ def _deleted_job(job: Job) -> Body:
 
 def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
     now_ms = fleet.clock.now_ms()
-    last = next(reversed(fleet.builds(job.id)), None)
+    builds = fleet.builds(job.id)
+    last = builds[-1] if builds else None
     finished = last is None or last.finished(now_ms)
     item: Body = {
         "id": job.id,
@@ -116,7 +117,7 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
         "last_job_running_status": "Finished" if last is None or finished else phase(last, now_ms),
         "last_build_user": "exporter",
         "last_build_user_id": USER_ID,
-        "health_score": health_score(fleet, job),
+        "health_score": health_score(builds, now_ms),
         "source_code": "codehub",
         "scm_type": "codehub",
         "build_project_id": fleet.build_project_id(job.id),

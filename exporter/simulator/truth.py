@@ -5,7 +5,7 @@ Builds are ordered by number throughout, whatever the order in which they finish
 """
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from exporter.simulator.builds import RESULTS, Build, Plan, Result, Trigger, stage_durations, stages_of
@@ -109,7 +109,17 @@ class JobTruth:
 
     def to_json(self) -> dict[str, object]:
         """Convert to plain values."""
-        return asdict(self)
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+
+
+def _plain(value: object) -> object:
+    """Convert to plain values, in a fraction of the time of `dataclasses.asdict`."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    names = getattr(value, "__dataclass_fields__", None)
+    return {name: _plain(getattr(value, name)) for name in names} if names else value
 
 
 def fleet_truth(

@@ -71,6 +71,15 @@ def endless(head: bytes) -> RawServer:
     return RawServer(pour)
 
 
+def test_credentials_of_a_netrc_file_are_never_sent(
+    session: requests.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login of password netrc\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    headers = prepare(session, requests.Request("GET", "http://127.0.0.1/")).headers
+    assert (headers["User-Agent"], headers.get("Authorization")) == (USER_AGENT, None)
+
+
 def test_a_response_has_status_headers_and_body(session: requests.Session) -> None:
     with RawServer(b"HTTP/1.1 418 Teapot\r\nX-Kind: pot\r\nContent-Length: 5\r\n\r\nshort") as server:
         before = time.time()

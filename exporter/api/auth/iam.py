@@ -71,9 +71,6 @@ class CredentialEndpoint:
     ) -> Response:
         """Send a request without credentials and return the response, whatever its status."""
         request = requests.Request(method, url, headers=dict(headers or {}), json=json)
-        request.auth = lambda prepared: (
-            prepared
-        )  # neither the session's credentials nor those of a netrc file
         try:
             prepared = prepare(self.session, request)
             return exchange(self.session, prepared, timeout=self.timeout, max_bytes=MAX_TOKEN_BYTES)
