@@ -12,7 +12,7 @@ from exporter.poller.watchlist import in_shard
 from exporter.simulator import fault
 from exporter.store import SqliteStore
 from tests.ledger.examples import idle
-from tests.poller.test_sweeps import FORBIDDEN, TROUBLES, baselines, fleet_of, wrong
+from tests.poller.test_sweeps import FORBIDDEN, TROUBLES, baselines, fleet_of
 from tests.poller.test_watchlist import (
     ELSEWHERE,
     FIRST,
@@ -149,7 +149,7 @@ class TestOnASimulatedService:
             fleet.add_build(new.id)
             fleet.add_build(fleet.jobs()[4].id, result="failure")
             watch.poll(times=3)
-            assert (watch.counted("new"), wrong(watch, since)) == ({"success": 1}, {})
+            assert (watch.counted("new"), watch.wrong(since)) == ({"success": 1}, {})
             fleet.delete_job(new.id)
             watch.poll(times=12)
             assert len(watch.jobs) == 12
@@ -169,7 +169,7 @@ class TestOnASimulatedService:
             watch.simulator.faults.add(*TROUBLES[trouble])
             fleet.add_build(fleet.jobs()[5].id)
             watch.poll(times=30)
-            assert (len(watch.jobs), wrong(watch, since)) == (12, {})
+            assert (len(watch.jobs), watch.wrong(since)) == (12, {})
 
     def test_a_refused_list_leaves_the_entries_of_projects(self) -> None:
         fleet = fleet_of(12, projects=2)

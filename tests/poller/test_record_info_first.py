@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.simulator import Fault, Fleet, Job, ManualClock, fault
-from tests.support.truth import differences, expected
+from tests.support.truth import Differences
 from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
 JOBS = 14
@@ -61,10 +61,9 @@ class Observed:
             if exchange.job == job.id
         )
 
-    def wrong(self) -> dict[object, object]:
+    def wrong(self) -> Differences:
         """Differences between the exposition and what happened since the first polls."""
-        truth = [job.to_json() for job in self.watch.simulator.truth(self.since).values()]
-        return dict(differences(self.watch.shown(), expected(truth)))
+        return self.watch.wrong(self.since)
 
 
 def observing(watch: Watch, lists: tuple[Fault, ...] = ()) -> Observed:
@@ -260,7 +259,7 @@ def test_lists_that_lie_change_no_count(lie: str, lists: tuple[Fault, ...]) -> N
             seen.fleet.add_build(seen.job(minute % 5).id, duration_s=(10, 70, 130)[minute % 3])
             watch.poll()
         watch.simulator.faults.clear("wrong-last-build")
-        watch.poll_for(90 * MINUTE)
+        watch.poll_for(90 * MINUTE, every=5 * MINUTE)
         assert seen.wrong() == {}
         assert sum(watch.series("codearts_build_lost_builds_total").values()) == 0
         assert sum(watch.series("codearts_build_active_builds").values()) == 0

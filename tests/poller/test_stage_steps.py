@@ -180,7 +180,7 @@ def test_stages_cost_no_other_request() -> None:
     sent: list[Counter[str]] = []
     for settings in ("", ON):
         random.seed(3)
-        fleet = Fleet(ManualClock(START_MS), seed=5)
+        fleet = Fleet(ManualClock(START_MS), seed=5, history_days=1)
         for ordinal in range(12):
             fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=1500, concurrency=2, schedule_failure_ratio=0))
         with watching(fleet, settings=settings) as watch:
@@ -192,18 +192,18 @@ def test_stages_cost_no_other_request() -> None:
 
 
 def test_an_endpoint_that_is_broken_for_all_is_asked_rarely(clock: ManualClock) -> None:
-    fleet = Fleet(clock, seed=5)
+    fleet = Fleet(clock, seed=5, history_days=1)
     for ordinal in range(4):
         fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=600, schedule_failure_ratio=0))
     with watching(fleet, settings=ON) as watch:
         watch.simulator.faults.add(fault("error", operation="full-stages", status=500))
         watch.poll_for(HOUR)
         watch.simulator.reset_counts()
-        watch.poll_for(6 * HOUR)
+        watch.poll_for(6 * HOUR, every=2 * MINUTE)
         one_step = 2 * 3
         assert 6 <= len(watch.asked("full-stages")) / one_step <= 6 * HOUR / (0.9 * LONGEST_PAUSE_S) + 1
         watch.simulator.faults.clear()
-        watch.poll_for(HOUR)
+        watch.poll_for(HOUR, every=2 * MINUTE)
         assert not any(ledger.stages.awaited for ledger in watch.poller.ledgers.values())
 
 
@@ -246,7 +246,7 @@ class TestLog:
     @staticmethod
     def events(watch: Watch, seconds: float) -> list[str]:
         with capture_logs() as lines:
-            watch.poll_for(seconds)
+            watch.poll_for(seconds, every=MINUTE if seconds < HOUR else 4 * MINUTE)
         return [line["event"] for line in lines]
 
     @pytest.mark.parametrize("kind", ["html", "error", "reset"])

@@ -10,6 +10,7 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from exporter.simulator import Simulator
+from exporter.simulator.api import route
 from exporter.simulator.exchange import Request
 
 SOCKET_FAULTS: Final = frozenset(("delay", "hang", "reset", "slow-drip", "truncated"))
@@ -17,7 +18,7 @@ SOCKET_FAULTS: Final = frozenset(("delay", "hang", "reset", "slow-drip", "trunca
 
 
 class InProcess(BaseAdapter):
-    """Calls a running simulator directly, unless it has a fault that needs a socket.
+    """Calls a running simulator directly, unless a fault of the request needs a socket.
 
     Args:
         simulator: the simulator to call.
@@ -32,20 +33,20 @@ class InProcess(BaseAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send one request and return its response."""
         simulator, url = self._simulator, urlsplit(request.url or "")
-        wired = any(fault.kind in SOCKET_FAULTS for fault in simulator.faults.active())
-        if simulator._server is None or url.port != simulator.port or wired:
+        if simulator._server is None or url.port != simulator.port:
             return self._wire.send(request, *args, **kwargs)
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = request.body or b""
         target = f"{url.path}?{url.query}" if url.query else url.path
-        answer = simulator._respond(
-            Request(
-                str(request.method),
-                target,
-                {"host": url.netloc, **headers},
-                body.encode() if isinstance(body, str) else body,
-            )
+        received = Request(
+            str(request.method),
+            target,
+            {"host": url.netloc, **headers},
+            body.encode() if isinstance(body, str) else body,
         )
+        if self._needs_socket(received):
+            return self._wire.send(request, *args, **kwargs)
+        answer = simulator._respond(received)
         response = requests.Response()
         response.status_code = answer.status
         date_s = simulator.caller_clock.now_ms() / 1000 + answer.date_skew_s
@@ -60,6 +61,11 @@ class InProcess(BaseAdapter):
         response.raw = BytesIO(answer.body)
         response.url, response.request = request.url or "", request
         return response
+
+    def _needs_socket(self, request: Request) -> bool:
+        faults = [each for each in self._simulator.faults.active() if each.kind in SOCKET_FAULTS]
+        call = route(request, self._simulator.fleet) if faults else None
+        return any(each.matches(call.operation, call.job) for each in faults) if call else False
 
     def close(self) -> None:
         """Close the connections."""

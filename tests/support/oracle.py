@@ -1,6 +1,7 @@
 """The same metrics with prometheus-client; the exporter's output must be byte-equal."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -50,11 +51,12 @@ class Oracle(Collector):
         self._families = job_families(extra, branches, stages=stages, lean=lean)
         self._fmt = fmt
 
-    def collect(self, sample: str = "") -> Iterator[Metric]:
-        """Yield every family with samples, or only the one with a sample of this name."""
+    def collect(self, names: Collection[str] = ()) -> Iterator[Metric]:
+        """Yield every family with samples, or only those with samples of some names."""
+        families = {*names, *(re.sub("_(sum|count|bucket)$", "", name) for name in names)}
 
         def wanted(family: Declared) -> bool:
-            return not sample or sample.startswith(family.name.removesuffix("_total"))
+            return not names or family.name in families
 
         for job_family in filter(wanted, self._families):
             is_of_jobs = "job_name" in job_family.labels

@@ -6,6 +6,8 @@ from typing import Any
 Labels = tuple[tuple[str, str], ...]
 Values = dict[tuple[str, Labels], float]
 """Values by metric name and sorted labels."""
+Differences = dict[tuple[str, Labels], tuple[float | None, float]]
+"""Actual and expected values."""
 
 
 def expected(jobs: Iterable[Mapping[str, Any]], *, stages: bool = False) -> Values:
@@ -67,6 +69,6 @@ def _seconds(value_ms: int | None) -> float | None:
     return None if value_ms is None else value_ms / 1000
 
 
-def differences(actual: Values, wanted: Values) -> dict[tuple[str, Labels], tuple[float | None, float]]:
+def differences(actual: Values, wanted: Values) -> Differences:
     """Return actual and expected value of the samples that differ."""
     return {key: (actual.get(key), value) for key, value in wanted.items() if actual.get(key) != value}

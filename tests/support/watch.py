@@ -3,8 +3,9 @@
 import math
 import random
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from exporter.store import MemoryStore, Store
 from tests.support.in_process import answer_in_process
 from tests.support.oracle import Oracle, rendered
 from tests.support.programs import free_port
-from tests.support.truth import Labels, Values
+from tests.support.truth import Differences, Labels, Values, differences, expected
 
 START_MS: Final = round(datetime(2025, 3, 10, 4, 0, tzinfo=UTC).timestamp() * 1000)
 """Far from the present, so that the real clock cannot be mistaken for this one."""
@@ -191,26 +192,35 @@ class Watch:
         """Poll repeatedly for the given time."""
         self.poll(after=every, times=round(seconds / every))
 
-    def shown(self, sample: str = "") -> Values:
-        """Return every sample, or only the family of one sample, which is faster."""
-        oracle = Oracle(
-            self.poller.view, self._extra, branches=self._branches, stages=self._stages, lean=self._lean
-        )
+    def shown(self, names: Collection[str] = (), job_name: str = "") -> Values:
+        """Return every sample, or only those of some names and of one job, which is faster."""
+        view = self.poller.view
+        if job_name:
+            view = replace(view, jobs=tuple(each for each in view.jobs if each.job.name == job_name))
+        oracle = Oracle(view, self._extra, branches=self._branches, stages=self._stages, lean=self._lean)
+        own = self.registry.restricted_registry(names) if names else self.registry
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in (*self.registry.collect(), *oracle.collect(sample))
+            for family in (*own.collect(), *oracle.collect(names))
             for sample in family.samples
+            if not names or sample.name in names
         }
 
-    def series(self, name: str) -> dict[Labels, float]:
-        """Return the samples of one name by their labels."""
-        return {labels: value for (shown, labels), value in self.shown(name).items() if shown == name}
+    def wrong(self, since: Mapping[str, int], *, stages: bool = False) -> Differences:
+        """Return the samples that differ from what happened, by the highest number of each job before."""
+        truth = self.simulator.truth(since).values()
+        wanted = expected((job.to_json() for job in truth if job.deleted_ms is None), stages=stages)
+        return differences(self.shown({name for name, _ in wanted}), wanted)
+
+    def series(self, name: str, job_name: str = "") -> dict[Labels, float]:
+        """Return the samples of one name by their labels, of all jobs or of one."""
+        return {labels: value for (_, labels), value in self.shown({name}, job_name).items()}
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return the only sample with these labels, possibly among others, or None."""
         found = [
             value
-            for names, value in self.series(f"codearts_build_{name}").items()
+            for names, value in self.series(f"codearts_build_{name}", labels.get("job_name", "")).items()
             if labels.items() <= dict(names).items()
         ]
         assert len(found) < 2, f"{name}{labels}: {len(found)} series"
@@ -220,7 +230,7 @@ class Watch:
         """Return counted builds by result, without zeros."""
         return {
             dict(labels)["result"]: int(value)
-            for labels, value in self.series("codearts_build_builds_total").items()
+            for labels, value in self.series("codearts_build_builds_total", job_name).items()
             if dict(labels)["job_name"] == job_name and value
         }
 
