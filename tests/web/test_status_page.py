@@ -342,6 +342,10 @@ def test_disconnected_readers_leave_the_queue_which_is_bounded() -> None:
 def test_the_wheel_contains_templates_and_static_files(tmp_path: Path) -> None:
     [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = set(zipfile.ZipFile(wheel).namelist())
-    kept = {*ROOT.glob("exporter/web/templates/*"), *ROOT.glob("exporter/web/static/*")}
+    kept = {
+        path
+        for part in ("templates", "static", "translations")
+        for path in ROOT.glob(f"exporter/web/{part}/*")
+    }
     assert len(kept) >= 3
     assert {path.relative_to(ROOT).as_posix() for path in kept} <= held
