@@ -109,7 +109,11 @@ class ApiClient(BaseClient):
         """
         path = f"/v1/record/{build_project_id}/records"
         limits = {"from_date": start_ms, "to_date": end_ms}
-        dates = {name: _wall_clock(ms) for name, ms in limits.items() if ms is not None}
+        dates = {
+            name: datetime.fromtimestamp(ms / 1000, SERVICE_ZONE).strftime("%Y-%m-%d %H:%M:%S")
+            for name, ms in limits.items()
+            if ms is not None
+        }
         pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number, index=first_page)
         read = self._read_pages("records", path, records_page, pages, "page", dates)
         return _until_enough(read, pages, is_enough, on_faults)
@@ -244,7 +248,3 @@ def _as_build(detail: BuildDetail) -> Build:
 
 def _midnight_ms(day: date) -> int:
     return round(datetime.combine(day, time(), SERVICE_ZONE).timestamp() * 1000)
-
-
-def _wall_clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, SERVICE_ZONE).strftime("%Y-%m-%d %H:%M:%S")

@@ -104,13 +104,9 @@ class Endpoint:
         self.is_withdrawn = False
 
     def failed(self, job_id: str, error: ApiError, now: float, *, others_answer: bool) -> bool:
-        """Record a failure of the older endpoint; return whether to try the newer one.
+        """Record a failure of the older endpoint about a job; return whether to try the newer one.
 
-        Args:
-            job_id: the job that was asked about.
-            error: the failure.
-            now: the present.
-            others_answer: other requests are answered, so not everything is wrong.
+        It is tried only while `others_answer`: other requests are answered, so not everything is wrong.
         """
         if not is_gone(error):
             if isinstance(error, RefusalError):

@@ -18,13 +18,8 @@ _INDENT: Final = "  "
 _COLUMN: Final = len(_INDENT) + max(map(len, Mark)) + 2
 
 
-def plain(_: Mark, word: str) -> str:
-    """Add no colour."""
-    return word
-
-
-def lines_of(report: Report, paint: Paint = plain) -> Iterator[str]:
-    """Format all sections, suggestions, and the summary."""
+def lines_of(report: Report, paint: Paint = lambda _, word: word) -> Iterator[str]:
+    """Format all sections, suggestions, and the summary; without ``paint``, in no colour."""
     for section in report.sections:
         yield ""
         yield section.title

@@ -31,7 +31,7 @@ from exporter.poller.fetch import fetch_stages, observe_job
 from exporter.poller.job_lists import read_lists
 from exporter.poller.job_state import JobState, fold
 from exporter.poller.poll_outcome import poll_ended
-from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, TaskResult, Timer, Work
+from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, TaskResult, Timer
 
 _SHORT_S: Final = 20.0
 _LONG_S: Final = 600.0
@@ -209,8 +209,7 @@ class Replay:
 
     def _read_lists(self, timer: Timer) -> None:
         service, planner = self.service, self._planner
-        lists, own = planner.lists_to_read(service.now), planner.own_lists(service.now)
-        work = Work(timer, lists=lists, own_lists=own, unnamed=planner.unnamed_projects(service.now))
+        work = planner.lists_work(timer, service.now)
         try:
             read = read_lists(service, work, planner.watchlist.size, service.now_ms)
         except ApiError:

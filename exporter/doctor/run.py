@@ -70,12 +70,8 @@ def examine(
 ) -> Report:
     """Ask the API what matters for a configuration, and report what that means.
 
-    Args:
-        config: the configuration.
-        client: sends the requests.
-        credentials: those of the client.
-        now: seconds since the epoch.
-        done: called after each request.
+    The client sends the requests, with these credentials. ``now`` returns seconds since the epoch, and
+    ``done`` is called after each request.
     """
     answers = ask(config, client, credentials, now=now, done=done)
     watched = resolve_watched(config, answers)

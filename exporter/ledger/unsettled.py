@@ -8,13 +8,9 @@ from exporter.model import HOUR_MS, Build, State
 PAGED_FOR_MS: Final = HOUR_MS
 """History is read back this long for unsettled builds; after that, record-info is used."""
 
-
 REST_SHARE: Final = 12
-
-
 LONGEST_REST_MS: Final = 6 * HOUR_MS
 """Record-info is requested again after a twelfth of a build's age, and after six hours at most."""
-
 
 AGREEING: Final = 3
 """Polls that have to show unexpected numbers before record-info is asked to confirm them."""

@@ -255,7 +255,6 @@ LEAST_WORTH: Final = 1000
 """The list of all jobs is read to its end if `ALL` is watched, if it has at most this many or twice as many
 as are watched, or if that takes no more requests than the lists of the watched projects."""
 
-
 NAMES_WAIT_S: Final = 5.0
 """Names that have to wait longer are requested another time, so that the lists need not wait for them."""
 

@@ -22,10 +22,8 @@ from exporter.store import Store
 RESTORE_EVERY_S: Final = 300.0
 """Interval of the search for ledgers that are older in the store than they were committed."""
 
-
 COMMIT_TRIES: Final = 3
 """Maximum number of folds of observations into what another process has committed meanwhile."""
-
 
 LONGEST_WAIT_MS: Final = 366 * DAY_MS
 """Limit of the time for which a job counts as watched without a ledger, whatever a wrong clock has stored."""

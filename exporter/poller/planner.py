@@ -19,7 +19,7 @@ from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays
 from exporter.poller.requested_polls import MIN_PAUSE_S, Hint
 from exporter.poller.schedule import Intervals, Schedule
-from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, PlannedPoll, PollReason, Timer
+from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, PlannedPoll, PollReason, Timer, Work
 from exporter.poller.watchlist import Watchlist
 
 
@@ -158,6 +158,11 @@ class PollPlanner:
     def own_lists(self, now: float) -> dict[str, int]:
         """Lists of the watched projects that are not refused, and their last sizes."""
         return self._lists.available(self.watchlist.watched_projects, now)
+
+    def lists_work(self, timer: Timer, now: float) -> Work:
+        """Return the task of reading the job lists."""
+        lists, own_lists = self.lists_to_read(now), self.own_lists(now)
+        return Work(timer, lists=lists, own_lists=own_lists, unnamed=self.unnamed_projects(now))
 
     def unnamed_projects(self, now: float) -> frozenset[str]:
         """Take the projects whose names to request now; not again before the longest interval has passed."""

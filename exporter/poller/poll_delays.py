@@ -17,7 +17,6 @@ PATIENCE: Final = 8
 GUESSED_FOR: Final = 1.25
 """Intervals until record-info confirms a running build that a list shows without its number."""
 
-
 Delay = tuple[float, PollReason]
 """Seconds until a poll, and why then; the smallest of several comes first."""
 

@@ -251,12 +251,7 @@ class Poller:
 
     def _work(self, timer: Timer, now: float) -> Work:
         if timer.task == JOB_LISTS:
-            return Work(
-                timer,
-                lists=self._planner.lists_to_read(now),
-                own_lists=self._planner.own_lists(now),
-                unnamed=self._planner.unnamed_projects(now),
-            )
+            return self._planner.lists_work(timer, now)
         job = self._job_of(timer)
         if job is None:
             return Work(timer)
