@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +13,7 @@ from exporter.ledger.settled_runs import Run
 from exporter.ledger.state import LastBuild
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks, Result
+from tests.e2e.tabs import DESKTOP, Tabs, script
 from tests.support.browser import chromium, playwright_or_skip
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, many, serving, view
@@ -22,9 +21,10 @@ from tests.web.fleets import READINGS, busy, ledger, many, serving, view
 playwright_or_skip()
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page, Route
+    from playwright.sync_api import Page, Route
 
-DESKTOP, PHONE, SMALLEST = (1400, 860), (390, 844), (320, 568)
+PHONE = (390, 844)
+SIZES = (DESKTOP, (1120, 800), (1000, 800), (700, 800), PHONE, (320, 568))
 LANGUAGES = ("en-US", "zh-CN")
 PAGES = ("/", "/?trouble=failing&sort=-finished", "/jobs/id-of-hangs", "/jobs/id-of-hidden", "/jobs/nowhere")
 
@@ -62,68 +62,13 @@ BAD_READINGS = READINGS.__class__(
     None,
 )
 
-CONTRAST, STRUCTURE, TOO_WIDE, OVERLAPPING = (
-    (Path(__file__).parent / f"{name}.js").read_text()
-    for name in ("contrast", "structure", "too_wide", "overlapping")
-)
-
-
-@dataclass
-class Visit:
-    """A page, with its requests and console messages."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    def failed(self, url: str, reason: str | None) -> None:
-        """Record a failed request, unless it was aborted by leaving the page."""
-        if reason != "net::ERR_ABORTED":
-            self.messages.append(f"{url}: {reason}")
-
-    def follow(self, link: Locator) -> None:
-        """Click, and wait for the whole next page."""
-        with self.page.expect_navigation():
-            link.click()
-
-    def rows(self) -> list[str]:
-        """Return the names of the listed jobs, or the numbers of the listed builds, in order."""
-        return self.page.locator("tbody th bdi, tbody th.build-number").all_inner_texts()
-
-    def assert_nothing_collides(self) -> None:
-        """Check that nothing is wider than the screen, and no cell's text is over another's."""
-        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert self.page.evaluate(TOO_WIDE) == []
-        assert self.page.evaluate(OVERLAPPING) == []
+CONTRAST, STRUCTURE = script("contrast"), script("structure")
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def tabs() -> Iterator[Tabs]:
     with chromium() as browser:
-        yield browser
-
-
-@contextmanager
-def opened(
-    browser: Browser, url: str, size: tuple[int, int] = DESKTOP, *, path: str = "/", **context: Any
-) -> Iterator[Visit]:
-    """Open a page; in the end it must have no console message and no request to another host."""
-    width, height = size
-    page = browser.new_page(viewport={"width": width, "height": height}, **context)
-    visit = Visit(page)
-    page.on("request", lambda request: visit.requests.append(request.url))
-    page.on("console", lambda message: visit.messages.append(message.text))
-    page.on("pageerror", lambda error: visit.messages.append(str(error)))
-    page.on("requestfailed", lambda request: visit.failed(request.url, request.failure))
-    try:
-        answer = page.goto(f"{url}{path}")
-        yield visit
-        if answer and answer.status == 404:
-            assert "status of 404" in visit.messages.pop(0)
-        assert visit.messages == []
-        assert [request for request in visit.requests if not request.startswith(f"{url}/")] == []
-    finally:
-        page.close()
+        yield Tabs(browser)
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +93,8 @@ def seconds_to_reload(page: Page) -> float:
     return time.monotonic() - began
 
 
-def test_a_page_of_a_thousand_jobs_loads_quickly(browser: Browser, thousand: str) -> None:
-    with opened(browser, thousand) as visit:
+def test_a_page_of_a_thousand_jobs_loads_quickly(tabs: Tabs, thousand: str) -> None:
+    with tabs.opened(thousand) as visit:
         assert min(seconds_to_reload(visit.page) for _ in range(3)) < 3
         assert len(visit.rows()) == 100
         assert visit.page.locator("svg.sparkline").count() == 100
@@ -159,15 +104,15 @@ def test_a_page_of_a_thousand_jobs_loads_quickly(browser: Browser, thousand: str
         }
 
 
-def test_problems_are_at_the_top(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed) as visit:
+def test_problems_are_at_the_top(tabs: Tabs, mixed: str) -> None:
+    with tabs.opened(mixed) as visit:
         names = [name.strip() for name in visit.rows()]
         assert [names[1], *names[4:7]] == ["fails", "hangs", "gone", "hidden"]
         assert names[-3:] == ["well-0", "well-1", "well-2"]
 
 
-def test_filters_work_without_scripts(browser: Browser, thousand: str) -> None:
-    with opened(browser, thousand, java_script_enabled=False) as visit:
+def test_filters_work_without_scripts(tabs: Tabs, thousand: str) -> None:
+    with tabs.opened(thousand, java_script_enabled=False) as visit:
         visit.page.get_by_label("Project").select_option("project-003")
         visit.page.get_by_label("Search").fill("JOB 0030")
         visit.follow(visit.page.get_by_role("button", name="Filter"))
@@ -183,8 +128,8 @@ def test_filters_work_without_scripts(browser: Browser, thousand: str) -> None:
         assert visit.page.get_by_role("heading", name="No job matches").is_visible()
 
 
-def test_ten_thousand_jobs_are_split_into_pages(browser: Browser) -> None:
-    with serving(many(10_000)) as url, opened(browser, url) as visit:
+def test_ten_thousand_jobs_are_split_into_pages(tabs: Tabs) -> None:
+    with serving(many(10_000)) as url, tabs.opened(url) as visit:
         paging = visit.page.get_by_role("navigation", name="Pages")
         assert "1–100 of 10,000" in paging.inner_text()
         first = visit.rows()
@@ -198,10 +143,10 @@ def test_ten_thousand_jobs_are_split_into_pages(browser: Browser) -> None:
         assert visit.rows() == first
 
 
-def test_the_page_follows_the_preferred_color_scheme(browser: Browser, mixed: str) -> None:
+def test_the_page_follows_the_preferred_color_scheme(tabs: Tabs, mixed: str) -> None:
     backgrounds = []
     for scheme in ("light", "dark"):
-        with opened(browser, mixed, color_scheme=scheme) as visit:
+        with tabs.opened(mixed, color_scheme=scheme) as visit:
             backgrounds.append(visit.page.evaluate("getComputedStyle(document.body).backgroundColor"))
     light, dark = ([int(part) for part in background[4:-1].split(",")] for background in backgrounds)
     assert min(light) > 230
@@ -210,9 +155,9 @@ def test_the_page_follows_the_preferred_color_scheme(browser: Browser, mixed: st
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_contrast_is_sufficient(browser: Browser, mixed: str, scheme: str, size: tuple[int, int]) -> None:
+def test_contrast_is_sufficient(tabs: Tabs, mixed: str, scheme: str, size: tuple[int, int]) -> None:
     for path, least in (("/", 100), ("/jobs/id-of-hangs", 40)):
-        with opened(browser, mixed, size, path=path, color_scheme=scheme) as visit:
+        with tabs.opened(mixed, size, path=path, color_scheme=scheme) as visit:
             found = visit.page.evaluate(CONTRAST)
         assert len(found) > least
         bars = {kind for kind, _, _ in found if kind.endswith(" bar")}
@@ -222,14 +167,14 @@ def test_contrast_is_sufficient(browser: Browser, mixed: str, scheme: str, size:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("path", [*PAGES, "/?text=nowhere"])
-def test_the_structure_suits_screen_readers(browser: Browser, mixed: str, path: str, language: str) -> None:
-    with opened(browser, mixed, path=path, locale=language) as visit:
+def test_the_structure_suits_screen_readers(tabs: Tabs, mixed: str, path: str, language: str) -> None:
+    with tabs.opened(mixed, path=path, locale=language) as visit:
         assert visit.page.evaluate(STRUCTURE) == []
         assert visit.page.evaluate("document.documentElement.lang") == language.removesuffix("-US")
 
 
-def test_the_table_keeps_its_roles_on_a_phone(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed, PHONE) as visit:
+def test_the_table_keeps_its_roles_on_a_phone(tabs: Tabs, mixed: str) -> None:
+    with tabs.opened(mixed, PHONE) as visit:
         row = visit.page.get_by_role("row", name="fails").first
         assert row.get_by_role("cell").count() == 8
         assert row.get_by_role("img").get_attribute("aria-label") == (
@@ -238,17 +183,17 @@ def test_the_table_keeps_its_roles_on_a_phone(browser: Browser, mixed: str) -> N
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("size", [DESKTOP, (1120, 800), (1000, 800), (700, 800), PHONE, SMALLEST], ids=str)
-def test_nothing_collides_at_any_width(
-    browser: Browser, mixed: str, size: tuple[int, int], language: str
-) -> None:
-    for path in PAGES:
-        with opened(browser, mixed, size, path=path, locale=language) as visit:
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_collides_at_any_width(tabs: Tabs, mixed: str, path: str, language: str) -> None:
+    with tabs.opened(mixed, path=path, locale=language) as visit:
+        for size in SIZES:
+            visit.resize(size)
+            assert visit.page.evaluate("[innerWidth, innerHeight]") == [*size]
             visit.assert_nothing_collides()
 
 
-def test_columns_sort_without_scripts(browser: Browser, thousand: str) -> None:
-    with opened(browser, thousand, java_script_enabled=False) as visit:
+def test_columns_sort_without_scripts(tabs: Tabs, thousand: str) -> None:
+    with tabs.opened(thousand, java_script_enabled=False) as visit:
         heading = visit.page.get_by_role("columnheader", name="Job", exact=True)
         visit.follow(heading.get_by_role("link"))
         assert visit.rows()[:2] == ["job-00000", "job-00001"]
@@ -261,14 +206,14 @@ def test_columns_sort_without_scripts(browser: Browser, thousand: str) -> None:
         assert visit.rows()[0] == "job-00007"
 
 
-def test_columns_sort_on_a_phone(browser: Browser, thousand: str) -> None:
-    with opened(browser, thousand, PHONE) as visit:
+def test_columns_sort_on_a_phone(tabs: Tabs, thousand: str) -> None:
+    with tabs.opened(thousand, PHONE) as visit:
         visit.follow(visit.page.get_by_role("columnheader", name="Failures").get_by_role("link"))
         assert visit.rows()[0] == "job-00007"
 
 
-def test_a_job_leads_to_its_page_and_back(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed, java_script_enabled=False) as visit:
+def test_a_job_leads_to_its_page_and_back(tabs: Tabs, mixed: str) -> None:
+    with tabs.opened(mixed, java_script_enabled=False) as visit:
         visit.follow(visit.page.get_by_role("link", name="fails"))
         assert visit.page.get_by_role("heading", level=1).inner_text() == "fails"
         assert visit.page.get_by_role("row").count() == 13
@@ -277,8 +222,8 @@ def test_a_job_leads_to_its_page_and_back(browser: Browser, mixed: str) -> None:
         assert len(visit.rows()) == len(MIXED.jobs)
 
 
-def test_a_page_is_refreshed_until_that_is_switched_off(browser: Browser, mixed: str) -> None:
-    page = browser.new_page(java_script_enabled=False)
+def test_a_page_is_refreshed_until_that_is_switched_off(tabs: Tabs, mixed: str) -> None:
+    page = tabs.browser.new_page(java_script_enabled=False)
     loads: list[str] = []
 
     def hasten(route: Route) -> None:
@@ -303,8 +248,8 @@ def test_a_page_is_refreshed_until_that_is_switched_off(browser: Browser, mixed:
         page.close()
 
 
-def test_it_works_below_the_path_of_a_proxy(browser: Browser, mixed: str) -> None:
-    page = browser.new_page()
+def test_it_works_below_the_path_of_a_proxy(tabs: Tabs, mixed: str) -> None:
+    page = tabs.browser.new_page()
     outside: list[str] = []
 
     def forward(route: Route) -> None:
@@ -327,8 +272,8 @@ def test_it_works_below_the_path_of_a_proxy(browser: Browser, mixed: str) -> Non
         page.close()
 
 
-def test_the_focus_is_always_visible(browser: Browser, mixed: str) -> None:
-    with opened(browser, mixed) as visit:
+def test_the_focus_is_always_visible(tabs: Tabs, mixed: str) -> None:
+    with tabs.opened(mixed) as visit:
         page, reached = visit.page, []
         for _ in range(page.locator("a[href], button, select, input:not([type=hidden])").count()):
             page.keyboard.press("Tab")
