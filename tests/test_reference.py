@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.cli.commands import cli
-from exporter.metrics import EXPORTER_METRICS, FLEET_FAMILIES, Declared, Kind
+from exporter.metrics import FLEET_FAMILIES, Declared, Kind
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS
 from tools.reference import PAGES, written
 from tools.reference.commands import WIDTH, help_of
 from tools.reference.fleet import exposition, families

@@ -7,9 +7,7 @@ its state at each step is written as OpenMetrics or sent by remote write.
 from exporter.backfill.download import Download, gaps
 from exporter.backfill.openmetrics import past_families
 from exporter.backfill.output import Destination, Output, prepare
-from exporter.backfill.plan import PastJob, Period, Plan
-from exporter.backfill.plan_builder import Selection, load_or_make_plan, watched_jobs
-from exporter.backfill.replay import Replay
+from exporter.backfill.plan_builder import Selection, load_or_make_plan
 from exporter.backfill.retry import Notices
 from exporter.backfill.spool import Spool
 
@@ -18,15 +16,10 @@ __all__ = [
     "Download",
     "Notices",
     "Output",
-    "PastJob",
-    "Period",
-    "Plan",
-    "Replay",
     "Selection",
     "Spool",
     "gaps",
     "load_or_make_plan",
     "past_families",
     "prepare",
-    "watched_jobs",
 ]

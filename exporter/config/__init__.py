@@ -4,15 +4,11 @@ from exporter.config.auth import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAut
 from exporter.config.files import open_regular, read_bounded
 from exporter.config.jobs import JobConfig, ProjectConfig
 from exporter.config.loader import LARGEST_FILE, load, parse
-from exporter.config.regions import KNOWN_REGIONS
-from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS, AccountConfig, Config, PollConfig
+from exporter.config.schema import AccountConfig, Config
 from exporter.config.types import format_duration, parse_duration
 
 __all__ = [
-    "DURATION_BUCKETS",
-    "KNOWN_REGIONS",
     "LARGEST_FILE",
-    "QUEUE_BUCKETS",
     "AccessKeyAuth",
     "AccountConfig",
     "Auth",
@@ -20,7 +16,6 @@ __all__ = [
     "EcsAgencyAuth",
     "JobConfig",
     "PasswordAuth",
-    "PollConfig",
     "ProjectConfig",
     "TokenAuth",
     "TokenFileAuth",

@@ -5,30 +5,13 @@ are counted as things happen, in `exporter_metrics.Telemetry`. Names, labels and
 dashboards and alerts.
 """
 
-from exporter.metrics.exporter_metrics import EXPORTER_METRICS
-from exporter.metrics.families import (
-    JOB_LABELS,
-    Declared,
-    Family,
-    FleetView,
-    JobView,
-    Kind,
-    Samples,
-    Total,
-    Value,
-)
+from exporter.metrics.families import Declared, Family, FleetView, JobView, Kind, Samples, Total, Value
 from exporter.metrics.fleet_metrics import FLEET_FAMILIES
-from exporter.metrics.job_metrics import EXTRA_LABELS, JOB_FAMILIES, STAGE_FAMILIES, job_families
-from exporter.metrics.lean_detail import LEAN_FAMILIES
+from exporter.metrics.job_metrics import JOB_FAMILIES, job_families
 
 __all__ = [
-    "EXPORTER_METRICS",
-    "EXTRA_LABELS",
     "FLEET_FAMILIES",
     "JOB_FAMILIES",
-    "JOB_LABELS",
-    "LEAN_FAMILIES",
-    "STAGE_FAMILIES",
     "Declared",
     "Family",
     "FleetView",

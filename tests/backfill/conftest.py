@@ -14,18 +14,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from exporter.api.client import ApiClient
 from exporter.api.throttle import Throttle
 from exporter.app import connect, families_of
-from exporter.backfill import (
-    Download,
-    Notices,
-    PastJob,
-    Period,
-    Replay,
-    Spool,
-    past_families,
-    watched_jobs,
-)
+from exporter.backfill import Download, Notices, Spool, past_families
 from exporter.backfill.openmetrics import PastFamily
 from exporter.backfill.output import write_files
+from exporter.backfill.plan import PastJob, Period
+from exporter.backfill.plan_builder import watched_jobs
+from exporter.backfill.replay import Replay
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job

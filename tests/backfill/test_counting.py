@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Period
 from exporter.backfill.builds import (
     KnownBuild,
     PastBuild,
@@ -14,6 +13,7 @@ from exporter.backfill.builds import (
     numbers_to_fetch,
     plausible,
 )
+from exporter.backfill.plan import Period
 from exporter.ledger.histogram import Buckets
 from exporter.model import Build, BuildDetail, Result
 from exporter.poller import Rules

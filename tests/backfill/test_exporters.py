@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Notices, Plan, Selection
+from exporter.backfill import Notices, Selection
+from exporter.backfill.plan import Plan
 from exporter.backfill.plan_builder import make_plan
 from exporter.errors import BackfillError
 from exporter.exposition import Format

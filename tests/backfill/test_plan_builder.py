@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Download, Notices, PastJob, Period, watched_jobs
-from exporter.backfill.plan_builder import unnamed
+from exporter.backfill import Download, Notices
+from exporter.backfill.plan import PastJob, Period
+from exporter.backfill.plan_builder import unnamed, watched_jobs
 from exporter.errors import ApiError, BackfillError, ThrottledError
 from exporter.model import Build, Job
 from exporter.simulator import Fleet, Simulator, fault

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from exporter.api.client import ApiClient
-from exporter.backfill import Download, Notices, PastJob, Period, Spool, watched_jobs
+from exporter.backfill import Download, Notices, Spool
 from exporter.backfill import download as download_module
+from exporter.backfill.plan import PastJob, Period
+from exporter.backfill.plan_builder import watched_jobs
 from exporter.backfill.retry import RefusalFilter, Reply
 from exporter.errors import BackendError, BackfillError, NotVisibleError
 from exporter.simulator import Fault, Fleet, Simulator, fault

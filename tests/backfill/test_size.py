@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import PastJob, Period
 from exporter.backfill.builds import PastBuild
 from exporter.backfill.openmetrics import estimate_size
+from exporter.backfill.plan import PastJob, Period
 from exporter.model import Build, BuildDetail, Job, Result, Stage
 from exporter.simulator import Fleet, Plan, Simulator
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past

@@ -9,14 +9,13 @@ from exporter.config import (
     EcsAgencyAuth,
     JobConfig,
     PasswordAuth,
-    PollConfig,
     ProjectConfig,
     TokenAuth,
     parse_duration,
 )
 from exporter.config.auth import AuthSection
 from exporter.config.console import ConsoleConfig
-from exporter.config.schema import MetricsConfig, RecycleBinConfig, StateConfig
+from exporter.config.schema import MetricsConfig, PollConfig, RecycleBinConfig, StateConfig
 from exporter.poller import Intervals
 from tests.config.helpers import complaint, read
 

@@ -17,7 +17,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.config import KNOWN_REGIONS, parse
+from exporter.config import parse
+from exporter.config.regions import KNOWN_REGIONS
 from exporter.errors import ConfigError
 from tests.config.helpers import JOB, MINIMAL, OTHER_JOB, PROJECT
 from tests.config.test_laws import DOCUMENTS

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from exporter.config import KNOWN_REGIONS, Config, PollConfig, parse_duration
+from exporter.config import Config, parse_duration
 from exporter.config.problems import quote
+from exporter.config.regions import KNOWN_REGIONS
+from exporter.config.schema import PollConfig
 from exporter.model import ALL
 from tests.config.helpers import (
     JOB,

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.config import Config, PollConfig
+from exporter.config import Config
 from exporter.config.auth import AccessKeyAuth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
+from exporter.config.schema import PollConfig
 from tests.support.deploy import ROOT, loaded, unknown_flags
 from tests.support.helm import (
     EVERYTHING,

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import DURATION_BUCKETS
+from exporter.config.schema import DURATION_BUCKETS
 from exporter.simulator import BuildTruth, Fleet, JobTruth, Plan, RealClock, Simulator
 from tests.support import fork_server
 from tests.support.programs import Labels, Prometheus, answers, eventually, exporter, program, prometheus

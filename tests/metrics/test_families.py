@@ -5,15 +5,10 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.metrics import (
-    EXPORTER_METRICS,
-    JOB_FAMILIES,
-    LEAN_FAMILIES,
-    STAGE_FAMILIES,
-    Declared,
-    job_families,
-)
-from exporter.metrics.exporter_metrics import Telemetry
+from exporter.metrics import JOB_FAMILIES, Declared, job_families
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS, Telemetry
+from exporter.metrics.job_metrics import STAGE_FAMILIES
+from exporter.metrics.lean_detail import LEAN_FAMILIES
 from tests.support.exposition import DECLARED
 
 JOB = ("project", "job_name")

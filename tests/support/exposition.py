@@ -4,14 +4,10 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.metrics import (
-    EXPORTER_METRICS,
-    FLEET_FAMILIES,
-    JOB_FAMILIES,
-    LEAN_FAMILIES,
-    STAGE_FAMILIES,
-    Declared,
-)
+from exporter.metrics import FLEET_FAMILIES, JOB_FAMILIES, Declared
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS
+from exporter.metrics.job_metrics import STAGE_FAMILIES
+from exporter.metrics.lean_detail import LEAN_FAMILIES
 from tests.support.truth import Values
 
 DECLARED: Final[tuple[Declared, ...]] = (

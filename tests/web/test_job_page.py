@@ -7,7 +7,8 @@ import pytest
 from exporter.metrics import JobView
 from exporter.model import ConsoleLinks, Result, State
 from exporter.poller.tasks import PlannedPoll, PollReason
-from exporter.web.status import Frame, JobPage, PageQuery, job_page
+from exporter.web.status import Frame, PageQuery, job_page
+from exporter.web.status.job_page import JobPage
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, view

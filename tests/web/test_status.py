@@ -14,19 +14,12 @@ from exporter.ledger.state import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
 from exporter.model import ConsoleLinks, RecycleBin, RecycledJob, Result, State
-from exporter.web.status import (
-    Column,
-    Frame,
-    PageQuery,
-    Problem,
-    Status,
-    Tag,
-    facts,
-    find_problems,
-    sparkline,
-    status,
-)
-from exporter.web.status.sparkline import shape
+from exporter.web.status import Frame, PageQuery, status
+from exporter.web.status.problems import Problem, find_problems
+from exporter.web.status.query import Column
+from exporter.web.status.rows import Tag
+from exporter.web.status.sparkline import shape, sparkline
+from exporter.web.status.view import Status, facts
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, many, view

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Result, State
 from exporter.poller.tasks import PollReason
-from exporter.web.status import Frame, PageQuery, Problem, sparkline, status, words_for
-from exporter.web.status.problems import EXPLANATIONS
-from exporter.web.status.sparkline import RESULT_WORDS
+from exporter.web.status import Frame, PageQuery, status, words_for
+from exporter.web.status.problems import EXPLANATIONS, Problem
+from exporter.web.status.sparkline import RESULT_WORDS, sparkline
 from exporter.web.status.view import HEADINGS
 from exporter.web.status.words import CHINESE, ENGLISH, SIMPLIFIED_CHINESE
 from tests.support.sites import NOW_MS

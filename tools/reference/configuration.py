@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import click
 
-from exporter.config import KNOWN_REGIONS
-from exporter.config.regions import default_endpoints
+from exporter.config.regions import KNOWN_REGIONS, default_endpoints
 from tools.reference.markdown import code, codes, fence, marked, page, table
 from tools.reference.schema import ID as SCHEMA_URL
 from tools.reference.schema import Schema, sections_in

@@ -5,21 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from exporter.config import DURATION_BUCKETS, QUEUE_BUCKETS
+from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.ledger.apply import DETAIL_TRIES
 from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT
 from exporter.ledger.tallies import OTHER
-from exporter.metrics import (
-    EXPORTER_METRICS,
-    EXTRA_LABELS,
-    FLEET_FAMILIES,
-    JOB_LABELS,
-    LEAN_FAMILIES,
-    Declared,
-    Kind,
-    job_families,
-)
-from exporter.metrics.exporter_metrics import OPERATIONS
+from exporter.metrics import FLEET_FAMILIES, Declared, Kind, job_families
+from exporter.metrics.exporter_metrics import EXPORTER_METRICS, OPERATIONS
+from exporter.metrics.families import JOB_LABELS
+from exporter.metrics.job_metrics import EXTRA_LABELS
+from exporter.metrics.lean_detail import LEAN_FAMILIES
 from exporter.model import Result, State, Trigger
 from exporter.poller.job_state import RECOVERY_BUCKETS
 from exporter.poller.zero_hold import HELD_S
