@@ -7,6 +7,7 @@ from click.shell_completion import (
     BashComplete,
     CompletionItem,
     FishComplete,
+    ShellComplete,
     ZshComplete,
     add_completion_class,
 )
@@ -87,15 +88,6 @@ def _file_hint(word: str) -> str:
     return f"a configuration is given with --config.file={word}" if word.endswith((".yaml", ".yml")) else ""
 
 
-def _whole_words(items: list[CompletionItem], incomplete: str) -> list[CompletionItem]:
-    """Put ``--flag=`` before its values: zsh and fish complete whole words, while bash splits them at "="."""
-    flag, sign, _ = incomplete.partition("=")
-    if sign and flag.startswith("--"):
-        for item in items:
-            item.value = f"{flag}={item.value}" if item.type == "plain" else item.value
-    return items
-
-
 @add_completion_class
 class _Bash(BashComplete):
     def get_completion_args(self) -> tuple[list[str], str]:
@@ -104,25 +96,31 @@ class _Bash(BashComplete):
         return [word for word in args if word != "="], "" if incomplete == "=" else incomplete
 
 
+class _WholeWords(ShellComplete):
+    """Puts ``--flag=`` before its values, as zsh and fish complete whole words; bash splits them at "="."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        items = super().get_completions(args, incomplete)
+        flag, sign, _ = incomplete.partition("=")
+        if sign and flag.startswith("--"):
+            for item in items:
+                item.value = f"{flag}={item.value}" if item.type == "plain" else item.value
+        return items
+
+
 @add_completion_class
-class _Zsh(ZshComplete):
+class _Zsh(_WholeWords, ZshComplete):
     source_template = ZshComplete.source_template.replace(
         "_path_files -f", "compset -P '--*='; _path_files -f"
     )
     """Completes paths after ``--flag=`` too."""
 
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
-        return _whole_words(super().get_completions(args, incomplete), incomplete)
-
 
 @add_completion_class
-class _Fish(FishComplete):
+class _Fish(_WholeWords, FishComplete):
     source_template = FishComplete.source_template.replace(
         "__fish_complete_path $metadata[2];",
         "set -l flag (string match --regex -- '^--[^=]*=' (commandline -ct)); or set flag '';\n"
         "            for path in (__fish_complete_path $metadata[2]); echo $flag$path; end;",
     )
     """Completes paths after ``--flag=`` too."""
-
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
-        return _whole_words(super().get_completions(args, incomplete), incomplete)

@@ -140,19 +140,14 @@ def _active_tags(ledger: JobLedger, frame: Frame) -> list[Tag]:
     return found
 
 
-_WORST_FIRST: Final = {
-    result: rank
-    for rank, result in enumerate(
-        (
-            Result.FAILURE,
-            Result.TIMEOUT,
-            Result.SCHEDULE_FAILURE,
-            Result.UNKNOWN,
-            Result.ABORTED,
-            Result.SUCCESS,
-        )
-    )
-}
+_WORST_FIRST: Final = (
+    Result.FAILURE,
+    Result.TIMEOUT,
+    Result.SCHEDULE_FAILURE,
+    Result.UNKNOWN,
+    Result.ABORTED,
+    Result.SUCCESS,
+)
 
 _Value = tuple[int, str] | None
 """A number, or 0 and a text; None sorts last."""
@@ -169,7 +164,7 @@ def _of_last(value: Callable[[LastBuild], int | None]) -> Callable[[JobView], _V
 _VALUES: Final[Mapping[Column, Callable[[JobView], _Value]]] = {
     Column.PROJECT: lambda view: (0, view.job.project.casefold()),
     Column.JOB: lambda view: (0, view.job.name.casefold()),
-    Column.RESULT: _of_last(lambda last: _WORST_FIRST[last.result]),
+    Column.RESULT: _of_last(lambda last: _WORST_FIRST.index(last.result)),
     Column.DURATION: _of_last(lambda last: last.duration_ms),
     Column.FINISHED: _of_last(lambda last: last.finish_ms),
     Column.QUEUE: _of_last(lambda last: last.queue_ms),
