@@ -1,12 +1,13 @@
 """The audit with a local PyPI: a vulnerability fails, and a missing response passes with a note."""
 
+import io
 import json
 import os
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,7 @@ import pytest
 
 from tests.support.certificates import make_authority
 from tests.support.programs import free_port, program
-from tools.audit import verdict
+from tools.audit import main, verdict
 
 LOCK = "".join(
     f"{pin} --hash=sha256:{'0' * 64}\n" for pin in ("requests==2.0.0", "click==8.1.0 ; python_version >= '3'")
@@ -70,27 +71,18 @@ def index(context: ssl.SSLContext, answers: Mapping[str, object]) -> Iterator[st
             server.shutdown()
 
 
-def audit(folder: Path, proxy: str, authority: Path | None = None, lock: str = LOCK) -> tuple[int, str]:
-    (folder / "some.lock").write_text(lock)
-    environment = os.environ | {
-        "HTTPS_PROXY": proxy,
-        "https_proxy": proxy,
-        "NO_PROXY": "",
-        "no_proxy": "",
-        "PIP_AUDIT_CACHE_DIR": str(folder),
-    }
-    if authority:
-        environment |= {"REQUESTS_CA_BUNDLE": str(authority)}
-    result = subprocess.run(
-        [sys.executable, "-m", "tools.audit", str(folder / "some.lock"), f"--cache-dir={folder / 'cache'}"],
-        cwd=Path(__file__).parents[1],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return result.returncode, result.stdout + result.stderr
+def audit(folder: Path, proxy: str, authority: Path | None = None) -> tuple[int, str]:
+    """Return the exit code and the output of the audit of `LOCK`."""
+    (folder / "some.lock").write_text(LOCK)
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(output):
+        for name, value in {"HTTPS_PROXY": proxy, "NO_PROXY": "", "PIP_AUDIT_CACHE_DIR": str(folder)}.items():
+            patch.setenv(name, value)
+            patch.setenv(name.lower(), value)
+        if authority:
+            patch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+        exit_code = main(str(folder / "some.lock"), f"--cache-dir={folder / 'cache'}")
+    return exit_code, output.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +149,18 @@ def test_an_unreachable_index_passes_with_a_note(failure: str, authority: Author
 
 
 def test_an_invalid_lock_file_fails(tmp_path: Path) -> None:
-    exit_code, output = audit(tmp_path, "http://127.0.0.1:9", lock="requests\n")
-    assert exit_code == 2
-    assert "does not contain a hash" in output
+    (tmp_path / "some.lock").write_text("requests\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "tools.audit", str(tmp_path / "some.lock"), f"--cache-dir={tmp_path}"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"HTTPS_PROXY": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "does not contain a hash" in result.stderr
 
 
 @pytest.mark.parametrize("output", ["", "{}", "no JSON"])

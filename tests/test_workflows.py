@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.deploy import document
-from tests.support.programs import run_program
+from tests.support.deploy import assert_fits, document
 from tests.test_locks import PYTHONS
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +53,7 @@ def shells() -> str:
     ],
 )
 def test_files_are_valid_by_their_schema(schema: str, files: list[Path]) -> None:
-    run_program("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    assert_fits(schema, *files)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

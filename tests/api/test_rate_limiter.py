@@ -110,7 +110,8 @@ ANNOUNCEMENTS = {True: "announced", False: "silent"}
 def test_after_five_minutes_few_requests_are_throttled_and_most_of_the_limit_is_used(
     limit: int, window: str, announces: bool
 ) -> None:
-    for offset, latency in product((0.0, 7.0, 31.0, 59.5), (0.0, 0.2)):
+    offsets = (0.0, 7.0, 31.0, 59.5) if window == "fixed" else (0.0,)
+    for offset, latency in product(offsets, (0.0, 0.2)):
         service = Service(limit, window, offset, announces, latency=latency)
         refused, used = throttled_and_used(service, ceiling=600)
         assert refused < 0.01 or refused * 60 * limit <= 5, "one probe in ten minutes is allowed"

@@ -8,7 +8,16 @@ import pytest
 
 from exporter.config import parse
 from exporter.simulator import Credentials, RealClock, demo_fleet
-from tests.support.deploy import DEPLOY, IMAGE, PORT, ROOT, SCRAPE_JOB, document, unknown_flags
+from tests.support.deploy import (
+    DEPLOY,
+    IMAGE,
+    PORT,
+    ROOT,
+    SCRAPE_JOB,
+    assert_fits,
+    document,
+    unknown_flags,
+)
 from tests.support.programs import run_program
 
 FILE = DEPLOY / "compose.yaml"
@@ -25,7 +34,7 @@ def binds(service: str) -> dict[str, Path]:
 
 
 def test_it_is_valid_by_the_compose_specification() -> None:
-    run_program("check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE)
+    assert_fits("compose-spec", FILE)
 
 
 @pytest.mark.parametrize("service", SERVICES)

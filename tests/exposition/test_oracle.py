@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -15,7 +15,7 @@ from exporter.exposition import Encoder, Format
 from exporter.ledger.tallies import BuildLabels
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
 from exporter.model import Job, Result
-from tests.exposition.views import CHECKOUT, EXTRA, NASTY, busy, full, job_views, views
+from tests.exposition.views import CHECKOUT, EXAMPLES, EXTRA, NASTY, busy, full, job_views, views
 from tests.ledger.examples import counted, idle
 from tests.support.oracle import Oracle, rendered
 
@@ -29,6 +29,7 @@ def test_a_full_view_gives_the_same_bytes(fmt: Format, extra: tuple[str, ...], c
     assert rendered(full(), fmt, extra, created_series=created) == wanted
 
 
+@settings(max_examples=EXAMPLES)
 @given(views(job_views()), st.sampled_from(LINES), st.sampled_from(EXTRA), st.booleans())
 def test_any_view_gives_the_same_bytes(
     view: FleetView, fmt: Format, extra: tuple[str, ...], created: bool
@@ -39,6 +40,7 @@ def test_any_view_gives_the_same_bytes(
     assert rendered(view, fmt, extra, names) == Oracle(view, extra, fmt, names).generated()
 
 
+@settings(max_examples=EXAMPLES)
 @given(views(job_views()), st.sampled_from(EXTRA))
 def test_strict_parsers_read_what_was_exposed(view: FleetView, extra: tuple[str, ...]) -> None:
     for fmt, parse in ((TEXT, parse_text), (OPENMETRICS, parse_openmetrics)):

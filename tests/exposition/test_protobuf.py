@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -17,7 +17,7 @@ from exporter.ledger.histogram import Histogram as Observed
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from tests.exposition.test_oracle import key
-from tests.exposition.views import CHECKOUT, EXTRA, full, job_views, views
+from tests.exposition.views import CHECKOUT, EXAMPLES, EXTRA, full, job_views, views
 from tests.ledger.examples import idle
 from tests.support.client_model import families, native_counts, samples
 from tests.support.oracle import Oracle, rendered
@@ -37,6 +37,7 @@ def test_a_full_view_says_the_same_as_the_text(extra: tuple[str, ...]) -> None:
     assert len(read) == len(set(read))
 
 
+@settings(max_examples=EXAMPLES)
 @given(views(job_views()), st.sampled_from(EXTRA))
 def test_any_view_says_the_same_as_the_text(view: FleetView, extra: tuple[str, ...]) -> None:
     read = list(samples(rendered(view, PROTOBUF, extra)))
@@ -75,6 +76,7 @@ def shown_histograms(view: FleetView) -> dict[tuple[str, ...], Any]:
     }
 
 
+@settings(max_examples=EXAMPLES)
 @given(views(job_views()))
 def test_native_buckets_are_those_of_the_ledger(view: FleetView) -> None:
     shown, known = shown_histograms(view), histograms(view)

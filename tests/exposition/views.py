@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from exporter.ledger.histogram import Histogram
@@ -29,6 +30,9 @@ NASTY: Final = (
     " ",
     "é😀",
 )
+EXAMPLES: Final = settings().max_examples // 2
+"""Of laws about any views: one view has dozens of values, and to make it takes longer than to render it."""
+
 EXTRA: Final = ((), ("trigger",), ("branch",), ("trigger", "branch"), ("branch", "trigger"))
 
 

@@ -140,7 +140,7 @@ def test_a_server_that_lost_the_script_gets_it_again(server: RedisServer) -> Non
 
 
 def test_a_huge_commit_is_atomic(server: RedisServer) -> None:
-    many = dict.fromkeys((f"{ordinal:032x}" for ordinal in range(20_000)), counted(2))
+    many = dict.fromkeys((f"{ordinal:032x}" for ordinal in range(10_000)), counted(2))
     with connected(server) as store:
         assert store.commit(many) == {}
         assert store.load(list(many)) == many

@@ -30,6 +30,15 @@ def document(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
 
 
+def assert_fits(schema: str, *files: Path) -> None:
+    """Check files by a schema that is part of check-jsonschema, which takes seconds to start."""
+    from check_jsonschema import main
+
+    arguments = ["--builtin-schema", f"vendor.{schema}", *map(str, files)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+
+
 def unknown_flags(arguments: list[str]) -> set[str]:
     """Return the flags in the arguments that the command does not have."""
     command = arguments[0] if arguments[0] in cli.commands else "serve"

@@ -284,7 +284,7 @@ class Scraper(threading.Thread):
 
     def run(self) -> None:
         with connected(self._site, self._context) as kept:
-            while not self.stopping.is_set():
+            while not self.stopping.wait(0.02):
                 try:
                     self.ask(kept)
                     with connected(self._site, self._context) as new:
