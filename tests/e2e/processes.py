@@ -34,6 +34,12 @@ class Victim:
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The number of the process, which has been started."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the process if it is not running."""
         if self._process is None or self._process.poll() is not None:

@@ -27,12 +27,17 @@ EXPECTED_ALERTS: Final = {
 """Alerts that become pending in the scenario; each waits for minutes before it fires."""
 
 
+@pytest.fixture(scope="module")
+def observers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, PrometheusWithRules]]:
+    with scenario(tmp_path_factory.mktemp("story")) as observers:
+        yield observers
+
+
 @pytest.fixture(scope="module", params=FORMS)
 def prometheus(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PrometheusWithRules]:
-    with scenario(tmp_path_factory.mktemp(request.param), request.param) as prometheus:
-        yield prometheus
+    request: pytest.FixtureRequest, observers: Mapping[str, PrometheusWithRules]
+) -> PrometheusWithRules:
+    return observers[request.param]
 
 
 def sum_of(sample: tuple[float, dict[str, str]]) -> tuple[float, str]:
