@@ -15,9 +15,7 @@ class Views:
         recycle_bin: as last read; None if it was not read yet.
     """
 
-    def __init__(
-        self, watchlist: Watchlist, totals: ProjectTotals | None = None, *, shows_fleet: bool
-    ) -> None:
+    def __init__(self, watchlist: Watchlist, totals: ProjectTotals | None, *, shows_fleet: bool) -> None:
         self._watchlist = watchlist
         self._totals = totals
         self._shows_fleet = shows_fleet

@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 from exporter.ledger.job_list_evidence import is_guessed
-from exporter.model import Build, ListedJob
+from exporter.model import Build, BuildDetail, ListedJob
 from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
 from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays
@@ -235,20 +235,19 @@ class PollPlanner:
         return JobListChanges(frozenset(never_built), running)
 
     def poll_succeeded(
-        self, job: JobState, now: float, *, found: bool, found_ms: int | None, verified: bool = True
+        self, job: JobState, now: float, found: Build | BuildDetail | None, *, verified: bool = True
     ) -> bool:
         """Schedule the poll after a successful one; True if it shows that the lists cannot be trusted.
 
         Args:
             job: with its new ledger.
             now: the present.
-            found: the poll found a new build.
-            found_ms: start of the newest such build, if known.
+            found: the newest build that no earlier poll has found, if there is one.
             verified: the poll read history, which verifies the lists.
         """
         self.watchlist.polled(job.id, denied=False)
         ledger, listed, mark = job.latest, job.lists.listed, job.mark_at_poll
-        hid = self.lists_are_trusted(now) and self._lists.hid(job, found_ms)
+        hid = self.lists_are_trusted(now) and self._lists.hid(job, found.start_ms if found else None)
         agreed = listed is None or (ledger is not None and ledger.agrees_with(listed))
         job.lists.polled(mark, agreed=agreed)
         if hid:

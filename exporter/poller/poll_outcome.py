@@ -27,9 +27,8 @@ def poll_ended(
         planner.poll_again(job, now)
     else:
         newest = observed.newest
-        found = newest is not None and newest.number > highest
-        found_ms = newest.start_ms if newest and found else None
-        hid = planner.poll_succeeded(job, now, found=found, found_ms=found_ms, verified=observed.history_read)
+        found = newest if newest and newest.number > highest else None
+        hid = planner.poll_succeeded(job, now, found, verified=observed.history_read)
     if observed:
         if observed.unconfirmed_denials:
             planner.schedule.hasten(job.poll, now + SECOND_TRY_S, PollReason.MORE_DETAILS)

@@ -34,11 +34,7 @@ class StageSteps:
     """
 
     def __init__(
-        self,
-        interval: float,
-        concurrency: int,
-        rng: random.Random,
-        held_s: Callable[[], float] = lambda: 0.0,
+        self, interval: float, concurrency: int, rng: random.Random, held_s: Callable[[], float]
     ) -> None:
         self._interval = interval
         self._at_once = max(1, concurrency // _SHARE)

@@ -49,7 +49,7 @@ class Planner(PollPlanner):
     ) -> bool:
         job = self.watchlist.states[job_id]
         job.ledger = ledger
-        return self.poll_succeeded(job, now, found=found, found_ms=found_ms)
+        return self.poll_succeeded(job, now, Build(ledger.highest, start_ms=found_ms) if found else None)
 
 
 def planner(jobs: int = 20, intervals: Intervals = USUAL, projects: str = "[]") -> Planner:

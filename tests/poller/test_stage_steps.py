@@ -339,7 +339,7 @@ class Steps(StageSteps):
     """Steps of jobs that are called by numbers."""
 
     def __init__(self, concurrency: int = 8) -> None:
-        super().__init__(60, concurrency, random.Random(7))
+        super().__init__(60, concurrency, random.Random(7), lambda: 0.0)
         self.jobs = {str(ordinal): JobState(str(ordinal)) for ordinal in range(99)}
 
     def due(self, now: float, limit: int) -> list[str]:
