@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.resources import files
 from typing import Final, Protocol
 
@@ -92,23 +93,8 @@ class StatusPage:
     ) -> None:
         self._exporter = exporter
         self._readings = readings
-        self._files = {name: (files("exporter.web") / "static" / name).read_bytes() for name in _STATIC}
-        self._templates = Environment(
-            loader=PackageLoader("exporter.web"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=StrictUndefined,
-            finalize=lambda value: redact(value) if type(value) is str else value,
-        )
-        self._templates.globals |= {
-            "docs_url": DOCS_URL,
-            "static": {name: _static_url(name, content) for name, content in self._files.items()},
-            # Below the root of each page, like all links: a proxy may serve the exporter below a path.
-            "telemetry_path": telemetry_path.removeprefix("/"),
-            "refresh_s": REFRESH_S,
-            "legend": [(result, RESULT_WORDS[result], shape(result, 0, 18)) for result in Result],
-        }
+        # Below the root of each page, like all links: a proxy may serve the exporter below a path.
+        self._telemetry_path = telemetry_path.removeprefix("/")
         # One page at a time: requests for it wait for each other, and scrapes share the interpreter with one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="status-page")
         self._queue = FairQueue(_MAX_WAITING, _MAX_WAITING)
@@ -141,7 +127,7 @@ class StatusPage:
         return Frame(self._readings(), query, exporter.now_ms(), stale_after_ms, exporter.links, words)
 
     def _render(self, template: str, page: object) -> str:
-        return self._templates.get_template(template).render(page=page)
+        return _templates().get_template(template).render(page=page, telemetry_path=self._telemetry_path)
 
     async def _serve_page(self, request: Request) -> Response:
         refusal = await self._queue.acquire("", lambda: is_disconnected(request.scope))
@@ -167,7 +153,32 @@ class StatusPage:
 
     async def _serve_file(self, request: Request) -> Response:
         name = request.url.path.removeprefix("/-/")
-        return _response(request, self._files[name], _STATIC[name], _ONE_YEAR)
+        return _response(request, _static_files()[name], _STATIC[name], _ONE_YEAR)
+
+
+@cache
+def _static_files() -> Mapping[str, bytes]:
+    return {name: (files("exporter.web") / "static" / name).read_bytes() for name in _STATIC}
+
+
+@cache
+def _templates() -> Environment:
+    """Return the templates, which are compiled once."""
+    templates = Environment(
+        loader=PackageLoader("exporter.web"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: redact(value) if type(value) is str else value,
+    )
+    templates.globals |= {
+        "docs_url": DOCS_URL,
+        "static": {name: _static_url(name, content) for name, content in _static_files().items()},
+        "refresh_s": REFRESH_S,
+        "legend": [(result, RESULT_WORDS[result], shape(result, 0, 18)) for result in Result],
+    }
+    return templates
 
 
 def _static_url(name: str, content: bytes) -> str:
