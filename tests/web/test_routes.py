@@ -83,7 +83,7 @@ class Site:
 
 
 VIEW = FleetView(
-    tuple(JobView(Job(str(ordinal), f"构建 {ordinal}", "shop"), idle(), up=True) for ordinal in range(50))
+    tuple(JobView(Job(str(ordinal), f"构建 {ordinal}", "shop"), idle(), up=True) for ordinal in range(15))
 )
 
 
@@ -164,7 +164,7 @@ def test_metrics_are_at_the_configured_path(site: Site) -> None:
 def test_the_text_format_is_the_default(plain: Site, accept: str | None) -> None:
     reply = plain.ask("/metrics") if accept is None else plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, TEXT)
-    assert jobs(parse_text(reply.body.decode())) == 50
+    assert jobs(parse_text(reply.body.decode())) == len(VIEW.jobs)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_the_text_format_is_the_default(plain: Site, accept: str | None) -> None
 def test_openmetrics_is_sent_to_clients_that_prefer_it(plain: Site, accept: str) -> None:
     reply = plain.ask("/metrics", Accept=accept)
     assert (reply.status, reply.headers["content-type"]) == (200, OPENMETRICS)
-    assert jobs(parse_openmetrics(reply.body.decode())) == 50
+    assert jobs(parse_openmetrics(reply.body.decode())) == len(VIEW.jobs)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_protobuf_is_sent_to_clients_that_prefer_it(plain: Site, accept: str, ac
     *ready, live = families(body)
     assert (live.name, [metric.gauge.value for metric in live.metric]) == ("codearts_build_up", [1])
     (up,) = (family for family in ready if family.name == "codearts_build_job_up")
-    assert len(up.metric) == 50
+    assert len(up.metric) == len(VIEW.jobs)
 
 
 def test_metrics_are_compressed_for_clients_that_accept_gzip(plain: Site) -> None:
@@ -223,7 +223,7 @@ def test_metrics_are_compressed_for_clients_that_accept_gzip(plain: Site) -> Non
 def test_metrics_are_not_compressed_for_other_clients(plain: Site, accept_encoding: str) -> None:
     reply = plain.ask("/metrics", Accept_Encoding=accept_encoding)
     assert "content-encoding" not in reply.headers
-    assert jobs(parse_text(reply.body.decode())) == 50
+    assert jobs(parse_text(reply.body.decode())) == len(VIEW.jobs)
 
 
 @pytest.mark.parametrize("accept_encoding", ["GZIP", "br;q=1, gzip;q=0.1", "*", "x-gzip", "br, *;q=0.5"])
