@@ -43,7 +43,7 @@ class Segment:
 class Points:
     """Lines of one metric that are the same at consecutive sample times."""
 
-    times_ms: tuple[int, ...]
+    times_ms: list[int]
     lines: str
 
     def with_timestamps(self) -> str:
@@ -73,9 +73,9 @@ class PastFamily:
                 text = self._encoder.text((*names, *map(escaped, labels), *self._labels), value, None)
                 points = metrics.setdefault(labels, [])
                 if points and points[-1].lines == text:
-                    points[-1] = replace(points[-1], times_ms=points[-1].times_ms + segment.times_ms)
+                    points[-1].times_ms.extend(segment.times_ms)
                 else:
-                    points.append(Points(segment.times_ms, text))
+                    points.append(Points(list(segment.times_ms), text))
         yield from metrics.values()
 
     def lines(self, segments: Iterable[Segment]) -> str:

@@ -59,7 +59,8 @@ def resolve_watched(config: Config, answers: Answers) -> Watched:
     plan = lists.plan(watchlist.size, watchlist.projects_of_jobs, watchlist.watched_projects, 0.0)
     worth_it = bool(watchlist.watched_projects.intersection(plan)) or lists.are_worth_it(plan, watchlist.size)
     all_last = sorted(found.values(), key=lambda listing: listing.project_id == ALL)
-    listed = {job.id: job for listing in all_last for job in listing.jobs.values() if job.id in watchlist.ids}
+    ids = watchlist.ids
+    listed = {job.id: job for listing in all_last for job in listing.jobs.values() if job.id in ids}
     served = sum(ALL in plan or watchlist.names(job_id).project_id in plan for job_id in listed)
     return Watched(
         jobs=watchlist.jobs,

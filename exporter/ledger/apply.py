@@ -205,6 +205,8 @@ def apply_details(
 ) -> Folded:
     """Fold answers of record-info for single builds, requested or not."""
     answers = drop_before_restart(ledger, answers)
+    if not answers:
+        return Folded(ledger)
     to_confirm = ledger.other and ledger.other.to_confirm
     ledger, faults = confirm_jump(ledger, answers, at_ms)
     builder = LedgerBuilder(ledger, policy)
@@ -217,7 +219,7 @@ def apply_details(
         if isinstance(answer, BuildDetail):
             _apply_detail(builder, open_build, answer, at_ms)
         elif answer.number in builder.open:
-            _apply_missing_detail(builder, open_build, at_ms, refused=isinstance(answer, Refused))
+            _apply_no_detail(builder, open_build, at_ms, refused=isinstance(answer, Refused))
         elif isinstance(answer, Refused):
             denied.add(answer.number)
     builder.deny(denied)
@@ -325,9 +327,7 @@ def _apply_detail(builder: LedgerBuilder, open_build: OpenBuild, detail: BuildDe
         _count_try(builder, open_build)
 
 
-def _apply_missing_detail(
-    builder: LedgerBuilder, open_build: OpenBuild, at_ms: int, *, refused: bool
-) -> None:
+def _apply_no_detail(builder: LedgerBuilder, open_build: OpenBuild, at_ms: int, *, refused: bool) -> None:
     if open_build.is_active:
         tried = replace(open_build, tries=open_build.tries + refused, asked_ms=at_ms)
         builder.open[open_build.build.number] = tried

@@ -39,7 +39,6 @@ class LedgerBuilder:
     def __init__(self, ledger: JobLedger, policy: LabelPolicy = BY_RESULT) -> None:
         self._ledger = ledger
         self._policy = policy
-        self._no_durations = ledger.no_durations
         self.since_ms = ledger.since_ms
         self.polled_ms = ledger.polled_ms
         self.runs = list(ledger.runs)
@@ -238,13 +237,13 @@ class LedgerBuilder:
 
     def _count(self, build: FinishedBuild) -> None:
         number, at_ms = build.number, build.finish_ms
-        latest = None if at_ms is None else Exemplar(at_ms, number, 1)
-        durations = None
+        labels, latest = self._labels(build), None if at_ms is None else Exemplar(at_ms, number, 1)
+        tally = self.tallies.get(labels, Tally(labels)).plus(Tally(labels, 1, latest=latest))
         if build.duration_ms is not None:
-            durations = self._no_durations.observed(build.duration_ms, number=number, at_ms=at_ms)
-        tally = Tally(self._labels(build), 1, durations, latest)
-        before = self.tallies.get(tally.labels)
-        self.tallies[tally.labels] = before.plus(tally) if before else tally
+            durations = tally.durations or self._ledger.no_durations
+            durations = durations.observed(build.duration_ms, number=number, at_ms=at_ms)
+            tally = replace(tally, durations=durations)
+        self.tallies[labels] = tally
         if build.queue_ms is not None:
             self.queue = self.queue.observed(build.queue_ms, number=number, at_ms=at_ms)
 

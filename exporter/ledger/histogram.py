@@ -90,8 +90,9 @@ class NativeBuckets:
         """Add the observations of others."""
         if not other.indices:
             return replace(self, zeros=self.zeros + other.zeros)
-        counts = Counter(dict(zip(self.indices, self.counts, strict=True)))
-        counts.update(dict(zip(other.indices, other.counts, strict=True)))
+        counts = dict(zip(self.indices, self.counts, strict=True))
+        for index, count in zip(other.indices, other.counts, strict=True):
+            counts[index] = counts.get(index, 0) + count
         indices = self.indices if len(counts) == len(self.indices) else tuple(sorted(counts))
         return NativeBuckets(self.zeros + other.zeros, indices, tuple(counts[index] for index in indices))
 

@@ -267,7 +267,9 @@ def fold(
         current = clamp_timestamps(ledger, at_ms=now_ms)
         folded = apply_history(current, observed.builds, at_ms=at_ms, after_gap=after_gap)
     detailed = apply_details(folded.ledger, observed.details, at_ms=at_ms, policy=rules.policy)
-    settled = give_up(detailed.ledger, at_ms=at_ms, patience_ms=rules.patience_ms, policy=rules.policy)
+    settled = Folded(detailed.ledger)
+    if settled.ledger.open or settled.ledger.gaps:
+        settled = give_up(settled.ledger, at_ms=at_ms, patience_ms=rules.patience_ms, policy=rules.policy)
     return Folded(
         apply_stages(settled.ledger, (), policy=rules.policy),
         folded.faults + detailed.faults + settled.faults,

@@ -106,7 +106,7 @@ def test_a_problem_is_reported_once() -> None:
 
 
 def test_empty_labels_are_not_sent() -> None:
-    [body] = bodies([[Points((NOON_MS,), 'up{branch="",job_name="x"} 1\n')]])
+    [body] = bodies([[Points([NOON_MS], 'up{branch="",job_name="x"} 1\n')]])
     raw = bytes(cramjam.snappy.decompress_raw(body))
     assert b"job_name" in raw
     assert b"branch" not in raw
