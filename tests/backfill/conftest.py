@@ -150,8 +150,12 @@ def read(files: list[Path]) -> Shown:
 def by_moment(text: str) -> Iterator[str]:
     """An exposition for each moment."""
     lines = text.splitlines(keepends=True)
-    for moment in sorted({line.split()[-1] for line in lines if not line.startswith("#")}):
-        yield "".join(line for line in lines if line.startswith("#") or line.split()[-1] == moment)
+    moments = {line.split()[-1]: list[str]() for line in lines if not line.startswith("#")}
+    for line in lines:
+        for shown in moments.values() if line.startswith("#") else [moments[line.split()[-1]]]:
+            shown.append(line)
+    for _, shown in sorted(moments.items()):
+        yield "".join(shown)
 
 
 def series_of(shown: Shown, name: str, **labels: str) -> dict[float, float]:

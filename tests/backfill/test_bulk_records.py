@@ -17,7 +17,7 @@ from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
 from tests.support.records import DIFFERENCES, name_of
 
-TWO_DAYS = Period(NOON_MS - 2 * DAY_MS, NOON_MS, 4 * HOUR_MS)
+TWO_DAYS = Period(NOON_MS - 2 * DAY_MS, NOON_MS, 8 * HOUR_MS)
 STAGES = "metrics: {stages: true, extra_labels: [trigger, branch], branches: [main, next]}\n"
 JOBS = 12
 CHECKED = 10
@@ -27,17 +27,17 @@ SLOW: dict[object, dict[str, bytes]] = {}
 """Files of backfills without records; the fleet is always the same."""
 
 
-@pytest.fixture
-def fleet(clock: ManualClock) -> Fleet:
-    return Fleet(clock, seed=5, history_days=16)
+def new_fleet() -> Fleet:
+    return Fleet(ManualClock(NOON_MS), seed=5, history_days=16)
 
 
-@pytest.fixture
-def past(simulator: Simulator, fleet: Fleet, tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
     """Twelve jobs that fail at times and run at once; one has more builds than fit on a page."""
+    fleet = new_fleet()
     for ordinal in range(JOBS):
         plan = Plan(
-            gap_s=6000 if ordinal else 900,
+            gap_s=12_000 if ordinal else 1500,
             duration_s=200,
             queue_s=9,
             failure_ratio=0.3,
@@ -46,6 +46,11 @@ def past(simulator: Simulator, fleet: Fleet, tmp_path: Path) -> Past:
             branches=("main", "next"),
         )
         fleet.add_job(f"job-{ordinal:02}", plan=plan)
+    return fleet
+
+
+@pytest.fixture
+def past(simulator: Simulator, tmp_path: Path) -> Past:
     return Past(simulator, tmp_path / "fast", uses_records=True)
 
 
@@ -120,7 +125,7 @@ def test_a_difference_that_is_found_late_has_everything_from_records_requested_a
     assert texts(past) == expected
     builds = sum(len(job.builds) for job in simulator.truth().values())
     assert asked(simulator)["records"] > JOBS - 4
-    assert asked(simulator)["record-info"] > builds / 8
+    assert asked(simulator)["record-info"] > builds / 9
 
 
 @pytest.mark.parametrize(
@@ -238,19 +243,19 @@ def test_the_longer_builds_take_the_further_back_they_are_read(
     assert listing.reaches_back == is_enough
 
 
-def test_a_throttled_job_goes_on_at_the_page_where_it_stopped(
-    simulator: Simulator, fleet: Fleet, tmp_path: Path
-) -> None:
-    fleet.add_job("busy", plan=Plan(gap_s=300, duration_s=60))
-    past = Past(simulator, tmp_path / "fast", uses_records=True)
-    expected = the_slow_way(past)
-    simulator.faults.add(
-        fault("throttle", operation="records", probability=0.4, times=3, retry_after=0, announce=False)
-    )
-    assert texts(past) == expected
-    pages = -(-3.5 * 288 // 100) + 1
-    answered = [exchange for exchange in simulator.requests if exchange.operation == "records"]
-    assert sum(exchange.status == 200 for exchange in answered) <= pages
+def test_a_throttled_job_goes_on_at_the_page_where_it_stopped(tmp_path: Path) -> None:
+    fleet = new_fleet()
+    fleet.add_job("busy", plan=Plan(gap_s=600, duration_s=60))
+    with Simulator(fleet).start() as simulator:
+        past = Past(simulator, tmp_path / "fast", uses_records=True)
+        expected = the_slow_way(past)
+        simulator.faults.add(
+            fault("throttle", operation="records", probability=0.4, times=3, retry_after=0, announce=False)
+        )
+        assert texts(past) == expected
+        pages = -(-3.5 * 144 // 100) + 1
+        answered = [exchange for exchange in simulator.requests if exchange.operation == "records"]
+        assert sum(exchange.status == 200 for exchange in answered) <= pages
 
 
 def stop_after(past: Past, jobs: int) -> None:
@@ -291,7 +296,7 @@ def test_records_that_differ_when_it_is_resumed_are_discarded_with_those_of_befo
     simulator.reset_counts()
     assert texts(past) == expected
     builds = sum(len(job.builds) for job in simulator.truth().values())
-    assert asked(simulator)["record-info"] > builds / 8
+    assert asked(simulator)["record-info"] > builds / 9
     with past.spool() as spool:
         assert spool.discarded
 
@@ -326,7 +331,7 @@ def test_a_spool_of_before_records_goes_on(past: Past, simulator: Simulator) -> 
 
 
 def test_builds_that_began_after_the_end_are_not_read(past: Past, simulator: Simulator) -> None:
-    period = Period(NOON_MS - 14 * DAY_MS, NOON_MS - 10 * DAY_MS, HOUR_MS)
+    period = Period(NOON_MS - 14 * DAY_MS, NOON_MS - 10 * DAY_MS, 8 * HOUR_MS)
     expected = the_slow_way(past, period)
     assert texts(past, period) == expected
     assert asked(simulator)["records"] <= 2 * JOBS + 4

@@ -323,7 +323,7 @@ def test_the_last_sample_equals_the_truth_of_the_month(
         )
         fleet.add_job(f"job-{ordinal}", plan=plan)
     simulator.faults.replace(TROUBLE)
-    month = Period(NOON_MS - 30 * DAY_MS, NOON_MS, 6 * HOUR_MS)
+    month = Period(NOON_MS - 30 * DAY_MS, NOON_MS, 2 * DAY_MS)
     shown = Past(simulator, tmp_path).shown(month)
     latest = {series: values.get(NOON_MS / 1000) for series, values in shown.items()}
     for job in simulator.truth().values():

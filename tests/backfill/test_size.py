@@ -11,7 +11,7 @@ from exporter.model import Build, BuildDetail, Job, Result, Stage
 from exporter.simulator import Fleet, Plan, Simulator
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
 
-WEEK = Period(NOON_MS - 7 * DAY_MS, NOON_MS, HOUR_MS)
+WEEK = Period(NOON_MS - 7 * DAY_MS, NOON_MS, 4 * HOUR_MS)
 
 
 @pytest.mark.parametrize(
