@@ -133,10 +133,9 @@ class ApiClient(BaseClient):
     def recycle_bin(self) -> RecycleBin:
         """Return all deleted jobs that can still be restored."""
         pages: Pages[RecycledJob] = Pages(PAGE_SIZE, key=lambda job: job.id)
-        retention_ms: int | None = None
         path = "/v1/job/recycling-jobs"
-        for page in self._read_pages("recycling-jobs", path, recycle_page, pages, "page_no"):
-            retention_ms = page.retention_ms if retention_ms is None else retention_ms
+        read = list(self._read_pages("recycling-jobs", path, recycle_page, pages, "page_no"))
+        retention_ms = next((page.retention_ms for page in read if page.retention_ms is not None), None)
         return RecycleBin(retention_ms, {job.id: job for job in pages.records})
 
     def job_list(

@@ -56,6 +56,13 @@ _NO_METADATA: Final = (
 )
 
 
+_NOT_PUBLISHED: Final = (
+    "the gateway has no such API",
+    "check region and endpoint: CodeArts Build is not in every region, and each region has its own endpoint; "
+    "if both are right, the API was withdrawn there",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A proxy from an environment variable; ``address`` excludes user and password."""
@@ -92,7 +99,8 @@ def _origin(given: str, default: str | None) -> str:
 def _refused(error: ApiError) -> Finding:
     """Every operation is refused with the same error."""
     if isinstance(error, NotPublishedError):
-        return _not_published(error)
+        text, todo = _NOT_PUBLISHED
+        return problem(f"{text}: {error}", todo)
     return problem(
         f"every operation is refused alike: {error}",
         "check that the credentials belong to the account and the region of the jobs, and that the user is a "
@@ -100,40 +108,30 @@ def _refused(error: ApiError) -> Finding:
     )
 
 
-def _not_published(error: ApiError, rest: str = "") -> Finding:
-    return problem(
-        f"the gateway has no such API{rest}: {error}",
-        "check region and endpoint: CodeArts Build is not in every region, and each region has its own "
-        "endpoint; if both are right, the API was withdrawn there",
-    )
-
-
 def stopped(error: ApiError, *, has_value: bool) -> Finding:
     """Explain the error that ended the examination early; ``has_value`` if a request succeeded before it."""
-    rest = "; the rest was not asked" if has_value else ""
     key = error.address_key
     match error:
         case CredentialsError():
             return note("stopped: the credentials are refused (see Credentials)")
         case ThrottledError():
-            return problem(
-                f"the service throttles requests{rest}: {error}",
+            text, todo = (
+                "the service throttles requests",
                 "wait a minute and run this again; if it persists, lower poll.max_requests_per_minute, or "
                 "give the exporter a user of its own: the limit applies to everything a user does",
             )
         case NotPublishedError():
-            return _not_published(error, rest)
+            text, todo = _NOT_PUBLISHED
         case UnreachableError():
             text, todo = _OBSTACLES[error.obstacle]
-            todo = _NO_METADATA if key == METADATA_KEY else todo
-            return problem(f"{text}{rest}: {error}", todo.format(key=key))
+            todo = (_NO_METADATA if key == METADATA_KEY else todo).format(key=key)
         case _ if "an HTML page" in str(error):
             text = "an HTML page comes instead of the API's answer"
-            return problem(f"{text}{rest}: {error}", f"check {key}: this is another service, or a login page")
+            todo = f"check {key}: this is another service, or a login page"
         case InvalidResponseError():
-            text = "the answer is not one of this API"
-            return problem(f"{text}{rest}: {error}", f"check {key}, and proxies in between")
+            text, todo = "the answer is not one of this API", f"check {key}, and proxies in between"
         case BackendError():
-            return problem(f"the service is in trouble{rest}: {error}", RUN_AGAIN)
+            text, todo = "the service is in trouble", RUN_AGAIN
         case _:
-            return problem(f"unexpected answer of the service{rest}: {error}", RUN_AGAIN)
+            text, todo = "unexpected answer of the service", RUN_AGAIN
+    return problem(f"{text}{'; the rest was not asked' if has_value else ''}: {error}", todo)

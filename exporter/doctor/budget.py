@@ -5,7 +5,8 @@ from typing import Final
 
 from exporter.config import Config, format_duration
 from exporter.doctor.probe_plan import Watched
-from exporter.doctor.results import Answers, Finding, Load, Section, is_refused, note, ok, problem
+from exporter.doctor.results import Answers, Finding, Load, Section, note, ok, problem
+from exporter.errors import RefusalError
 from exporter.poller import Intervals
 from exporter.text import plural
 
@@ -69,7 +70,8 @@ def _formula(config: Config, answers: Answers, watched: Watched, load: Load) -> 
         pages = max(1, round(load.lists * load.lists_every_s / 60))
         parts.append(f"{load.lists:.1f} for lists ({plural(pages, 'page')} every {every})")
     refused = sum(
-        job.id in answers.deleted or is_refused(answers.histories.get(job.id)) for job in watched.jobs
+        job.id in answers.deleted or isinstance(answers.histories.get(job.id), RefusalError)
+        for job in watched.jobs
     )
     longest = intervals.with_lists(jobs)
     unlisted = jobs - watched.served - refused

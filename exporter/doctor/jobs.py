@@ -15,12 +15,11 @@ from exporter.doctor.results import (
     ListAnswer,
     Mark,
     Section,
-    is_refused,
     note,
     ok,
     problem,
 )
-from exporter.errors import ApiError
+from exporter.errors import ApiError, RefusalError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
 from exporter.poller.tasks import ALL
 from exporter.text import plural
@@ -76,14 +75,14 @@ def _job(job: Job, config: Config, answers: Answers, watched: Watched) -> Findin
             return _visible(f"{name}: visible in a list", (), listed) if listed else None
         case ApiError() as error if error is answers.stopped:
             return None
-        case ApiError() as error if not is_refused(error):
-            return problem(f"{name}: no usable answer: {error}", RUN_AGAIN)
-        case ApiError() as error if listed:
+        case RefusalError() as error if listed:
             project = f" {job.project}" if job.project else ""
             text = f"{name}: a list shows it, but its history is refused: {error}"
             return problem(text, f"{ROLE}:{project}")
-        case ApiError() as error:
+        case RefusalError() as error:
             return _invisible(job, name, config, answers, error)
+        case ApiError() as error:
+            return problem(f"{name}: no usable answer: {error}", RUN_AGAIN)
         case builds:
             return _visible(f"{name}: visible", builds, listed, ", no build in the last four weeks")
 

@@ -13,12 +13,11 @@ from exporter.doctor.results import (
     ListAnswer,
     Load,
     Section,
-    is_refused,
     note,
     ok,
     problem,
 )
-from exporter.errors import ApiError, NotPublishedError
+from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.poller.tasks import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT
 from exporter.text import plural
@@ -49,7 +48,7 @@ def permissions(config: Config, answers: Answers, watched: Watched, load: Load |
 
 def _failed(operation: str, error: ApiError, answers: Answers, refused: Finding) -> Finding:
     """Report an error: a refusal as ``refused``, any other as one that says nothing about permissions."""
-    if is_refused(error):
+    if isinstance(error, RefusalError):
         return refused
     if error is answers.stopped:
         return note(f"{operation}: not known, the examination stopped here ({answers.where_stopped})")
@@ -77,7 +76,7 @@ def _histories(answers: Answers) -> Finding | None:
         return _answered("period-history", plural(allowed, "job"), answers)
     if not errors:
         return None if answers.stopped else note("period-history: could not be asked, since no job is known")
-    refusals = list(filter(is_refused, errors))
+    refusals = [error for error in errors if isinstance(error, RefusalError)]
     refused = problem(
         f"period-history: refused for {plural(len(refusals), 'job')}, allowed for none; without it "
         "nothing is counted",
@@ -123,7 +122,7 @@ def _tried(detail: DetailAnswer, watched: Watched) -> str:
 def _list_of_all(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Finding | None:
     answer = answers.lists.get(ALL)
     of_all = next((project for project in config.projects if project.id == ALL), None)
-    if of_all and (isinstance(answer, ListAnswer) or (answer is not None and is_refused(answer))):
+    if of_all and isinstance(answer, ListAnswer | RefusalError):
         return _watched_by_all(config, of_all, answer)
     if isinstance(answer, ListAnswer):
         size = plural(answer.size, "job")

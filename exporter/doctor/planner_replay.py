@@ -20,9 +20,9 @@ from typing import Final, Self
 
 from exporter.config import Config
 from exporter.doctor.probe_plan import Watched
-from exporter.doctor.results import Answers, ListAnswer, Load, is_refused
+from exporter.doctor.results import Answers, ListAnswer, Load
 from exporter.doctor.stub_service import MadeUpService, Sample
-from exporter.errors import ApiError
+from exporter.errors import ApiError, RefusalError
 from exporter.ledger.job_list_evidence import apply_listed
 from exporter.ledger.state import JobLedger
 from exporter.model import JobNames, ListedJob
@@ -57,7 +57,7 @@ def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:
     requests, timed = idle.per_minute(), (short, long)
     if sum(requests.values()) > limit:
         timed = (replay(short_s, limit).measured(), replay(long_s, limit).measured())
-    is_unlisted = is_refused(answers.lists.get(ALL)) and not watched.worth_it
+    is_unlisted = isinstance(answers.lists.get(ALL), RefusalError) and not watched.worth_it
     has_max = config.poll.max_interval is not None and watched.served > 0
     return Load(
         requests=requests,

@@ -23,8 +23,8 @@ from exporter.doctor.probe_plan import (
     needs_names,
     resolve_watched,
 )
-from exporter.doctor.results import Answers, DetailAnswer, ListAnswer, is_refused
-from exporter.errors import ApiError, CredentialsError, ThrottledError, UnreachableError
+from exporter.doctor.results import Answers, DetailAnswer, ListAnswer
+from exporter.errors import ApiError, CredentialsError, RefusalError, ThrottledError, UnreachableError
 from exporter.model import Build, BuildDetail, Stage
 from exporter.poller.fetch import WINDOW_DAYS
 from exporter.poller.job_lists import LEAST_WORTH
@@ -109,7 +109,7 @@ class _Examination:
     def _lists_of_details(self, answers: Answers, watched: Watched) -> tuple[Answers, Watched]:
         """Read lists of projects that only details name, as the poller will without any other list."""
         detail, rest = answers.detail, answers
-        for _ in range(PROJECTS_BY_DETAILS if is_refused(answers.lists.get(ALL)) else 0):
+        for _ in range(PROJECTS_BY_DETAILS if isinstance(answers.lists.get(ALL), RefusalError) else 0):
             build = detail.answer if detail else None
             if not detail or not isinstance(build, BuildDetail) or build.project_id in {"", *answers.lists}:
                 break
@@ -170,7 +170,7 @@ class _Examination:
 
     def _note(self, answer: object) -> None:
         """Count failures in a row, and end the examination after too many."""
-        if not isinstance(answer, ApiError) or is_refused(answer):
+        if not isinstance(answer, ApiError) or isinstance(answer, RefusalError):
             self._has_answered, self._failed, self._unanswered = True, 0, 0
             return
         is_unreachable = isinstance(answer, UnreachableError)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.config import Config, format_duration
-from exporter.doctor.results import Answers, ListAnswer, is_refused
-from exporter.errors import ApiError
+from exporter.doctor.results import Answers, ListAnswer
+from exporter.errors import ApiError, RefusalError
 from exporter.model import Job, ListedJob, Result
 from exporter.poller.job_lists import ListTrust
 from exporter.poller.tasks import ALL, Listing
@@ -82,7 +82,7 @@ def _list_trust(config: Config, answers: Answers) -> ListTrust:
         for project_id, jobs in by_project.items():
             lists.was_read(Listing(project_id, jobs))
     for project_id, answer in answers.lists.items():
-        if is_refused(answer):
+        if isinstance(answer, RefusalError):
             lists.was_refused(project_id, 0.0)
         elif isinstance(answer, ListAnswer) and answer.listing.is_whole:
             lists.was_read(answer.listing)

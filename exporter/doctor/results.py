@@ -74,11 +74,6 @@ def problem(text: str, todo: str) -> Finding:
     return Finding(Mark.PROBLEM, text, todo)
 
 
-def is_refused(answer: object) -> bool:
-    """Return whether an answer is a refusal."""
-    return isinstance(answer, RefusalError)
-
-
 @dataclass(frozen=True, slots=True)
 class ListAnswer:
     """A job list as far as it was read; ``size`` is the number of jobs according to the service."""

@@ -12,8 +12,8 @@ from exporter.api.pagination import pages_of
 from exporter.api.rate_limiter import AdaptiveRateLimit
 from exporter.config import Config
 from exporter.doctor.probe_plan import Watched
-from exporter.doctor.results import Answers, ListAnswer, is_refused
-from exporter.errors import ApiError, NotVisibleError
+from exporter.doctor.results import Answers, ListAnswer
+from exporter.errors import ApiError, NotVisibleError, RefusalError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
 from exporter.poller.tasks import ALL, Listing
 from exporter.poller.watchlist import Watchlist
@@ -92,7 +92,7 @@ class MadeUpService:
         """All builds of a job that have started."""
         self._count("period-history", self.weight)
         answer = self._answers.histories.get(job_id)
-        if isinstance(answer, ApiError) and is_refused(answer):
+        if isinstance(answer, RefusalError):
             raise answer
         if job_id in self._answers.deleted:
             raise NotVisibleError("the job is deleted")
@@ -179,9 +179,8 @@ class MadeUpService:
     def _list_answer(self, project_id: str) -> ListAnswer | ApiError:
         """The real list; of a project that was not asked about, its part of the list of all jobs."""
         if project_id not in self._lists:
-            listed = (
-                everything.listing.jobs if isinstance(everything := self._lists.get(ALL), ListAnswer) else {}
-            )
+            everything = self._lists.get(ALL)
+            listed = everything.listing.jobs if isinstance(everything, ListAnswer) else {}
             jobs = {job.id: job for job in listed.values() if job.names.project_id == project_id}
             refusal = NotVisibleError("the list was not read")
             self._lists[project_id] = ListAnswer(Listing(project_id, jobs), len(jobs)) if jobs else refusal

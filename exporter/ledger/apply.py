@@ -281,7 +281,9 @@ def apply_stages(
 
     If stages are not measured any more, no build waits for them.
     """
-    stages = ledger.stages if policy.stages else ledger.stages.without_awaited()
+    stages = ledger.stages
+    if stages.awaited and not policy.stages:
+        stages = replace(stages, awaited={})
     for answer in answers:
         if answer.number not in stages.awaited:
             continue

@@ -77,10 +77,6 @@ class Stages:
         """Add a build that waits."""
         return replace(self, awaited=dict(sorted({**self.awaited, number: build}.items())[-AWAITED_KEPT:]))
 
-    def without_awaited(self) -> "Stages":
-        """Stop waiting for any build."""
-        return replace(self, awaited={}) if self.awaited else self
-
     def refused(self, number: int) -> "Stages":
         """Stop waiting for a build."""
         return replace(self, awaited={n: build for n, build in self.awaited.items() if n != number})

@@ -67,7 +67,7 @@ class PollPlanner:
         return PollDelays(self.intervals, self.watchlist.size, self._lists.in_use, self.rng)
 
     def carry_over(self, before: "PollPlanner", *, same_service: bool) -> frozenset[str]:
-        """Keep what lists have confirmed of the jobs that are still watched.
+        """Keep health and hints of the jobs that are still watched, and what lists have confirmed of them.
 
         For the same service, also keep the state of the lists, and due times as far as the intervals are the
         same. Other projects or new jobs make the lists due at once.
@@ -82,6 +82,7 @@ class PollPlanner:
         for job_id, job in jobs.items():
             if not (previous := known.get(job_id)):
                 continue
+            job.up, job.failure = previous.up, previous.failure
             job.lists.confirmed_ms = previous.lists.confirmed_ms
             job.poll.keep_log(previous.poll)
             job.stages.timer.keep_log(previous.stages.timer)

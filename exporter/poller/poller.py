@@ -159,10 +159,6 @@ class Poller:
         self._planner.schedule.requeue()
         self._stages.schedule.requeue()
 
-    def finish(self) -> None:
-        """Before a stop, restore ledgers that are older in the store than those published."""
-        self.commits.restore()
-
     def wait(self) -> float:
         """Return the seconds until a task is due, or a label is released."""
         now = self._monotonic()
@@ -238,9 +234,6 @@ class Poller:
         totals = self.commits.totals
         self._zero_hold.carry_over(before._zero_hold, {**self._states, **(totals.states if totals else {})})
         self.commits.carry_over(before.commits)
-        for job_id in self._states.keys() & before._states.keys():
-            job, previous = self._states[job_id], before._states[job_id]
-            job.up, job.failure = previous.up, previous.failure
         self._views.recycle_bin = before._views.recycle_bin if self._planner.reads_recycle_bin else None
         return before._readiness.answered_of(tasks)
 

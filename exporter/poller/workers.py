@@ -103,7 +103,7 @@ class PollingThreads:
                 idle += sum(result.task != RECYCLE_BIN for result in results)
                 if results:
                     self._poller.settle(results)
-            self._poller.finish()
+            self._poller.commits.restore()
         except BaseException:
             self._failed = True
             raise
