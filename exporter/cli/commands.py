@@ -35,7 +35,8 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 
 
 @click.group(
-    cls=ServeByDefault, context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]}
+    cls=ServeByDefault,
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.option(
     "--version",
@@ -66,7 +67,6 @@ def cli(context: click.Context) -> None:
 @click.option(
     "--shard",
     default="0",
-    show_default=True,
     callback=ordinal,
     help="Shard index, starting at 0. A StatefulSet pod name works too.",
 )
@@ -74,7 +74,6 @@ def cli(context: click.Context) -> None:
     "--total-shards",
     type=click.IntRange(1, 1000),
     default=1,
-    show_default=True,
     help="Number of exporters that share the jobs.",
 )
 def serve(
@@ -133,7 +132,6 @@ def check_config(config_file: str, online: bool) -> None:
     "output",
     type=click.Choice(("yaml", "table", "json")),
     default="yaml",
-    show_default=True,
     help="yaml is ready to paste into a configuration; table and json also show the last build.",
 )
 def list_jobs(config_file: str, output: str) -> None:
@@ -149,10 +147,8 @@ def list_jobs(config_file: str, output: str) -> None:
 
 @cli.command()
 @config_flag
-@click.option(
-    "--start", default="30d", show_default=True, help="Start of the period: a time, or how long ago."
-)
-@click.option("--end", default="0s", show_default=True, help="End of the period: a time, or how long ago.")
+@click.option("--start", default="30d", help="Start of the period: a time, or how long ago.")
+@click.option("--end", default="0s", help="End of the period: a time, or how long ago.")
 @click.option(
     "--exporter",
     "exporters",
@@ -164,14 +160,20 @@ def list_jobs(config_file: str, output: str) -> None:
     is_flag=True,
     help="With --exporter: include jobs that no exporter counts; their backfill ends now.",
 )
-@click.option("--step", default="5m", show_default=True, callback=step, help="Time between samples.")
+@click.option("--step", default="5m", callback=step, help="Time between samples.")
 @click.option(
     "--output",
     default="",
+    show_default=False,
     type=click.Path(),
     help="Directory for OpenMetrics files, or - for standard output.",
 )
-@click.option("--remote-write", default="", help="Remote write URL to send to, instead of writing files.")
+@click.option(
+    "--remote-write",
+    default="",
+    show_default=False,
+    help="Remote write URL to send to, instead of writing files.",
+)
 @click.option(
     "--remote-write-header",
     "headers",
@@ -230,7 +232,7 @@ def backfill(
 @cli.command()
 @web_flags
 @log_flags
-@click.option("--seed", default=0, show_default=True, help="Seed that selects the fleet.")
+@click.option("--seed", default=0, help="Seed that selects the fleet.")
 @click.pass_context
 def demo(
     ctx: click.Context,
@@ -254,13 +256,11 @@ def demo(
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=0, show_default=True, help="Port to listen on. 0 selects a free port, which is printed."
-)
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=0, help="Port to listen on. 0 selects a free port, which is printed.")
 @click.option("--jobs", type=int, help="Number of jobs. Default: those of the demo.")
-@click.option("--seed", default=0, show_default=True, help="Seed that selects the fleet.")
-@click.option("--speed", default=1.0, show_default=True, help="Speed of simulated time.")
+@click.option("--seed", default=0, help="Seed that selects the fleet.")
+@click.option("--speed", default=1.0, help="Speed of simulated time.")
 def simulate(**settings: Any) -> None:
     """Simulate the CodeArts Build API, for experiments."""
     with startup.slow_imports():

@@ -17,7 +17,6 @@ config_flag = click.option(
     "--config.file",
     "config_file",
     default="config.yaml",
-    show_default=True,
     type=click.Path(),
     metavar="FILE",
     help="Configuration file.",
@@ -45,7 +44,6 @@ def log_flags(command: Command) -> Command:
         "log_level",
         type=click.Choice(("debug", "info", "warn", "error")),
         default="info",
-        show_default=True,
         help="Minimum log level.",
     )
     format_flag = click.option(
@@ -53,7 +51,6 @@ def log_flags(command: Command) -> Command:
         "log_format",
         type=click.Choice(("logfmt", "json")),
         default="logfmt",
-        show_default=True,
         help="Log format.",
     )
     return level_flag(format_flag(command))
@@ -66,14 +63,12 @@ def web_flags(command: Command) -> Command:
         "addresses",
         multiple=True,
         default=[":10088"],
-        show_default=True,
         help="host:port to listen on. May be repeated. Port 0 selects a free port, which is logged.",
     )
     path = click.option(
         "--web.telemetry-path",
         "telemetry_path",
         default="/metrics",
-        show_default=True,
         callback=_absolute_path,
         help="Path under which to expose metrics.",
     )

@@ -156,7 +156,6 @@ def _flow(value: Any) -> str:
 def _flags(command: click.Command) -> Iterator[tuple[str, ...]]:
     for flag in command.params:
         if isinstance(flag, click.Option):
-            defaults = flag.default if isinstance(flag.default, list | tuple) else [flag.default]
-            default = codes(defaults) if flag.show_default else ""
+            default = flag.get_help_extra(click.Context(command, show_default=True)).get("default", "")
             choices = f" One of {codes(flag.type.choices)}." if isinstance(flag.type, click.Choice) else ""
-            yield code(flag.opts[0]), default, marked(flag.help or "") + choices
+            yield code(flag.opts[0]), code(default) if default else "", marked(flag.help or "") + choices
