@@ -1,4 +1,4 @@
-"""What every page is made from, besides the jobs that it shows."""
+"""The circumstances of a page: moment, exporter, query and language; and the facts that it lists."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -43,7 +43,7 @@ class Frame:
 
     @property
     def at(self) -> str:
-        """When the page was made, ISO 8601, UTC."""
+        """The time at which the page was made, ISO 8601, UTC."""
         return text.format_utc(self.now_ms)
 
     @property
