@@ -187,7 +187,7 @@ def test_a_late_record_is_counted_once(fleet: Fleet, simulator: Simulator, watch
     simulator.faults.add(fault("late-records", operation="period-history", seconds=20 * MINUTE, numbers=[1]))
     fleet.add_build(JOB, result="failure")
     fleet.add_build(JOB)
-    watch.poll_for(2 * HOUR)
+    watch.poll_for(2 * HOUR, every=5 * MINUTE)
     assert watch.counted() == {"failure": 1, "success": 1}
     assert watch.value("lost_builds_total") == 0
 
@@ -199,7 +199,7 @@ def test_a_build_that_history_never_shows_is_found_by_its_number(
     simulator.faults.add(fault("lost-records", detail="known", numbers=[1]))
     fleet.add_build(JOB, result="failure")
     fleet.add_build(JOB)
-    watch.poll_for(2 * HOUR)
+    watch.poll_for(2 * HOUR, every=5 * MINUTE)
     assert watch.counted() == {"failure": 1, "success": 1}
     assert watch.asked_numbers().count(1) == 1
 
@@ -228,7 +228,7 @@ def test_a_lost_build_that_turns_up_is_counted_and_recovered(
     simulator.faults.add(fault("lost-records", detail="unknown", numbers=[2]))
     fleet.add_build(JOB, result="failure")
     fleet.add_build(JOB)
-    watch.poll_for(2 * HOUR)
+    watch.poll_for(2 * HOUR, every=5 * MINUTE)
     simulator.faults.clear()
     fleet.add_build(JOB)
     watch.poll(times=2)
@@ -245,7 +245,7 @@ def test_a_failure_whose_record_disappears_still_begins_its_streak(
     simulator.faults.add(fault("lost-records", detail="unknown", numbers=[1]))
     fleet.add_build(JOB, result="failure")
     fleet.add_build(JOB)
-    watch.poll_for(2 * HOUR)
+    watch.poll_for(2 * HOUR, every=5 * MINUTE)
     [recovery] = simulator.truth({JOB: 1})[JOB].totals.recoveries
     assert (recovery.first_failure, recovery.success) == (1, 3)
     assert watch.value("recovery_duration_seconds_count") == 1
@@ -272,7 +272,7 @@ def test_a_job_idle_for_longer_than_the_lookback_counts_its_next_build(idle_flee
         watch.poll()
         assert watch.value("last_build_number") is None
         idle_fleet.add_build(JOB)
-        watch.poll_for(3 * HOUR)
+        watch.poll_for(3 * HOUR, every=5 * MINUTE)
         assert watch.counted() == {"success": 1}
         assert watch.value("last_build_number") == 501
         assert watch.value("lost_builds_total") == 0
@@ -385,7 +385,7 @@ def test_an_impossible_number_alone_on_the_first_page_is_ignored(
     assert watch.value("last_build_number") in (None, 1)
     simulator.faults.clear()
     fleet.add_build(JOB)
-    watch.poll_for(3 * HOUR)
+    watch.poll_for(3 * HOUR, every=5 * MINUTE)
     assert watch.counted() == {"success": 1}
     assert watch.value("last_build_number") == 2
     assert watch.value("lost_builds_total") == 0

@@ -445,12 +445,12 @@ class TestTasks:
     def test_no_two_jobs_are_polled_in_step(self) -> None:
         made = planner(500)
         sweep_now(made, None, {}, 0)
-        bursts: Sequence[int] = []
+        bursts = []
         for second in range(3600):
             tasks = [task for task in made.due(second, 10_000) if task != JOB_LISTS]
             for task in tasks:
                 made.succeed(task, idle(), second)
-            bursts = [*bursts, len(tasks)]
+            bursts.append(len(tasks))
         assert max(bursts[1800:]) <= 20
 
 

@@ -18,7 +18,7 @@ from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Fleet, fault
 from tests.ledger.examples import idle
 from tests.poller.test_sweeps import FORBIDDEN, TROUBLES, UNBOUNDED, fleet_of, requests
-from tests.support.watch import Watch, watching
+from tests.support.watch import MINUTE, Watch, watching
 
 PROJECT, OTHER = "a" * 32, "b" * 32
 JOB = "c" * 32
@@ -223,7 +223,7 @@ class TestTheLog:
                 )
                 watch.poll(times=3)
                 watch.simulator.faults.clear()
-                watch.poll(times=140)
+                watch.poll_for(140 * MINUTE, every=5 * MINUTE)
         assert [event for event, project, _ in logged(lines, *LISTS) if project == "all"] == [*LISTS, *LISTS]
 
 

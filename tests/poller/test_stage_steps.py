@@ -180,7 +180,7 @@ def test_stages_cost_no_other_request() -> None:
     sent: list[Counter[str]] = []
     for settings in ("", ON):
         random.seed(3)
-        fleet = Fleet(ManualClock(START_MS), seed=5, history_days=1)
+        fleet = Fleet(ManualClock(START_MS), seed=5, history_days=0.1)
         for ordinal in range(12):
             fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=1500, concurrency=2, schedule_failure_ratio=0))
         with watching(fleet, settings=settings) as watch:
@@ -192,9 +192,9 @@ def test_stages_cost_no_other_request() -> None:
 
 
 def test_an_endpoint_that_is_broken_for_all_is_asked_rarely(clock: ManualClock) -> None:
-    fleet = Fleet(clock, seed=5, history_days=1)
+    fleet = Fleet(clock, seed=5, history_days=0.1)
     for ordinal in range(4):
-        fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=600, schedule_failure_ratio=0))
+        fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=900, schedule_failure_ratio=0))
     with watching(fleet, settings=ON) as watch:
         watch.simulator.faults.add(fault("error", operation="full-stages", status=500))
         watch.poll_for(HOUR)

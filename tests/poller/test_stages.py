@@ -61,7 +61,7 @@ def test_a_build_is_measured_by_its_stages_with_one_request(fleet: Fleet) -> Non
 
 
 def test_each_finished_build_costs_exactly_one_request(clock: ManualClock) -> None:
-    fleet = Fleet(clock, seed=5, history_days=1)
+    fleet = Fleet(clock, seed=5, history_days=0.1)
     for name in ("a", "b", "c"):
         fleet.add_job(name, plan=Plan(gap_s=900, concurrency=2, schedule_failure_ratio=0))
     with watching(fleet, settings=ON) as watch:
@@ -137,7 +137,7 @@ def test_refused_stages_are_asked_for_once(fleet: Fleet) -> None:
         watch.poll()
         for _ in range(3):
             fleet.add_build(JOB)
-        watch.poll_for(6 * HOUR)
+        watch.poll_for(6 * HOUR, every=5 * MINUTE)
         assert len(watch.asked("full-stages")) == 3
         assert watch.poller.ledgers[JOB].stages.awaited == {}
 
@@ -266,7 +266,7 @@ def test_what_waits_when_stages_are_switched_off_waits_no_more(
 
 
 def test_through_faults_and_restarts_stages_add_up_to_the_truth(tmp_path: Path) -> None:
-    fleet = Fleet(ManualClock(START_MS), seed=11, history_days=1)
+    fleet = Fleet(ManualClock(START_MS), seed=11, history_days=0.2)
     plan = Plan(gap_s=1200, duration_s=120, concurrency=3, failure_ratio=0.3, aborted_ratio=0.1)
     for ordinal in range(4):
         fleet.add_job(f"job-{ordinal}", "shop", plan=plan)

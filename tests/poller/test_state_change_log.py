@@ -112,9 +112,9 @@ def test_an_outage_that_a_step_meets_first_is_one_of_the_api(fleet: Fleet, troub
         [step] = until_steps(watch)
         watch.simulator.faults.replace([trouble])
         watch.poller.settle([watch.poller.run(step)])
-        watch.poll_for(2 * HOUR)
+        watch.poll_for(2 * HOUR, every=5 * MINUTE)
         watch.simulator.faults.clear()
-        watch.poll_for(HOUR)
+        watch.poll_for(HOUR, every=5 * MINUTE)
     events = [line["event"] for line in lines]
     assert (events.count("api_lost"), events.count("api_recovered")) == (1, 1)
     assert not [event for event in events if event.startswith("stages")]

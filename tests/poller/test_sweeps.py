@@ -73,7 +73,7 @@ class TestTheBudget:
     def test_a_thousand_idle_jobs_cost_twelve_requests_an_interval(self) -> None:
         with watching(fleet_of(1000), max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=2)
-            watch.poll_for(11 * HOUR, every=HOUR)
+            watch.poll_for(12 * HOUR, every=2 * HOUR)
             watch.simulator.reset_counts()
             watch.poll_for(6 * HOUR, every=20 * MINUTE)
             by_themselves = requests(watch)["period-history"] / 360
@@ -307,7 +307,7 @@ def build_now_and_then(watch: Watch, jobs: Sequence[Job], minutes: int) -> None:
 class TestListsInTrouble:
     @pytest.mark.parametrize("name", TROUBLES)
     def test_counts_stay_right_and_the_metric_says_so(self, name: str) -> None:
-        fleet = fleet_of(30)
+        fleet = fleet_of(20)
         jobs = fleet.jobs()
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
@@ -319,9 +319,10 @@ class TestListsInTrouble:
             assert trusted(watch) == 0
             watch.poll(times=15)
             assert watch.wrong(since) == {}
-            assert len(watch.jobs) == 30
+            assert len(watch.jobs) == 20
             watch.simulator.faults.clear()
-            build_now_and_then(watch, jobs, 75)
+            watch.poll_for(HOUR, every=5 * MINUTE)
+            build_now_and_then(watch, jobs, 15)
             assert trusted(watch) == 1
             watch.poll(times=15)
             assert watch.wrong(since) == {}
@@ -393,14 +394,14 @@ class TestListsInTrouble:
             watch.poll(times=15)
             assert watch.wrong(since) == {}
             watch.simulator.faults.clear()
-            watch.poll(times=70)
+            watch.poll_for(70 * MINUTE, every=5 * MINUTE)
             assert trusted(watch) == 1
             fleet.add_build(fleet.jobs()[1].id)
             watch.poll(times=2)
             assert watch.wrong(since) == {}
 
     def test_a_list_that_keeps_hiding_builds_is_distrusted_for_longer(self) -> None:
-        fleet = fleet_of(8)
+        fleet = fleet_of(4)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
             since = baselines(watch)
@@ -408,7 +409,7 @@ class TestListsInTrouble:
             believed = []
             for minute in range(5 * 60):
                 if minute % 5 == 0:
-                    fleet.add_build(fleet.jobs()[minute % 8].id)
+                    fleet.add_build(fleet.jobs()[minute % 4].id)
                 watch.poll()
                 believed.append(trusted(watch))
             assert believed[-180:].count(1) <= 20

@@ -506,7 +506,7 @@ def test_the_endless_500_of_one_job_is_logged_once(fleet: Fleet) -> None:
     with watching(fleet) as watch, capture_logs() as lines:
         watch.poll()
         watch.simulator.faults.add(fault("error", job=JOB))
-        watch.poll_for(3 * HOUR)
+        watch.poll_for(3 * HOUR, every=5 * MINUTE)
     assert [(line["event"], line["task"]) for line in lines] == [("poll_failed", JOB)]
 
 
@@ -572,7 +572,7 @@ class TestEverythingIsRefused:
         with watching(fleet) as watch:
             watch.poll(times=2)
             watch.simulator.faults.add(refusal)
-            watch.poll_for(HOUR)
+            watch.poll_for(HOUR, every=5 * MINUTE)
             for _ in range(5):
                 watch.poll()
                 assert (watch.value("up"), watch.poller.is_ready) == (0, True)
