@@ -71,7 +71,7 @@ def recovered(watch: Watch) -> float:
 
 class TestTheBudget:
     def test_a_thousand_idle_jobs_cost_twelve_requests_an_interval(self) -> None:
-        with watching(fleet_of(1000), max_requests_per_minute=UNBOUNDED) as watch:
+        with watching(fleet_of(1000, never_built=500), max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=2)
             watch.poll_for(12 * HOUR, every=2 * HOUR)
             watch.simulator.reset_counts()
@@ -86,7 +86,7 @@ class TestTheBudget:
             assert trusted(watch) == 1
 
     def test_fifty_builds_an_interval_cost_two_requests_each(self) -> None:
-        fleet = fleet_of(1000)
+        fleet = fleet_of(1000, never_built=500)
         jobs = fleet.jobs()
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=2)
@@ -213,8 +213,8 @@ class TestFreshness:
 
     @pytest.mark.parametrize("seconds", [120, 600])
     def test_a_record_that_comes_later_than_the_list_is_waited_for(self, seconds: float) -> None:
-        fleet = fleet_of(101)
-        job = fleet.jobs()[0]
+        fleet = fleet_of(101, never_built=80)
+        job = fleet.jobs()[90]
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=3)
             watch.simulator.faults.add(
@@ -329,7 +329,7 @@ class TestListsInTrouble:
 
     @pytest.mark.parametrize("name", ["forbidden", "failing", "empty"])
     def test_a_build_is_seen_within_a_quarter_of_an_hour_all_the_same(self, name: str) -> None:
-        fleet = fleet_of(120)
+        fleet = fleet_of(120, never_built=60)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
             since = baselines(watch)
@@ -341,7 +341,7 @@ class TestListsInTrouble:
 
     @pytest.mark.parametrize("name", HARMLESS)
     def test_odd_lists_stay_in_use(self, name: str) -> None:
-        fleet = fleet_of(110)
+        fleet = fleet_of(110, never_built=80)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
             since = baselines(watch)
@@ -353,7 +353,7 @@ class TestListsInTrouble:
             assert len(watch.jobs) == 110
 
     def test_pages_that_shuffle_cost_nothing(self) -> None:
-        fleet = fleet_of(250)
+        fleet = fleet_of(250, never_built=200)
         rng = random.Random(3)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
