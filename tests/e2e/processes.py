@@ -76,6 +76,7 @@ class Service:
         self.url = url
         self.baseline: dict[str, int] = {}
         self._session = requests.Session()
+        self._session.trust_env = False  # else each request looks for files
         self._build_projects: dict[str, str] = {}
 
     def post(self, path: str, body: object) -> Any:

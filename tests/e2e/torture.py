@@ -88,9 +88,11 @@ class Scraper:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            with contextlib.suppress(requests.RequestException):
-                self._check(requests.get(f"{self._url}/metrics", timeout=2).text)
+        with requests.Session() as session:
+            session.trust_env = False  # else each request looks for files
+            while not self._stop.wait(0.2):
+                with contextlib.suppress(requests.RequestException):
+                    self._check(session.get(f"{self._url}/metrics", timeout=2).text)
 
     def _check(self, exposition: str) -> None:
         self._report.scrapes += 1
@@ -144,7 +146,7 @@ class Run:
         eventually(lambda: answers(f"{self.victim.url}/-/ready"), START_S)
         with Scraper(self.victim.url, report):
             while report.kills < KILLS or report.terms < 1:
-                self.live(self.rng.uniform(0.3, 1.2))
+                self.live(self.rng.uniform(0.2, 0.6))
                 self.disturb()
             self.victim.start()
             self.settle()
@@ -176,14 +178,14 @@ class Run:
         if rng.random() < 0.6:
             self.simulator.post("faults", [*rng.choice(TEMPORARY), *self.scenario.faults])
             report.outages += 1
-            self.live(rng.uniform(0.1, 1.5))
+            self.live(rng.uniform(0.1, 0.8))
         event = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP))
         victim.start()
         if rng.random() < 0.7:
             with contextlib.suppress(AssertionError):
                 eventually(lambda: answers(f"{victim.url}/-/healthy"), 10)
         victim.signal(event)
-        self.live(rng.choice((0.0, 0.2, 1.5)))
+        self.live(rng.choice((0.0, 0.2, 1.0)))
         if rng.random() < 0.4:
             self.burst()
         if event is signal.SIGSTOP:
