@@ -75,7 +75,10 @@ class Reloads:
                 if not isinstance(error, ExporterError):
                     _log.exception("unexpected_error", task="reload")
             for requested in requests:
-                requested.set_exception(failure) if failure else requested.set_result(None)
+                if failure:
+                    requested.set_exception(failure)
+                else:
+                    requested.set_result(None)
             time.sleep(max(_MIN_RELOAD_PAUSE_S, time.monotonic() - began))
 
 

@@ -25,7 +25,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The moment and the exporter that a page shows, and its reader's wishes.
+    """The moment and the exporter that a page shows, and what its reader asked for.
 
     Attributes:
         stale_after_ms: a job polled longer ago is stale.
