@@ -48,14 +48,15 @@ def test_after():
 """
 
 
-def pytest_output(source: str, folder: Path, *flags: str, **environment: str) -> str:
+def pytest_output(folder: Path, *flags: str, **environment: str) -> str:
     """Run pytest on these tests with the settings and hooks of this suite, and return its output."""
-    (folder / "test_made.py").write_text(source)
+    for name, source in {"program": NEEDS_A_PROGRAM, "file": LEAVES_A_FILE_OPEN}.items():
+        (folder / f"test_{name}.py").write_text(source)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "PYTEST_"))}
     result = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"),
-            *(f"--config-file={ROOT / 'pyproject.toml'}", *flags, str(folder / "test_made.py")),
+            *(f"--config-file={ROOT / 'pyproject.toml'}", *flags, str(folder)),
         ],
         cwd=ROOT,
         env=inherited | environment,
@@ -67,22 +68,23 @@ def pytest_output(source: str, folder: Path, *flags: str, **environment: str) ->
     return result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("flags", [(), ("-n2",)], ids=["one process", "workers"])
-def test_a_missing_program_is_one_line_in_the_summary(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    output = pytest_output(NEEDS_A_PROGRAM, tmp_path, *flags)
+@pytest.fixture(scope="module", params=[(), ("-n2",)], ids=["one process", "workers"])
+def output(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return pytest_output(tmp_path_factory.mktemp("made"), *request.param)
+
+
+def test_a_missing_program_is_one_line_in_the_summary(output: str) -> None:
     assert re.findall(r".*no-such-program.*", output) == ["SKIPPED [4] no-such-program is not installed"]
     assert "4 skipped" in output
 
 
-def test_a_missing_program_is_a_failure_in_ci(tmp_path: Path) -> None:
-    output = pytest_output(NEEDS_A_PROGRAM, tmp_path, CI="true")
-    assert "1 failed, 3 errors" in output
-
-
-def test_an_unclosed_file_is_an_error_of_the_test_that_opened_it(tmp_path: Path) -> None:
-    output = pytest_output(LEAVES_A_FILE_OPEN, tmp_path)
+def test_an_unclosed_file_is_an_error_of_the_test_that_opened_it(output: str) -> None:
     assert re.findall(r"^ERROR \S*::(\w+)", output, re.MULTILINE) == ["test_that_leaves_a_file_open"]
-    assert "3 passed, 1 error" in output
+    assert "3 passed, 4 skipped, 1 error" in output
+
+
+def test_a_missing_program_is_a_failure_in_ci(tmp_path: Path) -> None:
+    assert "1 failed, 3 passed, 4 errors" in pytest_output(tmp_path, CI="true")
 
 
 def test_a_missing_server_creates_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
