@@ -183,7 +183,7 @@ class TestFirstBuilds:
         simulator.faults.add(fault("error", operation="record-info", status=422, code="DEVCB.00031006"))
         for _ in range(3):
             fleet.add_build(JOB, result="schedule_failure")
-        watch.poll_for(2 * HOUR)
+        watch.poll_for(2 * HOUR, every=5 * MINUTE)
         assert watch.counted() == {"schedule_failure": 3}
 
     def test_short_ones_are_counted_though_the_service_is_two_minutes_behind(
@@ -201,5 +201,5 @@ class TestFirstBuilds:
         watch.poll()
         simulator.faults.add(fault("unknown-phase"))
         fleet.add_build(JOB, duration_s=30 * DAY)
-        watch.poll_for(2 * HOUR)
+        watch.poll_for(2 * HOUR, every=5 * MINUTE)
         assert watch.counted() == {"unknown": 1}

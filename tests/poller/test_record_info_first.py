@@ -250,7 +250,7 @@ LIES: dict[str, dict[str, Any]] = {
     [(lie, ()) for lie in LIES] + [(lie, (NO_NUMBERS,)) for lie in LIES if "number" not in lie],
 )
 def test_lists_that_lie_change_no_count(lie: str, lists: tuple[Fault, ...]) -> None:
-    with watching(fleet_of(20), max_requests_per_minute=100_000) as watch:
+    with watching(fleet_of(12), max_requests_per_minute=100_000) as watch:
         seen = observing(watch, lists)
         watch.simulator.faults.add(
             *(fault("wrong-last-build", operation=each, **LIES[lie]) for each in LISTS)

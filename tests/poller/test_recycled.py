@@ -46,7 +46,7 @@ def test_a_discovered_job_is_not_asked_about_any_more(fleet: Fleet, watch: Watch
     assert len(watch.jobs) == 11
     watch.simulator.reset_counts()
     with capture_logs() as lines:
-        watch.poll_for(6 * HOUR, every=5 * MINUTE)
+        watch.poll_for(6 * HOUR, every=10 * MINUTE)
     assert (requests(watch, job), lines) == (0, [])
 
 
@@ -57,7 +57,7 @@ def test_a_job_that_is_named_is_polled_on(fleet: Fleet, job: Job) -> None:
         watch.poll()
         assert len(watch.jobs) == 12
         watch.simulator.reset_counts()
-        watch.poll_for(6 * HOUR, every=5 * MINUTE)
+        watch.poll_for(6 * HOUR, every=10 * MINUTE)
         assert requests(watch, job) > 1
         assert watch.value("job_deleted", job_name=job.name) == 1
 

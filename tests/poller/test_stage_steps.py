@@ -184,7 +184,7 @@ def test_stages_cost_no_other_request() -> None:
         for ordinal in range(12):
             fleet.add_job(f"job-{ordinal}", plan=Plan(gap_s=1500, concurrency=2, schedule_failure_ratio=0))
         with watching(fleet, settings=settings) as watch:
-            watch.poll_for(3 * HOUR)
+            watch.poll_for(2 * HOUR)
             sent.append(Counter(exchange.operation for exchange in watch.simulator.requests))
     without, with_stages = sent
     assert with_stages.pop("full-stages") > 50

@@ -112,7 +112,9 @@ class TestTheBudget:
             assert requests(watch).total() <= 60 * 4
 
     def test_a_quiet_fleet_restarts_without_a_poll_for_each_job(self, store: SqliteStore) -> None:
-        with watching(fleet_of(200), store=store, max_requests_per_minute=UNBOUNDED) as watch:
+        with watching(
+            fleet_of(200, never_built=100), store=store, max_requests_per_minute=UNBOUNDED
+        ) as watch:
             watch.poll(times=3)
             watch.start()
             watch.simulator.reset_counts()
@@ -226,7 +228,7 @@ class TestFreshness:
             assert trusted(watch) == 1, "the lists were right"
 
     def test_builds_of_quiet_jobs_covered_by_lists_are_not_recovered(self) -> None:
-        fleet = fleet_of(150)
+        fleet = fleet_of(100)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll_for(6 * HOUR, every=15 * MINUTE)
             since = baselines(watch)
@@ -307,7 +309,7 @@ def build_now_and_then(watch: Watch, jobs: Sequence[Job], minutes: int) -> None:
 class TestListsInTrouble:
     @pytest.mark.parametrize("name", TROUBLES)
     def test_counts_stay_right_and_the_metric_says_so(self, name: str) -> None:
-        fleet = fleet_of(20)
+        fleet = fleet_of(12)
         jobs = fleet.jobs()
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
@@ -319,7 +321,7 @@ class TestListsInTrouble:
             assert trusted(watch) == 0
             watch.poll(times=15)
             assert watch.wrong(since) == {}
-            assert len(watch.jobs) == 20
+            assert len(watch.jobs) == 12
             watch.simulator.faults.clear()
             watch.poll_for(HOUR, every=5 * MINUTE)
             build_now_and_then(watch, jobs, 15)
@@ -379,7 +381,7 @@ class TestListsInTrouble:
             assert watch.counted(hidden.name) == {"success": 1}
 
     def test_a_list_that_hides_builds_is_detected_by_a_poll_and_trusted_again_later(self) -> None:
-        fleet = fleet_of(120)
+        fleet = fleet_of(60)
         with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=4)
             since = baselines(watch)

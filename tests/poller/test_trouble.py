@@ -572,7 +572,7 @@ class TestEverythingIsRefused:
         with watching(fleet) as watch:
             watch.poll(times=2)
             watch.simulator.faults.add(refusal)
-            watch.poll_for(HOUR, every=5 * MINUTE)
+            watch.poll_for(HOUR, every=10 * MINUTE)
             for _ in range(5):
                 watch.poll()
                 assert (watch.value("up"), watch.poller.is_ready) == (0, True)

@@ -3,7 +3,6 @@
 from email.utils import formatdate
 from io import BytesIO
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
@@ -32,16 +31,16 @@ class InProcess(BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Send one request and return its response."""
-        simulator, url = self._simulator, urlsplit(request.url or "")
-        if simulator._server is None or url.port != simulator.port:
+        simulator, url = self._simulator, request.url or ""
+        host, slash, path = url.partition("://")[2].partition("/")
+        if simulator._server is None or not host.endswith(f":{simulator.port}"):
             return self._wire.send(request, *args, **kwargs)
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = request.body or b""
-        target = f"{url.path}?{url.query}" if url.query else url.path
         received = Request(
             str(request.method),
-            target,
-            {"host": url.netloc, **headers},
+            slash + path,
+            {"host": host, **headers},
             body.encode() if isinstance(body, str) else body,
         )
         if self._needs_socket(received):
@@ -59,7 +58,7 @@ class InProcess(BaseAdapter):
             }
         )
         response.raw = BytesIO(answer.body)
-        response.url, response.request = request.url or "", request
+        response.url, response.request = url, request
         return response
 
     def _needs_socket(self, request: Request) -> bool:
