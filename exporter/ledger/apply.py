@@ -12,7 +12,7 @@ from exporter.ledger.settled_runs import Run
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import LOST_TRIES, JobLedger
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
-from exporter.ledger.unsettled import OpenBuild
+from exporter.ledger.unsettled import OpenBuild, clamped
 from exporter.model import Build, BuildDetail, Result
 
 DETAIL_TRIES: Final = 10
@@ -140,11 +140,11 @@ def clamp_timestamps(ledger: JobLedger, *, at_ms: int) -> JobLedger:
         ledger,
         since_ms=min(ledger.since_ms, at_ms),
         polled_ms=at_ms,
-        open={number: _clamp_open(open_build, at_ms) for number, open_build in ledger.open.items()},
+        open={number: open_build.clamped(at_ms) for number, open_build in ledger.open.items()},
         gaps=tuple(replace(gap, since_ms=min(gap.since_ms, at_ms)) for gap in ledger.gaps),
-        lost_ms=_clamped(ledger.lost_ms, at_ms),
+        lost_ms=clamped(ledger.lost_ms, at_ms),
         other=other and replace(other, seen_ms=min(other.seen_ms, at_ms)),
-        restarted_ms=_clamped(ledger.restarted_ms, at_ms),
+        restarted_ms=clamped(ledger.restarted_ms, at_ms),
     )
 
 
@@ -300,19 +300,6 @@ def _dated_ms(build: Build, at_ms: int) -> int:
     """Return the plausible finish, or else the plausible start, of a history record; 0 if there is none."""
     times = (build.finish_ms, build.start_ms)
     return next((ms for ms in times if ms is not None and ms <= at_ms + AHEAD_MS), 0)
-
-
-def _clamp_open(open_build: OpenBuild, at_ms: int) -> OpenBuild:
-    return replace(
-        open_build,
-        first_seen_ms=min(open_build.first_seen_ms, at_ms),
-        unseen_since_ms=_clamped(open_build.unseen_since_ms, at_ms),
-        asked_ms=_clamped(open_build.asked_ms, at_ms),
-    )
-
-
-def _clamped(ms: int | None, at_ms: int) -> int | None:
-    return None if ms is None else min(ms, at_ms)
 
 
 def _apply_detail(builder: LedgerBuilder, open_build: OpenBuild, detail: BuildDetail, at_ms: int) -> None:

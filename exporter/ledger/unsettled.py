@@ -16,6 +16,11 @@ AGREEING: Final = 3
 """Polls that have to show unexpected numbers before record-info is asked to confirm them."""
 
 
+def clamped(ms: int | None, at_ms: int) -> int | None:
+    """Clamp a time, if there is one, to ``at_ms``."""
+    return None if ms is None else min(ms, at_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenBuild:
     """A build that is not settled: unfinished, or finished and waiting for its detail.
@@ -75,6 +80,15 @@ class OpenBuild:
     def proven(self) -> "OpenBuild":
         """The build without what only a job list has shown of it."""
         return replace(self, build=Build(self.build.number), only_listed=False) if self.only_listed else self
+
+    def clamped(self, at_ms: int) -> "OpenBuild":
+        """Clamp the times of polls to ``at_ms``."""
+        return replace(
+            self,
+            first_seen_ms=min(self.first_seen_ms, at_ms),
+            unseen_since_ms=clamped(self.unseen_since_ms, at_ms),
+            asked_ms=clamped(self.asked_ms, at_ms),
+        )
 
     @property
     def rests_until_ms(self) -> int:

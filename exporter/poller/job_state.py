@@ -22,6 +22,7 @@ from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_list_evidence import apply_listed, next_running
 from exporter.ledger.state import JobLedger
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy
+from exporter.ledger.unsettled import clamped
 from exporter.model import ListedJob
 from exporter.poller.requested_polls import Hint
 from exporter.poller.schedule import Intervals
@@ -140,10 +141,7 @@ class ListEvidence:
 
     def clamp_timestamps(self, at_ms: int) -> None:
         """Clamp timestamps to `at_ms` after the service clock was corrected."""
-        if self.seen_ms is not None:
-            self.seen_ms = min(self.seen_ms, at_ms)
-        if self.confirmed_ms is not None:
-            self.confirmed_ms = min(self.confirmed_ms, at_ms)
+        self.seen_ms, self.confirmed_ms = clamped(self.seen_ms, at_ms), clamped(self.confirmed_ms, at_ms)
         if self.silent_until_ms is not None and self.silent_until_ms > at_ms:
             self.silent_until_ms = None
 
