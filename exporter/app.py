@@ -19,7 +19,7 @@ from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
 from exporter.api.throttle import Throttle
-from exporter.config import LARGEST_FILE, Config, load, read_bounded
+from exporter.config import LARGEST_FILE, Config, load
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher
 from exporter.ledger.histogram import Buckets
@@ -31,6 +31,7 @@ from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rule
 from exporter.poller.project_totals import totals_of
 from exporter.poller.tasks import PlannedPoll
 from exporter.poller.watchlist import Watchlist, in_shard
+from exporter.regular_files import read_bounded
 from exporter.store import open_store
 
 _COMMIT_WITHIN_S = 10.0

@@ -21,7 +21,7 @@ from urllib.request import getproxies
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ContentDecodingError
-from requests.utils import select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -41,6 +41,14 @@ _PROXY_FORMAT: Final = (
 _MAX_SILENCES: Final = 3
 _DEFAULT_SILENCE_S: Final = 10.0
 _CHUNK_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy from an environment variable; ``address`` excludes user and password."""
+
+    variable: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,25 @@ def exchange(
         raise _unreachable(error) from None
 
 
-def proxy_variable(url: str, proxy: str) -> str:
+def proxy_for(url: str) -> Proxy | None:
+    """Return the proxy for a URL according to the environment."""
+    found = select_proxy(url, get_environ_proxies(url))
+    return Proxy(_proxy_variable(url, found), _without_user(found)) if found else None
+
+
+def _without_user(proxy: str) -> str:
+    """Return scheme, host and port; nothing of an address that a password makes ambiguous."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(its address cannot be read)"
+    if "@" in proxy and "@" not in parts.netloc:  # cut by a character of the password
+        return "(its address cannot be read)"
+    return f"{parts.scheme}://{parts.hostname or '?'}{port}"
+
+
+def _proxy_variable(url: str, proxy: str) -> str:
     """Return the environment variable that names the proxy of an address."""
     names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
     spellings = (spelling for name in names for spelling in (name, name.upper()))
@@ -158,7 +184,7 @@ def _misconfigured(url: str, proxies: Mapping[str, str], error: Exception) -> Un
     if proxy:
         socks = proxy.lower().startswith("socks") and isinstance(error, requests.exceptions.InvalidSchema)
         hint = "a SOCKS proxy needs the package PySocks, which is not installed" if socks else _PROXY_FORMAT
-        text = f"{proxy_variable(url, proxy)}: {hint}"
+        text = f"{_proxy_variable(url, proxy)}: {hint}"
     elif isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         text = f"{next(filter(os.environ.get, ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')), 'ca_file')}: {error}"
     else:

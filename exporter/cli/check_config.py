@@ -1,14 +1,63 @@
-"""``check-config``: what a valid configuration amounts to, and who can read its secrets."""
+"""``check-config``: load a configuration, warn if others can read its secrets, test it against the API."""
 
 import ipaddress
+import os
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
+import click
+
+from exporter import startup
+from exporter.cli import log_setup
+from exporter.cli.terminal import echo, echo_styled, warn
+from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth, load
 from exporter.model import ALL
 from exporter.text import join_words, plural
+
+
+def check_config(path: Path, *, online: bool) -> bool:
+    """Load a configuration and print what is to say about it; False if a test against the API fails.
+
+    Raises:
+        ConfigError: it is not valid.
+    """
+    config = load(path)
+    echo(f"{path} is valid: {summary(config)}")
+    for line in credential_warnings(config, path):
+        warn(f"note: {line}")
+    return not online or _check_online(config)
+
+
+def _check_online(config: Config) -> bool:
+    """Test the configuration against the API and print the report; True if there is no problem."""
+    with startup.slow_imports():
+        from exporter.app import connect
+        from exporter.doctor.format_report import lines_of, wrapped
+        from exporter.doctor.probe import REFUSALS
+        from exporter.doctor.probe_plan import announced, at_most
+        from exporter.doctor.results import Mark
+        from exporter.doctor.run import examine
+
+    def coloured(mark: Mark, word: str) -> str:
+        colours = {Mark.OK: "green", Mark.NOTE: "yellow", Mark.PROBLEM: "red"}
+        return click.style(word, fg=colours[mark], bold=mark is Mark.PROBLEM)
+
+    log_setup.configure("error")
+    for line in wrapped(announced(config)):
+        echo(line)
+    credentials, client = connect(config, max_refusals=REFUSALS)
+    with click.progressbar(
+        length=at_most(config), label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        report = examine(config, client, credentials, now=time.time, done=lambda: bar.update(1))
+    has_colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in lines_of(report, coloured) if has_colours else lines_of(report):
+        echo_styled(line)
+    return not report.count(Mark.PROBLEM)
 
 
 def summary(config: Config) -> str:

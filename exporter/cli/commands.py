@@ -22,7 +22,7 @@ from exporter.cli.flags import (
     web_flags,
 )
 from exporter.cli.group import Serve, ServeByDefault
-from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn, warn_lines
+from exporter.cli.terminal import echo, exit_code, filter_tracebacks, warn_lines
 from exporter.errors import NO_THREADS, ApiError, ConfigError, ExporterError
 
 
@@ -112,17 +112,9 @@ def check_config(config_file: str, online: bool) -> None:
     FILE may be given instead of --config.file=FILE.
     """
     with startup.slow_imports():
-        from exporter.cli.check_config import credential_warnings, summary
-        from exporter.config import load
-    config = load(Path(config_file))
-    echo(f"{config_file} is valid: {summary(config)}")
-    for line in credential_warnings(config, Path(config_file)):
-        warn(f"note: {line}")
-    if online:
-        with startup.slow_imports():
-            from exporter.cli.check_online import check_online
-        if not check_online(config):
-            sys.exit(1)
+        from exporter.cli.check_config import check_config as run
+    if not run(Path(config_file), online=online):
+        sys.exit(1)
 
 
 @cli.command("list-jobs")

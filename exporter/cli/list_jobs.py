@@ -14,10 +14,11 @@ from exporter.cli import log_setup
 from exporter.cli.terminal import echo, warn
 from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
+from exporter.doctor.address import stopped
+from exporter.doctor.credentials import refused
 from exporter.doctor.format_report import columns
 from exporter.doctor.probe import REFUSALS
-from exporter.doctor.run import explained
-from exporter.errors import ApiError, ExporterError, NotPublishedError, RefusalError
+from exporter.errors import ApiError, CredentialsError, ExporterError, NotPublishedError, RefusalError
 from exporter.model import ALL, ListedJob
 from exporter.redaction import clean
 from exporter.text import format_utc, plural
@@ -39,7 +40,7 @@ def list_jobs(config: Config, output: str) -> None:
     try:
         jobs = visible_jobs(client, [project.id for project in config.projects])
     except ApiError as error:
-        raise ExporterError(explained(config, error)) from None
+        raise ExporterError(_explain(config, error)) from None
     if not jobs:
         raise ExporterError(
             "the list of jobs is empty: the user sees none, or the list was empty only for a moment"
@@ -48,6 +49,15 @@ def list_jobs(config: Config, output: str) -> None:
         echo(line)
     projects = len({job.names.project_id or job.names.project for job in jobs})
     warn(f"{plural(len(jobs), 'job')} in {plural(projects, 'project')}")
+
+
+def _explain(config: Config, error: ApiError) -> str:
+    """Explain why a list cannot be read, and say what to do."""
+    if isinstance(error, CredentialsError):
+        finding = refused(config, error, None)
+        return f"the credentials are {finding.text}; {finding.todo.removesuffix(' (see Clock)')}"
+    finding = stopped(error, has_value=False)
+    return f"{finding.text}; {finding.todo}"
 
 
 def visible_jobs(client: ApiClient, projects: Iterable[str]) -> list[ListedJob]:

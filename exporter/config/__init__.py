@@ -1,7 +1,6 @@
 """The configuration file: its schema, and how it is loaded."""
 
 from exporter.config.auth import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
-from exporter.config.files import open_regular, read_bounded
 from exporter.config.jobs import JobConfig, ProjectConfig
 from exporter.config.loader import LARGEST_FILE, load, parse
 from exporter.config.schema import AccountConfig, Config
@@ -21,8 +20,6 @@ __all__ = [
     "TokenFileAuth",
     "format_duration",
     "load",
-    "open_regular",
     "parse",
     "parse_duration",
-    "read_bounded",
 ]

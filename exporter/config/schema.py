@@ -10,7 +10,7 @@ from exporter.config.auth import Auth, AuthSection, PasswordAuth
 from exporter.config.console import ConsoleConfig
 from exporter.config.jobs import Jobs, Projects, any_matches
 from exporter.config.regions import KNOWN_REGIONS, default_endpoints
-from exporter.config.secret_types import Certificates, RedisUrl
+from exporter.config.secret_and_path_types import Certificates, RedisUrl
 from exporter.config.section import (
     Section,
     collect_errors,

@@ -1,10 +1,10 @@
 """Section Address: where requests go, and what keeps them from arriving. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from exporter.api.auth import METADATA_KEY
+from exporter.api.http import Proxy
 from exporter.config import Config
 from exporter.config.regions import default_endpoints
 from exporter.doctor.results import RUN_AGAIN, Answers, Finding, Section, note, ok, problem
@@ -61,14 +61,6 @@ _NOT_PUBLISHED: Final = (
     "check region and endpoint: CodeArts Build is not in every region, and each region has its own endpoint; "
     "if both are right, the API was withdrawn there",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy from an environment variable; ``address`` excludes user and password."""
-
-    variable: str
-    address: str
 
 
 def address(config: Config, answers: Answers, proxies: Mapping[str, Proxy]) -> Section:

@@ -1,17 +1,14 @@
-"""Runs all sections of ``check-config --online``, and reads the proxy variables."""
+"""Runs all sections of ``check-config --online``: asks, then reports."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
-
-from requests.utils import get_environ_proxies, select_proxy
 
 from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
-from exporter.api.http import proxy_variable
+from exporter.api.http import Proxy, proxy_for
 from exporter.config import Config
-from exporter.doctor.address import Proxy, address, stopped
+from exporter.doctor.address import address
 from exporter.doctor.budget import requests_section
-from exporter.doctor.credentials import clock, refused
+from exporter.doctor.credentials import clock
 from exporter.doctor.credentials import credentials as credentials_section
 from exporter.doctor.jobs import jobs
 from exporter.doctor.permissions import permissions
@@ -21,7 +18,6 @@ from exporter.doctor.probe_plan import resolve_watched
 from exporter.doctor.results import Report
 from exporter.doctor.series import series_section
 from exporter.doctor.state import state
-from exporter.errors import ApiError, CredentialsError
 from exporter.poller import Rules
 
 
@@ -31,33 +27,6 @@ def proxies_of(config: Config) -> dict[str, Proxy]:
     if config.auth.uses_iam:
         urls["iam_endpoint"] = config.iam_endpoint
     return {key: proxy for key, url in urls.items() if (proxy := proxy_for(url))}
-
-
-def proxy_for(url: str) -> Proxy | None:
-    """Return the proxy for a URL according to the environment."""
-    found = select_proxy(url, get_environ_proxies(url))
-    return Proxy(proxy_variable(url, found), _without_user(found)) if found else None
-
-
-def _without_user(proxy: str) -> str:
-    """Return scheme, host and port; nothing of an address that a password makes ambiguous."""
-    try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(its address cannot be read)"
-    if "@" in proxy and "@" not in parts.netloc:  # cut by a character of the password
-        return "(its address cannot be read)"
-    return f"{parts.scheme}://{parts.hostname or '?'}{port}"
-
-
-def explained(config: Config, error: ApiError) -> str:
-    """Explain the error that ended a command, and say what to do."""
-    if isinstance(error, CredentialsError):
-        finding = refused(config, error, None)
-        return f"the credentials are {finding.text}; {finding.todo.removesuffix(' (see Clock)')}"
-    finding = stopped(error, has_value=False)
-    return f"{finding.text}; {finding.todo}"
 
 
 def examine(

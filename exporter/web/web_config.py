@@ -18,14 +18,14 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from exporter.config.files import os_reason, read_bounded
 from exporter.config.loader import read_text, validated
 from exporter.config.problems import CONTROL_CHARACTERS
-from exporter.config.secret_types import FilePath
+from exporter.config.secret_and_path_types import FilePath
 from exporter.config.section import Section, collect_errors, problem, problem_at, value_problem
 from exporter.config.types import Boolean, Text, as_list, integer_between, one_of, text
 from exporter.config.yaml_document import read_document
 from exporter.redaction import register
+from exporter.regular_files import os_reason, read_bounded
 from exporter.text import join_words, nearest
 from exporter.web import tls
 from exporter.web.tls import CLIENT_AUTH_TYPES, CURVES, NO_CLIENT_CERT, REQUIRE_AND_VERIFY, SUITES, VERSIONS

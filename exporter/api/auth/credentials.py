@@ -15,9 +15,9 @@ from requests.models import PreparedRequest
 
 from exporter.api.auth.circuit_breaker import CircuitBreaker, Clock, OperationBreaker
 from exporter.api.signing import sign
-from exporter.config import open_regular
 from exporter.errors import ApiError, CredentialsError
 from exporter.redaction import register
+from exporter.regular_files import open_regular
 
 TOKEN_HEADER: Final = "X-Auth-Token"  # noqa: S105 a header's name
 SECURITY_TOKEN_HEADER: Final = "X-Security-Token"  # noqa: S105 a header's name

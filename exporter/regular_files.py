@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-_NOT_REGULAR: Final = "it is not a regular file"
+NOT_REGULAR: Final = "it is not a regular file"
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -18,7 +18,7 @@ def open_regular(path: Path) -> BinaryIO:
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, _NOT_REGULAR)
+        raise OSError(errno.EINVAL, NOT_REGULAR)
     return file
 
 

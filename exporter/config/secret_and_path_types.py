@@ -1,4 +1,4 @@
-"""Types of secrets and files, and bounded reading of files; no error repeats a secret."""
+"""Value types of secrets and of files; no error repeats a secret."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, SecretStr, ValidationInfo
 
-from exporter.config.files import _NOT_REGULAR, os_reason, read_bounded
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.config.section import TEXT, parsed, problem, text_matching
 from exporter.config.types import text
 from exporter.redaction import register, register_url
+from exporter.regular_files import NOT_REGULAR, os_reason, read_bounded
 
 _LONGEST_SECRET: Final = 65_536
 
@@ -75,7 +75,7 @@ def _file_path(value: object, info: ValidationInfo) -> Path:
     else:
         if stat.S_ISREG(mode):
             return path
-        reason = "it is a directory" if stat.S_ISDIR(mode) else _NOT_REGULAR
+        reason = "it is a directory" if stat.S_ISDIR(mode) else NOT_REGULAR
     raise problem(f"the file cannot be read: {reason} (relative paths start from the configuration's folder)")
 
 
