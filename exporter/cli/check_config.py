@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import click
 
 from exporter import startup
-from exporter.cli import log_setup
 from exporter.cli.terminal import echo, echo_styled, warn
 from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth, load
 from exporter.model import ALL
@@ -36,6 +35,7 @@ def _check_online(config: Config) -> bool:
     """Test the configuration against the API and print the report; True if there is no problem."""
     with startup.slow_imports():
         from exporter.app import connect
+        from exporter.cli import log_setup
         from exporter.doctor.format_report import lines_of, wrapped
         from exporter.doctor.probe import REFUSALS
         from exporter.doctor.probe_plan import announced, at_most
