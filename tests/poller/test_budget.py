@@ -81,7 +81,7 @@ def test_quiet_jobs_stay_quiet_though_a_build_of_each_is_stuck(after: bool) -> N
         with watching(fleet) as watch:
             watch.poll(times=2)
             watch.simulator.reset_counts()
-            watch.poll_for(6 * HOUR, every=15 * MINUTE)
+            watch.poll_for(6 * HOUR, every=5 * MINUTE)
             costs[stuck] = cost(watch)
             assert watch.value("active_builds", job_name="job-3", state="running") == stuck
             if stuck:
