@@ -141,7 +141,7 @@ def configure(
     folder: Path,
     state: str,
     watched: str = "jobs: [{jobs}]",
-    max_interval: str = "300ms",
+    max_interval: str = "500ms",
 ) -> Path:
     """Write a configuration that watches the jobs with short intervals."""
     path = folder / "config.yaml"

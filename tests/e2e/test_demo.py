@@ -6,20 +6,15 @@ import socket
 from pathlib import Path
 
 import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.conftest import run, started
+from tests.support.exposition import build_counters
 from tests.support.programs import eventually
 
 
 def counted(url: str) -> float:
-    families = text_string_to_metric_families(requests.get(url, timeout=30).text)
-    return sum(
-        sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "codearts_build_builds_total"
-    )
+    counters = build_counters(requests.get(url, timeout=30).text)
+    return sum(value for (name, _), value in counters.items() if name == "codearts_build_builds_total")
 
 
 def test_a_free_port_is_used_if_the_default_port_is_in_use(tmp_path: Path) -> None:
