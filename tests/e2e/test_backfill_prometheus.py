@@ -1,4 +1,4 @@
-"""A backfilled month of twelve jobs in a real Prometheus, continued by a running exporter.
+"""A backfilled fortnight of twelve jobs in a real Prometheus, continued by a running exporter.
 
 Comparison of Prometheus's numbers with the simulator's truth:
 
@@ -32,9 +32,9 @@ from tests.support.programs import Labels, Prometheus, answers, eventually, expo
 pytestmark = pytest.mark.timeout(600)
 
 JOBS = 12
-DAYS = 30
+DAYS = 16
 DAY_S = 86_400
-LIVE_BUILDS = 40
+LIVE_BUILDS = 24
 ROUNDING = 1e-9
 EXTRAPOLATION = 1e-8
 """Upper bound of the change of a rank by one extrapolated millisecond."""
@@ -196,7 +196,7 @@ def check_increase(client: Prometheus, jobs: list[JobTruth], cutoff_s: float) ->
 
 
 @pytest.mark.long
-def test_a_backfilled_month_matches_the_truth_and_is_continued(simulator: Simulator, tmp_path: Path) -> None:
+def test_backfilled_builds_match_the_truth_and_are_continued(simulator: Simulator, tmp_path: Path) -> None:
     program("prometheus")
     config = configuration(simulator, tmp_path)
     ends = whole_days(time.time())  # before the exporter starts, in case the test runs at midnight
