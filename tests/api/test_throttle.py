@@ -183,7 +183,7 @@ def test_a_few_requests_need_not_wait() -> None:
 class TestFairness:
     OPERATIONS = tuple(WEIGHTS)
 
-    def greedy(self, threads_each: int, ceiling: float = 50, minutes: float = 20) -> SimulatedThreads:
+    def greedy(self, threads_each: int, ceiling: float = 50, minutes: float = 10) -> SimulatedThreads:
         """So many threads for each operation, which all ask without rest."""
         threads = SimulatedThreads(ceiling)
         endless = [0.0] * 10_000

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
@@ -251,6 +251,7 @@ def remembered(builds: Iterable[Truth]) -> tuple[RecentBuild, ...]:
     )[-RECENT_KEPT:]
 
 
+@settings(max_examples=settings().max_examples // 2)  # of up to fifty builds each
 @given(st.data(), truths(most=50))
 def test_the_recent_builds_do_not_depend_on_the_order(data: st.DataObject, builds: list[Truth]) -> None:
     before = data.draw(st.integers(0, len(builds)))

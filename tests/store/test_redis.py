@@ -34,7 +34,7 @@ def connected(server: RedisServer, query: str = "") -> Iterator[RedisStore]:
 
 @given(changed=st.dictionaries(st.sampled_from(JOB_IDS), ledgers(), max_size=4))
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -42,8 +42,8 @@ def run_program(name: str, *arguments: str | Path) -> str:
     return result.stdout
 
 
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 5
-_PORTS = range(10_000 + 4000 * _WORKER, 14_000 + 4000 * _WORKER)
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 6
+_PORTS = range(10_000 + 3700 * _WORKER, 13_700 + 3700 * _WORKER)
 """Ports of this test worker only, below the ephemeral ports of Linux."""
 _next = itertools.count(os.getpid())
 
