@@ -98,9 +98,9 @@ def serving(
     readings: Callable[[], Readings] = lambda: READINGS,
     links: ConsoleLinks = _NO_LINKS,
 ) -> Iterator[str]:
-    """A server that shows a fleet; the value is its URL."""
-    telemetry = Telemetry(CollectorRegistry())
-    publisher = Publisher(lambda: fleet, telemetry)
+    """A server that shows a fleet on its status page; its metrics have no jobs. The value is its URL."""
+    telemetry, no_jobs = Telemetry(CollectorRegistry()), FleetView()
+    publisher = Publisher(lambda: no_jobs, telemetry)
     publisher.start()
     metrics = MetricsEndpoint(publisher, telemetry.registry)
     app = application(metrics, Fleet(fleet, links=links), readings)
