@@ -1,12 +1,12 @@
 """Entry point of ``codearts-build-exporter`` and ``python -m exporter``."""
 
-from exporter import startup
+from exporter import process_setup
 
 
 def main() -> None:
     """Handle signals before the slow imports."""
-    startup.prepare()
-    with startup.without_garbage_collection():
+    process_setup.prepare()
+    with process_setup.without_garbage_collection():
         from exporter.cli import main as run
     run()
 

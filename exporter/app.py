@@ -14,11 +14,11 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from exporter import startup
+from exporter import process_setup
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
-from exporter.api.throttle import Throttle
+from exporter.api.request_turns import Throttle
 from exporter.config import LARGEST_FILE, Config, load
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher
@@ -29,7 +29,7 @@ from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ConsoleLinks
 from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
 from exporter.poller.project_totals import totals_of
-from exporter.poller.tasks import PlannedPoll
+from exporter.poller.tasks_and_results import PlannedPoll
 from exporter.poller.watchlist import Watchlist, in_shard
 from exporter.regular_files import read_bounded
 from exporter.store import open_store
@@ -59,7 +59,7 @@ class Exporter:
         self._shard = shard or Shard()
         self._reloading = threading.Lock()
         self.registry = CollectorRegistry()
-        self.telemetry = Telemetry(self.registry, revision=startup.revision())
+        self.telemetry = Telemetry(self.registry, revision=process_setup.revision())
         self.throttle = Throttle(config.poll.max_requests_per_minute)
         self.telemetry.show_budget(self.throttle.requests_per_minute)
         redis_url = config.state.redis_url

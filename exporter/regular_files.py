@@ -1,4 +1,4 @@
-"""Bounded reading of regular files."""
+"""Regular files, read up to a limit."""
 
 import errno
 import os

@@ -19,7 +19,7 @@ from typing import Final
 from benchmarks.economy.measure import CONCURRENCY
 from benchmarks.economy.unsettled import Bench, bench_of
 from benchmarks.tables import table
-from exporter.poller.tasks import RECYCLE_BIN, TaskResult, Work
+from exporter.poller.tasks_and_results import RECYCLE_BIN, TaskResult, Work
 from exporter.simulator import Fault, fault
 
 SETTINGS: Final = "metrics: {stages: true}\npoll: {interval: 20s}\n"

@@ -21,8 +21,8 @@ from exporter.api.endpoint_fallback import Sources
 from exporter.api.http import Response, exchange, prepare
 from exporter.api.pagination import PAGE_SIZE, Pages
 from exporter.api.parsers import Page
-from exporter.api.responses import parse_response
-from exporter.api.throttle import Throttle
+from exporter.api.request_turns import Throttle
+from exporter.api.response_errors import parse_response
 from exporter.errors import (
     ApiError,
     CredentialsError,

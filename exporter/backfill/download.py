@@ -7,10 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
-from exporter.backfill.builds import PastBuild, as_listed, newest_listed, numbers_to_fetch
-from exporter.backfill.bulk_records import EVERY, Listing, RecordsReader
-from exporter.backfill.plan import PastJob, Period
-from exporter.backfill.retry import (
+from exporter.backfill.concurrent_fetch import (
     Entry,
     Key,
     Notices,
@@ -19,20 +16,29 @@ from exporter.backfill.retry import (
     fetch_all,
     fetch_with_retries,
 )
+from exporter.backfill.past_builds import KnownBuild, PastBuild, as_listed, missing_builds
+from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool
+from exporter.backfill.verified_records import EVERY, Listing, RecordsReader
 from exporter.errors import ApiError, BackfillError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.bulk_details import RECORDS_FROM
-from exporter.poller.fetch import windows
+from exporter.poller.task_requests import windows
 from exporter.text import plural
 
 _STORE_EVERY_S: Final = 1.0
 """A kill loses the replies of this time."""
 
+
 _FAILURES_SHOWN: Final = 20
 
+
 _IDS_KEY: Final = "ids of records"
+
+
 _UNCOMPARED: Final = "not compared"
+
+
 _HIDDEN_KEY: Final = "hidden by lists"
 
 
@@ -295,3 +301,38 @@ def gaps(spool: Spool) -> Iterator[str]:
             f"{plural(unreadable, 'record')} in histories cannot be read: "
             "such builds count only if their numbers had details"
         )
+
+
+_MARGIN_MS: Final = 2000
+"""History dates builds to the second: one this close to the period may lie within it."""
+
+
+_MAX_PROBES: Final = 1000
+"""Missing numbers of a job that are looked up; the others count as deleted."""
+
+
+def newest_listed(known: Iterable[KnownBuild]) -> int | None:
+    """Return the number of the newest build that history lists."""
+    return max((build.number for build in known if build.is_listed), default=None)
+
+
+def numbers_to_fetch(
+    known: Sequence[KnownBuild], start_ms: int, end_ms: int, *, listed_number: int | None = None
+) -> Iterator[int]:
+    """Numbers to request from record-info: those of the period, missing ones, and the one after the newest.
+
+    The last one is there in case the newest record of history is lost or was unreadable. It is left out if
+    a job list shows no later build either: then ``listed_number`` is its number. ``known`` ascends.
+    """
+    first_ms, last_ms = start_ms - _MARGIN_MS, end_ms + _MARGIN_MS
+    for number, dated_ms, _, is_fetched in known:
+        if not is_fetched and (dated_ms is None or first_ms <= dated_ms <= last_ms):
+            yield number
+    probes = _MAX_PROBES - sum(not build.is_listed for build in known)
+    for first, last in missing_builds(known):
+        yield from range(first, min(last, first + probes - 1) + 1)
+        probes = max(0, probes - (last - first + 1))
+    newest = newest_listed(known)
+    is_confirmed = listed_number is not None and newest is not None and listed_number <= newest
+    if newest is not None and not is_confirmed and all(build.number != newest + 1 for build in known):
+        yield newest + 1

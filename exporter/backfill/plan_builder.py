@@ -12,15 +12,15 @@ from pydantic import TypeAdapter
 from requests.utils import get_auth_from_url
 
 from exporter.api.client import ApiClient
+from exporter.backfill.concurrent_fetch import Notices, Reply, Value, fetch_with_retries
 from exporter.backfill.plan import PastJob, Plan, parse_time
-from exporter.backfill.retry import Notices, Reply, Value, fetch_with_retries
 from exporter.backfill.running_exporter import CountedJob, earliest, running_exporter
 from exporter.backfill.spool import Spool
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.exposition import Format
 from exporter.model import ALL, Job, ListedJob
-from exporter.poller.tasks import Listing
+from exporter.poller.tasks_and_results import Listing
 from exporter.poller.watchlist import UNKNOWN_PROJECT, Watchlist
 from exporter.text import format_utc
 

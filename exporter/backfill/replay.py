@@ -6,7 +6,8 @@ Memory holds a ledger for each job and the builds of one stretch.
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
-from exporter.backfill.builds import (
+from exporter.backfill.openmetrics import Segment
+from exporter.backfill.past_builds import (
     KnownBuild,
     PastBuild,
     apply_finished,
@@ -14,7 +15,6 @@ from exporter.backfill.builds import (
     missing_builds,
     with_new_series_at_zero,
 )
-from exporter.backfill.openmetrics import Segment
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool
 from exporter.ledger.state import JobLedger

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from exporter.api.client import ApiClient
-from exporter.api.throttle import Throttle
+from exporter.api.request_turns import Throttle
 from exporter.app import connect, families_of
 from exporter.backfill import (
     Destination,
@@ -24,7 +24,7 @@ from exporter.backfill import (
     past_families,
     prepare,
 )
-from exporter.cli.terminal import cannot_write, warn
+from exporter.cli.safe_output import cannot_write, warn
 from exporter.config import Config
 from exporter.poller import Rules
 from exporter.redaction import register_header, register_url

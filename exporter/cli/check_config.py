@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from exporter import startup
-from exporter.cli.terminal import echo, echo_styled, warn
+from exporter import process_setup
+from exporter.cli.safe_output import echo, echo_styled, warn
 from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth, load
 from exporter.model import ALL
 from exporter.text import join_words, plural
@@ -33,13 +33,12 @@ def check_config(path: Path, *, online: bool) -> bool:
 
 def _check_online(config: Config) -> bool:
     """Test the configuration against the API and print the report; True if there is no problem."""
-    with startup.slow_imports():
+    with process_setup.slow_imports():
         from exporter.app import connect
         from exporter.cli import log_setup
-        from exporter.doctor.format_report import lines_of, wrapped
         from exporter.doctor.probe import REFUSALS
         from exporter.doctor.probe_plan import announced, at_most
-        from exporter.doctor.results import Mark
+        from exporter.doctor.report import Mark, lines_of, wrapped
         from exporter.doctor.run import examine
 
     def coloured(mark: Mark, word: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.app import Exporter
+from exporter.cli.safe_output import echo
 from exporter.cli.serve import Site, run
-from exporter.cli.terminal import echo
 from exporter.config import parse
 from exporter.errors import ExporterError
 from exporter.simulator import RealClock, Simulator, demo_fleet

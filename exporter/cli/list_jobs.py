@@ -11,13 +11,13 @@ from typing import Final
 from exporter.api.client import ApiClient
 from exporter.app import connect
 from exporter.cli import log_setup
-from exporter.cli.terminal import echo, warn
+from exporter.cli.safe_output import echo, warn
 from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.doctor.address import stopped
 from exporter.doctor.credentials import refused
-from exporter.doctor.format_report import columns
 from exporter.doctor.probe import REFUSALS
+from exporter.doctor.report import columns
 from exporter.errors import ApiError, CredentialsError, ExporterError, NotPublishedError, RefusalError
 from exporter.model import ALL, ListedJob
 from exporter.redaction import clean

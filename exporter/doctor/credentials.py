@@ -13,7 +13,8 @@ from exporter.config import (
     TokenFileAuth,
     format_duration,
 )
-from exporter.doctor.results import Answers, Finding, Section, note, ok, problem
+from exporter.doctor.answers import Answers
+from exporter.doctor.report import Finding, Section, note, ok, problem
 from exporter.errors import ApiError, CredentialsError
 
 _GOOD_S: Final = 5

@@ -6,22 +6,13 @@ from typing import Final
 
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
+from exporter.doctor.answers import Answers, ListAnswer
 from exporter.doctor.permissions import ROLE
 from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE, Watched
-from exporter.doctor.results import (
-    RUN_AGAIN,
-    Answers,
-    Finding,
-    ListAnswer,
-    Mark,
-    Section,
-    note,
-    ok,
-    problem,
-)
+from exporter.doctor.report import RUN_AGAIN, Finding, Mark, Section, note, ok, problem
 from exporter.errors import ApiError, RefusalError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
-from exporter.poller.tasks import ALL
+from exporter.poller.tasks_and_results import ALL
 from exporter.text import plural
 
 _SHOWN: Final = 20

@@ -4,21 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
+from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer
+from exporter.doctor.planner_replay import Load
 from exporter.doctor.probe_plan import Watched
-from exporter.doctor.results import (
-    RUN_AGAIN,
-    Answers,
-    DetailAnswer,
-    Finding,
-    ListAnswer,
-    Load,
-    Section,
-    note,
-    ok,
-    problem,
-)
+from exporter.doctor.report import RUN_AGAIN, Finding, Section, note, ok, problem
 from exporter.errors import ApiError, NotPublishedError, RefusalError
-from exporter.poller.tasks import ALL
+from exporter.poller.tasks_and_results import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT
 from exporter.text import plural
 

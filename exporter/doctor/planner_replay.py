@@ -14,35 +14,88 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Self
 
 from exporter.config import Config
+from exporter.doctor.answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import Watched
-from exporter.doctor.results import Answers, ListAnswer, Load
 from exporter.doctor.stub_service import MadeUpService, Sample
 from exporter.errors import ApiError, RefusalError
 from exporter.ledger.job_list_evidence import apply_listed
 from exporter.ledger.state import JobLedger
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals, PollPlanner, Rules
-from exporter.poller.fetch import fetch_stages, observe_job
-from exporter.poller.job_lists import read_lists
+from exporter.poller.after_poll import poll_ended
 from exporter.poller.job_state import JobState, fold
-from exporter.poller.poll_outcome import poll_ended
-from exporter.poller.tasks import ALL, JOB_LISTS, RECYCLE_BIN, Listing, TaskResult, Timer
+from exporter.poller.task_requests import fetch_stages, observe_job, read_lists
+from exporter.poller.tasks_and_results import ALL, JOB_LISTS, RECYCLE_BIN, Listing, TaskResult, Timer
 
 _SHORT_S: Final = 20.0
+
+
 _LONG_S: Final = 600.0
 """Durations of made-up builds. With polls more often than once a minute, all times are shorter by as much."""
 
+
 _BUILD_EVERY_S: Final = 1800.0
+
+
 _BUILDS: Final = 10
 """A replay has at least so many builds; a job runs one every half hour."""
 
+
 _POLLS: Final = 600
+
+
 _LARGEST_SAMPLE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The cost of polling, as `planner_replay.load_of` replays it.
+
+    Attributes:
+        requests: a minute while nothing builds, by operation.
+        lists_every_s: seconds between two readings of the job lists.
+        per_build: additional requests for a short build.
+        while_running: additional requests a minute for a build that runs for long.
+        fresh_s: seconds after their end until 50 % and 95 % of short builds are counted.
+        fresh_after_long_s: the same for builds that run for long.
+        long_s: the duration of those builds.
+        first_requests: until each job has a ledger or was refused.
+        first_s: seconds that this takes within the request limit.
+        idle_if_listed: `idle` if the list of all jobs could be read; None where other lists are used.
+        polls_without_max: `polls` without ``poll.max_interval``; None where that has no effect.
+    """
+
+    requests: Mapping[str, float]
+    lists_every_s: float
+    per_build: float
+    while_running: float
+    fresh_s: tuple[float, float]
+    fresh_after_long_s: tuple[float, float]
+    long_s: float
+    first_requests: int
+    first_s: float
+    idle_if_listed: float | None = None
+    polls_without_max: float | None = None
+
+    @property
+    def idle(self) -> float:
+        """Requests a minute while nothing builds."""
+        return sum(self.requests.values())
+
+    @property
+    def lists(self) -> float:
+        """Those for job lists."""
+        return self.requests.get("job-list", 0.0) + self.requests.get("project-job-list", 0.0)
+
+    @property
+    def polls(self) -> float:
+        """Those for polls of jobs."""
+        return self.requests["period-history"]
 
 
 def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:

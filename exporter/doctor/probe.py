@@ -15,6 +15,7 @@ from exporter.api.client import ApiClient
 from exporter.api.pagination import PAGE_SIZE
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
+from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.probe_plan import (
     PROJECTS_BY_DETAILS,
     Watched,
@@ -23,12 +24,10 @@ from exporter.doctor.probe_plan import (
     needs_names,
     resolve_watched,
 )
-from exporter.doctor.results import Answers, DetailAnswer, ListAnswer
 from exporter.errors import ApiError, CredentialsError, RefusalError, ThrottledError, UnreachableError
 from exporter.model import Build, BuildDetail, Stage
-from exporter.poller.fetch import WINDOW_DAYS
-from exporter.poller.job_lists import LEAST_WORTH
-from exporter.poller.tasks import ALL, Listing
+from exporter.poller.task_requests import LEAST_WORTH, WINDOW_DAYS
+from exporter.poller.tasks_and_results import ALL, Listing
 
 Value = TypeVar("Value")
 

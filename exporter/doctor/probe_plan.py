@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.config import Config, format_duration
-from exporter.doctor.results import Answers, ListAnswer
+from exporter.doctor.answers import Answers, ListAnswer
 from exporter.errors import ApiError, RefusalError
 from exporter.model import Job, ListedJob, Result
-from exporter.poller.job_lists import ListTrust
-from exporter.poller.tasks import ALL, Listing
+from exporter.poller.job_list_trust import ListTrust
+from exporter.poller.tasks_and_results import ALL, Listing
 from exporter.poller.watchlist import Watchlist
 
 ASKED_ONE_BY_ONE: Final = 20

@@ -15,7 +15,7 @@ from exporter.doctor.permissions import permissions
 from exporter.doctor.planner_replay import load_of
 from exporter.doctor.probe import ask
 from exporter.doctor.probe_plan import resolve_watched
-from exporter.doctor.results import Report
+from exporter.doctor.report import Report
 from exporter.doctor.series import series_section
 from exporter.doctor.state import state
 from exporter.poller import Rules

@@ -6,7 +6,8 @@ from itertools import product, starmap
 from typing import Final
 
 from exporter.config import Config
-from exporter.doctor.results import Answers, Finding, Section, note, ok
+from exporter.doctor.answers import Answers
+from exporter.doctor.report import Finding, Section, note, ok
 from exporter.exposition import Format, Renderer
 from exporter.ledger.apply import apply_stages, baseline
 from exporter.ledger.histogram import Buckets, Histogram

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.config import Config
-from exporter.doctor.results import Finding, Section, note, ok, problem
+from exporter.doctor.report import Finding, Section, note, ok, problem
 from exporter.errors import StoreError
 from exporter.store import refuse_unusable_redis
 from exporter.store.sqlite_file import NO_LOCKS, lock_holder, refuse_foreign

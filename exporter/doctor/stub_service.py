@@ -7,15 +7,15 @@ from datetime import date
 from itertools import count
 from typing import Final
 
+from exporter.api.adaptive_rate_limit import AdaptiveRateLimit
 from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import pages_of
-from exporter.api.rate_limiter import AdaptiveRateLimit
 from exporter.config import Config
+from exporter.doctor.answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import Watched
-from exporter.doctor.results import Answers, ListAnswer
 from exporter.errors import ApiError, NotVisibleError, RefusalError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
-from exporter.poller.tasks import ALL, Listing
+from exporter.poller.tasks_and_results import ALL, Listing
 from exporter.poller.watchlist import Watchlist
 
 _START_MS: Final = 1_750_000_000_000

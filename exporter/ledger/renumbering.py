@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
-from exporter.ledger.builder import LARGEST_FIRST, LedgerBuilder
-from exporter.ledger.settled_runs import Run
+from exporter.ledger.settle_builds import LARGEST_FIRST, LedgerBuilder
 from exporter.ledger.state import LARGEST_STEP, JobLedger
+from exporter.ledger.streaks import Run
 from exporter.ledger.unsettled import AGREEING, OtherNumbers
 from exporter.model import Build, BuildDetail
 

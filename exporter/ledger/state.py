@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from exporter.ledger.histogram import Buckets, Histogram
-from exporter.ledger.settled_runs import Run
 from exporter.ledger.stages import NO_STAGES, Stages
+from exporter.ledger.streaks import Run
 from exporter.ledger.tallies import Tally
 from exporter.ledger.unsettled import PAGED_FOR_MS, Gap, OpenBuild, OtherNumbers
 from exporter.model import DAY_MS, HOUR_MS, Build, JobNames, ListedJob, Result, State

@@ -5,9 +5,10 @@ are counted as things happen, in `exporter_metrics.Telemetry`. Names, labels and
 dashboards and alerts.
 """
 
-from exporter.metrics.families import Declared, Family, FleetView, JobView, Kind, Samples, Total, Value
-from exporter.metrics.fleet_metrics import FLEET_FAMILIES
+from exporter.metrics.family_types import Declared, Family, Kind, Samples, Total, Value
 from exporter.metrics.job_metrics import JOB_FAMILIES, job_families
+from exporter.metrics.recycle_bin_metrics import FLEET_FAMILIES
+from exporter.metrics.views import FleetView, JobView
 
 __all__ = [
     "FLEET_FAMILIES",

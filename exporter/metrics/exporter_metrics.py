@@ -22,7 +22,7 @@ from prometheus_client.samples import Sample
 
 from exporter import __version__
 from exporter.api.endpoint_fallback import ENDPOINTS
-from exporter.metrics.families import Declared, Kind
+from exporter.metrics.family_types import Declared, Kind
 
 OPERATIONS: Final = (
     "period-history",

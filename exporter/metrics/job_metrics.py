@@ -7,10 +7,9 @@ from typing import Final
 
 from exporter.ledger.state import JobLedger
 from exporter.ledger.tallies import COMMON_RESULTS, OTHER, BuildLabels, Tally
-from exporter.metrics.families import (
+from exporter.metrics.family_types import (
     JOB_LABELS,
     Family,
-    JobView,
     Kind,
     Samples,
     Total,
@@ -21,6 +20,7 @@ from exporter.metrics.families import (
     single,
 )
 from exporter.metrics.lean_detail import lean_families
+from exporter.metrics.views import JobView
 from exporter.model import ConsoleLinks, Result, State, Trigger
 
 NO_LINKS: Final = ConsoleLinks()

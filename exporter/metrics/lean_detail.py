@@ -6,7 +6,8 @@ from typing import Final
 
 from exporter.ledger.histogram import Histogram
 from exporter.ledger.state import JobLedger
-from exporter.metrics.families import Family, JobView, Kind, Samples, counter, single
+from exporter.metrics.family_types import Family, Kind, Samples, counter, single
+from exporter.metrics.views import JobView
 from exporter.model import Result
 
 

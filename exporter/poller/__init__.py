@@ -1,9 +1,9 @@
 """The schedule of polls, answers into ledgers, commit before publish, and the threads around them."""
 
+from exporter.poller.intervals import Intervals
 from exporter.poller.job_state import Rules
 from exporter.poller.planner import PollPlanner
 from exporter.poller.poller import Poller
-from exporter.poller.schedule import Intervals
 from exporter.poller.workers import PollingThreads
 
 __all__ = ["Intervals", "PollPlanner", "Poller", "PollingThreads", "Rules"]

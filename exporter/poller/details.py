@@ -1,4 +1,4 @@
-"""Requests about single builds: several in a row, details each once in a poll, and those before history."""
+"""Requests for details of single builds, and how often a poll asks for each."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -24,9 +24,9 @@ from exporter.ledger.state import JobLedger
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.unsettled import clamped
 from exporter.model import ListedJob
-from exporter.poller.requested_polls import Hint
-from exporter.poller.schedule import Intervals
-from exporter.poller.tasks import Observations, StagesFetched, Timer, Work, stages_task
+from exporter.poller.hints import Hint
+from exporter.poller.intervals import Intervals
+from exporter.poller.tasks_and_results import Observations, StagesFetched, Timer, Work, stages_task
 
 UNLISTED_AFTER: Final = 3
 """Good lists in a row without a job, after which lists do not cover it."""

@@ -14,7 +14,7 @@ from exporter.poller.job_state import JobState, Rules, fold
 from exporter.poller.planner import JobListChanges
 from exporter.poller.project_totals import Growth, ProjectTotals
 from exporter.poller.state_change_log import StateChangeLog
-from exporter.poller.tasks import Observations, StagesFetched, TaskResult, Timer
+from exporter.poller.tasks_and_results import Observations, StagesFetched, TaskResult, Timer
 from exporter.poller.watchlist import Watchlist
 from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store

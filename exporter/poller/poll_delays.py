@@ -7,9 +7,9 @@ from typing import Final
 
 from exporter.ledger.job_list_evidence import is_guessed, shows_running
 from exporter.model import ListedJob
+from exporter.poller.intervals import JITTER, SPREAD, Intervals, jittered
 from exporter.poller.job_state import JobState
-from exporter.poller.schedule import JITTER, SPREAD, Intervals, jittered
-from exporter.poller.tasks import PollReason
+from exporter.poller.tasks_and_results import PollReason
 
 PATIENCE: Final = 8
 """Polls of a job, with growing intervals, while a list shows what history does not show yet."""

@@ -11,17 +11,16 @@ from exporter.errors import ApiError, ExporterError, RefusalError
 from exporter.ledger.state import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
-from exporter.poller.fetch import Service, perform
-from exporter.poller.fleet_view import Views
+from exporter.poller.after_poll import poll_ended
 from exporter.poller.job_state import JobState, Rules
 from exporter.poller.ledger_commits import LedgerCommits
 from exporter.poller.planner import PollPlanner
-from exporter.poller.poll_outcome import poll_ended
 from exporter.poller.project_totals import ProjectTotals
 from exporter.poller.readiness import Readiness, Refusals
-from exporter.poller.stages import StageSteps
+from exporter.poller.stage_schedule import StageSteps
 from exporter.poller.state_change_log import StateChangeLog
-from exporter.poller.tasks import (
+from exporter.poller.task_requests import Service, perform
+from exporter.poller.tasks_and_results import (
     JOB_LISTS,
     RECYCLE_BIN,
     JobListsResult,
@@ -32,6 +31,7 @@ from exporter.poller.tasks import (
     is_stages_task,
     job_id_of,
 )
+from exporter.poller.view_builder import Views
 from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
 

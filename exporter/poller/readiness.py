@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from exporter.errors import ApiError, NotPublishedError, RefusalError
-from exporter.poller.tasks import (
+from exporter.poller.tasks_and_results import (
     ALL,
     JOB_LISTS,
     RECYCLE_BIN,

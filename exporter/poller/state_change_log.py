@@ -7,7 +7,7 @@ import structlog
 
 from exporter.api.endpoint_fallback import Sources
 from exporter.errors import ApiError, CredentialsError, RefusalError, StoreError, ThrottledError
-from exporter.poller.tasks import JOB_LISTS, StagesFetched, Timer, is_stages_task, stages_task
+from exporter.poller.tasks_and_results import JOB_LISTS, StagesFetched, Timer, is_stages_task, stages_task
 
 LOST_AFTER: Final = 3
 """Failures in a row after which a line is logged: of different tasks or of the job lists, that the API is

@@ -18,7 +18,7 @@ from typing import Final
 from exporter.config import Config, JobConfig
 from exporter.model import ALL, Job, JobNames
 from exporter.poller.job_state import JobState
-from exporter.poller.tasks import Listing
+from exporter.poller.tasks_and_results import Listing
 
 UNKNOWN_PROJECT: Final = "unknown"
 """Label `project` of a job whose project has no known name."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.errors import NO_THREADS, ExporterError
 from exporter.poller.poller import Poller
-from exporter.poller.tasks import RECYCLE_BIN, TaskResult, Work
+from exporter.poller.tasks_and_results import RECYCLE_BIN, TaskResult, Work
 
 _LONGEST_NAP_S: Final = 1.0
 """Longest sleep of the coordinator, so that the lag metric stays fresh."""

@@ -9,11 +9,10 @@ names as such and most of which a fault can reverse.
 
 from exporter.simulator.access import AccessKey, Credentials
 from exporter.simulator.builds import Job, Plan
-from exporter.simulator.demo import demo_fleet, run
 from exporter.simulator.exchange import Exchange
 from exporter.simulator.faults import KINDS, Fault, Faults, fault, gateway_limits
-from exporter.simulator.fleet import Fleet, ManualClock, RealClock
-from exporter.simulator.server import Simulator
+from exporter.simulator.fleet import Fleet, ManualClock, RealClock, demo_fleet
+from exporter.simulator.server import Simulator, run
 from exporter.simulator.truth import BuildTruth, JobTruth, totals
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The routes of the API, its limits, and faults of transport."""
+"""Answers each operation of the API: routes, limits, refusals and faults of transport."""
 
 import json
 import re
@@ -10,14 +10,6 @@ from typing import Final
 
 from exporter.simulator.access import Access, key_response, metadata_token_response, token_response
 from exporter.simulator.builds import Build, Job
-from exporter.simulator.details import (
-    RecordsQuery,
-    detail_body,
-    parse_local,
-    record_list_body,
-    records_body,
-    stages_body,
-)
 from exporter.simulator.exchange import (
     Body,
     RefusalError,
@@ -30,8 +22,16 @@ from exporter.simulator.exchange import (
 )
 from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import Clock, Fleet
-from exporter.simulator.history import HistoryQuery, history_body
 from exporter.simulator.lists import apply_record_faults, jobs_body, projects_body, recycling_body
+from exporter.simulator.records import (
+    RecordsQuery,
+    detail_body,
+    parse_local,
+    record_list_body,
+    records_body,
+    stages_body,
+)
+from exporter.simulator.reported_builds import HistoryQuery, history_body
 
 WINDOW_MS = 60_000
 

@@ -1,4 +1,4 @@
-"""Faults: what can go wrong.
+"""Faults that can be switched on, and which request each of them hits.
 
 `KINDS` lists every fault and its fields with their defaults. Most rest on what has been seen live or is
 documented; the others are guesses that the caller must survive.

@@ -1,4 +1,4 @@
-"""Projects and jobs, and their clock."""
+"""Fleets of projects and jobs, their clock, and the fleet of the demo."""
 
 import random
 import threading
@@ -20,6 +20,9 @@ from exporter.simulator.builds import (
     record_id,
     uuid_id,
 )
+
+_DEMO_JOBS = 24
+_FAILING, _STUCK, _DELETED = 5, 9, 3  # ordinals of jobs of the demo, and a number
 
 
 class Clock(Protocol):
@@ -285,3 +288,28 @@ def _draw_plan(rng: random.Random) -> Plan:
         first_number=rng.choice((1, 1, 500, 3001)),
         branches=rng.choice((("main",), ("main", "develop"), ("master", "release/1.4", "feature/login"))),
     )
+
+
+def demo_fleet(clock: Clock, seed: int = 0) -> Fleet:
+    """24 busy jobs, one of which always fails and one hangs, and three in the recycle bin."""
+    fleet = Fleet(clock, seed=seed, history_days=0.25)
+    rng = random.Random(f"{seed}/demo")
+    for ordinal in range(_DEMO_JOBS):
+        failing = ordinal == _FAILING
+        plan = Plan(
+            gap_s=rng.uniform(30, 150),
+            duration_s=rng.uniform(3, 20),
+            spread=0.35,
+            queue_s=rng.uniform(0.3, 4),
+            failure_ratio=1.0 if failing else rng.choice((0.03, 0.1, 0.25)),
+            streak=1.0 if failing else rng.choice((0.2, 0.5)),
+            concurrency=3 if ordinal % 4 == 0 else 1,
+            first_number=rng.choice((1, 500, 3001)),
+            branches=("main", "develop", "release/1.4"),
+        )
+        fleet.add_job(job_name(ordinal), project_name(ordinal % 4), plan=plan)
+    fleet.add_build(fleet.jobs()[_STUCK].id, duration_s=None, trigger="pipeline")
+    for ordinal in range(_DEMO_JOBS, _DEMO_JOBS + _DELETED):
+        job = fleet.add_job(job_name(ordinal), project_name(ordinal % 4), plan=Plan(gap_s=None))
+        fleet.delete_job(job.id, clock.now_ms() - (ordinal - _DEMO_JOBS) * 3_600_000)
+    return fleet

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from exporter.simulator.builds import Job
-from exporter.simulator.details import USER_ID, health_score
 from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import DAY_MS, Fleet
-from exporter.simulator.history import colour, commit_id, local_timestamp, phase, trigger_word
+from exporter.simulator.records import USER_ID, health_score
+from exporter.simulator.reported_builds import colour, commit_id, local_timestamp, phase, trigger_word
 
 _T = TypeVar("_T")
 

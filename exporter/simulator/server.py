@@ -1,6 +1,7 @@
-"""The simulator as a server on a real socket."""
+"""The simulator as a server on a real socket, and as a program."""
 
 import contextlib
+import signal
 import socket
 import struct
 import threading
@@ -17,11 +18,15 @@ from exporter.simulator.api import Api, Limiter, no_route, route
 from exporter.simulator.control import PREFIX, Control
 from exporter.simulator.exchange import Exchange, Request, RequestLog, Response
 from exporter.simulator.faults import Faults
-from exporter.simulator.fleet import Clock, Fleet, RealClock
+from exporter.simulator.fleet import Clock, Fleet, RealClock, demo_fleet
 from exporter.simulator.truth import JobTruth, fleet_truth
 
 IDLE_S: Final = 120.0
+
+
 MAX_BODY: Final = 1 << 20
+
+
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -246,3 +251,48 @@ class _Connection(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.rfile.close()
         self.connection.close()
+
+
+def run(
+    host: str = "127.0.0.1", port: int = 0, *, jobs: int | None = None, seed: int = 0, speed: float = 1.0
+) -> None:
+    """Print a configuration for an exporter, and serve until SIGTERM or SIGINT; port 0 takes a free one.
+
+    Without a number of ``jobs``, the fleet is the demo fleet. ``speed`` is that of the fleet's clock.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    clock = RealClock(speed)
+    fleet = demo_fleet(clock, seed) if jobs is None else Fleet(clock, seed=seed, jobs=jobs)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Simulator(fleet).start(host, port) as simulator:
+        print(_banner(simulator), flush=True)
+        stop.wait()
+
+
+def _banner(simulator: Simulator) -> str:
+    """Return a configuration of the exporter that works with the simulator; all else is in comments."""
+    known = simulator.credentials
+    jobs = sum(job.deleted_ms is None for job in simulator.fleet.jobs())
+    key = known.access_keys[0]
+    password = (
+        f"{{domain: {known.domain}, username: {known.username}, password: {known.password}, "
+        f"project: {known.project}}}"
+    )
+    return f"""\
+# CodeArts Build simulator on {simulator.url}, {jobs} jobs. This is a configuration for it.
+endpoint: {simulator.url}
+iam_endpoint: {simulator.url}
+auth:
+  token: {known.tokens[0]}
+  # Or one of these:
+  # password: {password}
+  # access_key: {{access_key: {key.access_key}, secret_key: {key.secret_key}}}
+projects:
+  - id: all
+poll: {{interval: 5s}}
+state: {{path: ":memory:"}}
+# What has happened: {simulator.url}/_sim/truth"""

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.poller.requested_polls import ids_in
+from exporter.poller.hints import ids_in
 from exporter.text import plural
 from exporter.web.metrics_endpoint import MetricsEndpoint
 from exporter.web.reloads import Reloads

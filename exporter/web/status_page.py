@@ -18,11 +18,11 @@ from exporter.exposition.formats import wants_gzip
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import ConsoleLinks, Result
-from exporter.poller.tasks import PlannedPoll
+from exporter.poller.tasks_and_results import PlannedPoll
 from exporter.redaction import redact
 from exporter.web.connection import is_disconnected
 from exporter.web.fair_queue import FairQueue
-from exporter.web.status import ENGLISH, Frame, PageQuery, Words, job_page, status, words_for
+from exporter.web.status import ENGLISH, PageContext, PageQuery, Words, job_page, status, words_for
 from exporter.web.status.sparkline import RESULT_WORDS, shape
 
 DOCS_URL: Final = "https://github.com/codearts-build-exporter/codearts-build-exporter#readme"
@@ -33,7 +33,7 @@ SECURITY_HEADERS: Final = {
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
+    "X-PageContext-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -108,7 +108,7 @@ class StatusPage:
 
     def html(self, query: PageQuery, words: Words = ENGLISH) -> str:
         """Render the page of the fleet; slow for a large one."""
-        return self._render("status.html", status(self._exporter.view, self._frame(query, words)))
+        return self._render("status.html", status(self._exporter.view, self._context(query, words)))
 
     def job_html(self, job_id: str, query: PageQuery, words: Words = ENGLISH) -> str | None:
         """Render the page of a job; None if it is not watched."""
@@ -116,15 +116,15 @@ class StatusPage:
         if view is None:
             return None
         planned = self._exporter.next_poll(job_id)
-        return self._render("job.html", job_page(view, planned, self._frame(query, words)))
+        return self._render("job.html", job_page(view, planned, self._context(query, words)))
 
     def _no_such_job(self, query: PageQuery, words: Words) -> str:
-        return self._render("job.html", {"frame": self._frame(query, words).of_job(), "job": None})
+        return self._render("job.html", {"context": self._context(query, words).of_job(), "job": None})
 
-    def _frame(self, query: PageQuery, words: Words) -> Frame:
+    def _context(self, query: PageQuery, words: Words) -> PageContext:
         exporter = self._exporter
         stale_after_ms = round(exporter.stale_after_s * 1000)
-        return Frame(self._readings(), query, exporter.now_ms(), stale_after_ms, exporter.links, words)
+        return PageContext(self._readings(), query, exporter.now_ms(), stale_after_ms, exporter.links, words)
 
     def _render(self, template: str, page: object) -> str:
         return _templates().get_template(template).render(page=page, telemetry_path=self._telemetry_path)

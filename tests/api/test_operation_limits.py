@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.rate_limiter import OperationLimits
-from tests.api.test_rate_limiter import MINUTE, Service, most_in_any_minute
+from exporter.api.adaptive_rate_limit import OperationLimits
+from tests.api.test_adaptive_rate_limit import MINUTE, Service, most_in_any_minute
 
 EACH: Mapping[str, int] = {"record-info": 120, "period-history": 120, "full-stages": 50, "job-list": 50}
 LATENCY_S = 0.2

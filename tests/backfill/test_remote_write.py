@@ -11,9 +11,9 @@ import cramjam
 import pytest
 import requests
 
+from exporter.backfill.concurrent_fetch import Notices
 from exporter.backfill.openmetrics import Points
 from exporter.backfill.remote_write import RemoteWrite, bodies
-from exporter.backfill.retry import Notices
 from exporter.errors import BackfillError
 from exporter.simulator import Fleet, Plan, RealClock, Simulator
 from tests.backfill.conftest import NOON_MS, read

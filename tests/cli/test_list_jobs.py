@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from exporter.cli.commands import cli
 from exporter.cli.list_jobs import table_lines, yaml_lines
 from exporter.config import load
-from exporter.doctor.format_report import columns
+from exporter.doctor.report import columns
 from exporter.model import JobNames, ListedJob
 from exporter.simulator import Fleet, RealClock, Simulator, fault
 

@@ -36,11 +36,11 @@ class TestTheFilterStandsBefore:
     CODE = f"""
 import logging, sys, threading
 import structlog
-from exporter.cli import log_setup, terminal
+from exporter.cli import log_setup, safe_output
 from exporter.redaction import register
 register({SECRET!r})
 log_setup.configure("debug", sys.argv[1])
-terminal.filter_tracebacks()
+safe_output.filter_tracebacks()
 bad = "\\x1b[31m \\x9b \\u202e two\\nlines " + {SECRET!r}
 def crash():
     raise ValueError(bad)
@@ -51,8 +51,8 @@ try:
 except ValueError:
     structlog.get_logger().exception("caught")
     logging.getLogger("asyncio").exception("caught")
-terminal.echo(bad)
-terminal.warn_lines(bad)
+safe_output.echo(bad)
+safe_output.warn_lines(bad)
 class Leaky:
     def __del__(self): crash()
 Leaky()

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.api.throttle import Throttle
+from exporter.api.request_turns import Throttle
 from exporter.app import connect
 from exporter.config import parse
-from exporter.doctor.format_report import lines_of
 from exporter.doctor.probe import REFUSALS
-from exporter.doctor.results import Mark, Report
+from exporter.doctor.report import Mark, Report, lines_of
 from exporter.doctor.run import examine
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.simulator import Fleet, RealClock, Simulator

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Config, parse
+from exporter.doctor.answers import Answers, ListAnswer
 from exporter.doctor.budget import requests_section
-from exporter.doctor.planner_replay import Replay, load_of
+from exporter.doctor.planner_replay import Load, Replay, load_of
 from exporter.doctor.probe import ask
 from exporter.doctor.probe_plan import Watched, resolve_watched
-from exporter.doctor.results import Answers, ListAnswer, Load
 from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals
-from exporter.poller.tasks import ALL, Listing
+from exporter.poller.tasks_and_results import ALL, Listing
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, fault
 from tests.support.watch import HOUR, START_MS, Watch, watching
 

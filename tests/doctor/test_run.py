@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from exporter.doctor.format_report import columns
-from exporter.doctor.results import Mark
+from exporter.doctor.report import Mark, columns
 from exporter.simulator import Fault, Simulator, fault
 from tests.doctor.conftest import Examine, statuses
 from tests.support.programs import free_port

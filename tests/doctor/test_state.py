@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Config, parse
-from exporter.doctor.results import Finding, Mark
+from exporter.doctor.report import Finding, Mark
 from exporter.doctor.state import state
 from exporter.store import SqliteStore
 from tests.support import fork_server

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.ledger.settled_runs import Run
 from exporter.ledger.state import LastBuild
+from exporter.ledger.streaks import Run
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks, Result
 from tests.e2e.tabs import DESKTOP, Tabs, script

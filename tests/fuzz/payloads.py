@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from exporter.api.parsers import build_detail, history_page, job_list_page, project_page, recycle_page
-from exporter.api.responses import parse_response
+from exporter.api.response_errors import parse_response
 from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
 from exporter.ledger.apply import apply_details, apply_history, baseline, give_up

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import UnreachableError
 from exporter.model import BuildDetail
-from exporter.poller.fetch import Service
+from exporter.poller.task_requests import Service
 from exporter.simulator import Fleet, Plan, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import DAY, HOUR, MINUTE, Watch, watching

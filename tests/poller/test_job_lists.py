@@ -6,7 +6,7 @@ import pytest
 
 from exporter.api.pagination import PAGE_SIZE
 from exporter.model import JobNames, ListedJob
-from exporter.poller.job_lists import (
+from exporter.poller.job_list_trust import (
     FIRST_DOUBT,
     LONGEST_DOUBT,
     NAMES_WORTH,
@@ -18,7 +18,7 @@ from exporter.poller.job_lists import (
     expire_listed,
 )
 from exporter.poller.job_state import UNLISTED_AFTER, JobState
-from exporter.poller.tasks import ALL, Listing
+from exporter.poller.tasks_and_results import ALL, Listing
 
 INTERVAL = 60.0
 A, B, C = "a" * 32, "b" * 32, "c" * 32

@@ -10,7 +10,7 @@ from exporter.ledger.unsettled import Gap
 from exporter.model import State
 from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays
-from exporter.poller.tasks import JobListsResult, PlannedPoll, PollReason
+from exporter.poller.tasks_and_results import JobListsResult, PlannedPoll, PollReason
 from exporter.simulator import Fleet, fault
 from tests.ledger.examples import at, history, idle, running
 from tests.poller.conftest import JOB

@@ -17,7 +17,7 @@ from exporter.ledger.state import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
 from exporter.poller import Intervals, PollPlanner
 from exporter.poller.planner import JobListChanges
-from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, Listing
+from exporter.poller.tasks_and_results import JOB_LISTS, RECYCLE_BIN, JobListsResult, Listing
 from exporter.poller.watchlist import Watchlist
 from tests.ledger.examples import at, counted, history, idle, running
 

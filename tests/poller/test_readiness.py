@@ -13,7 +13,14 @@ from exporter.config import Config, parse
 from exporter.errors import ApiError, BackendError, NotVisibleError, RejectedError
 from exporter.model import JobNames, ListedJob
 from exporter.poller.readiness import JOBS_REFUSED, Readiness, Refusals
-from exporter.poller.tasks import JOB_LISTS, RECYCLE_BIN, JobListsResult, Listing, TaskResult, Timer
+from exporter.poller.tasks_and_results import (
+    JOB_LISTS,
+    RECYCLE_BIN,
+    JobListsResult,
+    Listing,
+    TaskResult,
+    Timer,
+)
 from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Fleet, fault
 from tests.ledger.examples import idle

@@ -13,8 +13,8 @@ from exporter.ledger.apply import Failed, Refused
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import JobLedger
 from exporter.poller.job_state import JobState
-from exporter.poller.stages import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
-from exporter.poller.tasks import (
+from exporter.poller.stage_schedule import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
+from exporter.poller.tasks_and_results import (
     JOB_LISTS,
     JobListsResult,
     StagesFetched,

@@ -9,7 +9,7 @@ from exporter.errors import ApiError, BackendError, NotVisibleError
 from exporter.ledger.apply import Failed, Refused
 from exporter.ledger.stages import KnownStages
 from exporter.poller.state_change_log import LOST_AFTER, StateChangeLog
-from exporter.poller.tasks import StagesFetched, Timer, stages_task
+from exporter.poller.tasks_and_results import StagesFetched, Timer, stages_task
 from exporter.simulator import Fault, Fleet, fault
 from tests.poller.conftest import JOB
 from tests.poller.test_stage_steps import until_steps

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from exporter.ledger.state import JobLedger
 from exporter.model import BuildDetail
-from exporter.poller.fetch import Service
-from exporter.poller.tasks import Observations, TaskResult
+from exporter.poller.task_requests import Service
+from exporter.poller.tasks_and_results import Observations, TaskResult
 from exporter.simulator import Fault, Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore
 from tests.poller.conftest import JOB

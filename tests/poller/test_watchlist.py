@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.config import parse
 from exporter.model import Job, JobNames, ListedJob
-from exporter.poller.tasks import Listing
+from exporter.poller.tasks_and_results import Listing
 from exporter.poller.watchlist import GONE_AFTER, Watchlist, distinct, in_shard
 
 FIRST, SECOND = "f9d6c8466d614a9788e9a0acf6c15f46", "48c66c6002964721be537cdc6ce0297b"

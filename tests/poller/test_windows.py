@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.poller.fetch import windows
+from exporter.poller.task_requests import windows
 from exporter.simulator import Fleet, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import Watch, watching

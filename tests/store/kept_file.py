@@ -9,9 +9,9 @@ from functools import reduce
 from typing import Final
 
 from exporter.ledger.histogram import Exemplar, Histogram, NativeBuckets
-from exporter.ledger.settled_runs import Run
 from exporter.ledger.stages import AwaitedStages, LastStages, Stages
 from exporter.ledger.state import JobLedger, LastBuild
+from exporter.ledger.streaks import Run
 from exporter.ledger.tallies import BuildLabels, Tally
 from exporter.ledger.unsettled import Gap, OpenBuild
 from exporter.model import Build, Result, State, Trigger

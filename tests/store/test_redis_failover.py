@@ -13,7 +13,7 @@ import redis
 from structlog.testing import capture_logs
 
 from exporter.config import parse
-from exporter.doctor.results import Mark
+from exporter.doctor.report import Mark
 from exporter.doctor.state import state
 from exporter.errors import StoreError
 from exporter.simulator import Fleet, ManualClock

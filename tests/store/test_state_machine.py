@@ -25,9 +25,9 @@ from exporter.ledger.job_list_evidence import apply_listed, next_running
 from exporter.ledger.state import JobLedger
 from exporter.ledger.tallies import LabelPolicy
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage, State
-from exporter.poller.fetch import Enough, fetch_stages, observe_job
 from exporter.poller.job_state import Rules, fold
-from exporter.poller.tasks import Observations, StagesFetched, Timer, Work
+from exporter.poller.task_requests import Enough, fetch_stages, observe_job
+from exporter.poller.tasks_and_results import Observations, StagesFetched, Timer, Work
 from exporter.poller.watchlist import in_shard
 from exporter.store import SqliteStore, Store
 from exporter.store.redis import FIRST_WATCHED, KEY, RedisStore

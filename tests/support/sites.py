@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks
-from exporter.poller.tasks import PlannedPoll
+from exporter.poller.tasks_and_results import PlannedPoll
 from exporter.web import WebServer, address_of, bind
 from tests.ledger.examples import MINUTE_MS, START_MS
 from tests.support.programs import eventually

@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
-from exporter.api.throttle import Throttle
+from exporter.api.request_turns import Throttle
 from exporter.config import parse
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job
 from exporter.poller import Intervals, Poller, PollPlanner, Rules
-from exporter.poller.fetch import Service
+from exporter.poller.task_requests import Service
 from exporter.poller.watchlist import Watchlist
 from exporter.simulator import Exchange, Fleet, ManualClock, Simulator
 from exporter.store import MemoryStore, Store

@@ -6,8 +6,8 @@ import pytest
 
 from exporter.metrics import JobView
 from exporter.model import ConsoleLinks, Result, State
-from exporter.poller.tasks import PlannedPoll, PollReason
-from exporter.web.status import Frame, PageQuery, job_page
+from exporter.poller.tasks_and_results import PlannedPoll, PollReason
+from exporter.web.status import PageContext, PageQuery, job_page
 from exporter.web.status.job_page import JobPage
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
@@ -19,8 +19,8 @@ OK, BAD = Result.SUCCESS, Result.FAILURE
 def page_of(
     view: JobView, planned: PlannedPoll | None = None, links: ConsoleLinks | None = None, **query: str
 ) -> JobPage:
-    frame = Frame(READINGS, PageQuery.parse(query), NOW_MS, 30 * MINUTE_MS, links or ConsoleLinks())
-    return job_page(view, planned, frame)
+    context = PageContext(READINGS, PageQuery.parse(query), NOW_MS, 30 * MINUTE_MS, links or ConsoleLinks())
+    return job_page(view, planned, context)
 
 
 def fact(page: JobPage, name: str) -> tuple[str, str, bool]:
@@ -123,4 +123,8 @@ def test_a_job_without_a_ledger_has_a_page() -> None:
 @pytest.mark.parametrize(("query", "switch"), [({}, "?refresh=off"), ({"refresh": "off", "text": "x"}, "?")])
 def test_refreshing_can_be_switched(query: dict[str, str], switch: str) -> None:
     page = page_of(view("a", ledger(OK)), None, None, **query)
-    assert (page.frame.root, page.frame.switch, page.frame.query.refreshes) == ("../", switch, not query)
+    assert (page.context.root, page.context.switch, page.context.query.refreshes) == (
+        "../",
+        switch,
+        not query,
+    )

@@ -14,7 +14,7 @@ from exporter.ledger.state import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
 from exporter.model import ConsoleLinks, RecycleBin, RecycledJob, Result, State
-from exporter.web.status import Frame, PageQuery, status
+from exporter.web.status import PageContext, PageQuery, status
 from exporter.web.status.problems import Problem, find_problems
 from exporter.web.status.query import Column
 from exporter.web.status.rows import Tag
@@ -28,18 +28,20 @@ STALE_MS = 30 * MINUTE_MS
 OK, BAD = Result.SUCCESS, Result.FAILURE
 
 
-def frame(query: PageQuery, links: ConsoleLinks | None = None, readings: Readings = READINGS) -> Frame:
-    return Frame(readings, query, NOW_MS, STALE_MS, links or ConsoleLinks())
+def context(
+    query: PageQuery, links: ConsoleLinks | None = None, readings: Readings = READINGS
+) -> PageContext:
+    return PageContext(readings, query, NOW_MS, STALE_MS, links or ConsoleLinks())
 
 
 def page_of(*jobs: JobView, **query: str) -> Status:
-    return status(FleetView(jobs), frame(PageQuery.parse(query)))
+    return status(FleetView(jobs), context(PageQuery.parse(query)))
 
 
 def test_a_job_and_its_last_build_link_to_the_console() -> None:
     links = ConsoleLinks("https://console/{job_id}", "https://console/{job_id}/{build_number}")
     jobs = FleetView((view("a", ledger(OK, BAD)), view("b", None)))
-    page = status(jobs, frame(PageQuery(), links))
+    page = status(jobs, context(PageQuery(), links))
     failing, new = page.rows
     assert failing.url == f"https://console/{failing.job.id}"
     assert failing.build_url == f"https://console/{failing.job.id}/{failing.number.removeprefix('#')}"
@@ -185,7 +187,7 @@ def test_a_job_id_is_escaped_in_links() -> None:
 def test_the_reason_is_shown_when_the_api_is_down() -> None:
     error = "HTTP 401 APIGW.0301 Incorrect IAM authentication information"
     readings = replace(READINGS, api_up=False, api_trouble="credentials refused (401)", api_error=error)
-    api, *_, last = facts(FleetView(), frame(PageQuery(), readings=readings))
+    api, *_, last = facts(FleetView(), context(PageQuery(), readings=readings))
     assert (api.name, api.value, api.remark, api.is_bad) == ("API", "down", "credentials refused (401)", True)
     assert (last.name, last.value, last.is_bad, last.is_long) == ("API error", error, True, True)
 
@@ -308,7 +310,7 @@ class TestPaging:
     JOBS = many(250)
 
     def page(self, **query: str) -> Status:
-        return status(self.JOBS, frame(PageQuery.parse(query)))
+        return status(self.JOBS, context(PageQuery.parse(query)))
 
     def test_every_job_is_on_exactly_one_page(self) -> None:
         seen = [name for page in "123" for name in names(self.page(page=page))]
@@ -353,7 +355,7 @@ class TestPaging:
 class TestFacts:
     def facts(self, view: FleetView | None = None, **changes: object) -> dict[str, tuple[str, str, bool]]:
         readings = replace(READINGS, **changes)  # type: ignore[arg-type]
-        found = facts(view or FleetView(), frame(PageQuery(), readings=readings))
+        found = facts(view or FleetView(), context(PageQuery(), readings=readings))
         return {fact.name: (fact.value, fact.remark, fact.is_bad) for fact in found}
 
     def test_facts_of_a_healthy_exporter(self) -> None:
@@ -443,7 +445,7 @@ def test_a_time_outside_the_calendar_is_empty() -> None:
 def test_a_page_of_a_large_fleet_is_built_quickly() -> None:
     fleet = many(10_000)
     began = time.thread_time()
-    status(fleet, frame(PageQuery(text="job 7", page=3)))
+    status(fleet, context(PageQuery(text="job 7", page=3)))
     assert time.thread_time() - began < 2
 
 

@@ -18,7 +18,7 @@ from hatchling.builders.wheel import WheelBuilder
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import ConsoleLinks, Result
-from exporter.poller.tasks import PlannedPoll, PollReason
+from exporter.poller.tasks_and_results import PlannedPoll, PollReason
 from exporter.web.status import PageQuery
 from exporter.web.status_page import StatusPage
 from tests.support.programs import eventually

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Result, State
-from exporter.poller.tasks import PollReason
-from exporter.web.status import Frame, PageQuery, status, words_for
+from exporter.poller.tasks_and_results import PollReason
+from exporter.web.status import PageContext, PageQuery, status, words_for
 from exporter.web.status.problems import EXPLANATIONS, Problem
 from exporter.web.status.sparkline import RESULT_WORDS, sparkline
 from exporter.web.status.view import HEADINGS
@@ -125,7 +125,7 @@ def test_times_and_numbers_read_well_in_chinese() -> None:
 
 def test_a_page_in_chinese_has_the_same_jobs() -> None:
     pages = [
-        status(many(250), Frame(READINGS, PageQuery(), NOW_MS, 10**7, words=words))
+        status(many(250), PageContext(READINGS, PageQuery(), NOW_MS, 10**7, words=words))
         for words in (ENGLISH, SIMPLIFIED_CHINESE)
     ]
     english, chinese = ([row.job for row in page.rows] for page in pages)

@@ -11,7 +11,7 @@ from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT
 from exporter.ledger.tallies import OTHER
 from exporter.metrics import FLEET_FAMILIES, Declared, Kind, job_families
 from exporter.metrics.exporter_metrics import EXPORTER_METRICS, OPERATIONS
-from exporter.metrics.families import JOB_LABELS
+from exporter.metrics.family_types import JOB_LABELS
 from exporter.metrics.job_metrics import EXTRA_LABELS
 from exporter.metrics.lean_detail import LEAN_FAMILIES
 from exporter.model import Result, State, Trigger

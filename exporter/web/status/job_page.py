@@ -7,8 +7,8 @@ from exporter import text
 from exporter.ledger.state import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result
-from exporter.poller.tasks import PlannedPoll
-from exporter.web.status.frame import Fact, Frame
+from exporter.poller.tasks_and_results import PlannedPoll
+from exporter.web.status.page_context import Fact, PageContext
 from exporter.web.status.problems import Problem, find_problems
 from exporter.web.status.rows import Tag, result_words, tags
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, recent_builds, sparkline
@@ -48,7 +48,7 @@ class JobPage:
         is_polled: the job was polled, or its ledger restored.
     """
 
-    frame: Frame
+    context: PageContext
     job: Job
     url: str
     tags: tuple[Tag, ...]
@@ -58,33 +58,33 @@ class JobPage:
     is_polled: bool
 
 
-def job_page(view: JobView, planned: PlannedPoll | None, frame: Frame) -> JobPage:
+def job_page(view: JobView, planned: PlannedPoll | None, context: PageContext) -> JobPage:
     """Build the page of a job, whose next poll is planned for then."""
-    frame = frame.of_job()
-    problems = find_problems(view, frame.now_ms, frame.stale_after_ms)
+    context = context.of_job()
+    problems = find_problems(view, context.now_ms, context.stale_after_ms)
     ledger = view.ledger
-    builds = _active(view.job, ledger, frame, is_stuck=Problem.STUCK in problems) if ledger else {}
-    builds |= {build.number: _finished(view.job, build, frame) for build in reversed(recent_builds(ledger))}
+    builds = _active(view.job, ledger, context, is_stuck=Problem.STUCK in problems) if ledger else {}
+    builds |= {build.number: _finished(view.job, build, context) for build in reversed(recent_builds(ledger))}
     return JobPage(
-        frame=frame,
+        context=context,
         job=view.job,
-        url=frame.links.job(view.job),
-        tags=tags(view, problems, frame),
-        facts=_facts(view, planned, frame),
-        sparkline=sparkline(ledger, frame.now_ms, frame.words),
+        url=context.links.job(view.job),
+        tags=tags(view, problems, context),
+        facts=_facts(view, planned, context),
+        sparkline=sparkline(ledger, context.now_ms, context.words),
         builds=tuple(builds.values()),
         is_polled=ledger is not None,
     )
 
 
-def _facts(view: JobView, planned: PlannedPoll | None, frame: Frame) -> tuple[Fact, ...]:
-    words, ledger, failed = frame.words, view.ledger, view.up is False
-    last_poll = frame.ago(view.checked_ms) or words("never")
+def _facts(view: JobView, planned: PlannedPoll | None, context: PageContext) -> tuple[Fact, ...]:
+    words, ledger, failed = context.words, view.ledger, view.up is False
+    last_poll = context.ago(view.checked_ms) or words("never")
     remark = words("the latest one failed") if failed else ""
     reason = Fact(words("Reason"), view.failure, is_bad=True, is_long=True)
     return (
         _streak(ledger, words),
-        _last_success(ledger, frame),
+        _last_success(ledger, context),
         Fact(words("Usual duration"), words.length(_usual_ms(ledger)), words("median of the last builds")),
         Fact(words("Last successful poll"), last_poll, remark, is_bad=failed),
         _next_poll(planned, words),
@@ -110,13 +110,13 @@ def _streak(ledger: JobLedger | None, words: Words) -> Fact:
     return Fact(name, words(count, count=successes, result=words("success")))
 
 
-def _last_success(ledger: JobLedger | None, frame: Frame) -> Fact:
-    words, at_ms = frame.words, ledger.last_success_ms if ledger else None
+def _last_success(ledger: JobLedger | None, context: PageContext) -> Fact:
+    words, at_ms = context.words, ledger.last_success_ms if ledger else None
     if at_ms is None:
         return Fact(
             words("Last success"), text.UNKNOWN, words("none since the job is watched") if ledger else ""
         )
-    return Fact(words("Last success"), frame.ago(at_ms), _date(at_ms))
+    return Fact(words("Last success"), context.ago(at_ms), _date(at_ms))
 
 
 def _next_poll(planned: PlannedPoll | None, words: Words) -> Fact:
@@ -139,30 +139,30 @@ def _date(at_ms: int) -> str:
     return text.format_utc(at_ms).replace("T", " ").replace("Z", "\N{NO-BREAK SPACE}UTC")
 
 
-def _finished(job: Job, build: RecentBuild, frame: Frame) -> BuildRow:
+def _finished(job: Job, build: RecentBuild, context: PageContext) -> BuildRow:
     return BuildRow(
         number=f"#{build.number}",
-        url=frame.links.build(job, build.number),
+        url=context.links.build(job, build.number),
         kind=build.result,
-        result=frame.words(RESULT_WORDS[build.result]),
-        finished=frame.ago(build.finish_ms),
+        result=context.words(RESULT_WORDS[build.result]),
+        finished=context.ago(build.finish_ms),
         finished_at=text.format_utc(build.finish_ms),
-        duration=frame.words.length(build.duration_ms),
+        duration=context.words.length(build.duration_ms),
     )
 
 
-def _active(job: Job, ledger: JobLedger, frame: Frame, *, is_stuck: bool) -> dict[int, BuildRow]:
+def _active(job: Job, ledger: JobLedger, context: PageContext, *, is_stuck: bool) -> dict[int, BuildRow]:
     """List the unfinished builds, the newest first; the oldest of them is the one that is stuck."""
-    words = frame.words
+    words = context.words
     return {
         number: BuildRow(
             number=f"#{number}",
-            url=frame.links.build(job, number),
+            url=context.links.build(job, number),
             kind="active",
             result=words(build.build.state or "unknown"),
             finished="",
             finished_at="",
-            duration=words("{age} so far", age=words.length(frame.now_ms - build.began_ms)),
+            duration=words("{age} so far", age=words.length(context.now_ms - build.began_ms)),
             is_stuck=is_stuck and build.began_ms == ledger.oldest_active_ms,
         )
         for number, build in sorted(ledger.open.items(), reverse=True)

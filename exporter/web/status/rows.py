@@ -9,7 +9,7 @@ from exporter import text
 from exporter.ledger.state import JobLedger, LastBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result, State
-from exporter.web.status.frame import Frame
+from exporter.web.status.page_context import PageContext
 from exporter.web.status.problems import EXPLANATIONS, SEVERITY, Problem
 from exporter.web.status.query import Column, PageQuery
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, sparkline
@@ -62,29 +62,29 @@ class JobRow:
     is_stuck: bool
 
 
-def job_row(view: JobView, problems: Sequence[Problem], frame: Frame) -> JobRow:
+def job_row(view: JobView, problems: Sequence[Problem], context: PageContext) -> JobRow:
     """Describe a job."""
-    ledger, links, words = view.ledger, frame.links, frame.words
+    ledger, links, words = view.ledger, context.links, context.words
     last = ledger.last if ledger else None
     finish_ms = last.finish_ms if last else None
     return JobRow(
         job=view.job,
         href=f"./jobs/{quote(view.job.id, safe='', errors='replace')}"
-        + ("" if frame.query.refreshes else "?refresh=off"),
+        + ("" if context.query.refreshes else "?refresh=off"),
         url=links.job(view.job),
         result=last.result if last else None,
         result_words=result_words(ledger, words),
         number=f"#{last.number}" if last else "",
         build_url=links.build(view.job, last.number) if last else "",
-        tags=tags(view, problems, frame),
+        tags=tags(view, problems, context),
         reason=view.failure if view.up is False else "",
-        sparkline=sparkline(ledger, frame.now_ms, words),
+        sparkline=sparkline(ledger, context.now_ms, words),
         duration=words.length(last.duration_ms if last else None),
-        finished=frame.ago(finish_ms),
+        finished=context.ago(finish_ms),
         finished_at=text.format_utc(finish_ms),
         queue=words.length(last.queue_ms if last else None),
         failures=ledger.consecutive_failures if ledger else 0,
-        polled=frame.ago(view.checked_ms),
+        polled=context.ago(view.checked_ms),
         polled_at=text.format_utc(view.checked_ms),
         is_failing=Problem.FAILING in problems,
         is_stuck=Problem.STUCK in problems,
@@ -98,40 +98,40 @@ def result_words(ledger: JobLedger | None, words: Words) -> str:
     return words("no build yet" if ledger else "not polled yet")
 
 
-def tags(view: JobView, problems: Sequence[Problem], frame: Frame) -> tuple[Tag, ...]:
+def tags(view: JobView, problems: Sequence[Problem], context: PageContext) -> tuple[Tag, ...]:
     """Name the problems of a job, its unfinished builds, and whether it is disabled."""
-    words = frame.words
+    words = context.words
     disabled = Tag("note", words("disabled"), words("the job cannot be built"))
     return (
-        *_problem_tags(view.ledger, problems, frame),
-        *(_active_tags(view.ledger, frame) if view.ledger else ()),
+        *_problem_tags(view.ledger, problems, context),
+        *(_active_tags(view.ledger, context) if view.ledger else ()),
         *((disabled,) if view.disabled else ()),
     )
 
 
-def _problem_tags(ledger: JobLedger | None, problems: Sequence[Problem], frame: Frame) -> list[Tag]:
+def _problem_tags(ledger: JobLedger | None, problems: Sequence[Problem], context: PageContext) -> list[Tag]:
     """Name the problems of a job, except ``failing`` if its last result shows that already."""
-    words, last = frame.words, ledger.last if ledger else None
+    words, last = context.words, ledger.last if ledger else None
     result_shows_failing = last is not None and last.result not in (Result.ABORTED, Result.UNKNOWN)
     found = []
     for problem in problems:
         label = words(problem)
         if problem is Problem.STUCK and ledger and ledger.oldest_active_ms is not None:
-            label = words("stuck for {age}", age=words.age(frame.now_ms - ledger.oldest_active_ms))
+            label = words("stuck for {age}", age=words.age(context.now_ms - ledger.oldest_active_ms))
         if not (problem is Problem.FAILING and result_shows_failing):
             found.append(Tag("problem", label, words(EXPLANATIONS[problem])))
     return found
 
 
-def _active_tags(ledger: JobLedger, frame: Frame) -> list[Tag]:
+def _active_tags(ledger: JobLedger, context: PageContext) -> list[Tag]:
     """Say for how long builds have been running, and in the queue."""
-    words, found = frame.words, []
+    words, found = context.words, []
     for state in (State.RUNNING, State.QUEUED):
         builds = ((number, build) for number, build in ledger.open.items() if build.is_active)
         began_ms = {number: build.began_ms for number, build in builds if build.build.state is state}
         if not began_ms:
             continue
-        age = words.length(frame.now_ms - min(began_ms.values()))
+        age = words.length(context.now_ms - min(began_ms.values()))
         if len(began_ms) == 1:
             label = words("#{number} {state} for {age}", number=min(began_ms), state=words(state), age=age)
         else:

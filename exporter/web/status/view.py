@@ -7,7 +7,7 @@ from typing import Final
 from exporter import text
 from exporter.metrics import FleetView
 from exporter.model import Job
-from exporter.web.status.frame import Fact, Frame
+from exporter.web.status.page_context import Fact, PageContext
 from exporter.web.status.problems import EXPLANATIONS, Problem, find_problems
 from exporter.web.status.query import Column, PageQuery
 from exporter.web.status.rows import JobRow, in_order, job_row
@@ -74,7 +74,7 @@ class Status:
         watched: jobs in the whole fleet.
     """
 
-    frame: Frame
+    context: PageContext
     with_problems: int
     facts: tuple[Fact, ...]
     projects: tuple[str, ...]
@@ -85,10 +85,10 @@ class Status:
     watched: int
 
 
-def status(view: FleetView, frame: Frame) -> Status:
+def status(view: FleetView, context: PageContext) -> Status:
     """Build the page of the fleet."""
-    query, words = frame.query, frame.words
-    problems = {job.job.id: find_problems(job, frame.now_ms, frame.stale_after_ms) for job in view.jobs}
+    query, words = context.query, context.words
+    problems = {job.job.id: find_problems(job, context.now_ms, context.stale_after_ms) for job in view.jobs}
     matching = [job for job in view.jobs if _matches(job.job, query)]
     counts = Counter(problem for job in matching for problem in problems[job.job.id])
     selected = [job for job in matching if not query.problem or query.problem in problems[job.job.id]]
@@ -96,23 +96,23 @@ def status(view: FleetView, frame: Frame) -> Status:
     ordered = in_order(selected, problems, query)
     on_page = ordered[(paging.page - 1) * PAGE_SIZE : paging.page * PAGE_SIZE]
     return Status(
-        frame=frame,
+        context=context,
         with_problems=sum(map(bool, problems.values())),
-        facts=facts(view, frame),
+        facts=facts(view, context),
         projects=tuple(sorted({job.job.project for job in view.jobs} | {query.project} - {""})),
         filters=_filters(query, counts, len(matching), words),
         headings={column: _heading(column, query, words) for column in Column},
-        rows=tuple(job_row(job, problems[job.job.id], frame) for job in on_page),
+        rows=tuple(job_row(job, problems[job.job.id], context) for job in on_page),
         paging=paging,
         watched=len(view.jobs),
     )
 
 
-def facts(view: FleetView, frame: Frame) -> tuple[Fact, ...]:
+def facts(view: FleetView, context: PageContext) -> tuple[Fact, ...]:
     """Describe the exporter, the most important fact first."""
-    readings, words = frame.readings, frame.words
+    readings, words = context.readings, context.words
     up, config_ok, loaded_ms = readings.api_up, readings.config_ok, readings.config_loaded_ms
-    loaded = words("loaded {ago}", ago=frame.ago(loaded_ms)) if loaded_ms else ""
+    loaded = words("loaded {ago}", ago=context.ago(loaded_ms)) if loaded_ms else ""
     lag_ms = round(readings.poll_lag_s * 1000)
     gzip_bytes = readings.snapshot_gzip_bytes
     gzip = words("{size} gzip", size=text.format_bytes(gzip_bytes)) if gzip_bytes else ""
@@ -126,7 +126,7 @@ def facts(view: FleetView, frame: Frame) -> tuple[Fact, ...]:
     ]
     api = words("no request yet" if up is None else "up" if up else "down")
     reload = words("ok" if config_ok else "reload failed")
-    is_late = lag_ms > frame.stale_after_ms
+    is_late = lag_ms > context.stale_after_ms
     error = Fact(words("API error"), readings.api_error, is_bad=True, is_long=True)
     return (
         Fact(words("API"), api, words.api_trouble(readings.api_trouble), is_bad=up is False),

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger.settled_runs import Recovery, Run
+from exporter.ledger.streaks import Recovery, Run
 from exporter.model import Result
 
 SUCCESS, FAILURE, ABORTED = Result.SUCCESS, Result.FAILURE, Result.ABORTED

@@ -1,4 +1,4 @@
-"""Gapless runs of settled builds, summarised as far as their order matters.
+"""Streaks of failures and recoveries: runs of settled builds, summarised so that they can be joined.
 
 A `Run` is an element of a monoid: joining neighbours is associative, so builds may be settled in any order
 and still give the same streaks and recoveries. A recovery is reported by the join that makes it certain, once

@@ -1,6 +1,6 @@
-"""Types of metric families, and the views that their samples are read from."""
+"""Types of metric families, and functions to declare them; pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -9,8 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from exporter.ledger.histogram import Exemplar, Histogram
 from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import BuildLabels
-from exporter.model import Job, RecycleBin
+from exporter.metrics.views import JobView
 
 JOB_LABELS: Final = ("project", "job_name")
 """Labels of every metric of a job."""
@@ -25,51 +24,6 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class JobView:
-    """Published state of one watched job.
-
-    Attributes:
-        ledger: as committed; None before the first successful poll.
-        up: whether the last poll succeeded; None before the first one ended.
-        failure: why it did not; empty if it did.
-        deleted: whether the job is in the recycle bin; None while unknown.
-        checked_ms: when the job was last known to be up to date, by a poll or by a job list.
-        disabled: whether the job is disabled; None if no job list says so.
-        held: exposed labels of finished builds that still show 0.
-    """
-
-    job: Job
-    ledger: JobLedger | None = None
-    up: bool | None = None
-    failure: str = ""
-    deleted: bool | None = None
-    disabled: bool | None = None
-    checked_ms: int | None = None
-    held: frozenset[BuildLabels] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class FleetView:
-    """Everything that is published, at one moment.
-
-    Attributes:
-        jobs: the watched jobs.
-        recycle_bin: as last read; None before.
-        totals: of the projects of the jobs, if jobs have no histograms of their own; each in the form of a
-            job without a name.
-        projects: known names of CodeArts projects by id.
-        is_complete: every job has been polled, restored from the store, or refused by the API, and the jobs
-            of watched projects are known as far as the API lists them.
-    """
-
-    jobs: tuple[JobView, ...] = ()
-    recycle_bin: RecycleBin | None = None
-    projects: Mapping[str, str] = field(default_factory=dict)
-    totals: tuple[JobView, ...] = ()
-    is_complete: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Total:
     """Number of finished builds, and the one of them that finished last."""
 
@@ -79,8 +33,10 @@ class Total:
 
 Value = float | Total | Histogram
 
+
 Samples = Iterator[tuple[tuple[str, ...], Value]]
 """Label values, in the order of the family's labels, and a value."""
+
 
 Subject = TypeVar("Subject")
 
@@ -146,5 +102,9 @@ def of_ledger(
 
 
 counter = partial(of_ledger, Kind.COUNTER)
+
+
 gauge = partial(of_ledger, Kind.GAUGE)
+
+
 histogram = partial(of_ledger, Kind.HISTOGRAM)

@@ -1,9 +1,10 @@
-"""Tasks as requests to the API, through protocols. No thread, no clock of its own.
+"""The requests of each task, above all of one poll of a job: history, then details.
 
 A poll returns observations and changes nothing; `job_state.fold` applies them to the ledger.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -11,20 +12,22 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 from exporter.api.clock import ClockOffset, with_settled_clock
+from exporter.api.pagination import PAGE_SIZE, pages_of
 from exporter.api.parsers import SERVICE_ZONE
-from exporter.errors import ApiError
+from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger.apply import DetailAnswer, Failed, clamp_timestamps
 from exporter.ledger.stages import KnownStages, Stages
 from exporter.ledger.state import PROBES, JobLedger
-from exporter.model import DAY_MS, Build, BuildDetail, RecycleBin, Result, Stage
+from exporter.model import DAY_MS, Build, BuildDetail, ListedJob, RecycleBin, Result, Stage
 from exporter.poller.bulk_details import DETAILS_AT_ONCE, RecordsApi, ask_many
 from exporter.poller.details import Details, ask_details, ask_each, ask_listed
-from exporter.poller.job_lists import ListApi, read_lists
 from exporter.poller.job_state import Rules, fold
-from exporter.poller.tasks import (
+from exporter.poller.tasks_and_results import (
+    ALL,
     JOB_LISTS,
     RECYCLE_BIN,
     JobListsResult,
+    Listing,
     Observations,
     StagesFetched,
     Work,
@@ -34,21 +37,36 @@ from exporter.poller.tasks import (
 WINDOW_DAYS: Final = 29
 """Days between the two dates of a request: the API allows 30, and may or may not count both ends."""
 
+
 MARGIN: Final = timedelta(days=1)
 """Added at both ends: neither the zone of the dates nor whether the last one is included is documented."""
+
 
 STAGES_AT_ONCE: Final = 10
 """Maximum number of builds in one step, so that a thread is soon free for a poll."""
 
+
 HISTORY_AGE_MS: Final = 5 * 60_000
 """Age up to which history is not read again while details are outstanding."""
 
+
 LOOKED_BACK: Final = 1000
+
+
 LOOKED_BACK_AT_MOST: Final = 10_000
 """Builds after which a look-back ends, with a success among them and without."""
 
+
 Enough = Callable[[Sequence[Build]], bool]
 """Decides whether the records of the first pages suffice."""
+
+LEAST_WORTH: Final = 1000
+"""The list of all jobs is read to its end if `ALL` is watched, if it has at most this many or twice as many
+as are watched, or if that takes no more requests than the lists of the watched projects."""
+
+
+NAMES_WAIT_S: Final = 5.0
+"""Names that have to wait longer are requested another time, so that the lists need not wait for them."""
 
 
 class JobApi(RecordsApi, Protocol):
@@ -67,6 +85,21 @@ class JobApi(RecordsApi, Protocol):
 
     def full_stages(self, record_id: str) -> tuple[Stage, ...]:
         """Stages of one build."""
+
+
+class ListApi(Protocol):
+    """The requests that read job lists; see `exporter.api.client.ApiClient`."""
+
+    def wait_s(self, operation: str) -> float:
+        """Seconds that a request of a side operation would have to wait now."""
+
+    def job_list(
+        self, project_id: str, *, max_jobs: int | None, expected: int
+    ) -> tuple[Mapping[str, ListedJob], int, bool]:
+        """Jobs of a project, or with `""` all; their number; whether these are all."""
+
+    def project_names(self) -> Mapping[str, str]:
+        """Names of projects by id."""
 
 
 class Service(JobApi, ListApi, Protocol):
@@ -252,3 +285,46 @@ def fetch_stages(ledger: JobLedger | None, api: JobApi, *, count_failures: bool)
     while answers and isinstance(answers[-1], Failed) and not count_failures:
         answers.pop()
     return StagesFetched(tuple(answers), batch.failure, batch.refusal)
+
+
+def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], int]) -> JobListsResult:
+    """Read job lists, and the names of projects that are not known yet.
+
+    If the list of all jobs is refused or too long, the watched projects' own lists are read at once, since no
+    other list shows their jobs. The number of `watched` jobs decides how long a list is worth reading.
+    `began_ms` returns when this began, by the service's clock, which the answers reveal. Raises an `ApiError`
+    if a list cannot be read for another reason than a refusal.
+    """
+    own_size = PAGE_SIZE * sum(map(pages_of, work.own_lists.values()))
+    max_jobs = None if ALL in work.own_lists else max(LEAST_WORTH, 2 * watched, own_size)
+    listings, refused, too_large = _read(api, work.lists, max_jobs)
+    if ALL in refused or ALL in too_large:
+        own_lists = {key: expected for key, expected in work.own_lists.items() if key != ALL}
+        own, own_refused, _ = _read(api, own_lists, max_jobs)
+        listings += own
+        refused |= own_refused
+    names: Mapping[str, str] = {}
+    if work.unnamed and api.wait_s("projects") <= NAMES_WAIT_S:
+        with suppress(ApiError):
+            names = api.project_names()
+    return JobListsResult(tuple(listings), refused, too_large, names, began_ms())
+
+
+def _read(
+    api: ListApi, sizes: Mapping[str, int], max_jobs: int | None
+) -> tuple[list[Listing], dict[str, ApiError], dict[str, int]]:
+    """Return the lists that could be read, errors of refused ones, and sizes of those too large."""
+    listings: list[Listing] = []
+    refused: dict[str, ApiError] = {}
+    too_large: dict[str, int] = {}
+    for project_id, expected in sizes.items():
+        limit = None if project_id else max_jobs
+        try:
+            jobs, size, is_whole = api.job_list(project_id, max_jobs=limit, expected=expected)
+        except (RefusalError, NotPublishedError) as error:
+            refused[project_id] = error
+            continue
+        listings.append(Listing(project_id, jobs, is_whole))
+        if not is_whole:
+            too_large[project_id] = size
+    return listings, refused, too_large

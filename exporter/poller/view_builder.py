@@ -1,4 +1,4 @@
-"""The published view of the fleet; pure."""
+"""Builds the published view of the fleet from the states of its jobs; pure."""
 
 from collections.abc import Iterable, Iterator
 

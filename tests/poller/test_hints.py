@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from exporter.ledger.state import JobLedger, RecentBuild
 from exporter.model import Build, State
-from exporter.poller.requested_polls import MIN_PAUSE_S, Hint, ids_in
-from exporter.poller.tasks import JOB_LISTS
+from exporter.poller.hints import MIN_PAUSE_S, Hint, ids_in
+from exporter.poller.tasks_and_results import JOB_LISTS
 from exporter.simulator import Fleet, ManualClock, fault
 from tests.ledger.examples import START_MS, counted, history, idle, running
 from tests.poller.conftest import JOB

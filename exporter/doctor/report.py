@@ -1,19 +1,88 @@
-"""Formats a report as lines for a terminal. Pure."""
+"""The report: findings by section, and how they become lines for a terminal. Pure."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 from unicodedata import combining, east_asian_width
 
-from exporter.doctor.results import Finding, Mark, Report
 from exporter.redaction import clean
 from exporter.text import plural
 
+RUN_AGAIN: Final = "run this again later"
+
+
+class Mark(StrEnum):
+    """Severity of a finding."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        text: a sentence without its full stop.
+        todo: the remedy: always set for a problem, for a note where something could be better.
+    """
+
+    mark: Mark
+    text: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Findings on one subject."""
+
+    title: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All sections."""
+
+    sections: tuple[Section, ...]
+
+    def count(self, mark: Mark) -> int:
+        """Return the number of findings with that mark."""
+        return sum(finding.mark is mark for section in self.sections for finding in section.findings)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Suggestions of the notes."""
+        findings = (finding for section in self.sections for finding in section.findings)
+        return tuple(dict.fromkeys(f.todo for f in findings if f.mark is Mark.NOTE and f.todo))
+
+
+def ok(text: str) -> Finding:
+    """Make a finding that something is as it should be."""
+    return Finding(Mark.OK, text)
+
+
+def note(text: str, todo: str = "") -> Finding:
+    """Make a finding worth knowing."""
+    return Finding(Mark.NOTE, text, todo)
+
+
+def problem(text: str, todo: str) -> Finding:
+    """Make a finding that something is wrong."""
+    return Finding(Mark.PROBLEM, text, todo)
+
+
 WIDTH: Final = 100
+
 
 Paint = Callable[[Mark, str], str]
 """Adds colour to the word of a mark."""
 
+
 _INDENT: Final = "  "
+
 
 _COLUMN: Final = len(_INDENT) + max(map(len, Mark)) + 2
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from exporter.errors import ThrottledError
+from exporter.poller.intervals import JITTER, jittered
 from exporter.poller.job_state import JobState
-from exporter.poller.schedule import JITTER, Schedule, jittered
-from exporter.poller.tasks import StagesFetched, Timer
+from exporter.poller.tasks_and_results import StagesFetched, Timer
+from exporter.poller.timer_queue import Schedule
 
 LONGEST_PAUSE_S: Final = 600.0
 """Longest wait after failed steps."""

@@ -1,4 +1,4 @@
-"""Setup before slow imports: signal handlers and standard streams."""
+"""Set-up of the process: signals and standard streams before slow imports, garbage collection, revision."""
 
 import gc
 import os

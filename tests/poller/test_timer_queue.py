@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.poller.schedule import Schedule
-from exporter.poller.tasks import PollReason, Timer
+from exporter.poller.tasks_and_results import PollReason, Timer
+from exporter.poller.timer_queue import Schedule
 
 
 class Named:

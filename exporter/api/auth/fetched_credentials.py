@@ -24,7 +24,7 @@ from exporter.api.auth.credentials import (
 from exporter.api.auth.token_cache import CachedToken
 from exporter.api.http import Response, exchange, new_session, prepare
 from exporter.api.parsers import text
-from exporter.api.responses import parse_response
+from exporter.api.response_errors import parse_response
 from exporter.config import PasswordAuth
 from exporter.errors import (
     ApiError,

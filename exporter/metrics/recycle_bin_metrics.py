@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Final
 
-from exporter.metrics.families import Family, FleetView, Kind, Samples, seconds, single
+from exporter.metrics.family_types import Family, Kind, Samples, seconds, single
+from exporter.metrics.views import FleetView
 
 
 def _project_jobs(view: FleetView) -> Samples:

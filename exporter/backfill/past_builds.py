@@ -1,10 +1,10 @@
-"""A past build, the build numbers that are missing, and how builds enter a ledger. Pure.
+"""Past builds, the build numbers that are missing, and how builds enter a ledger. Pure.
 
 The ledger is the one that counts live builds, so labels, buckets and every rule are the same. The difference
 is that everything is known from the start: which numbers are missing, and when each build finished.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -18,21 +18,15 @@ from exporter.ledger.apply import (
     baseline,
     settle_uncounted,
 )
-from exporter.ledger.builder import LARGEST_FIRST
-from exporter.ledger.settled_runs import Run
+from exporter.ledger.settle_builds import LARGEST_FIRST
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import LARGEST_STEP, JobLedger
+from exporter.ledger.streaks import Run
 from exporter.model import DAY_MS, Build, BuildDetail, Result, Stage, State
 from exporter.poller import Rules
 
 _BATCH: Final = 100
 """A ledger keeps a limited number of builds whose stages are pending."""
-
-_MARGIN_MS: Final = 2000
-"""History dates builds to the second: one this close to the period may lie within it."""
-
-_MAX_PROBES: Final = 1000
-"""Missing numbers of a job that are looked up; the others count as deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,30 +162,3 @@ def missing_builds(known: Sequence[KnownBuild]) -> list[tuple[int, int]]:
     return [
         (low.number + 1, high.number - 1) for low, high in pairwise(known) if low.number + 1 < high.number
     ]
-
-
-def newest_listed(known: Iterable[KnownBuild]) -> int | None:
-    """Return the number of the newest build that history lists."""
-    return max((build.number for build in known if build.is_listed), default=None)
-
-
-def numbers_to_fetch(
-    known: Sequence[KnownBuild], start_ms: int, end_ms: int, *, listed_number: int | None = None
-) -> Iterator[int]:
-    """Numbers to request from record-info: those of the period, missing ones, and the one after the newest.
-
-    The last one is there in case the newest record of history is lost or was unreadable. It is left out if
-    a job list shows no later build either: then ``listed_number`` is its number. ``known`` ascends.
-    """
-    first_ms, last_ms = start_ms - _MARGIN_MS, end_ms + _MARGIN_MS
-    for number, dated_ms, _, is_fetched in known:
-        if not is_fetched and (dated_ms is None or first_ms <= dated_ms <= last_ms):
-            yield number
-    probes = _MAX_PROBES - sum(not build.is_listed for build in known)
-    for first, last in missing_builds(known):
-        yield from range(first, min(last, first + probes - 1) + 1)
-        probes = max(0, probes - (last - first + 1))
-    newest = newest_listed(known)
-    is_confirmed = listed_number is not None and newest is not None and listed_number <= newest
-    if newest is not None and not is_confirmed and all(build.number != newest + 1 for build in known):
-        yield newest + 1

@@ -1,4 +1,4 @@
-"""The circumstances of a page: moment, exporter, query and language; and the facts that it lists."""
+"""The context of every page: moment, exporter, query and language; and the type of a fact."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -24,7 +24,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PageContext:
     """The moment and the exporter that a page shows, and what its reader asked for.
 
     Attributes:
@@ -52,7 +52,7 @@ class Frame:
         return f"?{replace(self.query, refreshes=not self.query.refreshes).encoded}"
 
     def of_job(self) -> Self:
-        """Return the frame of a page below ``/jobs/``, of which only refreshing can be chosen."""
+        """Return the context of a page below ``/jobs/``, of which only refreshing can be chosen."""
         return replace(self, query=self.query.unfiltered, root="../")
 
     def ago(self, at_ms: int | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.rate_limiter import AdaptiveRateLimit
+from exporter.api.adaptive_rate_limit import AdaptiveRateLimit
 
 MINUTE = 60.0
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from exporter.api.responses import parse_response, retry_after
+from exporter.api.response_errors import parse_response, retry_after
 from exporter.errors import (
     ApiError,
     BackendError,

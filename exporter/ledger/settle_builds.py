@@ -1,4 +1,4 @@
-"""A mutable ledger that lives during one fold and is then frozen again."""
+"""Settles builds within one fold: counted, lost or given up, with gaps, limits and doubts."""
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator
@@ -8,9 +8,9 @@ from typing import Final
 
 from exporter.ledger.histogram import Exemplar
 from exporter.ledger.record_merge import FinishedBuild, finished_build, join
-from exporter.ledger.settled_runs import Recovery, Run
 from exporter.ledger.stages import AwaitedStages
 from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
+from exporter.ledger.streaks import Recovery, Run
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
 from exporter.ledger.unsettled import Gap, OpenBuild
 from exporter.model import Build, BuildDetail, Result

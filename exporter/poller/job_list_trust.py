@@ -5,27 +5,30 @@ otherwise only now and then. If such a poll finds a build that the lists had not
 for a while. Times are monotonic seconds given by the caller.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
-from typing import Final, Protocol
+from collections.abc import Collection
+from typing import Final
 
-from exporter.api.pagination import PAGE_SIZE, pages_of
-from exporter.errors import ApiError, NotPublishedError, RefusalError
+from exporter.api.pagination import pages_of
 from exporter.ledger.job_list_evidence import next_running
-from exporter.model import Build, ListedJob
+from exporter.model import Build
 from exporter.poller.job_state import UNLISTED_AFTER, JobState, JobStates
-from exporter.poller.tasks import ALL, JobListsResult, Listing, Work
+from exporter.poller.tasks_and_results import ALL, JobListsResult, Listing
 
 REFUSED_FOR: Final = 60
 """Intervals until a refused list is requested again."""
 
+
 NAMES_WORTH: Final = 10
 """Requests that job names are worth, even where polling each job would be cheaper than reading lists."""
+
 
 STALE_AFTER: Final = 3
 """Intervals after which a list that was not read again is stale."""
 
+
 FIRST_DOUBT: Final = 60
+
+
 LONGEST_DOUBT: Final = 1440
 """Intervals for which lists are distrusted after they hid a build; doubled each time."""
 
@@ -249,69 +252,3 @@ def compare_with_ledgers(jobs: JobStates, *, trusted: bool) -> tuple[dict[str, B
             if job.id not in changed_ids and job.lists.listed is not None:
                 job.lists.confirm()
     return running, to_poll
-
-
-LEAST_WORTH: Final = 1000
-"""The list of all jobs is read to its end if `ALL` is watched, if it has at most this many or twice as many
-as are watched, or if that takes no more requests than the lists of the watched projects."""
-
-NAMES_WAIT_S: Final = 5.0
-"""Names that have to wait longer are requested another time, so that the lists need not wait for them."""
-
-
-class ListApi(Protocol):
-    """The requests that read job lists; see `exporter.api.client.ApiClient`."""
-
-    def wait_s(self, operation: str) -> float:
-        """Seconds that a request of a side operation would have to wait now."""
-
-    def job_list(
-        self, project_id: str, *, max_jobs: int | None, expected: int
-    ) -> tuple[Mapping[str, ListedJob], int, bool]:
-        """Jobs of a project, or with `""` all; their number; whether these are all."""
-
-    def project_names(self) -> Mapping[str, str]:
-        """Names of projects by id."""
-
-
-def read_lists(api: ListApi, work: Work, watched: int, began_ms: Callable[[], int]) -> JobListsResult:
-    """Read job lists, and the names of projects that are not known yet.
-
-    If the list of all jobs is refused or too long, the watched projects' own lists are read at once, since no
-    other list shows their jobs. The number of `watched` jobs decides how long a list is worth reading.
-    `began_ms` returns when this began, by the service's clock, which the answers reveal. Raises an `ApiError`
-    if a list cannot be read for another reason than a refusal.
-    """
-    own_size = PAGE_SIZE * sum(map(pages_of, work.own_lists.values()))
-    max_jobs = None if ALL in work.own_lists else max(LEAST_WORTH, 2 * watched, own_size)
-    listings, refused, too_large = _read(api, work.lists, max_jobs)
-    if ALL in refused or ALL in too_large:
-        own_lists = {key: expected for key, expected in work.own_lists.items() if key != ALL}
-        own, own_refused, _ = _read(api, own_lists, max_jobs)
-        listings += own
-        refused |= own_refused
-    names: Mapping[str, str] = {}
-    if work.unnamed and api.wait_s("projects") <= NAMES_WAIT_S:
-        with suppress(ApiError):
-            names = api.project_names()
-    return JobListsResult(tuple(listings), refused, too_large, names, began_ms())
-
-
-def _read(
-    api: ListApi, sizes: Mapping[str, int], max_jobs: int | None
-) -> tuple[list[Listing], dict[str, ApiError], dict[str, int]]:
-    """Return the lists that could be read, errors of refused ones, and sizes of those too large."""
-    listings: list[Listing] = []
-    refused: dict[str, ApiError] = {}
-    too_large: dict[str, int] = {}
-    for project_id, expected in sizes.items():
-        limit = None if project_id else max_jobs
-        try:
-            jobs, size, is_whole = api.job_list(project_id, max_jobs=limit, expected=expected)
-        except (RefusalError, NotPublishedError) as error:
-            refused[project_id] = error
-            continue
-        listings.append(Listing(project_id, jobs, is_whole))
-        if not is_whole:
-            too_large[project_id] = size
-    return listings, refused, too_large

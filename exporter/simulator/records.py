@@ -1,4 +1,4 @@
-"""record-info, full-stages and the newer lists of records.
+"""record-info, full-stages and the newer lists of records, as the API answers them.
 
 record-info rests on its document; stages and ``records`` on the provider's machine-readable definitions, and
 the record list on that and live reports. Guesses: words for unfinished builds; in ``records``, the order,
@@ -16,7 +16,7 @@ from exporter.simulator.builds import LOCAL, Build, Job, Stage, hex_id, stages_o
 from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
-from exporter.simulator.history import (
+from exporter.simulator.reported_builds import (
     RESULT_WORDS,
     BuildAsOf,
     commit_id,

@@ -5,7 +5,7 @@ import sys
 from exporter.errors import ExporterError, RefusalError
 from exporter.poller.job_state import SECOND_TRY_S, JobState
 from exporter.poller.planner import PollPlanner
-from exporter.poller.tasks import Observations, PollReason, TaskResult
+from exporter.poller.tasks_and_results import Observations, PollReason, TaskResult
 
 
 def poll_ended(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final, NamedTuple
 
-from exporter.api.rate_limiter import OperationLimits
+from exporter.api.adaptive_rate_limit import OperationLimits
 from exporter.errors import ThrottledError
 
 WEIGHTS: Final[Mapping[str, int]] = {
