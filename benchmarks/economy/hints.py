@@ -45,13 +45,13 @@ class Plan:
 
 def plan(sim: Service, job_ids: Sequence[str], begin: float, when: When | None, early: float) -> Plan:
     """Let each of the jobs run builds whose durations scatter by 10 % around one of its own."""
-    dice, plan = random.Random(1), Plan()
+    rng, plan = random.Random(1), Plan()
     for job_id in job_ids:
-        usual, offset = dice.uniform(60, 180), dice.uniform(0, EVERY_S)
+        usual, offset = rng.uniform(60, 180), rng.uniform(0, EVERY_S)
         for number in range(BUILDS):
-            at, duration = begin + offset + number * EVERY_S, dice.gauss(usual, usual / 10)
-            if number >= LEARNED and dice.random() < early:
-                duration = dice.uniform(0.1, 0.9) * usual
+            at, duration = begin + offset + number * EVERY_S, rng.gauss(usual, usual / 10)
+            if number >= LEARNED and rng.random() < early:
+                duration = rng.uniform(0.1, 0.9) * usual
             build = {"queue_s": 2, "duration_s": duration, "at_ms": round(at * 1000)}
             end = sim.post(f"jobs/{job_id}/builds", build)["finish_ms"] / 1000
             plan.ends[job_id].append(end)

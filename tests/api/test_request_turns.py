@@ -341,7 +341,7 @@ def test_a_pause_holds_for_those_who_were_waiting_for_their_turn() -> None:
     time = Time()
 
     def wait(condition: threading.Condition, seconds: float | None) -> None:
-        if time.now == 1000:  # another thread is told so while this one waits
+        if time.now == 1000:  # another thread gets that refusal while this one waits
             throttle.throttled("period-history", ThrottledError("too many", retry_after=60.0))
         time.wait(condition, seconds)
 

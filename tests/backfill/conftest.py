@@ -186,6 +186,6 @@ def simulator(fleet: Fleet) -> Iterator[Simulator]:
 
 @pytest.fixture
 def past(simulator: Simulator, fleet: Fleet, tmp_path: Path) -> Past:
-    """One job that ran only what a test tells it to."""
+    """One job that ran only the builds of a test."""
     fleet.add_job("checkout")
     return Past(simulator, tmp_path)

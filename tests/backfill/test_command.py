@@ -210,12 +210,12 @@ def test_each_job_ends_where_a_running_exporter_began(
         assert done.code == 0, done.err
         accept = {"Accept": Format.PROTOBUF.content_type}
         body = requests.get(f"{url}/metrics", headers=accept, timeout=5).content
-    told = {(name, dict(labels).get("job_name")): value for name, labels, value, _ in samples(body)}
+    exported = {(name, dict(labels).get("job_name")): value for name, labels, value, _ in samples(body)}
     shown = read(sorted((tmp_path / "out").glob("*.om")))
     for job in simulator.fleet.jobs():
-        created = told["codearts_build_builds_created", job.name]
+        created = exported["codearts_build_builds_created", job.name]
         assert max(series_of(shown, "consecutive_failures", job_name=job.name)) == created // 1
-        baseline = told["codearts_build_baseline_build_number", job.name]
+        baseline = exported["codearts_build_baseline_build_number", job.name]
         assert list(series_of(shown, "last_build_number", job_name=job.name).values())[-1] == baseline
 
 

@@ -97,7 +97,7 @@ def test_irrelevant_families_take_no_memory() -> None:
 
 def test_the_exporter_that_counts_longest_wins() -> None:
     late, early = CountedJob(JOB, 2000, 9), CountedJob(JOB, 1000, 5)
-    for told in ([{"a": late}, {"a": early}], [{"a": early}, {"a": late}]):
-        assert earliest(told) == {"a": early}
+    for answers in ([{"a": late}, {"a": early}], [{"a": early}, {"a": late}]):
+        assert earliest(answers) == {"a": early}
     other = CountedJob(Job("b", "x", "y"), 1, None)
     assert earliest([{"a": late}, {"b": other}]) == {"a": late, "b": other}

@@ -28,7 +28,7 @@ def test_the_estimated_size(fleet: Fleet, simulator: Simulator, tmp_path: Path, 
     past = Past(simulator, tmp_path, settings)
     past.collect(WEEK)
     with past.spool() as spool:
-        told = estimate_size(
+        estimated = estimate_size(
             past.jobs,
             past.families,
             WEEK,
@@ -42,9 +42,9 @@ def test_the_estimated_size(fleet: Fleet, simulator: Simulator, tmp_path: Path, 
         if not line.startswith("#")
     ]
     series = {line.rpartition(" ")[0].rpartition(" ")[0] for line in lines}
-    assert told.series == pytest.approx(len(series), rel=0.1)
-    assert told.samples == pytest.approx(len(lines), rel=0.3)
-    assert told.bytes == pytest.approx(sum(map(len, lines)), rel=0.3)
+    assert estimated.series == pytest.approx(len(series), rel=0.1)
+    assert estimated.samples == pytest.approx(len(lines), rel=0.3)
+    assert estimated.bytes == pytest.approx(sum(map(len, lines)), rel=0.3)
 
 
 def test_a_build_with_other_stages_adds_series(past: Past) -> None:
@@ -60,8 +60,8 @@ def test_a_build_with_other_stages_adds_series(past: Past) -> None:
         )
 
     def series(*builds: tuple[str, ...]) -> int:
-        told = [(WEEK.end_ms, built(number, stages)) for number, stages in enumerate(builds, start=1)]
+        builds_at = [(WEEK.end_ms, built(number, stages)) for number, stages in enumerate(builds, start=1)]
         one = PastJob(Job(job.id, "job", "project"), WEEK.end_ms)
-        return estimate_size([one], past.families, WEEK, past.rules, lambda _: told).series
+        return estimate_size([one], past.families, WEEK, past.rules, lambda _: builds_at).series
 
     assert series(("compile",), ("compile", "test")) == series(("compile", "test")) > series(("compile",))

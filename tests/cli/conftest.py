@@ -42,7 +42,7 @@ def run(
 
 
 class Running:
-    """A command that goes on until it is told to end."""
+    """A command that runs until a signal ends it."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process

@@ -294,7 +294,7 @@ def elsewhere(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "reason"),
     [
         (cut_off, "config.yaml"),
         (unknown_key, "polling"),
@@ -302,15 +302,15 @@ def elsewhere(text: str) -> str:
     ],
 )
 def test_a_bad_file_changes_nothing(
-    simulator: Simulator, serving: Serving, damage: Callable[[str], str], told: str
+    simulator: Simulator, serving: Serving, damage: Callable[[str], str], reason: str
 ) -> None:
     good = serving.config.read_text(encoding="utf-8")
     builds(simulator, serving)
     serving.config.write_text(damage(good), encoding="utf-8")
     answer = serving.reload()
     assert answer.status_code == 500
-    assert told in answer.text
-    assert told in serving.process.says("event=config_not_reloaded")
+    assert reason in answer.text
+    assert reason in serving.process.says("event=config_not_reloaded")
     eventually(lambda: serving.value("exporter_config_last_reload_successful") == 0, 10)
     builds(simulator, serving)
     assert serving.value("builds_total") == 2

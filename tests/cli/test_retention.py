@@ -22,7 +22,7 @@ DAY_S = 86_400
 
 
 class Place:
-    """A project of three jobs, and an exporter's state that nobody has open between two of them."""
+    """A project of three jobs, and an exporter's state that no process has open between two of them."""
 
     def __init__(self, simulator: Simulator, config: Path, state: dict[str, str]) -> None:
         self.fleet = simulator.fleet

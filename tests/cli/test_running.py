@@ -99,14 +99,14 @@ def test_promtool_finds_nothing_to_say_of_what_it_serves(config: Path, tmp_path:
     with started(f"--config.file={config}", LOCAL, log=tmp_path / "log") as serving:
         served = requests.get(f"{ready(serving)}/metrics", timeout=5)
     assert "codearts_build_builds_total" in served.text
-    told = subprocess.run(
+    ended = subprocess.run(
         [program("promtool"), "check", "metrics"],
         input=served.content,
         capture_output=True,
         timeout=30,
         check=False,
     )
-    assert (told.returncode, told.stdout + told.stderr) == (0, b"")
+    assert (ended.returncode, ended.stdout + ended.stderr) == (0, b"")
 
 
 class TestTheLog:
@@ -144,11 +144,11 @@ class TestTheLog:
         with started(f"--config.file={config}", *flags, log=tmp_path / "log") as serving:
             url = ready(serving)
             pages = [requests.get(f"{url}{path}", timeout=5).text for path in ("/metrics", "/", "/-/ready")]
-            told = self.trouble(simulator, serving) + "".join(pages)
+            output = self.trouble(simulator, serving) + "".join(pages)
         issued = [token for token in simulator._access._tokens if token.startswith("MIIS")]
         assert issued
         for secret in (simulator.credentials.password, *issued):
-            assert secret not in told
+            assert secret not in output
 
     def test_a_level_hides_what_is_below(self, simulator: Simulator, config: Path, tmp_path: Path) -> None:
         address = f"127.0.0.1:{free_port()}"

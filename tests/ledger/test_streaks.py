@@ -71,6 +71,6 @@ def test_the_order_of_joins_makes_no_difference(
 
 @given(st.lists(st.sampled_from([SUCCESS, FAILURE, ABORTED]), max_size=12))
 def test_recoveries_equal_those_found_in_sequence(results: list[Result]) -> None:
-    telling = [result for result in results if result is not ABORTED]
-    changes = sum(pair == (FAILURE, SUCCESS) for pair in pairwise(telling))
+    decisive = [result for result in results if result is not ABORTED]
+    changes = sum(pair == (FAILURE, SUCCESS) for pair in pairwise(decisive))
     assert len(joined([Run.baseline(0), *runs_of(*results)])[1]) == changes

@@ -29,7 +29,7 @@ def watch(simulator: Simulator) -> Iterator[Watch]:
 
 @pytest.fixture
 def idle_fleet(clock: ManualClock) -> Fleet:
-    """A job whose builds 1 to 500 are older than anything the service still tells."""
+    """A job whose builds 1 to 500 are older than all that the service still lists."""
     fleet = Fleet(clock, seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB, plan=Plan(gap_s=None, first_number=501))
     return fleet

@@ -251,9 +251,9 @@ def shown(watch: Watch) -> int:
 @pytest.fixture
 def watch(fleet: Fleet, clock: ManualClock) -> Iterator[Watch]:
     """An exporter that polls nothing by itself; the job's last twenty builds took 30 to 60 seconds."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     for number in range(20, 0, -1):
-        fleet.add_build(JOB, duration_s=dice.uniform(30, 60), at_ms=clock.now_ms() - number * 100_000)
+        fleet.add_build(JOB, duration_s=rng.uniform(30, 60), at_ms=clock.now_ms() - number * 100_000)
     with watching(fleet, settings=CALM) as watch:
         watch.begin()
         begin = watch.now()
@@ -273,9 +273,9 @@ class TestOnASimulatedService:
     def test_a_build_shows_soon_after_it_has_ended(
         self, fleet: Fleet, watch: Watch, when: Callable[[float, float], float]
     ) -> None:
-        dice, delays = random.Random(2), []
+        rng, delays = random.Random(2), []
         for number in range(1, 16):
-            build = fleet.add_build(JOB, queue_s=1, duration_s=dice.uniform(30, 60))
+            build = fleet.add_build(JOB, queue_s=1, duration_s=rng.uniform(30, 60))
             end = (build.finish_ms or 0) / 1000
             run_until(watch, lambda: shown(watch) == number, when(watch.now(), end))  # noqa: B023
             delays.append(watch.now() - end)

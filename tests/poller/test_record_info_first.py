@@ -290,14 +290,14 @@ def test_the_last_poll_of_a_job_is_that_of_its_last_build() -> None:
 def test_jobs_that_build_every_two_minutes_cost_little_more_than_one_request_a_build(
     lists: tuple[Fault, ...],
 ) -> None:
-    dice = random.Random(3)
+    rng = random.Random(3)
     with watching(fleet_of(60), max_requests_per_minute=100_000) as watch:
         seen = observing(watch, lists)
         jobs = seen.fleet.jobs()[:10]
         for minute in range(30):
             for job in jobs[minute % 2 :: 2]:
-                at_ms = seen.fleet.clock.now_ms() + dice.randrange(60_000)
-                seen.fleet.add_build(job.id, duration_s=dice.uniform(10, 50), at_ms=at_ms)
+                at_ms = seen.fleet.clock.now_ms() + rng.randrange(60_000)
+                seen.fleet.add_build(job.id, duration_s=rng.uniform(10, 50), at_ms=at_ms)
             watch.poll()
         watch.poll(times=2)
         assert seen.wrong() == {}
