@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from exporter.api.enums import result_or_state, state, trigger
+from exporter.api.enum_words import result_or_state, state, trigger
 from exporter.errors import PayloadError
 from exporter.model import DAY_MS, Build, BuildDetail, JobNames, ListedJob, RecycledJob, Result, State
 

@@ -6,7 +6,7 @@ Documented is an object of stages by name. A list of them is accepted too, and n
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.api.enums import result_or_state
+from exporter.api.enum_words import result_or_state
 from exporter.api.parsers import integer, mapping, optional_duration_ms, optional_time_ms, result_of, text
 from exporter.errors import PayloadError
 from exporter.model import LONGEST_MS, Result, Stage

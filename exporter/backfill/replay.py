@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from exporter.backfill.openmetrics import Segment
-from exporter.backfill.past_builds import (
+from exporter.backfill.past_ledger import (
     KnownBuild,
     PastBuild,
     apply_finished,

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from exporter.config.secret_and_path_types import FilePath, HeaderSecret, Secret, header_secret, secret_from
-from exporter.config.section import Section, collect_errors, exactly_one_of, problem, problem_at
+from exporter.config.section_base import Section, collect_errors, exactly_one_of, problem, problem_at
 from exporter.config.types import Text, Url
 from exporter.text import join_words
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from exporter.config.section import Section, parsed, problem, text_matching
+from exporter.config.section_base import Section, parsed, problem, text_matching
 from exporter.config.types import text
 from exporter.model import ConsoleLinks
 from exporter.text import join_words

@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
 )
 
-from exporter.config.section import Section, collect_errors, problem, problem_at
+from exporter.config.section_base import Section, collect_errors, problem, problem_at
 from exporter.config.types import JobId, Pattern, Patterns, ProjectId, Text, as_list
 from exporter.model import ALL
 

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from exporter.config.lookalike_characters import hint_within
 from exporter.config.problems import Problem, quote, render
 from exporter.config.schema import Config
-from exporter.config.section import Section
+from exporter.config.section_base import Section
 from exporter.config.yaml_document import Document, read_document
 from exporter.errors import ConfigError
 from exporter.regular_files import os_reason, read_bounded

@@ -11,7 +11,7 @@ from exporter.config.console import ConsoleConfig
 from exporter.config.jobs import Jobs, Projects, any_matches
 from exporter.config.regions import KNOWN_REGIONS, default_endpoints
 from exporter.config.secret_and_path_types import Certificates, RedisUrl
-from exporter.config.section import (
+from exporter.config.section_base import (
     Section,
     collect_errors,
     exactly_one_of,

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, SecretStr, ValidationInfo
 
 from exporter.config.problems import CONTROL_CHARACTERS
-from exporter.config.section import TEXT, parsed, problem, text_matching
+from exporter.config.section_base import TEXT, parsed, problem, text_matching
 from exporter.config.types import text
 from exporter.redaction import register, register_url
 from exporter.regular_files import NOT_REGULAR, os_reason, read_bounded

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import re2
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
-from exporter.config.section import TEXT, one_word_of, parsed, problem, text_matching, value_problem
+from exporter.config.section_base import TEXT, one_word_of, parsed, problem, text_matching, value_problem
 from exporter.model import ALL
 from exporter.text import join_words
 

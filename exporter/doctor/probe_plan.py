@@ -12,7 +12,7 @@ from exporter.config import Config, format_duration
 from exporter.doctor.answers import Answers, ListAnswer
 from exporter.errors import ApiError, RefusalError
 from exporter.model import Job, ListedJob, Result
-from exporter.poller.job_list_trust import ListTrust
+from exporter.poller.job_lists import ListTrust
 from exporter.poller.tasks_and_results import ALL, Listing
 from exporter.poller.watchlist import Watchlist
 

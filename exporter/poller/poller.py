@@ -17,7 +17,7 @@ from exporter.poller.ledger_commits import LedgerCommits
 from exporter.poller.planner import PollPlanner
 from exporter.poller.project_totals import ProjectTotals
 from exporter.poller.readiness import Readiness, Refusals
-from exporter.poller.stage_schedule import StageSteps
+from exporter.poller.stage_schedule import StageSchedule
 from exporter.poller.state_change_log import StateChangeLog
 from exporter.poller.task_requests import Service, perform
 from exporter.poller.tasks_and_results import (
@@ -85,7 +85,7 @@ class Poller:
         self._wall = wall
         self._monotonic = monotonic
         self._log: StateChangeLog = before._log if before else StateChangeLog()
-        self._stages = StageSteps(
+        self._stages = StageSchedule(
             planner.intervals.interval,
             concurrency,
             planner.rng,

@@ -24,7 +24,7 @@ BROKEN_AFTER: Final = 3
 _SHARE: Final = 4
 
 
-class StageSteps:
+class StageSchedule:
     """The jobs that wait for a step.
 
     Args:

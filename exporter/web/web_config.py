@@ -21,7 +21,7 @@ from pydantic_core import InitErrorDetails
 from exporter.config.loader import read_text, validated
 from exporter.config.problems import CONTROL_CHARACTERS
 from exporter.config.secret_and_path_types import FilePath
-from exporter.config.section import Section, collect_errors, problem, problem_at, value_problem
+from exporter.config.section_base import Section, collect_errors, problem, problem_at, value_problem
 from exporter.config.types import Boolean, Text, as_list, integer_between, one_of, text
 from exporter.config.yaml_document import read_document
 from exporter.redaction import register

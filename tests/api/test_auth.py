@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.auth.credentials import AccessKeyCredentials, TokenCredentials, TokenFileCredentials
-from exporter.api.auth.fetched_credentials import EcsAgencyCredentials, PasswordCredentials
+from exporter.api.auth.iam_and_ecs_agency import EcsAgencyCredentials, PasswordCredentials
 from exporter.config import (
     AccessKeyAuth,
     Auth,

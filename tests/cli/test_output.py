@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.check_config import credential_warnings
+from exporter.cli.credential_warnings import credential_warnings
 from exporter.config import load
 from exporter.simulator import Fleet, RealClock, Simulator
 from tests.cli.conftest import PROGRAM, run, started

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.api.pagination import PAGE_SIZE
 from exporter.model import JobNames, ListedJob
-from exporter.poller.job_list_trust import (
+from exporter.poller.job_lists import (
     FIRST_DOUBT,
     LONGEST_DOUBT,
     NAMES_WORTH,

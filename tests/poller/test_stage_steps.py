@@ -13,7 +13,7 @@ from exporter.ledger.apply import Failed, Refused
 from exporter.ledger.stages import KnownStages
 from exporter.ledger.state import JobLedger
 from exporter.poller.job_state import JobState
-from exporter.poller.stage_schedule import BROKEN_AFTER, LONGEST_PAUSE_S, StageSteps
+from exporter.poller.stage_schedule import BROKEN_AFTER, LONGEST_PAUSE_S, StageSchedule
 from exporter.poller.tasks_and_results import (
     JOB_LISTS,
     JobListsResult,
@@ -335,7 +335,7 @@ class TestRateLimits:
             assert len(watch.asked("full-stages")) == 8
 
 
-class Steps(StageSteps):
+class Steps(StageSchedule):
     """Steps of jobs that are called by numbers."""
 
     def __init__(self, concurrency: int = 8) -> None:
@@ -366,7 +366,7 @@ class TestTurns:
 
     def test_steps_wait_as_long_as_the_rate_limits_hold_them(self) -> None:
         held_s = 7.5
-        made = StageSteps(60, 8, random.Random(7), lambda: held_s)
+        made = StageSchedule(60, 8, random.Random(7), lambda: held_s)
         made.want(JobState("1"), 10)
         assert (made.take(10, 9), made.wait(10)) == ([], 7.5)
         assert made.wait(5) == 5

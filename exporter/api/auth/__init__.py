@@ -29,7 +29,7 @@ from exporter.api.auth.credentials import (
     TokenCredentials,
     TokenFileCredentials,
 )
-from exporter.api.auth.fetched_credentials import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
+from exporter.api.auth.iam_and_ecs_agency import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 
 __all__ = ["METADATA_KEY", "Credentials", "credentials_for"]
