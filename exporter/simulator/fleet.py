@@ -109,13 +109,14 @@ class Fleet:
         with self._lock:
             return list(self._by_ordinal)
 
-    def builds(self, job_id: str) -> list[Build]:
-        """The builds that a job has created by now, by number."""
+    def builds(self, job_id: str, as_of_ms: int | None = None) -> list[Build]:
+        """The builds that a job has created by now, or by an earlier time, by number."""
         now_ms = self.clock.now_ms()
         with self._lock:
             job = self._jobs[job_id]
             job.advance(now_ms)
-            return [build for build in job.builds if build.created_ms <= now_ms]
+            created_by_ms = now_ms if as_of_ms is None else as_of_ms
+            return [build for build in job.builds if build.created_ms <= created_by_ms]
 
     def find_build(self, job_id: str, number: int) -> Build | None:
         """The build with this number."""

@@ -54,7 +54,8 @@ def jobs_body(
     ]
     listed = _unless_empty(faults, operation, _sorted(jobs, query))
     index, size = page
-    items = [_job(fleet, faults, operation, job) for job in listed[index * size : (index + 1) * size]]
+    shown = listed[index * size : (index + 1) * size]
+    items = [_job(fleet, faults, operation, job, as_of_ms) for job in shown]
     if project_id is not None and not faults.fire("list-shape", operation):
         return {"jobs": items, "total": len(listed)}
     return {"status": "success", "result": {"total": len(listed), "job_list": items}}
@@ -102,22 +103,21 @@ def _deleted_job(job: Job) -> Body:
     }
 
 
-def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
-    now_ms = fleet.clock.now_ms()
-    builds = fleet.builds(job.id)
+def _job(fleet: Fleet, faults: Faults, operation: str, job: Job, as_of_ms: int) -> Body:
+    builds = fleet.builds(job.id, as_of_ms)
     last = builds[-1] if builds else None
-    finished = last is None or last.finished(now_ms)
+    finished = last is None or last.finished(as_of_ms)
     item: Body = {
         "id": job.id,
         "job_name": job.name,
         "job_creator": USER_ID,
         "user_name": "exporter",
-        "last_build_time": None if last is None else last.filed_ms(now_ms),
-        "last_build_status": colour(last, now_ms),
-        "last_job_running_status": "Finished" if last is None or finished else phase(last, now_ms),
+        "last_build_time": None if last is None else last.filed_ms(as_of_ms),
+        "last_build_status": colour(last, as_of_ms),
+        "last_job_running_status": "Finished" if last is None or finished else phase(last, as_of_ms),
         "last_build_user": "exporter",
         "last_build_user_id": USER_ID,
-        "health_score": health_score(builds, now_ms),
+        "health_score": health_score(builds, as_of_ms),
         "source_code": "codehub",
         "scm_type": "codehub",
         "build_project_id": fleet.build_project_id(job.id),
@@ -137,7 +137,7 @@ def _job(fleet: Fleet, faults: Faults, operation: str, job: Job) -> Body:
             "task_id": f"#{last.daily_number}" if last else None,
         }
     if last and (wrong := faults.fire("wrong-last-build", operation, job.id)):
-        item["last_build_time"] = last.filed_ms(now_ms) + round(wrong.number("seconds") * 1000)
+        item["last_build_time"] = last.filed_ms(as_of_ms) + round(wrong.number("seconds") * 1000)
         if "build_number" in item:
             item["build_number"] = str(last.number + round(wrong.number("number")))
         if wrong.options["finished"] is not None:

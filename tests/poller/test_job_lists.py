@@ -18,7 +18,7 @@ from exporter.poller.job_lists import (
     expire_listed,
 )
 from exporter.poller.job_state import UNLISTED_AFTER, JobState
-from exporter.poller.tasks_and_results import ALL, Listing
+from exporter.poller.tasks_and_results import ALL, JobListsResult, Listing
 
 INTERVAL = 60.0
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -128,6 +128,14 @@ class TestWhichListsAreRead:
         assert lists.plan(100, {SHOP}, (), 11) == ()
         assert lists.plan(100, {SHOP}, {SHOP}, 11) == ()
         assert lists.plan(100, {ALL, SHOP}, (), REFUSED_FOR * INTERVAL) == (ALL,)
+
+    def test_one_that_fails_several_times_in_a_row_gives_way_to_another(self) -> None:
+        lists = swept(listing(*many(1000), *many(50, BANK)))
+        good = JobListsResult((listing(*many(50, BANK), project_id=BANK),), {}, {}, {}, MOMENT_MS)
+        for read in (*[None] * (STALE_AFTER - 1), good, *[None] * STALE_AFTER):
+            assert lists.plan(50, {BANK}, (), 0) == (BANK,)
+            lists.ended(read, (BANK,), (), 0)
+        assert lists.plan(50, {BANK}, (), 0) == (ALL,)
 
     def test_that_one_project_is_refused_does_not_stop_the_discovery_of_another(self) -> None:
         lists = Lists()

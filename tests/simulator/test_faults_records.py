@@ -97,6 +97,20 @@ def test_lists_can_be_stale(simulator: Simulator, caller: Caller, fleet: Fleet, 
     assert [job["id"] for job in jobs] == [fresh.id]
 
 
+def test_stale_lists_show_builds_as_they_were(
+    simulator: Simulator, caller: Caller, fleet: Fleet, clock: ManualClock
+) -> None:
+    clock.advance(3600)
+    fleet.add_build(JOB, at_ms=clock.now_ms() - 80_000, queue_s=1, duration_s=30)
+    fleet.add_build(JOB, at_ms=clock.now_ms() - 59_000)
+    simulator.faults.add(fault("stale-list", seconds=60))
+    [job] = caller.get("/v1/job/list").json()["result"]["job_list"]
+    assert (job["build_number"], job["is_finished"]) == ("6", False)
+    clock.advance(20)
+    [job] = caller.get("/v1/job/list").json()["result"]["job_list"]
+    assert (job["build_number"], job["is_finished"]) == ("7", True)
+
+
 def test_a_projects_jobs_can_come_in_the_other_shape(
     simulator: Simulator, caller: Caller, fleet: Fleet
 ) -> None:
