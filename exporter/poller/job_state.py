@@ -179,7 +179,7 @@ class JobState:
         hint: that it has news, until its builds have ended.
         listed_first: what the lists show, if the current poll may begin with record-info.
         verify_at: until when polls may do without history, monotonic seconds.
-        quiet_polls: polls since the last that found a new build.
+        quiet_polls: polls since the last that found a new build, or that followed a change in a list.
         more_details: the last poll left details to request.
         denied_at: since when record-info denies builds that history shows, monotonic seconds, by number.
         lists: what the job lists show of it.

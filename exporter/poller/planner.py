@@ -259,11 +259,12 @@ class PollPlanner:
         ledger, listed, mark = job.latest, job.lists.listed, job.mark_at_poll
         hid = self.lists_are_trusted(now) and self._lists.hid(job, found.start_ms if found else None)
         agreed = listed is None or (ledger is not None and ledger.agrees_with(listed))
+        has_news = found is not None or mark not in (None, job.lists.polled_mark)
         job.lists.polled(mark, agreed=agreed)
         if hid:
             self._lists.distrust(now)
             self._use_lists(False, now)
-        job.quiet_polls = 0 if found else job.quiet_polls + 1
+        job.quiet_polls = 0 if has_news else job.quiet_polls + 1
         if verified:
             job.verify_at = now + self._delays.quiet_interval
         hinted = self._delays.until_next_of_hint(job, now)

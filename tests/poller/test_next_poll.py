@@ -9,7 +9,7 @@ from exporter.errors import NotVisibleError
 from exporter.ledger.unsettled import Gap
 from exporter.model import State
 from exporter.poller.job_state import JobState
-from exporter.poller.poll_delays import PollDelays
+from exporter.poller.poll_delays import PATIENCE, PollDelays
 from exporter.poller.tasks_and_results import JobListsResult, PlannedPoll, PollReason
 from exporter.simulator import Fleet, fault
 from tests.ledger.examples import at, history, idle, running
@@ -118,16 +118,23 @@ class TestReasonWithLists:
         made, _, shown = settled(200)
         assert {reason(made, job.id) for job in shown} == {PollReason.VERIFIED}
 
-    def test_a_change_that_history_does_not_show_yet(self) -> None:
+    @pytest.mark.parametrize("quiet_polls", [0, 50])
+    def test_a_change_that_history_does_not_show_yet_is_waited_for(self, quiet_polls: int) -> None:
         made, ledgers, shown = settled(200)
         quiet = quiet_index(made, shown, 60)
         job_id = shown[quiet].id
+        made.watchlist.states[job_id].quiet_polls = quiet_polls
         shown[quiet] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
         sweep_now(made, sweep(*shown), ledgers, 60)
         assert made.next_poll(job_id, 60) == PlannedPoll(0, PollReason.CHANGED)
         assert job_id in made.due(60, 1000)
-        made.succeed(job_id, ledgers[job_id], 60)
-        assert reason(made, job_id, 60) is PollReason.DISAGREES
+        reasons = []
+        for _ in range(PATIENCE + 1):
+            made.succeed(job_id, ledgers[job_id], 60)
+            reasons.append(reason(made, job_id, 60))
+            made.schedule.put(made.watchlist.states[job_id].poll, 60)
+            assert job_id in made.due(60, 1000)
+        assert reasons == [PollReason.DISAGREES] * PATIENCE + [PollReason.VERIFIED]
 
     def test_a_running_build_is_left_to_the_lists(self) -> None:
         made, ledgers, shown = settled(20)
