@@ -39,7 +39,7 @@ demo: $(VENV)/.run  ## run the exporter with a simulated fleet; ARGS=--web.liste
 	$(BIN)/codearts-build-exporter demo $(ARGS)
 
 test: $(VENV)/.dev  ## run all tests; ARGS=--hypothesis-profile=thorough tries more examples
-	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 6 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # Only wheels, because an old source distribution may not build with current tools.
 lowest: | $(BIN)/python  ## run some tests with the lowest versions of direct dependencies that pyproject.toml allows

@@ -2,10 +2,8 @@
 
 import random
 import statistics
-import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -225,14 +223,6 @@ class TestWithoutAService:
         assert load
         return load
 
-    @classmethod
-    @cache
-    def ten_thousand_jobs(cls) -> tuple[Load, float]:
-        """The load without lists, and the seconds that took, together with the load with lists."""
-        began = time.process_time()
-        cls.load(10_000)
-        return cls.load(10_000, listed=False), time.process_time() - began
-
     def test_a_busy_minute_costs_more_than_an_idle_one(self) -> None:
         config, answers, jobs = self.made_up(300)
         load = Load(
@@ -267,7 +257,7 @@ class TestWithoutAService:
         assert load.polls == pytest.approx(2 / 9.5, rel=0.1)
 
     def test_a_sample_stands_for_all_jobs(self) -> None:
-        load, _ = self.ten_thousand_jobs()
+        load = self.load(10_000, listed=False)
         assert load.idle == pytest.approx(10_000 / 9.5, rel=0.05)
         assert load.first_requests == pytest.approx(20_000, rel=0.05)
         assert load.first_s == pytest.approx(60 * 20_000 / 300, rel=0.05)
@@ -280,6 +270,5 @@ class TestWithoutAService:
         assert scarce.idle == pytest.approx(enough.idle)
         assert scarce.fresh_s[0] > 3 * enough.fresh_s[0]
 
-    def test_ten_thousand_jobs_take_some_seconds_at_most(self) -> None:
-        _, seconds = self.ten_thousand_jobs()
-        assert seconds < 10
+    def test_a_hundred_jobs_at_most_are_replayed(self) -> None:
+        assert len(Replay(*self.made_up(10_000)).service.builds) == 100

@@ -64,6 +64,7 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
+    program("prometheus")
     with Simulator(busy_fleet()).start() as running:
         eventually(lambda: not active_builds(running), 60, every=0.5)
         yield running
@@ -96,7 +97,6 @@ def configuration(simulator: Simulator, folder: Path) -> Path:
 
 @pytest.mark.long
 def test_counts_sums_and_gauges_match_the_truth(simulator: Simulator, tmp_path: Path) -> None:
-    program("prometheus")
     config = configuration(simulator, tmp_path)
     with exporter(config, tmp_path / "exporter.log") as url:
         eventually(lambda: requests.get(f"{url}/-/ready", timeout=5).status_code == 200, 60)
