@@ -16,7 +16,7 @@ from exporter.backfill.concurrent_fetch import (
     fetch_all,
     fetch_with_retries,
 )
-from exporter.backfill.past_ledger import KnownBuild, PastBuild, as_listed, missing_builds
+from exporter.backfill.past_builds import KnownBuild, PastBuild, as_listed, missing_builds
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool
 from exporter.backfill.verified_records import EVERY, Listing, RecordsReader

@@ -6,8 +6,6 @@ just before it ended, or when it had ended. Times are monotonic seconds, and mil
 clock, both given by the caller.
 """
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,13 +25,6 @@ _DENSE_POLLS: Final = 300
 
 _LONGEST_S: Final = 86_400.0
 """Time after which a hint is forgotten, for example about a build that stays in the queue."""
-
-_JOB_ID: Final = re.compile(rb"(?=([0-9a-z]{32}))")
-
-
-def ids_in(text: bytes) -> Iterator[str]:
-    """Find all that may be job ids in a text of any format, even if other letters or digits adjoin them."""
-    return (match[1].decode() for match in _JOB_ID.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)

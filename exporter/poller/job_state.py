@@ -24,8 +24,8 @@ from exporter.ledger.state import JobLedger
 from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.unsettled import clamped
 from exporter.model import ListedJob
+from exporter.poller.configured_intervals import Intervals
 from exporter.poller.hints import Hint
-from exporter.poller.intervals import Intervals
 from exporter.poller.tasks_and_results import Observations, StagesFetched, Timer, Work, stages_task
 
 UNLISTED_AFTER: Final = 3

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from exporter.ledger.job_list_evidence import is_guessed
 from exporter.model import Build, BuildDetail, ListedJob
+from exporter.poller.configured_intervals import Intervals
 from exporter.poller.hints import MIN_PAUSE_S, Hint
-from exporter.poller.intervals import Intervals
 from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
 from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays

@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.ledger.job_list_evidence import is_guessed, shows_running
 from exporter.model import ListedJob
-from exporter.poller.intervals import JITTER, SPREAD, Intervals, jittered
+from exporter.poller.configured_intervals import JITTER, SPREAD, Intervals, jittered
 from exporter.poller.job_state import JobState
 from exporter.poller.tasks_and_results import PollReason
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from exporter.errors import ThrottledError
-from exporter.poller.intervals import JITTER, jittered
+from exporter.poller.configured_intervals import JITTER, jittered
 from exporter.poller.job_state import JobState
 from exporter.poller.tasks_and_results import StagesFetched, Timer
 from exporter.poller.timer_queue import Schedule

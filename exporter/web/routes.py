@@ -1,6 +1,8 @@
 """The exporter's HTTP interface as an ASGI application; no path waits for the API."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -11,11 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.poller.hints import ids_in
 from exporter.text import plural
 from exporter.web.metrics_endpoint import MetricsEndpoint
 from exporter.web.reloads import Reloads
 from exporter.web.status_page import ExporterStatus, StatusPage
+
+_JOB_ID: Final = re.compile(rb"(?=([0-9a-z]{32}))")
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -37,6 +40,11 @@ def _progress(fleet: FleetView) -> str:
     hidden = sum(job.up is False for job in fleet.jobs)
     not_visible = f", {hidden:,} not visible" if hidden else ""
     return f"{known:,} of {plural(len(fleet.jobs), 'job')} known{not_visible}"
+
+
+def ids_in(text: bytes) -> Iterator[str]:
+    """Find all that may be job ids in a text of any format, even if other letters or digits adjoin them."""
+    return (match[1].decode() for match in _JOB_ID.finditer(text))
 
 
 def _lifecycle(handler: _Handler | None) -> _Handler:

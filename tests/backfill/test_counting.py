@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill.download import numbers_to_fetch
-from exporter.backfill.past_ledger import KnownBuild, PastBuild, initial_ledger, missing_builds, plausible
+from exporter.backfill.past_builds import KnownBuild, PastBuild, missing_builds, plausible
+from exporter.backfill.past_ledger import initial_ledger
 from exporter.backfill.plan import Period
 from exporter.ledger.histogram import Buckets
 from exporter.model import Build, BuildDetail, Result

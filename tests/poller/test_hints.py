@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from exporter.ledger.state import JobLedger, RecentBuild
 from exporter.model import Build, State
-from exporter.poller.hints import MIN_PAUSE_S, Hint, ids_in
+from exporter.poller.hints import MIN_PAUSE_S, Hint
 from exporter.poller.tasks_and_results import JOB_LISTS
 from exporter.simulator import Fleet, ManualClock, fault
+from exporter.web.routes import ids_in
 from tests.ledger.examples import START_MS, counted, history, idle, running
 from tests.poller.conftest import JOB
 from tests.poller.test_planner import USUAL, Planner, ids, planner

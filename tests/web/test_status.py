@@ -15,7 +15,7 @@ from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
 from exporter.model import ConsoleLinks, RecycleBin, RecycledJob, Result, State
 from exporter.web.status import PageContext, PageQuery, status
-from exporter.web.status.problems import Problem, find_problems
+from exporter.web.status.job_problems import Problem, find_problems
 from exporter.web.status.query import Column
 from exporter.web.status.rows import Tag
 from exporter.web.status.sparkline import shape, sparkline

@@ -13,7 +13,7 @@ from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Result, State
 from exporter.poller.tasks_and_results import PollReason
 from exporter.web.status import PageContext, PageQuery, status, words_for
-from exporter.web.status.problems import EXPLANATIONS, Problem
+from exporter.web.status.job_problems import EXPLANATIONS, Problem
 from exporter.web.status.sparkline import RESULT_WORDS, sparkline
 from exporter.web.status.view import HEADINGS
 from exporter.web.status.words import CHINESE, ENGLISH, SIMPLIFIED_CHINESE

@@ -8,8 +8,8 @@ from exporter.ledger.state import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result
 from exporter.poller.tasks_and_results import PlannedPoll
+from exporter.web.status.job_problems import Problem, find_problems
 from exporter.web.status.page_context import Fact, PageContext
-from exporter.web.status.problems import Problem, find_problems
 from exporter.web.status.rows import Tag, result_words, tags
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, recent_builds, sparkline
 from exporter.web.status.words import Words

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlencode
 
-from exporter.web.status.problems import Problem
+from exporter.web.status.job_problems import Problem
 
 _MAX_TEXT: Final = 200
 """Characters of the text that count."""

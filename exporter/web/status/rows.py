@@ -9,8 +9,8 @@ from exporter import text
 from exporter.ledger.state import JobLedger, LastBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result, State
+from exporter.web.status.job_problems import EXPLANATIONS, SEVERITY, Problem
 from exporter.web.status.page_context import PageContext
-from exporter.web.status.problems import EXPLANATIONS, SEVERITY, Problem
 from exporter.web.status.query import Column, PageQuery
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, sparkline
 from exporter.web.status.words import Words

@@ -7,8 +7,8 @@ from typing import Final
 from exporter import text
 from exporter.metrics import FleetView
 from exporter.model import Job
+from exporter.web.status.job_problems import EXPLANATIONS, Problem, find_problems
 from exporter.web.status.page_context import Fact, PageContext
-from exporter.web.status.problems import EXPLANATIONS, Problem, find_problems
 from exporter.web.status.query import Column, PageQuery
 from exporter.web.status.rows import JobRow, in_order, job_row
 from exporter.web.status.words import Words
