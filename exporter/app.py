@@ -23,7 +23,7 @@ from exporter.config import LARGEST_FILE, Config, load
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher
 from exporter.ledger.histogram import Buckets
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ConsoleLinks

@@ -22,9 +22,9 @@ from benchmarks.store.fleet import BUCKETS, START_MS
 from benchmarks.tables import table
 from exporter.exposition.publisher import Publisher
 from exporter.ledger.apply import baseline
+from exporter.ledger.build_labels import BuildLabels
 from exporter.ledger.histogram import Histogram
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import BuildLabels
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Job, Result

@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.ledger.apply import apply_details, apply_history, baseline
 from exporter.ledger.histogram import Buckets
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State
 
 START_MS: Final = 1_700_000_000_000

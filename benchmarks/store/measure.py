@@ -21,7 +21,7 @@ from typing import Final
 from benchmarks.store.fleet import ledgers, selection
 from benchmarks.tables import milliseconds, seconds, table
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.store import open_store
 from exporter.store.serialization import encode
 

@@ -13,8 +13,8 @@ from exporter.backfill.past_ledger import apply_finished, initial_ledger
 from exporter.backfill.plan import PastJob, Period
 from exporter.exposition import Encoder, Format
 from exporter.exposition.encoder import escaped
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.record_merge import join
-from exporter.ledger.state import JobLedger
 from exporter.metrics import Declared, Family, JobView
 from exporter.model import Build
 from exporter.poller import Rules

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from exporter.ledger.job_ledger import LARGEST_STEP
 from exporter.ledger.settle_builds import LARGEST_FIRST
-from exporter.ledger.state import LARGEST_STEP
 from exporter.model import DAY_MS, Build, BuildDetail, Result, Stage
 
 

@@ -14,8 +14,8 @@ from exporter.ledger.apply import (
     baseline,
     settle_uncounted,
 )
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import JobLedger
 from exporter.ledger.streaks import Run
 from exporter.model import Build, BuildDetail, State
 from exporter.poller import Rules

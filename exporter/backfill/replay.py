@@ -11,7 +11,7 @@ from exporter.backfill.past_builds import KnownBuild, PastBuild, missing_builds
 from exporter.backfill.past_ledger import apply_finished, initial_ledger, with_new_series_at_zero
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import JobView
 from exporter.poller import Rules
 

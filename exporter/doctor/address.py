@@ -7,7 +7,7 @@ from exporter.api.auth import METADATA_KEY
 from exporter.api.http import Proxy
 from exporter.config import Config
 from exporter.config.regions import default_endpoints
-from exporter.doctor.answers import Answers
+from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import RUN_AGAIN, Finding, Section, note, ok, problem
 from exporter.errors import (
     ApiError,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, format_duration
-from exporter.doctor.answers import Answers
 from exporter.doctor.planner_replay import Load
+from exporter.doctor.probe_answers import Answers
 from exporter.doctor.probe_plan import Watched
 from exporter.doctor.report import Finding, Section, note, ok, problem
 from exporter.errors import RefusalError

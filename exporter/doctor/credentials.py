@@ -13,7 +13,7 @@ from exporter.config import (
     TokenFileAuth,
     format_duration,
 )
-from exporter.doctor.answers import Answers
+from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import Finding, Section, note, ok, problem
 from exporter.errors import ApiError, CredentialsError
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
-from exporter.doctor.answers import Answers, ListAnswer
 from exporter.doctor.permissions import ROLE
+from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE, Watched
 from exporter.doctor.report import RUN_AGAIN, Finding, Mark, Section, note, ok, problem
 from exporter.errors import ApiError, RefusalError

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.config import Config, ProjectConfig
-from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.planner_replay import Load
+from exporter.doctor.probe_answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.probe_plan import Watched
 from exporter.doctor.report import RUN_AGAIN, Finding, Section, note, ok, problem
 from exporter.errors import ApiError, NotPublishedError, RefusalError

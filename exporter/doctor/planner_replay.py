@@ -19,12 +19,12 @@ from functools import partial
 from typing import Final, Self
 
 from exporter.config import Config
-from exporter.doctor.answers import Answers, ListAnswer
+from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import Watched
 from exporter.doctor.stub_service import MadeUpService, Sample
 from exporter.errors import ApiError, RefusalError
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
-from exporter.ledger.state import JobLedger
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals, PollPlanner, Rules
 from exporter.poller.after_poll import poll_ended

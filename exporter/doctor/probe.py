@@ -15,7 +15,7 @@ from exporter.api.client import ApiClient
 from exporter.api.pagination import PAGE_SIZE
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
-from exporter.doctor.answers import Answers, DetailAnswer, ListAnswer
+from exporter.doctor.probe_answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.probe_plan import (
     PROJECTS_BY_DETAILS,
     Watched,

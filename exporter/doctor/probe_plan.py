@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.config import Config, format_duration
-from exporter.doctor.answers import Answers, ListAnswer
+from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.errors import ApiError, RefusalError
 from exporter.model import Job, ListedJob, Result
 from exporter.poller.job_lists import ListTrust

@@ -6,14 +6,15 @@ from itertools import product, starmap
 from typing import Final
 
 from exporter.config import Config
-from exporter.doctor.answers import Answers
+from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import Finding, Section, note, ok
 from exporter.exposition import Format, Renderer
 from exporter.ledger.apply import apply_stages, baseline
+from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.ledger.stages import STAGE_NAMES_KEPT, AwaitedStages, KnownStages
-from exporter.ledger.state import JobLedger, LastBuild
-from exporter.ledger.tallies import OTHER, BuildLabels, LabelPolicy, Tally
+from exporter.ledger.tallies import Tally
 from exporter.ledger.unsettled import OpenBuild
 from exporter.metrics import FleetView, JobView, job_families
 from exporter.model import Build, Job, Result, Stage, State, Trigger

@@ -11,7 +11,7 @@ from exporter.api.adaptive_rate_limit import AdaptiveRateLimit
 from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import pages_of
 from exporter.config import Config
-from exporter.doctor.answers import Answers, ListAnswer
+from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import Watched
 from exporter.errors import ApiError, NotVisibleError, RefusalError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger

@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from exporter.ledger.build_labels import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.job_ledger import LOST_TRIES, JobLedger
 from exporter.ledger.record_merge import AHEAD_MS, join
-from exporter.ledger.renumbering import SKIPPED, confirm_jump, drop_before_restart, find_other_numbers
 from exporter.ledger.settle_builds import HISTORY_STEP_MS, LedgerBuilder
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import LOST_TRIES, JobLedger
 from exporter.ledger.streaks import Run
-from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
+from exporter.ledger.tallies import Tally
+from exporter.ledger.unexpected_numbers import SKIPPED, confirm_jump, drop_before_restart, find_other_numbers
 from exporter.ledger.unsettled import OpenBuild, clamped
 from exporter.model import Build, BuildDetail, Result
 

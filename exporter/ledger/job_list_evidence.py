@@ -4,8 +4,8 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
+from exporter.ledger.job_ledger import SAME_START_MS, JobLedger
 from exporter.ledger.record_merge import join
-from exporter.ledger.state import SAME_START_MS, JobLedger
 from exporter.ledger.unsettled import OpenBuild
 from exporter.model import Build, BuildDetail, ListedJob, State
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
+from exporter.ledger.build_labels import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Exemplar
+from exporter.ledger.job_ledger import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
 from exporter.ledger.record_merge import FinishedBuild, finished_build, join
 from exporter.ledger.stages import AwaitedStages
-from exporter.ledger.state import LARGEST_STEP, RECENT_KEPT, JobLedger, LastBuild, RecentBuild
 from exporter.ledger.streaks import Recovery, Run
-from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy, Tally
+from exporter.ledger.tallies import Tally
 from exporter.ledger.unsettled import Gap, OpenBuild
 from exporter.model import Build, BuildDetail, Result
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from exporter.ledger.build_labels import OTHER
 from exporter.ledger.histogram import Histogram
-from exporter.ledger.tallies import OTHER
 from exporter.model import Stage
 
 STAGE_NAMES_KEPT: Final = 30

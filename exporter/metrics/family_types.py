@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 from exporter.ledger.histogram import Exemplar, Histogram
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.views import JobView
 
 JOB_LABELS: Final = ("project", "job_name")

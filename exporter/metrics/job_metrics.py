@@ -5,8 +5,9 @@ from itertools import product
 from operator import attrgetter
 from typing import Final
 
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import COMMON_RESULTS, OTHER, BuildLabels, Tally
+from exporter.ledger.build_labels import COMMON_RESULTS, OTHER, BuildLabels
+from exporter.ledger.job_ledger import JobLedger
+from exporter.ledger.tallies import Tally
 from exporter.metrics.family_types import (
     JOB_LABELS,
     Family,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.ledger.histogram import Histogram
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.family_types import Family, Kind, Samples, counter, single
 from exporter.metrics.views import JobView
 from exporter.model import Result

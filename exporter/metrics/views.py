@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import BuildLabels
+from exporter.ledger.build_labels import BuildLabels
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Job, RecycleBin
 
 

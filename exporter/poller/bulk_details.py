@@ -7,8 +7,8 @@ from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import PAGE_SIZE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger.apply import DetailAnswer
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.record_merge import contradicts, counts_alike
-from exporter.ledger.state import JobLedger
 from exporter.model import DAY_MS, BuildDetail
 
 DETAILS_AT_ONCE: Final = 50

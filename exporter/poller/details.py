@@ -14,9 +14,9 @@ from exporter.errors import (
     UnreachableError,
 )
 from exporter.ledger.apply import DetailAnswer, Failed, Refused, apply_details
+from exporter.ledger.build_labels import LabelPolicy
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import is_reached, numbers_to_ask
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import LabelPolicy
 from exporter.model import BuildDetail, ListedJob, Trigger
 
 FORBIDDEN: Final = frozenset({"401", "403"})

@@ -9,7 +9,7 @@ clock, both given by the caller.
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 
 MIN_PAUSE_S: Final = 2.0
 """A hinted job is polled at most once in this time."""

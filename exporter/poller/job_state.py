@@ -18,10 +18,10 @@ from exporter.ledger.apply import (
     clamp_timestamps,
     give_up,
 )
+from exporter.ledger.build_labels import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Buckets
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed, next_running
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.unsettled import clamped
 from exporter.model import ListedJob
 from exporter.poller.configured_intervals import Intervals

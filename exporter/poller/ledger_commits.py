@@ -6,8 +6,8 @@ from typing import Final
 
 from exporter.errors import StoreError
 from exporter.ledger.apply import Folded, baseline
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
-from exporter.ledger.state import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, JobNames
 from exporter.poller.job_state import JobState, Rules, fold

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from exporter.errors import ApiError, ExporterError, RefusalError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
 from exporter.poller.after_poll import poll_ended

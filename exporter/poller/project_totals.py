@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from exporter.ledger.apply import baseline
+from exporter.ledger.build_labels import OTHER
 from exporter.ledger.histogram import Buckets, Histogram
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import STAGE_NAMES_KEPT
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import OTHER, Tally
+from exporter.ledger.tallies import Tally
 from exporter.poller.job_state import JobState
 
 _PREFIX: Final = "project/"

@@ -16,8 +16,8 @@ from exporter.api.pagination import PAGE_SIZE, pages_of
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger.apply import DetailAnswer, Failed, clamp_timestamps
+from exporter.ledger.job_ledger import PROBES, JobLedger
 from exporter.ledger.stages import KnownStages, Stages
-from exporter.ledger.state import PROBES, JobLedger
 from exporter.model import DAY_MS, Build, BuildDetail, ListedJob, RecycleBin, Result, Stage
 from exporter.poller.bulk_details import DETAILS_AT_ONCE, RecordsApi, ask_many
 from exporter.poller.details import Details, ask_details, ask_each, ask_listed

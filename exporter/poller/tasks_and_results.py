@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from exporter.errors import ApiError
 from exporter.ledger.apply import DetailAnswer, Failed, StageAnswer
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import JobLedger
 from exporter.model import ALL as ALL
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin
 

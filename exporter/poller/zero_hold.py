@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final
 
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import COMMON_RESULTS, OTHER, BuildLabels, LabelPolicy
+from exporter.ledger.build_labels import COMMON_RESULTS, OTHER, BuildLabels, LabelPolicy
+from exporter.ledger.job_ledger import JobLedger
 from exporter.poller.job_state import JobState, JobStates
 
 HELD_S: Final = 90.0

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 
 
 class Store(Protocol):

@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.store.redis_errors import MEANINGS, meaning
 from exporter.store.serialization import decode, encode
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from exporter.ledger.build_labels import OTHER, BuildLabels
 from exporter.ledger.histogram import Histogram, NativeBuckets
+from exporter.ledger.job_ledger import RECENT_KEPT, JobLedger
 from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT
-from exporter.ledger.state import RECENT_KEPT, JobLedger
-from exporter.ledger.tallies import OTHER, BuildLabels
 from exporter.model import Result
 
 ROW_VERSION: Final = 4

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.store.serialization import decode, encode
 from exporter.store.sqlite_file import (
     APPLICATION_ID,

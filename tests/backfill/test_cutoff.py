@@ -11,7 +11,7 @@ from exporter.backfill.past_builds import KnownBuild
 from exporter.backfill.plan import PastJob, Period
 from exporter.ledger.apply import Refused, apply_details, apply_history, baseline
 from exporter.ledger.histogram import Buckets
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import DAY_MS, Build, Job, Result, State
 from exporter.simulator import Fleet, ManualClock
 from tests.backfill.conftest import HOUR_MS, NOON_MS, Past, series_of

@@ -14,7 +14,7 @@ import requests
 from exporter import app
 from exporter.config import load
 from exporter.errors import ExporterError, StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.simulator import Simulator, fault
 from tests.cli.conftest import Running, started
 from tests.cli.test_running import LOCAL, ready

@@ -11,7 +11,7 @@ import pytest
 from exporter.app import Exporter, Shard
 from exporter.config import load
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.poller.watchlist import GONE_AFTER, in_shard
 from exporter.simulator import Simulator
 from exporter.store import Store, open_store

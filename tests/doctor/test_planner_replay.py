@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Config, parse
-from exporter.doctor.answers import Answers, ListAnswer
 from exporter.doctor.budget import requests_section
 from exporter.doctor.planner_replay import Load, Replay, load_of
 from exporter.doctor.probe import ask
+from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import Watched, resolve_watched
 from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob

@@ -14,8 +14,8 @@ from exporter.app import families_of
 from exporter.cli.check_config import summary
 from exporter.config import Config, parse
 from exporter.doctor.address import address
-from exporter.doctor.answers import Answers
 from exporter.doctor.credentials import clock
+from exporter.doctor.probe_answers import Answers
 from exporter.doctor.probe_plan import announced, at_most
 from exporter.doctor.report import Finding, Mark, Report, Section, lines_of
 from exporter.doctor.run import proxies_of

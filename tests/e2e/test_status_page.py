@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.ledger.state import LastBuild
+from exporter.ledger.job_ledger import LastBuild
 from exporter.ledger.streaks import Run
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks, Result

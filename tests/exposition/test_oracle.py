@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.utils import floatToGoString
 
 from exporter.exposition import Encoder, Format
-from exporter.ledger.tallies import BuildLabels
+from exporter.ledger.build_labels import BuildLabels
 from exporter.metrics import FLEET_FAMILIES, Declared, FleetView, JobView, Kind, job_families
 from exporter.model import Job, Result
 from tests.exposition.views import CHECKOUT, EXAMPLES, EXTRA, NASTY, busy, full, job_views, views

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.exposition import Format, Renderer, Snapshot
 from exporter.exposition.renderer import BLOCK
 from exporter.exposition.snapshot import Deflated, Piece
-from exporter.ledger.tallies import BuildLabels
+from exporter.ledger.build_labels import BuildLabels
 from exporter.metrics import JOB_FAMILIES, FleetView, JobView, job_families
 from exporter.model import Result
 from tests.exposition.views import EXAMPLES, bins, busy, full, job_views, views

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.exposition import Format, Renderer
 from exporter.ledger.apply import Refused
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import FleetView, JobView, job_families
 from exporter.model import ConsoleLinks, Job, RecycleBin, Result, Trigger
 from tests.ledger.examples import counted, details, finished, history, idle, watched

@@ -6,10 +6,10 @@ from typing import Final
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from exporter.ledger.build_labels import BuildLabels
 from exporter.ledger.histogram import Histogram
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import LastStages, Stages
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import BuildLabels
 from exporter.metrics import FleetView, JobView
 from exporter.model import Job, RecycleBin, RecycledJob, Result, Trigger
 from tests.ledger.examples import counted, history, idle, running

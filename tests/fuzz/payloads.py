@@ -16,7 +16,7 @@ from exporter.api.stages import build_stages
 from exporter.errors import ApiError, PayloadError
 from exporter.ledger.apply import apply_details, apply_history, baseline, give_up
 from exporter.ledger.histogram import Buckets
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result
 from exporter.store.serialization import decode, encode
 from tests.fuzz.command import main

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
 from exporter.ledger.histogram import Buckets, Histogram
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State
 
 START_MS: Final = 1_700_000_000_000

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
+from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Buckets
+from exporter.ledger.job_ledger import LOST_TRIES, RECENT_KEPT, JobLedger, RecentBuild
 from exporter.ledger.job_list_evidence import apply_listed
-from exporter.ledger.state import LOST_TRIES, RECENT_KEPT, JobLedger, RecentBuild
-from exporter.ledger.tallies import OTHER, BuildLabels, LabelPolicy
 from exporter.model import Build, BuildDetail, Result, State, Trigger
 from tests.ledger.examples import durations_by_result
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger.apply import DetailAnswer, Failed, Refused, apply_details, apply_history
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     PATIENCE_MS,

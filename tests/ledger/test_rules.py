@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from exporter.ledger.apply import Failed, Refused, apply_details, apply_history, baseline, clamp_timestamps
-from exporter.ledger.state import JobLedger, LastBuild
+from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     BUCKETS,

@@ -17,10 +17,10 @@ from exporter.ledger.apply import (
     apply_stages,
     baseline,
 )
+from exporter.ledger.build_labels import OTHER, LabelPolicy
 from exporter.ledger.histogram import Buckets, Exemplar
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT, KnownStages, LastStages
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import OTHER, LabelPolicy
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage
 
 BUCKETS = Buckets.of_seconds((10, 60), (1, 60), (300,))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from exporter.ledger.apply import apply_details
+from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Exemplar, Histogram
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import OTHER, BuildLabels, LabelPolicy
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import BuildDetail, Result, Trigger
 from tests.ledger.examples import BUCKETS, at, counted, durations_by_result, finished, history, idle
 

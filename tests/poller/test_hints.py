@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger.state import JobLedger, RecentBuild
+from exporter.ledger.job_ledger import JobLedger, RecentBuild
 from exporter.model import Build, State
 from exporter.poller.hints import MIN_PAUSE_S, Hint
 from exporter.poller.tasks_and_results import JOB_LISTS

@@ -13,7 +13,7 @@ import pytest
 
 from exporter.config import parse
 from exporter.errors import NotVisibleError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
 from exporter.poller import Intervals, PollPlanner
 from exporter.poller.planner import JobListChanges

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from exporter.errors import StoreError
 from exporter.ledger.histogram import Histogram
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import STAGE_NAMES_KEPT, Stages
-from exporter.ledger.state import JobLedger
 from exporter.ledger.tallies import Tally
 from exporter.model import Result
 from exporter.poller.job_state import JobState

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from exporter.errors import ApiError, BackendError, NotVisibleError, ThrottledError
 from exporter.ledger.apply import Failed, Refused
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import JobLedger
 from exporter.poller.job_state import JobState
 from exporter.poller.stage_schedule import BROKEN_AFTER, LONGEST_PAUSE_S, StageSchedule
 from exporter.poller.tasks_and_results import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import BuildDetail
 from exporter.poller.task_requests import Service
 from exporter.poller.tasks_and_results import Observations, TaskResult

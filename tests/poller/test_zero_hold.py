@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import BuildLabels, LabelPolicy, Tally
+from exporter.ledger.build_labels import BuildLabels, LabelPolicy
+from exporter.ledger.job_ledger import JobLedger
+from exporter.ledger.tallies import Tally
 from exporter.metrics import FleetView
 from exporter.model import Result
 from exporter.poller import Poller

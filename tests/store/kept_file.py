@@ -8,11 +8,12 @@ from dataclasses import replace
 from functools import reduce
 from typing import Final
 
+from exporter.ledger.build_labels import BuildLabels
 from exporter.ledger.histogram import Exemplar, Histogram, NativeBuckets
+from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.ledger.stages import AwaitedStages, LastStages, Stages
-from exporter.ledger.state import JobLedger, LastBuild
 from exporter.ledger.streaks import Run
-from exporter.ledger.tallies import BuildLabels, Tally
+from exporter.ledger.tallies import Tally
 from exporter.ledger.unsettled import Gap, OpenBuild
 from exporter.model import Build, Result, State, Trigger
 from exporter.store import SqliteStore

@@ -15,10 +15,10 @@ from exporter.ledger.apply import (
     baseline,
     give_up,
 )
+from exporter.ledger.build_labels import LabelPolicy
 from exporter.ledger.histogram import Buckets
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import LabelPolicy
 from exporter.model import Build, BuildDetail, Result, Stage, State, Trigger
 
 START_MS: Final = 1_700_000_000_000

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.store import open_store
 from exporter.store import redis as module
 from exporter.store.redis import FIRST_WATCHED, KEY, RedisStore

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger.histogram import Histogram, NativeBuckets
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.model import JobNames
 from exporter.store import serialization
 from exporter.store.serialization import decode, encode

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.store import SqliteStore, sqlite
 from exporter.store.serialization import encode
 from tests.store.kept_file import FIRST_WATCHED_V4, KEPT_V1, KEPT_V2, KEPT_V3, KEPT_V5

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 
 from exporter.api.endpoint_fallback import Sources
 from exporter.errors import BackendError, NotVisibleError, ThrottledError, UnreachableError
+from exporter.ledger.build_labels import LabelPolicy
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed, next_running
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import LabelPolicy
 from exporter.model import Build, BuildDetail, JobNames, ListedJob, Result, Stage, State
 from exporter.poller.job_state import Rules, fold
 from exporter.poller.task_requests import Enough, fetch_stages, observe_job

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from exporter.errors import StoreError
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.store import MemoryStore, Store
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from exporter.exposition.publisher import Publisher
-from exporter.ledger.state import JobLedger, LastBuild, RecentBuild
+from exporter.ledger.job_ledger import JobLedger, LastBuild, RecentBuild
 from exporter.ledger.streaks import Run
 from exporter.ledger.unsettled import OpenBuild
 from exporter.metrics import FleetView, JobView

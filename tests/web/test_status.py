@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from exporter import text
-from exporter.ledger.state import LastBuild
+from exporter.ledger.job_ledger import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
 from exporter.model import ConsoleLinks, RecycleBin, RecycledJob, Result, State

@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.exposition import Format, Renderer
 from exporter.ledger.apply import apply_details, apply_history, apply_stages, baseline
+from exporter.ledger.build_labels import LabelPolicy
 from exporter.ledger.histogram import Buckets
+from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
-from exporter.ledger.state import JobLedger
-from exporter.ledger.tallies import LabelPolicy
 from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.metrics.lean_detail import LEAN_FAMILIES

@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 
 from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.ledger.apply import DETAIL_TRIES
+from exporter.ledger.build_labels import OTHER
 from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT
-from exporter.ledger.tallies import OTHER
 from exporter.metrics import FLEET_FAMILIES, Declared, Kind, job_families
 from exporter.metrics.exporter_metrics import EXPORTER_METRICS, OPERATIONS
 from exporter.metrics.family_types import JOB_LABELS

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from exporter import text
-from exporter.ledger.state import RECENT_KEPT, JobLedger, RecentBuild
+from exporter.ledger.job_ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result
 from exporter.poller.tasks_and_results import PlannedPoll

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from exporter.ledger.state import JobLedger
+from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import JobView
 
 STUCK_FACTOR: Final = 3

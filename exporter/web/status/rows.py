@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from exporter import text
-from exporter.ledger.state import JobLedger, LastBuild
+from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result, State
 from exporter.web.status.job_problems import EXPLANATIONS, SEVERITY, Problem

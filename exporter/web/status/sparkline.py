@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.ledger.state import RECENT_KEPT, JobLedger, RecentBuild
+from exporter.ledger.job_ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.model import Result
 from exporter.web.status.words import ENGLISH, Words
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
+from exporter.ledger.job_ledger import LARGEST_STEP, JobLedger
 from exporter.ledger.settle_builds import LARGEST_FIRST, LedgerBuilder
-from exporter.ledger.state import LARGEST_STEP, JobLedger
 from exporter.ledger.streaks import Run
 from exporter.ledger.unsettled import AGREEING, OtherNumbers
 from exporter.model import Build, BuildDetail
@@ -17,8 +17,10 @@ from exporter.model import Build, BuildDetail
 CLEARLY_MS: Final = 60_000
 """A build that began so long after all others had finished is certainly a new one."""
 
+
 POLLS_BETWEEN: Final = 60
 """Polls until record-info is requested again for numbers that it did not confirm."""
+
 
 FIRST_FEW: Final = 10
 """A restart at or below this number is taken as one from 1, with the numbers below it missing."""
@@ -34,7 +36,10 @@ class Numbered(Protocol):
 
 Observed = TypeVar("Observed", bound=Numbered)
 
+
 REUSED: Final = "reused_build_number"
+
+
 SKIPPED: Final = "skipped_build_numbers"
 
 
