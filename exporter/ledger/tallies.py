@@ -1,4 +1,7 @@
-"""Finished builds and their durations, counted by their labels; pure."""
+"""Finished builds and their durations, counted by their labels; pure.
+
+A tally only grows: Prometheus takes a counter that falls for one that was reset.
+"""
 
 from dataclasses import dataclass, replace
 
