@@ -47,7 +47,7 @@ lowest: | $(BIN)/python  ## run some tests with the lowest versions of direct de
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)/lowest --resolution lowest-direct \
 	  --only-binary :all: --no-binary codearts-build-exporter '.[redis,remote-write]'
-	$(BIN)/uv pip install --quiet --python $(VENV)/lowest hypothesis pytest pytest-timeout
+	$(BIN)/uv pip install --quiet --python $(VENV)/lowest hypothesis protobuf pytest pytest-timeout
 	$(VENV)/lowest/bin/python -m pytest -W default $(LOWEST)
 
 torture: $(VENV)/.dev  ## 200 runs with kills, freezes and wrong responses; ARGS='--runs 10' for fewer
