@@ -29,15 +29,17 @@ from exporter.text import plural
 _STORE_EVERY_S: Final = 1.0
 """A kill loses the replies of this time."""
 
+_MARGIN_MS: Final = 2000
+"""History dates builds to the second: one this close to the period may lie within it."""
+
+_MAX_PROBES: Final = 1000
+"""Missing numbers of a job that are looked up; the others count as deleted."""
 
 _FAILURES_SHOWN: Final = 20
 
-
 _IDS_KEY: Final = "ids of records"
 
-
 _UNCOMPARED: Final = "not compared"
-
 
 _HIDDEN_KEY: Final = "hidden by lists"
 
@@ -301,14 +303,6 @@ def gaps(spool: Spool) -> Iterator[str]:
             f"{plural(unreadable, 'record')} in histories cannot be read: "
             "such builds count only if their numbers had details"
         )
-
-
-_MARGIN_MS: Final = 2000
-"""History dates builds to the second: one this close to the period may lie within it."""
-
-
-_MAX_PROBES: Final = 1000
-"""Missing numbers of a job that are looked up; the others count as deleted."""
 
 
 def newest_listed(known: Iterable[KnownBuild]) -> int | None:

@@ -34,27 +34,22 @@ from exporter.poller.tasks_and_results import ALL, JOB_LISTS, RECYCLE_BIN, Listi
 
 _SHORT_S: Final = 20.0
 
-
 _LONG_S: Final = 600.0
 """Durations of made-up builds. With polls more often than once a minute, all times are shorter by as much."""
 
-
 _BUILD_EVERY_S: Final = 1800.0
-
 
 _BUILDS: Final = 10
 """A replay has at least so many builds; a job runs one every half hour."""
 
-
 _POLLS: Final = 600
-
 
 _LARGEST_SAMPLE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The cost of polling, as `planner_replay.load_of` replays it.
+    """The cost of polling, as `load_of` replays it.
 
     Attributes:
         requests: a minute while nothing builds, by operation.

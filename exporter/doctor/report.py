@@ -76,13 +76,10 @@ def problem(text: str, todo: str) -> Finding:
 
 WIDTH: Final = 100
 
-
 Paint = Callable[[Mark, str], str]
 """Adds colour to the word of a mark."""
 
-
 _INDENT: Final = "  "
-
 
 _COLUMN: Final = len(_INDENT) + max(map(len, Mark)) + 2
 

@@ -19,8 +19,8 @@
    known, refused or given up on, and folded in once. Rule 2 applies to them as long as a job has no more
    stage names than are kept.
 
-Streaks of failures and recoveries depend on the order of builds; `settled_runs.Run` summarises them so that
-runs can be joined in any order. Everything else is sums, maxima and unions.
+Streaks of failures and recoveries depend on the order of builds; `streaks.Run` summarises them so that runs
+can be joined in any order. Everything else is sums, maxima and unions.
 
-`apply` has the functions that fold, `state` the ledger itself.
+`apply` has the functions that fold, `job_ledger` the ledger itself.
 """

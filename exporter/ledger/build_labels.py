@@ -9,7 +9,6 @@ from exporter.model import Result, Trigger
 OTHER: Final = "other"
 """Stands for all values of a label that are not kept separate."""
 
-
 COMMON_RESULTS: Final = (Result.SUCCESS, Result.FAILURE)
 """Results that nearly every job has; the others are rare."""
 

@@ -16,34 +16,26 @@ from exporter.model import DAY_MS, HOUR_MS, Build, JobNames, ListedJob, Result, 
 PROBES: Final = 5
 """Missing numbers that are requested per poll."""
 
-
 BACKOFF_STEPS: Final = 64
 """A build that record-info denies is requested again after 1, 3, 7, 15 … 64ths of the patience."""
-
 
 LOST_TRIES: Final = 2
 """Denials by record-info before a number may be lost."""
 
-
 LARGEST_STEP: Final = 100_000
 """A build number so far above all known ones is implausible, unless history and record-info agree on it."""
-
 
 STUCK_MS: Final = DAY_MS
 """A build unfinished for longer does not keep its job busy, and history is not read back for it."""
 
-
 LOST_READINGS: Final = 6
 """All of history is read 1, 2, 4, 8, 16 and 32 hours after builds were lost, since it may show them again."""
-
 
 SAME_START_MS: Final = 2000
 """Largest difference between two statements of the start of one build."""
 
-
 RECENT_KEPT: Final = 20
 """Settled builds that are remembered individually, for the status page."""
-
 
 NAMELESS: Final = JobNames()
 

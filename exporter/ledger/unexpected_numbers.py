@@ -17,10 +17,8 @@ from exporter.model import Build, BuildDetail
 CLEARLY_MS: Final = 60_000
 """A build that began so long after all others had finished is certainly a new one."""
 
-
 POLLS_BETWEEN: Final = 60
 """Polls until record-info is requested again for numbers that it did not confirm."""
-
 
 FIRST_FEW: Final = 10
 """A restart at or below this number is taken as one from 1, with the numbers below it missing."""
@@ -36,9 +34,7 @@ class Numbered(Protocol):
 
 Observed = TypeVar("Observed", bound=Numbered)
 
-
 REUSED: Final = "reused_build_number"
-
 
 SKIPPED: Final = "skipped_build_numbers"
 

@@ -33,10 +33,8 @@ class Total:
 
 Value = float | Total | Histogram
 
-
 Samples = Iterator[tuple[tuple[str, ...], Value]]
 """Label values, in the order of the family's labels, and a value."""
-
 
 Subject = TypeVar("Subject")
 
@@ -103,8 +101,6 @@ def of_ledger(
 
 counter = partial(of_ledger, Kind.COUNTER)
 
-
 gauge = partial(of_ledger, Kind.GAUGE)
-
 
 histogram = partial(of_ledger, Kind.HISTOGRAM)

@@ -8,20 +8,15 @@ from exporter.config import Config
 
 JITTER: Final = 0.1
 
-
 SPREAD: Final = 0.5
 """Largest share that jitter takes off a delay: small for short delays, large for long ones against bursts."""
 
-
 _DEFAULT_MAX_S: Final = 600.0
-
 
 _LONGEST_S: Final = 86_400.0
 
-
 _VERIFYING_POLLS: Final = 0.8
 """Without `max_interval`, polls per interval that verify the job lists."""
-
 
 _QUIET_POLLS: Final = 10
 """Polls per interval shared by quiet jobs that no list covers, within `max_interval`."""

@@ -17,17 +17,13 @@ from exporter.poller.tasks_and_results import ALL, JobListsResult, Listing
 REFUSED_FOR: Final = 60
 """Intervals until a refused list is requested again."""
 
-
 NAMES_WORTH: Final = 10
 """Requests that job names are worth, even where polling each job would be cheaper than reading lists."""
-
 
 STALE_AFTER: Final = 3
 """Intervals after which a list that was not read again is stale."""
 
-
 FIRST_DOUBT: Final = 60
-
 
 LONGEST_DOUBT: Final = 1440
 """Intervals for which lists are distrusted after they hid a build; doubled each time."""

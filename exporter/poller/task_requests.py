@@ -1,5 +1,6 @@
 """The requests of each task, above all of one poll of a job: history, then details.
 
+They are sent through protocols, without threads or a clock of their own.
 A poll returns observations and changes nothing; `job_state.fold` applies them to the ledger.
 """
 
@@ -37,25 +38,19 @@ from exporter.poller.tasks_and_results import (
 WINDOW_DAYS: Final = 29
 """Days between the two dates of a request: the API allows 30, and may or may not count both ends."""
 
-
 MARGIN: Final = timedelta(days=1)
 """Added at both ends: neither the zone of the dates nor whether the last one is included is documented."""
-
 
 STAGES_AT_ONCE: Final = 10
 """Maximum number of builds in one step, so that a thread is soon free for a poll."""
 
-
 HISTORY_AGE_MS: Final = 5 * 60_000
 """Age up to which history is not read again while details are outstanding."""
 
-
 LOOKED_BACK: Final = 1000
-
 
 LOOKED_BACK_AT_MOST: Final = 10_000
 """Builds after which a look-back ends, with a success among them and without."""
-
 
 Enough = Callable[[Sequence[Build]], bool]
 """Decides whether the records of the first pages suffice."""
@@ -63,7 +58,6 @@ Enough = Callable[[Sequence[Build]], bool]
 LEAST_WORTH: Final = 1000
 """The list of all jobs is read to its end if `ALL` is watched, if it has at most this many or twice as many
 as are watched, or if that takes no more requests than the lists of the watched projects."""
-
 
 NAMES_WAIT_S: Final = 5.0
 """Names that have to wait longer are requested another time, so that the lists need not wait for them."""

@@ -23,9 +23,7 @@ from exporter.simulator.truth import JobTruth, fleet_truth
 
 IDLE_S: Final = 120.0
 
-
 MAX_BODY: Final = 1 << 20
-
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 

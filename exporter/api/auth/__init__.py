@@ -12,7 +12,7 @@ The client calls the authenticator before a request is sent and reports the outc
 5. A 401 for one operation, while others accept the same credentials, pauses only that operation.
 6. No error text holds a secret, nor anything IAM or the metadata service sent besides its error code.
 
-`circuit_breaker` implements rules 1, 2 and 5, `token_cache` rule 3, `iam` rules 4 and 6.
+`circuit_breaker` implements rules 1, 2 and 5, `token_cache` rule 3, `iam_and_ecs_agency` rules 4 and 6.
 """
 
 import math

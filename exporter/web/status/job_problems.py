@@ -9,14 +9,11 @@ from exporter.metrics import JobView
 STUCK_FACTOR: Final = 3
 """A build is stuck after this many times the longest duration of recent builds."""
 
-
 MIN_DURATIONS: Final = 5
 """With fewer known durations, the longest of them means little."""
 
-
 DEFAULT_STUCK_MS: Final = 2 * 3_600_000
 """Limit without enough durations; the alert for stuck builds uses it too."""
-
 
 MIN_STUCK_MS: Final = 120_000
 """Lower limit for jobs with short builds."""
@@ -33,7 +30,6 @@ class Problem(StrEnum):
 
 
 SEVERITY: Final = {problem: rank for rank, problem in enumerate(Problem)}
-
 
 EXPLANATIONS: Final = {
     Problem.FAILING: "no success since the last failure",
