@@ -18,7 +18,7 @@ from exporter import process_setup
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.config import LARGEST_FILE, Config, load
 from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.exposition.publisher import Publisher

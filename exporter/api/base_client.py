@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode
 import requests
 
 from exporter.api.auth import Credentials
-from exporter.api.clock import ClockOffset
+from exporter.api.clock_offset import ClockOffset
 from exporter.api.endpoint_fallback import Sources
 from exporter.api.http import Response, exchange, prepare
 from exporter.api.pagination import PAGE_SIZE, Pages
 from exporter.api.parsers import Page
-from exporter.api.request_turns import Throttle
 from exporter.api.response_errors import parse_response
+from exporter.api.throttle import Throttle
 from exporter.errors import (
     ApiError,
     CredentialsError,

@@ -23,7 +23,7 @@ from exporter.api.parsers import (
     records_page,
     recycle_page,
 )
-from exporter.api.stages import build_stages
+from exporter.api.stage_parser import build_stages
 from exporter.errors import ApiError, InvalidResponseError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage, State
 

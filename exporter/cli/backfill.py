@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from exporter.api.client import ApiClient
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.app import connect, families_of
 from exporter.backfill import (
     Destination,

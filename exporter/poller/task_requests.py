@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Final, Protocol
 
-from exporter.api.clock import ClockOffset, with_settled_clock
+from exporter.api.clock_offset import ClockOffset, with_settled_clock
 from exporter.api.pagination import PAGE_SIZE, pages_of
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import ApiError, NotPublishedError, RefusalError

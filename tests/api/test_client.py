@@ -18,7 +18,7 @@ from exporter import __version__
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth
 from exporter.errors import (
     ApiError,

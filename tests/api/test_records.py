@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.config import AccessKeyAuth, TokenAuth
 from exporter.errors import NotVisibleError
 from exporter.metrics.exporter_metrics import Telemetry

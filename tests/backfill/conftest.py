@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.api.client import ApiClient
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.app import connect, families_of
 from exporter.backfill import Download, Notices, Spool, past_families
 from exporter.backfill.openmetrics import PastFamily

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.app import connect
 from exporter.config import parse
 from exporter.doctor.probe import REFUSALS

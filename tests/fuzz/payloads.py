@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from exporter.api.parsers import build_detail, history_page, job_list_page, project_page, recycle_page
 from exporter.api.response_errors import parse_response
-from exporter.api.stages import build_stages
+from exporter.api.stage_parser import build_stages
 from exporter.errors import ApiError, PayloadError
 from exporter.ledger.apply import apply_details, apply_history, baseline, give_up
 from exporter.ledger.histogram import Buckets

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.api.request_turns import Throttle
+from exporter.api.throttle import Throttle
 from exporter.errors import ThrottledError
 from exporter.poller import PollingThreads
 from exporter.simulator import Fleet, Simulator, fault

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.request_turns import SIDE_OPERATIONS, WEIGHTS, YIELDS_FOR_S, Throttle
+from exporter.api.throttle import SIDE_OPERATIONS, WEIGHTS, YIELDS_FOR_S, Throttle
 from exporter.errors import ThrottledError
 
 MINUTE = 60.0

@@ -1,4 +1,4 @@
-"""One queue for the requests of all threads: the rate limits decide when, fairness decides which one.
+"""The throttle, one queue for the requests of all threads: limits decide when, fairness decides which one.
 
 An operation that has to wait for its own limit holds up no other. Under the ceiling and a shared limit,
 operations take turns by weight (start-time fair queueing): details of finished builds first, lists later.

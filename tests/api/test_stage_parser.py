@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.stages import MAX_NAME, build_stages
+from exporter.api.stage_parser import MAX_NAME, build_stages
 from exporter.errors import PayloadError
 from exporter.model import DAY_MS, Stage
 

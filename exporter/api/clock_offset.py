@@ -1,4 +1,4 @@
-"""The service's clock compared with ours, and the time by it; pure."""
+"""Median offset of the service's clock from ours, and the time by it; pure."""
 
 from collections.abc import Callable
 from typing import Final, TypeVar

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.clock import QUORUM, SAMPLES, ClockOffset
+from exporter.api.clock_offset import QUORUM, SAMPLES, ClockOffset
 
 HOUR = 3600.0
 DAY = 24 * HOUR
