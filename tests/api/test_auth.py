@@ -16,8 +16,12 @@ import requests
 from pydantic import SecretStr
 
 from exporter.api.auth import Credentials, credentials_for
-from exporter.api.auth.credentials import AccessKeyCredentials, TokenCredentials, TokenFileCredentials
 from exporter.api.auth.iam_and_ecs_agency import EcsAgencyCredentials, PasswordCredentials
+from exporter.api.auth.token_and_access_key import (
+    AccessKeyCredentials,
+    TokenCredentials,
+    TokenFileCredentials,
+)
 from exporter.config import (
     AccessKeyAuth,
     Auth,

@@ -21,15 +21,14 @@ from typing import Final, assert_never
 import requests
 
 from exporter.api.auth.circuit_breaker import Clock
-from exporter.api.auth.credentials import (
+from exporter.api.auth.credentials_base import AuthOptions, Credentials
+from exporter.api.auth.iam_and_ecs_agency import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
+from exporter.api.auth.token_and_access_key import (
     AccessKeyCredentials,
-    AuthOptions,
-    Credentials,
     Keys,
     TokenCredentials,
     TokenFileCredentials,
 )
-from exporter.api.auth.iam_and_ecs_agency import METADATA_KEY, EcsAgencyCredentials, PasswordCredentials
 from exporter.config import AccessKeyAuth, Auth, EcsAgencyAuth, PasswordAuth, TokenAuth, TokenFileAuth
 
 __all__ = ["METADATA_KEY", "Credentials", "credentials_for"]

@@ -12,15 +12,14 @@ import requests
 from requests.models import PreparedRequest
 
 from exporter.api.auth.circuit_breaker import MINUTE
-from exporter.api.auth.credentials import (
+from exporter.api.auth.credentials_base import (
     HEADER_SAFE,
     MAX_TOKEN_BYTES,
-    SECURITY_TOKEN_HEADER,
     TOKEN_HEADER,
     AuthOptions,
     Credentials,
-    Keys,
 )
+from exporter.api.auth.token_and_access_key import SECURITY_TOKEN_HEADER, Keys
 from exporter.api.auth.token_cache import CachedToken
 from exporter.api.http import Response, exchange, new_session, prepare
 from exporter.api.parsers import text
