@@ -4,8 +4,8 @@ First the API's replies are downloaded into a spool. Then the ledger that counts
 its state at each step is written as OpenMetrics or sent by remote write.
 """
 
-from exporter.backfill.concurrent_fetch import Notices
 from exporter.backfill.download import Download, gaps
+from exporter.backfill.fetch_with_retries import Notices
 from exporter.backfill.openmetrics import past_families
 from exporter.backfill.output import Destination, Output, prepare
 from exporter.backfill.plan_builder import Selection, load_or_make_plan

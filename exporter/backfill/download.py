@@ -7,19 +7,12 @@ from typing import Any, Final, NamedTuple
 
 from exporter.api.client import ApiClient
 from exporter.api.parsers import BUILD_FAULTS
-from exporter.backfill.concurrent_fetch import (
-    Entry,
-    Key,
-    Notices,
-    RefusalFilter,
-    Value,
-    fetch_all,
-    fetch_with_retries,
-)
-from exporter.backfill.past_builds import KnownBuild, PastBuild, as_listed, missing_builds
+from exporter.backfill.fetch_with_retries import Key, Notices, Value, fetch_all, fetch_with_retries
+from exporter.backfill.past_build import KnownBuild, PastBuild, as_listed, missing_builds
 from exporter.backfill.plan import PastJob, Period
+from exporter.backfill.refusal_filter import Entry, RefusalFilter
 from exporter.backfill.spool import Spool
-from exporter.backfill.verified_records import EVERY, Listing, RecordsReader
+from exporter.backfill.verified_bulk_records import EVERY, Listing, RecordsReader
 from exporter.errors import ApiError, BackfillError
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.bulk_details import RECORDS_FROM

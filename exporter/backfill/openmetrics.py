@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.backfill.past_builds import PastBuild
+from exporter.backfill.past_build import PastBuild
 from exporter.backfill.past_ledger import apply_finished, initial_ledger
 from exporter.backfill.plan import PastJob, Period
 from exporter.exposition import Encoder, Format

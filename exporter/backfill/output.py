@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import requests
 
 from exporter import __version__
-from exporter.backfill.concurrent_fetch import Notices
+from exporter.backfill.fetch_with_retries import Notices
 from exporter.backfill.openmetrics import EOF, PastFamily, Segment, estimate_size
-from exporter.backfill.past_builds import PastBuild
+from exporter.backfill.past_build import PastBuild
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.replay import Replay
 from exporter.backfill.spool import Spool

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from exporter.backfill.past_builds import PastBuild
+from exporter.backfill.past_build import PastBuild
 from exporter.ledger.apply import (
     Folded,
     Refused,

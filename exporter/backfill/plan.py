@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from exporter.backfill.past_builds import KnownBuild
+from exporter.backfill.past_build import KnownBuild
 from exporter.config import parse_duration
 from exporter.model import DAY_MS, Job
 

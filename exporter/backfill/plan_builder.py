@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from requests.utils import get_auth_from_url
 
 from exporter.api.client import ApiClient
-from exporter.backfill.concurrent_fetch import Notices, Reply, Value, fetch_with_retries
+from exporter.backfill.fetch_with_retries import Notices, Reply, Value, fetch_with_retries
 from exporter.backfill.plan import PastJob, Plan, parse_time
 from exporter.backfill.running_exporter import CountedJob, earliest, running_exporter
 from exporter.backfill.spool import Spool

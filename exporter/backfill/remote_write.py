@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.utils import get_auth_from_url
 
-from exporter.backfill.concurrent_fetch import Notices
+from exporter.backfill.fetch_with_retries import Notices
 from exporter.backfill.openmetrics import Points
 from exporter.errors import BackfillError
 from exporter.exposition.protobuf import time_series

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from exporter.backfill.openmetrics import Segment
-from exporter.backfill.past_builds import KnownBuild, PastBuild, missing_builds
+from exporter.backfill.past_build import KnownBuild, PastBuild, missing_builds
 from exporter.backfill.past_ledger import apply_finished, initial_ledger, with_new_series_at_zero
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.spool import Spool

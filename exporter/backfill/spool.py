@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from exporter.backfill.past_builds import KnownBuild, PastBuild, plausible
+from exporter.backfill.past_build import KnownBuild, PastBuild, plausible
 from exporter.errors import BackfillError
 from exporter.ledger.record_merge import contradicts, join
 from exporter.model import Build, BuildDetail, Stage

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill.download import numbers_to_fetch
-from exporter.backfill.past_builds import KnownBuild, PastBuild, missing_builds, plausible
+from exporter.backfill.past_build import KnownBuild, PastBuild, missing_builds, plausible
 from exporter.backfill.past_ledger import initial_ledger
 from exporter.backfill.plan import Period
 from exporter.ledger.histogram import Buckets

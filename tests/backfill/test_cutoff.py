@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.backfill.past_builds import KnownBuild
+from exporter.backfill.past_build import KnownBuild
 from exporter.backfill.plan import PastJob, Period
 from exporter.ledger.apply import Refused, apply_details, apply_history, baseline
 from exporter.ledger.histogram import Buckets

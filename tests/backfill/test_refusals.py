@@ -10,9 +10,10 @@ import pytest
 from exporter.api.client import ApiClient
 from exporter.backfill import Download, Notices, Spool
 from exporter.backfill import download as download_module
-from exporter.backfill.concurrent_fetch import RefusalFilter, Reply
+from exporter.backfill.fetch_with_retries import Reply
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.plan_builder import watched_jobs
+from exporter.backfill.refusal_filter import RefusalFilter
 from exporter.errors import BackendError, BackfillError, NotVisibleError
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past, series_of
@@ -193,7 +194,7 @@ def test_a_failed_recheck_stores_nothing(
 def test_an_html_page_instead_of_details_is_a_failure_and_retried_later(
     past: Past, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.backfill.concurrent_fetch._PAUSES_S", ())
+    monkeypatch.setattr("exporter.backfill.fetch_with_retries._PAUSES_S", ())
     page = "<html>You shall not pass.</html>"
     simulator.faults.replace([fault("body", operation="record-info", status=403, text=page)])
     assert len(past.collect(DAY).failed) >= 3

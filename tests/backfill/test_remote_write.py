@@ -11,7 +11,7 @@ import cramjam
 import pytest
 import requests
 
-from exporter.backfill.concurrent_fetch import Notices
+from exporter.backfill.fetch_with_retries import Notices
 from exporter.backfill.openmetrics import Points
 from exporter.backfill.remote_write import RemoteWrite, bodies
 from exporter.errors import BackfillError

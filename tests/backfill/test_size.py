@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exporter.backfill.openmetrics import estimate_size
-from exporter.backfill.past_builds import PastBuild
+from exporter.backfill.past_build import PastBuild
 from exporter.backfill.plan import PastJob, Period
 from exporter.model import Build, BuildDetail, Job, Result, Stage
 from exporter.simulator import Fleet, Plan, Simulator

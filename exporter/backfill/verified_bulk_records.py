@@ -24,7 +24,7 @@ from typing import Final
 from exporter.api.client import ApiClient
 from exporter.api.endpoint_fallback import AGREEMENTS
 from exporter.api.parsers import BUILD_FAULTS
-from exporter.backfill.past_builds import as_listed
+from exporter.backfill.past_build import as_listed
 from exporter.backfill.plan import PastJob
 from exporter.errors import ApiError, CredentialsError, NotVisibleError, ThrottledError
 from exporter.ledger.record_merge import counts_alike

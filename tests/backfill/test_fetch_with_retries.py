@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.backfill.concurrent_fetch import Notices, Reply, fetch_all
+from exporter.backfill.fetch_with_retries import Notices, Reply, fetch_all
 from exporter.errors import (
     ApiError,
     BackendError,

@@ -1,4 +1,4 @@
-"""Builds of the past: their records, completed by details, and the numbers that are missing. Pure."""
+"""A past build: its record, completed by its detail; known numbers, and which are missing. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -11,7 +11,7 @@ import pytest
 from exporter.backfill import Download, Notices
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.plan_builder import watched_jobs
-from exporter.backfill.verified_records import Listing
+from exporter.backfill.verified_bulk_records import Listing
 from exporter.model import BuildDetail
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
