@@ -14,7 +14,7 @@ from exporter.cli import log_setup
 from exporter.cli.safe_output import echo, warn
 from exporter.config import Config
 from exporter.config.problems import CONTROL_CHARACTERS
-from exporter.doctor.address import stopped
+from exporter.doctor.api_reachability import stopped
 from exporter.doctor.credentials import refused
 from exporter.doctor.probe import REFUSALS
 from exporter.doctor.report import columns

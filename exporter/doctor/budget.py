@@ -6,8 +6,8 @@ from typing import Final
 from exporter.config import Config, format_duration
 from exporter.doctor.planner_replay import Load
 from exporter.doctor.probe_answers import Answers
-from exporter.doctor.probe_plan import Watched
 from exporter.doctor.report import Finding, Section, note, ok, problem
+from exporter.doctor.watched_jobs import Watched
 from exporter.errors import RefusalError
 from exporter.poller import Intervals
 from exporter.text import plural

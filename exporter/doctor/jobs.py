@@ -8,8 +8,9 @@ from exporter.api.parsers import SERVICE_ZONE
 from exporter.config import Config
 from exporter.doctor.permissions import ROLE
 from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE, Watched
+from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE
 from exporter.doctor.report import RUN_AGAIN, Finding, Mark, Section, note, ok, problem
+from exporter.doctor.watched_jobs import Watched
 from exporter.errors import ApiError, RefusalError
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
 from exporter.poller.tasks_and_results import ALL

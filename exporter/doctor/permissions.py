@@ -6,8 +6,8 @@ from typing import Final
 from exporter.config import Config, ProjectConfig
 from exporter.doctor.planner_replay import Load
 from exporter.doctor.probe_answers import Answers, DetailAnswer, ListAnswer
-from exporter.doctor.probe_plan import Watched
 from exporter.doctor.report import RUN_AGAIN, Finding, Section, note, ok, problem
+from exporter.doctor.watched_jobs import Watched
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.poller.tasks_and_results import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT

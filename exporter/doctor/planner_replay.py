@@ -20,8 +20,8 @@ from typing import Final, Self
 
 from exporter.config import Config
 from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.doctor.probe_plan import Watched
 from exporter.doctor.stub_service import MadeUpService, Sample
+from exporter.doctor.watched_jobs import Watched
 from exporter.errors import ApiError, RefusalError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed

@@ -18,12 +18,11 @@ from exporter.config import Config
 from exporter.doctor.probe_answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.probe_plan import (
     PROJECTS_BY_DETAILS,
-    Watched,
     detail_to_ask,
     histories_to_ask,
     needs_names,
-    resolve_watched,
 )
+from exporter.doctor.watched_jobs import Watched, resolve_watched
 from exporter.errors import ApiError, CredentialsError, RefusalError, ThrottledError, UnreachableError
 from exporter.model import Build, BuildDetail, Stage
 from exporter.poller.task_requests import LEAST_WORTH, WINDOW_DAYS

@@ -1,20 +1,13 @@
-"""Watched jobs of a configuration, and the requests of an examination. Pure.
+"""The requests of an examination: how many, and about which jobs and builds. Pure."""
 
-The poller's own rules decide: `Watchlist` on the watched jobs, `ListTrust` on the lists worth reading.
-"""
-
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from exporter.config import Config, format_duration
-from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.errors import ApiError, RefusalError
-from exporter.model import Job, ListedJob, Result
-from exporter.poller.job_lists import ListTrust
-from exporter.poller.tasks_and_results import ALL, Listing
-from exporter.poller.watchlist import Watchlist
+from exporter.doctor.probe_answers import Answers
+from exporter.doctor.watched_jobs import Watched
+from exporter.errors import ApiError
+from exporter.model import Result
+from exporter.poller.tasks_and_results import ALL
 
 ASKED_ONE_BY_ONE: Final = 20
 """Up to so many jobs are asked about one by one; else those that no list shows, and one of each project."""
@@ -24,71 +17,6 @@ PROJECTS_BY_DETAILS: Final = 5
 
 _BRIEF_S: Final = 10
 """Duration of an examination up to which it is not announced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """The watched jobs, and the lists that show them.
-
-    Attributes:
-        jobs: those under ``jobs:`` first, then those of projects.
-        listed: as lists show them, by job id.
-        plan: lists that the poller will read: project ids, ``""`` for the list of all jobs.
-        worth_it: they are read each interval, and decide which jobs to poll.
-        served: number of watched jobs that such lists show.
-        unnamed: projects whose names the poller will request.
-    """
-
-    jobs: tuple[Job, ...]
-    listed: Mapping[str, ListedJob]
-    plan: tuple[str, ...]
-    worth_it: bool
-    served: int
-    unnamed: frozenset[str]
-
-
-def resolve_watched(config: Config, answers: Answers) -> Watched:
-    """Find the watched jobs, as far as the lists could be read."""
-    watchlist = Watchlist(config)
-    found = {key: answer.listing for key, answer in answers.lists.items() if isinstance(answer, ListAnswer)}
-    for listing in found.values():
-        watchlist.apply_listing(listing)
-    if isinstance(answers.names, Mapping):
-        watchlist.name_projects(answers.names)
-    lists = _list_trust(config, answers)
-    plan = lists.plan(watchlist.size, watchlist.projects_of_jobs, watchlist.watched_projects, 0.0)
-    worth_it = bool(watchlist.watched_projects.intersection(plan)) or lists.are_worth_it(plan, watchlist.size)
-    all_last = sorted(found.values(), key=lambda listing: listing.project_id == ALL)
-    ids = watchlist.ids
-    listed = {job.id: job for listing in all_last for job in listing.jobs.values() if job.id in ids}
-    served = sum(ALL in plan or watchlist.names(job_id).project_id in plan for job_id in listed)
-    return Watched(
-        jobs=watchlist.jobs,
-        listed=listed,
-        plan=plan,
-        worth_it=worth_it,
-        served=served if worth_it else 0,
-        unnamed=watchlist.unnamed_projects,
-    )
-
-
-def _list_trust(config: Config, answers: Answers) -> ListTrust:
-    """Return what the poller will know of the lists after reading them a few times."""
-    lists, everything = ListTrust(config.poll.interval), answers.lists.get(ALL)
-    if isinstance(everything, ListAnswer) and everything.listing.is_whole:
-        by_project: dict[str, dict[str, ListedJob]] = defaultdict(dict)
-        for job_id, job in everything.listing.jobs.items():
-            by_project[job.names.project_id][job_id] = job
-        for project_id, jobs in by_project.items():
-            lists.was_read(Listing(project_id, jobs))
-    for project_id, answer in answers.lists.items():
-        if isinstance(answer, RefusalError):
-            lists.was_refused(project_id, 0.0)
-        elif isinstance(answer, ListAnswer) and answer.listing.is_whole:
-            lists.was_read(answer.listing)
-        elif isinstance(answer, ListAnswer):
-            lists.was_too_large(project_id, answer.size)
-    return lists
 
 
 def at_most(config: Config) -> int:

@@ -6,7 +6,7 @@ from exporter.api.auth import Credentials
 from exporter.api.client import ApiClient
 from exporter.api.http import Proxy, proxy_for
 from exporter.config import Config
-from exporter.doctor.address import address
+from exporter.doctor.api_reachability import address
 from exporter.doctor.budget import requests_section
 from exporter.doctor.credentials import clock
 from exporter.doctor.credentials import credentials as credentials_section
@@ -14,10 +14,10 @@ from exporter.doctor.jobs import jobs
 from exporter.doctor.permissions import permissions
 from exporter.doctor.planner_replay import load_of
 from exporter.doctor.probe import ask
-from exporter.doctor.probe_plan import resolve_watched
 from exporter.doctor.report import Report
 from exporter.doctor.series import series_section
 from exporter.doctor.state import state
+from exporter.doctor.watched_jobs import resolve_watched
 from exporter.poller import Rules
 
 

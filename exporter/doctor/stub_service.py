@@ -12,7 +12,7 @@ from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import pages_of
 from exporter.config import Config
 from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.doctor.probe_plan import Watched
+from exporter.doctor.watched_jobs import Watched
 from exporter.errors import ApiError, NotVisibleError, RefusalError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
 from exporter.poller.tasks_and_results import ALL, Listing

@@ -13,7 +13,7 @@ from exporter.doctor.budget import requests_section
 from exporter.doctor.planner_replay import Load, Replay, load_of
 from exporter.doctor.probe import ask
 from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.doctor.probe_plan import Watched, resolve_watched
+from exporter.doctor.watched_jobs import Watched, resolve_watched
 from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals

@@ -13,7 +13,7 @@ from exporter.api.http import Proxy, proxy_for
 from exporter.app import families_of
 from exporter.cli.check_config import summary
 from exporter.config import Config, parse
-from exporter.doctor.address import address
+from exporter.doctor.api_reachability import address
 from exporter.doctor.credentials import clock
 from exporter.doctor.probe_answers import Answers
 from exporter.doctor.probe_plan import announced, at_most
