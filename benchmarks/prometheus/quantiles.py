@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry
 from benchmarks.store.fleet import BUCKETS, START_MS
 from benchmarks.tables import table
 from exporter.exposition.publisher import Publisher
-from exporter.ledger.apply import baseline
 from exporter.ledger.build_labels import BuildLabels
+from exporter.ledger.fold_observations import baseline
 from exporter.ledger.histogram import Histogram
 from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import FleetView, JobView

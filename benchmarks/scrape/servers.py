@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from benchmarks.store.fleet import BUCKETS, ledgers
 from exporter.exposition import Format
 from exporter.exposition.publisher import Publisher
-from exporter.ledger.apply import apply_details, apply_history
+from exporter.ledger.fold_observations import apply_details, apply_history
 from exporter.metrics import FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import Build, BuildDetail, ConsoleLinks, Job, Result

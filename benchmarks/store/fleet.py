@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
 
-from exporter.ledger.apply import apply_details, apply_history, baseline
+from exporter.ledger.fold_observations import apply_details, apply_history, baseline
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State

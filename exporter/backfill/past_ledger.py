@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.backfill.past_build import PastBuild
-from exporter.ledger.apply import (
+from exporter.ledger.fold_observations import (
     Folded,
     Refused,
     apply_details,

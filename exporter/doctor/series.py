@@ -9,8 +9,8 @@ from exporter.config import Config
 from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import Finding, Section, note, ok
 from exporter.exposition import Format, Renderer
-from exporter.ledger.apply import apply_stages, baseline
 from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
+from exporter.ledger.fold_observations import apply_stages, baseline
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.ledger.stages import STAGE_NAMES_KEPT, AwaitedStages, KnownStages

@@ -22,5 +22,5 @@
 Streaks of failures and recoveries depend on the order of builds; `streaks.Run` summarises them so that runs
 can be joined in any order. Everything else is sums, maxima and unions.
 
-`apply` has the functions that fold, `job_ledger` the ledger itself.
+`fold_observations` has the functions that fold, `job_ledger` the ledger itself.
 """

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import PAGE_SIZE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
-from exporter.ledger.apply import DetailAnswer
+from exporter.ledger.fold_observations import DetailAnswer
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.record_merge import contradicts, counts_alike
 from exporter.model import DAY_MS, BuildDetail

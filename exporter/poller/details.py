@@ -13,8 +13,8 @@ from exporter.errors import (
     ThrottledError,
     UnreachableError,
 )
-from exporter.ledger.apply import DetailAnswer, Failed, Refused, apply_details
 from exporter.ledger.build_labels import LabelPolicy
+from exporter.ledger.fold_observations import DetailAnswer, Failed, Refused, apply_details
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import is_reached, numbers_to_ask
 from exporter.model import BuildDetail, ListedJob, Trigger

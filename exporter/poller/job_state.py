@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from exporter.config import Config
-from exporter.ledger.apply import (
+from exporter.ledger.build_labels import BY_RESULT, BuildLabels, LabelPolicy
+from exporter.ledger.fold_observations import (
     Folded,
     apply_details,
     apply_history,
@@ -18,7 +19,6 @@ from exporter.ledger.apply import (
     clamp_timestamps,
     give_up,
 )
-from exporter.ledger.build_labels import BY_RESULT, BuildLabels, LabelPolicy
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed, next_running

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import StoreError
-from exporter.ledger.apply import Folded, baseline
+from exporter.ledger.fold_observations import Folded, baseline
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
 from exporter.metrics.exporter_metrics import Telemetry

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from exporter.ledger.apply import baseline
 from exporter.ledger.build_labels import OTHER
+from exporter.ledger.fold_observations import baseline
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import STAGE_NAMES_KEPT

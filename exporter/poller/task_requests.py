@@ -16,7 +16,7 @@ from exporter.api.clock_offset import ClockOffset, with_settled_clock
 from exporter.api.pagination import PAGE_SIZE, pages_of
 from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
-from exporter.ledger.apply import DetailAnswer, Failed, clamp_timestamps
+from exporter.ledger.fold_observations import DetailAnswer, Failed, clamp_timestamps
 from exporter.ledger.job_ledger import PROBES, JobLedger
 from exporter.ledger.stages import KnownStages, Stages
 from exporter.model import DAY_MS, Build, BuildDetail, ListedJob, RecycleBin, Result, Stage

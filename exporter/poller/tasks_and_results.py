@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from exporter.errors import ApiError
-from exporter.ledger.apply import DetailAnswer, Failed, StageAnswer
+from exporter.ledger.fold_observations import DetailAnswer, Failed, StageAnswer
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
 from exporter.model import ALL as ALL

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.backfill.past_build import KnownBuild
 from exporter.backfill.plan import PastJob, Period
-from exporter.ledger.apply import Refused, apply_details, apply_history, baseline
+from exporter.ledger.fold_observations import Refused, apply_details, apply_history, baseline
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import DAY_MS, Build, Job, Result, State

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.exposition import Format, Renderer
-from exporter.ledger.apply import Refused
+from exporter.ledger.fold_observations import Refused
 from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics import FleetView, JobView, job_families
 from exporter.model import ConsoleLinks, Job, RecycleBin, Result, Trigger

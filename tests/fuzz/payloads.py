@@ -14,7 +14,7 @@ from exporter.api.parsers import build_detail, history_page, job_list_page, proj
 from exporter.api.response_errors import parse_response
 from exporter.api.stage_parser import build_stages
 from exporter.errors import ApiError, PayloadError
-from exporter.ledger.apply import apply_details, apply_history, baseline, give_up
+from exporter.ledger.fold_observations import apply_details, apply_history, baseline, give_up
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result

@@ -3,7 +3,14 @@
 from functools import cache
 from typing import Final
 
-from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
+from exporter.ledger.fold_observations import (
+    DetailAnswer,
+    Refused,
+    apply_details,
+    apply_history,
+    baseline,
+    give_up,
+)
 from exporter.ledger.histogram import Buckets, Histogram
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State

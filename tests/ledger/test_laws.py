@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.ledger.apply import DetailAnswer, Refused, apply_details, apply_history, baseline, give_up
 from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
+from exporter.ledger.fold_observations import (
+    DetailAnswer,
+    Refused,
+    apply_details,
+    apply_history,
+    baseline,
+    give_up,
+)
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import LOST_TRIES, RECENT_KEPT, JobLedger, RecentBuild
 from exporter.ledger.job_list_evidence import apply_listed

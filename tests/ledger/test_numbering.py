@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger.apply import DetailAnswer, Failed, Refused, apply_details, apply_history
+from exporter.ledger.fold_observations import DetailAnswer, Failed, Refused, apply_details, apply_history
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, BuildDetail, Result, State
 from tests.ledger.examples import (

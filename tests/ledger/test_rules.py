@@ -5,7 +5,14 @@ from itertools import pairwise
 
 import pytest
 
-from exporter.ledger.apply import Failed, Refused, apply_details, apply_history, baseline, clamp_timestamps
+from exporter.ledger.fold_observations import (
+    Failed,
+    Refused,
+    apply_details,
+    apply_history,
+    baseline,
+    clamp_timestamps,
+)
 from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.model import DAY_MS, Build, BuildDetail, Result, State
 from tests.ledger.examples import (

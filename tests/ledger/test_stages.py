@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger.apply import (
+from exporter.ledger.build_labels import OTHER, LabelPolicy
+from exporter.ledger.fold_observations import (
     DetailAnswer,
     Failed,
     Refused,
@@ -17,7 +18,6 @@ from exporter.ledger.apply import (
     apply_stages,
     baseline,
 )
-from exporter.ledger.build_labels import OTHER, LabelPolicy
 from exporter.ledger.histogram import Buckets, Exemplar
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT, KnownStages, LastStages

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.ledger.apply import apply_details
 from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
+from exporter.ledger.fold_observations import apply_details
 from exporter.ledger.histogram import Exemplar, Histogram
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import BuildDetail, Result, Trigger

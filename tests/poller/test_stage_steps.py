@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import ApiError, BackendError, NotVisibleError, ThrottledError
-from exporter.ledger.apply import Failed, Refused
+from exporter.ledger.fold_observations import Failed, Refused
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages
 from exporter.poller.job_state import JobState

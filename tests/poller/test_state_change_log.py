@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import ApiError, BackendError, NotVisibleError
-from exporter.ledger.apply import Failed, Refused
+from exporter.ledger.fold_observations import Failed, Refused
 from exporter.ledger.stages import KnownStages
 from exporter.poller.state_change_log import LOST_AFTER, StateChangeLog
 from exporter.poller.tasks_and_results import StagesFetched, Timer, stages_task

@@ -4,7 +4,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from exporter.ledger.apply import (
+from exporter.ledger.build_labels import LabelPolicy
+from exporter.ledger.fold_observations import (
     DetailAnswer,
     Failed,
     Refused,
@@ -15,7 +16,6 @@ from exporter.ledger.apply import (
     baseline,
     give_up,
 )
-from exporter.ledger.build_labels import LabelPolicy
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages

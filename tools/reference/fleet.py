@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS
 from exporter.exposition import Format, Renderer
-from exporter.ledger.apply import apply_details, apply_history, apply_stages, baseline
 from exporter.ledger.build_labels import LabelPolicy
+from exporter.ledger.fold_observations import apply_details, apply_history, apply_stages, baseline
 from exporter.ledger.histogram import Buckets
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.stages import KnownStages

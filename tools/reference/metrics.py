@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from exporter.config.schema import DURATION_BUCKETS, QUEUE_BUCKETS
-from exporter.ledger.apply import DETAIL_TRIES
 from exporter.ledger.build_labels import OTHER
+from exporter.ledger.fold_observations import DETAIL_TRIES
 from exporter.ledger.stages import AWAITED_KEPT, STAGE_NAMES_KEPT
 from exporter.metrics import FLEET_FAMILIES, Declared, Kind, job_families
 from exporter.metrics.exporter_metrics import EXPORTER_METRICS, OPERATIONS
