@@ -27,7 +27,7 @@ from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals, PollPlanner, Rules
-from exporter.poller.after_poll import poll_ended
+from exporter.poller.health_and_next_poll import poll_ended
 from exporter.poller.job_state import JobState, fold
 from exporter.poller.task_requests import fetch_stages, observe_job, read_lists
 from exporter.poller.tasks_and_results import ALL, JOB_LISTS, RECYCLE_BIN, Listing, TaskResult, Timer

@@ -11,7 +11,7 @@ from exporter.config import Config
 from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.errors import RefusalError
 from exporter.model import Job, ListedJob
-from exporter.poller.job_lists import ListTrust
+from exporter.poller.job_list_trust import ListTrust
 from exporter.poller.tasks_and_results import ALL, Listing
 from exporter.poller.watchlist import Watchlist
 

@@ -10,8 +10,8 @@ from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import DAY_MS, JobNames
+from exporter.poller.job_list_changes import JobListChanges
 from exporter.poller.job_state import JobState, Rules, fold
-from exporter.poller.planner import JobListChanges
 from exporter.poller.project_totals import Growth, ProjectTotals
 from exporter.poller.state_change_log import StateChangeLog
 from exporter.poller.tasks_and_results import Observations, StagesFetched, TaskResult, Timer

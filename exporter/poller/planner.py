@@ -10,13 +10,19 @@ import math
 import random
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from exporter.ledger.job_list_evidence import is_guessed
 from exporter.model import Build, BuildDetail, ListedJob
 from exporter.poller.configured_intervals import Intervals
 from exporter.poller.hints import MIN_PAUSE_S, Hint
-from exporter.poller.job_lists import ListTrust, apply_listing, compare_with_ledgers, expire_listed
+from exporter.poller.job_list_changes import (
+    JobListChanges,
+    apply_listing,
+    compare_with_ledgers,
+    expire_listed,
+)
+from exporter.poller.job_list_trust import ListTrust
 from exporter.poller.job_state import JobState
 from exporter.poller.poll_delays import PollDelays
 from exporter.poller.tasks_and_results import (
@@ -30,19 +36,6 @@ from exporter.poller.tasks_and_results import (
 )
 from exporter.poller.timer_queue import Schedule
 from exporter.poller.watchlist import Watchlist
-
-
-@dataclass(frozen=True, slots=True)
-class JobListChanges:
-    """Changes of ledgers that follow from reading the lists.
-
-    Attributes:
-        never_built: jobs without a ledger that certainly have no builds and need no poll.
-        running: running builds that the lists show, by job id.
-    """
-
-    never_built: frozenset[str]
-    running: dict[str, Build]
 
 
 class PollPlanner:

@@ -11,7 +11,7 @@ from exporter.errors import ApiError, ExporterError, RefusalError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
-from exporter.poller.after_poll import poll_ended
+from exporter.poller.health_and_next_poll import poll_ended
 from exporter.poller.job_state import JobState, Rules
 from exporter.poller.ledger_commits import LedgerCommits
 from exporter.poller.planner import PollPlanner

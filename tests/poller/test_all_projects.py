@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exporter.model import JobNames, ListedJob
-from exporter.poller.job_lists import ListTrust
+from exporter.poller.job_list_trust import ListTrust
 from exporter.poller.readiness import Readiness
 from exporter.poller.tasks_and_results import ALL, JobListsResult, Listing
 from exporter.poller.watchlist import in_shard

@@ -6,16 +6,14 @@ import pytest
 
 from exporter.api.pagination import PAGE_SIZE
 from exporter.model import JobNames, ListedJob
-from exporter.poller.job_lists import (
+from exporter.poller.job_list_changes import apply_listing, changed_jobs, expire_listed
+from exporter.poller.job_list_trust import (
     FIRST_DOUBT,
     LONGEST_DOUBT,
     NAMES_WORTH,
     REFUSED_FOR,
     STALE_AFTER,
     ListTrust,
-    apply_listing,
-    changed_jobs,
-    expire_listed,
 )
 from exporter.poller.job_state import UNLISTED_AFTER, JobState
 from exporter.poller.tasks_and_results import ALL, JobListsResult, Listing

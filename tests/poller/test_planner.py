@@ -16,7 +16,7 @@ from exporter.errors import NotVisibleError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.model import Build, JobNames, ListedJob, State
 from exporter.poller import Intervals, PollPlanner
-from exporter.poller.planner import JobListChanges
+from exporter.poller.job_list_changes import JobListChanges
 from exporter.poller.tasks_and_results import JOB_LISTS, RECYCLE_BIN, JobListsResult, Listing
 from exporter.poller.watchlist import Watchlist
 from tests.ledger.examples import at, counted, history, idle, running
