@@ -1,12 +1,12 @@
 """Entry point of ``codearts-build-exporter`` and ``python -m exporter``."""
 
-from exporter import process_setup
+from exporter import signals_and_streams
 
 
 def main() -> None:
     """Handle signals before the slow imports."""
-    process_setup.prepare()
-    with process_setup.without_garbage_collection():
+    signals_and_streams.prepare()
+    with signals_and_streams.without_garbage_collection():
         from exporter.cli import main as run
     run()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from exporter import process_setup
+from exporter import revision
 from exporter.api.auth import Credentials, credentials_for
 from exporter.api.client import ApiClient
 from exporter.api.http import new_session
@@ -59,7 +59,7 @@ class Exporter:
         self._shard = shard or Shard()
         self._reloading = threading.Lock()
         self.registry = CollectorRegistry()
-        self.telemetry = Telemetry(self.registry, revision=process_setup.revision())
+        self.telemetry = Telemetry(self.registry, revision=revision())
         self.throttle = Throttle(config.poll.max_requests_per_minute)
         self.telemetry.show_budget(self.throttle.requests_per_minute)
         redis_url = config.state.redis_url

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from exporter import __version__, process_setup
+from exporter import __version__, revision, signals_and_streams
 from exporter.cli.flags import (
     config_flag,
     config_flag_or_argument,
@@ -28,7 +28,7 @@ from exporter.errors import NO_THREADS, ApiError, ConfigError, ExporterError
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        echo(f"codearts-build-exporter, version {__version__} (revision: {process_setup.revision()})")
+        echo(f"codearts-build-exporter, version {__version__} (revision: {revision()})")
         echo(f"  python version: {platform.python_version()}")
         echo(f"  platform: {sys.platform}/{platform.machine()}")
         ctx.exit()
@@ -50,7 +50,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 def cli(context: click.Context) -> None:
     """Prometheus exporter for Huawei Cloud CodeArts Build. The default command is serve."""
     if context.invoked_subcommand != "serve":
-        process_setup.restore_hangup()
+        signals_and_streams.restore_hangup()
 
 
 @cli.command(cls=Serve)
@@ -92,7 +92,7 @@ def serve(
         raise click.UsageError(
             f"--shard={shard} must be below --total-shards={total_shards}; the first shard is 0"
         )
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.app import ConfigFile, Shard
         from exporter.cli import log_setup
         from exporter.cli.serve import Site
@@ -111,7 +111,7 @@ def check_config(config_file: str, online: bool) -> None:
 
     FILE may be given instead of --config.file=FILE.
     """
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.cli.check_config import check_config as run
     if not run(Path(config_file), online=online):
         sys.exit(1)
@@ -131,7 +131,7 @@ def list_jobs(config_file: str, output: str) -> None:
 
     The configuration needs no jobs and no projects for this. FILE may be given instead of --config.file=FILE.
     """
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.cli.list_jobs import list_jobs as run
         from exporter.config import AccountConfig, load
     run(load(Path(config_file), schema=AccountConfig), output)
@@ -209,7 +209,7 @@ def backfill(
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
     given_end = click.get_current_context().get_parameter_source("end") is not ParameterSource.DEFAULT
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.backfill import Destination, Selection
         from exporter.cli import log_setup
         from exporter.cli.backfill import Options
@@ -236,7 +236,7 @@ def demo(
     seed: int,
 ) -> None:
     """Serve metrics of a simulated fleet; no account needed."""
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.cli import log_setup
         from exporter.cli.demo import demo as run
         from exporter.cli.serve import Site
@@ -255,7 +255,7 @@ def demo(
 @click.option("--speed", default=1.0, help="Speed of simulated time.")
 def simulate(**settings: Any) -> None:
     """Simulate the CodeArts Build API, for experiments."""
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.simulator import run
     try:
         run(**settings)
@@ -267,7 +267,7 @@ def simulate(**settings: Any) -> None:
 
 def main() -> None:
     """Run a command. Errors become a line on standard error and an exit code."""
-    process_setup.prepare()
+    signals_and_streams.prepare()
     filter_tracebacks()
     sys.exit(exit_code(_run))
 

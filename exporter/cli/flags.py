@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from exporter import process_setup
+from exporter import signals_and_streams
 
 Command = Callable[..., None]
 
@@ -121,7 +121,7 @@ def pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str
 
 def step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Return the seconds of a duration, or raise a usage error."""
-    with process_setup.slow_imports():
+    with signals_and_streams.slow_imports():
         from exporter.config import parse_duration
     try:
         seconds = parse_duration(value)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from exporter import process_setup
+from exporter import signals_and_streams
 from exporter.errors import ExporterError
 from exporter.redaction import clean
 
@@ -42,7 +42,7 @@ def echo_styled(text: str) -> None:
 
 def cannot_write(error: Exception) -> ExporterError:
     """Make the error for standard output; exit silently if its reader has closed the pipe."""
-    process_setup.discard(_STDOUT)
+    signals_and_streams.discard(_STDOUT)
     if isinstance(error, BrokenPipeError):
         raise SystemExit(1)
     return ExporterError(f"standard output: cannot write: {getattr(error, 'strerror', None) or error}")
@@ -68,14 +68,14 @@ def exit_code(command: Callable[[], Any]) -> int | str | None:
     except SystemExit as exited:
         code = exited.code
     except OSError as error:
-        process_setup.discard(_STDOUT)
+        signals_and_streams.discard(_STDOUT)
         warn_lines(_reason(error))
         code = 1
     for stream, descriptor in ((sys.stdout, _STDOUT), (sys.stderr, _STDERR)):
         try:
             stream.flush()
         except (OSError, ValueError):
-            process_setup.discard(descriptor)
+            signals_and_streams.discard(descriptor)
             code = code or (1 if descriptor == _STDOUT else code)
     return code
 

@@ -71,7 +71,7 @@ def test_label_and_comment_name_the_version_of_the_package() -> None:
 def test_the_revision_reaches_the_exporter() -> None:
     assert only("ARG") == "REVISION=unknown"
     assert 'EXPORTER_REVISION="${REVISION}"' in only("ENV")
-    assert "EXPORTER_REVISION" in (ROOT / "exporter" / "process_setup.py").read_text(encoding="utf-8")
+    assert "EXPORTER_REVISION" in (ROOT / "exporter" / "__init__.py").read_text(encoding="utf-8")
 
 
 def copied() -> list[str]:

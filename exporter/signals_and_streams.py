@@ -1,4 +1,4 @@
-"""Set-up of the process: signals and standard streams before slow imports, garbage collection, revision."""
+"""Signals and standard streams before slow imports, and imports without garbage collection."""
 
 import gc
 import os
@@ -17,11 +17,6 @@ def prepare() -> None:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, handler)
     _open_streams()
-
-
-def revision() -> str:
-    """Return the revision that the program was built from, which the image knows."""
-    return os.environ.get("EXPORTER_REVISION", "unknown")
 
 
 def note_hangups() -> None:
