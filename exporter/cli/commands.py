@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from exporter import __version__, revision, signals_and_streams
+from exporter.cli.command_group import Serve, ServeByDefault
 from exporter.cli.flags import (
     config_flag,
     config_flag_or_argument,
@@ -21,7 +22,6 @@ from exporter.cli.flags import (
     step,
     web_flags,
 )
-from exporter.cli.group import Serve, ServeByDefault
 from exporter.cli.safe_output import echo, exit_code, filter_tracebacks, warn_lines
 from exporter.errors import NO_THREADS, ApiError, ConfigError, ExporterError
 

@@ -4,7 +4,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from exporter.errors import StoreError
-from exporter.store.base import MemoryStore, Store
+from exporter.store.base import Store
+from exporter.store.memory import MemoryStore
 from exporter.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:

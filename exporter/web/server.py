@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from exporter.errors import ConfigError, ExporterError
 from exporter.web.connection import KEEP_ALIVE_S, HttpConnection, connection_factory
-from exporter.web.middleware import WebConfigMiddleware
+from exporter.web.web_config_middleware import WebConfigMiddleware
 from exporter.web.web_config_watcher import WatchedConfig
 
 _SHUTDOWN_GRACE_S: Final = 1

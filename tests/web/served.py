@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.web import MAX_CONNECTIONS, WatchedConfig, WebServer, application
 from exporter.web.basic_auth import Comparison
-from exporter.web.middleware import WebConfigMiddleware
+from exporter.web.web_config_middleware import WebConfigMiddleware
 from tests.support.sites import Fleet, listening
 from tests.web.test_routes import VIEW, metrics, publishing
 

@@ -9,9 +9,10 @@ from exporter.metrics import JobView
 from exporter.model import Job, Result
 from exporter.poller.tasks_and_results import PlannedPoll
 from exporter.web.status.job_problems import Problem, find_problems
-from exporter.web.status.page_context import Fact, PageContext
+from exporter.web.status.page_context import PageContext
 from exporter.web.status.rows import Tag, result_words, tags
 from exporter.web.status.sparkline import RESULT_WORDS, Sparkline, recent_builds, sparkline
+from exporter.web.status.view import Fact
 from exporter.web.status.words import Words
 
 

@@ -1,4 +1,4 @@
-"""The context of every page: moment, exporter, query and language; and the type of a fact."""
+"""The context of every page: moment, exporter, query and language."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -10,17 +10,6 @@ from exporter.web.status.query import PageQuery
 from exporter.web.status.words import ENGLISH, Words
 
 NO_LINKS: Final = ConsoleLinks()
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A number or state; ``is_bad`` if it needs attention, ``is_long`` if it needs a line of its own."""
-
-    name: str
-    value: str
-    remark: str = ""
-    is_bad: bool = False
-    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from exporter import text
 from exporter.metrics import FleetView
 from exporter.model import Job
 from exporter.web.status.job_problems import EXPLANATIONS, Problem, find_problems
-from exporter.web.status.page_context import Fact, PageContext
+from exporter.web.status.page_context import PageContext
 from exporter.web.status.query import Column, PageQuery
 from exporter.web.status.rows import JobRow, in_order, job_row
 from exporter.web.status.words import Words
@@ -25,6 +25,17 @@ HEADINGS: Final = {
     Column.FAILURES: "Failures",
     Column.POLLED: "Polled",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number or state; ``is_bad`` if it needs attention, ``is_long`` if it needs a line of its own."""
+
+    name: str
+    value: str
+    remark: str = ""
+    is_bad: bool = False
+    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
