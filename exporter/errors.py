@@ -5,6 +5,7 @@
     ExporterError
     ├── ConfigError               the configuration, or a file it names, is invalid
     ├── StoreError                ledgers could not be read or written
+    │   └── UnreadableRowsError   some rows of the store are no ledgers that this version reads
     ├── BackfillError             build history could not be kept, written or sent
     ├── PayloadError              a response, or one record in it, has no readable shape
     ├── RequestCancelledError     request cancelled before sending (reload or shutdown)
@@ -21,6 +22,7 @@
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, InitVar, dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -38,6 +40,21 @@ class ConfigError(ExporterError):
 
 class StoreError(ExporterError):
     """Ledgers could not be read or written; earlier commits stand."""
+
+
+class UnreadableRowsError(StoreError):
+    """Some rows are damaged, or of a newer version; they stay as they are.
+
+    Args:
+        store: path or kind of the store.
+        reasons: why a row cannot be read, by job id; at least one.
+    """
+
+    def __init__(self, store: str, reasons: Mapping[str, str]) -> None:
+        job_id, reason = next(iter(reasons.items()))
+        others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        super().__init__(f"{store}: the ledger of job {job_id}: {reason}{others}")
+        self.job_ids = frozenset(reasons)
 
 
 class BackfillError(ExporterError):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.errors import StoreError
+from exporter.errors import StoreError, UnreadableRowsError
 from exporter.ledger.fold_observations import Folded, baseline
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
@@ -20,7 +20,7 @@ from exporter.poller.zero_hold import ZeroHold
 from exporter.store import Store
 
 RESTORE_EVERY_S: Final = 300.0
-"""Interval of the search for ledgers that are older in the store than they were committed."""
+"""Interval of the search for ledgers that the store has lost, and of new tries with unreadable rows."""
 
 COMMIT_TRIES: Final = 3
 """Maximum number of folds of observations into what another process has committed meanwhile."""
@@ -61,6 +61,7 @@ class LedgerCommits:
     _returning: dict[str, JobLedger | None] = field(default_factory=dict)
     _stale_rows: dict[str, JobLedger] = field(default_factory=dict)  # totals that differ in the store
     _unkept: dict[JobState, None] = field(default_factory=dict)
+    _unreadable: frozenset[str] = frozenset()  # keys of rows that the store cannot read
 
     @property
     def ledgers(self) -> dict[str, JobLedger]:
@@ -225,15 +226,26 @@ class LedgerCommits:
         changed = {
             job: job.uncommitted.with_names(self.watchlist.names(job.id))
             for job in self._uncommitted
-            if job.uncommitted
+            if job.uncommitted and self._is_writable(job.id, self.watchlist.project_of(job.id))
         }
-        if not changed and not self.leaving and not self._stale_rows:
+        leaving = {
+            job_id: growth
+            for job_id, growth in self.leaving.items()
+            if self._is_writable(job_id, growth.project)
+        }
+        stale = {key: row for key, row in self._stale_rows.items() if key not in self._unreadable}
+        if not changed and not leaving and not stale:
             return set(), frozenset()
-        totals = self._totals_after(changed, self.leaving.values())
+        if self._unreadable:
+            self.telemetry.store_errors.labels("commit").inc()
+        totals = self._totals_after(changed, leaving.values())
         rows = {job.id: ledger for job, ledger in (changed | totals).items()}
-        left = {job_id: growth.after for job_id, growth in self.leaving.items()}
+        left = {job_id: growth.after for job_id, growth in leaving.items()}
         try:
-            newer = self.store.commit(self._stale_rows | rows | left)
+            newer = self.store.commit(stale | rows | left)
+        except UnreadableRowsError as error:
+            self._set_aside(error)
+            return self._commit()
         except Exception as error:
             self._commit_failed = True
             self._store_failed("commit", error)
@@ -252,9 +264,20 @@ class LedgerCommits:
                 del self.leaving[job_id]
             self._accept(adopted, totals)
             return {job.id for job in adopted}, frozenset(newer)
-        self._stale_rows, self.leaving = {}, {}
+        self._stale_rows = {key: row for key, row in self._stale_rows.items() if key not in stale}
+        self.leaving = {job_id: growth for job_id, growth in self.leaving.items() if job_id not in leaving}
         self._accept(changed, totals)
         return {job.id for job in changed}, frozenset()
+
+    def _is_writable(self, job_id: str, project: str) -> bool:
+        """Return whether the rows of a job and of its project's total can be written."""
+        keys = {job_id, self.totals.of(project).id} if self.totals and self._unreadable else {job_id}
+        return not keys & self._unreadable
+
+    def _set_aside(self, error: UnreadableRowsError) -> None:
+        """Leave rows that cannot be read as they are for some minutes, so that they cost nothing else."""
+        self._unreadable |= error.job_ids
+        self.log.rows_unreadable(error)
 
     def _accept(self, ledgers: dict[JobState, JobLedger], totals: dict[JobState, JobLedger]) -> None:
         """Publish ledgers that the store has, and the totals after them."""
@@ -278,11 +301,16 @@ class LedgerCommits:
 
     def load(self) -> list[str]:
         """Load the ledgers of jobs that were not loaded yet; return the ids of those that have one."""
-        to_load = {job.id: job for job in self.watchlist.states.values() if not job.loaded}
+        states = self.watchlist.states.values()
+        to_load = {job.id: job for job in states if not job.loaded and job.id not in self._unreadable}
         if not to_load:
             return []
         try:
             kept = self.store.load(to_load)
+        except UnreadableRowsError as error:
+            self.telemetry.store_errors.labels("load").inc()
+            self._set_aside(error)
+            return self.load()
         except StoreError as error:
             self._store_failed("load", error)
             return []
@@ -311,6 +339,7 @@ class LedgerCommits:
         now = self.monotonic()
         if now >= self._restore_at:
             self._restore_at = now + RESTORE_EVERY_S
+            self._unreadable = frozenset()
             self.restore()
 
     def _store_failed(self, operation: str, error: Exception) -> None:

@@ -6,7 +6,14 @@ from typing import Final
 import structlog
 
 from exporter.api.endpoint_fallback import Sources
-from exporter.errors import ApiError, CredentialsError, RefusalError, StoreError, ThrottledError
+from exporter.errors import (
+    ApiError,
+    CredentialsError,
+    RefusalError,
+    StoreError,
+    ThrottledError,
+    UnreadableRowsError,
+)
 from exporter.poller.tasks_and_results import JOB_LISTS, StagesFetched, Timer, is_stages_task, stages_task
 
 LOST_AFTER: Final = 3
@@ -208,6 +215,10 @@ class StateChangeLog:
         if self._store_failed:
             self._store_failed = False
             _log.info("store_recovered")
+
+    def rows_unreadable(self, error: UnreadableRowsError) -> None:
+        """Log that some jobs can be neither loaded nor committed."""
+        _log.error("ledgers_unreadable", jobs=len(error.job_ids), error=str(error))
 
     def store_went_back(self, ledgers: int) -> None:
         """Log that ledgers were older in the store than committed, and were written again."""

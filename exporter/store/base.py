@@ -19,7 +19,8 @@ class Store(Protocol):
             held: ledgers loaded or committed here before; they replace older ones in the store.
 
         Raises:
-            StoreError: a ledger cannot be read.
+            UnreadableRowsError: rows of some of these jobs cannot be read.
+            StoreError: nothing can be read.
         """
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
@@ -30,7 +31,8 @@ class Store(Protocol):
             is written, and the next fold of those jobs must start from what is returned.
 
         Raises:
-            StoreError: none of them is written; what was committed before remains.
+            UnreadableRowsError: nothing is written, because rows of some of these jobs cannot be read.
+            StoreError: nothing is written; what was committed before remains.
         """
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:

@@ -20,7 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from exporter.errors import StoreError
+from exporter.errors import StoreError, UnreadableRowsError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.store.redis_errors import MEANINGS, meaning
 from exporter.store.serialization import decode, encode
@@ -111,18 +111,19 @@ class RedisStore:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """Read ledgers; if a row cannot be read, the error names the job."""
+        """Read ledgers; if rows cannot be read, the error names one of the jobs."""
         ledgers = dict(held or {})
+        unreadable: dict[str, str] = {}
         for batch in _batches(self._all_ids() if job_ids is None else job_ids):
             rows = self._ask("cannot read", partial(self._server.hmget, KEY, batch))
-            for job_id, row in zip(batch, rows, strict=True):
-                if row is None:
-                    continue
+            found = {job_id: row for job_id, row in zip(batch, rows, strict=True) if row is not None}
+            for job_id, (revision, ledger) in _parsed(found, unreadable).items():
                 before = self._revisions.get(job_id, 0)
-                revision, ledger = self._parse(job_id, row)
                 if revision >= before or job_id not in ledgers:
                     ledgers[job_id] = ledger
                 self._revisions[job_id] = max(before, revision)
+        if unreadable:
+            raise UnreadableRowsError("redis", unreadable)
         return ledgers
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
@@ -138,11 +139,13 @@ class RedisStore:
         if not newer:
             self._revisions |= {job_id: self._revisions.get(job_id, 0) + 1 for job_id in changed}
             return {}
-        conflicts: dict[str, JobLedger] = {}
-        for key, row in zip(newer[::2], newer[1::2], strict=True):
-            job_id = key.decode()
-            self._revisions[job_id], conflicts[job_id] = self._parse(job_id, row)
-        conflicts = {job_id: ledger for job_id, ledger in conflicts.items() if ledger != changed[job_id]}
+        unreadable: dict[str, str] = {}
+        found = {key.decode(): row for key, row in zip(newer[::2], newer[1::2], strict=True)}
+        parsed = _parsed(found, unreadable)
+        if unreadable:
+            raise UnreadableRowsError("redis", unreadable)
+        self._revisions |= {job_id: revision for job_id, (revision, _) in parsed.items()}
+        conflicts = {job_id: ledger for job_id, (_, ledger) in parsed.items() if ledger != changed[job_id]}
         # Without any, all of those are from a first try whose response was lost.
         return conflicts or self.commit(changed)
 
@@ -211,10 +214,7 @@ class RedisStore:
 
     def _is_stale(self, job_id: str, row: bytes, before_ms: int) -> bool:
         """Return whether a row is old; unreadable ones are not, since they may be of a later version."""
-        try:
-            return self._parse(job_id, row)[1].polled_ms < before_ms
-        except StoreError:
-            return False
+        return any(ledger.polled_ms < before_ms for _, ledger in _parsed({job_id: row}, {}).values())
 
     @staticmethod
     def _property(command: Callable[[], Any], key: int | str) -> Any:
@@ -228,14 +228,6 @@ class RedisStore:
         keys = self._ask("cannot read", lambda: self._server.hkeys(KEY))
         return [job_id.decode(errors="replace") for job_id in keys]
 
-    @staticmethod
-    def _parse(job_id: str, row: bytes) -> tuple[int, JobLedger]:
-        revision, _, body = row.partition(b" ")
-        try:
-            return int(revision), decode(body)
-        except ValueError as error:
-            raise StoreError(f"redis: the ledger of job {job_id}: {error}") from None
-
     def _ask(self, doing: str, command: Callable[[], Any]) -> Any:
         try:
             return command()
@@ -243,6 +235,18 @@ class RedisStore:
             # The next command resolves the name and logs in again: the master may be another server by now.
             self._server.connection_pool.disconnect()
             raise StoreError(f"redis: {doing}: {meaning(error)}") from None
+
+
+def _parsed(rows: Mapping[str, bytes], unreadable: dict[str, str]) -> dict[str, tuple[int, JobLedger]]:
+    """Return revisions and ledgers of rows, by job id; reasons why not go to `unreadable`."""
+    parsed = {}
+    for job_id, row in rows.items():
+        revision, _, body = row.partition(b" ")
+        try:
+            parsed[job_id] = int(revision), decode(body)
+        except ValueError as error:
+            unreadable[job_id] = str(error)
+    return parsed
 
 
 def _batches(job_ids: Iterable[str]) -> Iterator[list[str]]:

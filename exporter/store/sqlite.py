@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import StoreError
+from exporter.errors import StoreError, UnreadableRowsError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.store.serialization import decode, encode
 from exporter.store.sqlite_file import (
@@ -71,21 +71,25 @@ class SqliteStore:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """Read ledgers; if a row cannot be read, the error names the job."""
+        """Read ledgers; if rows cannot be read, the error names one of the jobs."""
         wanted = None if job_ids is None else frozenset(job_ids)
+        unreadable: dict[str, str] = {}
         ledgers = dict(held or {})
         # As bytes, so that invalid text is reported with its job.
         query = "SELECT CAST(job_id AS BLOB), polled_ms, CAST(ledger AS BLOB), checksum FROM ledgers"
         with explained(self._path, "cannot read"):
             for key, polled_ms, row, checksum in self._connection.execute(query):
                 job_id = key.decode(errors="replace")
+                if wanted is not None and job_id not in wanted:
+                    continue
                 try:
                     if checksum != _checksum(key, polled_ms, row):
                         raise ValueError("it is damaged: its checksum does not match")
-                    if wanted is None or job_id in wanted:
-                        ledgers[job_id] = decode(row)
+                    ledgers[job_id] = decode(row)
                 except ValueError as error:
-                    raise StoreError(f"{self._path}: the ledger of job {job_id}: {error}") from None
+                    unreadable[job_id] = str(error)
+        if unreadable:
+            raise UnreadableRowsError(str(self._path), unreadable)
         return ledgers
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:

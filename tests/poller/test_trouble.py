@@ -18,6 +18,7 @@ from tests.support.disks import Disk
 from tests.support.programs import free_port
 from tests.support.watch import DAY, HOUR, MINUTE, START_MS, Watch, watching
 
+NO_BIN = "recycle_bin: {enabled: false}"
 DOWN = (
     fault("error", status=503),
     fault("html"),
@@ -314,6 +315,71 @@ class TestACommitThatFails:
             store.is_full = False
             watch.poll(times=5)
         assert [line["event"] for line in lines] == ["store_unavailable", "store_recovered"]
+
+
+def seconds(watch: Watch, project: str) -> float | None:
+    return watch.value("duration_seconds_sum", project=project, result="success")
+
+
+class TestAnUnreadableRow:
+    def test_costs_only_its_job_until_it_can_be_read(self, fleet: Fleet) -> None:
+        other = fleet.add_job("other").id
+        store = Disk()
+        with watching(fleet, store=store, settings=NO_BIN) as watch:
+            watch.poll()
+            store.unreadable.add(JOB)
+            with capture_logs() as lines:
+                for _ in range(3):
+                    fleet.add_build(JOB)
+                    fleet.add_build(other)
+                    watch.poll()
+            assert watch.counted("other") == {"success": 3}
+            assert watch.counted() == {}
+            assert [(line["event"], line["jobs"]) for line in lines] == [("ledgers_unreadable", 1)]
+            assert JOB in str(lines[0]["error"])
+            assert watch.value("exporter_store_errors_total", operation="commit") == 3
+            store.unreadable.clear()
+            watch.poll_for(10 * MINUTE)
+            errors = watch.value("exporter_store_errors_total", operation="commit")
+            watch.poll_for(10 * MINUTE)
+            assert watch.counted() == {"success": 3}
+            assert watch.value("exporter_store_errors_total", operation="commit") == errors
+
+    def test_of_a_project_s_total_costs_only_that_project(self) -> None:
+        fleet = Fleet(ManualClock(START_MS))
+        shop, mobile = (fleet.add_job(name, project=name).id for name in ("shop", "mobile"))
+        store = Disk()
+        with watching(fleet, store=store, settings=f"metrics: {{detail: lean}}\n{NO_BIN}") as watch:
+            watch.poll()
+            store.unreadable.add("project/0/shop")
+            for job_id in (shop, mobile):
+                fleet.add_build(job_id, duration_s=10)
+            watch.poll()
+            assert [seconds(watch, name) for name in ("shop", "mobile")] == [0, 10]
+            assert (watch.counted("shop"), watch.counted("mobile")) == ({}, {"success": 1})
+            store.unreadable.clear()
+            watch.poll_for(10 * MINUTE)
+            assert [seconds(watch, name) for name in ("shop", "mobile")] == [10, 10]
+
+    def test_of_a_job_that_is_discovered_keeps_no_other_from_being_watched(self) -> None:
+        fleet = Fleet(ManualClock(START_MS))
+        fleet.add_job("first", project="shop")
+        store = Disk()
+        settings = f"projects: [{{id: {fleet.project_id('shop')}}}]\n{NO_BIN}"
+        with watching(fleet, store=store, jobs=(), settings=settings) as watch:
+            watch.poll_for(10 * MINUTE)
+            unreadable, readable = (fleet.add_job(name, project="shop").id for name in ("bad", "good"))
+            store.unreadable.add(unreadable)
+            watch.poll_for(10 * MINUTE)
+            fleet.add_build(readable)
+            watch.poll_for(10 * MINUTE)
+            assert watch.counted("good") == {"success": 1}
+            assert watch.value("exporter_store_errors_total", operation="load")
+            store.unreadable.clear()
+            watch.poll_for(20 * MINUTE)
+            fleet.add_build(unreadable)
+            watch.poll_for(20 * MINUTE)
+            assert watch.counted("bad") == {"success": 1}
 
 
 def test_a_bug_that_shows_for_one_job_leaves_the_others_right(fleet: Fleet) -> None:

@@ -1,14 +1,14 @@
 """A store on a full disk."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from exporter.errors import StoreError
+from exporter.errors import StoreError, UnreadableRowsError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.store import MemoryStore, Store
 
 
 class Disk:
-    """A store whose commits fail while ``is_full`` is set.
+    """A store whose commits fail while ``is_full`` is set, and that cannot read rows that are ``unreadable``.
 
     Args:
         store: the underlying store; by default in memory.
@@ -17,21 +17,28 @@ class Disk:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store or MemoryStore()
         self.is_full = False
+        self.unreadable: set[str] = set()
 
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """Load ledgers from the store."""
+        """Load ledgers from the store.
+
+        Raises:
+            UnreadableRowsError: some of them are unreadable.
+        """
+        self._refuse_unreadable(job_ids or ())
         return self._store.load(job_ids, held)
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:
         """Commit ledgers.
 
         Raises:
-            StoreError: the disk is full.
+            StoreError: the disk is full, or some of them are unreadable.
         """
         if self.is_full:
             raise StoreError("no space left on device")
+        self._refuse_unreadable(changed)
         return self._store.commit(changed)
 
     def restore(self, held: Mapping[str, JobLedger]) -> int:
@@ -55,3 +62,7 @@ class Disk:
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+    def _refuse_unreadable(self, job_ids: Iterable[str]) -> None:
+        if unreadable := self.unreadable.intersection(job_ids):
+            raise UnreadableRowsError("disk", dict.fromkeys(sorted(unreadable), "it is damaged"))
