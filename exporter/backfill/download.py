@@ -14,10 +14,10 @@ from exporter.backfill.refusal_filter import Entry, RefusalFilter
 from exporter.backfill.spool import Spool
 from exporter.backfill.verified_bulk_records import EVERY, Listing, RecordsReader
 from exporter.errors import ApiError, BackfillError
+from exporter.humanize import plural
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
 from exporter.poller.bulk_details import RECORDS_FROM
 from exporter.poller.task_requests import windows
-from exporter.text import plural
 
 _STORE_EVERY_S: Final = 1.0
 """A kill loses the replies of this time."""

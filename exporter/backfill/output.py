@@ -20,8 +20,8 @@ from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.replay import Replay
 from exporter.backfill.spool import Spool
 from exporter.errors import BackfillError, ConfigError
+from exporter.humanize import format_bytes, plural
 from exporter.poller import Rules
-from exporter.text import format_bytes, plural
 
 if TYPE_CHECKING:
     from exporter.backfill.remote_write import RemoteWrite

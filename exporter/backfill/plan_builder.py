@@ -19,10 +19,10 @@ from exporter.backfill.spool import Spool
 from exporter.config import Config
 from exporter.errors import BackfillError, ConfigError
 from exporter.exposition import Format
+from exporter.humanize import format_utc
 from exporter.model import ALL, Job, ListedJob
 from exporter.poller.tasks_and_results import Listing
 from exporter.poller.watchlist import UNKNOWN_PROJECT, Watchlist
-from exporter.text import format_utc
 
 _RECHECK_PAUSE_S: Final = 3.0
 """Lists have been seen empty for a moment: one that is empty or short is requested again after this pause."""

@@ -26,9 +26,9 @@ from exporter.backfill import (
 )
 from exporter.cli.safe_output import cannot_write, warn
 from exporter.config import Config
+from exporter.humanize import format_utc, plural
 from exporter.poller import Rules
 from exporter.redaction import register_header, register_url
-from exporter.text import format_utc, plural
 
 _SPOOL: Final = "backfill.db"
 _SPOOL_WITHOUT_FOLDER: Final = "codearts-build-backfill.db"

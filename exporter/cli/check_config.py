@@ -11,8 +11,8 @@ from exporter import signals_and_streams
 from exporter.cli.credential_warnings import credential_warnings
 from exporter.cli.safe_output import echo, echo_styled, warn
 from exporter.config import Config, load
+from exporter.humanize import plural
 from exporter.model import ALL
-from exporter.text import plural
 
 
 def check_config(path: Path, *, online: bool) -> bool:

@@ -12,7 +12,7 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-from exporter.text import join_words, nearest
+from exporter.humanize import join_words, nearest
 
 _NOTHING_TYPED: Final = f"{__name__}.nothing_typed"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from exporter.config import AccessKeyAuth, Config, PasswordAuth, TokenAuth
-from exporter.text import join_words
+from exporter.humanize import join_words
 
 
 def credential_warnings(config: Config, path: Path) -> Iterator[str]:

@@ -19,9 +19,9 @@ from exporter.doctor.credentials import refused
 from exporter.doctor.probe import REFUSALS
 from exporter.doctor.report import columns
 from exporter.errors import ApiError, CredentialsError, ExporterError, NotPublishedError, RefusalError
+from exporter.humanize import format_utc, plural
 from exporter.model import ALL, ListedJob
 from exporter.redaction import clean
-from exporter.text import format_utc, plural
 
 _PLAIN: Final = re.compile(
     r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z_][\w.-]*", re.ASCII | re.IGNORECASE

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInf
 from exporter.config.secret_and_path_types import FilePath, HeaderSecret, Secret, header_secret, secret_from
 from exporter.config.section_base import Section, collect_errors, exactly_one_of, problem, problem_at
 from exporter.config.types import Text, Url
-from exporter.text import join_words
+from exporter.humanize import join_words
 
 
 def _given_or_read(value: SecretStr, info: ValidationInfo) -> SecretStr:

@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from exporter.config.section_base import Section, parsed, problem, text_matching
 from exporter.config.types import text
+from exporter.humanize import join_words
 from exporter.model import ConsoleLinks
-from exporter.text import join_words
 
 _OF_JOBS: Final = ("{region}", "{project_id}", "{job_id}")
 _OF_BUILDS: Final = (*_OF_JOBS, "{build_number}")

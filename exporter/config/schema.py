@@ -33,8 +33,8 @@ from exporter.config.types import (
     integer_between,
     one_of,
 )
+from exporter.humanize import join_words, nearest
 from exporter.model import ConsoleLinks
-from exporter.text import join_words, nearest
 
 DURATION_BUCKETS: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 QUEUE_BUCKETS: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

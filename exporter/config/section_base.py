@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from exporter.text import join_words, nearest
+from exporter.humanize import join_words, nearest
 
 T = TypeVar("T")
 

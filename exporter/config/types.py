@@ -12,8 +12,8 @@ import re2
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
 from exporter.config.section_base import TEXT, one_word_of, parsed, problem, text_matching, value_problem
+from exporter.humanize import join_words
 from exporter.model import ALL
-from exporter.text import join_words
 
 _MILLISECONDS: Final = {
     "y": 365 * 86_400_000,

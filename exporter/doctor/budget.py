@@ -9,8 +9,8 @@ from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import Finding, Section, note, ok, problem
 from exporter.doctor.watched_jobs import Watched
 from exporter.errors import RefusalError
+from exporter.humanize import plural
 from exporter.poller import Intervals
-from exporter.text import plural
 
 LISTS_LIKELY: Final = 50
 POLLS_LIKELY: Final = 120

@@ -12,9 +12,9 @@ from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE
 from exporter.doctor.report import RUN_AGAIN, Finding, Mark, Section, note, ok, problem
 from exporter.doctor.watched_jobs import Watched
 from exporter.errors import ApiError, RefusalError
+from exporter.humanize import plural
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
 from exporter.poller.tasks_and_results import ALL
-from exporter.text import plural
 
 _SHOWN: Final = 20
 """Maximum number of jobs with problems that are listed where many jobs are watched."""

@@ -9,9 +9,9 @@ from exporter.doctor.probe_answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.report import RUN_AGAIN, Finding, Section, note, ok, problem
 from exporter.doctor.watched_jobs import Watched
 from exporter.errors import ApiError, NotPublishedError, RefusalError
+from exporter.humanize import plural
 from exporter.poller.tasks_and_results import ALL
 from exporter.poller.watchlist import UNKNOWN_PROJECT
-from exporter.text import plural
 
 ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
 

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Final
 from unicodedata import combining, east_asian_width
 
+from exporter.humanize import plural
 from exporter.redaction import clean
-from exporter.text import plural
 
 RUN_AGAIN: Final = "run this again later"
 

@@ -9,6 +9,7 @@ from exporter.config import Config
 from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import Finding, Section, note, ok
 from exporter.exposition import Format, Renderer
+from exporter.humanize import plural
 from exporter.ledger.build_labels import OTHER, BuildLabels, LabelPolicy
 from exporter.ledger.fold_observations import apply_stages, baseline
 from exporter.ledger.histogram import Buckets, Histogram
@@ -18,7 +19,6 @@ from exporter.ledger.tallies import Tally
 from exporter.ledger.unsettled import OpenBuild
 from exporter.metrics import FleetView, JobView, job_families
 from exporter.model import Build, Job, Result, Stage, State, Trigger
-from exporter.text import plural
 
 _PROCESS_MB: Final = 58
 _JOB_KB: Final = 32

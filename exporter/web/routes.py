@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from exporter.humanize import plural
 from exporter.metrics import FleetView
 from exporter.metrics.exporter_metrics import Readings
-from exporter.text import plural
 from exporter.web.metrics_endpoint import MetricsEndpoint
 from exporter.web.reloads import Reloads
 from exporter.web.status_page import ExporterStatus, StatusPage

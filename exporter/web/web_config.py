@@ -24,9 +24,9 @@ from exporter.config.secret_and_path_types import FilePath
 from exporter.config.section_base import Section, collect_errors, problem, problem_at, value_problem
 from exporter.config.types import Boolean, Text, as_list, integer_between, one_of, text
 from exporter.config.yaml_document import read_document
+from exporter.humanize import join_words, nearest
 from exporter.redaction import register
 from exporter.regular_files import os_reason, read_bounded
-from exporter.text import join_words, nearest
 from exporter.web import tls
 from exporter.web.tls import CLIENT_AUTH_TYPES, CURVES, NO_CLIENT_CERT, REQUIRE_AND_VERIFY, SUITES, VERSIONS
 

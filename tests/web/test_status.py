@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from exporter import text
+from exporter import humanize
 from exporter.ledger.job_ledger import LastBuild
 from exporter.metrics import FleetView, JobView
 from exporter.metrics.exporter_metrics import OPERATIONS, Readings, Telemetry
@@ -420,7 +420,7 @@ def test_readings_equal_the_metrics() -> None:
     ],
 )  # fmt: skip
 def test_lengths_read_well(value_ms: int | None, expected: str) -> None:
-    assert text.length(value_ms).replace("\xa0", " ") == expected
+    assert humanize.length(value_ms).replace("\xa0", " ") == expected
 
 
 @pytest.mark.parametrize(
@@ -428,18 +428,18 @@ def test_lengths_read_well(value_ms: int | None, expected: str) -> None:
     [(None, "–"), (-9000, "0 s"), (999, "0 s"), (59_999, "59 s"), (3_599_999, "59 min"), (10**12, "11574 d")],
 )
 def test_ages_read_well(value_ms: int | None, expected: str) -> None:
-    assert text.age(value_ms).replace("\xa0", " ") == expected
+    assert humanize.age(value_ms).replace("\xa0", " ") == expected
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(812, "812 B"), (1000, "1.0 KB"), (999_499, "999 KB"), (999_999, "1.0 MB")]
 )
 def test_sizes_read_well(value: float, expected: str) -> None:
-    assert text.format_bytes(value).replace("\xa0", " ") == expected
+    assert humanize.format_bytes(value).replace("\xa0", " ") == expected
 
 
 def test_a_time_outside_the_calendar_is_empty() -> None:
-    assert text.format_utc(10**18) == text.format_utc(None) == ""
+    assert humanize.format_utc(10**18) == humanize.format_utc(None) == ""
 
 
 def test_a_page_of_a_large_fleet_is_built_quickly() -> None:

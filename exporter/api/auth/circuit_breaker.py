@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from exporter.errors import ApiError, BackendError, CredentialsError, NotVisibleError
-from exporter.text import format_utc
+from exporter.humanize import format_utc
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""

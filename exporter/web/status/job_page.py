@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median_low
 
-from exporter import text
+from exporter import humanize
 from exporter.ledger.job_ledger import RECENT_KEPT, JobLedger, RecentBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result
@@ -89,7 +89,7 @@ def _facts(view: JobView, planned: PlannedPoll | None, context: PageContext) -> 
         Fact(words("Usual duration"), words.length(_usual_ms(ledger)), words("median of the last builds")),
         Fact(words("Last successful poll"), last_poll, remark, is_bad=failed),
         _next_poll(planned, words),
-        Fact(words("Watched since"), _date(ledger.since_ms) if ledger else text.UNKNOWN),
+        Fact(words("Watched since"), _date(ledger.since_ms) if ledger else humanize.UNKNOWN),
         *((reason,) if failed and view.failure else ()),
     )
 
@@ -98,7 +98,7 @@ def _streak(ledger: JobLedger | None, words: Words) -> Fact:
     """Count the failures since the last success, or the successes since the last failure."""
     name = words("Streak")
     if ledger is None or ledger.last is None:
-        return Fact(name, text.UNKNOWN, result_words(ledger, words))
+        return Fact(name, humanize.UNKNOWN, result_words(ledger, words))
     if failures := ledger.consecutive_failures:
         return Fact(name, words("{count} × {result}", count=failures, result=words("failure")), is_bad=True)
     builds = [build for build in recent_builds(ledger) if build.result is not Result.ABORTED]
@@ -115,7 +115,7 @@ def _last_success(ledger: JobLedger | None, context: PageContext) -> Fact:
     words, at_ms = context.words, ledger.last_success_ms if ledger else None
     if at_ms is None:
         return Fact(
-            words("Last success"), text.UNKNOWN, words("none since the job is watched") if ledger else ""
+            words("Last success"), humanize.UNKNOWN, words("none since the job is watched") if ledger else ""
         )
     return Fact(words("Last success"), context.ago(at_ms), _date(at_ms))
 
@@ -137,7 +137,7 @@ def _usual_ms(ledger: JobLedger | None) -> int | None:
 
 
 def _date(at_ms: int) -> str:
-    return text.format_utc(at_ms).replace("T", " ").replace("Z", "\N{NO-BREAK SPACE}UTC")
+    return humanize.format_utc(at_ms).replace("T", " ").replace("Z", "\N{NO-BREAK SPACE}UTC")
 
 
 def _finished(job: Job, build: RecentBuild, context: PageContext) -> BuildRow:
@@ -147,7 +147,7 @@ def _finished(job: Job, build: RecentBuild, context: PageContext) -> BuildRow:
         kind=build.result,
         result=context.words(RESULT_WORDS[build.result]),
         finished=context.ago(build.finish_ms),
-        finished_at=text.format_utc(build.finish_ms),
+        finished_at=humanize.format_utc(build.finish_ms),
         duration=context.words.length(build.duration_ms),
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from exporter import text
+from exporter import humanize
 from exporter.metrics.exporter_metrics import Readings
 from exporter.model import ConsoleLinks
 from exporter.web.status.query import PageQuery
@@ -33,7 +33,7 @@ class PageContext:
     @property
     def at(self) -> str:
         """The time at which the page was made, ISO 8601, UTC."""
-        return text.format_utc(self.now_ms)
+        return humanize.format_utc(self.now_ms)
 
     @property
     def switch(self) -> str:

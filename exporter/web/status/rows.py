@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from exporter import text
+from exporter import humanize
 from exporter.ledger.job_ledger import JobLedger, LastBuild
 from exporter.metrics import JobView
 from exporter.model import Job, Result, State
@@ -81,11 +81,11 @@ def job_row(view: JobView, problems: Sequence[Problem], context: PageContext) ->
         sparkline=sparkline(ledger, context.now_ms, words),
         duration=words.length(last.duration_ms if last else None),
         finished=context.ago(finish_ms),
-        finished_at=text.format_utc(finish_ms),
+        finished_at=humanize.format_utc(finish_ms),
         queue=words.length(last.queue_ms if last else None),
         failures=ledger.consecutive_failures if ledger else 0,
         polled=context.ago(view.checked_ms),
-        polled_at=text.format_utc(view.checked_ms),
+        polled_at=humanize.format_utc(view.checked_ms),
         is_failing=Problem.FAILING in problems,
         is_stuck=Problem.STUCK in problems,
     )

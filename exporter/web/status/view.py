@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter import text
+from exporter import humanize
 from exporter.metrics import FleetView
 from exporter.model import Job
 from exporter.web.status.job_problems import EXPLANATIONS, Problem, find_problems
@@ -126,7 +126,7 @@ def facts(view: FleetView, context: PageContext) -> tuple[Fact, ...]:
     loaded = words("loaded {ago}", ago=context.ago(loaded_ms)) if loaded_ms else ""
     lag_ms = round(readings.poll_lag_s * 1000)
     gzip_bytes = readings.snapshot_gzip_bytes
-    gzip = words("{size} gzip", size=text.format_bytes(gzip_bytes)) if gzip_bytes else ""
+    gzip = words("{size} gzip", size=humanize.format_bytes(gzip_bytes)) if gzip_bytes else ""
     bin_ = view.recycle_bin
     deleted = words("{count} in recycle bin", count=f"{len(bin_.jobs):,}") if bin_ else ""
     budget = max(readings.budget_per_minute.values(), default=0.0)
@@ -145,7 +145,7 @@ def facts(view: FleetView, context: PageContext) -> tuple[Fact, ...]:
         Fact(words("Configuration"), reload, loaded, is_bad=not config_ok),
         Fact(words("Request budget"), f"{budget:,.0f}", words.joined([words("per minute"), *slowed])),
         Fact(words("Poll lag"), words.length(lag_ms), words("most overdue"), is_bad=is_late),
-        Fact(words("Snapshot"), text.format_bytes(readings.snapshot_bytes), gzip),
+        Fact(words("Snapshot"), humanize.format_bytes(readings.snapshot_bytes), gzip),
         *((error,) if up is False and readings.api_error else ()),
     )
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
 
-from exporter import text
+from exporter import humanize
 from exporter.exposition.formats import choices
 
 _SPACE: Final = "\N{NO-BREAK SPACE}"
@@ -44,11 +44,11 @@ class Words:
 
     def length(self, value_ms: int | None) -> str:
         """Format a duration in its two largest units; a line may break between them."""
-        return self._of_units(text.length(value_ms))
+        return self._of_units(humanize.length(value_ms))
 
     def age(self, value_ms: int | None) -> str:
         """Format an age in its largest unit."""
-        return self._of_units(text.age(value_ms))
+        return self._of_units(humanize.age(value_ms))
 
     def ago(self, value_ms: int) -> str:
         """Format how long ago something was."""
@@ -56,7 +56,7 @@ class Words:
 
     def jobs(self, number: int) -> str:
         """Format a number of jobs."""
-        return f"{number:,} {self('job')}" if self.table else text.plural(number, "job")
+        return f"{number:,} {self('job')}" if self.table else humanize.plural(number, "job")
 
     def joined(self, parts: Iterable[str]) -> str:
         """Join the parts of a list with commas."""

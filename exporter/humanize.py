@@ -1,4 +1,4 @@
-"""Lists, plurals, sizes, durations and timestamps for people. Pure; imports nothing of the project."""
+"""Durations, ages, sizes, times and lists as people read them. Pure; imports nothing of the project."""
 
 import difflib
 from collections.abc import Iterable
