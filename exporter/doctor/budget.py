@@ -7,7 +7,7 @@ from exporter.config import Config, format_duration
 from exporter.doctor.planner_replay import Load
 from exporter.doctor.probe_answers import Answers
 from exporter.doctor.report import Finding, Section, note, ok, problem
-from exporter.doctor.watched_jobs import Watched
+from exporter.doctor.watched_jobs import WatchedJobs
 from exporter.errors import RefusalError
 from exporter.humanize import plural
 from exporter.poller import Intervals
@@ -17,7 +17,7 @@ POLLS_LIKELY: Final = 120
 """Requests a minute that the gateway probably accepts from a user: for lists, and for history and details."""
 
 
-def requests_section(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Section:
+def requests_section(config: Config, answers: Answers, watched: WatchedJobs, load: Load | None) -> Section:
     """Report the requests that polling takes; ``load`` is None where it could not be estimated."""
     if load is None:
         why = "no job is watched" if answers.has_job_lists else "the job lists were not answered"
@@ -25,7 +25,7 @@ def requests_section(config: Config, answers: Answers, watched: Watched, load: L
     return Section("Requests", tuple(_findings(config, answers, watched, load)))
 
 
-def _findings(config: Config, answers: Answers, watched: Watched, load: Load) -> Iterator[Finding]:
+def _findings(config: Config, answers: Answers, watched: WatchedJobs, load: Load) -> Iterator[Finding]:
     limit = config.poll.max_requests_per_minute
     idle = f"idle: {load.idle:.1f} a minute = {_formula(config, answers, watched, load)}"
     if load.idle > limit:
@@ -64,7 +64,7 @@ def _shares(delays_s: tuple[float, float]) -> str:
     return f"50 % show within {p50}, 95 % within {p95}"
 
 
-def _formula(config: Config, answers: Answers, watched: Watched, load: Load) -> str:
+def _formula(config: Config, answers: Answers, watched: WatchedJobs, load: Load) -> str:
     intervals, jobs = Intervals.of(config), len(watched.jobs)
     parts = []
     if load.lists >= 0.05:

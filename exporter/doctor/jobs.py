@@ -10,7 +10,7 @@ from exporter.doctor.permissions import ROLE
 from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.doctor.probe_plan import ASKED_ONE_BY_ONE
 from exporter.doctor.report import RUN_AGAIN, Finding, Mark, Section, note, ok, problem
-from exporter.doctor.watched_jobs import Watched
+from exporter.doctor.watched_jobs import WatchedJobs
 from exporter.errors import ApiError, RefusalError
 from exporter.humanize import plural
 from exporter.model import Build, Job, ListedJob, RecycleBin, RecycledJob
@@ -20,7 +20,7 @@ _SHOWN: Final = 20
 """Maximum number of jobs with problems that are listed where many jobs are watched."""
 
 
-def jobs(config: Config, answers: Answers, watched: Watched) -> Section:
+def jobs(config: Config, answers: Answers, watched: WatchedJobs) -> Section:
     """Report the watched jobs."""
     if answers.refusal:
         return Section("Jobs", (note("not known: every operation is refused alike (see Address)"),))
@@ -39,7 +39,7 @@ def jobs(config: Config, answers: Answers, watched: Watched) -> Section:
     return Section("Jobs", (*findings, *_given_twice(config, answers)))
 
 
-def _summarized(findings: list[Finding], answers: Answers, watched: Watched) -> Iterator[Finding]:
+def _summarized(findings: list[Finding], answers: Answers, watched: WatchedJobs) -> Iterator[Finding]:
     """Report many jobs by their number, and only the first problems one by one."""
     problems = [finding for finding in findings if finding.mark is Mark.PROBLEM]
     visible, total = len(findings) - len(problems), len(watched.jobs)
@@ -56,7 +56,7 @@ def _summarized(findings: list[Finding], answers: Answers, watched: Watched) -> 
         yield problem(f"{plural(more, 'more job')} with problems", "solve those above first")
 
 
-def _job(job: Job, config: Config, answers: Answers, watched: Watched) -> Finding | None:
+def _job(job: Job, config: Config, answers: Answers, watched: WatchedJobs) -> Finding | None:
     """Report one job; None if nothing was asked about it."""
     name = job.id if job.name == job.id else f"{job.project}/{job.name} {job.id}"
     listed = watched.listed.get(job.id)

@@ -7,7 +7,7 @@ from exporter.config import Config, ProjectConfig
 from exporter.doctor.planner_replay import Load
 from exporter.doctor.probe_answers import Answers, DetailAnswer, ListAnswer
 from exporter.doctor.report import RUN_AGAIN, Finding, Section, note, ok, problem
-from exporter.doctor.watched_jobs import Watched
+from exporter.doctor.watched_jobs import WatchedJobs
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.humanize import plural
 from exporter.poller.tasks_and_results import ALL
@@ -16,7 +16,7 @@ from exporter.poller.watchlist import UNKNOWN_PROJECT
 ROLE: Final = "make the user a member of the project, with a role that may view build tasks"
 
 
-def permissions(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Section:
+def permissions(config: Config, answers: Answers, watched: WatchedJobs, load: Load | None) -> Section:
     """Report which operations are allowed."""
     if answers.refusal:
         return Section("Permissions", (note("every operation is refused alike (see Address)"),))
@@ -76,7 +76,7 @@ def _histories(answers: Answers) -> Finding | None:
     return _failed("period-history", (refusals or errors)[-1], answers, refused)
 
 
-def _detail(answers: Answers, watched: Watched) -> Finding | None:
+def _detail(answers: Answers, watched: WatchedJobs) -> Finding | None:
     if answers.detail is None:
         unknown = note("record-info: could not be asked, since no finished build is known")
         return None if answers.stopped else unknown
@@ -88,7 +88,7 @@ def _detail(answers: Answers, watched: Watched) -> Finding | None:
     return _failed("record-info", answer, answers, refused)
 
 
-def _stages(answers: Answers, watched: Watched) -> Finding | None:
+def _stages(answers: Answers, watched: WatchedJobs) -> Finding | None:
     if answers.detail is None or answers.stages is None:
         why = "no finished build is known"
         if answers.detail:
@@ -105,12 +105,12 @@ def _stages(answers: Answers, watched: Watched) -> Finding | None:
     return _failed("full-stages", answers.stages, answers, refused)
 
 
-def _tried(detail: DetailAnswer, watched: Watched) -> str:
+def _tried(detail: DetailAnswer, watched: WatchedJobs) -> str:
     names = {job.id: f"{job.project}/{job.name}" for job in watched.jobs}
     return f"build {detail.number} of {names.get(detail.job_id, detail.job_id)}"
 
 
-def _list_of_all(config: Config, answers: Answers, watched: Watched, load: Load | None) -> Finding | None:
+def _list_of_all(config: Config, answers: Answers, watched: WatchedJobs, load: Load | None) -> Finding | None:
     answer = answers.lists.get(ALL)
     of_all = next((project for project in config.projects if project.id == ALL), None)
     if of_all and isinstance(answer, ListAnswer | RefusalError):
@@ -163,7 +163,7 @@ def _matches_none(text: str, project: str, job_names: list[str]) -> Finding:
     )
 
 
-def _project_lists(config: Config, answers: Answers, watched: Watched) -> Iterator[Finding]:
+def _project_lists(config: Config, answers: Answers, watched: WatchedJobs) -> Iterator[Finding]:
     """Report lists of watched projects, and those that show the watched jobs at the least cost."""
     projects = {project.id: project for project in config.projects if project.id != ALL}
     for project_id, answer in answers.lists.items():
@@ -179,7 +179,7 @@ def _project_list(
     project: ProjectConfig | None,
     answer: ListAnswer | ApiError,
     answers: Answers,
-    watched: Watched,
+    watched: WatchedJobs,
 ) -> Finding:
     name = next((job.project for job in watched.jobs if job.project_id == project_id), "")
     title = f"project-job-list of {(project and project.name) or name or project_id}"
@@ -212,7 +212,7 @@ def _watched_project(title: str, project: ProjectConfig, answer: ListAnswer) -> 
     return ok(text) if wanted else _matches_none(text, f"the project {project.id}", names)
 
 
-def _names(answers: Answers, watched: Watched) -> Finding | None:
+def _names(answers: Answers, watched: WatchedJobs) -> Finding | None:
     if answers.names is None:
         return None if answers.stopped else _names_not_asked(answers, watched)
     lost = f"{plural(len(watched.unnamed), 'project')} without a name in labels, requested repeatedly"
@@ -226,7 +226,7 @@ def _names(answers: Answers, watched: Watched) -> Finding | None:
     return _failed("projects", answers.names, answers, refused)
 
 
-def _names_not_asked(answers: Answers, watched: Watched) -> Finding:
+def _names_not_asked(answers: Answers, watched: WatchedJobs) -> Finding:
     strays = sum(
         job.project == UNKNOWN_PROJECT and not job.project_id and job.id not in answers.deleted
         for job in watched.jobs

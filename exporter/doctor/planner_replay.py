@@ -21,7 +21,7 @@ from typing import Final, Self
 from exporter.config import Config
 from exporter.doctor.probe_answers import Answers, ListAnswer
 from exporter.doctor.stub_service import MadeUpService, Sample
-from exporter.doctor.watched_jobs import Watched
+from exporter.doctor.watched_jobs import WatchedJobs
 from exporter.errors import ApiError, RefusalError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
@@ -93,7 +93,7 @@ class Load:
         return self.requests["period-history"]
 
 
-def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:
+def load_of(config: Config, answers: Answers, watched: WatchedJobs) -> Load | None:
     """Replay the first start, an idle time, and builds; None where too little is known for that."""
     if not watched.jobs or not answers.has_job_lists:
         return None
@@ -122,7 +122,7 @@ def load_of(config: Config, answers: Answers, watched: Watched) -> Load | None:
     )
 
 
-def _idle_if_listed(config: Config, answers: Answers, watched: Watched) -> float:
+def _idle_if_listed(config: Config, answers: Answers, watched: WatchedJobs) -> float:
     """Requests a minute in an idle time if the list of all jobs could be read and held the watched ones."""
     names = {job.id: JobNames(job.name, job.project, job.project_id) for job in watched.jobs}
     jobs = {job_id: ListedJob(job_id, names[job_id]) for job_id in names}
@@ -131,7 +131,7 @@ def _idle_if_listed(config: Config, answers: Answers, watched: Watched) -> float
     return sum(Replay(config, listed, watched).measured().per_minute().values())
 
 
-def _polls_without_max(config: Config, answers: Answers, watched: Watched) -> float:
+def _polls_without_max(config: Config, answers: Answers, watched: WatchedJobs) -> float:
     """Polls a minute in an idle time without ``poll.max_interval``."""
     poll = config.poll.model_copy(update={"max_interval": None})
     replay = Replay(config.model_copy(update={"poll": poll}), answers, watched)
@@ -163,7 +163,7 @@ class Replay:
         self,
         config: Config,
         answers: Answers,
-        watched: Watched,
+        watched: WatchedJobs,
         build_s: float | None = None,
         limit: float | None = None,
     ) -> None:

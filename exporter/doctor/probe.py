@@ -22,7 +22,7 @@ from exporter.doctor.probe_plan import (
     histories_to_ask,
     needs_names,
 )
-from exporter.doctor.watched_jobs import Watched, resolve_watched
+from exporter.doctor.watched_jobs import WatchedJobs, resolve_watched
 from exporter.errors import ApiError, CredentialsError, RefusalError, ThrottledError, UnreachableError
 from exporter.model import Build, BuildDetail, Stage
 from exporter.poller.task_requests import LEAST_WORTH, WINDOW_DAYS
@@ -104,7 +104,7 @@ class _Examination:
             if (answer := self._try(partial(self._list, project_id))) is not None
         }
 
-    def _lists_of_details(self, answers: Answers, watched: Watched) -> tuple[Answers, Watched]:
+    def _lists_of_details(self, answers: Answers, watched: WatchedJobs) -> tuple[Answers, WatchedJobs]:
         """Read lists of projects that only details name, as the poller will without any other list."""
         detail, rest = answers.detail, answers
         for _ in range(PROJECTS_BY_DETAILS if isinstance(answers.lists.get(ALL), RefusalError) else 0):

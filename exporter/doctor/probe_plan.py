@@ -4,7 +4,7 @@ from typing import Final
 
 from exporter.config import Config, format_duration
 from exporter.doctor.probe_answers import Answers
-from exporter.doctor.watched_jobs import Watched
+from exporter.doctor.watched_jobs import WatchedJobs
 from exporter.errors import ApiError
 from exporter.model import Result
 from exporter.poller.tasks_and_results import ALL
@@ -41,7 +41,7 @@ def announced(config: Config) -> str:
     )
 
 
-def histories_to_ask(watched: Watched, answers: Answers) -> tuple[str, ...]:
+def histories_to_ask(watched: WatchedJobs, answers: Answers) -> tuple[str, ...]:
     """Return the jobs whose history to request; deleted ones are left out."""
     job_ids = [job.id for job in watched.jobs if job.id not in answers.deleted]
     if len(job_ids) <= ASKED_ONE_BY_ONE:
@@ -54,7 +54,7 @@ def histories_to_ask(watched: Watched, answers: Answers) -> tuple[str, ...]:
     return (*list(of_projects.values())[:ASKED_ONE_BY_ONE], *unlisted[:ASKED_ONE_BY_ONE])
 
 
-def detail_to_ask(answers: Answers, watched: Watched) -> tuple[str, int] | None:
+def detail_to_ask(answers: Answers, watched: WatchedJobs) -> tuple[str, int] | None:
     """Return the build whose details to request, of the jobs whose history could be read: job id and number.
 
     It is the newest that succeeded, because a failed one may lack stages, else the newest that finished.
@@ -75,7 +75,7 @@ def detail_to_ask(answers: Answers, watched: Watched) -> tuple[str, int] | None:
     return newest and newest[2:]
 
 
-def needs_names(watched: Watched, answers: Answers) -> bool:
+def needs_names(watched: WatchedJobs, answers: Answers) -> bool:
     """Return whether the poller will request names of projects, or they may explain a refused job id."""
     explained = answers.deleted.keys() | watched.listed.keys()
     failed = {job_id for job_id, answer in answers.histories.items() if isinstance(answer, ApiError)}

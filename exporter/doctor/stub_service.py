@@ -12,7 +12,7 @@ from exporter.api.endpoint_fallback import Sources
 from exporter.api.pagination import pages_of
 from exporter.config import Config
 from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.doctor.watched_jobs import Watched
+from exporter.doctor.watched_jobs import WatchedJobs
 from exporter.errors import ApiError, NotVisibleError, RefusalError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, Result, Stage, State, Trigger
 from exporter.poller.tasks_and_results import ALL, Listing
@@ -28,7 +28,7 @@ _FIRST_BUILD_S: Final = (-7200.0, -7180.0)
 class Sample(Watchlist):
     """Some of the watched jobs, planned as if all were there."""
 
-    def __init__(self, config: Config, watched: Watched) -> None:
+    def __init__(self, config: Config, watched: WatchedJobs) -> None:
         super().__init__(config)
         listed, self._size = watched.listed, len(watched.jobs)
         self._projects_of_all = frozenset(

@@ -17,7 +17,7 @@ from exporter.poller.watchlist import Watchlist
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedJobs:
     """The watched jobs, and the lists that show them.
 
     Attributes:
@@ -37,7 +37,7 @@ class Watched:
     unnamed: frozenset[str]
 
 
-def resolve_watched(config: Config, answers: Answers) -> Watched:
+def resolve_watched(config: Config, answers: Answers) -> WatchedJobs:
     """Find the watched jobs, as far as the lists could be read."""
     watchlist = Watchlist(config)
     found = {key: answer.listing for key, answer in answers.lists.items() if isinstance(answer, ListAnswer)}
@@ -52,7 +52,7 @@ def resolve_watched(config: Config, answers: Answers) -> Watched:
     ids = watchlist.ids
     listed = {job.id: job for listing in all_last for job in listing.jobs.values() if job.id in ids}
     served = sum(ALL in plan or watchlist.names(job_id).project_id in plan for job_id in listed)
-    return Watched(
+    return WatchedJobs(
         jobs=watchlist.jobs,
         listed=listed,
         plan=plan,

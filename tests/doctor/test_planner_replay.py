@@ -13,7 +13,7 @@ from exporter.doctor.budget import requests_section
 from exporter.doctor.planner_replay import Load, Replay, load_of
 from exporter.doctor.probe import ask
 from exporter.doctor.probe_answers import Answers, ListAnswer
-from exporter.doctor.watched_jobs import Watched, resolve_watched
+from exporter.doctor.watched_jobs import WatchedJobs, resolve_watched
 from exporter.errors import NotVisibleError
 from exporter.model import JobNames, ListedJob
 from exporter.poller import Intervals
@@ -43,12 +43,12 @@ def fleet(jobs: int, *, gap_s: float | None = None, duration_s: float = 20.0) ->
     return made
 
 
-def examined(watch: Watch) -> tuple[Answers, Watched]:
+def examined(watch: Watch) -> tuple[Answers, WatchedJobs]:
     answers = ask(watch.config, watch.client, watch.credentials, now=watch.now, done=lambda: None)
     return answers, resolve_watched(watch.config, answers)
 
 
-def estimated(watch: Watch) -> tuple[Load, Watched]:
+def estimated(watch: Watch) -> tuple[Load, WatchedJobs]:
     """The load, and the jobs it is for, as the examination sees them."""
     answers, jobs = examined(watch)
     load = load_of(watch.config, answers, jobs)
@@ -56,7 +56,7 @@ def estimated(watch: Watch) -> tuple[Load, Watched]:
     return load, jobs
 
 
-def sent(watch: Watch, jobs: Watched, seconds: float = HOUR) -> Counter[str]:
+def sent(watch: Watch, jobs: WatchedJobs, seconds: float = HOUR) -> Counter[str]:
     """Requests of the poller in that time by operation, once the first polls have spread."""
     watch.poll_for(Intervals.of(watch.config).with_lists(len(jobs.jobs)) if jobs.served else HOUR / 3)
     watch.simulator.reset_counts()
@@ -206,7 +206,7 @@ class TestWithoutAService:
     @staticmethod
     def made_up(
         jobs: int, settings: str = "", *, listed: bool = True, refused: bool = False
-    ) -> tuple[Config, Answers, Watched]:
+    ) -> tuple[Config, Answers, WatchedJobs]:
         ids = [f"{number:032x}" for number in range(jobs)]
         text = f"region: cn-north-4\nauth: {{token: t}}\njobs: [{', '.join(ids)}]\n{settings}"
         config = parse(text, source="test", environ={}, base_dir=Path())
