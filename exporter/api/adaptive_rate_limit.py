@@ -112,15 +112,20 @@ class AdaptiveRateLimit:
         self.accepted_lately(now)
 
     def throttled(self, now: float, retry_after: float | None, announced: float | None) -> None:
-        """Record a "too many requests" response, with the wait and the limit per minute that it names."""
-        self._throttled_in_a_row += 1
+        """Record a "too many requests" response, with the wait and the limit per minute that it names.
+
+        Several that arrive together lengthen the pause as one does: they were sent before it began.
+        """
+        is_first = self._throttled_in_a_row == 0
+        if is_first or now >= self._resume:
+            self._throttled_in_a_row += 1
         pause = min(_FIRST_PAUSE_S * 2 ** min(self._throttled_in_a_row - 1, 16), _MAX_PAUSE_S)
         if retry_after is not None:
             pause = min(retry_after, _MAX_RETRY_AFTER_S)
         self._resume = max(self._resume, now + pause)
         if announced is not None:
             self.announced(now, announced)
-        if self._throttled_in_a_row == 1:
+        if is_first:
             self._learn(now)
 
     def announced(self, now: float, limit: float) -> None:

@@ -92,7 +92,7 @@ class Throttle:
         with self._turn:
             ticket = self._ticket(operation)
             self._queue.append(ticket)
-            slept = False
+            is_new, slept = True, False
             while not is_cancelled():
                 now = self._clock()
                 send_at, first = self._next(now)
@@ -102,9 +102,10 @@ class Throttle:
                     self._limits.sent(operation, now)
                     self._turn.notify_all()
                     return True
-                if slept and first is not ticket:  # which became the next meanwhile, and waits for a notice
+                # Which became the next meanwhile, or may be sent earlier than its thread expects.
+                if first is not ticket and (slept or (is_new and send_at <= now)):
                     self._turn.notify_all()
-                slept = first is ticket
+                is_new, slept = False, first is ticket
                 self._wait(self._turn, send_at - now if slept else None)
             self._queue.remove(ticket)
             self._shares[operation] -= _share(operation)

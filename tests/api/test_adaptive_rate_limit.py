@@ -250,6 +250,15 @@ def test_pauses_without_retry_after_grow_until_a_request_is_accepted() -> None:
     assert limiter.next_send_at(now) - now == 1
 
 
+def test_requests_that_are_refused_together_lengthen_the_pause_once() -> None:
+    limiter = AdaptiveRateLimit(300, 0.0)
+    for arrived in range(8):
+        limiter.throttled(arrived / 100, None, None)
+    assert limiter.next_send_at(0.1) == pytest.approx(1.07)
+    limiter.throttled(1.1, None, None)
+    assert limiter.next_send_at(1.1) == pytest.approx(3.1)
+
+
 def test_a_shorter_pause_does_not_cut_a_longer_one_short() -> None:
     limiter = AdaptiveRateLimit(300, 0.0)
     limiter.throttled(0.0, 100.0, None)
