@@ -180,6 +180,7 @@ class JobState:
         listed_first: what the lists show, if the current poll may begin with record-info.
         verify_at: until when polls may do without history, monotonic seconds.
         quiet_polls: polls since the last that found a new build, or that followed a change in a list.
+        answered_polls: those of them that succeeded.
         more_details: the last poll left details to request.
         denied_at: since when record-info denies builds that history shows, monotonic seconds, by number.
         lists: what the job lists show of it.
@@ -201,6 +202,7 @@ class JobState:
     listed_first: ListedJob | None = None
     verify_at: float = float("-inf")
     quiet_polls: int = -1
+    answered_polls: int = -1
     more_details: bool = False
     denied_at: dict[int, float] = field(default_factory=dict)
     lists: ListEvidence = field(default_factory=ListEvidence)

@@ -90,8 +90,8 @@ class PollPlanner:
             job.stages.timer.keep_log(previous.stages.timer)
             job.hint, job.polled_at = previous.hint, previous.polled_at
             if same_polls:
-                job.lists, job.quiet_polls = copy(previous.lists), previous.quiet_polls
-                job.verify_at = previous.verify_at
+                job.lists, job.verify_at = copy(previous.lists), previous.verify_at
+                job.quiet_polls, job.answered_polls = previous.quiet_polls, previous.answered_polls
                 self._put_as_before(job.poll, previous.poll)
                 if previous.poll.is_planned:
                     kept.add(job_id)
@@ -258,6 +258,7 @@ class PollPlanner:
             self._lists.distrust(now)
             self._use_lists(False, now)
         job.quiet_polls = 0 if has_news else job.quiet_polls + 1
+        job.answered_polls = 0 if has_news else job.answered_polls + 1
         if verified:
             job.verify_at = now + self._delays.quiet_interval
         hinted = self._delays.until_next_of_hint(job, now)

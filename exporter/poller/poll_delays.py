@@ -12,7 +12,7 @@ from exporter.poller.job_state import JobState
 from exporter.poller.tasks_and_results import PollReason
 
 PATIENCE: Final = 8
-"""Polls of a job, with growing intervals, while a list shows what history does not show yet."""
+"""Answered polls of a job, with growing intervals, while a list shows what history does not show yet."""
 
 GUESSED_FOR: Final = 1.25
 """Intervals until record-info confirms a running build that a list shows without its number."""
@@ -90,7 +90,7 @@ class PollDelays:
 
     def _until_next_of_quiet(self, job: JobState, listed: ListedJob | None, *, disagrees: bool) -> Delay:
         ledger = job.latest
-        if disagrees and job.quiet_polls < PATIENCE:
+        if disagrees and job.answered_polls < PATIENCE:
             return self.backed_off(job, self.intervals.longest), PollReason.DISAGREES
         if listed and ledger and not ledger.gaps:
             return jittered(self.quiet_interval, SPREAD, self.rng), PollReason.VERIFIED

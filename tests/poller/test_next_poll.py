@@ -123,18 +123,26 @@ class TestReasonWithLists:
         made, ledgers, shown = settled(200)
         quiet = quiet_index(made, shown, 60)
         job_id = shown[quiet].id
-        made.watchlist.states[job_id].quiet_polls = quiet_polls
+        job = made.watchlist.states[job_id]
+        job.quiet_polls = job.answered_polls = quiet_polls
         shown[quiet] = show(job_id, number=idle().highest + 1, last_build_ms=at(30))
         sweep_now(made, sweep(*shown), ledgers, 60)
         assert made.next_poll(job_id, 60) == PlannedPoll(0, PollReason.CHANGED)
         assert job_id in made.due(60, 1000)
         reasons = []
-        for _ in range(PATIENCE + 1):
+        made.succeed(job_id, ledgers[job_id], 60)
+        for _ in range(PATIENCE):  # as in an outage, which uses up no patience
+            made.schedule.put(job.poll, 60)
+            assert job_id in made.due(60, 1000)
+            made.poll_failed(job, 60, refused=False)
+        made.schedule.put(job.poll, 60)
+        assert job_id in made.due(60, 1000)
+        for _ in range(PATIENCE):
             made.succeed(job_id, ledgers[job_id], 60)
             reasons.append(reason(made, job_id, 60))
             made.schedule.put(made.watchlist.states[job_id].poll, 60)
             assert job_id in made.due(60, 1000)
-        assert reasons == [PollReason.DISAGREES] * PATIENCE + [PollReason.VERIFIED]
+        assert reasons == [PollReason.DISAGREES] * (PATIENCE - 1) + [PollReason.VERIFIED]
 
     def test_a_running_build_is_left_to_the_lists(self) -> None:
         made, ledgers, shown = settled(20)
