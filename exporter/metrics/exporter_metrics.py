@@ -81,6 +81,9 @@ class Readings:
         poll_lag_s: delay of the most overdue poll.
         snapshot_bytes: size of the largest snapshot; None before the first.
         snapshot_gzip_bytes: size of the largest compressed one.
+        store_failing_since_ms: when the store first failed since the last commit; None if it did not.
+        store_error: why it failed last.
+        unreadable_ledgers: rows of jobs that the store cannot read.
     """
 
     version: str
@@ -94,6 +97,9 @@ class Readings:
     poll_lag_s: float
     snapshot_bytes: float | None
     snapshot_gzip_bytes: float | None
+    store_failing_since_ms: int | None = None
+    store_error: str = ""
+    unreadable_ledgers: int = 0
 
 
 class Telemetry:
@@ -219,7 +225,9 @@ class Telemetry:
         }
         self._revision = revision
         self._refuses_everything = False
-        self._api_trouble = self._api_error = ""
+        self._api_trouble = self._api_error = self._store_error = ""
+        self._store_failing_since_ms: int | None = None
+        self.unreadable_ledgers = 0
         self.clock_offset.set(math.nan)
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
         for operation, (older, _) in ENDPOINTS.items():
@@ -266,6 +274,17 @@ class Telemetry:
         """Count something in a response that is unreadable or implausible."""
         self.payload_errors.labels(operation, reason).inc()
 
+    def store_failed(self, operation: str, error: str, at_ms: int) -> None:
+        """Count a failure of the store; the next commit ends the state."""
+        self.store_errors.labels(operation).inc()
+        self._store_error = error
+        self._store_failing_since_ms = self._store_failing_since_ms or at_ms
+
+    def committed(self, unreadable: int) -> None:
+        """Record a commit, for which so many ledgers were left out because their rows are unreadable."""
+        self._store_error, self._store_failing_since_ms = "", None
+        self.unreadable_ledgers = unreadable
+
     def readings(self) -> Readings:
         """Read the current values."""
         loaded_s = _value(self.reload_timestamp)
@@ -282,6 +301,9 @@ class Telemetry:
             poll_lag_s=_value(self.poll_lag),
             snapshot_bytes=_largest(sizes, "identity"),
             snapshot_gzip_bytes=_largest(sizes, "gzip"),
+            store_failing_since_ms=self._store_failing_since_ms,
+            store_error=self._store_error,
+            unreadable_ledgers=self.unreadable_ledgers,
         )
 
 

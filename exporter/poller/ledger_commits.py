@@ -251,6 +251,7 @@ class LedgerCommits:
             self._store_failed("commit", error)
             return set(), frozenset()
         self.log.store_works()
+        self.telemetry.committed(len(self._unreadable))
         if self._commit_failed:
             self._commit_failed = False
             self._restore_at = 0.0  # the server may be another one by now
@@ -277,6 +278,7 @@ class LedgerCommits:
     def _set_aside(self, error: UnreadableRowsError) -> None:
         """Leave rows that cannot be read as they are for some minutes, so that they cost nothing else."""
         self._unreadable |= error.job_ids
+        self.telemetry.unreadable_ledgers = len(self._unreadable)
         self.log.rows_unreadable(error)
 
     def _accept(self, ledgers: dict[JobState, JobLedger], totals: dict[JobState, JobLedger]) -> None:
@@ -343,8 +345,5 @@ class LedgerCommits:
             self.restore()
 
     def _store_failed(self, operation: str, error: Exception) -> None:
-        self.telemetry.store_errors.labels(operation).inc()
-        if isinstance(error, StoreError):
-            self.log.store_failed(error)
-        else:
-            self.log.unexpected_error(None)
+        self.telemetry.store_failed(operation, str(error), round(self.wall() * 1000))
+        self.log.store_failed(error)

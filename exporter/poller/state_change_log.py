@@ -203,9 +203,11 @@ class StateChangeLog:
             self._clock_off = False
             _log.info("clock_offset_normal", offset_s=round(offset_s))
 
-    def store_failed(self, error: StoreError) -> None:
-        """Record that the store failed."""
-        if not self._store_failed:
+    def store_failed(self, error: Exception) -> None:
+        """Record that the store failed, with the exception that is being handled."""
+        if not isinstance(error, StoreError):
+            self.unexpected_error(None)
+        elif not self._store_failed:
             self._store_failed = True
             _log.error("store_unavailable", error=str(error))
 

@@ -60,6 +60,9 @@ BAD_READINGS = READINGS.__class__(
     9000,
     None,
     None,
+    NOW_MS - 600_000,
+    "/var/lib/" + "state/" * 60 + "state.db: no space left on device",
+    3,
 )
 
 CONTRAST, STRUCTURE = script("contrast"), script("structure")

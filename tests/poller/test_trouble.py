@@ -316,6 +316,24 @@ class TestACommitThatFails:
             watch.poll(times=5)
         assert [line["event"] for line in lines] == ["store_unavailable", "store_recovered"]
 
+    def test_shows_on_the_status_page_since_when_until_one_works(self, fleet: Fleet) -> None:
+        store = Disk()
+        with watching(fleet, store=store) as watch:
+            watch.poll()
+            store.is_full = True
+            watch.poll()
+            failed_ms = round(watch.wall() * 1000)
+            watch.poll(times=3)
+            readings = watch.telemetry.readings()
+            assert (readings.store_failing_since_ms, readings.store_error) == (
+                failed_ms,
+                "no space left on device",
+            )
+            store.is_full = False
+            watch.poll()
+            readings = watch.telemetry.readings()
+            assert (readings.store_failing_since_ms, readings.store_error) == (None, "")
+
 
 def seconds(watch: Watch, project: str) -> float | None:
     return watch.value("duration_seconds_sum", project=project, result="success")
@@ -338,8 +356,10 @@ class TestAnUnreadableRow:
             assert [(line["event"], line["jobs"]) for line in lines] == [("ledgers_unreadable", 1)]
             assert JOB in str(lines[0]["error"])
             assert watch.value("exporter_store_errors_total", operation="commit") == 3
+            assert watch.telemetry.readings().unreadable_ledgers == 1
             store.unreadable.clear()
             watch.poll_for(10 * MINUTE)
+            assert watch.telemetry.readings().unreadable_ledgers == 0
             errors = watch.value("exporter_store_errors_total", operation="commit")
             watch.poll_for(10 * MINUTE)
             assert watch.counted() == {"success": 3}
@@ -375,6 +395,7 @@ class TestAnUnreadableRow:
             watch.poll_for(10 * MINUTE)
             assert watch.counted("good") == {"success": 1}
             assert watch.value("exporter_store_errors_total", operation="load")
+            assert watch.telemetry.readings().unreadable_ledgers == 1
             store.unreadable.clear()
             watch.poll_for(20 * MINUTE)
             fleet.add_build(unreadable)

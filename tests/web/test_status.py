@@ -20,6 +20,7 @@ from exporter.web.status.query import Column
 from exporter.web.status.rows import Tag
 from exporter.web.status.sparkline import shape, sparkline
 from exporter.web.status.view import Status, facts
+from exporter.web.status.words import ENGLISH, SIMPLIFIED_CHINESE, Words
 from tests.ledger.examples import MINUTE_MS
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, many, view
@@ -384,6 +385,25 @@ class TestFacts:
             "per minute, full-stages 48",
             False,
         )
+
+    def test_a_store_that_fails_is_shown_in_the_reader_s_language(self) -> None:
+        error = "s.db: no space left on device"
+        readings = replace(READINGS, store_failing_since_ms=NOW_MS - 3 * MINUTE_MS, store_error=error)
+        readings = replace(readings, unreadable_ledgers=2)
+
+        def shown(words: Words) -> list[str]:
+            state = words("State")
+            found = facts(FleetView(), replace(context(PageQuery(), readings=readings), words=words))
+            return [fact.value for fact in found if fact.name == state and fact.is_bad and fact.is_long]
+
+        assert shown(ENGLISH) == [
+            f"not written for 3\xa0min, values stand still: {error}",
+            "rows of 2 jobs cannot be read, their values stand still; see the log",
+        ]
+        assert shown(SIMPLIFIED_CHINESE) == [
+            f"已有 3\xa0分钟未能写入，数值停止更新：{error}",
+            "2 个构建任务的数据无法读取，其数值停止更新；详见日志",
+        ]
 
     def test_unknown_facts_are_left_open(self) -> None:
         found = self.facts(api_up=None, snapshot_bytes=None, snapshot_gzip_bytes=None, config_loaded_ms=None)

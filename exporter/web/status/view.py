@@ -1,6 +1,7 @@
 """The content of the status page: facts about the exporter, filters, and a row for each job."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -139,6 +140,7 @@ def facts(view: FleetView, context: PageContext) -> tuple[Fact, ...]:
     reload = words("ok" if config_ok else "reload failed")
     is_late = lag_ms > context.stale_after_ms
     error = Fact(words("API error"), readings.api_error, is_bad=True, is_long=True)
+    state = [Fact(words("State"), trouble, is_bad=True, is_long=True) for trouble in _state_troubles(context)]
     return (
         Fact(words("API"), api, words.api_trouble(readings.api_trouble), is_bad=up is False),
         Fact(words("Jobs"), f"{len(view.jobs):,}", deleted),
@@ -146,8 +148,19 @@ def facts(view: FleetView, context: PageContext) -> tuple[Fact, ...]:
         Fact(words("Request budget"), f"{budget:,.0f}", words.joined([words("per minute"), *slowed])),
         Fact(words("Poll lag"), words.length(lag_ms), words("most overdue"), is_bad=is_late),
         Fact(words("Snapshot"), humanize.format_bytes(readings.snapshot_bytes), gzip),
+        *state,
         *((error,) if up is False and readings.api_error else ()),
     )
+
+
+def _state_troubles(context: PageContext) -> Iterator[str]:
+    readings, words = context.readings, context.words
+    if since_ms := readings.store_failing_since_ms:
+        age = words.age(context.now_ms - since_ms)
+        yield words("not written for {age}, values stand still: {error}", age=age, error=readings.store_error)
+    if unreadable := readings.unreadable_ledgers:
+        jobs = words.jobs(unreadable)
+        yield words("rows of {jobs} cannot be read, their values stand still; see the log", jobs=jobs)
 
 
 def _matches(job: Job, query: PageQuery) -> bool:
