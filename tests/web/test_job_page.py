@@ -81,7 +81,7 @@ def test_the_last_success_is_shown_or_that_there_was_none() -> None:
         False,
     )
     never = replace(ledger(BAD), last_success_ms=None)
-    assert fact(page_of(view("a", never)), "Last success")[:2] == ("–", "none since the job is watched")
+    assert fact(page_of(view("a", never)), "Last success")[:2] == ("–", "none known")
 
 
 @pytest.mark.parametrize(

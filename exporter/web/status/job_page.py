@@ -114,9 +114,7 @@ def _streak(ledger: JobLedger | None, words: Words) -> Fact:
 def _last_success(ledger: JobLedger | None, context: PageContext) -> Fact:
     words, at_ms = context.words, ledger.last_success_ms if ledger else None
     if at_ms is None:
-        return Fact(
-            words("Last success"), humanize.UNKNOWN, words("none since the job is watched") if ledger else ""
-        )
+        return Fact(words("Last success"), humanize.UNKNOWN, words("none known") if ledger else "")
     return Fact(words("Last success"), context.ago(at_ms), _date(at_ms))
 
 
