@@ -71,6 +71,8 @@ def visible_jobs(client: ApiClient, projects: Iterable[str]) -> list[ListedJob]:
         listed.update(client.job_list(ALL, max_jobs=None, expected=0)[0])
     except (RefusalError, NotPublishedError) as error:
         own = [project_id for project_id in projects if project_id != ALL]
+        if not own and isinstance(error, NotPublishedError):
+            raise
         if not own:
             raise ExporterError(
                 f"the list of all jobs is refused: {error}; name projects in the configuration to list theirs"

@@ -91,9 +91,6 @@ def _origin(given: str, default: str | None) -> str:
 
 def _refused(error: ApiError) -> Finding:
     """Every operation is refused with the same error."""
-    if isinstance(error, NotPublishedError):
-        text, todo = _NOT_PUBLISHED
-        return problem(f"{text}: {error}", todo)
     return problem(
         f"every operation is refused alike: {error}",
         "check that the credentials belong to the account and the region of the jobs, and that the user is a "

@@ -63,7 +63,7 @@ _EXPIRED: Final = (
 def clock(offset_s: float | None) -> Section:
     """Report the clock offset: the service's clock minus ours, None where unknown."""
     if offset_s is None:
-        return Section("Clock", (note("not compared: no answer had a date"),))
+        return Section("Clock", (note("not compared: no valid answer had a date"),))
     seconds = round(abs(offset_s))
     way = "behind" if offset_s > 0 else "ahead of"
     text = f"this machine is {format_duration(float(seconds))} {way} the service"
@@ -87,7 +87,7 @@ def credentials(config: Config, answers: Answers, now: float) -> Section:
     elif answers.has_value:
         accepted = ok("accepted by the service")
     else:
-        accepted = note("not known whether the service accepts them: it did not answer")
+        accepted = note("not known whether the service accepts them: no request succeeded")
     return Section("Credentials", (kind, accepted))
 
 

@@ -29,8 +29,10 @@ def jobs(config: Config, answers: Answers, watched: WatchedJobs) -> Section:
     if len(all_findings) > ASKED_ONE_BY_ONE:
         findings = list(_summarized(findings, answers, watched))
     if unknown := all_findings.count(None):
-        reason = f" ({answers.where_stopped})" if answers.stopped else ": no list shows them"
-        findings.append(note(f"{plural(unknown, 'job')} not asked one by one{reason}"))
+        reason = "not asked one by one: no list shows them"
+        if answers.stopped:
+            reason = f"not known ({answers.where_stopped})"
+        findings.append(note(f"{plural(unknown, 'job')} {reason}"))
     if not findings and answers.stopped:
         findings.append(note(f"none is known ({answers.where_stopped})"))
     elif not findings:

@@ -33,7 +33,7 @@ def permissions(config: Config, answers: Answers, watched: WatchedJobs, load: Lo
     findings[1:1] = _project_lists(config, answers, watched)
     unasked = [operation for operation, finding in by_operation.items() if finding is None]
     if unasked:
-        findings.append(note(f"not asked ({answers.where_stopped}): {', '.join(unasked)}"))
+        findings.append(note(f"not known ({answers.where_stopped}): {', '.join(unasked)}"))
     return Section("Permissions", tuple(findings))
 
 
@@ -171,7 +171,7 @@ def _project_lists(config: Config, answers: Answers, watched: WatchedJobs) -> It
             yield _project_list(project_id, projects.get(project_id), answer, answers, watched)
     not_asked = len(projects.keys() - answers.lists.keys())
     if not_asked:
-        yield note(f"project-job-list: not asked of {plural(not_asked, 'project')} ({answers.where_stopped})")
+        yield note(f"project-job-list: not known of {plural(not_asked, 'project')} ({answers.where_stopped})")
 
 
 def _project_list(

@@ -95,7 +95,12 @@ class _Examination:
         answers, watched = self._lists_of_details(answers, watched)
         if needs_names(watched, answers):
             answers = replace(answers, names=self._try(self._client.project_names))
-        return replace(answers, stopped=self._stopped)
+        return replace(answers, stopped=self._stopped) if self._has_answered else self._none_valid(answers)
+
+    def _none_valid(self, answers: Answers) -> Answers:
+        """Blame the address, or the credentials, alone: all other errors have the same cause."""
+        error = self._stopped or answers.lists[ALL]
+        return Answers(lists={ALL: error}, stopped=error) if isinstance(error, ApiError) else answers
 
     def _lists(self, project_ids: Iterable[str]) -> dict[str, ListAnswer | ApiError]:
         return {

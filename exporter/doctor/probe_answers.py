@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.errors import ApiError, CredentialsError, NotPublishedError, RefusalError
+from exporter.errors import ApiError, CredentialsError, RefusalError
 from exporter.model import Build, BuildDetail, RecycleBin, RecycledJob, Stage
 from exporter.poller.tasks_and_results import ALL, Listing
 
@@ -34,7 +34,7 @@ class Answers:
         names: of projects, by id.
         histories: the latest builds, by job id.
         stages: of the build in `detail`.
-        stopped: the error that ended the examination early.
+        stopped: the error that ended the examination early, or that left it without any valid answer.
         clock_offset_s: the service's clock minus ours; None where unknown.
         expires_at: of the credentials, seconds since the epoch; None where unknown.
         replaced_by: endpoints in use in place of those withdrawn, by operation.
@@ -67,7 +67,7 @@ class Answers:
         """The error with which all of several operations were refused; None if any was not."""
         asked = bool(self.lists) + bool(self.histories) + (self.recycle_bin is not None)
         given = [answer for answer in self._of_operations if answer is not None]
-        refused = [answer for answer in given if isinstance(answer, RefusalError | NotPublishedError)]
+        refused = [answer for answer in given if isinstance(answer, RefusalError)]
         is_same = len({(error.code, error.error_code) for error in refused}) == 1
         return refused[0] if asked > 1 and len(refused) == len(given) and is_same else None
 

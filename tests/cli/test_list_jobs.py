@@ -119,6 +119,13 @@ def test_where_the_list_of_all_jobs_is_refused_those_of_the_configured_projects_
     assert "the list of all jobs is refused" in done.stderr
 
 
+@pytest.mark.parametrize("projects", ["", f"projects: [{'a' * 32}]\n"])
+def test_a_gateway_without_the_api_is_no_refusal(simulator: Simulator, account: Path, projects: str) -> None:
+    simulator.faults.add(fault("withdrawn"))
+    account.write_text(account.read_text(encoding="utf-8") + projects, encoding="utf-8")
+    assert str(listed(account).exception).startswith("the gateway has no such API: HTTP 404 APIGW.0101")
+
+
 def test_an_empty_list_is_a_failure(simulator: Simulator, account: Path) -> None:
     for job in simulator.fleet.jobs():
         simulator.fleet.delete_job(job.id)

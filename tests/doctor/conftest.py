@@ -86,6 +86,7 @@ def examined(simulator: Simulator, tmp_path: Path) -> Examine:
         config = parse(text, source="test", environ={}, base_dir=tmp_path)
         ceiling = config.poll.max_requests_per_minute
         credentials, client = connect(config, Telemetry(CollectorRegistry()), Throttle(ceiling), REFUSALS)
+        client.sleep = lambda _: None
         report = examine(config, client, credentials, now=time.time)
         return Examined(report, "\n".join(lines_of(report)))
 

@@ -87,7 +87,7 @@ class TestTrouble:
     def test_the_endpoint_refuses_connections(self, examined: Examine) -> None:
         found = examined(endpoint=f"http://127.0.0.1:{free_port()}")
         assert "nothing listens at that address" in found.problems[0]
-        assert found.section("Clock") == ["note: not compared: no answer had a date"]
+        assert found.section("Clock") == ["note: not compared: no valid answer had a date"]
         assert len(found.problems) == 1
 
     def test_iam_refuses_connections(self, examined: Examine) -> None:
@@ -125,6 +125,33 @@ class TestTrouble:
         simulator.faults.add(fault("html", status=200))
         found = examined()
         assert any("an HTML page comes instead of the API's answer" in line for line in found.problems)
+
+    @pytest.mark.parametrize(
+        ("page", "text", "jobs", "projects"),
+        [
+            (fault("html", status=200), "an HTML page comes instead of the API's answer", [], "[all]"),
+            (fault("html", status=407), "an HTML page comes instead of the API's answer", None, "[]"),
+            (fault("body", text="{}"), "the answer is not one of this API", [], f"[{'a' * 32}]"),
+            (fault("withdrawn"), "the gateway has no such API", [], "[all]"),
+        ],
+        ids=["page", "proxy", "JSON", "not published"],
+    )
+    def test_without_a_valid_answer_the_address_is_the_only_problem(
+        self,
+        page: Fault,
+        text: str,
+        jobs: list[str] | None,
+        projects: str,
+        simulator: Simulator,
+        examined: Examine,
+    ) -> None:
+        simulator.faults.add(page)
+        found = examined(f"projects: {projects}\nrecycle_bin: {{enabled: {projects == '[]'}}}", jobs=jobs)
+        [problem] = found.problems
+        assert problem.startswith(f"{text}: ")
+        [line] = found.section("Jobs")
+        assert line.endswith(" known (see Address)")
+        assert "run this again" not in found.text
 
     @pytest.mark.parametrize(
         ("status", "code", "text", "todo"),
