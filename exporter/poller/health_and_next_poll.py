@@ -26,7 +26,8 @@ def poll_ended(
         job.more_details = True  # not where commits fail: what cannot be kept needs no more requests
         planner.poll_again(job, now)
     else:
-        newest = observed.newest
+        # A number that the ledger does not accept is no new build that the lists could have shown.
+        newest = observed.newest_up_to(job.latest.highest if job.latest else 0)
         found = newest if newest and newest.number > highest else None
         hid = planner.poll_succeeded(job, now, found, verified=observed.history_read)
     if observed:

@@ -26,6 +26,9 @@ FIRST_DOUBT: Final = 60
 LONGEST_DOUBT: Final = 1440
 """Intervals for which lists are distrusted after they hid a build; doubled each time."""
 
+VERIFIED_AFTER_S: Final = 86_400.0
+"""Time in which polls verify the lists of all jobs. Trusted for so long, they are doubted as at first."""
+
 
 class ListTrust:
     """The state of the lists themselves: their sizes, refusals, and whether they are trusted.
@@ -43,8 +46,8 @@ class ListTrust:
         self._sizes: dict[str, int] = {}
         self._refused_until: dict[str, float] = {}
         self._truncated: set[str] = set()  # lists that are too long to be read to their end
-        self._distrusted_until = 0.0
-        self._doubt = FIRST_DOUBT * interval
+        self._distrusted_until = float("-inf")
+        self._doubt = 0.0
         self._was_read = False
         self._failures = 0
         self._read_at = float("-inf")
@@ -149,9 +152,11 @@ class ListTrust:
         return now - self._read_at <= STALE_AFTER * self._interval
 
     def distrust(self, now: float) -> None:
-        """Distrust lists for a while, longer each time."""
+        """Distrust lists for a while, longer each time, until they have been right for long enough."""
+        longest = LONGEST_DOUBT * self._interval
+        were_right = now - self._distrusted_until >= max(VERIFIED_AFTER_S, self._doubt)
+        self._doubt = FIRST_DOUBT * self._interval if were_right else min(2 * self._doubt, longest)
         self._distrusted_until = now + self._doubt
-        self._doubt = min(2 * self._doubt, LONGEST_DOUBT * self._interval)
 
     def are_trusted(self, now: float) -> bool:
         """Return whether lists may decide which jobs to poll."""

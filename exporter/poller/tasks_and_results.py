@@ -193,12 +193,12 @@ class Observations:
     history_read: bool = True
     listed: ListedJob | None = None
 
-    @property
-    def newest(self) -> Build | BuildDetail | None:
-        """The build with the highest number in history and details."""
+    def newest_up_to(self, highest: int) -> Build | BuildDetail | None:
+        """Return the build with the highest number in history and details that is not above ``highest``."""
         details = (answer for answer in self.details if isinstance(answer, BuildDetail))
         seen: list[Build | BuildDetail] = [*self.builds, *details]
-        return max(seen, key=lambda build: build.number, default=None)
+        accepted = (build for build in seen if build.number <= highest)
+        return max(accepted, key=lambda build: build.number, default=None)
 
     @property
     def project_id(self) -> str:

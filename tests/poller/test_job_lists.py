@@ -13,6 +13,7 @@ from exporter.poller.job_list_trust import (
     NAMES_WORTH,
     REFUSED_FOR,
     STALE_AFTER,
+    VERIFIED_AFTER_S,
     ListTrust,
 )
 from exporter.poller.job_state import UNLISTED_AFTER, JobState
@@ -257,6 +258,20 @@ class TestTrust:
                 now += INTERVAL
             doubts.append((now - began) / INTERVAL)
         assert doubts == [FIRST_DOUBT, 120, 240, 480, 960, LONGEST_DOUBT, LONGEST_DOUBT]
+
+    @pytest.mark.parametrize(
+        ("right_for_s", "minutes"), [(VERIFIED_AFTER_S, 60), (VERIFIED_AFTER_S - 1, 240)]
+    )
+    def test_distrust_begins_again_once_lists_have_been_right_for_a_day(
+        self, right_for_s: float, minutes: int
+    ) -> None:
+        lists = Lists()
+        lists.distrust(0)
+        lists.distrust(3600)
+        now = 3600 + 7200 + right_for_s
+        lists.distrust(now)
+        assert not lists.are_trusted(now + minutes * 60 - 1)
+        assert lists.are_trusted(now + minutes * 60)
 
 
 class TestTheClockWasAhead:

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -429,6 +430,19 @@ class TestListsInTrouble:
                 distrusted.append(minutes_until(watch, trusted=True, at_most=HOUR, every=5))
             assert distrusted == [60, 120, 240]
             assert watch.wrong(since) == {}
+
+    def test_a_record_that_the_ledger_ignores_is_no_hidden_build(self) -> None:
+        fleet = fleet_of(8)
+        began = datetime.fromtimestamp(START_MS / 1000 - HOUR, UTC).isoformat()
+        bogus = {"build_number": 2_000_000_000, "result": "SUCCESS", "start_time": began, "end_time": began}
+        with watching(fleet, max_requests_per_minute=UNBOUNDED) as watch:
+            watch.poll(times=4)
+            watch.simulator.faults.add(
+                fault("garbage-records", operation="period-history", job=fleet.jobs()[0].id, items=(bogus,))
+            )
+            watch.poll(times=25)
+            assert watch.value("exporter_payload_errors_total", reason="implausible_build_number")
+            assert trusted(watch) == 1
 
 
 class TestDiscovery:
