@@ -25,6 +25,8 @@ def check_config(path: Path, *, online: bool) -> bool:
     echo(f"{path} is valid: {summary(config)}")
     for line in credential_warnings(config, path):
         warn(f"note: {line}")
+    if config.metrics.branches and "branch" not in config.metrics.extra_labels:
+        warn("note: metrics.branches has no effect, because metrics.extra_labels lacks branch")
     return not online or _check_online(config)
 
 

@@ -114,7 +114,10 @@ def pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str
         for name, has_separator, _ in pairs:
             if not has_separator or not name.strip():
                 raise click.BadParameter(f"must be a name and a value with {separator!r} between them")
-        return {name.strip(): value.strip() for name, _, value in pairs}
+        given = {name.strip(): value.strip() for name, _, value in pairs}
+        if len(given) < len(pairs):
+            raise click.BadParameter("has the same name twice; keep one")
+        return given
 
     return parse
 

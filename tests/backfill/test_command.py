@@ -301,6 +301,7 @@ def test_a_spool_of_another_request_is_refused(config: Path, hourly: Path) -> No
         (("--output=out", "--start=yesterday"), "--start"),
         (("--output=out", "--start=1h", "--end=2h"), "--start must be before the end"),
         (("--output=out", "--label=job"), "a name and a value"),
+        (("--output=out", "--label=job=x", "--label=job=y"), "the same name twice"),
         (("--output=out", "--label=foo="), "--label: foo has no value"),
         (("--output=out", "--label=result=x"), "already have a label result"),
         (("--output=out", "--label=9=x"), "9 is not a valid label name"),

@@ -245,6 +245,14 @@ class TestCheckConfig:
     def test_by_default_it_is_config_yaml_here(self, config: Path) -> None:
         assert run("check-config", folder=config.parent).code == 0
 
+    def test_branches_without_their_label_are_noted(self, config: Path) -> None:
+        config.write_text(config.read_text() + "metrics: {branches: [main]}\n")
+        ended = run("check-config", str(config))
+        assert (ended.code, ended.err) == (
+            0,
+            "note: metrics.branches has no effect, because metrics.extra_labels lacks branch\n",
+        )
+
     def test_an_invalid_file_is_reported_line_by_line(self, config: Path) -> None:
         text = config.read_text(encoding="utf-8").replace("timeout: 30s", "time_out: 30s")
         config.write_text(text + "colour: blue\n", encoding="utf-8")
