@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -36,6 +37,8 @@ from exporter.store import open_store
 
 _COMMIT_WITHIN_S = 10.0
 """Time for which a reload waits for the current commit."""
+
+_IF_MISSING_AT_THE_START: Final = "; --config.file=FILE names another, and the command demo needs none"
 
 _log = structlog.get_logger(__name__)
 
@@ -259,7 +262,7 @@ class ConfigFile:
         digest, was_known = self._digest_of_all(), self._digest is not None
         if self._config is not None and digest == self._digest:
             return self._config
-        config = load(self._path)
+        config = load(self._path, if_missing="" if self._config else _IF_MISSING_AT_THE_START)
         self._digest, self._files = digest if config.files == self._files else None, config.files
         if self._config is None or was_known or config != self._config:
             self._config = config

@@ -13,12 +13,20 @@ from exporter import signals_and_streams
 
 Command = Callable[..., None]
 
+
+def _not_empty(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("must name a file")
+    return value
+
+
 config_flag = click.option(
     "--config.file",
     "config_file",
     default="config.yaml",
     type=click.Path(),
     metavar="FILE",
+    callback=_not_empty,
     help="Configuration file.",
 )
 
@@ -33,7 +41,7 @@ def config_flag_or_argument(command: Command) -> Command:
             raise click.UsageError("give the configuration only once, as FILE or with --config.file")
         command(config_file=file or config_file, **options)
 
-    argument = click.argument("file", required=False, type=click.Path())
+    argument = click.argument("file", required=False, type=click.Path(), callback=_not_empty)
     return config_flag(argument(with_one_file))
 
 

@@ -28,8 +28,11 @@ def _template(allowed: tuple[str, ...], required: tuple[str, ...]) -> BeforeVali
         for placeholder in required:
             if placeholder not in template:
                 raise problem(f"must contain {placeholder}, so that each link leads elsewhere")
-        if not re.fullmatch(_TEMPLATE, template) or not _is_url(re.sub(r"[{}]", "", template)):
+        url = re.sub(r"[{}]", "", template)
+        if not re.fullmatch(_TEMPLATE, template) or not _is_url(url):
             raise problem("must be a URL that begins with https:// or http://, without spaces and quotes")
+        if "@" in urlsplit(url).netloc:
+            raise problem("must not contain a user name or password")
         return template
 
     pattern = rf"[Hh][Tt][Tt][Pp][Ss]?://{_TEMPLATE}"
@@ -41,7 +44,7 @@ def _is_url(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 class ConsoleConfig(Section):

@@ -23,18 +23,23 @@ S = TypeVar("S", bound=Section)
 
 LARGEST_FILE: Final = 16 * 2**20
 
-_IF_MISSING: Final = "; --config.file=FILE names another, and the command demo needs none"
 
-
-def load(path: Path, environ: Mapping[str, str] = os.environ, schema: type[Config] = Config) -> Config:
+def load(
+    path: Path,
+    environ: Mapping[str, str] = os.environ,
+    schema: type[Config] = Config,
+    *,
+    if_missing: str = "",
+) -> Config:
     """Load the configuration file and the files with secrets that it names.
 
     Relative paths start from its folder, except that of the state. ``environ`` has the values of ``${NAME}``.
+    ``if_missing`` ends the error about a missing file.
 
     Raises:
         ConfigError: a file cannot be read, or its content is invalid; one line for each problem.
     """
-    text = read_text(path, _IF_MISSING)
+    text = read_text(path, if_missing)
     return parse(text, source=str(path), environ=environ, base_dir=path.parent, schema=schema)
 
 

@@ -76,7 +76,7 @@ def _file_path(value: object, info: ValidationInfo) -> Path:
         if stat.S_ISREG(mode):
             return path
         reason = "it is a directory" if stat.S_ISDIR(mode) else NOT_REGULAR
-    raise problem(f"the file cannot be read: {reason} (relative paths start from the configuration's folder)")
+    raise problem(f"the file cannot be read: {reason} (relative paths start from this YAML file's folder)")
 
 
 def secret_from(path: Path) -> SecretStr:

@@ -29,6 +29,7 @@ _LONGEST_DURATION_MS: Final = 2**63 // 1_000_000  # Prometheus keeps nanoseconds
 _EXACT_ONLY: Final = ("y", "w", "d")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _BOOLEAN: Final = "|".join("".join(f"[{char.upper()}{char}]" for char in word) for word in _BOOLEANS)
+_EVERYTHING: Final = "all"
 _ID: Final = re.compile(r"[0-9a-z]{32}")
 _NUMBER: Final = re.compile(
     r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.?(inf|nan)", re.ASCII | re.IGNORECASE
@@ -185,6 +186,12 @@ def _id(kind: str, place: str, url_prefix: str = "", *, word_for_all: str = "") 
             return ALL
         if _ID.fullmatch(word):
             return word
+        if word.lower() == _EVERYTHING:
+            raise value_problem(
+                "has capital letters; write all"
+                if word_for_all
+                else f"is not a {kind} ID; every {kind} is watched by projects: [all]"
+            )
         if _ID.fullmatch(word.lower()):
             raise value_problem("has capital letters; IDs are lower case", suggestion=word.lower())
         if "/" in word:
@@ -285,7 +292,7 @@ ProjectId = Annotated[
         "project",
         "the 32 characters [0-9a-z] after /project/ in the project's URL",
         "/project/",
-        word_for_all="all",
+        word_for_all=_EVERYTHING,
     ),
 ]
 Patterns = Annotated[

@@ -132,6 +132,8 @@ class TestUsage:
             ["serve", "--web.telemetry-path=/a/../metrics"],
             ["check-config", "one.yaml", "two.yaml"],
             ["check-config", "one.yaml", "--config.file=config.yaml"],
+            ["check-config", "--config.file="],
+            ["check-config", ""],
             ["list-jobs", "one.yaml", "--config.file=config.yaml"],
             ["simulate", "--port=many"],
             ["serve", "--shard=last"],
@@ -264,12 +266,20 @@ class TestCheckConfig:
         assert 'did you mean "timeout"?' in lines[0]
         assert "colour" in lines[1]
 
-    @pytest.mark.parametrize("command", ["serve", "check-config"])
-    def test_a_missing_file_is_named(self, command: str, tmp_path: Path) -> None:
-        ended = run(command, f"--config.file={tmp_path / 'nowhere.yaml'}")
+    @pytest.mark.parametrize(
+        ("command", "advice"),
+        [
+            ("serve", "; --config.file=FILE names another, and the command demo needs none"),
+            ("check-config", ""),
+            ("list-jobs", ""),
+        ],
+    )
+    def test_a_missing_file_is_named(self, command: str, advice: str, tmp_path: Path) -> None:
+        missing = tmp_path / "nowhere.yaml"
+        ended = run(command, f"--config.file={missing}")
         assert ended.code == 2
-        assert "nowhere.yaml" in ended.err
-        assert len(ended.err.splitlines()) == 1
+        reason = f"{missing}: cannot be read: No such file or directory{advice}"
+        assert ended.err == f"codearts-build-exporter: {reason}\n"
 
     def test_online_all_is_well(self, config: Path) -> None:
         calm(config)

@@ -13,7 +13,7 @@ import requests
 
 from exporter import app
 from exporter.config import load
-from exporter.errors import ExporterError, StoreError
+from exporter.errors import ConfigError, ExporterError, StoreError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.simulator import Simulator, fault
 from tests.cli.conftest import Running, started
@@ -318,6 +318,14 @@ def test_a_bad_file_changes_nothing(
     assert serving.reload().status_code == 200
     eventually(lambda: serving.value("exporter_config_last_reload_successful") == 1, 10)
     assert simulator.credentials.password not in answer.text + serving.process.output
+
+
+def test_a_file_that_is_missing_at_a_reload_comes_without_advice_for_a_start(config: Path) -> None:
+    file = app.ConfigFile(str(config))
+    file.load()
+    config.unlink()
+    with pytest.raises(ConfigError, match=r": cannot be read: No such file or directory$"):
+        file.load()
 
 
 def test_nobody_reloads_by_request_unless_that_was_allowed(config: Path, tmp_path: Path) -> None:

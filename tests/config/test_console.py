@@ -55,7 +55,7 @@ def test_ids_of_the_service_cannot_change_the_rest_of_a_url() -> None:
         ("job_url: javascript://x/{job_id}", "must be a URL that begins with https:// or http://, without"),
         ("job_url: https://{job_id} x", "must be a URL that begins with https:// or http://, without"),
         ("job_url: 'https://x/\"{job_id}'", "must be a URL that begins with https:// or http://, without"),
-        ("job_url: https://u:p@x/{job_id}", "must be a URL that begins with https:// or http://, without"),
+        ("job_url: https://u:p@x/{job_id}", "must not contain a user name or password"),
         ("job_url: https:///{job_id}", "must be a URL that begins with https:// or http://, without"),
     ],
 )

@@ -303,6 +303,17 @@ def test_all_is_the_id_of_no_job() -> None:
     assert 'jobs[0].id: "all" is not a job ID' in complaint(f"region: cn-north-4\n{AUTH}jobs: [all]")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("jobs: [All]", 'jobs[0].id: "All" is not a job ID; every job is watched by projects: [all]'),
+        ("projects: [ALL]", 'projects[0].id: "ALL" has capital letters; write all'),
+    ],
+)
+def test_all_is_written_in_small_letters_under_projects(text: str, problem: str) -> None:
+    assert complaint(f"region: cn-north-4\n{AUTH}{text}") == f"config.yaml:3: {problem}"
+
+
 def test_an_invalid_regular_expression_is_refused() -> None:
     text = f"projects:\n  - id: {PROJECT}\n    include: ['a(']\n    exclude: [ok, '*b']\n"
     wrong = "is not a regular expression in RE2's syntax"

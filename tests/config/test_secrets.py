@@ -132,7 +132,7 @@ def test_a_password_file_holds_one_line(tmp_path: Path, content: bytes, reason: 
 
 
 def test_unreadable_files_are_reported(tmp_path: Path) -> None:
-    where = "(relative paths start from the configuration's folder)"
+    where = "(relative paths start from this YAML file's folder)"
     assert complaint(REST + "auth: {token_file: missing}", base_dir=tmp_path) == (
         f"config.yaml:3: auth.token_file: the file cannot be read: No such file or directory {where}"
     )

@@ -82,7 +82,7 @@ def test_an_invalid_file_prevents_the_start(config: Path, site: Path) -> None:
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
         f"codearts-build-exporter: {file}:3: tls_server_config.key_file: the file cannot be read: "
-        "No such file or directory (relative paths start from the configuration's folder)\n"
+        "No such file or directory (relative paths start from this YAML file's folder)\n"
     )
 
 

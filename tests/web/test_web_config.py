@@ -181,7 +181,7 @@ def test_intervals_are_written_as_in_go(written: str, seconds: float) -> None:
     assert read(f"rate_limit: {{interval: {written}, burst: 1}}").rate_limit.interval == seconds
 
 
-FOLDER = "(relative paths start from the configuration's folder)"
+FOLDER = "(relative paths start from this YAML file's folder)"
 SUITE = "tls_server_config.cipher_suites[0]"
 
 
