@@ -16,7 +16,7 @@ from exporter.web.tls import alternative_names
 from exporter.web.web_config_watcher import WatchedConfig
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
-"""Of a request line with its headers, or of a body (and what comes with its headers in one piece)."""
+"""Of a request line with its headers (and what comes with their end in one piece), or of a body."""
 
 REQUEST_TIMEOUT_S: Final = 10.0
 """From the connection, or from the first byte after a response, to the end of a request."""
@@ -120,7 +120,8 @@ class HttpConnection(HttpToolsProtocol):
         self._failures = failures
         self._allowed_names = allowed_names
         self._is_authorized = not allowed_names
-        self._received = 0
+        self._received = self._body_bytes = 0
+        self._is_too_long = False
         self._request_since: float | None = None
         self._unread = 0
         self._unread_since = 0.0
@@ -173,7 +174,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._request_since is None:
             self._request_since = self.loop.time()
         super().data_received(data)
-        if self._received > MAX_REQUEST_BYTES and not self.transport.is_closing():
+        self._is_too_long |= self._received > MAX_REQUEST_BYTES
+        if self._is_too_long and not self.transport.is_closing():
             self.send_400_response("The request is too long.")
 
     def on_message_begin(self) -> None:
@@ -186,8 +188,16 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Count the bytes of the body apart from those of the headers."""
-        self._received = 0
+        self._received = self._body_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Read on; of a body that is too long, the handler gets no part."""
+        self._body_bytes += len(body)
+        if self._body_bytes <= MAX_REQUEST_BYTES:
+            super().on_body(body)
+        else:
+            self.cycle.disconnected = self._is_too_long = True
 
     def on_message_complete(self) -> None:
         """Stop the clock of the request."""

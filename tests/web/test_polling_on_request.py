@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_a_body_of_64_kib_is_read(caplog: pytest.LogCaptureFixture) -> None:
     with site(hints) as port:
         assert request(port, body=b"a" * (64 * 1024 - 64) + f"/{JOB}".encode())[0] == 202
     assert hints.calls == [{JOB}]
+
+
+@pytest.mark.parametrize("is_in_one_piece", [True, False])
+def test_a_body_of_one_byte_more_is_refused(caplog: pytest.LogCaptureFixture, is_in_one_piece: bool) -> None:
+    head = b"POST /-/poll HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n"
+    body = f"{JOB}/".encode().ljust(64 * 1024 + 1, b"a")
+    hints = Hints()
+    with site(hints) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.settimeout(30)
+        for piece in [head + body] if is_in_one_piece else [head, body]:
+            connection.sendall(piece)
+            time.sleep(0.05)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert (hints.calls, caplog.records) == ([], [])
 
 
 def test_a_longer_body_is_refused(caplog: pytest.LogCaptureFixture) -> None:
