@@ -76,6 +76,12 @@ def without_data(queries_of_alerts: list[tuple[str, str]], folder: Path) -> list
     return [query for number, query in enumerate(queries_of_alerts) if str(number) not in failures]
 
 
+def test_each_table_of_the_index_names_each_alert() -> None:
+    by_importance, by_subject = PAGES["README"].split("The same alerts by subject:")
+    assert sorted(re.findall(r"^\| \[(\w+)\]\(\1\.md\)", by_importance, re.M)) == ALERTS
+    assert sorted(re.findall(r"`(CodeArts\w+)`", by_subject)) == ALERTS
+
+
 def test_the_first_query_of_a_runbook_has_data_while_its_alert_fires(tmp_path: Path) -> None:
     assert without_data([(alert, queries(alert)[0]) for alert in ALERTS], tmp_path) == []
 
