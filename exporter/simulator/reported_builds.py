@@ -27,6 +27,8 @@ TRIGGER_WORDS: Final = {
 
 STARTING_MS: Final = 1000
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 OPERATION: Final = "period-history"
 
 BuildAsOf = tuple[Build, int]
@@ -128,8 +130,7 @@ def timestamp(at_ms: int | None, zone: timezone = UTC, timespec: str = "millisec
     """``2022-10-11T08:28:42.000+00:00``; None stays None."""
     if at_ms is None:
         return None
-    seconds, rest_ms = divmod(at_ms, 1000)
-    time = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
+    time = _EPOCH + timedelta(milliseconds=at_ms)
     return time.astimezone(zone).isoformat(timespec=timespec)
 
 
