@@ -111,9 +111,15 @@ def _put(keys: Iterable[Key], work: "queue.SimpleQueue[Key | None]") -> int:
 
 
 def fetch_with_retries(
-    fetch: Callable[[Key], Value], key: Key, notices: Notices, sleep: Callable[[float], object] = time.sleep
+    fetch: Callable[[Key], Value],
+    key: Key,
+    notices: Notices,
+    sleep: Callable[[float], object] = time.sleep,
+    hint: str = "",
 ) -> Reply[Key, Value]:
     """Fetch one key; retry and report errors that may pass. Throttling is waited out without limit.
+
+    ``hint`` ends the reports.
 
     Raises:
         CredentialsError: a retry could lock the key.
@@ -133,5 +139,5 @@ def fetch_with_retries(
             pause = next(pauses, None) if error.retryable else None
             if pause is None:
                 return Reply(key, error=error)
-            notices.problem("no answer", f"no answer ({error}): retrying in {pause:g} s")
+            notices.problem("no answer", f"no answer ({error}): retrying in {pause:g} s{hint}")
             sleep(pause)

@@ -142,7 +142,7 @@ def prepare(to: Destination, notices: Notices) -> "RemoteWrite | None":
     """Create a missing folder, or return the receiver of remote write.
 
     Raises:
-        ExporterError: the destination is invalid.
+        ExporterError: the destination is invalid, or has files of another program.
     """
     if to.remote_write:
         try:
@@ -157,15 +157,24 @@ def prepare(to: Destination, notices: Notices) -> "RemoteWrite | None":
             Path(to.output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BackfillError(f"{to.output}: cannot create the folder: {error.strerror}") from None
+        _refuse_foreign(Path(to.output))
     return None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with .om files that no backfill wrote: they would be imported with ours, or removed."""
+    is_ours = (folder / _STAMP).exists()
+    if foreign := [file.name for file in folder.glob("*.om") if not (is_ours and file.match(_FILES))]:
+        raise BackfillError(
+            f"{folder}: contains .om files of another program ({min(foreign)}); choose another --output"
+        )
 
 
 def _prepare_folder(folder: Path, stamp: str, size: int) -> None:
     """Remove files of another backfill, keep those of this one, and check the free space."""
+    _refuse_foreign(folder)
     stamp_file = folder / _STAMP
     files = list(folder.glob(_FILES))
-    if files and not stamp_file.exists():
-        raise BackfillError(f"{folder}: contains .om files of another program; choose another --output")
     if not stamp_file.exists() or stamp_file.read_text() != stamp:
         for file in files:
             file.unlink()

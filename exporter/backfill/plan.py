@@ -122,9 +122,12 @@ def parse_time(text: str, now_ms: int) -> int:
         return now_ms - round(parse_duration(text) * 1000)
     except ValueError:
         pass
-    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
-        raise ValueError("must be a duration such as 30d or a time such as 2026-10-23T08:00:00Z")
-    time = datetime.fromisoformat(text)
+    try:
+        if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+            raise ValueError
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a duration such as 30d or a time such as 2026-10-23T08:00:00Z") from None
     if not 2000 <= time.year < 2100:
         raise ValueError("must be between the years 2000 and 2100")
     return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

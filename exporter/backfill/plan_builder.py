@@ -54,6 +54,19 @@ class Selection:
     exporters: tuple[str, ...]
     include_uncounted: bool = False
 
+    def check(self) -> None:
+        """Check the options as far as that needs no request.
+
+        Raises:
+            ConfigError: a time or an address is invalid.
+        """
+        for flag, text in (("--start", self.start), ("--end", self.end)):
+            _time(flag, text, 0)
+        for url in self.exporters:
+            if not url.startswith(("http://", "https://")):
+                shown = _without_credentials(url)
+                raise ConfigError(f"--exporter={shown}: must begin with http:// or https://")
+
 
 def load_or_make_plan(
     spool: Spool, config: Config, selection: Selection, client: ApiClient, notices: Notices
@@ -108,6 +121,8 @@ def make_plan(
     end_ms = min(now_ms, cut_ms) // 1000 * 1000
     if start_ms >= end_ms:
         raise ConfigError("--start must be before the end")
+    if cut_ms > now_ms:
+        notices.say(f"--end={selection.end} is in the future: the backfill ends now")
     if selection.exporters and (uncounted := [job.id for job in watched if job.id not in running]):
         if not selection.include_uncounted:
             raise BackfillError(
@@ -219,7 +234,8 @@ class _ListReader:
     def _read(
         self, fetch: Callable[[], Value], is_doubtful: Callable[[Value], bool]
     ) -> list[Reply[None, Value]]:
-        reply = fetch_with_retries(lambda _: fetch(), None, self.notices, self.sleep)
+        hint = "" if self.client.sources.has_answered else "; check-config --online says what to do"
+        reply = fetch_with_retries(lambda _: fetch(), None, self.notices, self.sleep, hint)
         if reply.value is None or not is_doubtful(reply.value):
             return [reply]
         if not self.has_rechecked:
@@ -250,15 +266,17 @@ def _wait_until_ready(url: str, notices: Notices, sleep: Callable[[float], objec
     """Wait until an exporter has polled all its jobs; ignore one that does not answer."""
     tries = 0
     while tries < _READY_TRIES:
+        state = "not ready yet"
         try:
             with _get(urljoin(url, "/-/ready")) as response:
                 status = response.status_code
         except (requests.RequestException, ValueError):
+            state = "no answer yet"
             tries += 1
         else:
             if status != HTTPStatus.SERVICE_UNAVAILABLE:
                 return
-        notices.problem("exporter", f"{_without_credentials(url)}: not ready yet: waiting")
+        notices.problem("exporter", f"{_without_credentials(url)}: {state}: waiting")
         sleep(_READY_PAUSE_S)
 
 
@@ -274,7 +292,21 @@ def _fetch(url: str) -> Iterator[bytes]:
                 raise BackfillError(f"{shown}: no metrics as protobuf; is it the metrics URL of an exporter?")
             yield from response.iter_content(_CHUNK_BYTES)
     except (requests.RequestException, ValueError) as error:
-        raise BackfillError(f"{shown}: no answer ({type(error).__name__})") from None
+        raise BackfillError(f"{shown}: no answer: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case requests.Timeout():
+            return "it takes too long"
+        case requests.exceptions.SSLError():
+            return "the TLS handshake failed"
+        case requests.ConnectionError():
+            return "nothing can be reached at that address"
+        case requests.exceptions.ChunkedEncodingError() | requests.exceptions.ContentDecodingError():
+            return "it breaks off or cannot be decoded"
+        case _:
+            return "the address is invalid"
 
 
 def _get(url: str) -> requests.Response:

@@ -15,7 +15,7 @@ from requests.utils import get_auth_from_url
 
 from exporter.backfill.fetch_with_retries import Notices
 from exporter.backfill.openmetrics import Points
-from exporter.errors import BackfillError
+from exporter.errors import BackfillError, ConfigError
 from exporter.exposition.protobuf import time_series
 from exporter.redaction import clean
 
@@ -36,7 +36,7 @@ class RemoteWrite:
     """A remote write receiver at a URL, which may contain a user and a password.
 
     Raises:
-        BackfillError: the address or a header is invalid.
+        ConfigError: the address or a header is invalid.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RemoteWrite:
             "X-Prometheus-Remote-Write-Version": "0.1.0",
         }
         if not url.startswith(("http://", "https://")):
-            raise BackfillError("remote write: the address must begin with http:// or https://")
+            raise ConfigError("remote write: the address must begin with http:// or https://")
         try:
             # Flags override ~/.netrc, and a header overrides the user in the URL.
             user = get_auth_from_url(url)
@@ -69,7 +69,7 @@ class RemoteWrite:
             session.prepare_request(requests.Request("POST", url, headers=self._headers))
             "".join(headers.values()).encode("latin-1")
         except (ValueError, requests.RequestException) as error:
-            raise BackfillError(f"remote write: {type(error).__name__}: invalid address or header") from None
+            raise ConfigError(f"remote write: {type(error).__name__}: invalid address or header") from None
 
     def send_all(self, metrics: Iterable[Iterable[Points]]) -> None:
         """Send samples in requests of limited size; raises as `send` does."""

@@ -68,6 +68,7 @@ def backfill(config: Config, options: Options) -> None:
         register_url(url)
     for name, value in to.headers.items():
         register_header(name, value)
+    options.selection.check()
     notices = Notices(say)
     receiver = prepare(to, notices)
     throttle = Throttle(options.max_requests_per_minute or config.poll.max_requests_per_minute)

@@ -274,11 +274,18 @@ def test_one_spool_serves_two_folders(config: Path, tmp_path: Path) -> None:
     assert checksums(tmp_path / "a") == checksums(tmp_path / "b")
 
 
-def test_files_of_another_program_are_not_overwritten(config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "others"), [("2020-01-01T00.om", ()), ("notes.om", ("backfill.stamp", "2020-01-01T00.om"))]
+)
+def test_files_of_another_program_are_not_overwritten(
+    config: Path, simulator: Simulator, tmp_path: Path, name: str, others: tuple[str, ...]
+) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "2020-01-01T00.om").write_text("mine")
-    refused(run(*command(config, f"--output={tmp_path / 'out'}")), 1, "of another program")
-    assert (tmp_path / "out" / "2020-01-01T00.om").read_text() == "mine"
+    for file in (name, *others):
+        (tmp_path / "out" / file).write_text("mine")
+    refused(run(*command(config, f"--output={tmp_path / 'out'}")), 1, f"of another program ({name})")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+    assert not simulator.requests
 
 
 def refused(done: Ended, code: int, text: str) -> None:
@@ -313,14 +320,20 @@ def test_invalid_options_are_refused(config: Path, tmp_path: Path, flags: tuple[
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [("--remote-write=localhost:9090/write",), ("--remote-write=http://x", "--remote-write-header=a: 团队")],
+    ("flags", "text"),
+    [
+        (("--remote-write=localhost:9090/write",), "remote write: the address must begin with http:// or"),
+        (("--remote-write=http://x", "--remote-write-header=a: 团队"), "remote write: "),
+        (("--output=out", "--exporter=localhost:10089"), "=localhost:10089: must begin with http:// or"),
+        (("--output=out", "--start=foo"), "--start=foo: must be a duration such as"),
+    ],
 )
-def test_an_invalid_receiver_is_reported_before_any_request(
-    config: Path, simulator: Simulator, tmp_path: Path, flags: tuple[str, ...]
+def test_an_invalid_address_or_time_is_reported_before_any_request(
+    config: Path, simulator: Simulator, tmp_path: Path, flags: tuple[str, ...], text: str
 ) -> None:
-    refused(run(*command(config, *flags), folder=tmp_path), 1, "remote write: ")
+    refused(run(*command(config, *flags), folder=tmp_path), 2, text)
     assert not simulator.requests
+    assert list(tmp_path.iterdir()) == [config]
 
 
 def test_a_foreign_spool_file_is_not_changed(config: Path, tmp_path: Path) -> None:

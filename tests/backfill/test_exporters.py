@@ -170,6 +170,8 @@ def test_it_waits_for_an_exporter_that_is_starting(past: Past, fleet: Fleet) -> 
 
 def test_it_does_not_wait_long_for_an_exporter_that_does_not_answer(past: Past) -> None:
     waits: list[float] = []
-    with pytest.raises(BackfillError, match="no answer"):
-        settled(past, f"http://127.0.0.1:{free_port()}/metrics", waits=waits)
+    url = f"http://127.0.0.1:{free_port()}/metrics"
+    with pytest.raises(BackfillError, match="no answer: nothing can be reached at that address"):
+        settled(past, url, waits=waits)
+    assert f"{url}: no answer yet: waiting" in past.said
     assert 0 < sum(waits) < 30

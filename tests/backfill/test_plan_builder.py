@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.backfill import Download, Notices
+from exporter.backfill import Download, Notices, Selection
 from exporter.backfill.plan import PastJob, Period
-from exporter.backfill.plan_builder import unnamed, watched_jobs
+from exporter.backfill.plan_builder import make_plan, unnamed, watched_jobs
 from exporter.errors import ApiError, BackfillError, ThrottledError
 from exporter.model import Build, Job
 from exporter.simulator import Fleet, Simulator, fault
@@ -26,7 +26,9 @@ def past(past: Past, fleet: Fleet) -> Past:
 
 
 def watched(past: Past) -> tuple[Job, ...]:
-    return watched_jobs(past.config, past.client(), Notices(past.said.append), sleep=lambda _: None)
+    client = past.client()
+    client.sleep = lambda _: None
+    return watched_jobs(past.config, client, Notices(past.said.append), sleep=lambda _: None)
 
 
 def of_project(past: Past) -> Past:
@@ -55,6 +57,20 @@ def test_a_lasting_error_is_raised(past: Past, simulator: Simulator) -> None:
     simulator.faults.replace([fault("error", operation="projects")])
     with pytest.raises(ApiError):
         watched(of_project(past))
+
+
+def test_a_service_that_has_never_answered_is_reported_with_a_remedy(
+    past: Past, simulator: Simulator
+) -> None:
+    simulator.faults.replace([fault("html", status=403)])
+    with pytest.raises(ApiError):
+        watched(past)
+    assert past.said[0].endswith(": retrying in 2 s; check-config --online says what to do")
+
+
+def test_an_end_in_the_future_becomes_now(past: Past) -> None:
+    make_plan(past.config, Selection("1000d", "2099-01-01", ()), past.client(), Notices(past.said.append))
+    assert "--end=2099-01-01 is in the future: the backfill ends now" in past.said
 
 
 @pytest.mark.parametrize(("operation", "what"), [("job-list", "all jobs"), ("projects", "projects")])
