@@ -83,13 +83,20 @@ def new_session(ca_file: str | None = None, connections: int = 8) -> requests.Se
     return session
 
 
+class _CookielessRequest(requests.PreparedRequest):
+    """A request without cookies; to find that there are none takes half the time to prepare it."""
+
+    def prepare_cookies(self, cookies: object) -> None:
+        """Add nothing."""
+
+
 def prepare(session: requests.Session, request: requests.Request) -> requests.PreparedRequest:
     """Prepare and authorize a request; an `ApiError` if its URL is invalid or there are no credentials.
 
     Of the session, only its headers apply, and no netrc file: `session.prepare_request` takes three times as
     long to look for more.
     """
-    prepared = requests.PreparedRequest()
+    prepared = _CookielessRequest()
     headers = {**session.headers, **request.headers}
     try:
         prepared.prepare(

@@ -97,14 +97,14 @@ class LedgerBuilder:
             if number > (LARGEST_FIRST if highest is None else highest + LARGEST_STEP):
                 self.faults.append("implausible_build_number")
                 continue
-            open_build = OpenBuild(build, 0)
-            is_new = open_build.is_active and number not in self.open and not self._is_settled(number)
-            if is_new and (active >= MOST_ACTIVE or (open_build.is_weak and weak >= MOST_WEAK)):
-                if TOO_MANY not in self.faults:
-                    self.faults.append(TOO_MANY)
-                continue
+            if number not in self.open and not self._is_settled(number):
+                new = OpenBuild(build, 0)
+                if (new.is_active and active >= MOST_ACTIVE) or (new.is_weak and weak >= MOST_WEAK):
+                    if TOO_MANY not in self.faults:
+                        self.faults.append(TOO_MANY)
+                    continue
+                active, weak = active + new.is_active, weak + new.is_weak
             plausible[number] = build
-            active, weak = active + is_new, weak + (is_new and open_build.is_weak)
             highest = max(highest or 0, number)
         return plausible
 
@@ -112,11 +112,10 @@ class LedgerBuilder:
         """Return the build if it is open, missing, lost or new; None if it is settled."""
         if number in self.open:
             return self.open[number]
-        new = OpenBuild(Build(number), at_ms)
         if self._is_settled(number):
-            return replace(new, recovered=True) if self._lost_range(number) else None
+            return OpenBuild(Build(number), at_ms, recovered=True) if self._lost_range(number) else None
         gap = next((gap for gap in self.gaps if gap.first <= number <= gap.last), None)
-        return replace(new, counts=gap.counts) if gap else new
+        return OpenBuild(Build(number), at_ms, counts=gap.counts if gap else True)
 
     def settle(self, open_build: OpenBuild, detail: BuildDetail | None) -> None:
         """Fold in a finished build, once all that can be known of it is known."""

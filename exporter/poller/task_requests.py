@@ -180,6 +180,8 @@ def _with_details(
 ) -> Observations:
     """Add the details that are needed now, given the ledger with what was observed in history."""
     wanted = ledger.wanted_details(rules.patience_ms, DETAILS_AT_ONCE if work.more_details else PROBES)
+    if not wanted:
+        return observed
     unconfirmed: list[int] = []
 
     def is_final(number: int) -> bool:

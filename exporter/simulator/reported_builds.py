@@ -7,6 +7,7 @@ how an unfinished build appears in history is a guess, and can be changed by the
 import random
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 from exporter.simulator.builds import LOCAL, RESULTS, TRIGGERS, Build, hex_id
@@ -126,6 +127,7 @@ def commit_id(fleet: Fleet, build: Build) -> str:
     return (hex_id(fleet.seed, build.job_id, build.number) + hex_id(fleet.seed, "commit", build.number))[:40]
 
 
+@lru_cache(maxsize=16_384)
 def timestamp(at_ms: int | None, zone: timezone = UTC, timespec: str = "milliseconds") -> str | None:
     """``2022-10-11T08:28:42.000+00:00``; None stays None."""
     if at_ms is None:

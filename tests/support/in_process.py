@@ -74,4 +74,6 @@ class InProcess(BaseAdapter):
 def answer_in_process(session: requests.Session, simulator: Simulator) -> None:
     """Make a session call a simulator without a socket, and without proxies from the environment."""
     session.trust_env = False
+    settings = {"proxies": {}, "verify": True, "cert": None}  # always; requests is slow to find that out
+    session.merge_environment_settings = lambda *_: settings  # type: ignore[method-assign, assignment]
     session.mount("http://", InProcess(simulator, session.get_adapter("http://")))
