@@ -38,10 +38,14 @@ def _is_readable_by_all(path: Path) -> bool:
 
 
 def _secrets_in(config: Config, path: Path) -> list[str]:
-    """List the keys of secrets that are in the file itself."""
+    """List the keys of secrets that are in the file itself.
+
+    A token for a service on this machine, such as that of the simulator, is none.
+    """
     auth, secrets = config.auth, {"state.redis_url": config.state.redis_url}
+    is_local = _is_loopback(urlsplit(config.endpoint).hostname or "")
     if isinstance(auth, TokenAuth):
-        secrets["auth.token"] = auth.token
+        secrets["auth.token"] = None if is_local else auth.token
     elif isinstance(auth, PasswordAuth):
         secrets["auth.password.password"] = auth.password
     elif isinstance(auth, AccessKeyAuth):

@@ -232,6 +232,15 @@ class TestExposedCredentials:
         assert "contains state.redis_url" in self.warnings(folder, text + url.format(":Qz7xpass@"))
         assert self.warnings(folder, text + url.format("")) == ""
 
+    def test_of_a_service_on_this_machine_a_token_is_no_secret(self, folder: Path) -> None:
+        text = CONFIG.replace("https://build.example", "http://127.0.0.1:9")
+        assert self.warnings(folder, text) == ""
+        redis = "state: {redis_url: 'redis://:Qz7xpass@cache'}\n"
+        assert "contains state.redis_url and is readable by every user" in self.warnings(folder, text + redis)
+        access_key = f"access_key: {{access_key: ABC, secret_key: {SECRET}}}"
+        text = text.replace(f"token: {SECRET}", access_key)
+        assert "contains auth.access_key.secret_key and is readable" in self.warnings(folder, text)
+
     def test_a_file_or_folder_of_its_owner_alone_is_fine(self, folder: Path) -> None:
         assert self.warnings(folder, mode=0o640) == ""
         folder.chmod(0o700)
