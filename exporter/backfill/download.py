@@ -12,7 +12,7 @@ from exporter.backfill.past_build import KnownBuild, PastBuild, as_listed, missi
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.refusal_filter import Entry, RefusalFilter
 from exporter.backfill.spool import Spool
-from exporter.backfill.verified_bulk_records import EVERY, Listing, RecordsReader
+from exporter.backfill.verified_bulk_records import EVERY, RecordsListing, RecordsReader
 from exporter.errors import ApiError, BackfillError
 from exporter.humanize import plural
 from exporter.model import DAY_MS, Build, BuildDetail, Stage
@@ -121,7 +121,7 @@ class Download:
         first_ms, end_ms = self._since_ms - DAY_MS, self._period.end_ms
         reader = RecordsReader(client, self._days[-1], first_ms, end_ms, stages=stages)
         jobs = iter(self.records())
-        unproven: list[tuple[PastJob, Listing]] = []
+        unproven: list[tuple[PastJob, RecordsListing]] = []
         for threads in (1, concurrency):
             for reply in fetch_all(reader.read, jobs, threads, self._notices):
                 if listing := reply.value:
@@ -227,7 +227,7 @@ class Download:
         times = self._period.start_ms, job.cutoff(known).end_ms
         return list(numbers_to_fetch(known, *times, listed_number=listed))
 
-    def _store_records(self, job: PastJob, listing: Listing, *, replaces_history: bool) -> None:
+    def _store_records(self, job: PastJob, listing: RecordsListing, *, replaces_history: bool) -> None:
         """Store a listing: its details for later, and its builds as history if it is as good."""
         if listing.error:
             return

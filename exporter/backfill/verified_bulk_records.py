@@ -50,7 +50,7 @@ many times the longest build that was read, within these limits.
 
 
 @dataclass(slots=True)
-class Listing:
+class RecordsListing:
     """The records of one job, as far as they were read.
 
     Attributes:
@@ -138,7 +138,7 @@ class RecordsReader:
         self._failures = 0
         self._equals_history: bool | None = None
         self._lock = threading.Lock()
-        self._listings: dict[str, Listing] = {}
+        self._listings: dict[str, RecordsListing] = {}
         self.ended = ""
 
     @property
@@ -146,18 +146,18 @@ class RecordsReader:
         """Enough builds were compared, and none differs."""
         return not self.ended and self._trust.is_proven
 
-    def replaces_history(self, listing: Listing) -> bool:
+    def replaces_history(self, listing: RecordsListing) -> bool:
         """Return whether a job needs no request for its history."""
         return self._equals_history is True and listing.is_whole
 
-    def read(self, job: PastJob) -> Listing:
+    def read(self, job: PastJob) -> RecordsListing:
         """Read a job's records and compare a few; called again after an error, it goes on where it stopped.
 
         Raises:
             ApiError: to be called again, or the credentials are refused.
         """
         with self._lock:
-            listing = self._listings.setdefault(job.job.id, Listing(len(self._listings)))
+            listing = self._listings.setdefault(job.job.id, RecordsListing(len(self._listings)))
         try:
             self._read(job.build_project_id, listing)
             self._compare(job.job.id, listing)
@@ -170,10 +170,10 @@ class RecordsReader:
             listing.error = error
         return listing
 
-    def judge(self, job: PastJob, listing: Listing) -> None:
+    def judge(self, job: PastJob, listing: RecordsListing) -> None:
         """Learn from a listing that was read whether records may be used."""
         with self._lock:
-            self._listings[job.job.id] = Listing(listing.ordinal)  # frees the builds
+            self._listings[job.job.id] = RecordsListing(listing.ordinal)  # frees the builds
         was_proven = self.is_proven
         for _ in range(listing.agreed):
             self._client.records_compared(agreed=True)
@@ -190,7 +190,7 @@ class RecordsReader:
         else:
             self._failures = 0
 
-    def _read(self, build_project_id: str, listing: Listing) -> None:
+    def _read(self, build_project_id: str, listing: RecordsListing) -> None:
         """Read pages; the newest builds come first, else the service has to leave out older ones."""
         until_ms = None if self._end_ms is None else self._end_ms + DAY_MS
         since_ms = None if listing.is_descending else self._first_ms - DAY_MS
@@ -213,7 +213,7 @@ class RecordsReader:
                 listing.pages = 0
                 self._read(build_project_id, listing)
 
-    def _compare(self, job_id: str, listing: Listing) -> None:
+    def _compare(self, job_id: str, listing: RecordsListing) -> None:
         exact = listing.exact
         wanted = int(listing.ordinal % EVERY == 0 or len(listing.builds) > _MANY)
         if not self.is_proven:
@@ -226,7 +226,7 @@ class RecordsReader:
             if build.number not in listing.compared:
                 self._compare_build(job_id, build, listing)
 
-    def _compare_build(self, job_id: str, build: BuildDetail, listing: Listing) -> None:
+    def _compare_build(self, job_id: str, build: BuildDetail, listing: RecordsListing) -> None:
         try:
             detail = self._client.record_info(job_id, build.number)
         except NotVisibleError:
@@ -237,7 +237,7 @@ class RecordsReader:
         elif detail.result:
             listing.differs = build.number
 
-    def _compare_with_history(self, job_id: str, listing: Listing) -> bool | None:
+    def _compare_with_history(self, job_id: str, listing: RecordsListing) -> bool | None:
         history = self._client.period_history(job_id, *self._days, is_enough=lambda _: True)
         finished = [build for build in history if build.result and build.number >= min(listing.builds)]
         records = [listing.builds.get(build.number) for build in finished]

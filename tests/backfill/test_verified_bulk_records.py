@@ -11,7 +11,7 @@ import pytest
 from exporter.backfill import Download, Notices
 from exporter.backfill.plan import PastJob, Period
 from exporter.backfill.plan_builder import watched_jobs
-from exporter.backfill.verified_bulk_records import Listing
+from exporter.backfill.verified_bulk_records import RecordsListing
 from exporter.model import BuildDetail
 from exporter.simulator import Fault, Fleet, ManualClock, Plan, Simulator, fault
 from tests.backfill.conftest import DAY_MS, HOUR_MS, NOON_MS, Past
@@ -240,7 +240,7 @@ def test_the_longer_builds_take_the_further_back_they_are_read(
     longest_minutes: float, minutes_before: int, is_enough: bool
 ) -> None:
     finish_ms = NOON_MS - minutes_before * 60_000
-    listing = Listing(0)
+    listing = RecordsListing(0)
     longest = BuildDetail(9, start_ms=NOON_MS, finish_ms=NOON_MS + round(longest_minutes * 60_000))
     listing.add([longest, BuildDetail(8, start_ms=finish_ms - 1000, finish_ms=finish_ms)], NOON_MS)
     assert listing.reaches_back == is_enough
