@@ -82,6 +82,7 @@ class Obstacle(StrEnum):
     UNTRUSTED = "untrusted"
     TLS = "tls"
     PROXY = "proxy"
+    PROXY_REFUSED = "proxy_refused"
     SETTING = "setting"
     BROKEN = "broken"
 

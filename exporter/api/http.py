@@ -145,7 +145,7 @@ def exchange(
     except (OSError, HTTPError, http.client.HTTPException) as error:
         if type(error) is OSError and error.errno is None and not isinstance(session.verify, str):
             raise _misconfigured(prepared.url or "", {}, error) from None
-        raise _unreachable(error) from None
+        raise _unreachable(prepared.url or "", proxies, error) from None
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -201,7 +201,8 @@ def _misconfigured(url: str, proxies: Mapping[str, str], error: Exception) -> Un
     return unreachable
 
 
-def _unreachable(error: Exception) -> UnreachableError:
+def _unreachable(url: str, proxies: Mapping[str, str], error: Exception) -> UnreachableError:
+    """Explain why no response arrived; an error of a proxy names the variable that it comes from."""
     innermost: BaseException = error
     while cause := innermost.__cause__ or innermost.__context__:
         innermost = cause
@@ -210,6 +211,8 @@ def _unreachable(error: Exception) -> UnreachableError:
     reason = str(innermost) if is_local else type(innermost).__name__
     text = redact(f"{type(error).__name__}: {reason}").split("\n", maxsplit=1)[0][:200]
     obstacle = _obstacle(error, innermost)
+    if obstacle in (Obstacle.PROXY, Obstacle.PROXY_REFUSED) and (proxy := select_proxy(url, dict(proxies))):
+        text = f"{_proxy_variable(url, proxy)}: {text}"
     code = "timeout" if obstacle is Obstacle.TIMEOUT else "connection"
     return UnreachableError(text, code=code, obstacle=obstacle)
 
@@ -218,7 +221,8 @@ def _obstacle(error: Exception, innermost: BaseException) -> Obstacle:
     if isinstance(error, requests.Timeout) or isinstance(innermost, TimeoutError):
         return Obstacle.TIMEOUT
     if isinstance(error, requests.exceptions.ProxyError):
-        return Obstacle.PROXY
+        is_reached = getattr(innermost, "errno", None) is None
+        return Obstacle.PROXY_REFUSED if is_reached else Obstacle.PROXY
     if isinstance(innermost, ssl.SSLCertVerificationError):
         return Obstacle.UNTRUSTED
     if isinstance(error, requests.exceptions.SSLError) or isinstance(innermost, ssl.SSLError):

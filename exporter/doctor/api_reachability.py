@@ -40,8 +40,12 @@ _OBSTACLES: Final = {
     ),
     Obstacle.TLS: ("the TLS handshake failed", "check whether {key} should begin with http:// or https://"),
     Obstacle.PROXY: (
+        "the proxy cannot be reached",
+        "check host and port in that variable, or add the host of {key} to NO_PROXY",
+    ),
+    Obstacle.PROXY_REFUSED: (
         "the proxy refuses the request",
-        "check HTTPS_PROXY and its password, or add the host to NO_PROXY",
+        "check user and password in that variable, or add the host of {key} to NO_PROXY",
     ),
     Obstacle.SETTING: (
         "an environment variable prevents the request",

@@ -311,6 +311,8 @@ def test_a_proxy_that_refuses_is_a_matter_of_the_connection(
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         error = failure(session, "https://codearts.test")
         assert (error.code, "407" in str(error)) == ("connection", True)
+        assert error.obstacle is Obstacle.PROXY_REFUSED
+        assert str(error).startswith("HTTPS_PROXY: ProxyError: Tunnel connection failed: 407")
 
 
 @pytest.fixture(scope="module")
@@ -432,7 +434,9 @@ class TestObstacles:
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
         monkeypatch.setenv("NO_PROXY", "")
-        assert failure(session, "http://example.test").obstacle is Obstacle.PROXY
+        error = failure(session, "http://example.test")
+        assert error.obstacle is Obstacle.PROXY
+        assert str(error).startswith("HTTP_PROXY: ProxyError: [Errno ")
 
 
 PROXY_FORM = "is no proxy of the form http://[user:password@]host:port"
