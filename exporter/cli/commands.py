@@ -19,6 +19,7 @@ from exporter.cli.flags import (
     log_flags,
     ordinal,
     pairs,
+    speed,
     step,
     web_flags,
 )
@@ -249,10 +250,17 @@ def demo(
 
 @cli.command()
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
-@click.option("--port", default=0, help="Port to listen on. 0 selects a free port, which is printed.")
-@click.option("--jobs", type=int, help="Number of jobs. Default: those of the demo.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="Port to listen on. 0 selects a free port, which is printed.",
+)
+@click.option("--jobs", type=click.IntRange(0), help="Number of jobs. Default: those of the demo.")
 @click.option("--seed", default=0, help="Seed that selects the fleet.")
-@click.option("--speed", default=1.0, help="Speed of simulated time.")
+@click.option(
+    "--speed", default=1.0, callback=speed, help="Speed of simulated time, above 0 and at most 10,000."
+)
 def simulate(**settings: Any) -> None:
     """Simulate the CodeArts Build API, for experiments."""
     with signals_and_streams.slow_imports():

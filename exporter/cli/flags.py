@@ -141,3 +141,10 @@ def step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     if seconds % 1 or not 1 <= seconds <= 86_400:
         raise click.BadParameter("must be between 1s and 1d, in whole seconds")
     return seconds
+
+
+def speed(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    """Return a speed of time, or raise a usage error; a range of click's would accept NaN."""
+    if not 0 < value <= 10_000:
+        raise click.BadParameter("must be above 0 and at most 10,000")
+    return value

@@ -275,13 +275,14 @@ def _banner(simulator: Simulator) -> str:
     """Return a configuration of the exporter that works with the simulator; all else is in comments."""
     known = simulator.credentials
     jobs = sum(job.deleted_ms is None for job in simulator.fleet.jobs())
+    size = "1 job" if jobs == 1 else f"{jobs:,} jobs"
     key = known.access_keys[0]
     password = (
         f"{{domain: {known.domain}, username: {known.username}, password: {known.password}, "
         f"project: {known.project}}}"
     )
     return f"""\
-# CodeArts Build simulator on {simulator.url}, {jobs} jobs. This is a configuration for it.
+# CodeArts Build simulator on {simulator.url}, {size}. This is a configuration for it.
 endpoint: {simulator.url}
 iam_endpoint: {simulator.url}
 auth:

@@ -136,6 +136,10 @@ class TestUsage:
             ["check-config", ""],
             ["list-jobs", "one.yaml", "--config.file=config.yaml"],
             ["simulate", "--port=many"],
+            ["simulate", "--port=99999"],
+            ["simulate", "--speed=nan"],
+            ["simulate", "--speed=0"],
+            ["simulate", "--jobs=-5"],
             ["serve", "--shard=last"],
             ["serve", "--shard=-1", "--total-shards=2"],
             ["serve", "--shard=--1", "--total-shards=2"],
@@ -378,14 +382,15 @@ class TestSimulate:
 
     @pytest.mark.parametrize("kind", ["password", "access_key"])
     def test_the_credentials_in_its_comments_work_too(self, kind: str, tmp_path: Path) -> None:
-        with started("simulate", "--jobs=2", log=tmp_path / "log") as simulating:
+        with started("simulate", "--jobs=1", log=tmp_path / "log") as simulating:
+            simulating.says(", 1 job. This is a configuration for it.")
             simulating.says("/_sim/truth")
             text = re.sub(r"(?m)^  token: .*\n", "", simulating.output).replace(f"# {kind}", kind)
             config = tmp_path / "config.yaml"
             config.write_text(text, encoding="utf-8")
             listed = CliRunner().invoke(cli, ["list-jobs", f"--config.file={config}"])
             assert listed.exit_code == 0, listed.output
-            assert len(listed.stdout.splitlines()) == 3
+            assert len(listed.stdout.splitlines()) == 2
 
     def test_a_taken_port_exits_1(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
