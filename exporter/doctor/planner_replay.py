@@ -236,7 +236,7 @@ class Replay:
             self._step(until)
 
     def _step(self, until: float) -> None:
-        """Do the most overdue task, or advance the clock to the next one."""
+        """Do the next due task, or advance the clock to it."""
         service, planner = self.service, self._planner
         began = service.now
         timers = planner.take(began, 1)

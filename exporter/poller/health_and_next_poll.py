@@ -32,7 +32,7 @@ def poll_ended(
         hid = planner.poll_succeeded(job, now, found, verified=observed.history_read)
     if observed:
         if observed.unconfirmed_denials:
-            planner.schedule.hasten(job.poll, now + SECOND_TRY_S, PollReason.MORE_DETAILS)
+            planner.schedule.hasten(job.poll, now + SECOND_TRY_S, PollReason.DENIED)
         job.deny(observed.unconfirmed_denials, now)
     return hid
 

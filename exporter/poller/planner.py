@@ -120,7 +120,7 @@ class PollPlanner:
                 job.lists.clamp_timestamps(at_ms)
 
     def take(self, now: float, limit: int) -> list[Timer]:
-        """Take up to `limit` due tasks, the most overdue first."""
+        """Take up to `limit` due tasks, as `Schedule.take` orders them."""
         taken = self.schedule.take(now, limit)
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):

@@ -67,6 +67,8 @@ class PollDelays:
         Where polls wait for the throttle, the pauses grow with that wait: other tasks take precedence.
         """
         due, ledger = job.poll.was_due, job.latest
+        if due is not None and job.hint:
+            due = max(due, job.hint.at)  # how long it had been due before the hint says nothing of that wait
         pause: float | None = None
         if job.hint and ledger:
             job.hint = job.hint.after_poll(ledger, job.polled_at)

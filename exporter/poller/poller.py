@@ -139,7 +139,7 @@ class Poller:
         return self._service.clock.service_ms(self._wall())
 
     def take(self, limit: int, hinted: Iterable[str] = ()) -> list[Work]:
-        """Take up to `limit` due tasks, the most overdue first; stages if nothing else is due.
+        """Take up to `limit` due tasks in the order of `Schedule.take`; stages if nothing else is due.
 
         Jobs that are `hinted` to have news become due. Labels whose time at 0 is over are published.
         """

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 from exporter.errors import ApiError
@@ -34,6 +34,20 @@ def job_id_of(task: str) -> str:
     return task.removeprefix(_STAGES_PREFIX)
 
 
+class Priority(IntEnum):
+    """Priority of a due task; the lowest value comes first.
+
+    Attributes:
+        FLEET: the job lists and the recycle bin.
+        NEWS: polls that will probably show something new.
+        ROUTINE: other polls; also for a backlog of details, since that takes many requests.
+    """
+
+    FLEET = 0
+    NEWS = 1
+    ROUTINE = 2
+
+
 class PollReason(StrEnum):
     """Reason for the time of a job's next poll."""
 
@@ -49,8 +63,25 @@ class PollReason(StrEnum):
     MISSING = "build numbers are missing; the interval grows with each poll that does not find them"
     STUCK = "a build has been unfinished for over a day"
     MORE_DETAILS = "details of builds are still to be read"
+    DENIED = "record-info does not know a build yet"
     REFUSED = "the API refuses the job; the interval grows with each refusal"
     FAILED = "the last poll failed; the interval grows with each failure"
+
+    @property
+    def priority(self) -> Priority:
+        """Priority of a poll for this reason."""
+        return Priority.NEWS if self in _NEWS else Priority.ROUTINE
+
+
+_NEWS: Final = frozenset(
+    {
+        PollReason.HINTED,
+        PollReason.CHANGED,
+        PollReason.BUILDING,
+        PollReason.DISAGREES,
+        PollReason.DENIED,
+    }
+)
 
 
 class PlannedPoll(NamedTuple):
@@ -91,6 +122,11 @@ class Timer:
     def keep_log(self, before: "Timer") -> None:
         """Copy what the log says of this task."""
         self.failures, self.is_reported, self.has_bug = before.failures, before.is_reported, before.has_bug
+
+    @property
+    def priority(self) -> Priority:
+        """Priority of the task, for the reason of its due time."""
+        return self.reason.priority if self.reason else Priority.FLEET
 
     @property
     def is_under_way(self) -> bool:

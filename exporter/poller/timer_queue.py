@@ -1,16 +1,23 @@
-"""Timers in the order in which they are due; pure."""
+"""Timers in the order of their priority and due time; pure."""
 
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import Final
 
-from exporter.poller.tasks_and_results import PollReason, Timer
+from exporter.poller.tasks_and_results import PollReason, Priority, Timer
+
+OVERDUE_TURN: Final = 4
+"""One of so many tasks is the most overdue of all, so that none waits for ever."""
+
+Entry = tuple[float, int, Timer]
 
 
 class Schedule:
-    """Priority queue of timers by due time. A timer waits, is under way, or is idle."""
+    """Queue of timers by priority, then by due time. A timer waits, is under way, or is idle."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heaps: dict[Priority, list[Entry]] = {priority: [] for priority in Priority}
+        self._taken = 0
         self._waiting = 0
         self._under_way: dict[Timer, None] = {}  # in the order in which they were taken
         self._order = count()
@@ -31,15 +38,22 @@ class Schedule:
         timer.reason = reason or timer.reason
         self._waiting += timer.due is None
         timer.due = due
-        heappush(self._heap, (due, next(self._order), timer))
-        if len(self._heap) > 2 * self._waiting + 64:
-            self._heap = [entry for entry in self._heap if entry[2].due == entry[0]]
-            heapify(self._heap)
+        heappush(self._heaps[timer.priority], (due, next(self._order), timer))
+        if sum(map(len, self._heaps.values())) > 2 * self._waiting + 64:
+            for priority, heap in self._heaps.items():
+                heap[:] = [entry for entry in heap if _is_current(entry, priority)]
+                heapify(heap)
 
     def hasten(self, timer: Timer, due: float, reason: PollReason) -> None:
-        """Move a waiting task forward to `due`, for that reason; never back."""
-        if timer.due is not None and timer.due > due:
-            self.put(timer, due, reason)
+        """Move a waiting task forward to `due`, for that reason; never back.
+
+        One that is due before then gets the reason if that raises its priority.
+        """
+        if timer.due is None:
+            return
+        earlier = min(due, timer.due)
+        if earlier < timer.due or reason.priority < timer.priority:
+            self.put(timer, earlier, reason)
 
     def remove(self, timer: Timer) -> None:
         """Unschedule a task; one that is under way is not scheduled again when it ends."""
@@ -48,15 +62,26 @@ class Schedule:
         timer.removed = timer.is_under_way
 
     def take(self, now: float, limit: int) -> list[Timer]:
-        """Take up to `limit` due tasks, the most overdue first; they are then under way."""
+        """Take up to `limit` due tasks by priority, then the most overdue first; they are then under way.
+
+        Each `OVERDUE_TURN`th one is the most overdue of all.
+        """
         taken: list[Timer] = []
-        while len(taken) < limit and (due := self._first()) is not None and due <= now:
-            timer = heappop(self._heap)[2]
+        while len(taken) < limit and (heap := self._next(now)):
+            due, _, timer = heappop(heap)
             timer.due, timer.was_due, timer.started = None, due, now
             self._waiting -= 1
             self._under_way[timer] = None
             taken.append(timer)
         return taken
+
+    def _next(self, now: float) -> list[Entry] | None:
+        """Return the heap whose first task is to be taken; None if no task is due."""
+        due = [heap for heap in self._heaps_by_priority() if heap[0][0] <= now]
+        if not due:
+            return None
+        self._taken += 1
+        return due[0] if self._taken % OVERDUE_TURN else min(due, key=lambda heap: heap[0])
 
     def done(self, timer: Timer) -> bool:
         """End a task; False if it was removed meanwhile and must not be scheduled again."""
@@ -85,6 +110,16 @@ class Schedule:
         return max(0.0, now - min(due_times, default=now))
 
     def _first(self) -> float | None:
-        while self._heap and self._heap[0][2].due != self._heap[0][0]:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return min((heap[0][0] for heap in self._heaps_by_priority()), default=None)
+
+    def _heaps_by_priority(self) -> list[list[Entry]]:
+        """Return the heaps in which tasks wait, without outdated entries at their begin."""
+        for priority, heap in self._heaps.items():
+            while heap and not _is_current(heap[0], priority):
+                heappop(heap)
+        return [heap for heap in self._heaps.values() if heap]
+
+
+def _is_current(entry: Entry, priority: Priority) -> bool:
+    due, _, timer = entry
+    return timer.due == due and timer.priority is priority

@@ -193,6 +193,21 @@ class TestTheStart:
         sweep_now(made, sweep(show(third)), {}, 0)
         assert made.due(0, 10) == [third, first, second]
 
+    def test_lists_changes_and_hints_do_not_wait_for_the_first_polls(self) -> None:
+        made, jobs = planner(100), ids(100)
+        sweep_now(made, sweep(*map(show, jobs)), {}, 0.0)
+        polled = {job_id: idle() for job_id in made.due(0, 8)}
+        for job_id, ledger in polled.items():
+            made.succeed(job_id, ledger, 1)
+        changed, hinted = next(iter(polled)), jobs[90]
+        shown = [show(job_id, number=2 if job_id == changed else 1) for job_id in jobs]
+        assert made.due(60, 1) == [JOB_LISTS]
+        made.learn(sweep(*shown, read_ms=at(1)), 60)
+        made.follow(sweep(*shown, read_ms=at(1)), polled, 60)
+        made.hint([hinted], 60, at(1))
+        assert {changed, hinted} <= set(made.due(60, 3))
+        assert made.schedule.lag(60) == 60, "the first polls are late"
+
     def test_a_sweep_that_fails_holds_nothing_up(self) -> None:
         made = planner(3)
         sweep_now(made, None, {}, 0)

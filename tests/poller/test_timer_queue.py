@@ -1,4 +1,4 @@
-"""The schedule: the most overdue first, never twice at a time, nothing that fills up."""
+"""The schedule: by priority, the most overdue first, never twice at a time, nothing that fills up."""
 
 import pytest
 from hypothesis import given
@@ -21,8 +21,8 @@ class Named:
     def timer(self, task: str) -> Timer:
         return self.timers.setdefault(task, Timer(task))
 
-    def put(self, task: str, at: float) -> None:
-        self.schedule.put(self.timer(task), at)
+    def put(self, task: str, at: float, reason: PollReason = PollReason.CHANGED) -> None:
+        self.schedule.put(self.timer(task), at, reason)
 
     def hasten(self, task: str, at: float) -> None:
         self.schedule.hasten(self.timer(task), at, PollReason.CHANGED)
@@ -112,6 +112,43 @@ def test_the_most_overdue_goes_first() -> None:
     assert schedule(a=1060, b=1030, c=1090).take(1070, limit=2) == ["b", "a"]
 
 
+def routine(count: int) -> Named:
+    """Tasks with names of numbers that have been due since 0."""
+    made = Named()
+    for number in range(count):
+        made.put(str(number), 0, PollReason.FIRST)
+    return made
+
+
+def test_the_lists_go_first_then_what_has_news() -> None:
+    due = routine(9)
+    due.put("hinted", 50, PollReason.HINTED)
+    due.put("changed", 40, PollReason.CHANGED)
+    due.schedule.put(due.timer("lists"), 60)
+    assert due.take(45, limit=1) == ["changed"]
+    assert due.take(60, limit=3) == ["lists", "hinted", "0"]
+
+
+def test_each_fourth_is_the_most_overdue_of_all_so_that_none_waits_for_ever() -> None:
+    due, taken = routine(5), []
+    for now in range(1, 21):
+        due.put(f"news {now}", now, PollReason.CHANGED)
+        taken += due.take(now, limit=1)
+    assert [task for task in taken if "news" not in task] == ["0", "1", "2", "3", "4"]
+    assert taken[3::4] == ["0", "1", "2", "3", "4"]
+    assert due.take(20, limit=3) == ["news 16", "news 17", "news 18"]
+
+
+def test_news_of_a_task_that_is_due_already_raise_its_priority_and_keep_its_lag() -> None:
+    due = routine(9)
+    due.hasten("5", 100)
+    assert due.timer("5").reason is PollReason.CHANGED
+    assert (due.take(100, limit=2), due.lag(100)) == (["5", "0"], 100)
+    due.schedule.hasten(due.timer("8"), 100, PollReason.VERIFIED)
+    assert due.timer("8").reason is PollReason.FIRST
+    assert sorted(due.take(100, limit=99)) == ["1", "2", "3", "4", "6", "7", "8"]
+
+
 def test_of_two_due_at_the_same_time_the_one_put_first_goes_first() -> None:
     assert schedule(b=1000, a=1000, c=1000).take(1000, limit=3) == ["b", "a", "c"]
 
@@ -176,7 +213,7 @@ def test_putting_a_task_off_again_and_again_takes_no_room() -> None:
     due = schedule(a=1000, b=5000)
     for at in range(100_000):
         due.put("a", 2000 + at % 7)
-    assert len(due.schedule._heap) < 100
+    assert sum(map(len, due.schedule._heaps.values())) < 100
     assert due.take(6000, limit=9) == ["a", "b"]
 
 
