@@ -100,6 +100,7 @@ class ApiError(ExporterError):
         obstacle: reason of an `UnreachableError`.
         address_key: the configuration key of the requested address.
         brief: the kind of error in two or three words.
+        cause: the same error, without the time of the next attempt that the text ends with.
     """
 
     retryable = False
@@ -114,6 +115,7 @@ class ApiError(ExporterError):
     limit_per_minute: float | None = None
     obstacle: Obstacle = Obstacle.BROKEN
     address_key: str = "endpoint"
+    cause: "ApiError | None" = None
 
     def reworded(self, message: str, retry_after: float | None = None) -> Self:
         """Copy the error with another text, without its traceback."""

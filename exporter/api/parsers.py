@@ -34,6 +34,7 @@ _MIN_TIME_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _MAX_TIME_MS: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _MAX_NUMBER: Final = 2**31 - 1
 _MAX_QUEUE_MS: Final = 7 * DAY_MS
+_KINDS: Final = {type(None): "nothing", bool: "true or false", str: "text", list: "a list"}
 
 _MAX_SECONDS: Final = 100_000_000_000
 """A bare number below this is seconds since the epoch (until the year 5138), from it on milliseconds."""
@@ -109,16 +110,16 @@ def project_page(body: object) -> Page[tuple[str, str]]:
     return _page(result.get("project_info_list"), result.get("total"), _project)
 
 
-def mapping(value: object, reason: str) -> Mapping[str, object]:
-    """Return a JSON object; anything else raises a `PayloadError` with that ``reason``."""
+def mapping(value: object, reason: str, what: str = "the answer") -> Mapping[str, object]:
+    """Return a JSON object; anything else raises a `PayloadError` with that ``reason`` about ``what``."""
     if not isinstance(value, dict):
-        raise PayloadError(reason, f"a JSON object was expected, not {type(value).__name__}")
+        raise PayloadError(reason, f"{what}: {_KINDS.get(type(value), 'a number')} instead of a JSON object")
     return value
 
 
 def result_of(body: object) -> Mapping[str, object]:
     """Return the object ``result`` of a response; without one, raise `PayloadError`."""
-    return mapping(mapping(body, "not_an_object").get("result"), "no_result")
+    return mapping(mapping(body, "not_an_object").get("result"), "no_result", "its field result")
 
 
 def text(value: object) -> str:
@@ -194,7 +195,9 @@ def _page(
     elif isinstance(items, dict):
         items = [items] if items else []
     if not isinstance(items, list):
-        raise PayloadError("not_a_list", f"a list of records was expected, not {type(items).__name__}")
+        raise PayloadError(
+            "not_a_list", f"{_KINDS.get(type(items), 'a number')} instead of a list of records"
+        )
     if len(items) > MAX_PAGE_RECORDS:
         raise PayloadError("too_many_records", f"a page of {len(items):,} records, more than requested")
     records: list[Record] = []

@@ -59,7 +59,7 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes) -> obje
         kind = _body_kind(body)
         if is_success:
             raise InvalidResponseError(f"HTTP {status} with {kind} instead of JSON", code="invalid") from None
-        raise _error(status, headers, "", kind, body_kind=kind) from None
+        raise _error(status, headers, "", f"with {kind}", body_kind=kind) from None
     error_code, message = _failure(value)
     if is_success and error_code is None:
         return value

@@ -60,6 +60,12 @@ _FETCHED: Final = """
     SET asked = 1, dated_ms = excluded.dated_ms, detail = excluded.detail
 """
 
+_FOREIGN: Final = "not a backfill spool; choose another --spool"
+_MEANINGS: Final = {
+    sqlite3.SQLITE_BUSY: "another program has it open",
+    sqlite3.SQLITE_NOTADB: _FOREIGN,
+}
+
 _DISCARDED: Final = "records discarded"
 _REFUSED: Final = "null"
 """Stands for stages that the service refuses."""
@@ -278,7 +284,7 @@ class Spool:
         if not objects:
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
         elif application_id != APPLICATION_ID:
-            raise BackfillError(f"{self.path}: not a backfill spool; choose another --spool")
+            raise BackfillError(f"{self.path}: {_FOREIGN}")
         elif version != VERSION:
             raise BackfillError(f"{self.path}: another version; remove it, or choose another --spool")
         self._connection.execute(_ADDED)
@@ -295,9 +301,8 @@ class Spool:
         try:
             yield
         except sqlite3.Error as error:
-            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            reason = "another program has it open" if busy else error
-            raise BackfillError(f"{self.path}: {reason}") from None
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise BackfillError(f"{self.path}: {_MEANINGS.get(code, error)}") from None
 
 
 def _to_row(job_id: str, past: PastBuild) -> tuple[object, ...]:

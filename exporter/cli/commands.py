@@ -206,7 +206,10 @@ def backfill(
     spool: Path | None,
     **to: Any,
 ) -> None:
-    """Export build history to Prometheus (OpenMetrics files or remote write)."""
+    """Export build history to Prometheus (OpenMetrics files or remote write).
+
+    Either --output or --remote-write is required.
+    """
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
     given_end = click.get_current_context().get_parameter_source("end") is not ParameterSource.DEFAULT
@@ -286,7 +289,7 @@ def _run() -> None:
     except ConfigError as error:
         _fail(error, 2)
     except ApiError as error:
-        _fail(ExporterError(f"{error}; check-config --online says what to do"), 1)
+        _fail(ExporterError(f"{error.cause or error}; check-config --online says what to do"), 1)
     except ExporterError as error:
         _fail(error, 1)
     except RuntimeError as error:

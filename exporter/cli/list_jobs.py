@@ -40,7 +40,7 @@ def list_jobs(config: Config, output: str) -> None:
     try:
         jobs = visible_jobs(client, [project.id for project in config.projects])
     except ApiError as error:
-        raise ExporterError(_explain(config, error)) from None
+        raise ExporterError(_explain(config, error.cause or error)) from None
     if not jobs:
         raise ExporterError(
             "the list of jobs is empty: the user sees none, or the list was empty only for a moment"

@@ -156,7 +156,7 @@ class _Examination:
         try:
             answer = self._with_retries(request)
         except ApiError as error:
-            answer = error
+            answer = error.cause or error  # nothing tries again here
         self._done()
         self._note(answer)
         return answer

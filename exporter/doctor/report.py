@@ -105,9 +105,7 @@ def lines_of(report: Report, paint: Paint = lambda _, word: word) -> Iterator[st
 def summary(report: Report) -> str:
     """Summarize the report in one line."""
     problems, notes = report.count(Mark.PROBLEM), report.count(Mark.NOTE)
-    if problems:
-        return f"{plural(problems, 'problem')}, {plural(notes, 'note')}."
-    return f"All is well, with {plural(notes, 'note')}." if notes else "All is well."
+    return f"{plural(problems, 'problem') if problems else 'No problem'}, {plural(notes, 'note')}."
 
 
 def _lines(finding: Finding, paint: Paint, before: str) -> Iterator[str]:

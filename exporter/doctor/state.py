@@ -45,13 +45,16 @@ def _file(path: str) -> tuple[Finding, ...]:
     if not os.access(folder, os.W_OK | os.X_OK):
         text = f"{name}: the folder {folder} is not writable for this user"
         return (problem(text, "give the exporter's user access to the folder"),)
-    another = "give another state.path, which begins with a baseline"
     try:
         refuse_foreign(path)
     except StoreError as error:
-        return (problem(str(error), f"do what it says, or {another}"),)
+        text, _, todo = str(error).rpartition("; ")
+        return (problem(text, f"{todo}; a new file begins with a baseline"),)
     except OSError as error:
-        todo = f"check that it is a file that the exporter's user may read and write, or {another}"
+        todo = (
+            "check that it is a file that the exporter's user may read and write, or give another "
+            "state.path, which begins with a baseline"
+        )
         return (problem(f"{name}: cannot be read: {error.strerror}", todo),)
     if not os.path.lexists(real):
         return (ok(f"{name}: is created at the first start"), *_free_space(folder))

@@ -238,7 +238,9 @@ def test_records_that_are_no_list_are_a_payload_error(listed: object) -> None:
 @pytest.mark.parametrize("answer", [{}, {"result": None}, {"result": []}, {"result": ""}])
 def test_a_response_without_a_result_is_a_payload_error(answer: object) -> None:
     for read in (lambda: build_detail(answer, JOB, 7), lambda: recycle_page(answer)):
-        with pytest.raises(PayloadError) as caught:
+        with pytest.raises(
+            PayloadError, match=r"its field result: (nothing|a list|text) instead of"
+        ) as caught:
             read()
         assert caught.value.reason == "no_result"
 

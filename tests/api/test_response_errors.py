@@ -203,6 +203,7 @@ def test_a_body_that_is_no_json_is_named(body: bytes, what: str) -> None:
     assert (type(failure), failure.code) == (InvalidResponseError, "invalid")
     assert str(failure) == f"HTTP 200 with {what} instead of JSON"
     assert str(failure_of(404, body)) == f"HTTP 404 with {what} instead of the service's error"
+    assert str(failure_of(302, body)) == f"HTTP 302 with {what}"
 
 
 @pytest.mark.parametrize(

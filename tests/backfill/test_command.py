@@ -339,7 +339,7 @@ def test_an_invalid_address_or_time_is_reported_before_any_request(
 def test_a_foreign_spool_file_is_not_changed(config: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine" * 1000)
     done = run(*command(config, f"--output={tmp_path / 'out'}", f"--spool={tmp_path / 'notes.txt'}"))
-    refused(done, 1, "notes.txt")
+    refused(done, 1, "notes.txt: not a backfill spool; choose another --spool")
     assert (tmp_path / "notes.txt").read_text() == "mine" * 1000
 
 

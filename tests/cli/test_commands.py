@@ -299,7 +299,7 @@ class TestCheckConfig:
         ]
         visible = re.compile(r"  ok +shop/checkout [0-9a-z]{32}: visible, last build 1")
         assert any(map(visible.fullmatch, lines))
-        assert lines[-1] == "All is well, with 1 note."
+        assert lines[-1] == "No problem, 1 note."
         assert "\x1b" not in ended.out
 
     def test_online_one_job_is_not_visible(self, simulator: Simulator, config: Path) -> None:
@@ -322,6 +322,7 @@ class TestCheckConfig:
         ended = run("check-config", "--online", f"--config.file={config}")
         assert ended.code == 1
         assert "refused the credentials" in ended.out
+        assert "tried again" not in ended.out
         assert simulator.counts["auth", 401] == 1
         assert "wr0ng-secret" not in ended.out + ended.err
         assert "Traceback" not in ended.err

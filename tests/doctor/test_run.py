@@ -28,7 +28,7 @@ def test_a_right_configuration_has_no_problem(examined: Examine) -> None:
     assert found.section("Credentials")[-1] == "ok: accepted by the service"
     assert all("visible, last build 1" in line for line in found.section("Jobs"))
     assert {line.partition(":")[0] for line in found.section("Permissions")} == {"ok"}
-    assert found.text.splitlines()[-1] == "All is well, with 1 note."
+    assert found.text.splitlines()[-1] == "No problem, 1 note."
 
 
 def test_the_report_fits_a_terminal(simulator: Simulator, examined: Examine) -> None:

@@ -79,7 +79,7 @@ class TestText:
             "What to change",
             "  1. change it",
             "",
-            "All is well, with 2 notes.",
+            "No problem, 2 notes.",
         ]
 
     def test_long_lines_wrap_with_indentation(self) -> None:

@@ -90,8 +90,11 @@ def test_a_running_exporter_is_named_and_undisturbed(tmp_path: Path) -> None:
 
 
 def test_a_foreign_file(tmp_path: Path) -> None:
-    (tmp_path / "state.db").write_text("a letter")
-    assert "not a SQLite file" in found(tmp_path / "state.db").text
+    path = tmp_path / "state.db"
+    path.write_text("a letter")
+    finding = found(path)
+    assert finding.text == f"{path}: this is not a SQLite file"
+    assert finding.todo == "name another state.path; a new file begins with a baseline"
 
 
 def test_memory_gets_a_suggestion_if_several_jobs_are_watched() -> None:

@@ -46,7 +46,9 @@ class Backoff:
         """Copy an error, with the end of the pause in its text."""
         remaining_s = self.remaining_s()
         retry_at = format_utc(round((self._clock() + remaining_s) * 1000))
-        return error.reworded(f"{error}; tried again at {retry_at}", remaining_s)
+        deferred = error.reworded(f"{error}; tried again at {retry_at}", remaining_s)
+        deferred.cause = error
+        return deferred
 
 
 class CircuitBreaker:
