@@ -84,7 +84,7 @@ def numbers_to_ask(ledger: JobLedger, listed: ListedJob, at_ms: int) -> tuple[in
         return ()
     highest, last = ledger.highest, ledger.last
     if listed.number is None:
-        if listed.last_build_ms is None or (not running and last and _begins_as(last.began_ms, listed)):
+        if listed.last_build_ms is None or (not running and last and begins_as(last.began_ms, listed)):
             return ()
         return (*sorted(running), *range(highest + 1, highest + 1 + MOST_ASKED))[:MOST_ASKED]
     if listed.number <= highest and listed.number not in running:
@@ -99,9 +99,22 @@ def is_reached(ledger: JobLedger, listed: ListedJob, detail: BuildDetail) -> boo
         return True
     if listed.number is not None:
         return detail.number == listed.number
-    return _begins_as(detail.start_ms, listed) or _begins_as(detail.queued_ms, listed)
+    return begins_as(detail.start_ms, listed) or begins_as(detail.queued_ms, listed)
 
 
-def _begins_as(began_ms: int | None, listed: ListedJob) -> bool:
+def may_show_the_next(listed: ListedJob, detail: BuildDetail) -> bool:
+    """Return whether a list without numbers may show a build that began just after the one it leads to.
+
+    Its time is then later than those of the answer, which may be rounded down to seconds.
+    """
+    listed_ms = listed.last_build_ms
+    if listed.number is not None or listed_ms is None:
+        return False
+    began = [ms for ms in (detail.start_ms, detail.queued_ms) if ms is not None and begins_as(ms, listed)]
+    return bool(began) and all(listed_ms >= ms + (1 if ms % 1000 else 1000) for ms in began)
+
+
+def begins_as(began_ms: int | None, listed: ListedJob) -> bool:
+    """Return whether a build that began then may be the one that a list shows, judging by the time."""
     listed_ms = listed.last_build_ms
     return began_ms is not None and listed_ms is not None and abs(began_ms - listed_ms) <= SAME_START_MS

@@ -16,7 +16,7 @@ from exporter.errors import (
 from exporter.ledger.build_labels import LabelPolicy
 from exporter.ledger.fold_observations import DetailAnswer, Failed, Refused, apply_details
 from exporter.ledger.job_ledger import JobLedger
-from exporter.ledger.job_list_evidence import is_reached, numbers_to_ask
+from exporter.ledger.job_list_evidence import is_reached, may_show_the_next, numbers_to_ask
 from exporter.model import BuildDetail, ListedJob, Trigger
 
 FORBIDDEN: Final = frozenset({"401", "403"})
@@ -126,13 +126,14 @@ def ask_listed(
         CredentialsError: history would be refused too.
     """
     answers: list[BuildDetail] = []
+    is_all = False
     for number in numbers_to_ask(ledger, listed, at_ms):
         try:
             detail = details.ask(number)
         except CredentialsError:
             raise
-        except ApiError:
-            return answers, False
+        except ApiError as error:
+            return answers, is_all and isinstance(error, NotVisibleError)
         if not _is_whole(detail, policy):
             return answers, False
         ledger = apply_details(ledger, [detail], at_ms=at_ms).ledger
@@ -140,7 +141,9 @@ def ask_listed(
             return answers, False
         answers.append(detail)
         if is_reached(ledger, listed, detail):
-            return answers, detail.result is not None or listed.is_finished is not True
+            is_all = detail.result is not None or listed.is_finished is not True
+            if not (is_all and may_show_the_next(listed, detail)):
+                return answers, is_all
     return answers, False
 
 

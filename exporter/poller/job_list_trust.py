@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from exporter.api.pagination import pages_of
+from exporter.ledger.job_list_evidence import begins_as
 from exporter.poller.job_state import JobState
 from exporter.poller.tasks_and_results import ALL, JobListsResult, Listing
 
@@ -164,9 +165,11 @@ class ListTrust:
 
     def hid(self, job: JobState, began_ms: int | None) -> bool:
         """Return whether lists should have shown a build that a poll has found, given its start if known."""
-        silent_until_ms = job.lists.silent_until_ms
+        silent_until_ms, listed = job.lists.silent_until_ms, job.lists.listed
         if began_ms is None or silent_until_ms is None:
             return False
+        if listed and listed.number is None and begins_as(began_ms, listed):
+            return False  # without numbers, the list shows this build as well as one that began with it
         return began_ms + (2 * self._interval + 5) * 1000 < silent_until_ms
 
     def stale_before_ms(self, read_ms: int) -> float:

@@ -240,6 +240,16 @@ class TestTrust:
     def test_an_unknown_start_proves_nothing(self) -> None:
         assert not self.polled_and_listed_alike(600).have_hidden(A, None)
 
+    @pytest.mark.parametrize(("number", "hidden"), [(None, False), (1, True)])
+    def test_a_list_without_numbers_shows_all_builds_that_began_together(
+        self, number: int | None, hidden: bool
+    ) -> None:
+        shown = listing(listed(A, last_build_ms=MOMENT_MS + 1500, number=number))
+        lists = swept(shown)
+        lists.polled(A, lists.job(A).lists.current_mark)
+        lists.take_in(shown, {A}, MOMENT_MS + 600_000)
+        assert lists.have_hidden(A, MOMENT_MS) == hidden
+
     def test_lists_that_do_not_show_the_job_have_hidden_nothing(self) -> None:
         assert not self.polled_and_listed_alike(600).have_hidden(B, MOMENT_MS)
 

@@ -120,6 +120,43 @@ def test_two_builds_between_two_reads_of_the_lists_cost_one_request_each(lists: 
 
 
 @both_kinds_of_lists
+@pytest.mark.parametrize("durations_s", [(10, 10), (10, 100), (200, 200)], ids=str)
+def test_two_builds_that_begin_together_are_both_counted_at_once(
+    lists: tuple[Fault, ...], durations_s: tuple[float, float]
+) -> None:
+    with watching(fleet_of()) as watch:
+        seen = observing(watch, lists)
+        now_ms = seen.fleet.clock.now_ms()
+        first, second = durations_s
+        seen.fleet.add_build(seen.job().id, result="failure", duration_s=first, at_ms=now_ms + 5_000)
+        seen.fleet.add_build(seen.job().id, duration_s=second, at_ms=now_ms + 6_500)
+        watch.poll(times=1 + round(second) // 60)
+        assert watch.counted("job-00") == {"failure": 1, "success": 1}
+        watch.poll(times=15)
+        assert watch.value("exporter_job_lists_trusted") == 1
+        assert seen.wrong() == {}
+
+
+@pytest.mark.parametrize("style", ["whole-seconds", None])
+def test_one_build_more_is_requested_only_if_the_listed_one_began_later(style: str | None) -> None:
+    with watching(fleet_of()) as watch:
+        seen = observing(watch, (NO_NUMBERS,))
+        if style:
+            watch.simulator.faults.add(fault(style, operation="record-info"))
+        for ordinal in range(5):
+            begin_ms = seen.fleet.clock.now_ms() + 5_000 + 123 * ordinal
+            seen.fleet.add_build(seen.job(ordinal).id, queue_s=ordinal * 0.7, duration_s=10, at_ms=begin_ms)
+        watch.poll(times=2)
+        assert watch.asked_numbers() == [2] * 5
+        watch.simulator.faults.add(fault("wrong-last-build", operation="job-list", seconds=1.0))
+        seen.fleet.add_build(seen.job(5).id, duration_s=10)
+        watch.poll(times=2)
+        assert watch.asked_numbers()[5:] == [2, 3], "the answer 404 is accepted"
+        assert seen.asked(seen.job(5)) == {"record-info": 2}
+        assert watch.counted("job-05") == {"success": 1}
+
+
+@both_kinds_of_lists
 def test_many_builds_at_once_are_looked_up_in_history(lists: tuple[Fault, ...]) -> None:
     with watching(fleet_of()) as watch:
         seen = observing(watch, lists)
