@@ -60,8 +60,9 @@ class Selection:
         Raises:
             ConfigError: a time or an address is invalid.
         """
-        for flag, text in (("--start", self.start), ("--end", self.end)):
-            _time(flag, text, 0)
+        start_ms, end_ms = _time("--start", self.start, 0), _time("--end", self.end, 0)
+        if start_ms >= end_ms and (start_ms > 0) == (end_ms > 0):  # two times, or two ages, which are below 0
+            raise ConfigError("--start must be before the end")
         for url in self.exporters:
             if not url.startswith(("http://", "https://")):
                 shown = _without_credentials(url)

@@ -326,6 +326,8 @@ def test_invalid_options_are_refused(config: Path, tmp_path: Path, flags: tuple[
         (("--remote-write=http://x", "--remote-write-header=a: 团队"), "remote write: "),
         (("--output=out", "--exporter=localhost:10089"), "=localhost:10089: must begin with http:// or"),
         (("--output=out", "--start=foo"), "--start=foo: must be a duration such as"),
+        (("--output=out", "--start=1h", "--end=2h"), "--start must be before the end"),
+        (("--output=out", f"--start={END}", f"--end={START}"), "--start must be before the end"),
     ],
 )
 def test_an_invalid_address_or_time_is_reported_before_any_request(
