@@ -84,7 +84,21 @@ def test_a_poll_under_way_when_its_job_is_dropped_is_ignored(fleet: Fleet, watch
     watch.poll(times=12)
     fleet.add_build(job.id)
     watch.poll(times=12)
-    assert watch.counted(job.name) == {"success": 1}
+    assert watch.counted(job.name) == {"success": 2}, "the one before it was deleted, and the one after"
+
+
+def test_a_job_that_comes_back_continues_its_counters_without_a_file(
+    fleet: Fleet, watch: Watch, job: Job
+) -> None:
+    fleet.add_build(job.id, duration_s=5)
+    watch.poll(times=2)
+    fleet.delete_job(job.id)
+    watch.poll(times=2)
+    assert (len(watch.jobs), watch.counted(job.name)) == (11, {})
+    fleet.restore_job(job.id)
+    fleet.add_build(job.id, duration_s=5)
+    watch.poll(times=12)
+    assert watch.counted(job.name) == {"success": 2}
 
 
 def test_trouble_of_a_job_that_comes_back_is_logged_again(fleet: Fleet, watch: Watch, job: Job) -> None:
