@@ -1,6 +1,6 @@
 """Knowledge of the endpoints: the one to ask for an operation, and how far records can be used. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -181,3 +181,9 @@ class Sources:
         """Keep the id of a job in requests for records, if an answer has it."""
         if build_project_id:
             self.build_projects[job_id] = build_project_id
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Forget jobs that are no longer watched; lists and answers bring back what is needed again."""
+        for job_id in job_ids:
+            for known in (self.build_projects, self.known_builds, self.listed_builds):
+                known.pop(job_id, None)

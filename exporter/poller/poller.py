@@ -284,6 +284,7 @@ class Poller:
         self._stages.drop(removed)
         self._zero_hold.drop(removed)
         self._refusals.forget(removed_ids)
+        self._service.sources.forget(removed_ids)
         self._log.forget(removed_ids)
         self._readiness.answered(removed_ids)
         self._readiness.wait_for(job.id for job in added)

@@ -87,6 +87,17 @@ def test_a_poll_under_way_when_its_job_is_dropped_is_ignored(fleet: Fleet, watch
     assert watch.counted(job.name) == {"success": 2}, "the one before it was deleted, and the one after"
 
 
+def test_the_endpoints_know_no_more_of_it_than_of_a_new_job(fleet: Fleet, watch: Watch, job: Job) -> None:
+    fleet.add_build(job.id, duration_s=5)
+    watch.poll(times=2)
+    sources = watch.client.sources
+    known = (sources.build_projects, sources.known_builds, sources.listed_builds)
+    assert all(job.id in each for each in known)
+    fleet.delete_job(job.id)
+    watch.poll(times=2)
+    assert not any(job.id in each for each in known)
+
+
 def test_a_job_that_comes_back_continues_its_counters_without_a_file(
     fleet: Fleet, watch: Watch, job: Job
 ) -> None:
