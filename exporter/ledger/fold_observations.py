@@ -164,7 +164,7 @@ def apply_history(
             seen again, and what began later is not missing.
         after_gap: the poll before was so long ago that builds finished since then count as recovered.
     """
-    builds = drop_before_restart(ledger, builds)
+    builds = drop_before_restart(ledger, builds, [open_build.build for open_build in ledger.open.values()])
     builder = LedgerBuilder(ledger)
     builder.other, builder.faults = find_other_numbers(ledger, builds, at_ms)
     is_first = not ledger.highest and ledger.restarted_ms is None
@@ -205,11 +205,12 @@ def apply_details(
     ledger: JobLedger, answers: Iterable[DetailAnswer], *, at_ms: int, policy: LabelPolicy = BY_RESULT
 ) -> Folded:
     """Fold answers of record-info for single builds, requested or not."""
-    answers = drop_before_restart(ledger, answers)
-    if not answers:
-        return Folded(ledger)
+    answers = list(answers)
     to_confirm = ledger.other and ledger.other.to_confirm
     ledger, faults = confirm_jump(ledger, answers, at_ms)
+    answers = drop_before_restart(ledger, answers)
+    if not answers:
+        return Folded(ledger, tuple(faults))
     builder = LedgerBuilder(ledger, policy)
     builder.faults = faults
     denied: set[int] = set()

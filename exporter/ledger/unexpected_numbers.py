@@ -39,23 +39,33 @@ REUSED: Final = "reused_build_number"
 SKIPPED: Final = "skipped_build_numbers"
 
 
-def drop_before_restart(ledger: JobLedger, observed: Iterable[Observed]) -> list[Observed]:
+def drop_before_restart(
+    ledger: JobLedger, observed: Iterable[Observed], unsettled: Iterable[Build] = ()
+) -> list[Observed]:
     """Leave out builds, or details of them, from before the numbers restarted.
 
-    Only those above all current numbers are left out, so that the numbers between do not become gaps.
+    Left out are only those above all current numbers, so that the numbers between do not become gaps, and
+    those with the number of a later build, observed or ``unsettled``, which they would be merged with.
     """
-    every, restarted_ms = list(observed), ledger.restarted_ms
-    if restarted_ms is None:
+    every = list(observed)
+    if ledger.restarted_ms is None:
         return every
+    known: list[Numbered] = [*every, *unsettled]
+    current = {build.number for build in known if not _is_before_restart(ledger, build)}
+    highest = max((ledger.highest, *current))
+    return [
+        build
+        for build in every
+        if not _is_before_restart(ledger, build) or (build.number <= highest and build.number not in current)
+    ]
 
-    def is_earlier(build: Numbered) -> bool:
-        if not isinstance(build, Build | BuildDetail):
-            return False
-        dated_ms = build.start_ms if build.finish_ms is None else build.finish_ms
-        return dated_ms is not None and dated_ms <= restarted_ms
 
-    highest = max((ledger.highest, *(build.number for build in every if not is_earlier(build))))
-    return [build for build in every if build.number <= highest or not is_earlier(build)]
+def _is_before_restart(ledger: JobLedger, build: object) -> bool:
+    """Return whether a build, or details of one, is dated before the numbers restarted."""
+    if ledger.restarted_ms is None or not isinstance(build, Build | BuildDetail):
+        return False
+    dated_ms = build.start_ms if build.finish_ms is None else build.finish_ms
+    return dated_ms is not None and dated_ms <= ledger.restarted_ms
 
 
 def find_other_numbers(
@@ -87,7 +97,8 @@ def confirm_jump(ledger: JobLedger, answers: Iterable[object], at_ms: int) -> tu
     for answer in answers:
         if getattr(answer, "number", None) != other.to_confirm:
             continue
-        if isinstance(answer, BuildDetail) and (answer.result or answer.state):
+        is_earlier = _is_before_restart(ledger, answer)
+        if isinstance(answer, BuildDetail) and (answer.result or answer.state) and not is_earlier:
             if other.first > ledger.highest:
                 return _jumped(ledger, other.first, at_ms), [SKIPPED]
             if answer.start_ms is not None and answer.start_ms > _ended_ms(ledger) + CLEARLY_MS:

@@ -47,6 +47,17 @@ def polled(
     return ledger, faults
 
 
+def restarted(*, old: int = 50) -> JobLedger:
+    """Of a job with builds up to the old number, whose numbers started again: the new build 1 is counted."""
+    ledger, again = with_builds(50), finished(1, start=100)
+    if old > 50:
+        far, answer = finished(old, start=80), detail(old, start=80)
+        ledger, _ = polled(ledger, far, minutes=range(82, 85), answer=answer)
+        ledger = counted(ledger, old, start=80)
+    ledger, _ = polled(ledger, again, minutes=range(105, 108), answer=detail(1, start=100))
+    return counted(ledger, 1, start=100)
+
+
 class TestNumbersThatStartAgain:
     def test_are_reported_from_the_first_poll_on(self) -> None:
         ledger, faults = polled(with_builds(50), finished(1, start=100), minutes=range(102, 103))
@@ -125,6 +136,27 @@ class TestNumbersThatStartAgain:
         ledger = counted(ledger, 1, start=100)
         assert details(ledger, detail(2, start=2), minute=109) == ledger
         assert details(ledger, detail(2, start=107), minute=109).counts == {SUCCESS: 51}
+
+    def test_an_old_build_under_the_number_of_an_unfinished_one_does_not_end_it(self) -> None:
+        ledger, old = restarted(), finished(2, start=2)
+        for shown in ((running(2, 109), old), (old,)):
+            ledger = history(ledger, *shown, finished(1, start=100), minute=110)
+            assert ledger.open[2].build == running(2, 109)
+        ended = finished(2, FAILURE, start=109, finish=121)
+        for minute in range(122, 130):
+            ledger = history(ledger, ended, old, finished(1, start=100), minute=minute)
+            assert (ledger.highest, ledger.other) == (2, None)
+            ledger = details(ledger, detail(2, FAILURE, start=109, finish=121), minute=minute)
+            assert (ledger.counts, ledger.open) == ({SUCCESS: 50, FAILURE: 1}, {})
+
+    def test_details_of_an_old_build_do_not_confirm_a_jump_and_are_rarely_requested(self) -> None:
+        ledger, undated, asked = restarted(old=500_002), Build(500_002, result=FAILURE), 0
+        for minute in range(110, 410):
+            ledger = history(ledger, undated, finished(1, start=100), minute=minute)
+            if ledger.wanted_details(PATIENCE_MS) == (500_002,):
+                asked += 1
+                ledger = details(ledger, detail(500_002, start=80), minute=minute)
+        assert (ledger.highest, asked) == (1, 5)
 
     def test_a_counted_build_without_a_finish_is_not_taken_for_a_new_one(self) -> None:
         unknown = Build(51, start_ms=at(100))
