@@ -287,16 +287,16 @@ LIES: dict[str, dict[str, Any]] = {
     [(lie, ()) for lie in LIES] + [(lie, (NO_NUMBERS,)) for lie in LIES if "number" not in lie],
 )
 def test_lists_that_lie_change_no_count(lie: str, lists: tuple[Fault, ...]) -> None:
-    with watching(fleet_of(12), max_requests_per_minute=100_000) as watch:
+    with watching(fleet_of(7), max_requests_per_minute=100_000) as watch:
         seen = observing(watch, lists)
         watch.simulator.faults.add(
             *(fault("wrong-last-build", operation=each, **LIES[lie]) for each in LISTS)
         )
-        for minute in range(24):
+        for minute in range(15):
             for duration_s in ((10,), (70,), (130, 10))[minute % 3]:
                 seen.fleet.add_build(seen.job(minute % 5).id, duration_s=duration_s)
             watch.poll()
-        watch.poll(times=15)
+        watch.poll_for(15 * MINUTE, every=3 * MINUTE)
         assert seen.wrong() == {}
         watch.simulator.faults.clear("wrong-last-build")
         watch.poll_for(90 * MINUTE, every=10 * MINUTE)
@@ -308,13 +308,13 @@ def test_lists_that_lie_change_no_count(lie: str, lists: tuple[Fault, ...]) -> N
 def test_a_job_that_builds_all_the_time_is_still_verified_through_history() -> None:
     with watching(fleet_of()) as watch:
         seen = observing(watch)
-        for _ in range(45):
+        for _ in range(27):
             seen.fleet.add_build(seen.job().id, duration_s=20)
             watch.poll(times=2)
-        assert watch.counted("job-00") == {"success": 45}
+        assert watch.counted("job-00") == {"success": 27}
         asked = seen.asked(seen.job())
-        assert 5 <= asked["period-history"] <= 9, "every seventeen minutes and a half"
-        assert asked["record-info"] == 45
+        assert 3 <= asked["period-history"] <= 5, "every seventeen minutes and a half"
+        assert asked["record-info"] == 27
 
 
 def test_the_last_poll_of_a_job_is_that_of_its_last_build() -> None:
@@ -331,10 +331,10 @@ def test_jobs_that_build_every_two_minutes_cost_little_more_than_one_request_a_b
     lists: tuple[Fault, ...],
 ) -> None:
     rng = random.Random(3)
-    with watching(fleet_of(60), max_requests_per_minute=100_000) as watch:
+    with watching(fleet_of(30), max_requests_per_minute=100_000) as watch:
         seen = observing(watch, lists)
         jobs = seen.fleet.jobs()[:10]
-        for minute in range(30):
+        for minute in range(20):
             for job in jobs[minute % 2 :: 2]:
                 at_ms = seen.fleet.clock.now_ms() + rng.randrange(60_000)
                 seen.fleet.add_build(job.id, duration_s=rng.uniform(10, 50), at_ms=at_ms)
@@ -342,4 +342,4 @@ def test_jobs_that_build_every_two_minutes_cost_little_more_than_one_request_a_b
         watch.poll(times=2)
         assert seen.wrong() == {}
         cost = sum((seen.asked(job) for job in jobs), Counter[str]())
-        assert cost.total() <= 1.1 * 150
+        assert cost.total() <= 1.1 * 100
