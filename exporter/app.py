@@ -176,6 +176,7 @@ class Exporter:
         shard = self._shard
         watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
         _, client = connect(config, self.telemetry, self.throttle)
+        client.max_waiting = config.poll.concurrency - 1
         same_service = before is not None and _service_of(config) == _service_of(self.config)
         if same_service:
             client.clock, client.sources = self.client.clock, self.client.sources
@@ -291,7 +292,7 @@ def connect(
 
     Without ``throttle``, the client has the configured rate to itself.
     """
-    session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency + 1)
+    session = new_session(str(config.ca_file) if config.ca_file else None, config.poll.concurrency + 2)
     credentials = credentials_for(
         config.auth,
         iam_endpoint=config.iam_endpoint,

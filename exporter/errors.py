@@ -12,6 +12,7 @@
     └── ApiError                  an API request failed
         ├── CredentialsError      refused: 401, a wrong password, a locked key
         ├── ThrottledError        too many requests
+        │   └── HeldError         not sent: its operation alone has to wait for a rate limit
         ├── RefusalError          the service refuses this request; a retry changes nothing
         │   ├── NotVisibleError   no such job or build, or not for these credentials
         │   └── RejectedError     the request itself is invalid
@@ -133,6 +134,18 @@ class CredentialsError(ApiError):
 
 class ThrottledError(ApiError):
     """Too many requests."""
+
+
+class HeldError(ThrottledError):
+    """Not sent: its operation alone has to wait for a rate limit, and no thread shall wait for that.
+
+    Attributes:
+        wait_s: seconds until the request may be sent.
+    """
+
+    def __init__(self, operation: str, wait_s: float) -> None:
+        super().__init__(f"{operation} waits for its rate limit", retry_after=wait_s)
+        self.wait_s = wait_s
 
 
 class RefusalError(ApiError):

@@ -19,7 +19,7 @@ from typing import Final
 from benchmarks.economy.measure import CONCURRENCY
 from benchmarks.economy.unsettled import Bench, bench_of
 from benchmarks.tables import table
-from exporter.poller.tasks_and_results import RECYCLE_BIN, TaskResult, Work
+from exporter.poller.tasks_and_results import FLEET_TASKS, TaskResult, Work
 from exporter.simulator import Fault, fault
 
 SETTINGS: Final = "metrics: {stages: true}\npoll: {interval: 20s}\n"
@@ -75,6 +75,7 @@ class Threads:
         self._bench = bench
         self._exporter = bench.exporter
         self._exporter.throttle._wait = self._wait
+        self._exporter.client.max_waiting = CONCURRENCY - 1
         self._sleepers: list[tuple[float, int, threading.Event]] = []
         self._unnotified: list[threading.Event] = []
         self._order = count()
@@ -87,13 +88,13 @@ class Threads:
         poller = self._exporter.poller
         while (now := self._exporter.now()) < until:
             for work in poller.take(self._idle):
-                self._idle -= work.task != RECYCLE_BIN
+                self._idle -= work.task not in FLEET_TASKS
                 threading.Thread(target=self._serve, args=(work,), daemon=True).start()
                 self._paused.acquire()
             self._recheck()
             if self._results:
                 results, self._results = self._results, []
-                self._idle += sum(result.task != RECYCLE_BIN for result in results)
+                self._idle += sum(result.task not in FLEET_TASKS for result in results)
                 poller.settle(results)
                 continue
             nap_s = max(0.001, min(poller.wait(), NAP_S)) if self._idle else NAP_S

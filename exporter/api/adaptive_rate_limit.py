@@ -83,6 +83,10 @@ class AdaptiveRateLimit:
             limit = min(limit, announced + announced * (1 - _BACK_OFF) * elapsed**3)
         return max(MIN_LIMIT, limit)
 
+    def pause_s(self, now: float) -> float:
+        """Return the seconds for which nothing is sent after a throttled response."""
+        return max(0.0, self._resume - now)
+
     def next_send_at(self, now: float, *, yields: bool = False) -> float:
         """Return when the next request may be sent; at once if that is not after ``now``.
 
@@ -245,6 +249,15 @@ class OperationLimits:
         """
         own = self._operations[operation].limit.next_send_at(now)
         return max(own, self._all.next_send_at(now, yields=yields))
+
+    def held_s(self, operation: str, now: float) -> float:
+        """Return for how many seconds an operation's own limit holds it longer than all are held."""
+        own = self._operations[operation].limit.next_send_at(now)
+        return max(0.0, own - self._all.next_send_at(now))
+
+    def pause_s(self, operation: str, now: float) -> float:
+        """Return the seconds for which an operation alone pauses after a throttled response."""
+        return self._operations[operation].limit.pause_s(now)
 
     def sent(self, operation: str, now: float) -> None:
         """Record that a request is sent."""

@@ -3,6 +3,7 @@
 Retryable errors are retried with jitter. Every failure is an `ApiError`.
 """
 
+import math
 import random
 import threading
 import time
@@ -22,7 +23,7 @@ from exporter.api.http import Response, exchange, prepare
 from exporter.api.pagination import PAGE_SIZE, Pages
 from exporter.api.parsers import Page
 from exporter.api.response_errors import parse_response
-from exporter.api.throttle import Throttle
+from exporter.api.throttle import POLLS, Throttle
 from exporter.errors import (
     ApiError,
     CredentialsError,
@@ -56,6 +57,8 @@ class BaseClient:
             times as long.
         sleep: waits between retries; by default until `close` at the latest.
         wall: our clock, seconds since the epoch, to compare with the service's.
+        max_waiting: threads that may wait for the limit of one operation, of those that poll jobs; further
+            requests raise a `HeldError`, and so do those that have to wait long. None for no such limit.
         isolates_operations: a 401 of one operation alone pauses only that operation, instead of counting as
             refused credentials.
     """
@@ -68,6 +71,7 @@ class BaseClient:
     timeout: float
     sleep: Callable[[float], object] | None = None
     wall: Callable[[], float] = time.time
+    max_waiting: float | None = None
     isolates_operations: bool = True
     clock: ClockOffset = field(default_factory=ClockOffset)
     sources: Sources = field(default_factory=Sources)
@@ -94,14 +98,21 @@ class BaseClient:
         pages: Pages[Value],
         position: str,
         dates: Mapping[str, str] | None = None,
+        *,
+        continues: bool = False,
     ) -> Iterator[Page[Value]]:
-        """Request pages until the listing is complete; ``position`` is the parameter that numbers them."""
+        """Request pages until the listing is complete; ``position`` is the parameter that numbers them.
+
+        All but the first wait for the limit of their operation, and that one too if the listing ``continues``
+        another: what was read before would have to be read again.
+        """
         size = "limit" if position in ("offset", "page") else "page_size"
         while pages.more:
             index, offset = pages.index, pages.offset
             positions = {"offset": offset, "page": offset, "page_index": index, "page_no": index + 1}
             query = {position: positions[position], size: PAGE_SIZE, **(dates or {})}
-            page = self._get(operation, path, query, parse)
+            page = self._get(operation, path, query, parse, continues=continues)
+            continues = True
             pages.add(page)
             self._count_faults(operation, (*page.faults, *(["too_many_pages"] if pages.is_cut else [])))
             yield page
@@ -111,7 +122,13 @@ class BaseClient:
             self.telemetry.payload_fault(operation, reason)
 
     def _get(
-        self, operation: str, path: str, query: Mapping[str, object], parse: Callable[[object], Value]
+        self,
+        operation: str,
+        path: str,
+        query: Mapping[str, object],
+        parse: Callable[[object], Value],
+        *,
+        continues: bool = False,
     ) -> Value:
         """Send a request and retry it as often as worthwhile; the last error is raised."""
         attempt = 0
@@ -119,7 +136,10 @@ class BaseClient:
         operations = self.credentials.operations
         while True:
             operations.before_request(operation)
-            if not self.throttle.acquire(operation, self._closed.is_set):
+            max_waiting = self.max_waiting if operation in POLLS else None
+            if continues and max_waiting is not None:
+                max_waiting = math.inf
+            if not self.throttle.acquire(operation, self._closed.is_set, max_waiting, path):
                 raise RequestCancelledError(f"{operation}: request cancelled")
             prepared = self._signed(path, query)
             try:

@@ -69,7 +69,7 @@ class PollConfig(Section):
         description="How far back to read builds at the first start. After downtime: as far as needed.",
     )
     concurrency: Annotated[int, integer_between(1, 64)] = Field(
-        8, description="Maximum parallel requests, besides one for the recycle bin."
+        8, description="Maximum parallel requests, besides one for job lists and one for the recycle bin."
     )
     max_requests_per_minute: Annotated[int, integer_between(1, 100_000)] = Field(
         300,

@@ -282,6 +282,10 @@ class PollPlanner:
             delay = min((self._delays.backed_off(job, longest), reason), (hinted, PollReason.HINTED))
             self._put(job.poll, now, *delay)
 
+    def poll_held(self, job: JobState, now: float, wait_s: float) -> None:
+        """Schedule a poll again whose next request has to wait for the limit of its operation."""
+        self.schedule.postpone(job.poll, now + wait_s, PollReason.HELD)
+
     def poll_again(self, job: JobState, now: float) -> None:
         """Schedule the next poll at once, since the last left details to request."""
         if self.schedule.done(job.poll):

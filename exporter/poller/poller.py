@@ -7,7 +7,7 @@ ledger and returns observations. `workers.PollingThreads` drives the poller; a t
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from exporter.errors import ApiError, ExporterError, RefusalError
+from exporter.errors import ApiError, ExporterError, HeldError, RefusalError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
@@ -304,7 +304,8 @@ class Poller:
             job, result, self._planner, self._monotonic(), highest=highest, patience_ms=patience_ms
         ):
             self._log.lists_distrusted(job.id)
-        self._note_answer(result.timer, result.failure)
+        if not isinstance(result.failure, HeldError):
+            self._note_answer(result.timer, result.failure)
 
     def _note_other(self, result: TaskResult) -> None:
         """Schedule what follows a task that is for no watched job."""

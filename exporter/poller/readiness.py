@@ -6,8 +6,8 @@ from typing import Final
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.poller.tasks_and_results import (
     ALL,
+    FLEET_TASKS,
     JOB_LISTS,
-    RECYCLE_BIN,
     JobListsResult,
     TaskResult,
     is_stages_task,
@@ -102,8 +102,6 @@ class Readiness:
 JOBS_REFUSED: Final = 3
 """Jobs that must be refused, or all of fewer, besides the job lists or the recycle bin."""
 
-_FLEET_TASKS: Final = (JOB_LISTS, RECYCLE_BIN)
-
 
 class Refusals:
     """Finds out whether all polls, the job lists and the recycle bin ended with the same refusal.
@@ -137,7 +135,7 @@ class Refusals:
 
     def of_everything(self, watched: int) -> ApiError | None:
         """Return the refusal that every task ended with; None if one was answered or refused otherwise."""
-        of_fleet = [self._refused[task] for task in _FLEET_TASKS if task in self._refused]
+        of_fleet = [self._refused[task] for task in FLEET_TASKS if task in self._refused]
         jobs = len(self._refused) - len(of_fleet)
         if self._answered or not of_fleet or jobs < min(JOBS_REFUSED, watched):
             return None

@@ -70,9 +70,15 @@ class JobApi(RecordsApi, Protocol):
         """Seconds that a request of a side operation would have to wait now."""
 
     def period_history(
-        self, job_id: str, start: date, end: date, is_enough: Enough | None = None
+        self,
+        job_id: str,
+        start: date,
+        end: date,
+        is_enough: Enough | None = None,
+        *,
+        continues: bool = False,
     ) -> tuple[Build, ...]:
-        """Builds of a job on those days, as far as needed."""
+        """Builds of a job on those days, as far as needed; `continues` if other days were read before."""
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """Details of one build."""
@@ -167,8 +173,8 @@ def observe_job(
         enough = None if current.is_due_for_lost_builds(now_ms) else current.is_covered_by
         builds = tuple(
             build
-            for start, end in windows(current.unsettled_since_ms, now_ms)
-            for build in api.period_history(job_id, start, end, enough)
+            for index, (start, end) in enumerate(windows(current.unsettled_since_ms, now_ms))
+            for build in api.period_history(job_id, start, end, enough, continues=index > 0)
         )
         observed = Observations(now_ms, builds, tuple(first), after_gap=after_gap)
     folded = fold(ledger, observed, rules, now_ms=now_ms)
@@ -215,8 +221,10 @@ def _look_back(job_id: str, api: JobApi, now_ms: int, since_ms: int, rules: Rule
     unfinished.
     """
     builds: list[Build] = []
-    for start, end in reversed(windows(min(now_ms - rules.lookback_ms, since_ms), now_ms)):
-        builds += api.period_history(job_id, start, end, lambda newest: _suffices(newest, since_ms))
+    ranges = windows(min(now_ms - rules.lookback_ms, since_ms), now_ms)
+    for index, (start, end) in enumerate(reversed(ranges)):
+        is_enough = partial(_suffices, since_ms=since_ms)
+        builds += api.period_history(job_id, start, end, is_enough, continues=index > 0)
         if start < _day(since_ms) and _ends_look_back(builds):
             break
     return builds

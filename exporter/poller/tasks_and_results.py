@@ -16,6 +16,8 @@ JOB_LISTS: Final = "job-lists"
 RECYCLE_BIN: Final = "recycle-bin"
 """The tasks that concern no single job; job ids have 32 characters."""
 
+FLEET_TASKS: Final = (JOB_LISTS, RECYCLE_BIN)
+
 _STAGES_PREFIX: Final = "stages:"
 
 
@@ -64,6 +66,7 @@ class PollReason(StrEnum):
     STUCK = "a build has been unfinished for over a day"
     MORE_DETAILS = "details of builds are still to be read"
     DENIED = "record-info does not know a build yet"
+    HELD = "its requests wait for a rate limit"
     REFUSED = "the API refuses the job; the interval grows with each refusal"
     FAILED = "the last poll failed; the interval grows with each failure"
 

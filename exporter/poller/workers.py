@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.errors import NO_THREADS, ExporterError
 from exporter.poller.poller import Poller
-from exporter.poller.tasks_and_results import RECYCLE_BIN, TaskResult, Work
+from exporter.poller.tasks_and_results import FLEET_TASKS, TaskResult, Work
 
 _LONGEST_NAP_S: Final = 1.0
 """Longest sleep of the coordinator, so that the lag metric stays fresh."""
@@ -19,12 +19,12 @@ class PollingThreads:
     All threads are daemons: a hanging request does not keep the process from ending. Its answer was not
     committed, so it is requested again after the next start.
 
-    The recycle bin has a thread of its own: it may have to wait long for the rate limits, and no poll should
-    lack a thread meanwhile.
+    Job lists and recycle bin have threads of their own: they may have to wait long for the rate limits, and
+    no poll should lack a thread meanwhile.
 
     Args:
         poller: must not be driven by others.
-        concurrency: maximum number of requests under way, without one for the recycle bin.
+        concurrency: maximum number of requests under way, without those of job lists and recycle bin.
         cancel: cancels the requests of the poller's service, and refuses further ones.
         hints: ids of jobs that are said to have news; outlives the threads.
     """
@@ -41,7 +41,9 @@ class PollingThreads:
         self._concurrency = concurrency
         self._cancel = cancel
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
-        self._recycle_bin: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._of_fleet: dict[str, queue.SimpleQueue[Work]] = {
+            task: queue.SimpleQueue() for task in FLEET_TASKS
+        }
         self._results: queue.SimpleQueue[TaskResult | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._failed = False
@@ -60,7 +62,7 @@ class PollingThreads:
         """
         try:
             self._coordinator.start()
-            served = [*[self._work] * self._concurrency, self._recycle_bin]
+            served = [*[self._work] * self._concurrency, *self._of_fleet.values()]
             for index, work in enumerate(served):
                 name = f"poller-{index}"
                 threading.Thread(target=self._serve, args=(work,), name=name, daemon=True).start()
@@ -93,14 +95,14 @@ class PollingThreads:
                 while not self._hints.empty():
                     hinted += self._hints.get()
                 for work in self._poller.take(idle, hinted):
-                    if work.task == RECYCLE_BIN:
-                        self._recycle_bin.put(work)
+                    if of_fleet := self._of_fleet.get(work.task):
+                        of_fleet.put(work)
                     else:
                         idle -= 1
                         self._work.put(work)
                 nap = min(self._poller.wait(), _LONGEST_NAP_S) if idle else _LONGEST_NAP_S
                 results = self._drain(nap)
-                idle += sum(result.task != RECYCLE_BIN for result in results)
+                idle += sum(result.task not in FLEET_TASKS for result in results)
                 if results:
                     self._poller.settle(results)
             self._poller.commits.restore()
