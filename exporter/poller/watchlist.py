@@ -2,8 +2,9 @@
 
 Jobs named in the configuration are always watched. Jobs of a watched project come and go with its lists; the
 project `ALL` is every one without an entry of its own. They are dropped at once when a list shows that they
-no longer match, or when they are in the recycle bin, and else when several whole lists in a row do not show
-them. Lists have been seen empty for a moment: an empty one counts only once the service denies the job.
+no longer match, or a new job of their name in their place, or when they are in the recycle bin, and else when
+several whole lists in a row do not show them. Lists have been seen empty for a moment: an empty one counts
+only once the service denies the job.
 
 The jobs of other shards are tracked too, as far as lists show them, so that label values are distinct over
 all shards.
@@ -177,13 +178,20 @@ class Watchlist:
                 self.rename(job_id, listed.names)
             if wanted and job_id not in self._named:
                 self._discovered[job_id] = 0
+        new_names = {
+            (listed.names.project_id, listed.names.name)
+            for job_id, listed in listing.jobs.items()
+            if job_id not in tracked and listed.names.name
+        }
         for job_id in tuple(self._discovered):
             names = self.names(job_id)
             if job_id in listing.jobs and not self._wants(names):
                 del self._discovered[job_id]
             elif listing.lacks(job_id, names.project_id, even_empty=job_id in self._denied):
                 self._discovered[job_id] += 1
-                if self._discovered[job_id] >= GONE_AFTER:
+                # If both were watched, the new job would have one label value now and another one later.
+                is_replaced = (names.project_id, names.name) in new_names
+                if is_replaced or self._discovered[job_id] >= GONE_AFTER:
                     del self._discovered[job_id]
         self._update_states()
 

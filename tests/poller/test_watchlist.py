@@ -231,6 +231,27 @@ class TestDiscovery:
         assert taken(watched, listing((SECOND, "payment"))) == (set(), {FIRST})
         assert [job.id for job in watched.jobs] == [SECOND]
 
+    def test_it_goes_at_once_if_a_new_job_has_its_name(self) -> None:
+        watched = discovering()
+        watched.apply_listing(listing((FIRST, "checkout"), (THIRD, "other")))
+        assert taken(watched, listing((SECOND, "checkout"), (THIRD, "other"))) == ({SECOND}, {FIRST})
+        assert {job.name for job in watched.jobs} == {"checkout", "other"}
+
+    @pytest.mark.parametrize(
+        "shown",
+        [
+            listing((SECOND, "checkout"), is_whole=False),
+            listing((SECOND, "payment"), (THIRD, "")),
+            of_all((SECOND, "checkout", ELSEWHERE)),
+        ],
+        ids=["in part of a list", "under another name", "in another project"],
+    )
+    def test_it_stays_if_only_other_jobs_are_new(self, shown: Listing) -> None:
+        watched = watchlist("[]", f"projects: [{{id: {PROJECT}}}, {{id: {ELSEWHERE}}}]")
+        watched.apply_listing(listing((FIRST, "checkout")))
+        assert SECOND in taken(watched, shown)[0]
+        assert FIRST in watched.ids
+
     def test_only_lists_in_a_row_without_it_count(self) -> None:
         watched = discovering()
         for _ in range(5):
