@@ -82,7 +82,7 @@ def examined(simulator: Simulator, tmp_path: Path) -> Examine:
         )
         if "poll:" not in settings:
             # Of long intervals, the replay of the planner has few steps.
-            text += f"poll: {{timeout: {timeout}, max_requests_per_minute: 6000, interval: 5m}}\n"
+            text += f"poll: {{timeout: {timeout}, max_requests_per_minute: 6000, interval: 30m}}\n"
         config = parse(text, source="test", environ={}, base_dir=tmp_path)
         ceiling = config.poll.max_requests_per_minute
         credentials, client = connect(config, Telemetry(CollectorRegistry()), Throttle(ceiling), REFUSALS)

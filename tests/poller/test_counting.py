@@ -214,7 +214,7 @@ def test_an_unknown_build_is_lost_after_its_patience_and_few_requests(
     fleet.add_build(JOB)
     watch.poll_for(50 * MINUTE)
     assert watch.value("lost_builds_total") == 0
-    watch.poll_for(2 * HOUR)
+    watch.poll_for(2 * HOUR, every=4 * MINUTE)
     assert watch.value("lost_builds_total") == 1
     assert watch.counted() == {"success": 1}
     assert watch.asked_numbers().count(2) <= 8
@@ -359,9 +359,9 @@ def test_a_busy_fleet_comes_out_as_it_was(fleet: Fleet) -> None:
         before = watch.simulator.truth()[job.id].totals.last_finished
         assert before
         since = {job.id: before.number}
-        watch.poll_for(3 * HOUR)
+        watch.poll_for(3 * HOUR, every=2 * MINUTE)
         fleet.stop_arrivals()
-        watch.poll(times=30)
+        watch.poll(after=3 * MINUTE, times=10)
         truth = watch.simulator.truth(since)[job.id].totals
         counted = watch.counted("busy")
         assert {result: counted.get(result, 0) for result in truth.finished} == truth.finished

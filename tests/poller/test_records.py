@@ -10,7 +10,7 @@ from tests.support.records import DIFFERENCES, name_of
 from tests.support.watch import HOUR, Watch, watching
 
 DISAGREES = "disagrees_with_record_info"
-MISSED = 1000
+MISSED = 500
 
 
 def miss_builds(fleet: Fleet, watch: Watch, builds: int = MISSED) -> None:
@@ -164,8 +164,8 @@ def test_whatever_records_tell_each_build_is_counted_once_and_exactly(
 ) -> None:
     simulator.faults.add(trouble)
     watch.poll()
-    miss_builds(fleet, watch, builds=150)
+    miss_builds(fleet, watch, builds=110)
     watch.poll(times=3)
-    assert watch.counted() == {"success": 150}
-    assert durations(watch) == pytest.approx((150 * 2.068, 150, 225, 150), abs=1e-9)
+    assert watch.counted() == {"success": 110}
+    assert durations(watch) == pytest.approx((110 * 2.068, 110, 165, 110), abs=1e-9)
     assert watch.value("lost_builds_total") == 0
