@@ -45,7 +45,7 @@ RULES: Final = Rules(
     policy=LabelPolicy(stages=True),
 )
 JOBS: Final = tuple(letter * 32 for letter in "abc")
-EXAMPLES: Final = settings().max_examples // 4
+EXAMPLES: Final = settings().max_examples // 2
 """Of forty steps each."""
 LATEST_MS: Final = 30 * MINUTE_MS
 """So late may a record come; longer than patience would make it a lost one."""
