@@ -24,14 +24,15 @@ from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.fleet import Clock, Fleet
 from exporter.simulator.lists import apply_record_faults, jobs_body, projects_body, recycling_body
 from exporter.simulator.records import (
+    HistoryQuery,
     RecordsQuery,
     detail_body,
+    history_body,
     parse_local,
     record_list_body,
     records_body,
     stages_body,
 )
-from exporter.simulator.reported_builds import HistoryQuery, history_body
 
 WINDOW_MS = 60_000
 

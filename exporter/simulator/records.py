@@ -1,15 +1,16 @@
-"""record-info, full-stages and the newer lists of records, as the API answers them.
+"""period-history, record-info, full-stages and the newer lists of records, as the API answers them.
 
-record-info rests on its document; stages and ``records`` on the provider's machine-readable definitions, and
-the record list on that and live reports. Guesses: words for unfinished builds; in ``records``, the order,
-status codes, which of record-info's ids is ``id``, and that dates are UTC+8 and compared with the creation.
+period-history and record-info rest on their documents; stages and ``records`` on the provider's
+machine-readable definitions, and the record list on that and live reports. Guesses: words for unfinished
+builds; in ``records``, the order, status codes, which of record-info's ids is ``id``, and that dates are
+UTC+8 and compared with the creation.
 The example of ``records`` has no durations and no total; both are right here without the faults
 ``zero-durations`` and ``wrong-total``.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from exporter.simulator.builds import LOCAL, Build, Job, Stage, hex_id, stages_of, uuid_id
@@ -31,7 +32,29 @@ from exporter.simulator.reported_builds import (
 
 USER_ID: Final = "ae22fd035f354cfa8d82a3f1c8940446"
 DOMAIN_ID: Final = "60021bab32fd450aa2cb89226f425e06"
+HISTORY: Final = "period-history"
 RECORDS: Final = "records"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """The page and the days of a request for period-history."""
+
+    offset: int
+    limit: int
+    start: date
+    end: date
+
+
+def history_body(fleet: Fleet, faults: Faults, job_id: str, query: HistoryQuery) -> Body:
+    """The body of a period-history response."""
+    builds = reported_builds(fleet, faults, HISTORY, job_id)
+    end = query.end - timedelta(days=1 if faults.fire("exclusive-end", HISTORY, job_id) else 0)
+    first_ms, last_ms = _midnight_ms(query.start), _midnight_ms(end + timedelta(days=1))
+    matching = [(build, ms) for build, ms in builds if first_ms <= build.filed_ms(ms) < last_ms]
+    page = page_of(fleet, faults, HISTORY, matching, query.offset, query.limit)
+    records: list[object] = [_history_record(fleet, faults, build, ms) for build, ms in page]
+    return {"total": len(matching), "history_records": records}
 
 
 def detail_body(fleet: Fleet, faults: Faults, operation: str, job: Job, build: Build) -> Body:
@@ -160,6 +183,35 @@ def _time_format(faults: Faults, operation: str, job_id: str) -> Callable[[int |
         return lambda at_ms: local_timestamp(at_ms, style)
     unit_ms = 1000 if faults.fire("whole-seconds", operation, job_id) else 1
     return lambda at_ms: timestamp(None if at_ms is None else at_ms // unit_ms * unit_ms)
+
+
+def _history_record(fleet: Fleet, faults: Faults, build: Build, as_of_ms: int) -> Body:
+    reported = reported_build(faults, HISTORY, build, as_of_ms)
+    fault = faults.fire("time-style", HISTORY, build.job_id)
+    style = fault.text("style") if fault else "colon"
+    end_time, result = local_timestamp(reported.finish_ms, style), reported.result
+    if reported.finish_ms is None and (show := faults.fire("running-builds", HISTORY, build.job_id)):
+        if show.text("show") == "phase":
+            result = phase(build, as_of_ms)
+        elif show.text("show") == "empty":
+            end_time, result = "", ""
+    return {
+        "record_id": build.daily_number,
+        "job_id": build.job_id,
+        "build_number": build.number,
+        "start_time": local_timestamp(reported.start_ms, style),
+        "end_time": end_time,
+        "result": result,
+        "branch": build.branch,
+        "commit_id": commit_id(fleet, build),
+        "commit_message": f"Change {build.number}",
+        "executor": "exporter",
+        "trigger_type": trigger_word(faults, HISTORY, build),
+    }
+
+
+def _midnight_ms(day: date) -> int:
+    return round(datetime(day.year, day.month, day.day, tzinfo=LOCAL).timestamp() * 1000)
 
 
 def _whole_record(fleet: Fleet, faults: Faults, job: Job, build: Build, as_of_ms: int) -> Body:

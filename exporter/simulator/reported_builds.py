@@ -1,4 +1,4 @@
-"""Builds as the API reports them, and the pages of the history.
+"""Builds as the API reports them, and the pages of its lists.
 
 Words rest on the documents (results, triggers) and the provider's examples (localised triggers, colours);
 how an unfinished build appears in history is a guess, and can be changed by the fault ``running-builds``.
@@ -6,12 +6,11 @@ how an unfinished build appears in history is a guess, and can be changed by the
 
 import random
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
 from exporter.simulator.builds import LOCAL, RESULTS, TRIGGERS, Build, hex_id
-from exporter.simulator.exchange import Body
 from exporter.simulator.faults import Faults
 from exporter.simulator.fleet import Fleet
 
@@ -30,10 +29,8 @@ STARTING_MS: Final = 1000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-OPERATION: Final = "period-history"
-
 BuildAsOf = tuple[Build, int]
-"""A build, and the time as of which history reports it."""
+"""A build, and the time as of which a list reports it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +143,6 @@ def local_timestamp(at_ms: int | None, style: str = "colon") -> str | None:
     return text[:-3] + text[-2:] if style == "compact" else text[:19].replace("T", " ")
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryQuery:
-    """The page and the days of a request."""
-
-    offset: int
-    limit: int
-    start: date
-    end: date
-
-
-def history_body(fleet: Fleet, faults: Faults, job_id: str, query: HistoryQuery) -> Body:
-    """The body of a period-history response."""
-    builds = reported_builds(fleet, faults, OPERATION, job_id)
-    end = query.end - timedelta(days=1 if faults.fire("exclusive-end", OPERATION, job_id) else 0)
-    first_ms, last_ms = _midnight_ms(query.start), _midnight_ms(end + timedelta(days=1))
-    matching = [(build, ms) for build, ms in builds if first_ms <= build.filed_ms(ms) < last_ms]
-    page = page_of(fleet, faults, OPERATION, matching, query.offset, query.limit)
-    records: list[object] = [_record(fleet, faults, build, ms) for build, ms in page]
-    return {"total": len(matching), "history_records": records}
-
-
 def reported_builds(fleet: Fleet, faults: Faults, operation: str, job_id: str) -> list[BuildAsOf]:
     """The builds of a job that this operation lists, by number."""
     now_ms = fleet.clock.now_ms()
@@ -212,32 +188,3 @@ def _ordered(
         return random.Random(f"{fleet.seed}/{fault.fired}").sample(builds, len(builds))
     ascending = fault is not None and fault.text("by") == "ascending"
     return sorted(builds, key=lambda pair: pair[0].number, reverse=not ascending)
-
-
-def _record(fleet: Fleet, faults: Faults, build: Build, as_of_ms: int) -> Body:
-    reported = reported_build(faults, OPERATION, build, as_of_ms)
-    fault = faults.fire("time-style", OPERATION, build.job_id)
-    style = fault.text("style") if fault else "colon"
-    end_time, result = local_timestamp(reported.finish_ms, style), reported.result
-    if reported.finish_ms is None and (show := faults.fire("running-builds", OPERATION, build.job_id)):
-        if show.text("show") == "phase":
-            result = phase(build, as_of_ms)
-        elif show.text("show") == "empty":
-            end_time, result = "", ""
-    return {
-        "record_id": build.daily_number,
-        "job_id": build.job_id,
-        "build_number": build.number,
-        "start_time": local_timestamp(reported.start_ms, style),
-        "end_time": end_time,
-        "result": result,
-        "branch": build.branch,
-        "commit_id": commit_id(fleet, build),
-        "commit_message": f"Change {build.number}",
-        "executor": "exporter",
-        "trigger_type": trigger_word(faults, OPERATION, build),
-    }
-
-
-def _midnight_ms(day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=LOCAL).timestamp() * 1000)
