@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks.economy.service import TOKEN, Service, service
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient
+from exporter.api.clock_offset import ClockOffset
 from exporter.api.http import new_session
 from exporter.api.throttle import Throttle
 from exporter.config import parse
@@ -70,7 +71,13 @@ class Exporter:
             config.auth, iam_endpoint="", session=session, timeout=10, clock=self.now
         )
         self.client = ApiClient(
-            config.endpoint, session, credentials, self.throttle, self.telemetry, timeout=10, wall=self.now
+            config.endpoint,
+            session,
+            credentials,
+            self.throttle,
+            self.telemetry,
+            timeout=10,
+            clock=ClockOffset(self.now, self.now),
         )
         intervals = Intervals(config.poll.interval, config.poll.max_interval, config.recycle_bin.interval)
         self.poller = Poller(

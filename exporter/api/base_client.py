@@ -56,7 +56,7 @@ class BaseClient:
         timeout: seconds to connect, and between two pieces of a response; a whole response may take three
             times as long.
         sleep: waits between retries; by default until `close` at the latest.
-        wall: our clock, seconds since the epoch, to compare with the service's.
+        clock: the service's clock, from its answers.
         max_waiting: threads that may wait for the limit of one operation, of those that poll jobs; further
             requests raise a `HeldError`, and so do those that have to wait long. None for no such limit.
         isolates_operations: a 401 of one operation alone pauses only that operation, instead of counting as
@@ -70,10 +70,9 @@ class BaseClient:
     telemetry: Telemetry
     timeout: float
     sleep: Callable[[float], object] | None = None
-    wall: Callable[[], float] = time.time
     max_waiting: float | None = None
     isolates_operations: bool = True
-    clock: ClockOffset = field(default_factory=ClockOffset)
+    clock: ClockOffset = field(default_factory=lambda: ClockOffset(time.time, _uptime))
     sources: Sources = field(default_factory=Sources)
     _closed: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -184,7 +183,7 @@ class BaseClient:
         started = time.monotonic()
         code = "invalid"
         try:
-            response = exchange(self.session, prepared, timeout=self.timeout, wall=self.wall)
+            response = exchange(self.session, prepared, timeout=self.timeout, clock=self.clock.monotonic)
             code = str(response.status)
             value = self._parsed(response, parse)
         except ApiError as error:
@@ -233,11 +232,17 @@ class BaseClient:
     def _compare_clocks(self, response: Response) -> None:
         try:
             sent_at = parsedate_to_datetime(response.headers.get("Date", ""))
-            offset_s = sent_at.replace(tzinfo=sent_at.tzinfo or UTC).timestamp() - response.received_at
+            service_s = sent_at.replace(tzinfo=sent_at.tzinfo or UTC).timestamp()
         except (TypeError, ValueError, OverflowError):
             return
-        self.clock.add(offset_s)
+        self.clock.add(service_s, response.received_at)
         self.telemetry.clock_offset.set(self.clock.seconds or 0.0)
+
+
+def _uptime() -> float:
+    """Return seconds that no setting of a clock changes; on Linux they go on while the machine sleeps."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 def _pause_s(error: ApiError, attempt: int) -> float | None:

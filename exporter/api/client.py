@@ -197,13 +197,15 @@ class ApiClient(BaseClient):
         A withdrawal is believed only once the newer endpoint has answered what the older one did not.
         """
         endpoint = self.sources.endpoints[operation]
-        if not endpoint.asks_older(self.wall()):
+        if not endpoint.asks_older(self.clock.monotonic()):
             return newer()
         before = endpoint.in_use
         try:
             value = older()
         except ApiError as error:
-            tries_newer = endpoint.failed(job_id, error, self.wall(), others_answer=self.sources.has_answered)
+            tries_newer = endpoint.failed(
+                job_id, error, self.clock.monotonic(), others_answer=self.sources.has_answered
+            )
             if endpoint.is_withdrawn:
                 return newer()
             if not tries_newer:
@@ -217,7 +219,7 @@ class ApiClient(BaseClient):
                 if not is_missing(newer_error):
                     endpoint.undecided()
                 raise error from None
-            endpoint.withdraw(self.wall())
+            endpoint.withdraw(self.clock.monotonic())
         else:
             endpoint.answered(job_id)
         finally:

@@ -69,7 +69,7 @@ class Endpoint:
 
     A withdrawn endpoint answers APIGW.0101, 404 or 410 for every job. One job's 404 is about the job: several
     jobs must have been answered so, or all that were asked, unless the answer is not the service's own. Then
-    the newer endpoint is tried; only its answer proves the withdrawal. Times are seconds since the epoch.
+    the newer endpoint is tried; only its answer proves the withdrawal. Times are monotonic seconds.
 
     Attributes:
         older: name of the endpoint that is preferred.

@@ -55,7 +55,7 @@ class Proxy:
 class Response:
     """One complete response, with case-insensitive headers and a decoded body.
 
-    Its head arrived at ``received_at``, in seconds since the epoch by our clock.
+    Its head arrived at ``received_at``, in seconds by the caller's clock.
     """
 
     status: int
@@ -113,7 +113,7 @@ def exchange(
     *,
     timeout: float,
     max_bytes: int = MAX_RESPONSE_BYTES,
-    wall: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
 ) -> Response:
     """Send a request and read the whole response, whatever its status; redirects are not followed.
 
@@ -135,7 +135,7 @@ def exchange(
         with adapter.send(
             prepared, stream=True, timeout=timeout, verify=verify, cert=settings["cert"], proxies=proxies
         ) as response:
-            received_at = wall()
+            received_at = clock()
             body = _read(response, max_bytes)
             return Response(response.status_code, response.headers, body, received_at)
     except ContentDecodingError:

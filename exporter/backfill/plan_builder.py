@@ -117,7 +117,7 @@ def make_plan(
     for url in selection.exporters:
         _wait_until_ready(url, notices, sleep)
     running = earliest(running_exporter(_fetch(url)) for url in selection.exporters)
-    now_ms = client.clock.service_ms(time.time())
+    now_ms = client.clock.service_ms()
     start_ms, cut_ms = _time("--start", selection.start, now_ms), _time("--end", selection.end, now_ms)
     end_ms = min(now_ms, cut_ms) // 1000 * 1000
     if start_ms >= end_ms:

@@ -82,7 +82,6 @@ class Poller:
         self._service = service
         self._rules = rules
         self._telemetry = telemetry
-        self._wall = wall
         self._monotonic = monotonic
         self._log: StateChangeLog = before._log if before else StateChangeLog()
         self._stages = StageSchedule(
@@ -136,7 +135,7 @@ class Poller:
 
     def now_ms(self) -> int:
         """Current time by the service's clock if it is trusted, else by ours."""
-        return self._service.clock.service_ms(self._wall())
+        return self._service.clock.service_ms()
 
     def take(self, limit: int, hinted: Iterable[str] = ()) -> list[Work]:
         """Take up to `limit` due tasks in the order of `Schedule.take`; stages if nothing else is due.
@@ -168,7 +167,7 @@ class Poller:
         """Run a task on any thread. An exception in one task touches no other."""
         try:
             waited_ms = self.commits.waited_ms
-            value = perform(work, self._service, self._rules, self.watched, self._wall, waited_ms)
+            value = perform(work, self._service, self._rules, self.watched, waited_ms)
             return TaskResult(work.timer, value)
         except Exception as error:
             if not isinstance(error, ExporterError):

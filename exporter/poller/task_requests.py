@@ -118,28 +118,26 @@ def perform(
     service: Service,
     rules: Rules,
     watched: int,
-    wall: Callable[[], float],
     waited_ms: Callable[[float | None], int],
 ) -> Observations | StagesFetched | RecycleBin | JobListsResult:
     """Send the requests of a task; raise an `ApiError` if it fails.
 
-    ``watched`` is the number of watched jobs, and ``wall`` returns seconds since the epoch. ``waited_ms``
-    returns the milliseconds since a job was first watched, given `Work.watched_at`.
+    ``watched`` is the number of watched jobs. ``waited_ms`` returns the milliseconds since a job was first
+    watched, given `Work.watched_at`.
     """
-    by_service = service.clock.service_ms
+    clock = service.clock
 
     def observe() -> Observations:
-        began = wall()
-        return observe_job(work, service, lambda: by_service(began), rules, waited_ms(work.watched_at))
+        began = partial(clock.service_ms, clock.monotonic())
+        return observe_job(work, service, began, rules, waited_ms(work.watched_at))
 
     if work.task == RECYCLE_BIN:
-        return replace(service.recycle_bin(), read_ms=by_service(wall()))
+        return replace(service.recycle_bin(), read_ms=clock.service_ms())
     if work.task == JOB_LISTS:
-        began = wall()
-        return read_lists(service, work, watched, lambda: by_service(began))
+        return read_lists(service, work, watched, partial(clock.service_ms, clock.monotonic()))
     if is_stages_task(work.task):
         return fetch_stages(work.ledger, service, count_failures=work.count_failures)
-    return with_settled_clock(observe, lambda: by_service(wall()), service.clock)
+    return with_settled_clock(observe, clock)
 
 
 def observe_job(

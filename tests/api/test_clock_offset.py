@@ -11,10 +11,7 @@ DAY = 24 * HOUR
 
 
 def median(*offsets: float) -> float | None:
-    clock = ClockOffset()
-    for offset in offsets:
-        clock.add(offset)
-    return clock.seconds
+    return clock_after(*offsets).seconds
 
 
 def test_the_offset_is_unknown_before_the_first_response() -> None:
@@ -57,9 +54,9 @@ def test_the_offset_is_always_that_of_a_recent_response(offsets: list[float]) ->
 
 
 def clock_after(*offsets: float) -> ClockOffset:
-    clock = ClockOffset()
+    clock = ClockOffset(lambda: 0.0, lambda: 0.0)
     for offset in offsets:
-        clock.add(offset)
+        clock.add(offset, received_at=0.0)
     return clock
 
 
@@ -73,6 +70,19 @@ def test_responses_that_agree_are_trusted_however_large_the_offset(offset: float
 
 def test_offsets_of_days_that_do_not_agree_are_not_trusted() -> None:
     assert clock_after(2 * DAY, 3 * DAY, 4 * DAY, 2 * DAY, 3 * DAY).trusted is None
+
+
+def test_a_step_of_our_clock_changes_the_offset_at_once_and_no_time_of_the_service() -> None:
+    ours = 1_000_000.0
+    clock = ClockOffset(lambda: ours, lambda: 0.0)
+    assert clock.service_ms() == 1_000_000_000
+    for _ in range(SAMPLES):
+        clock.add(ours, received_at=0.0)
+    for step_s in (2 * HOUR, -2 * HOUR, 40 * DAY):
+        ours = 1_000_000.0 + step_s
+        assert clock.seconds == clock.trusted == -step_s
+        assert clock.service_ms() == 1_000_000_000
+        assert clock.service_ms(at=-60.0) == 999_940_000
 
 
 def test_less_than_a_day_is_trusted_at_once() -> None:

@@ -3,16 +3,14 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from exporter.errors import ThrottledError
-from exporter.simulator import Fault, Fleet, Job, ManualClock, Plan, Simulator, fault
+from exporter.simulator import Fault, Fleet, Job, ManualClock, Plan, fault
 from exporter.store import SqliteStore
-from tests.support.programs import free_port
 from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
 BOTH = ("job-list", "project-job-list")
@@ -145,8 +143,7 @@ class TestTheFirstStart:
     @pytest.mark.parametrize("ahead_s", [0, 300, 7200])
     def test_it_is_counted_though_our_clock_is_ahead(self, ahead_s: float) -> None:
         fleet = fleet_of(20, never_built=20)
-        with Simulator(fleet).start(port=free_port()) as simulator, closing(Watch(simulator)) as watch:
-            simulator.faults.add(fault("date-skew", seconds=-ahead_s))
+        with watching(fleet) as watch:
             watch.set_wall(ahead_s)
             watch.begin()
             watch.poll(times=2)

@@ -459,7 +459,7 @@ class TestTheLogTellsWhatChanges:
 
 class TestTheServiceHasAnotherClock:
     def test_an_offset_of_hours_is_trusted(self, fleet: Fleet) -> None:
-        with Simulator(fleet) as simulator:
+        with Simulator(fleet, caller_clock=fleet.clock) as simulator:
             simulator.faults.add(fault("date-skew", seconds=2 * HOUR))
             watch = Watch(simulator)
             watch.poll(times=2)
@@ -472,7 +472,7 @@ class TestTheServiceHasAnotherClock:
     def test_jitter_and_answers_that_are_weeks_apart_are_not(
         self, fleet: Fleet, skews: tuple[float, ...]
     ) -> None:
-        with Simulator(fleet) as simulator:
+        with Simulator(fleet, caller_clock=fleet.clock) as simulator:
             simulator.faults.add(*(fault("date-skew", seconds=each, times=2) for each in skews))
             watch = Watch(simulator)
             watch.poll(times=2)
@@ -480,7 +480,7 @@ class TestTheServiceHasAnotherClock:
             watch.close()
 
     def test_a_single_answer_that_is_ahead_changes_nothing(self, fleet: Fleet) -> None:
-        with Simulator(fleet).start(port=free_port()) as simulator:
+        with Simulator(fleet, caller_clock=fleet.clock).start(port=free_port()) as simulator:
             watch = Watch(simulator)
             watch.poll(times=3)
             simulator.faults.add(fault("date-skew", seconds=12 * HOUR, times=1))
@@ -528,6 +528,29 @@ class TestTheServiceHasAnotherClock:
         assert [line["event"] for line in lines if "clock" in line["event"]] == ["clock_offset_normal"]
         watch.close()
 
+    @pytest.mark.parametrize("step_s", [2 * HOUR, -2 * HOUR, 40 * DAY, -40 * DAY])
+    def test_a_step_of_our_clock_shows_and_changes_no_count(
+        self, fleet: Fleet, simulator: Simulator, step_s: float
+    ) -> None:
+        watch = Watch(simulator)
+        watch.poll(times=5)
+        for kind in ("late-records", "late-details"):
+            simulator.faults.add(fault(kind, job=JOB, numbers=(2,), seconds=40 * MINUTE))
+        for _ in range(3):
+            fleet.add_build(JOB, duration_s=10)
+        watch.poll_for(20 * MINUTE)
+        assert watch.counted() == {"success": 2}
+        watch.set_wall(step_s)
+        for _ in range(20):
+            fleet.add_build(JOB, duration_s=10)
+            watch.poll()
+            assert watch.value("exporter_clock_offset_seconds") == pytest.approx(-step_s, abs=2)
+            assert 0 <= watch.now() - (watch.value("job_last_poll_timestamp_seconds") or 0) <= MINUTE
+        watch.poll_for(2 * HOUR)
+        assert watch.counted() == {"success": 23}
+        assert watch.value("lost_builds_total") == 0
+        watch.close()
+
     def test_before_an_answer_the_offset_is_not_known(self, simulator: Simulator) -> None:
         simulator.faults.add(fault("html"))
         watch = Watch(simulator)
@@ -538,7 +561,10 @@ class TestTheServiceHasAnotherClock:
     def test_freshness_recovers_when_the_service_s_clock_is_right_again(self, fleet: Fleet) -> None:
         for ordinal in range(9):
             fleet.add_job(f"other-{ordinal}")
-        with Simulator(fleet).start(port=free_port()) as simulator, capture_logs() as lines:
+        with (
+            Simulator(fleet, caller_clock=fleet.clock).start(port=free_port()) as simulator,
+            capture_logs() as lines,
+        ):
             watch = Watch(simulator, settings="poll: {max_interval: 1m}")
             watch.poll(times=3)
             simulator.faults.add(fault("date-skew", seconds=12 * HOUR))

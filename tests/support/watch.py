@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter.api.auth import credentials_for
 from exporter.api.client import ApiClient
+from exporter.api.clock_offset import ClockOffset
 from exporter.api.http import new_session
 from exporter.api.throttle import Throttle
 from exporter.config import parse
@@ -63,6 +64,7 @@ class Watch:
         shard: int = 0,
     ) -> None:
         assert isinstance(simulator.fleet.clock, ManualClock)
+        assert simulator.caller_clock is simulator.fleet.clock
         self.clock = simulator.fleet.clock
         self.simulator = simulator
         self._ahead_s = ahead_s
@@ -87,7 +89,7 @@ class Watch:
             self.telemetry,
             timeout=timeout,
             sleep=lambda _: None,
-            wall=self.wall if isinstance(simulator.caller_clock, ManualClock) else time.time,
+            clock=ClockOffset(self.wall, self.now),
         )
         self.service: Service = self.client
         self.config = config
