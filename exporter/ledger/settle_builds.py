@@ -25,6 +25,8 @@ LARGEST_FIRST: Final = 10_000_000
 LOST_KEPT: Final = 100
 """Ranges of lost numbers that are remembered, for builds that turn up later."""
 
+IMPLAUSIBLE: Final = "implausible_build_number"
+
 TOO_MANY: Final = "too_many_open_builds"
 
 MOST_ACTIVE: Final = 1000
@@ -95,7 +97,7 @@ class LedgerBuilder:
         weak = sum(open_build.is_weak for open_build in self.open.values())
         for number, build in sorted(merged.items()):
             if number > (LARGEST_FIRST if highest is None else highest + LARGEST_STEP):
-                self.faults.append("implausible_build_number")
+                self.faults.append(IMPLAUSIBLE)
                 continue
             if number not in self.open and not self._is_settled(number):
                 new = OpenBuild(build, 0)

@@ -1,11 +1,12 @@
 """Build numbers that do not continue the known ones: a jump far ahead, or a restart from 1.
 
 A single record may be wrong. Numbers are accepted once three polls of history show them and record-info
-confirms them.
+confirms them; a few that are only some way ahead, unless record-info denies them.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Final, Protocol, TypeVar
 
 from exporter.ledger.job_ledger import LARGEST_STEP, JobLedger
@@ -22,6 +23,11 @@ POLLS_BETWEEN: Final = 60
 
 FIRST_FEW: Final = 10
 """A restart at or below this number is taken as one from 1, with the numbers below it missing."""
+
+DOUBTED_STEP: Final = 20
+
+ENOUGH_AHEAD: Final = 3
+"""Fewer records, so far above all others, are doubted; more prove each other."""
 
 
 class Numbered(Protocol):
@@ -66,6 +72,24 @@ def _is_before_restart(ledger: JobLedger, build: object) -> bool:
         return False
     dated_ms = build.start_ms if build.finish_ms is None else build.finish_ms
     return dated_ms is not None and dated_ms <= ledger.restarted_ms
+
+
+def doubtful_numbers(ledger: JobLedger, builds: Iterable[Build]) -> list[list[int]]:
+    """Return groups of a few numbers of history that are far above all others, the highest group first.
+
+    Numbers are contiguous: if many builds were missed, history has most of them. Steps of more than
+    `LARGEST_STEP` are for `find_other_numbers`.
+    """
+    if not ledger.highest:
+        return []
+    current = drop_before_restart(ledger, builds)
+    new = {build.number for build in current if 0 < build.number - ledger.highest <= LARGEST_STEP}
+    groups = [[ledger.highest]]
+    for number in sorted(new):
+        if number - groups[-1][-1] > DOUBTED_STEP:
+            groups.append([])
+        groups[-1].append(number)
+    return list(takewhile(lambda group: len(group) < ENOUGH_AHEAD, reversed(groups[1:])))
 
 
 def find_other_numbers(

@@ -17,10 +17,14 @@ from exporter.ledger.build_labels import LabelPolicy
 from exporter.ledger.fold_observations import DetailAnswer, Failed, Refused, apply_details
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import is_reached, may_show_the_next, numbers_to_ask
-from exporter.model import BuildDetail, ListedJob, Trigger
+from exporter.ledger.unexpected_numbers import doubtful_numbers
+from exporter.model import Build, BuildDetail, ListedJob, Trigger
 
 FORBIDDEN: Final = frozenset({"401", "403"})
 """Codes that deny a detail for good; with another one, a replica may only lag behind history."""
+
+MOST_DOUBTED: Final = 3
+"""Groups of doubtful numbers for which record-info is asked; those below are left out."""
 
 FAILED_IN_A_ROW: Final = 2
 """Failures in a row that are the API's, not those of single builds."""
@@ -112,6 +116,27 @@ def ask_details(
     if isinstance(batch.error, UnreachableError):
         return batch.answers[:-FAILED_IN_A_ROW], batch.error
     return batch.answers, batch.error
+
+
+def without_false_numbers(
+    builds: tuple[Build, ...], ledger: JobLedger, details: Details
+) -> tuple[Build, ...]:
+    """Leave out a few records of history far above all others if record-info does not know the highest."""
+    for tried, group in enumerate(doubtful_numbers(ledger, builds)):
+        if tried < MOST_DOUBTED and not _is_denied(group[-1], details):
+            break
+        builds = tuple(build for build in builds if build.number not in group)
+    return builds
+
+
+def _is_denied(number: int, details: Details) -> bool:
+    try:
+        details.ask(number)
+    except NotVisibleError as error:
+        return error.code not in FORBIDDEN
+    except ApiError:
+        return False
+    return False
 
 
 def ask_listed(

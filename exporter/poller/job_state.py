@@ -272,7 +272,7 @@ def fold(
         settled = give_up(settled.ledger, at_ms=at_ms, patience_ms=rules.patience_ms, policy=rules.policy)
     return Folded(
         apply_stages(settled.ledger, (), policy=rules.policy),
-        folded.faults + detailed.faults + settled.faults,
+        observed.faults + folded.faults + detailed.faults + settled.faults,
         detailed.capped + settled.capped,
     )
 

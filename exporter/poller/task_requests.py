@@ -18,10 +18,11 @@ from exporter.api.parsers import SERVICE_ZONE
 from exporter.errors import ApiError, NotPublishedError, RefusalError
 from exporter.ledger.fold_observations import DetailAnswer, Failed, clamp_timestamps
 from exporter.ledger.job_ledger import PROBES, JobLedger
+from exporter.ledger.settle_builds import IMPLAUSIBLE
 from exporter.ledger.stages import KnownStages, Stages
 from exporter.model import DAY_MS, Build, BuildDetail, ListedJob, RecycleBin, Result, Stage
 from exporter.poller.bulk_details import DETAILS_AT_ONCE, RecordsApi, ask_many
-from exporter.poller.details import Details, ask_details, ask_each, ask_listed
+from exporter.poller.details import Details, ask_details, ask_each, ask_listed, without_false_numbers
 from exporter.poller.job_state import Rules, fold
 from exporter.poller.tasks_and_results import (
     ALL,
@@ -174,7 +175,9 @@ def observe_job(
             for index, (start, end) in enumerate(windows(current.unsettled_since_ms, now_ms))
             for build in api.period_history(job_id, start, end, enough, continues=index > 0)
         )
-        observed = Observations(now_ms, builds, tuple(first), after_gap=after_gap)
+        known = without_false_numbers(builds, current, asked)
+        faults = (IMPLAUSIBLE,) if len(known) < len(builds) else ()
+        observed = Observations(now_ms, known, tuple(first), after_gap=after_gap, faults=faults)
     folded = fold(ledger, observed, rules, now_ms=now_ms)
     return _with_details(observed, folded.ledger, work, api, asked, rules) if folded else observed
 

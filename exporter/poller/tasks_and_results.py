@@ -217,6 +217,7 @@ class Observations:
         found_missing: a missing build was found; others of its gap may be requested at once.
         history_read: history was read; not if the poll only continued with details, or needed no more.
         listed: what the lists show, if record-info alone was asked for it, and `details` are the whole poll.
+        faults: a snake_case reason for records that were left out.
     """
 
     at_ms: int
@@ -231,6 +232,7 @@ class Observations:
     found_missing: bool = False
     history_read: bool = True
     listed: ListedJob | None = None
+    faults: tuple[str, ...] = ()
 
     def newest_up_to(self, highest: int) -> Build | BuildDetail | None:
         """Return the build with the highest number in history and details that is not above ``highest``."""

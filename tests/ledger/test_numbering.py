@@ -1,10 +1,14 @@
 """Numbers that do not go on from those that are known, and builds of which only a number is known."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.ledger.fold_observations import DetailAnswer, Failed, Refused, apply_details, apply_history
 from exporter.ledger.job_ledger import JobLedger
+from exporter.ledger.streaks import Run
+from exporter.ledger.unexpected_numbers import doubtful_numbers
 from exporter.model import Build, BuildDetail, Result, State
 from tests.ledger.examples import (
     PATIENCE_MS,
@@ -215,6 +219,34 @@ class TestAJump:
         far = finished(500_001, start=100)
         once = history(with_builds(50), far, minute=105)
         assert history(once, far, minute=105) == once
+
+
+class TestAFewNumbersAhead:
+    def doubted(self, *numbers: int) -> list[list[int]]:
+        return doubtful_numbers(with_builds(50), [finished(number) for number in numbers])
+
+    def test_are_doubted_if_no_others_lead_up_to_them(self) -> None:
+        assert self.doubted(71, 72, 200, 40) == [[200], [71, 72]]
+        assert self.doubted(51, 52, 72, 200) == [[200]]
+
+    def test_are_plausible_where_history_has_many_of_those_below(self) -> None:
+        assert self.doubted(70) == []
+        assert self.doubted(70, 90, 110) == []
+
+    def test_are_plausible_if_there_are_enough_of_them_and_so_is_all_below(self) -> None:
+        assert self.doubted(200, 201, 202) == []
+        assert self.doubted(100, 200, 201, 202) == []
+        assert self.doubted(100, 200, 201, 202, 400) == [[400]]
+
+    def test_of_builds_before_a_restart_are_not_doubted(self) -> None:
+        restarted = replace(with_builds(3), restarted_ms=at(60))
+        old = finished(500, start=40, finish=41)
+        assert doubtful_numbers(restarted, [old]) == []
+        assert doubtful_numbers(restarted, [old, finished(90, start=70, finish=71)]) == [[90]]
+
+    def test_jumps_and_jobs_without_builds_have_rules_of_their_own(self) -> None:
+        assert self.doubted(500_000) == []
+        assert doubtful_numbers(replace(idle(), runs=(Run.baseline(0),), open={}), [finished(300)]) == []
 
 
 def test_of_many_denied_numbers_only_a_thousand_are_requested_and_lost() -> None:

@@ -294,6 +294,45 @@ def test_a_record_with_an_impossible_number_is_a_fault_and_no_build(
     assert sum(watch.series("codearts_build_exporter_payload_errors_total").values()) == 1
 
 
+def test_a_few_numbers_far_ahead_that_record_info_does_not_know_are_no_builds(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll()
+    times = {"start_time": "2025-03-10T12:00:00+08:00", "end_time": "2025-03-10T12:01:00+08:00"}
+    false = tuple({"build_number": number, "result": "SUCCESS", **times} for number in (40, 3001, 3002))
+    simulator.faults.add(fault("garbage-records", operation="period-history", items=false, times=2))
+    fleet.add_build(JOB)
+    watch.poll(times=6)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("last_build_number") == 2
+    assert watch.value("exporter_payload_errors_total", reason="implausible_build_number") == 2
+    watch.poll_for(4 * HOUR, every=5 * MINUTE)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("lost_builds_total") == 0
+    assert set(watch.asked_numbers()) == {1, 2, 40, 3002}
+
+
+@pytest.mark.parametrize("status", [None, 403, 500])
+def test_a_build_whose_hundred_predecessors_are_not_in_history_is_counted_at_once(
+    fleet: Fleet, simulator: Simulator, watch: Watch, status: int | None
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll()
+    simulator.faults.add(fault("lost-records", detail="unknown", numbers=range(2, 102)))
+    if status:
+        code = "CB.00031059" if status == 403 else "CB.00060100"
+        simulator.faults.add(fault("error", operation="record-info", status=status, code=code))
+    for _ in range(101):
+        fleet.add_build(JOB)
+    watch.poll()
+    assert watch.value("last_build_number") == (1 if status == 500 else 102)
+    simulator.faults.clear("error")
+    watch.poll_for(4 * HOUR, every=5 * MINUTE)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("lost_builds_total") == 100
+
+
 @pytest.mark.parametrize("first_number", [1, 700_000], ids=["from-1-again", "far-ahead"])
 def test_a_job_that_is_recreated_under_its_id_keeps_counting(
     fleet: Fleet, watch: Watch, first_number: int
