@@ -32,7 +32,7 @@ NO_RECORDS = fault("withdrawn", operation="records")
 def fleet() -> Fleet:
     fleet = Fleet(RealClock(), seed=2, history_days=5)
     for ordinal in range(JOBS):
-        plan = Plan(gap_s=3000, duration_s=60 + 200 * ordinal, failure_ratio=0.3)
+        plan = Plan(gap_s=4200, duration_s=60 + 200 * ordinal, failure_ratio=0.3)
         fleet.add_job(f"job-{ordinal}", plan=plan)
     return fleet
 
@@ -54,7 +54,7 @@ def hourly(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hourly")
     with Simulator(fleet).start() as simulator:
         config = write_config(simulator, folder)
-        assert run(*command(config, f"--output={folder / 'out'}", "--step=1h")).code == 0
+        assert run(*command(config, f"--output={folder / 'out'}")).code == 0
     return folder / "out"
 
 
@@ -69,7 +69,8 @@ def write_config(simulator: Simulator, tmp_path: Path) -> Path:
 
 
 def command(config: Path, *flags: str) -> list[str]:
-    return ["backfill", f"--config.file={config}", f"--start={START}", f"--end={END}", *flags]
+    """A backfill in steps of an hour, if the flags have no other."""
+    return ["backfill", f"--config.file={config}", f"--start={START}", f"--end={END}", "--step=1h", *flags]
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -149,14 +150,14 @@ def test_a_repeated_command_sends_no_request_even_with_another_step(
     simulator.reset_counts()
     assert run(*command(config, f"--output={tmp_path / 'out'}")).code == 0
     assert checksums(tmp_path / "out") == before
-    for step in ("30m", "1h"):
+    for step in ("20m", "30m"):
         assert run(*command(config, f"--output={tmp_path / 'out'}", f"--step={step}")).code == 0
         assert checksums(tmp_path / "out") != before
     assert list(simulator.requests) == []
 
 
 def test_standard_output_equals_the_files(config: Path, hourly: Path, tmp_path: Path) -> None:
-    streamed = run(*command(config, "--output=-", "--step=1h"), folder=tmp_path)
+    streamed = run(*command(config, "--output=-"), folder=tmp_path)
     assert streamed.code == 0, streamed.err
     written = "".join(file.read_text() for file in hourly.glob("*.om"))
     headers, samples = divided(streamed.out)
@@ -228,7 +229,7 @@ def test_an_invisible_job_affects_no_other_job(config: Path, tmp_path: Path) -> 
 
 
 def test_it_resumes_after_expired_credentials(config: Path, simulator: Simulator, tmp_path: Path) -> None:
-    flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
+    flags = command(config, f"--output={tmp_path / 'out'}")
     simulator.faults.replace([NO_RECORDS, fault("unauthorized", operation="record-info", probability=0.04)])
     done = run(*flags)
     assert (done.code, "401" in done.err) == (1, True), done.err
@@ -242,8 +243,8 @@ def test_it_resumes_after_expired_credentials(config: Path, simulator: Simulator
 def test_an_outage_does_not_change_the_result(
     config: Path, hourly: Path, simulator: Simulator, tmp_path: Path
 ) -> None:
-    flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
-    simulator.faults.replace([NO_RECORDS, fault("unauthorized", operation="record-info", probability=0.02)])
+    flags = command(config, f"--output={tmp_path / 'out'}")
+    simulator.faults.replace([NO_RECORDS, fault("unauthorized", operation="record-info", probability=0.04)])
     assert run(*flags).code == 1
     simulator.faults.replace([NO_RECORDS])
     assert run(*flags).code == 0
@@ -253,7 +254,7 @@ def test_an_outage_does_not_change_the_result(
 def test_nothing_is_written_if_all_details_are_refused(
     config: Path, simulator: Simulator, tmp_path: Path
 ) -> None:
-    flags = command(config, f"--output={tmp_path / 'out'}", "--step=1h")
+    flags = command(config, f"--output={tmp_path / 'out'}")
     refusal = fault("error", operation="record-info", status=403, code="CB.00031059")
     simulator.faults.replace([NO_RECORDS, refusal])
     refused(run(*flags), 1, "a role that may view build tasks")
