@@ -117,7 +117,7 @@ def learnt(gateway: Gateway, minutes: int = 6, ceiling: float = 600) -> Run:
 @ANNOUNCED
 def test_each_operation_uses_its_own_limit(window: str, announces: bool) -> None:
     run = learnt(limited_each(window, announces=announces))
-    found = run.go(30 * MINUTE, MORE_THAN_ALLOWED)
+    found = run.go(20 * MINUTE, MORE_THAN_ALLOWED)
     assert min(found.used(EACH).values()) >= 0.85
     assert found.refused <= 0.01
     assert not run.limits.is_shared
@@ -147,7 +147,7 @@ def test_the_pause_that_an_operation_is_asked_for_holds_for_it_alone() -> None:
 @pytest.mark.parametrize("limit", [20, 50, 120])
 def test_a_shared_limit_is_inferred_and_used(window: str, announces: bool, limit: int) -> None:
     run = learnt(limited_together(limit, window, announces=announces))
-    found = run.go(30 * MINUTE, MORE_THAN_ALLOWED)
+    found = run.go(20 * MINUTE, MORE_THAN_ALLOWED)
     assert run.limits.is_shared
     assert found.total_used(limit) >= 0.9
     assert found.refused <= 0.02
