@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Request
+
+ColorScheme = Literal["light", "dark"]
 
 DESKTOP = (1400, 860)
 """Width and height of a window."""
@@ -21,6 +23,13 @@ def script(name: str) -> str:
 
 
 TOO_WIDE, OVERLAPPING = script("too_wide"), script("overlapping")
+
+
+def resize(page: Page, size: tuple[int, int]) -> None:
+    """Change the size of a tab's window, which the browser draws again."""
+    width, height = size
+    if page.viewport_size != {"width": width, "height": height}:
+        page.set_viewport_size({"width": width, "height": height})
 
 
 @dataclass
@@ -47,7 +56,7 @@ class Visit:
 
     def resize(self, size: tuple[int, int]) -> None:
         """Change the size of the window."""
-        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        resize(self.page, size)
 
     def follow(self, link: Locator) -> None:
         """Click, and wait for the whole next page."""
@@ -70,29 +79,49 @@ class Tabs:
     """A browser with one tab for each combination of settings; to open a tab costs more than any page."""
 
     def __init__(self, browser: Browser) -> None:
-        self.browser = browser
-        self._pages: dict[tuple[tuple[str, Any], ...], Page] = {}
+        self._browser = browser
+        self._pages: dict[tuple[bool, str], Page] = {}
+
+    @contextmanager
+    def tab(
+        self, size: tuple[int, int] = DESKTOP, *, java_script_enabled: bool = True, locale: str = "en-US"
+    ) -> Iterator[Page]:
+        """Lend a tab; in the end it is blank, and its routes are removed."""
+        key = (java_script_enabled, locale)
+        if key not in self._pages:
+            self._pages[key] = self._browser.new_page(java_script_enabled=java_script_enabled, locale=locale)
+        page = self._pages[key]
+        resize(page, size)
+        try:
+            yield page
+        finally:
+            page.unroute_all()
+            page.goto("about:blank")  # which is not refreshed
 
     @contextmanager
     def opened(
-        self, url: str, size: tuple[int, int] = DESKTOP, *, path: str = "/", **settings: Any
+        self,
+        url: str,
+        size: tuple[int, int] = DESKTOP,
+        *,
+        path: str = "/",
+        color_scheme: ColorScheme = "light",
+        **settings: Any,
     ) -> Iterator[Visit]:
         """Open a page; in the end it must have no console message and no request to another host."""
-        key = tuple(sorted(settings.items()))
-        page = self._pages.get(key) or self._pages.setdefault(key, self.browser.new_page(**settings))
-        visit = Visit(page)
-        visit.resize(size)
-        listeners = visit.listeners()
-        for event, listener in listeners.items():
-            page.on(event, listener)
-        try:
-            answer = page.goto(f"{url}{path}")
-            yield visit
-            if answer and answer.status == 404:
-                assert "status of 404" in visit.messages.pop(0)
-            assert visit.messages == []
-            assert [request for request in visit.requests if not request.startswith(f"{url}/")] == []
-        finally:
+        with self.tab(size, **settings) as page:
+            visit = Visit(page)
+            page.emulate_media(color_scheme=color_scheme)
+            listeners = visit.listeners()
             for event, listener in listeners.items():
-                page.remove_listener(event, listener)
-            page.goto("about:blank")  # which is not refreshed
+                page.on(event, listener)
+            try:
+                answer = page.goto(f"{url}{path}")
+                yield visit
+                if answer and answer.status == 404:
+                    assert "status of 404" in visit.messages.pop(0)
+                assert visit.messages == []
+                assert [request for request in visit.requests if not request.startswith(f"{url}/")] == []
+            finally:
+                for event, listener in listeners.items():
+                    page.remove_listener(event, listener)

@@ -13,7 +13,7 @@ from exporter.ledger.job_ledger import LastBuild
 from exporter.ledger.streaks import Run
 from exporter.metrics import FleetView
 from exporter.model import ConsoleLinks, Result
-from tests.e2e.tabs import DESKTOP, Tabs, script
+from tests.e2e.tabs import DESKTOP, ColorScheme, Tabs, script
 from tests.support.browser import chromium, playwright_or_skip
 from tests.support.sites import NOW_MS
 from tests.web.fleets import READINGS, busy, ledger, many, serving, view
@@ -98,7 +98,7 @@ def seconds_to_reload(page: Page) -> float:
 
 def test_a_page_of_a_thousand_jobs_loads_quickly(tabs: Tabs, thousand: str) -> None:
     with tabs.opened(thousand) as visit:
-        assert min(seconds_to_reload(visit.page) for _ in range(3)) < 3
+        assert any(seconds_to_reload(visit.page) < 3 for _ in range(3))
         assert len(visit.rows()) == 100
         assert visit.page.locator("svg.sparkline").count() == 100
         assert {part.removeprefix(thousand).partition("?")[0] for part in visit.requests} >= {
@@ -148,7 +148,8 @@ def test_ten_thousand_jobs_are_split_into_pages(tabs: Tabs) -> None:
 
 def test_the_page_follows_the_preferred_color_scheme(tabs: Tabs, mixed: str) -> None:
     backgrounds = []
-    for scheme in ("light", "dark"):
+    schemes: tuple[ColorScheme, ...] = ("light", "dark")
+    for scheme in schemes:
         with tabs.opened(mixed, color_scheme=scheme) as visit:
             backgrounds.append(visit.page.evaluate("getComputedStyle(document.body).backgroundColor"))
     light, dark = ([int(part) for part in background[4:-1].split(",")] for background in backgrounds)
@@ -158,7 +159,7 @@ def test_the_page_follows_the_preferred_color_scheme(tabs: Tabs, mixed: str) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_contrast_is_sufficient(tabs: Tabs, mixed: str, scheme: str, size: tuple[int, int]) -> None:
+def test_contrast_is_sufficient(tabs: Tabs, mixed: str, scheme: ColorScheme, size: tuple[int, int]) -> None:
     for path, least in (("/", 100), ("/jobs/id-of-hangs", 40)):
         with tabs.opened(mixed, size, path=path, color_scheme=scheme) as visit:
             found = visit.page.evaluate(CONTRAST)
@@ -226,7 +227,6 @@ def test_a_job_leads_to_its_page_and_back(tabs: Tabs, mixed: str) -> None:
 
 
 def test_a_page_is_refreshed_until_that_is_switched_off(tabs: Tabs, mixed: str) -> None:
-    page = tabs.browser.new_page(java_script_enabled=False)
     loads: list[str] = []
 
     def hasten(route: Route) -> None:
@@ -235,8 +235,8 @@ def test_a_page_is_refreshed_until_that_is_switched_off(tabs: Tabs, mixed: str) 
         soon = 'content="0.2"' if len(loads) < 3 else 'content="30"'
         route.fulfill(response=answer, body=answer.text().replace('content="30"', soon))
 
-    page.route(lambda url: url.startswith(f"{mixed}/?") or url == f"{mixed}/", hasten)
-    try:
+    with tabs.tab(java_script_enabled=False) as page:
+        page.route(lambda url: url.startswith(f"{mixed}/?") or url == f"{mixed}/", hasten)
         page.goto(f"{mixed}/?sort=job")
         for _ in range(300):
             if len(loads) < 3:
@@ -247,12 +247,9 @@ def test_a_page_is_refreshed_until_that_is_switched_off(tabs: Tabs, mixed: str) 
             page.get_by_role("link", name="Switch off").click()
         assert page.url == f"{mixed}/?sort=job&refresh=off"
         assert page.locator("meta[http-equiv=refresh]").count() == 0
-    finally:
-        page.close()
 
 
 def test_it_works_below_the_path_of_a_proxy(tabs: Tabs, mixed: str) -> None:
-    page = tabs.browser.new_page()
     outside: list[str] = []
 
     def forward(route: Route) -> None:
@@ -263,16 +260,14 @@ def test_it_works_below_the_path_of_a_proxy(tabs: Tabs, mixed: str) -> None:
             outside.append(route.request.url)
             route.abort()
 
-    page.route("**/*", forward)
-    try:
+    with tabs.tab() as page:
+        page.route("**/*", forward)
         page.goto("http://proxy.test/codearts/")
         for link, at in (("fails", "jobs/id-of-fails"), ("All jobs", ""), ("Health", "-/healthy")):
             with page.expect_navigation():
                 page.get_by_role("link", name=link).click()
             assert page.url == f"http://proxy.test/codearts/{at}"
         assert outside == []
-    finally:
-        page.close()
 
 
 def test_the_focus_is_always_visible(tabs: Tabs, mixed: str) -> None:
