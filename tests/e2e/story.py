@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import requests
 import yaml
 
 from tests.e2e.processes import Service, Victim, service
@@ -41,7 +40,7 @@ FORMS: Final = tuple(DETAIL_OF)
 
 
 class PrometheusWithRules(Prometheus):
-    """Prometheus with the example rules, with scrapes and evaluations each second.
+    """Prometheus with the example rules, with scrapes and evaluations every two seconds.
 
     Attributes:
         began: Unix time of its start.
@@ -55,7 +54,7 @@ class PrometheusWithRules(Prometheus):
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the data of a response, which must have no error or warning."""
-        body = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
+        body = self._session.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
         assert body["status"] == "success", f"{parameters}: {body.get('error')}"
         assert not body.get("warnings"), f"{parameters}: {body['warnings']}"
         return body["data"]
@@ -67,7 +66,7 @@ class PrometheusWithRules(Prometheus):
     def wait_for(self, *expressions: str) -> None:
         """Wait until each query has a result."""
         for expression in expressions:
-            eventually(partial(self.has_data, expression), PATIENCE_S, every=0.2)
+            eventually(partial(self.has_data, expression), PATIENCE_S, every=0.4)
 
 
 @contextlib.contextmanager
@@ -83,7 +82,7 @@ def prometheus_with_rules(
         for group in rules["groups"]:
             group.pop("interval", None)
         (folder / name).write_text(yaml.safe_dump(rules, sort_keys=False), encoding="utf-8")
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["global"] = {"scrape_interval": "2s", "evaluation_interval": "2s"}
     del config["alerting"]
     for scraped in config["scrape_configs"]:
         of_exporters = scraped["job_name"] == "codearts-build"
@@ -162,7 +161,7 @@ class Fleet:
         jobs = "".join(f"  - {{id: {self.ids[name]}, name: {name}, project: {project}}}\n" for name in names)
         path.write_text(
             f"endpoint: {self.simulator.url}\nauth: {{token: example-token}}\njobs:\n{jobs}"
-            "poll: {interval: 300ms, max_interval: 600ms, max_requests_per_minute: 100000, timeout: 5s}\n"
+            "poll: {interval: 600ms, max_interval: 600ms, max_requests_per_minute: 100000, timeout: 5s}\n"
             f"recycle_bin: {{interval: 1s}}\nstate: {{path: {path.with_suffix('.db')}}}\n{more}"
         )
         return path
@@ -208,8 +207,7 @@ def scenario(folder: Path) -> Iterator[Mapping[str, PrometheusWithRules]]:
         story.wait_for(f"count(codearts_build_consecutive_failures) == {len(JOBS) + 1}")
         builds(story)
         api_failures(story)
-        lost_build(story)
-        deleted_job(story)
+        lost_build_and_deleted_job(story)
         full_disk(story)
         story.wait_for("min(prometheus_rule_group_iterations_total) >= 2")
         yield observers
@@ -271,11 +269,11 @@ def builds(story: Story) -> None:
     story.wait_for(
         'codearts_build_active_builds{job_name="waiting", state="running"} == 1',
         'codearts_build_active_builds{job_name="waiting", state="queued"} == 1',
-        observed("recovery_duration_seconds", 0, "[1m]"),
-        "increase(codearts_build_exporter_capped_builds_total[1m]) > 0",
-        observed("stage_duration_seconds", 0, "[1m]"),
+        observed("recovery_duration_seconds", 0, "[2m]"),
+        "increase(codearts_build_exporter_capped_builds_total[2m]) > 0",
+        observed("stage_duration_seconds", 0, "[2m]"),
         *(
-            f'sum(increase(codearts_build_builds_total{{job_name="{result}", result="{result}"}}[1m])) > 0'
+            f'sum(increase(codearts_build_builds_total{{job_name="{result}", result="{result}"}}[2m])) > 0'
             for result in OTHER_RESULTS
         ),
     )
@@ -294,11 +292,13 @@ def api_failures(story: Story) -> None:
     The outage outlasts all retries of a request, so that the next successful poll begins after a gap.
     """
     fleet = story.fleet
-    fleet.faults({"kind": "throttle", "retry_after": 1, "announce": False, "probability": 0.3})
-    story.wait_for("sum(increase(codearts_build_exporter_api_throttled_total[1m])) > 0")
-    fleet.faults({"kind": "body", "text": "{", "probability": 0.3})
+    fleet.faults(
+        {"kind": "throttle", "retry_after": 1, "announce": False, "probability": 0.3},
+        {"kind": "body", "text": "{", "probability": 0.3},
+    )
     story.wait_for(
-        'sum(increase(codearts_build_exporter_payload_errors_total{reason="invalid_answer"}[1m])) > 0'
+        "sum(increase(codearts_build_exporter_api_throttled_total[2m])) > 0",
+        'sum(increase(codearts_build_exporter_payload_errors_total{reason="invalid_answer"}[2m])) > 0',
     )
     fleet.faults({"kind": "error"})
     fleet.build("steady")
@@ -308,26 +308,21 @@ def api_failures(story: Story) -> None:
     )
     fleet.faults()
     story.wait_for(
-        "sum(increase(codearts_build_recovered_builds_total[1m])) > 0",
+        "sum(increase(codearts_build_recovered_builds_total[2m])) > 0",
         "min(codearts_build_up) == 1",
     )
 
 
-def lost_build(story: Story) -> None:
-    """Lose the records of a build, which is noticed by the number of the next one."""
+def lost_build_and_deleted_job(story: Story) -> None:
+    """Lose the records of a build, which the number of the next one reveals, and delete a watched job."""
     fleet = story.fleet
     missing = fleet.build("steady") + 1
     fleet.faults({"kind": "lost-records", "job": fleet.ids["steady"], "numbers": [missing]})
     assert fleet.build("steady") == missing
     fleet.build("steady")
-    story.wait_for('increase(codearts_build_lost_builds_total{job_name="steady"}[1m]) > 0')
-
-
-def deleted_job(story: Story) -> None:
-    """Delete a watched job."""
-    fleet = story.fleet
     fleet.simulator.post(f"jobs/{fleet.ids['gone']}/delete", {})
     story.wait_for(
+        'increase(codearts_build_lost_builds_total{job_name="steady"}[2m]) > 0',
         'codearts_build_job_deleted{job_name="gone"} == 1',
         'codearts_build_recycle_bin_project_jobs{project="shop"} == 1',
     )
@@ -340,7 +335,7 @@ def full_disk(story: Story) -> None:
     for process in processes:
         resource.prlimit(process, resource.RLIMIT_FSIZE, (FILE_LIMIT, limits[1]))
     try:
-        story.wait_for('increase(codearts_build_exporter_store_errors_total{operation="commit"}[1m]) >= 3')
+        story.wait_for('increase(codearts_build_exporter_store_errors_total{operation="commit"}[2m]) >= 3')
     finally:
         for process in processes:
             resource.prlimit(process, resource.RLIMIT_FSIZE, limits)

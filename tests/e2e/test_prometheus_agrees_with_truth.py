@@ -21,7 +21,7 @@ BUSY_S = 21
 
 
 def busy_fleet() -> Fleet:
-    fleet = Fleet(RealClock(), seed=7, history_days=0.005)
+    fleet = Fleet(RealClock(), seed=7, history_days=0.0015)
     for ordinal in range(JOBS):
         plan = Plan(
             gap_s=2 + ordinal % 5 / 4,
@@ -114,7 +114,7 @@ def test_counts_sums_and_gauges_match_the_truth(simulator: Simulator, tmp_path: 
             live = [job for job in simulator.truth(since).values() if job.deleted_ms is None]
             wanted = expected(as_reported(job, since[job.job_id]) for job in live)
             with suppress(AssertionError):
-                eventually(lambda: not wrong(client, wanted), 240, every=1)
+                eventually(lambda: not wrong(client, wanted), 240, every=2)
             time.sleep(5)
             assert wrong(client, wanted) == {}
             assert sum(sum(job.totals.finished.values()) for job in live) > 6 * JOBS

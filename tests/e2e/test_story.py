@@ -15,7 +15,7 @@ from tests.support.programs import eventually
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 ZOOMED_IN: Final[Mapping[str, str]] = {**VARIABLES, "__rate_interval": "10s", "__interval": "2s"}
-"""Roughly the values that Grafana uses for two minutes of samples, one per second."""
+"""Roughly the values that Grafana uses for two minutes of samples, one every two seconds."""
 
 EXPECTED_ALERTS: Final = {
     "CodeArtsBuildBuildsLost",

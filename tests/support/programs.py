@@ -125,6 +125,8 @@ class Prometheus:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._session = requests.Session()
+        self._session.trust_env = False  # else each request looks for files
 
     def query(self, expression: str, at_s: float | None = None) -> dict[Labels, float]:
         """Run an instant query, by default now; return values by labels, without name, job and instance."""
@@ -156,7 +158,7 @@ class Prometheus:
 
     def _query(self, expression: str, at_s: float | None) -> list[dict[str, Any]]:
         params = {"query": expression} | ({} if at_s is None else {"time": str(at_s)})
-        answer = requests.get(f"{self.url}/api/v1/query", params=params, timeout=60).json()
+        answer = self._session.get(f"{self.url}/api/v1/query", params=params, timeout=60).json()
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -164,7 +166,7 @@ class Prometheus:
     def exemplars(self, expression: str) -> list[tuple[dict[str, str], dict[str, str], float, float]]:
         """Return exemplars of the last hour: labels of series and exemplar, value, timestamp."""
         hour = {"start": str(time.time() - 3600), "end": str(time.time() + 60)}
-        answer = requests.get(
+        answer = self._session.get(
             f"{self.url}/api/v1/query_exemplars", params={"query": expression, **hour}, timeout=30
         ).json()
         assert answer["status"] == "success", answer
