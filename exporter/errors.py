@@ -12,7 +12,7 @@
     └── ApiError                  an API request failed
         ├── CredentialsError      refused: 401, a wrong password, a locked key
         ├── ThrottledError        too many requests
-        │   └── HeldError         not sent: its operation alone has to wait for a rate limit
+        │   └── HeldError         not sent: its operation alone has to wait
         ├── RefusalError          the service refuses this request; a retry changes nothing
         │   ├── NotVisibleError   no such job or build, or not for these credentials
         │   └── RejectedError     the request itself is invalid
@@ -100,6 +100,7 @@ class ApiError(ExporterError):
         limit_per_minute: the limit named in a throttled response.
         obstacle: reason of an `UnreachableError`.
         address_key: the configuration key of the requested address.
+        is_pause: not sent, since an earlier request got this answer; the next one may get another soon.
         brief: the kind of error in two or three words.
         cause: the same error, without the time of the next attempt that the text ends with.
     """
@@ -116,6 +117,7 @@ class ApiError(ExporterError):
     limit_per_minute: float | None = None
     obstacle: Obstacle = Obstacle.BROKEN
     address_key: str = "endpoint"
+    is_pause: bool = False
     cause: "ApiError | None" = None
 
     def reworded(self, message: str, retry_after: float | None = None) -> Self:
@@ -137,14 +139,14 @@ class ThrottledError(ApiError):
 
 
 class HeldError(ThrottledError):
-    """Not sent: its operation alone has to wait for a rate limit, and no thread shall wait for that.
+    """Not sent: its operation alone has to wait, and no thread shall wait for that.
 
     Attributes:
         wait_s: seconds until the request may be sent.
     """
 
     def __init__(self, operation: str, wait_s: float) -> None:
-        super().__init__(f"{operation} waits for its rate limit", retry_after=wait_s)
+        super().__init__(f"{operation} has to wait", retry_after=wait_s, is_pause=True)
         self.wait_s = wait_s
 
 

@@ -8,6 +8,7 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
+    HeldError,
     NotVisibleError,
     RefusalError,
     ThrottledError,
@@ -20,8 +21,11 @@ from exporter.ledger.job_list_evidence import is_reached, may_show_the_next, num
 from exporter.ledger.unexpected_numbers import doubtful_numbers
 from exporter.model import Build, BuildDetail, ListedJob, Trigger
 
-FORBIDDEN: Final = frozenset({"401", "403"})
-"""Codes that deny a detail for good; with another one, a replica may only lag behind history."""
+FORBIDDEN: Final = "403"
+"""Code that denies a detail for good; with another one, a replica may only lag behind history."""
+
+REFUSES_CREDENTIALS: Final = "401"
+"""Code that is no answer about a build, also where other operations accept the credentials."""
 
 MOST_DOUBTED: Final = 3
 """Groups of doubtful numbers for which record-info is asked; those below are left out."""
@@ -102,13 +106,17 @@ def ask_details(
     """Request details; requests that fail because the API is unreachable do not count as tries.
 
     History has just answered, so a single unreachable one is a try, and so is a denial that is not final.
+    Requests that are not sent, since record-info has just refused the credentials, are no tries either.
     """
 
     def ask(number: int) -> BuildDetail:
         try:
             return details.ask(number)
-        except NotVisibleError as error:
-            if error.code in FORBIDDEN or is_final(number):
+        except (NotVisibleError, BackendError) as error:
+            if error.is_pause:
+                raise HeldError("record-info", error.retry_after or 0.0) from None
+            is_denial = isinstance(error, NotVisibleError) and error.code != REFUSES_CREDENTIALS
+            if is_denial and (error.code == FORBIDDEN or is_final(number)):
                 raise
             raise BackendError(str(error), code=error.code, error_code=error.error_code) from None
 

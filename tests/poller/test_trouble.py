@@ -645,6 +645,41 @@ def test_a_recycle_bin_that_refuses_the_credentials_pauses_nothing_else(
     assert 2 <= simulator.counts["recycling-jobs", 401] <= 4
 
 
+class TestRecordInfoAloneRefusesTheCredentials:
+    @pytest.fixture
+    def missing(self, fleet: Fleet, simulator: Simulator, watch: Watch) -> int:
+        """The number of a build that only record-info knows, while it refuses to answer."""
+        fleet.add_job("other")
+        watch.poll(times=3)
+        simulator.faults.add(
+            fault("unauthorized", operation="record-info"),
+            fault("late-records", job=JOB, numbers=(1,), seconds=DAY),
+        )
+        for _ in range(3):
+            fleet.add_build(JOB, queue_s=7, duration_s=5)
+        return 1
+
+    def test_a_refusal_for_some_minutes_costs_no_detail(
+        self, simulator: Simulator, watch: Watch, missing: int
+    ) -> None:
+        watch.poll(times=20)
+        assert watch.counted() == {}
+        assert len(watch.asked("record-info")) <= 6
+        simulator.faults.clear()
+        simulator.faults.add(fault("late-records", job=JOB, numbers=(missing,), seconds=DAY))
+        watch.poll_for(2 * HOUR)
+        assert watch.counted() == {"success": 3}
+        assert watch.value("queue_duration_seconds_count") == 3
+        assert watch.value("lost_builds_total") == 0
+
+    def test_a_lasting_one_is_no_denial_and_blocks_no_count(self, watch: Watch, missing: int) -> None:
+        watch.poll_for(2 * HOUR)
+        assert watch.counted() == {"success": 2}
+        assert watch.value("queue_duration_seconds_count") == 0
+        assert watch.value("lost_builds_total") == 0
+        assert len(watch.asked("record-info")) <= 16
+
+
 class TestEverythingIsRefused:
     REFUSALS = (
         fault("error", status=403, code="CB.00031007", message="no permission"),

@@ -18,7 +18,11 @@ _RECENT_S: Final = 10 * MINUTE
 
 
 class Backoff:
-    """A pause that doubles with each failure; a success resets it."""
+    """A pause that doubles with each failure; a success resets it.
+
+    Attributes:
+        is_repeated: the pause before was of the longest kind already.
+    """
 
     def __init__(self, clock: Clock, first_s: float = MINUTE, max_s: float = _MAX_PAUSE_S) -> None:
         self._clock = clock
@@ -26,10 +30,12 @@ class Backoff:
         self._max_s = max_s
         self._started = 0.0
         self._length_s = 0.0
+        self.is_repeated = False
 
     def start(self, at_least_s: float = 0.0) -> None:
         """Pause from now on, twice as long as the last time."""
         self._started = self._clock()
+        self.is_repeated = self._length_s >= self._max_s
         self._length_s = min(max(self._first_s, 2 * self._length_s), self._max_s)
         self._length_s = max(self._length_s, min(at_least_s, _MAX_PAUSE_S))
 
@@ -145,10 +151,15 @@ class OperationBreaker:
         self._paused: dict[str, tuple[Backoff, ApiError]] = {}
 
     def before_request(self, operation: str) -> None:
-        """Return if the operation is not paused; else raise what `pause` returned. Nothing was sent then."""
+        """Return if the operation is not paused; else raise what `pause` returned. Nothing was sent then.
+
+        It is an `ApiError.is_pause` until the operation has refused for so long that it will hardly change.
+        """
         with self._lock:
             if self._remaining_s(operation):
-                raise self._error(operation)
+                error = self._error(operation)
+                error.is_pause = not self._paused[operation][0].is_repeated
+                raise error
 
     def accepted(self, operation: str) -> None:
         """Resume the operation: its response shows that the credentials are valid."""
