@@ -71,9 +71,9 @@ def test_max_interval_is_compared_with_its_default(simulator: Simulator, examine
     for number in range(12):
         simulator.fleet.add_job(f"job-{number}", "shop")
     ids = [*(job.id for job in simulator.fleet.jobs()), "f" * 32]
-    ceiling = "max_requests_per_minute: 6000"
-    given = examined(f"poll: {{max_interval: 1m, {ceiling}}}", jobs=ids).section("Requests")
-    left_out = examined(f"poll: {{{ceiling}}}", jobs=ids).section("Requests")
+    poll = "max_requests_per_minute: 6000, interval: 5m"
+    given = examined(f"poll: {{{poll}, max_interval: 5m}}", jobs=ids).section("Requests")
+    left_out = examined(f"poll: {{{poll}}}", jobs=ids).section("Requests")
     polls = [re.findall(r"([0-9.]+) for polls of jobs", line) for line in (given[0], left_out[0])]
     [[with_it], [without]] = polls
     assert (

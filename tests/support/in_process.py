@@ -1,6 +1,7 @@
 """Requests to a simulator in this process without a socket, which halves their time."""
 
 from email.utils import formatdate
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ class InProcess(BaseAdapter):
         date_s = simulator.caller_clock.now_ms() / 1000 + answer.date_skew_s
         response.headers = CaseInsensitiveDict(
             {
-                "Date": formatdate(date_s, usegmt=True),
+                "Date": _date(date_s),
                 "Content-Type": answer.content_type,
                 "Content-Length": str(len(answer.body)),
                 **answer.headers,
@@ -69,6 +70,11 @@ class InProcess(BaseAdapter):
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
+
+
+@lru_cache(maxsize=16)  # a manual clock stands still for many requests
+def _date(seconds: float) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def answer_in_process(session: requests.Session, simulator: Simulator) -> None:
