@@ -241,7 +241,7 @@ def run_until(watch: Watch, is_over: Callable[[], bool], hint_at: float = math.i
         if works := watch.poller.take(8, hinted):
             watch.poller.settle([watch.poller.run(work) for work in works])
         else:
-            watch.wait(max(0.001, min(watch.poller.wait(), 0.1)))
+            watch.wait(max(0.001, min(watch.poller.wait(), 0.5)))
 
 
 def shown(watch: Watch) -> int:
