@@ -220,7 +220,11 @@ class PollPlanner:
         plan = self.lists_to_read(now)
         worth_it = bool(must & plan.keys()) or self._lists.are_worth_it(plan, self.watchlist.size)
         is_pressing = worth_it or (not is_good and bool(must))
-        self._put(timer, now, self.intervals.interval if is_pressing else self.intervals.longest)
+        delay = self.intervals.interval if is_pressing else self.intervals.longest
+        if timer.started is not None and self.schedule.lag(now) > delay:
+            took = now - timer.started
+            delay = max(delay, took + min(took, delay))  # a single thread has time for late polls too
+        self._put(timer, now, delay)
         trusted = self._lists.are_trusted(now)
         self._use_lists(worth_it and self._lists.are_recent(now) and trusted, now)
         never_built = self._schedule_new_jobs(now)

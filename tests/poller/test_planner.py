@@ -244,6 +244,24 @@ class TestWhereListsAreUsed:
         assert JOB_LISTS not in made.due(59, 1000)
         sweep_now(made, sweep(*shown), ledgers, 60)
 
+    @pytest.mark.parametrize(
+        ("polls_are_late", "took", "next_read"),
+        [(False, 50, 60), (False, 90, 90), (True, 20, 60), (True, 50, 100), (True, 90, 150)],
+    )
+    def test_while_polls_are_late_a_long_read_is_followed_by_a_pause(
+        self, polls_are_late: bool, took: float, next_read: float
+    ) -> None:
+        made, ledgers, shown = settled(200)
+        began = HOUR if polls_are_late else 60.0
+        assert made.due(began, 1) == [JOB_LISTS]
+        for now in () if polls_are_late else range(int(began), int(began + took) + 1):
+            for job_id in made.due(now, 1000):
+                made.succeed(job_id, ledgers[job_id], now)
+        read = sweep(*shown, read_ms=at(began / 60))
+        made.learn(read, began + took)
+        made.follow(read, ledgers, began + took)
+        assert made._fleet_timers[JOB_LISTS].due == began + next_read
+
     def test_a_change_is_polled_at_once(self) -> None:
         made, ledgers, shown = settled(200)
         quiet = quiet_index(made, shown, 60)
