@@ -109,7 +109,7 @@ class Exporter:
 
     def next_poll(self, job_id: str) -> PlannedPoll | None:
         """Return when and why a watched job is polled next; on any thread."""
-        return self._planner.next_poll(job_id, time.monotonic())
+        return self._planner.next_poll(job_id, self.client.clock.monotonic())
 
     def stop(self, timeout: float) -> bool:
         """Stop polling and finish the current commit; True if that was done within `timeout` seconds."""
@@ -182,7 +182,8 @@ class Exporter:
             client.clock, client.sources = self.client.clock, self.client.sources
         rules = Rules.of(config)
         ledgers = self._restored(config, watchlist, rules.buckets, before)
-        planner = PollPlanner(watchlist, Intervals.of(config), time.monotonic(), random.Random())
+        monotonic = client.clock.monotonic
+        planner = PollPlanner(watchlist, Intervals.of(config), monotonic(), random.Random())
         self.poller = Poller(
             planner,
             client,
@@ -195,6 +196,7 @@ class Exporter:
             telemetry=self.telemetry,
             before=before,
             same_service=same_service,
+            monotonic=monotonic,
         )
         self.stale_after_s = rules.gap_ms / 1000
         self.config, self.client, self._watchlist, self._planner = config, client, watchlist, planner

@@ -36,7 +36,7 @@ class LedgerCommits:
     Attributes:
         has_room: whether more series may be published.
         wall: seconds since the epoch.
-        monotonic: seconds that never jump.
+        monotonic: seconds that no setting of a clock changes.
         totals: of projects; None if jobs have histograms of their own.
         leaving: the last growth of discovered jobs that are gone, by id, until that is committed.
     """

@@ -52,7 +52,7 @@ class Poller:
         before: the stopped poller that this one replaces.
         same_service: `before` used the same API with the same credentials.
         wall: seconds since the epoch.
-        monotonic: seconds that never jump.
+        monotonic: seconds that no setting of a clock changes.
 
     Attributes:
         commits: the ledgers and the store.

@@ -1,11 +1,15 @@
 """Counting begins when a job is first watched, however long its first poll takes to come."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from exporter.app import Exporter
+from exporter.config import parse
+from exporter.model import Result
 from exporter.simulator import Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore, SqliteStore, Store
 from exporter.store.redis import RedisStore
@@ -54,6 +58,31 @@ def test_one_that_ran_when_the_job_was_first_watched_is_counted(fleet: Fleet, wa
     watch.begin()
     watch.poll()
     assert watch.counted() == {"success": 1}
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="no clock goes on while the machine sleeps")
+def test_a_build_that_ends_while_the_machine_sleeps_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept, clock_gettime = [0.0], time.clock_gettime
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda which: clock_gettime(which) + slept[0] * (which == time.CLOCK_BOOTTIME)
+    )
+    clock = ManualClock(round(time.time() * 1000))
+    fleet = Fleet(clock, seed=1)
+    job = fleet.add_job("checkout", "shop")
+    with Simulator(fleet, caller_clock=clock) as simulator:
+        text = (
+            f"endpoint: {simulator.url}\nauth: {{token: {simulator.credentials.tokens[0]}}}\n"
+            f"jobs: [{job.id}]\nstate: {{path: ':memory:'}}\n"
+        )
+        exporter = Exporter(parse(text, source="test", environ={}, base_dir=Path()))
+        fleet.add_build(job.id, queue_s=1, duration_s=5)
+        slept[0] = HOUR
+        clock.advance(HOUR)
+        for _ in range(3):
+            poller = exporter.poller
+            poller.settle([poller.run(work) for work in poller.take(10)])
+        assert [view.ledger and view.ledger.counts for view in exporter.view.jobs] == [{Result.SUCCESS: 1}]
+        exporter.client.close()
 
 
 def test_where_the_budget_is_small_every_build_of_the_first_minutes_is_counted(clock: ManualClock) -> None:
