@@ -1,6 +1,6 @@
 """Knowledge of the endpoints: the one to ask for an operation, and how far records can be used. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -121,6 +121,11 @@ class Endpoint:
         suspects = others_answer and (is_everywhere or is_missing(error))
         return suspects and not self.is_withdrawn and self._is_due(now)
 
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Forget jobs that are not asked about any more, so that no withdrawal waits for them."""
+        self._asked.difference_update(job_ids)
+        self._gone.difference_update(job_ids)
+
     def undecided(self) -> None:
         """Let the next failure try the newer endpoint, since this job or build cannot prove it."""
         self._next_at, self._pause_s = 0.0, FIRST_PAUSE_S
@@ -182,8 +187,10 @@ class Sources:
         if build_project_id:
             self.build_projects[job_id] = build_project_id
 
-    def forget(self, job_ids: Iterable[str]) -> None:
+    def forget(self, job_ids: Collection[str]) -> None:
         """Forget jobs that are no longer watched; lists and answers bring back what is needed again."""
+        for endpoint in self.endpoints.values():
+            endpoint.forget(job_ids)
         for job_id in job_ids:
             for known in (self.build_projects, self.known_builds, self.listed_builds):
                 known.pop(job_id, None)

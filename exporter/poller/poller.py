@@ -233,6 +233,7 @@ class Poller:
         totals = self.commits.totals
         self._zero_hold.carry_over(before._zero_hold, {**self._states, **(totals.states if totals else {})})
         self.commits.carry_over(before.commits)
+        self._service.sources.forget(before._states.keys() - self._states.keys())
         self._views.recycle_bin = before._views.recycle_bin if self._planner.reads_recycle_bin else None
         return before._readiness.answered_of(tasks)
 

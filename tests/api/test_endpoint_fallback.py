@@ -49,6 +49,15 @@ def test_the_service_s_404_has_to_concern_three_jobs_or_all_that_were_asked() ->
     assert fails(tried, NO_JOB, "b")
 
 
+def test_no_withdrawal_waits_for_a_job_that_is_not_watched_any_more() -> None:
+    tried = endpoint()
+    for job in ("a", "gone"):
+        tried.answered(job)
+    assert not fails(tried, NO_JOB, *"aaa")
+    tried.forget(["gone"])
+    assert fails(tried, NO_JOB, "a")
+
+
 def test_any_other_job_s_answer_makes_a_404_a_matter_of_its_job() -> None:
     tried = endpoint()
     fails(tried, NO_JOB, "a", "b")

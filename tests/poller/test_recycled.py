@@ -1,6 +1,6 @@
 """Jobs that go by way of the recycle bin: nothing of them is left to ask, and those that are named stay."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -91,7 +91,13 @@ def test_the_endpoints_know_no_more_of_it_than_of_a_new_job(fleet: Fleet, watch:
     fleet.add_build(job.id, duration_s=5)
     watch.poll(times=2)
     sources = watch.client.sources
-    known = (sources.build_projects, sources.known_builds, sources.listed_builds)
+    asked = [endpoint._asked for endpoint in sources.endpoints.values()]
+    known: list[Collection[str]] = [
+        sources.build_projects,
+        sources.known_builds,
+        sources.listed_builds,
+        *asked,
+    ]
     assert all(job.id in each for each in known)
     fleet.delete_job(job.id)
     watch.poll(times=2)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.api.endpoint_fallback import HISTORY
 from exporter.errors import ApiError
 from exporter.simulator import Fault, Fleet, Simulator, fault
 from exporter.store import SqliteStore
@@ -154,6 +155,20 @@ def test_404_for_every_job_is_a_withdrawal_in_the_service_s_own_words_too(fleet:
             watch.poll(times=3)
         assert watch.counted("job-2") == {"success": 3}
         assert sources(watch)["period-history"] == "v1/records"
+
+
+def test_no_withdrawal_waits_for_a_job_that_a_reload_has_removed(fleet: Fleet) -> None:
+    other = fleet.add_job("other")
+    for job in fleet.jobs():
+        fleet.add_build(job.id)
+    with watching(fleet) as before:
+        before.poll(times=2)
+        with watching(fleet, jobs=[JOB]) as watch:
+            sources = watch.client.sources = before.client.sources
+            assert sources.endpoints[HISTORY]._asked == {JOB, other.id}
+            watch._start(watch.store, real_time=False, before=before.poller)
+            assert sources.endpoints[HISTORY]._asked == {JOB}
+            assert other.id not in sources.listed_builds
 
 
 def test_a_wrong_endpoint_is_no_withdrawal(fleet: Fleet, watch: Watch, simulator: Simulator) -> None:
