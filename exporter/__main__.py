@@ -1,12 +1,12 @@
 """Entry point of ``codearts-build-exporter`` and ``python -m exporter``."""
 
-from exporter import signals_and_streams
+from exporter import startup
 
 
 def main() -> None:
     """Handle signals before the slow imports."""
-    signals_and_streams.prepare()
-    with signals_and_streams.without_garbage_collection():
+    startup.prepare()
+    with startup.without_garbage_collection():
         from exporter.cli import main as run
     run()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from exporter import signals_and_streams
+from exporter import startup
 from exporter.cli.credential_warnings import credential_warnings
 from exporter.cli.safe_output import echo, echo_styled, warn
 from exporter.config import Config, load
@@ -32,7 +32,7 @@ def check_config(path: Path, *, online: bool) -> bool:
 
 def _check_online(config: Config) -> bool:
     """Test the configuration against the API and print the report; True if there is no problem."""
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.app import connect
         from exporter.cli import log_setup
         from exporter.doctor.probe import REFUSALS

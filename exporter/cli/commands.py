@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from exporter import __version__, revision, signals_and_streams
+from exporter import __version__, revision, startup
 from exporter.cli.command_group import Serve, ServeByDefault
 from exporter.cli.flags import (
     config_flag,
@@ -51,7 +51,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 def cli(context: click.Context) -> None:
     """Prometheus exporter for Huawei Cloud CodeArts Build. The default command is serve."""
     if context.invoked_subcommand != "serve":
-        signals_and_streams.restore_hangup()
+        startup.restore_hangup()
 
 
 @cli.command(cls=Serve)
@@ -93,7 +93,7 @@ def serve(
         raise click.UsageError(
             f"--shard={shard} must be below --total-shards={total_shards}; the first shard is 0"
         )
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.app import ConfigFile, Shard
         from exporter.cli import log_setup
         from exporter.cli.serve import Site
@@ -112,7 +112,7 @@ def check_config(config_file: str, online: bool) -> None:
 
     FILE may be given instead of --config.file=FILE.
     """
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.cli.check_config import check_config as run
     if not run(Path(config_file), online=online):
         sys.exit(1)
@@ -132,7 +132,7 @@ def list_jobs(config_file: str, output: str) -> None:
 
     The configuration needs no jobs and no projects for this. FILE may be given instead of --config.file=FILE.
     """
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.cli.list_jobs import list_jobs as run
         from exporter.config import AccountConfig, load
     run(load(Path(config_file), schema=AccountConfig), output)
@@ -213,7 +213,7 @@ def backfill(
     if bool(to["output"]) == bool(to["remote_write"]):
         raise click.UsageError("give either --output or --remote-write")
     given_end = click.get_current_context().get_parameter_source("end") is not ParameterSource.DEFAULT
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.backfill import Destination, Selection
         from exporter.cli import log_setup
         from exporter.cli.backfill import Options
@@ -240,7 +240,7 @@ def demo(
     seed: int,
 ) -> None:
     """Serve metrics of a simulated fleet; no account needed."""
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.cli import log_setup
         from exporter.cli.demo import demo as run
         from exporter.cli.serve import Site
@@ -266,7 +266,7 @@ def demo(
 )
 def simulate(**settings: Any) -> None:
     """Simulate the CodeArts Build API, for experiments."""
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.simulator import run
     try:
         run(**settings)
@@ -278,7 +278,7 @@ def simulate(**settings: Any) -> None:
 
 def main() -> None:
     """Run a command. Errors become a line on standard error and an exit code."""
-    signals_and_streams.prepare()
+    startup.prepare()
     filter_tracebacks()
     sys.exit(exit_code(_run))
 

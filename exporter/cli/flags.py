@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from exporter import signals_and_streams
+from exporter import startup
 
 Command = Callable[..., None]
 
@@ -132,7 +132,7 @@ def pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str
 
 def step(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Return the seconds of a duration, or raise a usage error."""
-    with signals_and_streams.slow_imports():
+    with startup.slow_imports():
         from exporter.config import parse_duration
     try:
         seconds = parse_duration(value)

@@ -1,6 +1,7 @@
 """Output to standard streams that may be closed or full, with secrets redacted; exit codes."""
 
 import errno
+import os
 import sys
 import threading
 import traceback
@@ -11,7 +12,6 @@ from typing import Any, Final
 
 import click
 
-from exporter import signals_and_streams
 from exporter.errors import ExporterError
 from exporter.redaction import clean
 
@@ -42,7 +42,7 @@ def echo_styled(text: str) -> None:
 
 def cannot_write(error: Exception) -> ExporterError:
     """Make the error for standard output; exit silently if its reader has closed the pipe."""
-    signals_and_streams.discard(_STDOUT)
+    _discard(_STDOUT)
     if isinstance(error, BrokenPipeError):
         raise SystemExit(1)
     return ExporterError(f"standard output: cannot write: {getattr(error, 'strerror', None) or error}")
@@ -68,16 +68,22 @@ def exit_code(command: Callable[[], Any]) -> int | str | None:
     except SystemExit as exited:
         code = exited.code
     except OSError as error:
-        signals_and_streams.discard(_STDOUT)
+        _discard(_STDOUT)
         warn_lines(_reason(error))
         code = 1
     for stream, descriptor in ((sys.stdout, _STDOUT), (sys.stderr, _STDERR)):
         try:
             stream.flush()
         except (OSError, ValueError):
-            signals_and_streams.discard(descriptor)
+            _discard(descriptor)
             code = code or (1 if descriptor == _STDOUT else code)
     return code
+
+
+def _discard(stream: int) -> None:
+    """Drop the buffer of a broken standard stream, so that the exit stays silent."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _reason(error: OSError) -> str:

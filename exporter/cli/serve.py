@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from exporter import signals_and_streams
+from exporter import startup
 from exporter.app import Exporter, Shard
 from exporter.config import Config
 from exporter.web import (
@@ -63,11 +63,11 @@ def serve(load: Callable[[], Config], site: Site, shard: Shard) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)
-    signals_and_streams.note_hangups()
+    startup.note_hangups()
     config = load()
     sockets = bind(site.addresses)
     try:
-        with signals_and_streams.without_garbage_collection():
+        with startup.without_garbage_collection():
             exporter = Exporter(config, shard)
             exporter.publisher.start()
         run(exporter, sockets, site, Reloads(lambda: exporter.reload(load)))
@@ -100,7 +100,7 @@ def run(exporter: Exporter, sockets: list[socket.socket], site: Site, reloads: R
     exporter.threads.start()
     if reloads:
         signal.signal(signal.SIGHUP, lambda _signal, _frame: reloads.request())
-        if signals_and_streams.hangup_came():
+        if startup.hangup_came():
             reloads.request()
     site.web_config.start()
     for listening in sockets:

@@ -1,11 +1,11 @@
-"""Signals and standard streams before slow imports, and imports without garbage collection."""
+"""The start of a process: signals and standard streams, then slow imports, without garbage collection."""
 
 import gc
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 _hangups: list[int] = []
@@ -55,12 +55,6 @@ def without_garbage_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def discard(stream: int) -> None:
-    """Drop the buffer of a broken standard stream, so that the exit stays silent."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _note_hangup(number: int, _frame: FrameType | None) -> None:
