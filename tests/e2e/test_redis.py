@@ -15,7 +15,7 @@ from exporter.poller.watchlist import in_shard
 from tests.e2e.processes import Service, Victim, configure, live, service
 from tests.e2e.torture import Report, Scraper
 from tests.store.redis_server import RedisServer, redis_server
-from tests.support.exposition import build_counters, samples
+from tests.support.exposition import build_counters, samples, value_of
 from tests.support.programs import answers, eventually
 from tests.support.truth import Values, differences, expected
 
@@ -38,14 +38,13 @@ class Replica(Victim):
 
     def store_errors(self) -> float:
         """Return the number of failed commits."""
-        errors = "codearts_build_exporter_store_errors_total"
-        return samples(self.text())[errors, (("operation", "commit"),)]
+        return value_of('codearts_build_exporter_store_errors_total{operation="commit"}', self.text())
 
     def await_store_error(self, errors: float) -> None:
         """Wait until more commits have failed, and everything committed before is published."""
         eventually(lambda: self.store_errors() > errors, 30)
         failed_s, published = time.time(), "codearts_build_exporter_snapshot_timestamp_seconds"
-        eventually(lambda: samples(self.text())[published, ()] > failed_s, 30)
+        eventually(lambda: value_of(published, self.text()) > failed_s, 30)
 
 
 @dataclass
@@ -103,7 +102,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
             for index in range(JOBS)
         ]
         config = configure(simulator, jobs, tmp_path, f"redis_url: '{server.url}?socket_timeout=1'")
-        config.write_text(config.read_text().replace("{enabled: false}", "{interval: 10s}"))
+        text = config.read_text().replace("{enabled: false}", "{interval: 10s}")
+        config.write_text(text.replace("interval: 200ms", "interval: 500ms"))
         yield Place(simulator, server, jobs, config, tmp_path, Random(7), Report(7))
 
 
@@ -134,7 +134,7 @@ def eventually_right(place: Place, groups: Sequence[Sequence[Replica]]) -> None:
     place.await_ready([replica for group in groups for replica in group])
     eventually(place.simulator.is_quiet, 60)
     for group in groups:
-        eventually(lambda group=group: not place.wrong(union(group)), 60)  # type: ignore[misc]
+        eventually(lambda group=group: not place.wrong(union(group)), 60, every=0.5)  # type: ignore[misc]
     time.sleep(1)
     assert [place.wrong(union(group)) for group in groups] == [{}] * len(groups)
 

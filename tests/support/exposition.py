@@ -40,3 +40,9 @@ def build_counters(exposition: str) -> Values:
                 labels, _, value = rest.rpartition("} ")
                 values[name, ((labels, ""),)] = float(value)
     return values
+
+
+def value_of(series: str, exposition: str) -> float:
+    """Return the value of a series, which is given as the exposition has it; faster than `samples`."""
+    [value] = (line[len(series) :] for line in exposition.splitlines() if line.startswith(f"{series} "))
+    return float(value)
