@@ -141,7 +141,7 @@ def _is_denied(number: int, details: Details) -> bool:
     try:
         details.ask(number)
     except NotVisibleError as error:
-        return error.code not in FORBIDDEN
+        return error.code not in (FORBIDDEN, REFUSES_CREDENTIALS)
     except ApiError:
         return False
     return False

@@ -4,10 +4,12 @@ from collections import Counter
 
 import pytest
 
-from exporter.errors import UnreachableError
+from exporter.errors import NotVisibleError, UnreachableError
 from exporter.model import BuildDetail
+from exporter.poller.details import Details, without_false_numbers
 from exporter.poller.task_requests import Service
 from exporter.simulator import Fleet, Plan, Simulator, fault
+from tests.ledger.examples import finished, idle
 from tests.poller.conftest import JOB
 from tests.support.watch import DAY, HOUR, MINUTE, Watch, watching
 
@@ -311,6 +313,17 @@ def test_a_few_numbers_far_ahead_that_record_info_does_not_know_are_no_builds(
     assert watch.counted() == {"success": 1}
     assert watch.value("lost_builds_total") == 0
     assert set(watch.asked_numbers()) == {1, 2, 40, 3002}
+
+
+@pytest.mark.parametrize(
+    ("code", "is_false"), [("404", True), ("422", True), ("400", True), ("403", False), ("401", False)]
+)
+def test_only_the_answer_that_there_is_no_such_build_makes_a_number_false(code: str, is_false: bool) -> None:
+    def record_info(_: int) -> BuildDetail:
+        raise NotVisibleError("refused", code=code)
+
+    far = (finished(300),)
+    assert without_false_numbers(far, idle(), Details(record_info)) == (() if is_false else far)
 
 
 @pytest.mark.parametrize("status", [None, 403, 500])
