@@ -242,9 +242,15 @@ class Exporter:
         return kept | ledgers
 
     def _prune(self, watched: frozenset[str], retention_s: float) -> int:
-        """Drop expired ledgers and return their number; a failure is retried at the next start."""
+        """Drop expired ledgers and return their number; a failure is retried at the next start.
+
+        Ages are those at the last poll that is known: our clock may be far ahead.
+        """
         try:
-            return self.store.prune(watched, round((time.time() - retention_s) * 1000))
+            if (newest_ms := self.store.newest_poll_ms()) is None:
+                return 0
+            now_ms = min(round(time.time() * 1000), newest_ms)
+            return self.store.prune(watched, now_ms - round(retention_s * 1000))
         except StoreError as error:
             self.telemetry.store_errors.labels("prune").inc()
             _log.warning("ledgers_not_pruned", error=str(error))

@@ -56,6 +56,13 @@ class Store(Protocol):
             StoreError: nothing new is recorded.
         """
 
+    def newest_poll_ms(self) -> int | None:
+        """Return when the job that was polled last was polled, of those with a readable ledger.
+
+        Raises:
+            StoreError: nothing can be read.
+        """
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Delete ledgers of unwatched jobs last polled before a time; return how many.
 

@@ -44,6 +44,10 @@ class MemoryStore:
         """Record when jobs without a ledger were first watched."""
         return {job_id: self._first_watched.setdefault(job_id, at_ms) for job_id in job_ids}
 
+    def newest_poll_ms(self) -> int | None:
+        """Return when the job that was polled last was polled."""
+        return max((ledger.polled_ms for ledger in self._ledgers.values()), default=None)
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Delete ledgers of unwatched jobs last polled before a time; return how many."""
         stale = [

@@ -191,6 +191,12 @@ class RedisStore:
             times |= {job_id: _time(ms, at_ms) for job_id, ms in zip(batch, recorded, strict=True)}
         return times
 
+    def newest_poll_ms(self) -> int | None:
+        """Return when the job that was polled last was polled, of those with a readable row."""
+        rows = self._ask("cannot read", lambda: dict(self._server.hscan_iter(KEY, count=_BATCH)))
+        ledgers = (ledger for _, ledger in _parsed(rows, {}).values())
+        return max((ledger.polled_ms for ledger in ledgers), default=None)
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Delete old ledgers of unwatched jobs; after an error, some may be deleted."""
         deleted = self._delete(KEY, watched, partial(self._is_stale, before_ms=before_ms))

@@ -115,6 +115,12 @@ class SqliteStore:
             times = dict(self._connection.execute("SELECT job_id, at_ms FROM first_watched"))
         return {job_id: times[job_id] for job_id in job_ids}
 
+    def newest_poll_ms(self) -> int | None:
+        """Return when the job that was polled last was polled."""
+        with explained(self._path, "cannot read"):
+            newest: int | None = self._connection.execute("SELECT max(polled_ms) FROM ledgers").fetchone()[0]
+        return newest
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Delete ledgers of unwatched jobs last polled before a time; return how many."""
         with explained(self._path, "cannot read"):

@@ -62,11 +62,12 @@ class Place:
         with self.opened() as store:
             return store.load(None)
 
-    def age(self, days: float) -> None:
-        """All ledgers were polled so long ago."""
+    def age(self, days: float, job_id: str = "") -> None:
+        """All ledgers, or that of one job, were polled so long ago."""
         polled_ms = round((time.time() - days * DAY_S) * 1000)
         with self.opened() as store:
-            store.commit({key: replace(one, polled_ms=polled_ms) for key, one in store.load(None).items()})
+            aged = {job_id} if job_id else store.load(None).keys()
+            store.commit({key: replace(one, polled_ms=polled_ms) for key, one in store.load(aged).items()})
 
     def ids(self) -> list[str]:
         """Of the jobs."""
@@ -133,10 +134,22 @@ def test_only_what_is_gone_outlives_its_retention_in_vain(place: Place) -> None:
     with place.exporter(polls=False):
         pass
     assert place.kept().keys() == {gone, *others}
-    place.age(days=31)
+    place.age(days=0)
+    place.age(31, gone)
     with place.exporter(polls=False) as one:
         assert shown(one) == others
     assert place.kept().keys() == others
+
+
+def test_a_clock_that_is_far_ahead_makes_nothing_expire(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, others, _ = lose_the_first(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda now=time.time: now() + 40 * DAY_S)
+        with place.exporter(polls=False):
+            pass
+    assert place.kept().keys() == {gone, *others}
 
 
 def test_a_job_that_comes_back_within_its_retention_keeps_its_counts(place: Place) -> None:
@@ -178,6 +191,8 @@ def test_the_total_of_a_project_that_rarely_builds_outlives_the_retention(place:
     text = place.config.read_text(encoding="utf-8")
     watched = f"projects: [{place.fleet.project_id('shop')}]"
     place.config.write_text(text.replace(watched, f"jobs: [{'f' * 32}]"), encoding="utf-8")
+    with place.opened() as store:
+        store.commit({"e" * 32: replace(total, polled_ms=round(time.time() * 1000))})  # another exporter's
     with place.exporter(polls=False):
         pass
     assert key not in place.kept()

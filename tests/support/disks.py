@@ -55,6 +55,10 @@ class Disk:
             raise StoreError("no space left on device")
         return self._store.first_watched(job_ids, at_ms)
 
+    def newest_poll_ms(self) -> int | None:
+        """Read it from the store."""
+        return self._store.newest_poll_ms()
+
     def prune(self, watched: Collection[str], before_ms: int) -> int:
         """Prune the store."""
         return self._store.prune(watched, before_ms)
