@@ -131,20 +131,23 @@ def without_false_numbers(
 ) -> tuple[Build, ...]:
     """Leave out a few records of history far above all others if record-info does not know the highest."""
     for tried, group in enumerate(doubtful_numbers(ledger, builds)):
-        if tried < MOST_DOUBTED and not _is_denied(group[-1], details):
+        if tried < MOST_DOUBTED and not _is_unknown(group[-1], details):
             break
         builds = tuple(build for build in builds if build.number not in group)
     return builds
 
 
-def _is_denied(number: int, details: Details) -> bool:
+def _is_unknown(number: int, details: Details) -> bool:
     try:
         details.ask(number)
-    except NotVisibleError as error:
-        return error.code not in (FORBIDDEN, REFUSES_CREDENTIALS)
-    except ApiError:
-        return False
+    except ApiError as error:
+        return _says_unknown(error)
     return False
+
+
+def _says_unknown(error: ApiError) -> bool:
+    """Return whether an answer of record-info says that there is no such build."""
+    return isinstance(error, NotVisibleError) and error.code not in (FORBIDDEN, REFUSES_CREDENTIALS)
 
 
 def ask_listed(
@@ -166,7 +169,7 @@ def ask_listed(
         except CredentialsError:
             raise
         except ApiError as error:
-            return answers, is_all and isinstance(error, NotVisibleError)
+            return answers, is_all and _says_unknown(error)
         if not _is_whole(detail, policy):
             return answers, False
         ledger = apply_details(ledger, [detail], at_ms=at_ms).ledger

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
+from exporter.errors import NotVisibleError
+from exporter.ledger.build_labels import BY_RESULT
+from exporter.model import BuildDetail, JobNames, ListedJob
+from exporter.poller.details import Details, ask_listed
 from exporter.simulator import Fault, Fleet, Job, ManualClock, fault
+from tests.ledger.examples import at, detail, idle
 from tests.support.truth import Differences
 from tests.support.watch import HOUR, MINUTE, START_MS, Watch, watching
 
@@ -154,6 +159,18 @@ def test_one_build_more_is_requested_only_if_the_listed_one_began_later(style: s
         assert watch.asked_numbers()[5:] == [2, 3], "the answer 404 is accepted"
         assert seen.asked(seen.job(5)) == {"record-info": 2}
         assert watch.counted("job-05") == {"success": 1}
+
+
+@pytest.mark.parametrize(("code", "is_all"), [("404", True), ("403", False), ("401", False)])
+def test_only_the_answer_that_there_is_no_next_build_spares_history(code: str, is_all: bool) -> None:
+    def record_info(number: int) -> BuildDetail:
+        if number == 2:
+            return detail(2, start=5)
+        raise NotVisibleError("refused", code=code)
+
+    listed = ListedJob("a" * 32, JobNames(), last_build_ms=at(5) + 1500, is_finished=True)
+    answers = ask_listed(idle(), listed, Details(record_info), BY_RESULT, at(10))
+    assert answers == ([detail(2, start=5)], is_all)
 
 
 @both_kinds_of_lists
