@@ -72,10 +72,10 @@ class TestTheBudget:
     def test_three_hundred_idle_jobs_cost_five_requests_an_interval(self) -> None:
         with watching(fleet_of(300, never_built=150), max_requests_per_minute=UNBOUNDED) as watch:
             watch.poll(times=2)
-            watch.poll_for(12 * HOUR, every=2 * HOUR)
+            watch.poll_for(8 * HOUR, every=2 * HOUR)
             watch.simulator.reset_counts()
-            watch.poll_for(6 * HOUR, every=20 * MINUTE)
-            by_themselves = requests(watch)["period-history"] / 360
+            watch.poll_for(3 * HOUR, every=20 * MINUTE)
+            by_themselves = requests(watch)["period-history"] / 180
             watch.simulator.reset_counts()
             watch.poll(times=10)
             cost = requests(watch)
