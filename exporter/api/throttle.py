@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final, NamedTuple, NoReturn
 
-from exporter.api.adaptive_rate_limit import WINDOW_S, OperationLimits
+from exporter.api.adaptive_rate_limit import WINDOW_S
+from exporter.api.operation_limits import OperationLimits
 from exporter.errors import HeldError, ThrottledError
 
 WEIGHTS: Final[Mapping[str, int]] = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.adaptive_rate_limit import OperationLimits
+from exporter.api.operation_limits import OperationLimits
 from tests.api.test_adaptive_rate_limit import MINUTE, Service, most_in_any_minute
 
 EACH: Mapping[str, int] = {"record-info": 120, "period-history": 120, "full-stages": 50, "job-list": 50}
