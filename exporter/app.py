@@ -29,6 +29,7 @@ from exporter.metrics import Family, FleetView, JobView, job_families
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import ConsoleLinks
 from exporter.poller import Intervals, Poller, PollingThreads, PollPlanner, Rules
+from exporter.poller.first_watched import doubts_of
 from exporter.poller.project_totals import totals_of
 from exporter.poller.tasks_and_results import PlannedPoll
 from exporter.poller.watchlist import Watchlist, in_shard
@@ -250,7 +251,7 @@ class Exporter:
             if (newest_ms := self.store.newest_poll_ms()) is None:
                 return 0
             now_ms = min(round(time.time() * 1000), newest_ms)
-            return self.store.prune(watched, now_ms - round(retention_s * 1000))
+            return self.store.prune(watched | doubts_of(watched), now_ms - round(retention_s * 1000))
         except StoreError as error:
             self.telemetry.store_errors.labels("prune").inc()
             _log.warning("ledgers_not_pruned", error=str(error))

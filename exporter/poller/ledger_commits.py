@@ -1,7 +1,7 @@
 """From observations to ledgers to the store. Rule 6: nothing is published that is not committed."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from exporter.errors import StoreError, UnreadableRowsError
@@ -9,7 +9,8 @@ from exporter.ledger.fold_observations import Folded, baseline
 from exporter.ledger.job_ledger import JobLedger
 from exporter.ledger.job_list_evidence import apply_listed
 from exporter.metrics.exporter_metrics import Telemetry
-from exporter.model import DAY_MS, JobNames
+from exporter.model import JobNames
+from exporter.poller.first_watched import LONGEST_WAIT_MS, FirstWatched
 from exporter.poller.job_list_changes import JobListChanges
 from exporter.poller.job_state import JobState, Rules, fold
 from exporter.poller.project_totals import Growth, ProjectTotals
@@ -25,15 +26,13 @@ RESTORE_EVERY_S: Final = 300.0
 COMMIT_TRIES: Final = 3
 """Maximum number of folds of observations into what another process has committed meanwhile."""
 
-LONGEST_WAIT_MS: Final = 366 * DAY_MS
-"""Limit of the time for which a job counts as watched without a ledger, whatever a wrong clock has stored."""
-
 
 @dataclass(slots=True, eq=False)
 class LedgerCommits:
     """The ledgers of the watched jobs and the store. Failures are counted, logged, and retried.
 
     Attributes:
+        first_watched: when jobs without a ledger were first watched.
         has_room: whether more series may be published.
         wall: seconds since the epoch.
         monotonic: seconds that no setting of a clock changes.
@@ -43,6 +42,7 @@ class LedgerCommits:
 
     watchlist: Watchlist
     store: Store
+    first_watched: FirstWatched
     rules: Rules
     zero_hold: ZeroHold
     telemetry: Telemetry
@@ -54,13 +54,11 @@ class LedgerCommits:
     leaving: dict[str, Growth] = field(default_factory=dict)
     _restore_at: float = 0.0
     _commit_failed: bool = False
-    # Sets in insertion order, so that a commit does not search all states: jobs with an uncommitted
-    # ledger, and jobs of which the store lacks the time when they were first watched.
+    # A set in insertion order, so that a commit does not search all states.
     _uncommitted: dict[JobState, None] = field(default_factory=dict)
     # As committed when they left, although the store may have a commit whose response was lost.
     _returning: dict[str, JobLedger | None] = field(default_factory=dict)
     _stale_rows: dict[str, JobLedger] = field(default_factory=dict)  # totals that differ in the store
-    _unkept: dict[JobState, None] = field(default_factory=dict)
     _unreadable: frozenset[str] = frozenset()  # keys of rows that the store cannot read
 
     @property
@@ -81,9 +79,7 @@ class LedgerCommits:
         for job_id, job in self.watchlist.states.items():
             if not (previous := known.get(job_id)):
                 continue
-            job.watched_at = previous.watched_at
-            if previous in before._unkept:
-                self._unkept[job] = None
+            self.first_watched.carry_over(before.first_watched, job, previous)
             ahead, ledger = previous.uncommitted, previous.ledger
             if ahead and ledger and job.ledger == ledger.with_buckets(buckets):
                 self.add(job, ahead.with_buckets(buckets))
@@ -121,7 +117,7 @@ class LedgerCommits:
                 self._returning[job.id] = growth.before
             if job.latest is None and job.watched_at is None:
                 job.watched_at = watched_at
-                self._unkept[job] = None
+                self.first_watched.unkept[job] = None
 
     def drop(self, jobs: Iterable[JobState]) -> None:
         """Stop watching jobs; their ledgers are committed as gone."""
@@ -130,7 +126,7 @@ class LedgerCommits:
                 row = ledger.as_removed(self.watchlist.names(job.id))
                 self.leaving[job.id] = Growth(self.watchlist.project_of(job.id), job.ledger, row)
             self._uncommitted.pop(job, None)
-            self._unkept.pop(job, None)
+            self.first_watched.forget(job)
 
     def waited_ms(self, watched_at: float | None) -> int:
         """Milliseconds since a job was first watched; callable on any thread."""
@@ -141,23 +137,12 @@ class LedgerCommits:
     def keep_first_watched(self) -> None:
         """Store when jobs were first watched, before the first request about them.
 
-        An earlier time in the store wins. Failures are retried with the next call.
+        Failures are retried with the next call.
         """
-        by_time: dict[float, list[str]] = {}
-        for job in self._unkept:
-            if job.watched_at is not None:
-                by_time.setdefault(job.watched_at, []).append(job.id)
-        now_ms, now = round(self.wall() * 1000), self.monotonic()
-        for watched_at, job_ids in by_time.items():
-            try:
-                kept = self.store.first_watched(job_ids, now_ms - round((now - watched_at) * 1000))
-            except Exception as error:
-                self._store_failed("first_watched", error)
-                return
-            for job_id, kept_ms in kept.items():
-                job = self.watchlist.states[job_id]
-                job.watched_at = min(watched_at, now - (now_ms - kept_ms) / 1000)
-                self._unkept.pop(job, None)
+        try:
+            self.first_watched.keep(self.watchlist.states, self.monotonic())
+        except Exception as error:
+            self._store_failed("first_watched", error)
 
     def apply_lists(self, changes: JobListChanges, at_ms: int, now_ms: int) -> None:
         """Change the ledgers of jobs that lists show without a build, running, renamed or back."""
@@ -206,12 +191,16 @@ class LedgerCommits:
         return committed, broken
 
     def _fold(self, job: JobState, result: TaskResult, rules: Rules, now_ms: int) -> Folded | None:
-        if not isinstance(result.value, Observations | StagesFetched):
+        observed = result.value
+        if not isinstance(observed, Observations | StagesFetched):
             return None
-        if isinstance(result.value, Observations):
-            self.watchlist.rename(job.id, JobNames(project_id=result.value.project_id))
+        if isinstance(observed, Observations):
+            self.watchlist.rename(job.id, JobNames(project_id=observed.project_id))
+            if observed.is_first:  # its answer may have shown how wrong our clock is
+                waited_ms = max(0, self.waited_ms(job.watched_at) - (now_ms - observed.at_ms))
+                observed = replace(observed, waited_ms=waited_ms, after_gap=waited_ms > rules.gap_ms)
         ledger = job.latest
-        folded = fold(ledger, result.value, rules, now_ms=now_ms)
+        folded = fold(ledger, observed, rules, now_ms=now_ms)
         if folded and folded.ledger is not ledger:
             self.add(job, folded.ledger)
         return folded
@@ -288,7 +277,7 @@ class LedgerCommits:
             before, state.ledger = state.ledger, ledger
             state.uncommitted = state.watched_at = None
             self._uncommitted.pop(state, None)
-            self._unkept.pop(state, None)
+            self.first_watched.forget(state)
             self.zero_hold.hold_new(state, before, now)
 
     def _totals_after(
@@ -320,7 +309,7 @@ class LedgerCommits:
             job.loaded = True
             if ledger := kept.get(job.id):
                 job.ledger, job.watched_at = ledger.with_buckets(self.rules.buckets), None
-                self._unkept.pop(job, None)
+                self.first_watched.forget(job)
         loaded = self._returning.keys() & kept.keys()
         self._catch_up({job_id: self._returning.pop(job_id) for job_id in loaded})
         return list(kept)

@@ -11,6 +11,7 @@ from exporter.errors import ApiError, ExporterError, HeldError, RefusalError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
+from exporter.poller.first_watched import FirstWatched
 from exporter.poller.health_and_next_poll import poll_ended
 from exporter.poller.job_state import JobState, Rules
 from exporter.poller.ledger_commits import LedgerCommits
@@ -97,6 +98,7 @@ class Poller:
         self.commits = LedgerCommits(
             self._watchlist,
             store,
+            FirstWatched(store, service.clock),
             rules,
             self._zero_hold,
             telemetry,
@@ -177,6 +179,7 @@ class Poller:
     def settle(self, results: Iterable[TaskResult]) -> None:
         """Fold the results of tasks, commit, publish, and schedule what comes next."""
         done = list(results)
+        self.commits.keep_first_watched()
         for result in done:
             if result.task == JOB_LISTS:
                 self._apply_lists(result.value if isinstance(result.value, JobListsResult) else None)

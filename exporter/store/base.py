@@ -56,6 +56,13 @@ class Store(Protocol):
             StoreError: nothing new is recorded.
         """
 
+    def correct_first_watched(self, times: Mapping[str, int | None]) -> None:
+        """Replace recorded times of ``first_watched``, or delete them where the new one is None.
+
+        Raises:
+            StoreError: not all are replaced.
+        """
+
     def newest_poll_ms(self) -> int | None:
         """Return when the job that was polled last was polled, of those with a readable ledger.
 

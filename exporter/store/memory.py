@@ -44,6 +44,11 @@ class MemoryStore:
         """Record when jobs without a ledger were first watched."""
         return {job_id: self._first_watched.setdefault(job_id, at_ms) for job_id in job_ids}
 
+    def correct_first_watched(self, times: Mapping[str, int | None]) -> None:
+        """Replace or delete recorded times."""
+        corrected = ((key, times.get(key, ms)) for key, ms in self._first_watched.items())
+        self._first_watched = {key: ms for key, ms in corrected if ms is not None}
+
     def newest_poll_ms(self) -> int | None:
         """Return when the job that was polled last was polled."""
         return max((ledger.polled_ms for ledger in self._ledgers.values()), default=None)

@@ -32,6 +32,9 @@ _KEYS: Final = [KEY, FIRST_WATCHED]
 _TIMEOUT_S: Final = 5.0
 _BATCH: Final = 500
 
+_MOST_DIGITS: Final = 15
+"""Digits of the latest time that a clock may have stored, in milliseconds."""
+
 _COMMIT: Final = """
 local newer = {}
 for i = 1, #ARGV, 3 do
@@ -70,6 +73,16 @@ end
 return times
 """
 
+_CORRECT_FIRST_WATCHED: Final = """
+for i = 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[2], ARGV[i])
+  elseif redis.call('HGET', KEYS[2], ARGV[i]) then
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
+end
+"""
+
 _TRY_TO_WRITE: Final = """
 return redis.pcall('HSET', KEYS[1], '', '', '')['err']
 """
@@ -101,6 +114,7 @@ class RedisStore:
             self._server.connection_pool.connection_kwargs["decode_responses"] = False
             self._commit = self._server.register_script(_COMMIT)
             self._older = self._server.register_script(_OLDER)
+            self._correct = self._server.register_script(_CORRECT_FIRST_WATCHED)
             self._first_watched = self._server.register_script(_FIRST_WATCHED)
             self._revisions: dict[str, int] = {}
             self._ask("cannot connect", self._server.ping)
@@ -191,6 +205,15 @@ class RedisStore:
             times |= {job_id: _time(ms, at_ms) for job_id, ms in zip(batch, recorded, strict=True)}
         return times
 
+    def correct_first_watched(self, times: Mapping[str, int | None]) -> None:
+        """Replace or delete recorded times; after an error, some may be."""
+        for batch in _batches(times):
+            arguments: list[str | int] = []
+            for key in batch:
+                time_ms = times[key]
+                arguments += [key, "" if time_ms is None else time_ms]
+            self._ask("cannot write", partial(self._correct, keys=_KEYS, args=arguments))
+
     def newest_poll_ms(self) -> int | None:
         """Return when the job that was polled last was polled, of those with a readable row."""
         rows = self._ask("cannot read", lambda: dict(self._server.hscan_iter(KEY, count=_BATCH)))
@@ -262,5 +285,5 @@ def _batches(job_ids: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _time(recorded: bytes, otherwise_ms: int) -> int:
-    """Parse a recorded time; unreadable ones are replaced."""
-    return int(recorded) if recorded.isdigit() else otherwise_ms
+    """Parse a recorded time; unreadable and absurd ones are replaced."""
+    return int(recorded) if recorded.isdigit() and len(recorded) <= _MOST_DIGITS else otherwise_ms

@@ -115,6 +115,14 @@ class SqliteStore:
             times = dict(self._connection.execute("SELECT job_id, at_ms FROM first_watched"))
         return {job_id: times[job_id] for job_id in job_ids}
 
+    def correct_first_watched(self, times: Mapping[str, int | None]) -> None:
+        """Replace or delete recorded times, all or none."""
+        self._refuse_if_gone()
+        rows = [(ms, key) for key, ms in times.items() if ms is not None]
+        with self._transaction():
+            self._connection.executemany("UPDATE first_watched SET at_ms = ? WHERE job_id = ?", rows)
+            self._forget_first_watched(key for key, ms in times.items() if ms is None)
+
     def newest_poll_ms(self) -> int | None:
         """Return when the job that was polled last was polled."""
         with explained(self._path, "cannot read"):

@@ -232,3 +232,54 @@ class TestFirstBuilds:
         fleet.add_build(JOB, duration_s=30 * DAY)
         watch.poll_for(2 * HOUR, every=5 * MINUTE)
         assert watch.counted() == {"unknown": 1}
+
+
+@pytest.mark.parametrize("ahead_s", [-1_741_000_000, -40 * DAY, -2 * HOUR, 2 * HOUR, 40 * DAY])
+def test_a_clock_that_was_wrong_before_the_first_answer_makes_no_old_build_count(
+    fleet: Fleet, simulator: Simulator, store: Store, ahead_s: float
+) -> None:
+    for ago in range(20, 0, -1):
+        fleet.add_build(JOB, at_ms=fleet.clock.now_ms() - round(ago * HOUR * 6 * 1000))
+    with closing(Watch(simulator, store=store, ahead_s=ahead_s)) as watch:
+        watch.begin()
+        watch.wait(MINUTE)
+    with closing(Watch(simulator, store=store)) as watch:
+        watch.begin()
+        fleet.add_build(JOB, queue_s=1, duration_s=5)
+        watch.poll(times=3)
+        assert watch.counted() == {"success": 1}
+        assert watch.value("baseline_build_number") == 20
+
+
+@pytest.mark.parametrize("ahead_s", [-40 * DAY, -2 * HOUR, 0, 2 * HOUR, 40 * DAY])
+@pytest.mark.parametrize("later_s", [-40 * DAY, 0, 40 * DAY])
+def test_after_the_first_answer_counting_begins_when_it_did_whatever_the_clocks_were(
+    fleet: Fleet, simulator: Simulator, store: Store, ahead_s: float, later_s: float
+) -> None:
+    for ago in range(20, 0, -1):
+        fleet.add_build(JOB, at_ms=fleet.clock.now_ms() - round(ago * HOUR * 6 * 1000))
+    simulator.faults.add(fault("error", operation=("period-history", "record-info"), status=500))
+    with closing(Watch(simulator, store=store, ahead_s=ahead_s)) as watch:
+        watch.poll(times=2)
+        for _ in range(3):
+            fleet.add_build(JOB, queue_s=1, duration_s=5)
+            watch.poll_for(HOUR)
+        assert watch.counted() == {}
+    simulator.faults.clear()
+    with closing(Watch(simulator, store=store, ahead_s=later_s)) as watch:
+        watch.begin()
+        watch.poll(times=3)
+        assert watch.counted() == {"success": 3}
+        assert watch.value("baseline_build_number") == 20
+
+
+def test_a_restart_within_minutes_needs_no_answer_before(
+    fleet: Fleet, simulator: Simulator, store: Store
+) -> None:
+    with closing(Watch(simulator, store=store)) as watch:
+        watch.begin()
+        fleet.add_build(JOB, queue_s=1, duration_s=5)
+        watch.wait(10 * MINUTE)
+    with closing(Watch(simulator, store=store)) as watch:
+        watch.poll()
+        assert watch.counted() == {"success": 1}

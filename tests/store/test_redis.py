@@ -269,6 +269,25 @@ def test_the_first_process_to_watch_a_job_decides_when_counting_begins(server: R
         assert one.first_watched([JOB, OTHER], START_MS + 9) == {JOB: START_MS + 9, OTHER: START_MS + 5}
 
 
+@pytest.mark.parametrize("value", [b"garbage", b"-5", b"9" * 400])
+def test_a_time_that_no_clock_has_stored_is_replaced(server: RedisServer, value: bytes) -> None:
+    with connected(server) as store, server.client() as client:
+        client.hset(FIRST_WATCHED, JOB, value)
+        assert store.first_watched([JOB], START_MS) == {JOB: START_MS}
+
+
+def test_recorded_times_are_corrected_and_no_others(server: RedisServer) -> None:
+    with connected(server) as store:
+        store.first_watched([JOB, "doubt"], START_MS)
+        store.correct_first_watched({JOB: START_MS - 7, OTHER: START_MS, "doubt": None})
+        later_ms = START_MS + 9
+        assert store.first_watched([JOB, OTHER, "doubt"], later_ms) == {
+            JOB: START_MS - 7,
+            OTHER: later_ms,
+            "doubt": later_ms,
+        }
+
+
 def test_the_first_watched_time_is_pruned_with_the_job(server: RedisServer) -> None:
     with connected(server) as store, server.client() as client:
         client.hset(FIRST_WATCHED, b"\xff", "garbage")

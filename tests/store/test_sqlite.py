@@ -384,6 +384,19 @@ def test_the_first_watched_time_is_kept_until_there_is_a_ledger(path: Path) -> N
         }
 
 
+def test_recorded_times_are_corrected_and_no_others(path: Path) -> None:
+    job, other, doubt = JOB_IDS[:3]
+    with closing(SqliteStore(str(path))) as store:
+        store.first_watched([job, doubt], START_MS)
+        store.correct_first_watched({job: START_MS - 7, other: START_MS, doubt: None})
+        later_ms = START_MS + 9
+        assert store.first_watched([job, other, doubt], later_ms) == {
+            job: START_MS - 7,
+            other: later_ms,
+            doubt: later_ms,
+        }
+
+
 def test_the_first_watched_time_is_pruned_with_the_job(path: Path) -> None:
     with opened(path) as store:
         store.first_watched(JOB_IDS[:2], START_MS)

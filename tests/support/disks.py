@@ -55,6 +55,16 @@ class Disk:
             raise StoreError("no space left on device")
         return self._store.first_watched(job_ids, at_ms)
 
+    def correct_first_watched(self, times: Mapping[str, int | None]) -> None:
+        """Correct them in the store.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        if self.is_full:
+            raise StoreError("no space left on device")
+        self._store.correct_first_watched(times)
+
     def newest_poll_ms(self) -> int | None:
         """Read it from the store."""
         return self._store.newest_poll_ms()
