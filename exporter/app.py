@@ -149,6 +149,7 @@ class Exporter:
         if not self.threads.stop(_COMMIT_WITHIN_S):
             threading.Thread(target=self._resume_later, name="reload", daemon=True).start()
             raise ExporterError(f"the current commit did not finish within {_COMMIT_WITHIN_S:g} s; try again")
+        before = self.client
         try:
             self._apply(config, self.poller)
         except ExporterError:
@@ -156,6 +157,7 @@ class Exporter:
             raise
         finally:
             self.threads.start()
+        before.session.close()  # its idle connections; those in use close with their responses
 
     def _resume_later(self) -> None:
         """Resume with the same configuration once the current commit has finished."""

@@ -60,6 +60,20 @@ def test_it_is_ready_though_the_list_of_a_project_is_still_refused(
         eventually(lambda: one.is_ready, 20)
 
 
+def test_a_reload_leaves_no_connection_behind(simulator: Simulator, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    polls = f"jobs: [{simulator.fleet.jobs()[0].id}]\npoll: {{interval: 200ms, max_interval: 200ms}}\n"
+    write(config, simulator, polls)
+    with running(config) as one:
+        eventually(lambda: one.is_ready, 20)
+        pools = one.client.session.get_adapter(simulator.url).poolmanager.pools  # type: ignore[attr-defined]
+        assert len(pools) == 1
+        one.reload(lambda: load(config))
+        simulator.reset_counts()
+        eventually(lambda: len(simulator.requests) > 3, 20)
+        assert len(pools) == 0
+
+
 def test_a_job_that_came_back_from_the_recycle_bin_stays(simulator: Simulator, tmp_path: Path) -> None:
     fleet = simulator.fleet
     deleted = fleet.jobs()[0].id
