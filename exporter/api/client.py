@@ -24,7 +24,7 @@ from exporter.api.parsers import (
     recycle_page,
 )
 from exporter.api.stage_parser import build_stages
-from exporter.errors import ApiError, InvalidResponseError
+from exporter.errors import ApiError, InvalidResponseError, NotVisibleError
 from exporter.model import Build, BuildDetail, ListedJob, RecycleBin, RecycledJob, Stage, State
 
 Value = TypeVar("Value")
@@ -177,12 +177,22 @@ class ApiClient(BaseClient):
         return dict(pages.records)
 
     def _build_project(self, job_id: str) -> str:
-        """Return the id of a job in requests for records, asking for one of its builds if need be."""
-        if job_id not in self.sources.build_projects:
-            self.record_info(job_id, self.sources.known_builds.get(job_id, 1))
+        """Return the id of a job in requests for records, asking for its builds if need be.
+
+        Of a job whose newest known build is denied, the next one shows it as soon as there is one.
+        """
+        known, denial = self.sources.known_builds.get(job_id, 1), None
+        for number in (known, known + 1):
+            if job_id in self.sources.build_projects:
+                break
+            try:
+                self.record_info(job_id, number)
+            except NotVisibleError as error:
+                denial = denial or error
         if project := self.sources.build_projects.get(job_id):
             return project
-        raise InvalidResponseError(f"no answer has shown the build_project_id of {job_id}", code="invalid")
+        text = f"no answer has shown the build_project_id of {job_id}"
+        raise denial or InvalidResponseError(text, code="invalid")
 
     def _from_either(
         self,

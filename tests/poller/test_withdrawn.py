@@ -130,6 +130,27 @@ def test_a_start_while_endpoints_are_withdrawn_needs_no_other_request_that_succe
         assert watch.counted(JOB) == {"success": 1}
 
 
+def test_a_job_whose_newest_build_is_denied_goes_on_with_its_next(fleet: Fleet) -> None:
+    fleet.add_job("other")
+    for job in (*fleet.jobs(), *fleet.jobs()):
+        fleet.add_build(job.id, duration_s=1)
+    with watching(fleet) as watch:
+        watch.poll()
+        withdraw(watch.simulator, *OPERATIONS)
+        watch.simulator.faults.add(
+            fault("error", operation=("job-list", "project-job-list"), status=403, code="CB.00031007"),
+            fault("lost-records", job=JOB, numbers=(2,), operation="record-info-v1"),
+        )
+        watch.client.sources.build_projects.clear()
+        watch.poll_for(HOUR)
+        fleet.add_build(JOB, duration_s=1)
+        watch.poll_for(HOUR)
+        counted = {
+            view.job.id: sum(view.ledger.counts.values()) for view in watch.poller.view.jobs if view.ledger
+        }
+        assert counted[JOB] == 1
+
+
 def test_the_404_of_one_job_is_about_that_job(fleet: Fleet, watch: Watch, simulator: Simulator) -> None:
     other = fleet.add_job("payment", "shop").id
     with watching(fleet) as watch:
