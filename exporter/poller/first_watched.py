@@ -55,6 +55,12 @@ class FirstWatched:
     unkept: dict[JobState, None] = field(default_factory=dict)
     _kept: dict[JobState, _Kept] = field(default_factory=dict)
 
+    def begin(self, job: JobState, watched_at: float) -> None:
+        """Watch a job from that time on, monotonic seconds, unless it has a ledger or is watched already."""
+        if job.latest is None and job.watched_at is None:
+            job.watched_at = watched_at
+            self.unkept[job] = None
+
     def carry_over(self, before: "FirstWatched", job: JobState, previous: JobState) -> None:
         """Continue with a job that another poller watched."""
         job.watched_at = previous.watched_at

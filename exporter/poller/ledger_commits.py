@@ -1,6 +1,6 @@
 """From observations to ledgers to the store. Rule 6: nothing is published that is not committed."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -115,9 +115,7 @@ class LedgerCommits:
         for job in jobs:
             if growth := self.leaving.pop(job.id, None):
                 self._returning[job.id] = growth.before
-            if job.latest is None and job.watched_at is None:
-                job.watched_at = watched_at
-                self.first_watched.unkept[job] = None
+            self.first_watched.begin(job, watched_at)
 
     def drop(self, jobs: Iterable[JobState]) -> None:
         """Stop watching jobs; their ledgers are committed as gone."""
@@ -135,10 +133,7 @@ class LedgerCommits:
         return min(round((self.monotonic() - watched_at) * 1000), LONGEST_WAIT_MS)
 
     def keep_first_watched(self) -> None:
-        """Store when jobs were first watched, before the first request about them.
-
-        Failures are retried with the next call.
-        """
+        """Store when jobs were first watched, before the first request about them; the next call retries."""
         try:
             self.first_watched.keep(self.watchlist.states, self.monotonic())
         except Exception as error:
@@ -245,9 +240,9 @@ class LedgerCommits:
             self._commit_failed = False
             self._restore_at = 0.0  # the server may be another one by now
         if newer:
-            adopted = {
-                job: newer[job.id].with_buckets(self.rules.buckets) for job in changed if job.id in newer
-            }
+            newer |= self._counted_elsewhere(newer.keys() & {total.id for total in totals})
+            states, buckets = self.watchlist.states, self.rules.buckets
+            adopted = {states[key]: row.with_buckets(buckets) for key, row in newer.items() if key in states}
             totals = self._totals_after(adopted)  # as much as another process has counted
             self._stale_rows |= {total.id: ledger for total, ledger in totals.items()}
             for job_id in self.leaving.keys() & newer.keys():
@@ -258,6 +253,23 @@ class LedgerCommits:
         self.leaving = {job_id: growth for job_id, growth in self.leaving.items() if job_id not in leaving}
         self._accept(changed, totals)
         return {job.id for job in changed}, frozenset()
+
+    def _counted_elsewhere(self, totals: Set[str]) -> dict[str, JobLedger]:
+        """Return ledgers of jobs from which another process has made these totals grow.
+
+        Our total lacks those builds, and must not replace the one in the store without them.
+        """
+        buckets, project_of = self.rules.buckets, self.watchlist.project_of
+        held = {
+            job_id: ledger
+            for job_id, ledger in self.ledgers.items()
+            if self.totals and self.totals.of(project_of(job_id)).id in totals
+        }
+        try:
+            kept = self.store.load(held.keys() - self._unreadable, held) if held else {}
+        except StoreError:
+            return {}  # their next polls find them
+        return {key: row for key, row in kept.items() if row.with_buckets(buckets) != held[key]}
 
     def _is_writable(self, job_id: str, project: str) -> bool:
         """Return whether the rows of a job and of its project's total can be written."""

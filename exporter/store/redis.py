@@ -125,8 +125,9 @@ class RedisStore:
     def load(
         self, job_ids: Collection[str] | None, held: Mapping[str, JobLedger] | None = None
     ) -> dict[str, JobLedger]:
-        """Read ledgers; if rows cannot be read, the error names one of the jobs."""
+        """Read ledgers; if rows cannot be read, the error names one of the jobs, and none count as read."""
         ledgers = dict(held or {})
+        revisions: dict[str, int] = {}
         unreadable: dict[str, str] = {}
         for batch in _batches(self._all_ids() if job_ids is None else job_ids):
             rows = self._ask("cannot read", partial(self._server.hmget, KEY, batch))
@@ -135,9 +136,10 @@ class RedisStore:
                 before = self._revisions.get(job_id, 0)
                 if revision >= before or job_id not in ledgers:
                     ledgers[job_id] = ledger
-                self._revisions[job_id] = max(before, revision)
+                revisions[job_id] = max(before, revision)
         if unreadable:
             raise UnreadableRowsError("redis", unreadable)
+        self._revisions |= revisions
         return ledgers
 
     def commit(self, changed: Mapping[str, JobLedger]) -> dict[str, JobLedger]:

@@ -243,6 +243,32 @@ def test_two_processes_with_the_same_jobs_count_each_build_once(project: Project
             assert total(one) == (4, 40, 4)
 
 
+def test_one_of_two_processes_with_the_same_jobs_is_killed_between_their_polls(
+    project: Project, tmp_path: Path
+) -> None:
+    first, second, _ = project.ids
+    with redis_server(tmp_path) as server:
+        one_store, other_store, reader = (RedisStore(server.url) for _ in range(3))
+        with (
+            closing(one_store),
+            closing(other_store),
+            closing(reader),
+            project.watched(one_store, project.ids) as one,
+            project.watched(other_store, project.ids) as other,
+        ):
+            for job_id, duration_s in ((first, 10), (second, 20)):
+                project.fleet.add_build(job_id, queue_s=1, duration_s=duration_s)
+            one.clock.advance(5 * MINUTE)
+            for watch, job_id in ((one, first), (other, second)):
+                works = watch.poller.take(1000)
+                watch.poller.settle([watch.poller.run(work) for work in works if work.task == job_id])
+            kept = reader.load(None)
+            assert counts([kept.pop("project/0/shop")]) == counts(kept.values())
+            other.begin()
+            project.poll(other, times=2)
+            assert total(other) == (2, 30, 2)
+
+
 def test_a_reload_takes_over_no_total_of_another_process(project: Project, tmp_path: Path) -> None:
     """As while a deployment replaces one by one that watches more jobs: both write the same total."""
     first, second, _ = project.ids
