@@ -191,7 +191,7 @@ def test_reloads_in_a_row_leave_no_threads_and_take_no_budget(simulator: Simulat
         eventually(lambda: len(one.throttle._queue) > 0, 10)
         for _ in range(5):
             one.reload(lambda: load(config))
-        workers = one.config.poll.concurrency + 1  # one for the recycle bin
+        workers = one.config.poll.concurrency + 2  # one each for job lists and recycle bin
         eventually(lambda: len(polling_threads()) == 1 + workers, 10)
         assert len(one.throttle._queue) <= workers
     finally:
