@@ -6,6 +6,7 @@ limit, operations take turns by weight (start-time fair queueing): details of fi
 later. Side operations yield to all of them.
 """
 
+import math
 import threading
 import time
 from collections import defaultdict
@@ -45,7 +46,8 @@ SHORT_S: Final = 1.0
 """One thread may always wait that long for the limit of one operation."""
 
 _LATEST_S: Final = 60.0
-"""A request that is turned away comes again so long after the queue that it found, at the latest."""
+"""A request that is turned away comes again so long after the queue that it found, at the latest; if more are
+turned away than can be sent until then, several come at the same time."""
 
 
 class _Ticket(NamedTuple):
@@ -75,12 +77,19 @@ class _Places:
         self._last = 0.0
 
     def of(self, request: str, now: float, earliest: float, spacing: float) -> float:
-        """Return the time of a request: the one that it has already, or one after those of all others."""
-        place = self._place.get(request, now)
+        """Return the time of a request: the one that it has already, or one after that of the last.
+
+        One that came a little too early for its time, since that has moved, comes again at once.
+        """
+        place = self._place.get(request, -math.inf)
         if place > now and place >= earliest - _LATEST_S:
             return place
-        self._place = {other: at for other, at in self._place.items() if at > now}
-        self._last = min(max(earliest, self._last + spacing), earliest + _LATEST_S)
+        if place > now - spacing and earliest < now + spacing / 2:
+            return earliest
+        self._place = {other: at for other, at in self._place.items() if at > now - _LATEST_S}
+        self._last += spacing
+        if not earliest <= self._last <= earliest + _LATEST_S:
+            self._last = earliest
         self._place[request] = self._last
         return self._last
 
