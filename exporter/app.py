@@ -179,7 +179,6 @@ class Exporter:
         shard = self._shard
         watchlist = Watchlist(config, lambda job_id: in_shard(job_id, shard.index, shard.total))
         _, client = connect(config, self.telemetry, self.throttle)
-        client.max_waiting = config.poll.concurrency - 1
         same_service = before is not None and _service_of(config) == _service_of(self.config)
         if same_service:
             client.clock, client.sources = self.client.clock, self.client.sources

@@ -12,7 +12,6 @@
     └── ApiError                  an API request failed
         ├── CredentialsError      refused: 401, a wrong password, a locked key
         ├── ThrottledError        too many requests
-        │   └── HeldError         not sent: its operation alone has to wait
         ├── RefusalError          the service refuses this request; a retry changes nothing
         │   ├── NotVisibleError   no such job or build, or not for these credentials
         │   └── RejectedError     the request itself is invalid
@@ -136,18 +135,6 @@ class CredentialsError(ApiError):
 
 class ThrottledError(ApiError):
     """Too many requests."""
-
-
-class HeldError(ThrottledError):
-    """Not sent: its operation alone has to wait, and no thread shall wait for that.
-
-    Attributes:
-        wait_s: seconds until the request may be sent.
-    """
-
-    def __init__(self, operation: str, wait_s: float) -> None:
-        super().__init__(f"{operation} has to wait", retry_after=wait_s, is_pause=True)
-        self.wait_s = wait_s
 
 
 class RefusalError(ApiError):

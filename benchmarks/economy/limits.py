@@ -75,7 +75,6 @@ class Threads:
         self._bench = bench
         self._exporter = bench.exporter
         self._exporter.throttle._wait = self._wait
-        self._exporter.client.max_waiting = CONCURRENCY - 1
         self._sleepers: list[tuple[float, int, threading.Event]] = []
         self._unnotified: list[threading.Event] = []
         self._order = count()

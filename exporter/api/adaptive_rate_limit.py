@@ -71,10 +71,6 @@ class AdaptiveRateLimit:
             limit = min(limit, announced + announced * (1 - _BACK_OFF) * elapsed**3)
         return max(MIN_LIMIT, limit)
 
-    def pause_s(self, now: float) -> float:
-        """Return the seconds for which nothing is sent after a throttled response."""
-        return max(0.0, self._resume - now)
-
     def next_send_at(self, now: float, *, yields: bool = False) -> float:
         """Return when the next request may be sent; at once if that is not after ``now``.
 

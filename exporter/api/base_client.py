@@ -3,7 +3,6 @@
 Retryable errors are retried with jitter. Every failure is an `ApiError`.
 """
 
-import math
 import random
 import threading
 import time
@@ -23,7 +22,7 @@ from exporter.api.http import Response, exchange, prepare
 from exporter.api.pagination import PAGE_SIZE, Pages
 from exporter.api.parsers import Page
 from exporter.api.response_errors import parse_response
-from exporter.api.throttle import POLLS, Throttle
+from exporter.api.throttle import Throttle
 from exporter.errors import (
     ApiError,
     CredentialsError,
@@ -57,8 +56,6 @@ class BaseClient:
             times as long.
         sleep: waits between retries; by default until `close` at the latest.
         clock: the service's clock, from its answers.
-        max_waiting: threads that may wait for the limit of one operation, of those that poll jobs; further
-            requests raise a `HeldError`, and so do those that have to wait long. None for no such limit.
         isolates_operations: a 401 of one operation alone pauses only that operation, instead of counting as
             refused credentials.
     """
@@ -70,7 +67,6 @@ class BaseClient:
     telemetry: Telemetry
     timeout: float
     sleep: Callable[[float], object] | None = None
-    max_waiting: float | None = None
     isolates_operations: bool = True
     clock: ClockOffset = field(default_factory=lambda: ClockOffset(time.time, _uptime))
     sources: Sources = field(default_factory=Sources)
@@ -97,21 +93,14 @@ class BaseClient:
         pages: Pages[Value],
         position: str,
         dates: Mapping[str, str] | None = None,
-        *,
-        continues: bool = False,
     ) -> Iterator[Page[Value]]:
-        """Request pages until the listing is complete; ``position`` is the parameter that numbers them.
-
-        All but the first wait for the limit of their operation, and that one too if the listing ``continues``
-        another: what was read before would have to be read again.
-        """
+        """Request pages until the listing is complete; ``position`` is the parameter that numbers them."""
         size = "limit" if position in ("offset", "page") else "page_size"
         while pages.more:
             index, offset = pages.index, pages.offset
             positions = {"offset": offset, "page": offset, "page_index": index, "page_no": index + 1}
             query = {position: positions[position], size: PAGE_SIZE, **(dates or {})}
-            page = self._get(operation, path, query, parse, continues=continues)
-            continues = True
+            page = self._get(operation, path, query, parse)
             pages.add(page)
             self._count_faults(operation, (*page.faults, *(["too_many_pages"] if pages.is_cut else [])))
             yield page
@@ -121,13 +110,7 @@ class BaseClient:
             self.telemetry.payload_fault(operation, reason)
 
     def _get(
-        self,
-        operation: str,
-        path: str,
-        query: Mapping[str, object],
-        parse: Callable[[object], Value],
-        *,
-        continues: bool = False,
+        self, operation: str, path: str, query: Mapping[str, object], parse: Callable[[object], Value]
     ) -> Value:
         """Send a request and retry it as often as worthwhile; the last error is raised."""
         attempt = 0
@@ -135,10 +118,7 @@ class BaseClient:
         operations = self.credentials.operations
         while True:
             operations.before_request(operation)
-            max_waiting = self.max_waiting if operation in POLLS else None
-            if continues and max_waiting is not None:
-                max_waiting = math.inf
-            if not self.throttle.acquire(operation, self._closed.is_set, max_waiting, path):
+            if not self.throttle.acquire(operation, self._closed.is_set):
                 raise RequestCancelledError(f"{operation}: request cancelled")
             prepared = self._signed(path, query)
             try:

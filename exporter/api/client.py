@@ -48,22 +48,20 @@ class ApiClient(BaseClient):
         end: date,
         is_enough: Callable[[Sequence[Build]], bool] | None = None,
         on_faults: Faults | None = None,
-        *,
-        continues: bool = False,
     ) -> tuple[Build, ...]:
         """Return the builds of a job in those days (UTC+8, at most 30 apart).
 
         Each record comes once for each page it was on; order and completeness are the service's. Paging stops
         early once the records so far satisfy ``is_enough``. ``on_faults`` gets the faults of each page.
-        Where days after these were read before, it ``continues``: it is not turned away by a full limit.
         """
 
         def older() -> tuple[Build, ...]:
             path = f"/v3/jobs/{job_id}/period-history"
             days = {"start_time": start.isoformat(), "end_time": end.isoformat()}
             pages: Pages[Build] = Pages(PAGE_SIZE, key=lambda build: build.number)
-            parse = partial(history_page, job_id=job_id)
-            read = self._read_pages(HISTORY, path, parse, pages, "offset", days, continues=continues)
+            read = self._read_pages(
+                HISTORY, path, partial(history_page, job_id=job_id), pages, "offset", days
+            )
             return _until_enough(read, pages, is_enough, on_faults)
 
         def newer() -> tuple[Build, ...]:
@@ -71,8 +69,7 @@ class ApiClient(BaseClient):
                 return is_enough is not None and is_enough([_as_build(detail) for detail in details])
 
             days_ms = _midnight_ms(start), _midnight_ms(end + timedelta(days=1))
-            project = self._build_project(job_id)
-            details = self.records(project, *days_ms, suffices, on_faults, continues=continues)
+            details = self.records(self._build_project(job_id), *days_ms, suffices, on_faults)
             return tuple(map(_as_build, details))
 
         def is_proven() -> bool:
@@ -104,8 +101,6 @@ class ApiClient(BaseClient):
         is_enough: Callable[[Sequence[BuildDetail]], bool] | None = None,
         on_faults: Faults | None = None,
         first_page: int = 0,
-        *,
-        continues: bool = False,
     ) -> tuple[BuildDetail, ...]:
         """Return whole builds of a job, unfinished ones too, as `period_history` does; from a page on.
 
@@ -120,7 +115,7 @@ class ApiClient(BaseClient):
             if ms is not None
         }
         pages: Pages[BuildDetail] = Pages(PAGE_SIZE, key=lambda build: build.number, index=first_page)
-        read = self._read_pages("records", path, records_page, pages, "page", dates, continues=continues)
+        read = self._read_pages("records", path, records_page, pages, "page", dates)
         return _until_enough(read, pages, is_enough, on_faults)
 
     def records_compared(self, *, agreed: bool) -> None:

@@ -93,15 +93,6 @@ class OperationLimits:
         own = self._operations[operation].limit.next_send_at(now)
         return max(own, self._all.next_send_at(now, yields=yields))
 
-    def held_s(self, operation: str, now: float) -> float:
-        """Return for how many seconds an operation's own limit holds it longer than all are held."""
-        own = self._operations[operation].limit.next_send_at(now)
-        return max(0.0, own - self._all.next_send_at(now))
-
-    def pause_s(self, operation: str, now: float) -> float:
-        """Return the seconds for which an operation alone pauses after a throttled response."""
-        return self._operations[operation].limit.pause_s(now)
-
     def sent(self, operation: str, now: float) -> None:
         """Record that a request is sent."""
         self._operations[operation].limit.sent(now)

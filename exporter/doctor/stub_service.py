@@ -87,7 +87,7 @@ class MadeUpService:
         return 0.0
 
     def period_history(
-        self, job_id: str, start: date, end: date, is_enough: object = None, *, continues: bool = False
+        self, job_id: str, start: date, end: date, is_enough: object = None
     ) -> tuple[Build, ...]:
         """All builds of a job that have started."""
         self._count("period-history", self.weight)

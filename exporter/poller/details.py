@@ -8,7 +8,6 @@ from exporter.errors import (
     ApiError,
     BackendError,
     CredentialsError,
-    HeldError,
     NotVisibleError,
     RefusalError,
     ThrottledError,
@@ -114,7 +113,7 @@ def ask_details(
             return details.ask(number)
         except (NotVisibleError, BackendError) as error:
             if error.is_pause:
-                raise HeldError("record-info", error.retry_after or 0.0) from None
+                raise ThrottledError(str(error), code=error.code, retry_after=error.retry_after) from None
             is_denial = isinstance(error, NotVisibleError) and error.code != REFUSES_CREDENTIALS
             if is_denial and (error.code == FORBIDDEN or is_final(number)):
                 raise

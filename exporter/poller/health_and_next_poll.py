@@ -2,7 +2,7 @@
 
 import sys
 
-from exporter.errors import ExporterError, HeldError, RefusalError
+from exporter.errors import ExporterError, RefusalError
 from exporter.poller.job_state import SECOND_TRY_S, JobState
 from exporter.poller.planner import PollPlanner
 from exporter.poller.tasks_and_results import Observations, PollReason, TaskResult
@@ -18,9 +18,6 @@ def poll_ended(
     """
     error, hid = result.failure, False
     observed = result.value if isinstance(result.value, Observations) else None
-    if isinstance(error, HeldError):
-        _held(job, observed, planner, now, error.wait_s)
-        return False
     job.up, job.failure = error is None, _in_words(error)
     job.more_details = False
     if observed is None or error:
@@ -38,19 +35,6 @@ def poll_ended(
             planner.schedule.hasten(job.poll, now + SECOND_TRY_S, PollReason.DENIED)
         job.deny(observed.unconfirmed_denials, now)
     return hid
-
-
-def _held(
-    job: JobState, observed: Observations | None, planner: PollPlanner, now: float, wait_s: float
-) -> None:
-    """Let a poll go on when its next request may be sent; history is read every interval meanwhile."""
-    interval = planner.intervals.interval
-    job.more_details = observed is not None and wait_s <= interval
-    if observed:
-        job.up = True if job.up is None else job.up
-        job.deny((*job.denied_at, *observed.unconfirmed_denials), now)
-        wait_s = min(wait_s, interval)
-    planner.poll_held(job, now, wait_s)
 
 
 def _has_more_details(job: JobState, observed: Observations, patience_ms: int) -> bool:

@@ -120,13 +120,22 @@ class PollPlanner:
                 job.lists.clamp_timestamps(at_ms)
 
     def take(self, now: float, limit: int) -> list[Timer]:
-        """Take up to `limit` due tasks, as `Schedule.take` orders them."""
+        """Take up to `limit` due tasks, as `Schedule.take` orders them; at 0, those of the fleet."""
+        if not limit:
+            return self._take_fleet_tasks(now)
         taken = self.schedule.take(now, limit)
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):
                 job.mark_at_poll, job.polled_at = job.lists.current_mark, now
                 job.listed_first = self._listed_first(job, now)
         return taken
+
+    def _take_fleet_tasks(self, now: float) -> list[Timer]:
+        """Take the due tasks that have threads of their own, while all others are busy."""
+        due = [timer for timer in self._fleet_timers.values() if timer.due is not None and timer.due <= now]
+        for timer in due:
+            self.schedule.begin(timer, now)
+        return due
 
     def hint(self, job_ids: Iterable[str], now: float, now_ms: int) -> None:
         """Poll jobs at once that are said to have news, and often until their builds have ended."""
@@ -285,10 +294,6 @@ class PollPlanner:
             reason = PollReason.REFUSED if refused else PollReason.FAILED
             delay = min((self._delays.backed_off(job, longest), reason), (hinted, PollReason.HINTED))
             self._put(job.poll, now, *delay)
-
-    def poll_held(self, job: JobState, now: float, wait_s: float) -> None:
-        """Schedule a poll again whose next request has to wait for the limit of its operation."""
-        self.schedule.postpone(job.poll, now + wait_s, PollReason.HELD)
 
     def poll_again(self, job: JobState, now: float) -> None:
         """Schedule the next poll at once, since the last left details to request."""

@@ -7,7 +7,7 @@ ledger and returns observations. `workers.PollingThreads` drives the poller; a t
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from exporter.errors import ApiError, ExporterError, HeldError, RefusalError
+from exporter.errors import ApiError, ExporterError, RefusalError
 from exporter.ledger.job_ledger import JobLedger
 from exporter.metrics.exporter_metrics import Telemetry
 from exporter.model import RecycleBin
@@ -142,6 +142,8 @@ class Poller:
     def take(self, limit: int, hinted: Iterable[str] = ()) -> list[Work]:
         """Take up to `limit` due tasks in the order of `Schedule.take`; stages if nothing else is due.
 
+        At a limit of 0, these are the due tasks that have threads of their own.
+
         Jobs that are `hinted` to have news become due. Labels whose time at 0 is over are published.
         """
         now = self._monotonic()
@@ -151,7 +153,7 @@ class Poller:
             self._publish(released)
         self._telemetry.poll_lag.set(self._planner.schedule.lag(now))
         timers = self._planner.take(now, limit)
-        timers += self._stages.take(now, limit - len(timers))
+        timers += self._stages.take(now, max(0, limit - len(timers)))
         return [self._work(timer, now) for timer in timers]
 
     def resume(self, service: Service) -> None:
@@ -307,8 +309,7 @@ class Poller:
             job, result, self._planner, self._monotonic(), highest=highest, patience_ms=patience_ms
         ):
             self._log.lists_distrusted(job.id)
-        if not isinstance(result.failure, HeldError):
-            self._note_answer(result.timer, result.failure)
+        self._note_answer(result.timer, result.failure)
 
     def _note_other(self, result: TaskResult) -> None:
         """Schedule what follows a task that is for no watched job."""

@@ -71,15 +71,9 @@ class JobApi(RecordsApi, Protocol):
         """Seconds that a request of a side operation would have to wait now."""
 
     def period_history(
-        self,
-        job_id: str,
-        start: date,
-        end: date,
-        is_enough: Enough | None = None,
-        *,
-        continues: bool = False,
+        self, job_id: str, start: date, end: date, is_enough: Enough | None = None
     ) -> tuple[Build, ...]:
-        """Builds of a job on those days, as far as needed; `continues` if other days were read before."""
+        """Builds of a job on those days, as far as needed."""
 
     def record_info(self, job_id: str, number: int) -> BuildDetail:
         """Details of one build."""
@@ -172,8 +166,8 @@ def observe_job(
         enough = None if current.is_due_for_lost_builds(now_ms) else current.is_covered_by
         builds = tuple(
             build
-            for index, (start, end) in enumerate(windows(current.unsettled_since_ms, now_ms))
-            for build in api.period_history(job_id, start, end, enough, continues=index > 0)
+            for start, end in windows(current.unsettled_since_ms, now_ms)
+            for build in api.period_history(job_id, start, end, enough)
         )
         known = without_false_numbers(builds, current, asked)
         faults = (IMPLAUSIBLE,) if len(known) < len(builds) else ()
@@ -222,10 +216,8 @@ def _look_back(job_id: str, api: JobApi, now_ms: int, since_ms: int, rules: Rule
     unfinished.
     """
     builds: list[Build] = []
-    ranges = windows(min(now_ms - rules.lookback_ms, since_ms), now_ms)
-    for index, (start, end) in enumerate(reversed(ranges)):
-        is_enough = partial(_suffices, since_ms=since_ms)
-        builds += api.period_history(job_id, start, end, is_enough, continues=index > 0)
+    for start, end in reversed(windows(min(now_ms - rules.lookback_ms, since_ms), now_ms)):
+        builds += api.period_history(job_id, start, end, lambda newest: _suffices(newest, since_ms))
         if start < _day(since_ms) and _ends_look_back(builds):
             break
     return builds

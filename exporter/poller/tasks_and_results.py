@@ -66,7 +66,6 @@ class PollReason(StrEnum):
     STUCK = "a build has been unfinished for over a day"
     MORE_DETAILS = "details of builds are still to be read"
     DENIED = "record-info does not know a build yet"
-    HELD = "a request has to wait for a rate limit, or for credentials that are refused"
     REFUSED = "the API refuses the job; the interval grows with each refusal"
     FAILED = "the last poll failed; the interval grows with each failure"
 

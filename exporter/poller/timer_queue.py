@@ -19,7 +19,6 @@ class Schedule:
         self._heaps: dict[Priority, list[Entry]] = {priority: [] for priority in Priority}
         self._taken = 0
         self._waiting = 0
-        self._late_since: dict[Timer, float] = {}  # of the postponed ones, when they were first due
         self._under_way: dict[Timer, None] = {}  # in the order in which they were taken
         self._order = count()
 
@@ -59,7 +58,6 @@ class Schedule:
     def remove(self, timer: Timer) -> None:
         """Unschedule a task; one that is under way is not scheduled again when it ends."""
         self._waiting -= timer.due is not None
-        self._late_since.pop(timer, None)
         timer.due = None
         timer.removed = timer.is_under_way
 
@@ -70,12 +68,16 @@ class Schedule:
         """
         taken: list[Timer] = []
         while len(taken) < limit and (heap := self._next(now)):
-            due, _, timer = heappop(heap)
-            timer.due, timer.was_due, timer.started = None, self._late_since.pop(timer, due), now
-            self._waiting -= 1
-            self._under_way[timer] = None
+            timer = heappop(heap)[2]
+            self.begin(timer, now)
             taken.append(timer)
         return taken
+
+    def begin(self, timer: Timer, now: float) -> None:
+        """Set a waiting task under way."""
+        timer.due, timer.was_due, timer.started = None, timer.due, now
+        self._waiting -= 1
+        self._under_way[timer] = None
 
     def _next(self, now: float) -> list[Entry] | None:
         """Return the heap whose first task is to be taken; None if no task is due."""
@@ -92,13 +94,6 @@ class Schedule:
         timer.was_due, timer.removed = None, False
         return wanted
 
-    def postpone(self, timer: Timer, due: float, reason: PollReason) -> None:
-        """Schedule a task again that could not be completed; it is late since it was first due."""
-        since = timer.was_due
-        if self.done(timer) and since is not None:
-            self.put(timer, due, reason)
-            self._late_since[timer] = since
-
     def requeue(self) -> None:
         """Make the tasks that are under way due again, at the time they had been due."""
         for timer in tuple(self._under_way):
@@ -114,7 +109,6 @@ class Schedule:
     def lag(self, now: float) -> float:
         """Return how late the most overdue task is, in seconds."""
         due_times = [timer.was_due for timer in self._under_way if timer.was_due is not None]
-        due_times += self._late_since.values()
         if (first := self._first()) is not None:
             due_times.append(first)
         return max(0.0, now - min(due_times, default=now))

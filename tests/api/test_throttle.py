@@ -1,7 +1,6 @@
 """Threads share one rate limit, and operations take turns by weight."""
 
 import heapq
-import math
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.api.throttle import SHORT_S, SIDE_OPERATIONS, WEIGHTS, YIELDS_FOR_S, Throttle
-from exporter.errors import HeldError, ThrottledError
+from exporter.api.throttle import SIDE_OPERATIONS, WEIGHTS, YIELDS_FOR_S, Throttle
+from exporter.errors import ThrottledError
 
 MINUTE = 60.0
 FOREVER: Final = float("inf")
@@ -371,98 +370,6 @@ def test_a_pause_holds_for_those_who_were_waiting_for_their_turn() -> None:
     throttle.acquire("period-history")
     throttle.acquire("period-history")
     assert time.now - 1000 >= 60
-
-
-class TestRequestsThatAreTurnedAway:
-    """With ``max_waiting``, threads wait neither long nor all of them for the limit of one operation."""
-
-    def limited(self, time: Time, operation: str = "record-info", pause_s: float = 0.0) -> Throttle:
-        """A throttle with ten requests a minute for that operation, which has sent one."""
-        throttle = time.throttle(600)
-        error = ThrottledError("too many", retry_after=pause_s, limit_per_minute=10 / 0.96)
-        throttle.throttled(operation, error)
-        return throttle
-
-    def turned_away(self, throttle: Throttle, request: str) -> float:
-        """Return how long a request has to stay away."""
-        with pytest.raises(HeldError) as held:
-            throttle.acquire("record-info", max_waiting=0, request=request)
-        return held.value.wait_s
-
-    def test_each_gets_a_time_of_its_own_at_which_the_limit_is_free(self) -> None:
-        time = Time()
-        throttle = self.limited(time)
-        throttle.acquire("record-info")
-        spacing = MINUTE / throttle.requests_per_minute("record-info")
-        waits = {name: self.turned_away(throttle, name) for name in "abcde"}
-        assert list(waits.values()) == pytest.approx([spacing * place for place in range(1, 6)])
-        assert {name: self.turned_away(throttle, name) for name in "abcde"} == waits
-        for name, at in {name: time.now + wait_s for name, wait_s in waits.items()}.items():
-            time.now = at
-            assert throttle.acquire("record-info", max_waiting=0, request=name)
-            assert time.now - at <= SHORT_S
-
-    def test_none_stays_away_much_longer_than_the_requests_that_wait(self) -> None:
-        throttle = self.limited(Time())
-        throttle.acquire("record-info")
-        waits = [self.turned_away(throttle, str(number)) for number in range(100)]
-        assert min(waits) + 50 <= max(waits) <= min(waits) + 60
-
-    @pytest.mark.parametrize("jobs", [1, 3, 30])
-    def test_the_limit_is_used_by_requests_that_come_when_they_may(self, jobs: int) -> None:
-        time = Time()
-        throttle = self.limited(time)
-        sent = turned_away = 0
-        comes = [(time.now, str(job)) for job in range(jobs)]
-        while time.now < 1000 + 10 * MINUTE:
-            at, request = heapq.heappop(comes)
-            time.now = max(time.now, at)
-            try:
-                throttle.acquire("record-info", max_waiting=0, request=request)
-            except HeldError as held:
-                turned_away += 1
-                heapq.heappush(comes, (time.now + held.wait_s, request))
-            else:
-                sent += 1
-                throttle.accepted("record-info")
-                heapq.heappush(comes, (time.now, request + "+"))
-        assert sent >= 0.95 * 10 * throttle.requests_per_minute("record-info") - 1
-        assert turned_away <= 20 * jobs + 2 * sent
-
-    def test_others_wait_meanwhile_for_the_ceiling_only(self) -> None:
-        time = Time()
-        throttle = time.throttle(10)
-        for _ in range(3):
-            assert throttle.acquire("record-info", max_waiting=0)
-        assert time.now - 1000 == pytest.approx(12)
-
-    def test_nobody_waits_for_a_long_pause(self) -> None:
-        throttle = self.limited(Time(), pause_s=60)
-        with pytest.raises(HeldError) as held:
-            throttle.acquire("record-info", max_waiting=math.inf)
-        assert held.value.wait_s == 60
-        assert throttle.acquire("period-history", max_waiting=0)
-        assert throttle._queue == []
-
-    def test_a_request_that_waits_goes_when_a_long_pause_begins(self) -> None:
-        time = Time()
-
-        def wait(condition: threading.Condition, seconds: float | None) -> None:
-            throttle.throttled("record-info", ThrottledError("too many", retry_after=60))
-
-        throttle = Throttle(600, time.clock, wait)
-        throttle.throttled("record-info", ThrottledError("too many", retry_after=1))
-        with pytest.raises(HeldError):
-            throttle.acquire("record-info", max_waiting=1)
-        assert throttle._queue == []
-
-    def test_as_many_wait_as_may(self) -> None:
-        throttle = self.limited(Time())
-        throttle.acquire("record-info")
-        throttle._queue.append(throttle._ticket("record-info"))
-        with pytest.raises(HeldError):
-            throttle.acquire("record-info", max_waiting=1)
-        assert throttle._waiting("record-info") == 1
 
 
 def test_the_current_limit_is_readable() -> None:

@@ -3,7 +3,6 @@
 import pytest
 
 from exporter.api.pagination import PAGE_SIZE
-from exporter.errors import ThrottledError
 from exporter.simulator import Fleet, ManualClock, Simulator, fault
 from tests.poller.conftest import JOB
 from tests.support.watch import DAY, HOUR, MINUTE, START_MS, Watch, watching
@@ -198,19 +197,3 @@ def test_a_build_of_more_than_a_day_that_record_info_refuses_is_counted_from_its
     watch.poll_for(14 * HOUR, every=HOUR)
     assert watch.counted() == {"success": 110, "failure": 1}
     assert watch.value("lost_builds_total") == 0
-
-
-def test_a_listing_that_has_begun_waits_for_its_limit_and_is_read_once() -> None:
-    asked = {}
-    for max_waiting in (None, 0):
-        fleet = Fleet(ManualClock(START_MS), seed=1)
-        fleet.add_job("checkout", "shop", job_id=JOB)
-        for ordinal in range(300, 0, -1):
-            fleet.add_build(JOB, result="failure", at_ms=START_MS - ordinal * 300_000)
-        with watching(fleet) as watch:
-            watch.client.max_waiting = max_waiting
-            watch.client.throttle.throttled("period-history", ThrottledError("", limit_per_minute=5.0))
-            watch.poll(after=10 * MINUTE)
-            assert watch.value("last_build_number") == 300
-            asked[max_waiting] = len(watch.asked("period-history"))
-    assert asked[0] == asked[None]

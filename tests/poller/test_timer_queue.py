@@ -271,17 +271,3 @@ def test_a_task_that_is_removed_under_way_comes_back_only_when_it_is_wanted_agai
     due.remove("a")
     due.put("a", 3)
     assert due.done("a")
-
-
-def test_a_postponed_task_is_late_since_it_was_first_due() -> None:
-    schedule, timer = Schedule(), Timer("a")
-    schedule.put(timer, 10)
-    for now in (12, 40):
-        assert schedule.take(now, limit=1) == [timer]
-        schedule.postpone(timer, now + 20, PollReason.HELD)
-    assert schedule.lag(50) == 40
-    assert schedule.wait(50) == 10
-    schedule.take(60, limit=1)
-    assert schedule.lag(60) == 50
-    schedule.done(timer)
-    assert schedule.lag(60) == 0

@@ -45,11 +45,11 @@ class BrokenFor:
         self.job_list = service.job_list
         self.project_names = service.project_names
 
-    def period_history(self, job_id: str, *days: object, continues: bool) -> object:
+    def period_history(self, job_id: str, *days: object) -> object:
         if self.broken and job_id == self._job_id:
             self.failures += 1
             raise ZeroDivisionError("nobody thought of this")
-        return self._service.period_history(job_id, *days, continues=continues)  # type: ignore[arg-type]
+        return self._service.period_history(job_id, *days)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

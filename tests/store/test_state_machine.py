@@ -83,7 +83,7 @@ class Service:
     made: dict[str, list[Made]] = field(default_factory=lambda: {job_id: [] for job_id in JOBS})
 
     def period_history(
-        self, job_id: str, start: date, end: date, enough: Enough | None = None, *, continues: bool = False
+        self, job_id: str, start: date, end: date, enough: Enough | None = None
     ) -> tuple[Build, ...]:
         """Records of builds that started in those days."""
         if self.down:
