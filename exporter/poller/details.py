@@ -137,8 +137,11 @@ def without_false_numbers(
 
 
 def _is_unknown(number: int, details: Details) -> bool:
+    """Ask whether a build exists; without an answer for now, the poll is to be tried again."""
     try:
         details.ask(number)
+    except (CredentialsError, ThrottledError, UnreachableError):
+        raise
     except ApiError as error:
         return _says_unknown(error)
     return False

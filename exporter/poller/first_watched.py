@@ -94,17 +94,16 @@ class FirstWatched:
             self._correct(now)
 
     def _keep(self, states: JobStates, job_ids: list[str], watched_at: float, now: float) -> None:
-        now_ms, is_known = self.clock.service_ms(), self.clock.trusted is not None
+        now_ms = self.clock.service_ms()
         at_ms = now_ms - round((now - watched_at) * 1000)
-        keys = [key for job_id in job_ids for key in ((job_id,) if is_known else (job_id, _DOUBT + job_id))]
+        keys = [key for job_id in job_ids for key in (job_id, _DOUBT + job_id)]
         times = self.store.first_watched(keys, at_ms)
         for job_id in job_ids:
             job, time_ms = states[job_id], times[job_id]
-            is_in_doubt = times.get(_DOUBT + job_id) == time_ms
+            is_in_doubt = times[_DOUBT + job_id] == time_ms
             if not is_in_doubt or 0 <= now_ms - time_ms <= BELIEVED_MS:
                 job.watched_at = min(watched_at, now - (now_ms - time_ms) / 1000)
-            if not is_known:
-                self._kept[job] = _Kept(watched_at, None if is_in_doubt else time_ms)
+            self._kept[job] = _Kept(watched_at, None if is_in_doubt else time_ms)
             self.unkept.pop(job, None)
 
     def _correct(self, now: float) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from exporter.errors import NotVisibleError, UnreachableError
+from exporter.errors import ApiError, NotVisibleError, ThrottledError, UnreachableError
 from exporter.model import BuildDetail
 from exporter.poller.details import Details, without_false_numbers
 from exporter.poller.task_requests import Service
@@ -324,6 +324,30 @@ def test_only_the_answer_that_there_is_no_such_build_makes_a_number_false(code: 
 
     far = (finished(300),)
     assert without_false_numbers(far, idle(), Details(record_info)) == (() if is_false else far)
+
+
+@pytest.mark.parametrize("error", [ThrottledError("too many"), UnreachableError("no answer")])
+def test_without_an_answer_numbers_far_ahead_are_neither_true_nor_false(error: ApiError) -> None:
+    def record_info(_: int) -> BuildDetail:
+        raise error
+
+    with pytest.raises(type(error)):
+        without_false_numbers((finished(300),), idle(), Details(record_info))
+
+
+def test_numbers_far_ahead_while_record_info_throttles_are_no_builds(
+    fleet: Fleet, simulator: Simulator, watch: Watch
+) -> None:
+    fleet.add_build(JOB)
+    watch.poll()
+    times = {"start_time": "2025-03-10T12:00:00+08:00", "end_time": "2025-03-10T12:01:00+08:00"}
+    false = tuple({"build_number": number, "result": "SUCCESS", **times} for number in (3001, 3002))
+    simulator.faults.add(fault("garbage-records", operation="period-history", items=false, times=2))
+    simulator.faults.add(fault("throttle", operation="record-info", times=1))
+    fleet.add_build(JOB)
+    watch.poll(times=10)
+    assert watch.counted() == {"success": 1}
+    assert watch.value("last_build_number") == 2
 
 
 @pytest.mark.parametrize("status", [None, 403, 500])

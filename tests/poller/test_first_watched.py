@@ -1,15 +1,18 @@
 """Counting begins when a job is first watched, however long its first poll takes to come."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from exporter.api.clock_offset import ClockOffset
 from exporter.app import Exporter
 from exporter.config import parse
 from exporter.model import Result
+from exporter.poller.first_watched import FirstWatched
+from exporter.poller.job_state import JobState
 from exporter.simulator import Fleet, ManualClock, Simulator, fault
 from exporter.store import MemoryStore, SqliteStore, Store
 from exporter.store.redis import RedisStore
@@ -159,10 +162,10 @@ def test_a_store_that_fails_is_asked_to_keep_it_again(fleet: Fleet, simulator: S
     class Failing(MemoryStore):
         broken = True
 
-        def first_watched(self, job_ids: object, at_ms: int) -> dict[str, int]:
+        def first_watched(self, job_ids: Collection[str], at_ms: int) -> dict[str, int]:
             if self.broken:
                 raise ZeroDivisionError
-            return super().first_watched([JOB], at_ms)
+            return super().first_watched(job_ids, at_ms)
 
     store = Failing()
     simulator.faults.add(fault("error", status=403, code="CB.00031006"))
@@ -271,6 +274,25 @@ def test_after_the_first_answer_counting_begins_when_it_did_whatever_the_clocks_
         watch.poll(times=3)
         assert watch.counted() == {"success": 3}
         assert watch.value("baseline_build_number") == 20
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_time_in_doubt_is_not_believed_hours_later(is_known: bool) -> None:
+    store, now_s = MemoryStore(), 1_741_000_000.0
+    ten_hours_ago = ClockOffset(lambda: now_s - 10 * HOUR, lambda: 0.0)
+    clock = ClockOffset(lambda: now_s, lambda: 0.0)
+    for _ in range(3 if is_known else 0):
+        clock.add(now_s, 0.0)
+    for each in (ten_hours_ago, clock):
+        job = JobState(JOB)
+        watched = FirstWatched(store, each)
+        watched.begin(job, 0.0)
+        watched.keep({JOB: job}, 0.0)
+    assert job.watched_at == 0
+    assert len(store.first_watched([], 0)) == 0
+    assert store.first_watched([JOB], 0) == {
+        JOB: round(now_s * 1000) if is_known else round((now_s - 10 * HOUR) * 1000)
+    }
 
 
 def test_a_restart_within_minutes_needs_no_answer_before(
