@@ -78,7 +78,7 @@ def test_the_later_of_held_and_stored_ledger_is_loaded(server: RedisServer) -> N
 def test_ledgers_of_idle_jobs_are_restored_within_minutes(server: RedisServer) -> None:
     fleet = Fleet(ManualClock(START_MS), seed=1)
     fleet.add_job("checkout", "shop", job_id=JOB)
-    settings = "poll: {interval: 1h, max_interval: 1h}"
+    settings = "poll: {interval: 1h, max_interval: 1h}\nrecycle_bin: {enabled: false}"
     with (
         connected(server) as store,
         watching(fleet, store=store, settings=settings) as watch,
