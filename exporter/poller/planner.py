@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
+from typing import Final
 
 from exporter.ledger.job_list_evidence import is_guessed
 from exporter.model import Build, BuildDetail, ListedJob
@@ -36,6 +37,9 @@ from exporter.poller.tasks_and_results import (
 )
 from exporter.poller.timer_queue import Schedule
 from exporter.poller.watchlist import Watchlist
+
+LATE_SHARE: Final = 5
+"""While polls are late, reading the job lists takes at most one of so many seconds."""
 
 
 class PollPlanner:
@@ -231,8 +235,8 @@ class PollPlanner:
         is_pressing = worth_it or (not is_good and bool(must))
         delay = self.intervals.interval if is_pressing else self.intervals.longest
         if timer.started is not None and self.schedule.lag(now) > delay:
-            took = now - timer.started
-            delay = max(delay, took + min(took, delay))  # a single thread has time for late polls too
+            share = LATE_SHARE * (now - timer.started)
+            delay = max(delay, min(share, self.intervals.longest))
         self._put(timer, now, delay)
         trusted = self._lists.are_trusted(now)
         self._use_lists(worth_it and self._lists.are_recent(now) and trusted, now)

@@ -40,14 +40,12 @@ class Priority(IntEnum):
     """Priority of a due task; the lowest value comes first.
 
     Attributes:
-        FLEET: the job lists and the recycle bin.
-        NEWS: polls that will probably show something new.
+        NEWS: the job lists, the recycle bin, and polls that will probably show something new.
         ROUTINE: other polls; also for a backlog of details, since that takes many requests.
     """
 
-    FLEET = 0
-    NEWS = 1
-    ROUTINE = 2
+    NEWS = 0
+    ROUTINE = 1
 
 
 class PollReason(StrEnum):
@@ -128,7 +126,7 @@ class Timer:
     @property
     def priority(self) -> Priority:
         """Priority of the task, for the reason of its due time."""
-        return self.reason.priority if self.reason else Priority.FLEET
+        return self.reason.priority if self.reason else Priority.NEWS
 
     @property
     def is_under_way(self) -> bool:

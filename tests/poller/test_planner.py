@@ -246,7 +246,7 @@ class TestWhereListsAreUsed:
 
     @pytest.mark.parametrize(
         ("polls_are_late", "took", "next_read"),
-        [(False, 50, 60), (False, 90, 90), (True, 20, 60), (True, 50, 100), (True, 90, 150)],
+        [(False, 50, 60), (False, 90, 90), (True, 5, 60), (True, 20, 100), (True, 90, 450)],
     )
     def test_while_polls_are_late_a_long_read_is_followed_by_a_pause(
         self, polls_are_late: bool, took: float, next_read: float
