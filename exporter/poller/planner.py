@@ -126,20 +126,13 @@ class PollPlanner:
     def take(self, now: float, limit: int) -> list[Timer]:
         """Take up to `limit` due tasks, as `Schedule.take` orders them; at 0, those of the fleet."""
         if not limit:
-            return self._take_fleet_tasks(now)
+            return self.schedule.take_of(self._fleet_timers.values(), now)
         taken = self.schedule.take(now, limit)
         for timer in taken:
             if job := self.watchlist.states.get(timer.task):
                 job.mark_at_poll, job.polled_at = job.lists.current_mark, now
                 job.listed_first = self._listed_first(job, now)
         return taken
-
-    def _take_fleet_tasks(self, now: float) -> list[Timer]:
-        """Take the due tasks that have threads of their own, while all others are busy."""
-        due = [timer for timer in self._fleet_timers.values() if timer.due is not None and timer.due <= now]
-        for timer in due:
-            self.schedule.begin(timer, now)
-        return due
 
     def hint(self, job_ids: Iterable[str], now: float, now_ms: int) -> None:
         """Poll jobs at once that are said to have news, and often until their builds have ended."""

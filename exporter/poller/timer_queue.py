@@ -1,5 +1,6 @@
 """Timers in the order of their priority and due time; pure."""
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
@@ -69,12 +70,18 @@ class Schedule:
         taken: list[Timer] = []
         while len(taken) < limit and (heap := self._next(now)):
             timer = heappop(heap)[2]
-            self.begin(timer, now)
+            self._begin(timer, now)
             taken.append(timer)
         return taken
 
-    def begin(self, timer: Timer, now: float) -> None:
-        """Set a waiting task under way."""
+    def take_of(self, timers: Iterable[Timer], now: float) -> list[Timer]:
+        """Take those of the given tasks that are due; they are then under way."""
+        due = [timer for timer in timers if timer.due is not None and timer.due <= now]
+        for timer in due:
+            self._begin(timer, now)
+        return due
+
+    def _begin(self, timer: Timer, now: float) -> None:
         timer.due, timer.was_due, timer.started = None, timer.due, now
         self._waiting -= 1
         self._under_way[timer] = None
