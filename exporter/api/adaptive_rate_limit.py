@@ -30,7 +30,7 @@ _ANNOUNCED_S: Final = 3600.0
 """An announced limit holds this long; then it grows as a learnt one does past its plateau."""
 
 _HAS_ROOM: Final = 0.8
-"""A limit of which less than this share of its limit was accepted is not reached."""
+"""A limit is not reached if less than this share of it was accepted."""
 
 _OUTGROWN: Final = 1.1
 """A shared limit is wrong if this multiple of it was accepted in a minute."""

@@ -263,7 +263,7 @@ class LedgerCommits:
         held = {
             job_id: ledger
             for job_id, ledger in self.ledgers.items()
-            if self.totals and self.totals.of(project_of(job_id)).id in totals
+            if self.totals and self.totals.key_of(project_of(job_id)) in totals
         }
         try:
             kept = self.store.load(held.keys() - self._unreadable, held) if held else {}
@@ -273,7 +273,7 @@ class LedgerCommits:
 
     def _is_writable(self, job_id: str, project: str) -> bool:
         """Return whether the rows of a job and of its project's total can be written."""
-        keys = {job_id, self.totals.of(project).id} if self.totals and self._unreadable else {job_id}
+        keys = {job_id, self.totals.key_of(project)} if self.totals and self._unreadable else {job_id}
         return not keys & self._unreadable
 
     def _set_aside(self, error: UnreadableRowsError) -> None:

@@ -70,9 +70,13 @@ class ProjectTotals:
                 total.ledger = stale[key] = published
         return stale
 
+    def key_of(self, project: str) -> str:
+        """Return the key in the store of a project's total."""
+        return self._prefix + project
+
     def of(self, project: str) -> JobState:
         """Return the total of a project; a new one begins at 0."""
-        key = self._prefix + project
+        key = self.key_of(project)
         if key not in self.states:
             empty = baseline((), at_ms=self._now_ms(), buckets=self._buckets).ledger
             self.states[key] = JobState(key, ledger=empty)

@@ -64,7 +64,7 @@ class Store(Protocol):
         """
 
     def newest_poll_ms(self) -> int | None:
-        """Return when the job that was polled last was polled, of those with a readable ledger.
+        """Return when the job that was polled last was polled; None if there is no ledger.
 
         Raises:
             StoreError: nothing can be read.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -102,6 +102,13 @@ def total(watch: Watch, name: str = "shop", result: str = "success") -> tuple[fl
         watch.value("duration_seconds_sum", project=name, result=result),
         watch.value("queue_duration_seconds_count", project=name),
     )
+
+
+@contextmanager
+def shared_redis(folder: Path, clients: int) -> Iterator[list[RedisStore]]:
+    """Stores of several processes in one new server."""
+    with redis_server(folder) as server, ExitStack() as stack:
+        yield [stack.enter_context(closing(RedisStore(server.url))) for _ in range(clients)]
 
 
 def named(job_id: str, project: str, name: str) -> str:
@@ -224,96 +231,81 @@ def test_a_job_that_moves_to_another_shard_is_counted_by_one_of_them(
 
 def test_two_processes_with_the_same_jobs_count_each_build_once(project: Project, tmp_path: Path) -> None:
     first, second, _ = project.ids
-    with redis_server(tmp_path) as server:
-        one_store, other_store = RedisStore(server.url), RedisStore(server.url)
-        with (
-            closing(one_store),
-            closing(other_store),
-            project.watched(one_store, project.ids) as one,
-            project.watched(other_store, project.ids) as other,
-        ):
-            other.shard = 1  # of its own series only; it shares the row of the first one
-            for round_ in range(4):
-                project.fleet.add_build((first, second)[round_ % 2], duration_s=10)
-                project.poll(one, times=2)
-                project.poll(other, times=2)
-            assert (total(one), total(other)) == ((4, 40, 4), (4, 40, 4))
-            one.start()
-            project.poll(one)
-            assert total(one) == (4, 40, 4)
+    with (
+        shared_redis(tmp_path, 2) as (one_store, other_store),
+        project.watched(one_store, project.ids) as one,
+        project.watched(other_store, project.ids) as other,
+    ):
+        other.shard = 1  # of its own series only; it shares the row of the first one
+        for round_ in range(4):
+            project.fleet.add_build((first, second)[round_ % 2], duration_s=10)
+            project.poll(one, times=2)
+            project.poll(other, times=2)
+        assert (total(one), total(other)) == ((4, 40, 4), (4, 40, 4))
+        one.start()
+        project.poll(one)
+        assert total(one) == (4, 40, 4)
 
 
 def test_one_of_two_processes_with_the_same_jobs_is_killed_between_their_polls(
     project: Project, tmp_path: Path
 ) -> None:
     first, second, _ = project.ids
-    with redis_server(tmp_path) as server:
-        one_store, other_store, reader = (RedisStore(server.url) for _ in range(3))
-        with (
-            closing(one_store),
-            closing(other_store),
-            closing(reader),
-            project.watched(one_store, project.ids) as one,
-            project.watched(other_store, project.ids) as other,
-        ):
-            for job_id, duration_s in ((first, 10), (second, 20)):
-                project.fleet.add_build(job_id, queue_s=1, duration_s=duration_s)
-            one.clock.advance(5 * MINUTE)
-            for watch, job_id in ((one, first), (other, second)):
-                works = watch.poller.take(1000)
-                watch.poller.settle([watch.poller.run(work) for work in works if work.task == job_id])
-            kept = reader.load(None)
-            assert counts([kept.pop("project/0/shop")]) == counts(kept.values())
-            other.begin()
-            project.poll(other, times=2)
-            assert total(other) == (2, 30, 2)
+    with (
+        shared_redis(tmp_path, 3) as (one_store, other_store, reader),
+        project.watched(one_store, project.ids) as one,
+        project.watched(other_store, project.ids) as other,
+    ):
+        for job_id, duration_s in ((first, 10), (second, 20)):
+            project.fleet.add_build(job_id, queue_s=1, duration_s=duration_s)
+        one.clock.advance(5 * MINUTE)
+        for watch, job_id in ((one, first), (other, second)):
+            works = watch.poller.take(1000)
+            watch.poller.settle([watch.poller.run(work) for work in works if work.task == job_id])
+        kept = reader.load(None)
+        assert counts([kept.pop("project/0/shop")]) == counts(kept.values())
+        other.begin()
+        project.poll(other, times=2)
+        assert total(other) == (2, 30, 2)
 
 
 def test_a_reload_takes_over_no_total_of_another_process(project: Project, tmp_path: Path) -> None:
     """As while a deployment replaces one by one that watches more jobs: both write the same total."""
     first, second, _ = project.ids
-    with redis_server(tmp_path) as server:
-        old_store, new_store, reader = (RedisStore(server.url) for _ in range(3))
-        with (
-            closing(old_store),
-            closing(new_store),
-            closing(reader),
-            project.watched(old_store, [second]) as old,
-            project.watched(new_store, [first, second]) as new,
-        ):
-            old.shard = 1  # of its own series only
-            for _ in range(2):
-                project.build(new, first)
-            project.build(old, second)
-            assert (total(new), total(old)) == ((2, 20, 2), (1, 10, 1))
-            new.reload()
-            project.poll(new)
-            assert total(new) == (3, 30, 3)
-            kept = reader.load(None)["project/0/shop"]
-            assert kept.tallies == new.poller.commits.rows["project/0/shop"].tallies
+    with (
+        shared_redis(tmp_path, 3) as (old_store, new_store, reader),
+        project.watched(old_store, [second]) as old,
+        project.watched(new_store, [first, second]) as new,
+    ):
+        old.shard = 1  # of its own series only
+        for _ in range(2):
+            project.build(new, first)
+        project.build(old, second)
+        assert (total(new), total(old)) == ((2, 20, 2), (1, 10, 1))
+        new.reload()
+        project.poll(new)
+        assert total(new) == (3, 30, 3)
+        kept = reader.load(None)["project/0/shop"]
+        assert kept.tallies == new.poller.commits.rows["project/0/shop"].tallies
 
 
 def test_a_total_that_another_process_has_written_too_is_stored_at_once(
     project: Project, tmp_path: Path
 ) -> None:
     first, second, _ = project.ids
-    with redis_server(tmp_path) as server:
-        one_store, other_store, reader = (RedisStore(server.url) for _ in range(3))
-        with (
-            closing(one_store),
-            closing(other_store),
-            closing(reader),
-            project.watched(one_store, [first]) as one,
-            project.watched(other_store, [second]) as other,
-        ):
-            for builds in range(1, 4):
-                for watch, job_id in ((one, first), (other, second)):
-                    project.fleet.add_build(job_id, queue_s=1, duration_s=10)
-                    watch.clock.advance(5 * MINUTE)
-                    watch.poller.settle([watch.poller.run(work) for work in watch.poller.take(1000)])
-                    assert total(watch) == (builds, 10 * builds, builds)
-                    kept = reader.load(None)["project/0/shop"]
-                    assert kept.tallies == watch.poller.commits.rows["project/0/shop"].tallies
+    with (
+        shared_redis(tmp_path, 3) as (one_store, other_store, reader),
+        project.watched(one_store, [first]) as one,
+        project.watched(other_store, [second]) as other,
+    ):
+        for builds in range(1, 4):
+            for watch, job_id in ((one, first), (other, second)):
+                project.fleet.add_build(job_id, queue_s=1, duration_s=10)
+                watch.clock.advance(5 * MINUTE)
+                watch.poller.settle([watch.poller.run(work) for work in watch.poller.take(1000)])
+                assert total(watch) == (builds, 10 * builds, builds)
+                kept = reader.load(None)["project/0/shop"]
+                assert kept.tallies == watch.poller.commits.rows["project/0/shop"].tallies
 
 
 class FullDisk(SqliteStore):
